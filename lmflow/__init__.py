@@ -1,0 +1,95 @@
+"""lmflow: compound AI systems as values. ``import lmflow as lf``.
+
+The pure half is imported at once; the executor, stores and models by name when first used, since they need aiohttp and SQLite.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lmflow.build import branch, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
+from lmflow.diagram import diagram
+from lmflow.drive import drive_pure
+from lmflow.effects import Fork, Pending, first, gather
+from lmflow.errors import LmflowError
+from lmflow.models.scripted import scripted
+from lmflow.params import Version, diff
+from lmflow.program import Program, init
+from lmflow.programs.chain_of_thought import chain_of_thought
+from lmflow.progress import bar
+from lmflow.rendering import render
+from lmflow.replay import replay
+from lmflow.signature import Field, Signature
+from lmflow.trace import Run, Trace
+from lmflow.values import Record, canonical, digest
+
+if TYPE_CHECKING:
+    from lmflow.execute import Executor
+    from lmflow.models.names import model
+    from lmflow.models.wrap import retrying
+    from lmflow.stores.corpus import Corpus
+    from lmflow.stores.memory import MemoryStore
+    from lmflow.stores.sqlite import SqliteStore
+
+_LAZY = {
+    "Corpus": "stores.corpus",
+    "Executor": "execute",
+    "MemoryStore": "stores.memory",
+    "SqliteStore": "stores.sqlite",
+    "model": "models.names",
+    "retrying": "models.wrap",
+}
+
+__all__ = [
+    "Corpus",
+    "Executor",
+    "Field",
+    "Fork",
+    "LmflowError",
+    "MemoryStore",
+    "Pending",
+    "Program",
+    "Record",
+    "Run",
+    "Signature",
+    "SqliteStore",
+    "Trace",
+    "Version",
+    "bar",
+    "branch",
+    "canonical",
+    "chain_of_thought",
+    "diagram",
+    "diff",
+    "digest",
+    "drive_pure",
+    "first",
+    "flow",
+    "gather",
+    "init",
+    "map",
+    "model",
+    "parallel",
+    "predict",
+    "render",
+    "repeat",
+    "replay",
+    "retrying",
+    "scripted",
+    "tool",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """A public name of the impure half, from its module, which is imported now."""
+    if name not in _LAZY:
+        msg = f"module 'lmflow' has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"lmflow.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return [*__all__, "errors", "__version__"]

@@ -1,0 +1,163 @@
+"""The factories of programs: ``predict``, ``tool``, ``flow``, ``parallel``, ``map``, ``branch``, ``repeat``."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, overload
+
+from lmflow.errors import BadSignature, ImpureAwait
+from lmflow.program import Branch, Flow, Map, Parallel, Predict, Program, Repeat, Tool
+from lmflow.signature import Field, Signature, from_function, signature_of
+from lmflow.source import Function, function_of
+from lmflow.values import Record
+
+
+@overload
+def predict(name: Callable[..., Any], /) -> Predict: ...
+@overload
+def predict(
+    name: str,
+    signature: str | Signature | Callable[..., Any],
+    instruction: str = "",
+    *,
+    demos: Iterable[Mapping[str, Any]] = (),
+    options: Mapping[str, Any] | None = None,
+    model: str = "",
+    timeout: float | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Predict: ...
+
+
+def predict(  # noqa: PLR0913 - each is a default of one parameter
+    name: str | Callable[..., Any],
+    signature: str | Signature | Callable[..., Any] = "",
+    instruction: str = "",
+    *,
+    demos: Iterable[Mapping[str, Any]] = (),
+    options: Mapping[str, Any] | None = None,
+    model: str = "",
+    timeout: float | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Predict:
+    """A step that asks a model: ``predict("answer", "context, question -> answer", "Answer in a few words.")``.
+
+    As a decorator it makes the step from a typed stub, whose docstring is the default instruction. ``demos`` are records of
+    inputs and outputs; ``options`` decoding options by their wire names; ``model`` is ``provider/model`` (empty: the
+    executor's); ``timeout`` is in seconds a call.
+    """
+    if not isinstance(name, str):
+        stub = name
+        return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
+    sig = signature_of(signature, types)
+    text = textwrap.dedent(instruction).strip() or _default_instruction(sig)
+    return Predict(name, sig, text, tuple(Record(demo) for demo in demos), Record(options or {}), model, timeout)
+
+
+@overload
+def tool(name: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(
+    name: str,
+    signature: str | Signature | None,
+    function: Callable[..., Any],
+    *,
+    version: str | None = None,
+    timeout: float | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Tool: ...
+
+
+def tool(  # noqa: PLR0913 - the two forms share one name
+    name: str | Callable[..., Any],
+    signature: str | Signature | None = None,
+    function: Callable[..., Any] | None = None,
+    *,
+    version: str | None = None,
+    timeout: float | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Tool:
+    """A step that runs a function outside: ``tool("search", "query -> context: list[str]", corpus.search)``.
+
+    As a decorator it takes an annotated function. Sync functions run in a bounded thread pool. ``version`` identifies a
+    function whose source doesn't (``Unidentified`` asks for it).
+    """
+    if not isinstance(name, str):
+        return Tool(name.__name__, from_function(name), function_of(name))
+    if function is None:
+        msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
+        raise TypeError(msg)
+    sig = from_function(function) if signature is None else signature_of(signature, types)
+    return Tool(name, sig, function_of(function, version), timeout)
+
+
+def flow(
+    signature: str | Signature, *, uses: Iterable[Program] = (), types: Mapping[str, Any] | None = None
+) -> Callable[[Callable[..., Any]], Flow]:
+    """Make an async function a program: ``@lf.flow("question -> answer", uses=[search, answer])``.
+
+    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``; it returns a record of the outputs
+    or, where there is one output, its value.
+    """
+    sig = signature_of(signature, types)
+
+    def declared(function: Callable[..., Any]) -> Flow:
+        name = function.__name__
+        if not inspect.iscoroutinefunction(function):
+            raise ImpureAwait(f"flow {name!r}", "nothing: it is no `async def`")
+        expected = [field.name for field in sig.inputs]
+        found = list(inspect.signature(function).parameters)
+        if set(expected) != set(found):
+            text = f"the function takes {', '.join(found) or 'nothing'}"
+            raise BadSignature(str(sig), text, f"Write `async def {name}({', '.join(expected)})`.")
+        return Flow(name, sig, function_of(function, closures=True), tuple(uses))
+
+    return declared
+
+
+def parallel(*programs: Program) -> Parallel:
+    """Several programs on one record, side by side. Their outputs must have different names."""
+    return Parallel(programs)
+
+
+def map(program: Program, over: str, *, item: str | None = None, key: str | None = None) -> Map:  # noqa: A001 - lf.map
+    """One program over the list ``over``, side by side; each of its outputs becomes a list.
+
+    ``item`` is the input that takes an element (may be left out where the program has one required input); ``key`` names the
+    field of an element that labels its branch in addresses (position otherwise).
+    """
+    required = [field.name for field in program.signature.inputs if field.required]
+    names = [field.name for field in program.signature.inputs]
+    if item is None and len(required) == 1:
+        item = required[0]
+    if item not in names:
+        found = "no item" if item is None else f"item {item!r}"
+        raise BadSignature(str(program.signature), f"{found} to map over {over!r}", f"Say which input takes an element, item=one of {names}.")
+    return Map(program, over, item, key)
+
+
+def branch(when: str | Callable[..., Any], then: Program, otherwise: Program) -> Branch:
+    """``then`` or ``otherwise``, as the field ``when`` or the function ``when`` of the record's fields says."""
+    return Branch(*_condition(when), then, otherwise)
+
+
+def repeat(program: Program, *, until: str | Callable[..., Any], times: int) -> Repeat:
+    """The program again and again, its outputs fed back as inputs, until a field or function of the record holds."""
+    if times < 1:
+        msg = f"times must be at least 1, found {times}"
+        raise ValueError(msg)
+    return Repeat(program, *_condition(until), times)
+
+
+def _condition(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Field, ...]]:
+    if isinstance(when, str):
+        return when, (Field(name=when, type=Any),)
+    return function_of(when), from_function(when).inputs
+
+
+def _default_instruction(signature: Signature) -> str:
+    inputs, outputs = (", ".join(f.name.replace("_", " ") for f in side) for side in (signature.inputs, signature.outputs))
+    return f"Given {inputs}, give {outputs}." if inputs else f"Give {outputs}."
+
+

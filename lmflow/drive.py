@@ -1,0 +1,145 @@
+"""What both drivers share: frames, addresses and one pure step of a coroutine; and the driver that needs no event loop."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.adapter import ask, use
+from lmflow.effects import Call, Effect, Fork, Pending, without_loop
+from lmflow.errors import CallError, ImpureAwait, ReplayDiverged
+from lmflow.params import Env
+from lmflow.program import Flow, Predict, Program, Tool
+from lmflow.trace import segment
+from lmflow.values import Record
+
+Body = Coroutine[Any, Any, Any]
+Recall = Callable[[Call, str], Any]
+
+
+@attrs.frozen
+class Done:
+    """A coroutine returned."""
+
+    value: Any
+
+
+@attrs.frozen(eq=False)
+class Frame:
+    """Where an await stands: the address, how often each name was opened here, the parameters, the flow that awaits."""
+
+    env: Env
+    at: str = ""
+    seen: Counter[str] = attrs.field(factory=Counter)
+    flow: Flow | None = None
+
+    def next(self, name: str) -> str:
+        """The address of the next thing of that name in this frame."""
+        k = self.seen[name]
+        self.seen[name] += 1
+        return segment(self.at, name, k)
+
+
+def advance(coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow") -> Done | Effect:
+    """Run a coroutine to its next effect or its end. Raises ``ImpureAwait`` where it awaits anything else."""
+    try:
+        with without_loop():
+            effect = coroutine.throw(error) if error else coroutine.send(answer)
+    except StopIteration as stop:
+        return Done(stop.value)
+    except RuntimeError as problem:
+        if "no running event loop" in str(problem):
+            raise ImpureAwait(name, "something that needs the event loop") from problem
+        raise
+    if isinstance(effect, (Call, Pending, Fork)):
+        return effect
+    raise ImpureAwait(name, "a bare yield, such as asyncio.sleep(0)" if effect is None else repr(effect)[:80])
+
+
+def opened(pending: Pending, frame: Frame) -> tuple[Body, Frame]:
+    """The body of a program, and the frame that it runs in. ``UndeclaredProgram`` where the flow doesn't declare it."""
+    program: Program = pending.program
+    if frame.flow is not None:
+        frame.flow.check(program)
+    env = frame.env.under(program.prefix, pending.overlay)
+    flow = program if isinstance(program, Flow) else None
+    inner = Frame(env, frame.next(program.frame), Counter(), flow) if program.frame else attrs.evolve(frame, env=env, flow=None)
+    return body_of(program, env, pending.inputs), inner
+
+
+def body_of(program: Any, env: Env, inputs: Record) -> Body:
+    """What a program does, as a coroutine over effects."""
+    if isinstance(program, Predict):
+        return ask(program, env, inputs)
+    if isinstance(program, Tool):
+        return use(program, inputs)
+    body: Body = program.body(inputs)
+    return body
+
+
+def closed(pending: Pending, value: Any) -> Record:
+    """What a program returned, as a record of its outputs. ``WrongType`` or ``MissingInput`` where it doesn't fit."""
+    program = pending.program
+    return program.signature.outcome(str(program), value) if isinstance(program, Flow) else value
+
+
+def branch(fork: Fork, position: int, at: str, frame: Frame) -> Frame:
+    """The frame of one branch of a fork at address ``at``."""
+    return Frame(frame.env, segment(at, "branch", fork.label(position)), Counter(), frame.flow)
+
+
+def drive_pure(pending: Pending, env: Env, recall: Recall, choices: Mapping[str, Any] | None = None) -> Record:
+    """Run a program without event loop or I/O: ``recall(call, address)`` answers each call or raises a ``CallError``.
+
+    Forks run in program order; ``choices`` says who won each ``first``.
+    """
+    result: Record = _Pure(recall, choices or {}).run(pending, Frame(env))
+    return result
+
+
+@attrs.frozen
+class _Pure:
+    recall: Recall
+    choices: Mapping[str, Any]
+
+    def run(self, pending: Pending, outer: Frame) -> Record:
+        coroutine, frame = opened(pending, outer)
+        answer, error, name = None, None, str(pending.program)
+        try:
+            while not isinstance(effect := advance(coroutine, answer, error, name), Done):
+                answer, error = None, None
+                try:
+                    answer = self.settle(effect, frame)
+                except CallError as problem:
+                    error = problem
+        finally:
+            coroutine.close()
+        return closed(pending, effect.value)
+
+    def settle(self, effect: Effect, frame: Frame) -> Any:
+        if isinstance(effect, Call):
+            return self.recall(effect, frame.next("call"))
+        if isinstance(effect, Pending):
+            return self.run(effect, frame)
+        at = frame.next(effect.name)
+        return self.one(effect, at, frame) if effect.mode == "first" else self.all(effect, at, frame)
+
+    def all(self, fork: Fork, at: str, frame: Frame) -> tuple[Any, ...]:
+        results, problems = [], []
+        for position, effect in enumerate(fork.branches):
+            try:
+                results.append(self.settle(effect, branch(fork, position, at, frame)))
+            except CallError as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
+        return tuple(results)
+
+    def one(self, fork: Fork, at: str, frame: Frame) -> Any:
+        for position, effect in enumerate(fork.branches):
+            if self.choices.get(at) == fork.label(position):
+                return self.settle(effect, branch(fork, position, at, frame))
+        raise ReplayDiverged(at, "", f"first of {len(fork.branches)}")

@@ -1,0 +1,120 @@
+"""What an await may ask for: a call of the outside world, another program, several side by side."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from lmflow.errors import NotDriven
+from lmflow.messages import Request
+from lmflow.values import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@attrs.frozen(eq=False)
+class Call:
+    """One call of the outside world. ``function`` is the tool's function, which only the live driver runs."""
+
+    request: Request
+    function: Callable[..., Any] | None = attrs.field(default=None, repr=False)
+    timeout: float | None = None
+
+    def __await__(self) -> Generator[Call, Any, Any]:
+        return (yield self)
+
+    def __str__(self) -> str:
+        return str(self.request)
+
+
+@attrs.frozen
+class Pending:
+    """A program with its inputs, awaited for its outputs as often as you like: each await runs it anew."""
+
+    program: Any
+    inputs: Record
+    overlay: Record = attrs.field(factory=Record)
+
+    def __await__(self) -> Generator[Pending, Any, Any]:
+        _refuse_loop(str(self.program))
+        return (yield self)
+
+    def __str__(self) -> str:
+        return f"{self.program}({', '.join(self.inputs)})"
+
+    def under(self, overlay: Mapping[str, Any]) -> Pending:
+        """The same with some parameters replaced: ``overlay`` maps the program's own paths to values."""
+        return attrs.evolve(self, overlay=self.overlay | overlay)
+
+
+@attrs.frozen
+class Fork:
+    """Several branches side by side. ``mode`` all waits for each and answers a tuple; first answers the earliest's.
+
+    ``keys`` label the branches in addresses; without them their positions do.
+    """
+
+    branches: tuple[Pending | Fork, ...]
+    mode: str = "all"
+    keys: tuple[str, ...] = ()
+    name: str = "gather"
+
+    def __await__(self) -> Generator[Fork, Any, Any]:
+        _refuse_loop(f"lf.{self.name}")
+        return (yield self)
+
+    def label(self, position: int) -> str | int:
+        """What the branch is called in an address."""
+        return self.keys[position] if self.keys else position
+
+
+Effect = Call | Pending | Fork
+
+
+def gather(*branches: Pending | Fork) -> Fork:
+    """Run branches side by side; awaiting answers their results in order. All settle, then the first failure in program
+    order is raised."""
+    return _fork(branches, "all", "gather")
+
+
+def first(*branches: Pending | Fork) -> Fork:
+    """Run branches side by side; awaiting answers the one that ends first, and the others are stopped. The winner is
+    recorded."""
+    return _fork(branches, "first", "first")
+
+
+def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
+    for branch in branches:
+        if not isinstance(branch, (Pending, Fork)):
+            msg = f"lf.{name} takes programs with their inputs, `lf.{name}(step(x=1), ...)`, found {branch!r}"
+            raise TypeError(msg)
+    if not branches and mode == "first":
+        msg = "lf.first needs at least one branch"
+        raise TypeError(msg)
+    return Fork(tuple(branches), mode, (), name)
+
+
+@contextlib.contextmanager
+def without_loop() -> Iterator[None]:
+    """Hide the running event loop, so that a flow that reaches for it fails the same way live and in replay."""
+    events = sys.modules.get("asyncio.events")
+    loop = events._get_running_loop() if events else None  # noqa: SLF001 - the only way to hide it
+    if events is None or loop is None:
+        yield
+        return
+    events._set_running_loop(None)  # noqa: SLF001
+    try:
+        yield
+    finally:
+        events._set_running_loop(loop)  # noqa: SLF001
+
+
+def _refuse_loop(program: str) -> None:
+    events = sys.modules.get("asyncio.events")
+    if events is not None and events._get_running_loop() is not None:  # noqa: SLF001
+        raise NotDriven(program)

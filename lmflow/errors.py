@@ -1,0 +1,347 @@
+"""Every error that lmflow raises, in one tree.
+
+LmflowError
+├── ProgramError          a program is composed or called in a way that can't work
+│   ├── BadValue            a value that has no canonical form
+│   ├── BadSignature        a signature that can't be read
+│   ├── DuplicateStep       two different steps under one name
+│   ├── MissingInput        an input that nothing gives
+│   ├── UnknownInput        an input that the signature doesn't have
+│   ├── WrongType           a value that doesn't fit its field
+│   ├── Unidentified        a function whose behaviour has no stable identity
+│   ├── UndeclaredProgram   a flow awaits a program that it doesn't declare
+│   ├── ImpureAwait         a flow awaits something that is no effect of lmflow
+│   └── NotDriven           a program is awaited outside an executor
+├── VersionError          a version that can't be found or doesn't fit
+│   ├── UnknownVersion
+│   └── ForeignPaths        a version has paths that the program doesn't
+├── CallError             the closed set that is recorded and thrown into flows
+│   ├── ModelFailed
+│   ├── ParseFailure
+│   ├── ToolFailed
+│   └── StepTimeout
+├── ModelUnavailable      a model that can't be used as configured
+├── StoreError            the trace store can't do what was asked
+│   ├── NotAStore
+│   ├── NewerSchema
+│   ├── NotFound
+│   └── Tampered            a stored value doesn't match its hash
+└── ReplayDiverged        the program asked for something else than was recorded
+
+Fields carry the data, ``str(error)`` says it in words: what was found, what was expected, what mends it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+import attrs
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """The words " Did you mean 'x'?" when ``name`` is nearly one of ``known``, else nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names as a person lists them, quoted as code."""
+    return ", ".join(f"`{name}`" for name in names) or "nothing"
+
+
+class LmflowError(Exception):
+    """The root of the tree: catch it to catch everything that lmflow raises on purpose."""
+
+
+class ProgramError(LmflowError):
+    """A program is composed or called in a way that can't work."""
+
+
+@attrs.frozen(eq=False)
+class BadValue(ProgramError):
+    """A value that has no canonical form (a non-string key, NaN, a live object)."""
+
+    where: str
+    found: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.where or 'the value'} is {self.found}, which has no canonical form. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class BadSignature(ProgramError):
+    """A signature that can't be read."""
+
+    text: str
+    problem: str
+    fix: str = 'Write it like "question, n: int = 3 -> answer".'
+
+    def __str__(self) -> str:
+        return f"signature {self.text!r}: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class DuplicateStep(ProgramError):
+    """Two different steps under one name: parameters are shared by name, so they would mix."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return (
+            f"two different steps are both named {self.name!r}. "
+            f'Parameters are shared by name: rename one, `step.named("{self.name}_2")`.'
+        )
+
+
+@attrs.frozen(eq=False)
+class MissingInput(ProgramError):
+    """An input that no earlier step produces and no caller gives."""
+
+    program: str
+    missing: str
+    given: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.program} needs the input {self.missing!r}; given: {listed(self.given)}."
+            f"{near(self.missing, self.given)}"
+        )
+
+
+@attrs.frozen(eq=False)
+class UnknownInput(ProgramError):
+    """An input that the program's signature doesn't have."""
+
+    program: str
+    unknown: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return (
+            f"{self.program} has no input {self.unknown!r}; it takes {listed(self.known)}."
+            f"{near(self.unknown, self.known)}"
+        )
+
+
+@attrs.frozen(eq=False)
+class WrongType(ProgramError):
+    """A value that doesn't fit the type of its field."""
+
+    where: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f"{self.where} expects {self.expected}, found {self.found}."
+
+
+@attrs.frozen(eq=False)
+class Unidentified(ProgramError):
+    """A function whose behaviour has no stable identity, so no replay could be checked against it."""
+
+    function: str
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.function} {self.problem}, so its source doesn't say what it does. "
+            'Give it an identity: version="1" (change it when the behaviour changes).'
+        )
+
+
+@attrs.frozen(eq=False)
+class UndeclaredProgram(ProgramError):
+    """A flow awaits a program that its ``uses`` doesn't declare."""
+
+    flow: str
+    program: str
+
+    def __str__(self) -> str:
+        return f"flow {self.flow!r} awaits {self.program}, which it doesn't declare. Add it to uses=[...]."
+
+
+@attrs.frozen(eq=False)
+class ImpureAwait(ProgramError):
+    """A flow awaits something that is no effect of lmflow (a timer, a socket, another library's future)."""
+
+    flow: str
+    found: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.flow} awaits {self.found}. A flow may await programs and lf.gather only: "
+            "make it a tool, `lf.tool(name, signature, function)`, and await that."
+        )
+
+
+@attrs.frozen(eq=False)
+class NotDriven(ProgramError):
+    """A program is awaited outside an executor."""
+
+    program: str
+
+    def __str__(self) -> str:
+        return f"{self.program} is awaited outside an executor. Run it: `await ex.run({self.program}, ...)`."
+
+
+class VersionError(LmflowError):
+    """A version that can't be found or doesn't fit."""
+
+
+@attrs.frozen(eq=False)
+class UnknownVersion(VersionError):
+    """No ref, version id or unambiguous short id of that name."""
+
+    name: str
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"no ref or version {self.name!r}; refs: {listed(self.known)}.{near(self.name, self.known)}"
+
+
+@attrs.frozen(eq=False)
+class ForeignPaths(VersionError):
+    """A version has paths that the program doesn't: a step was renamed or removed."""
+
+    program: str
+    paths: tuple[str, ...]
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        hints = "".join(near(path, self.known) for path in self.paths[:1])
+        return f"the version's {listed(self.paths)} have no home in {self.program}; it has {listed(self.known)}.{hints}"
+
+
+class CallError(LmflowError):
+    """The closed set of errors that are recorded and thrown into flows, so that try/except replays."""
+
+
+@attrs.frozen(eq=False)
+class ModelFailed(CallError):
+    """A model gave no usable reply. ``kind``: auth, unknown_model, unreachable, timeout, rate_limit, server, request, bad_reply."""
+
+    kind: str
+    text: str
+    status: int | None = None
+    retry_after: float | None = None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@attrs.frozen(eq=False)
+class ParseFailure(CallError):
+    """A reply that doesn't hold what the signature promises, also after the retry that named the mistake.
+
+    ``replies`` are the raw texts, ``problems`` what was wrong with each, in order.
+    """
+
+    step: str
+    expected: str
+    problems: tuple[str, ...]
+    replies: tuple[str, ...]
+
+    def __str__(self) -> str:
+        tries = "; then ".join(
+            f"{problem} in {reply[:200]!r}" for problem, reply in zip(self.problems, self.replies, strict=True)
+        )
+        return f"{self.step}: expected {self.expected}; found: {tries}"
+
+
+@attrs.frozen(eq=False)
+class ToolFailed(CallError):
+    """A tool raised. ``kind`` is the exception's class name, ``text`` its message."""
+
+    tool: str
+    kind: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"tool {self.tool!r} raised {self.kind}: {self.text}"
+
+
+@attrs.frozen(eq=False)
+class StepTimeout(CallError):
+    """A call took longer than its step allows."""
+
+    step: str
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.step} took longer than {self.seconds:g} s"
+
+
+@attrs.frozen(eq=False)
+class ModelUnavailable(LmflowError):
+    """A model that can't be used as configured: unknown name, missing key, missing weights, missing extra."""
+
+    model: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"model {self.model!r}: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class StoreError(LmflowError):
+    """The trace store can't do what was asked."""
+
+    store: str
+    problem: str
+    fix: str = ""
+
+    def __str__(self) -> str:
+        return f"store {self.store}: {self.problem}. {self.fix}".rstrip()
+
+
+@attrs.frozen(eq=False)
+class NotAStore(StoreError):
+    """A file that is no SQLite database, or one that lmflow didn't make. It is left as it is."""
+
+
+@attrs.frozen(eq=False)
+class NewerSchema(StoreError):
+    """A store that a newer lmflow wrote. It is left as it is."""
+
+
+@attrs.frozen(eq=False)
+class NotFound(StoreError):
+    """Nothing in the store has that id, or more than one thing begins with it."""
+
+
+@attrs.frozen(eq=False)
+class Tampered(StoreError):
+    """A stored value doesn't match its hash."""
+
+
+@attrs.frozen(eq=False)
+class ReplayDiverged(LmflowError):
+    """The program asked for something else than was recorded at ``address``.
+
+    ``recorded`` and ``asked`` are the two sides as text; the empty side is absent.
+    """
+
+    address: str
+    recorded: str
+    asked: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        if not self.recorded:
+            head = f"replay diverged at {self.address}: nothing was recorded there"
+        elif not self.asked:
+            head = f"replay diverged at {self.address}: recorded, but never asked for"
+        else:
+            head = f"replay diverged at {self.address}: the request differs"
+        return "\n".join(part for part in (head, _sides(self.recorded, self.asked), self.hint) if part)
+
+
+def _sides(recorded: str, asked: str) -> str:
+    diff: Any = difflib.unified_diff(
+        recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2
+    )
+    return "\n".join(diff)

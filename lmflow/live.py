@@ -1,0 +1,231 @@
+"""The live driver: forks on an event loop, and the door that every call passes on its way out."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import attrs
+
+from lmflow.drive import Done, Frame, advance, branch, closed, opened
+from lmflow.effects import Call, Effect, Fork, Pending
+from lmflow.errors import CallError, ModelUnavailable, StepTimeout, ToolFailed
+from lmflow.messages import ChatReply, ChatRequest, Outcome, Request, ToolReply, ToolRequest, failure_of
+from lmflow.models.base import Exchange, Http, Model
+from lmflow.models.names import model as model_named
+from lmflow.store import Recorder
+from lmflow.trace import Asked, CallEnded, CallStarted, Chosen, Event
+from lmflow.values import Record, plain
+
+T = TypeVar("T")
+
+
+@attrs.frozen(eq=False)
+class Outside:
+    """What an executor holds of the outside: models, session, threads, the bound on open calls, the recorder."""
+
+    models: Models
+    http: Http
+    tools: ThreadPoolExecutor
+    slots: asyncio.Semaphore
+    recorder: Recorder
+
+    def send(self, *events: Event) -> None:
+        """Record events without waiting."""
+        self.recorder.append(*events)
+
+    async def kept(self, *events: Event) -> None:
+        """Record events and wait until they are durable."""
+        future = self.recorder.append(*events)
+        if future.done():
+            future.result()
+        else:
+            await asyncio.wrap_future(future)
+
+
+class Live:
+    """The driver on an event loop: forks run concurrently, every call passes ``perform``."""
+
+    def __init__(self, outside: Outside, trace: str) -> None:
+        self.outside = outside
+        self.trace = trace
+        self.calls: list[Asked] = []
+        self.choices: dict[str, str | int] = {}
+        self.models: list[str] = []
+
+    async def run(self, pending: Pending, outer: Frame) -> Record:
+        coroutine, frame = opened(pending, outer)
+        answer, error, name = None, None, str(pending.program)
+        try:
+            while not isinstance(effect := advance(coroutine, answer, error, name), Done):
+                answer, error = None, None
+                try:
+                    answer = await self.settle(effect, frame)
+                except CallError as problem:
+                    error = problem
+        finally:
+            coroutine.close()
+        return closed(pending, effect.value)
+
+    async def settle(self, effect: Effect, frame: Frame) -> Any:
+        if isinstance(effect, Call):
+            return await self.perform(effect, frame.next("call"))
+        if isinstance(effect, Pending):
+            return await self.run(effect, frame)
+        at = frame.next(effect.name)
+        return await (self.one(effect, at, frame) if effect.mode == "first" else self.every(effect, at, frame))
+
+    async def every(self, fork: Fork, at: str, frame: Frame) -> tuple[Any, ...]:
+        results = await together([self.tried(e, branch(fork, i, at, frame)) for i, e in enumerate(fork.branches)])
+        for result in results:
+            if isinstance(result, CallError):
+                raise result
+        return tuple(results)
+
+    async def one(self, fork: Fork, at: str, frame: Frame) -> Any:
+        tasks = [
+            asyncio.create_task(self.tried(e, branch(fork, i, at, frame))) for i, e in enumerate(fork.branches)
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        winner = min(tasks.index(task) for task in done)
+        self.choices[at] = fork.label(winner)
+        await self.outside.kept(Chosen(self.trace, at, fork.label(winner)))
+        result = tasks[winner].result()
+        if isinstance(result, CallError):
+            raise result
+        return result
+
+    async def tried(self, effect: Effect, frame: Frame) -> Any:
+        try:
+            return await self.settle(effect, frame)
+        except CallError as problem:
+            return problem
+
+    async def perform(self, call: Call, address: str) -> Any:
+        async with self.outside.slots:
+            door = _Door(self, call, address)
+            try:
+                async with asyncio.timeout(call.timeout):
+                    return await door.through()
+            except TimeoutError:
+                return await door.timed_out()
+
+    async def kept(self, asked: Asked) -> None:
+        self.calls.append(asked)
+        await self.outside.kept(CallEnded(self.trace, asked))
+
+
+class _Door:
+    """One call: its attempts, each started and ended in the store before its answer is used."""
+
+    def __init__(self, live: Live, call: Call, address: str) -> None:
+        self._live, self._call, self._address = live, call, address
+        self._attempt = 0
+        self._open: Asked | None = None
+
+    async def through(self) -> Any:
+        request = self._call.request
+        if not isinstance(request, ChatRequest):
+            return await self._attempted(request, request.key, self._tool)
+        self._live.models.append(request.model)
+        model = self._live.outside.models.get(request.model)
+        asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+        key = asked.key
+
+        async def send(exchange: Exchange) -> ChatReply:
+            reply = await self._attempted(asked, key, lambda: exchange(self._live.outside.http))
+            if not isinstance(reply, ChatReply):
+                msg = f"{model.name} answered {reply!r}, expected a ChatReply"
+                raise TypeError(msg)
+            return reply
+
+        return await model(asked, send)
+
+    async def timed_out(self) -> Any:
+        seconds = self._call.timeout or 0.0
+        error = StepTimeout(self._address.rpartition("/")[0], seconds)
+        if self._open is None:
+            raise error
+        await self._live.kept(attrs.evolve(self._open, outcome=failure_of(error), ended=time.time_ns()))
+        raise failure_of(error).error()
+
+    async def _attempted(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns())
+        self._attempt += 1
+        self._open = asked
+        self._live.outside.send(CallStarted(self._live.trace, asked))
+        try:
+            outcome: Outcome = await perform()
+            error = None
+        except CallError as problem:
+            outcome = failure_of(problem)
+            error = outcome.error()
+        self._open = None
+        await self._live.kept(attrs.evolve(asked, outcome=outcome, ended=time.time_ns()))
+        if error:
+            raise error
+        return outcome
+
+    async def _tool(self) -> ToolReply:
+        request, function = self._call.request, self._call.function
+        assert isinstance(request, ToolRequest)  # noqa: S101 - the other kind of request
+        assert function is not None  # noqa: S101 - a tool's call carries its function
+        inputs: Mapping[str, Any] = request.inputs
+        try:
+            if inspect.iscoroutinefunction(function):
+                result = await function(**inputs)
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._live.outside.tools, lambda: function(**inputs))
+            return ToolReply(plain(result))
+        except Exception as error:  # noqa: BLE001 - a tool's failure is an answer
+            raise ToolFailed(request.tool, type(error).__name__, str(error)) from None
+
+
+class Models:
+    """The models that an executor was given or made by name."""
+
+    def __init__(self, default: str | Model | None) -> None:
+        self._default = default
+        self._made: dict[str, Model] = {}
+
+    def get(self, name: str) -> Model:
+        if name == "" and self._default is None:
+            fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
+            raise ModelUnavailable("the default", "no model was given", fix)
+        if name == "" and not isinstance(self._default, str):
+            assert self._default is not None  # noqa: S101 - for the type checker
+            return self._default
+        wanted = name or str(self._default)
+        if wanted not in self._made:
+            self._made[wanted] = model_named(wanted)
+        return self._made[wanted]
+
+    def places(self, names: Iterable[str]) -> Record:
+        usable = [name for name in dict.fromkeys(names) if name or self._default is not None]
+        models = {name: self.get(name) for name in usable}
+        return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
+
+    async def aclose(self) -> None:
+        for model in self._made.values():
+            await model.aclose()
+        self._made.clear()
+
+
+async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """The results in order; the first exception cancels the rest and is raised by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(coroutine) for coroutine in coroutines]
+    except BaseExceptionGroup as problems:
+        raise problems.exceptions[0] from None
+    return [task.result() for task in tasks]

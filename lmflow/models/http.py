@@ -1,0 +1,68 @@
+"""The executor's HTTP session on aiohttp, opened at the first request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from lmflow.errors import ModelFailed
+from lmflow.models.base import Response
+
+if TYPE_CHECKING:
+    import aiohttp
+
+LARGEST = 50_000_000
+
+
+class Session:
+    """One session for all requests of an executor."""
+
+    def __init__(self) -> None:
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
+        """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came."""
+        import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
+
+        if self._session is None:
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+        data = msgspec.json.encode(body, enc_hook=dict)
+        sent = {"Content-Type": "application/json", **headers}
+        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10))
+        try:
+            async with self._session.post(url, data=data, headers=sent, timeout=timeout, allow_redirects=False) as answer:
+                return Response(answer.status, dict(answer.headers), await _read(answer, url))
+        except TimeoutError:
+            raise ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s") from None
+        except aiohttp.InvalidURL:
+            raise ModelFailed("request", f"{url!r} is no URL. Write it like http://127.0.0.1:8080/v1.") from None
+        except (aiohttp.ClientError, OSError) as error:
+            words = f"{_place(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
+            raise ModelFailed("unreachable", words) from None
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+
+async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
+    body = await answer.content.read(LARGEST + 1)
+    while chunk := await answer.content.read(LARGEST + 1):
+        body += chunk
+        if len(body) > LARGEST:
+            raise ModelFailed("bad_reply", f"{_place(url)} answered with more than {LARGEST // 1_000_000} MB")
+    return body
+
+
+def _place(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+
+
+def _cause(error: BaseException) -> str:
+    return str(getattr(error, "os_error", None) or error) or type(error).__name__

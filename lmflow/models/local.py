@@ -1,0 +1,40 @@
+"""Language models on this machine: weights from the cache, served by a child process on the loopback."""
+
+from __future__ import annotations
+
+from lmflow.messages import ChatReply, ChatRequest
+from lmflow.models.base import Send
+from lmflow.models.llama_server import LlamaServer
+from lmflow.models.openai import OpenAI
+from lmflow.models.weights import located
+
+
+class Local:
+    """A local model. Its server starts at the first request and ends with the executor."""
+
+    endpoint = "local"
+
+    def __init__(self, name: str, server: LlamaServer) -> None:
+        self.name = name
+        self._server = server
+        self._closed = False
+
+    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+        """The reply of the server, which is started if need be."""
+        url = await self._server.start()
+        wire = self.name.removeprefix("local/")
+        return await OpenAI(self.name, wire, url, self.endpoint, self._server.api_key, 300.0)(request, send)
+
+    async def aclose(self) -> None:
+        """End the server."""
+        await self._server.stop()
+
+
+def local(name: str, *, slots: int = 4, context: int = 4096) -> Local:
+    """A model by catalogue name (``smollm2-135m``) or by the path of a ``.gguf`` file.
+
+    ``slots`` requests are served at once, each with ``context`` tokens. Raises ``ModelUnavailable`` where the weights or the
+    extra ``local`` are missing.
+    """
+    found = located(name)
+    return Local(f"local/{found.name}", LlamaServer(found.path, slots=slots, context=context))

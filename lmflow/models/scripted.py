@@ -1,0 +1,65 @@
+"""A model that answers from a script: for tests, examples and CI without a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import attrs
+
+from lmflow.errors import ModelFailed
+from lmflow.messages import ChatReply, ChatRequest
+from lmflow.models.base import Http, Send
+
+Answer = str | ChatReply | ModelFailed
+Script = Callable[[ChatRequest], Answer]
+
+
+@attrs.frozen(eq=False)
+class Scripted:
+    """Answers each request by a function of it."""
+
+    script: Script
+    name: str = "scripted/model"
+    endpoint: str = "scripted"
+
+    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+        """What the script says; a ``ModelFailed`` in it is raised."""
+
+        async def exchange(_: Http) -> ChatReply:
+            answer = self.script(request)
+            if isinstance(answer, ModelFailed):
+                raise answer
+            return answer if isinstance(answer, ChatReply) else ChatReply(answer, model=self.name)
+
+        return await send(exchange)
+
+    async def aclose(self) -> None:
+        """Nothing to do."""
+
+
+def scripted(script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: str = "scripted/model") -> Scripted:
+    """A model from a function of the request, from answers in order, or from a mapping: the first key that occurs in the last
+    message gives the answer.
+
+    Answers are texts, replies or ``ModelFailed`` values. What the script doesn't cover is a ``ModelFailed``. Answers in order
+    depend on the order of calls: with concurrency use a function or a mapping.
+    """
+    if isinstance(script, Mapping):
+        return Scripted(_by_text(script), name)
+    return Scripted(script, name) if callable(script) else Scripted(_in_order(iter(script)), name)
+
+
+def _by_text(answers: Mapping[str, Answer]) -> Script:
+    def answer(request: ChatRequest) -> Answer:
+        text = request.messages[-1].content
+        return next((reply for key, reply in answers.items() if key in text), _nothing(text))
+
+    return answer
+
+
+def _in_order(answers: Iterator[Answer]) -> Script:
+    return lambda request: next(answers, _nothing(request.messages[-1].content))
+
+
+def _nothing(text: str) -> ModelFailed:
+    return ModelFailed("request", f"the script has no answer for {text[:200]!r}")

@@ -1,0 +1,98 @@
+"""Parameters apart from programs: immutable versions with content hashes, parents and differences."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.errors import UnknownVersion
+from lmflow.errors import near as near_name
+from lmflow.values import Record, canonical, digest
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Version:
+    """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
+
+    ``tree`` is the hash of the parameters alone (what the model sees); ``id`` adds parents, note and origin (path -> what
+    produced it), so an optimizer that is run again gives the same id.
+    """
+
+    params: Record = attrs.field(factory=Record, converter=Record)
+    parents: tuple[str, ...] = ()
+    note: str = ""
+    origin: Record = attrs.field(factory=Record, converter=Record)
+
+    @functools.cached_property
+    def tree(self) -> str:
+        """The digest of the parameters."""
+        return digest("tree", self.params)
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The digest of tree, parents, note and origin."""
+        return digest("version", [self.tree, list(self.parents), self.note, self.origin])
+
+    def __getitem__(self, path: str) -> Any:
+        if path not in self.params:
+            raise UnknownVersion(path, tuple(self.params))
+        return self.params[path]
+
+    def put(
+        self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None
+    ) -> Version:
+        """A child version with ``changes`` (path -> value) made. Unknown paths are refused with the near ones."""
+        for path in changes:
+            if path not in self.params:
+                msg = f"the version has no {path!r}; it has {', '.join(self.params)}.{near_name(path, self.params)}"
+                raise KeyError(msg)
+        return Version(params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """The version as JSON values; ``version_of`` reads it back."""
+        return {
+            "params": self.params,
+            "parents": list(self.parents),
+            "note": self.note,
+            "origin": self.origin,
+        }
+
+
+@attrs.frozen
+class Change:
+    """One path that differs: ``before`` or ``after`` is ``None`` where it is absent."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def version_of(data: Mapping[str, Any]) -> Version:
+    """The version that was stored as JSON values."""
+    return Version(params=data["params"], parents=tuple(data["parents"]), note=data["note"], origin=data["origin"])
+
+
+def diff(a: Version, b: Version) -> tuple[Change, ...]:
+    """The paths that differ between two versions, in order of their names."""
+    paths = sorted({*a.params, *b.params})
+    sides = ((path, a.params.get(path), b.params.get(path)) for path in paths)
+    return tuple(Change(path, x, y) for path, x, y in sides if canonical(x) != canonical(y))
+
+
+@attrs.frozen
+class Env:
+    """The parameters that a frame sees: all of them and the prefix under which its steps look theirs up."""
+
+    params: Record
+    prefix: str = ""
+
+    def __getitem__(self, path: str) -> Any:
+        return self.params[self.prefix + path]
+
+    def under(self, prefix: str, overlay: Mapping[str, Any]) -> Env:
+        """The environment of a frame that is renamed or overlaid; overlay paths are those of the program in it."""
+        changed = {self.prefix + path: value for path, value in overlay.items()}
+        return Env(self.params | changed if changed else self.params, self.prefix + prefix)

@@ -1,0 +1,525 @@
+"""Programs: immutable compositions of named steps, which run nothing themselves.
+
+A program is called with its inputs and gives a ``Pending``; awaiting that in a flow, or giving it to a driver, runs it. Named
+programs (predictors, tools, flows, ``named``) open a frame in addresses; the other combinators don't.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Coroutine, Iterable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.effects import Fork, Pending
+from lmflow.errors import BadSignature, DuplicateStep, ForeignPaths, MissingInput, UndeclaredProgram
+from lmflow.params import Version
+from lmflow.signature import Field, Signature
+from lmflow.source import Function
+from lmflow.values import Record, digest
+
+Body = Coroutine[Any, Any, Any]
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Program:
+    """What all programs share. Abstract: make one by ``predict``, ``tool``, ``flow``, ``>>`` and the combinators."""
+
+    signature: Signature = attrs.field(init=False)
+
+    def __call__(self, **inputs: Any) -> Pending:
+        """The program with its inputs, to be awaited. Raises ``MissingInput``, ``UnknownInput``, ``WrongType``."""
+        return Pending(self, self.signature.bind(str(self), inputs))
+
+    def __rshift__(self, after: Program) -> Pipe:
+        """``self``, then ``after``: a record flows through, each reads its inputs and adds its outputs."""
+        return pipe(self, after)
+
+    def __str__(self) -> str:
+        return type(self).__name__.lower()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self}: {self.signature}>"
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """The programs that it is made of."""
+        return ()
+
+    @property
+    def frame(self) -> str:
+        """The name that it opens a frame under, empty where it opens none."""
+        return ""
+
+    @property
+    def prefix(self) -> str:
+        """What its children's parameter paths begin with."""
+        return ""
+
+    @property
+    def identity(self) -> Any:
+        """What it adds to its key, as JSON values."""
+        return [type(self).__name__, str(self.signature), [child.identity for child in self.children]]
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The hash of structure, signatures and own functions; default parameters are not in it."""
+        return digest("program", self.identity)
+
+    @functools.cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """Its steps in program order, by name. ``DuplicateStep`` where two different ones share a name."""
+        found: dict[str, Step] = {}
+        for child in self.children:
+            for name, step in child.steps.items():
+                if found.setdefault(self.prefix + name, step) != step:
+                    raise DuplicateStep(self.prefix + name)
+        return found
+
+    @functools.cached_property
+    def defaults(self) -> Record:
+        """Its default parameters: path -> value, in program order."""
+        return Record({
+            f"{name}.{slot}": value for name, step in self.steps.items() for slot, value in step.slots.items()
+        })
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of its parameters."""
+        return tuple(self.defaults)
+
+    def named(self, name: str) -> Program:
+        """The same under another name, with parameters of its own, ``name.step.slot``."""
+        return Named(name, self)
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Step(Program):
+    """A named leaf: a predictor or a tool."""
+
+    name: str
+    signature: Signature
+
+    def __attrs_post_init__(self) -> None:
+        _check_step(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def frame(self) -> str:
+        """Its name."""
+        return self.name
+
+    @functools.cached_property
+    def steps(self) -> Mapping[str, Step]:
+        """Itself."""
+        return {self.name: self}
+
+    @property
+    def slots(self) -> Mapping[str, Any]:
+        """What can be tuned: slot -> default."""
+        return {}
+
+    def named(self, name: str) -> Program:
+        """The same step under another name, so with parameters of its own, ``name.slot``."""
+        return attrs.evolve(self, name=name)
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Predict(Step):
+    """A step that asks a model. Instruction, demos, options and model are defaults of its parameters."""
+
+    instruction: str = ""
+    demos: tuple[Record, ...] = ()
+    options: Record = attrs.field(factory=Record, converter=Record)
+    model: str = ""
+    timeout: float | None = None
+
+    @property
+    def identity(self) -> Any:
+        """Name and signature: what can be tuned is not in it."""
+        return ["Predict", self.name, self.signature.identity]
+
+    @property
+    def slots(self) -> Mapping[str, Any]:
+        """Instruction, demos, decoding options and model."""
+        return {"instruction": self.instruction, "demos": self.demos, "options": self.options, "model": self.model}
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Tool(Step):
+    """A step that runs a function outside: search, clock, randomness, files, HTTP."""
+
+    function: Function
+    timeout: float | None = None
+
+    @property
+    def identity(self) -> Any:
+        """Name, signature and what the function does."""
+        return ["Tool", self.name, self.signature.identity, self.function.identity]
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Flow(Program):
+    """An async function that awaits the programs in ``uses``, and nothing else."""
+
+    name: str
+    signature: Signature
+    function: Function
+    uses: tuple[Program, ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        _check_step(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def frame(self) -> str:
+        """Its name."""
+        return self.name
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """What it uses."""
+        return self.uses
+
+    @property
+    def identity(self) -> Any:
+        """Name, signature, source and what it uses."""
+        used = [child.identity for child in self.uses]
+        return ["Flow", self.name, self.signature.identity, self.function.identity, used]
+
+    @functools.cached_property
+    def members(self) -> frozenset[Program]:
+        """What it may await: what it uses, and the parts of that."""
+        return frozenset(part for used in self.uses for part in walk(used))
+
+    def body(self, inputs: Record) -> Body:
+        """Its function, started."""
+        coroutine: Body = self.function.call(**inputs)
+        return coroutine
+
+    def check(self, program: Program) -> None:
+        """``UndeclaredProgram`` where the program is neither declared nor composed of what is."""
+        if program in self.members:
+            return
+        if program.frame or not program.children:
+            raise UndeclaredProgram(self.name, str(program))
+        for child in program.children:
+            self.check(child)
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Pipe(Program):
+    """Programs one after the other on one record; its outputs are all that they add."""
+
+    parts: tuple[Program, ...]
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "signature", _piped(self.parts))
+        _ = self.steps
+
+    def __str__(self) -> str:
+        return " >> ".join(map(str, self.parts))
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """Its parts."""
+        return self.parts
+
+    async def body(self, inputs: Record) -> Record:
+        """Each part on the record so far."""
+        record = inputs
+        for part in self.parts:
+            record = record | await take(part, record)
+        return record.only(*(field.name for field in self.signature.outputs))
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Parallel(Program):
+    """Several programs on one record, side by side; their outputs together."""
+
+    parts: tuple[Program, ...]
+
+    def __attrs_post_init__(self) -> None:
+        inputs = _needed(self.parts)
+        outputs = tuple(field for part in self.parts for field in part.signature.outputs)
+        object.__setattr__(self, "signature", Signature(inputs, outputs))
+        _ = self.steps
+
+    def __str__(self) -> str:
+        return f"parallel({', '.join(map(str, self.parts))})"
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """Its parts."""
+        return self.parts
+
+    async def body(self, inputs: Record) -> Record:
+        """All parts at once."""
+        results = await Fork(tuple(take(part, inputs) for part in self.parts), name="parallel")
+        return functools.reduce(lambda all_, one: all_ | one, results, Record())
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Map(Program):
+    """One program over a list, side by side: each output becomes a list."""
+
+    part: Program
+    over: str
+    item: str
+    by: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        inner = self.part.signature
+        shared = tuple(field for field in inner.inputs if field.name != self.item)
+        items = next(field for field in inner.inputs if field.name == self.item)
+        inputs = (Field(name=self.over, type=list[items.type]), *shared)  # type: ignore[name-defined]
+        outputs = tuple(attrs.evolve(field, type=list[field.type]) for field in inner.outputs)  # type: ignore[name-defined]
+        object.__setattr__(self, "signature", Signature(inputs, outputs))
+
+    def __str__(self) -> str:
+        return f"map({self.part}, over={self.over!r})"
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """The program that is mapped."""
+        return (self.part,)
+
+    @property
+    def identity(self) -> Any:
+        """The program and the names of list, item and key."""
+        return ["Map", self.part.identity, self.over, self.item, self.by]
+
+    async def body(self, inputs: Record) -> Record:
+        """All items at once, labelled by their keys, else by position."""
+        items = inputs[self.over]
+        branches = tuple(take(self.part, inputs | {self.item: item}) for item in items)
+        keys = tuple(str(_field_of(item, self.by)) for item in items) if self.by else ()
+        results = await Fork(branches, keys=_distinct(keys), name="map")
+        names = [field.name for field in self.part.signature.outputs]
+        return Record({name: tuple(result[name] for result in results) for name in names})
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Branch(Program):
+    """One of two programs, as a field or a function of the record says; outputs are what both give."""
+
+    when: str | Function
+    reads: tuple[Field, ...]
+    then: Program
+    otherwise: Program
+
+    def __attrs_post_init__(self) -> None:
+        inputs = _merged(self.reads, _needed((self.then, self.otherwise)))
+        other = {field.name for field in self.otherwise.signature.outputs}
+        outputs = tuple(field for field in self.then.signature.outputs if field.name in other)
+        object.__setattr__(self, "signature", Signature(inputs, outputs))
+        _ = self.steps
+
+    def __str__(self) -> str:
+        return f"branch({_condition(self.when)}, {self.then}, {self.otherwise})"
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """Both programs."""
+        return (self.then, self.otherwise)
+
+    @property
+    def identity(self) -> Any:
+        """The condition and both programs."""
+        return ["Branch", _condition_identity(self.when), self.then.identity, self.otherwise.identity]
+
+    async def body(self, inputs: Record) -> Record:
+        """The one that the condition chooses."""
+        chosen = self.then if _holds(self.when, self.reads, inputs) else self.otherwise
+        result: Record = await take(chosen, inputs)
+        return result.only(*(field.name for field in self.signature.outputs))
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Repeat(Program):
+    """One program again and again, its outputs fed back as inputs, until a condition holds, at most ``times``."""
+
+    part: Program
+    until: str | Function
+    reads: tuple[Field, ...]
+    times: int
+
+    def __attrs_post_init__(self) -> None:
+        made = {field.name for field in self.part.signature.outputs}
+        extra = tuple(field for field in self.reads if field.name not in made)
+        inputs = _merged(self.part.signature.inputs, extra)
+        object.__setattr__(self, "signature", Signature(inputs, self.part.signature.outputs))
+
+    def __str__(self) -> str:
+        return f"repeat({self.part}, until={_condition(self.until)}, times={self.times})"
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """The program that is repeated."""
+        return (self.part,)
+
+    @property
+    def identity(self) -> Any:
+        """The program, the condition and the bound."""
+        return ["Repeat", self.part.identity, _condition_identity(self.until), self.times]
+
+    async def body(self, inputs: Record) -> Record:
+        """Rounds until the condition holds on the record."""
+        record = inputs
+        for _ in range(self.times):
+            record = record | await take(self.part, record)
+            if _holds(self.until, self.reads, record):
+                break
+        return record.only(*(field.name for field in self.signature.outputs))
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Named(Program):
+    """A composed program under a name: a frame, and parameters of its own under that prefix."""
+
+    name: str
+    part: Program
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "signature", self.part.signature)
+        _check_step(self)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def frame(self) -> str:
+        """Its name."""
+        return self.name
+
+    @property
+    def prefix(self) -> str:
+        """Its name and a dot."""
+        return f"{self.name}."
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """The program that is named."""
+        return (self.part,)
+
+    @property
+    def identity(self) -> Any:
+        """The name and the program."""
+        return ["Named", self.name, self.part.identity]
+
+    async def body(self, inputs: Record) -> Record:
+        """The program itself."""
+        result: Record = await take(self.part, inputs)
+        return result
+
+
+def take(program: Program, record: Mapping[str, Any]) -> Pending:
+    """The program on those fields of the record that are its inputs."""
+    names = (field.name for field in program.signature.inputs)
+    return program(**{name: record[name] for name in names if name in record})
+
+
+def pipe(*programs: Program) -> Pipe:
+    """``a >> b >> c``, flattened."""
+    return Pipe(tuple(part for program in programs for part in _flat(program)))
+
+
+def walk(program: Program) -> Iterator[Program]:
+    """The program and all its parts, depth first, in program order."""
+    yield program
+    for child in program.children:
+        yield from walk(child)
+
+
+def init(program: Program) -> Version:
+    """The first version of a program's parameters: its defaults."""
+    return Version(params=program.defaults, note=f"defaults of {program}")
+
+
+def completed(program: Program, version: Version | None) -> Record:
+    """The parameters that the program runs with: the version's, and its defaults for the paths that the version lacks.
+
+    Raises ``ForeignPaths`` where the version has paths that the program doesn't.
+    """
+    if version is None:
+        return program.defaults
+    if foreign := tuple(path for path in version.params if path not in program.defaults):
+        raise ForeignPaths(str(program), foreign, program.paths)
+    return program.defaults | version.params
+
+
+def _flat(program: Program) -> tuple[Program, ...]:
+    return program.parts if isinstance(program, Pipe) else (program,)
+
+
+def _piped(parts: tuple[Program, ...]) -> Signature:
+    needed: dict[str, Field] = {}
+    made: dict[str, Field] = {}
+    for part in parts:
+        for field in part.signature.inputs:
+            if field.name in made:
+                continue
+            if difflib.get_close_matches(field.name, made, n=1, cutoff=0.85):
+                raise MissingInput(str(part), field.name, (*needed, *made))
+            _need(needed, field)
+        made |= {field.name: field for field in part.signature.outputs}
+    return Signature(tuple(needed.values()), tuple(made.values()))
+
+
+def _needed(parts: Iterable[Program]) -> tuple[Field, ...]:
+    needed: dict[str, Field] = {}
+    for part in parts:
+        for field in part.signature.inputs:
+            _need(needed, field)
+    return tuple(needed.values())
+
+
+def _need(needed: dict[str, Field], field: Field) -> None:
+    if field.name not in needed or (field.required and not needed[field.name].required):
+        needed[field.name] = field
+
+
+def _merged(first: tuple[Field, ...], then: tuple[Field, ...]) -> tuple[Field, ...]:
+    names = {field.name for field in then}
+    return (*(field for field in first if field.name not in names), *then)
+
+
+def _check_step(program: Program) -> None:
+    Signature((), (Field(name=program.frame),))
+    if isinstance(program, Predict):
+        both = {f.name for f in program.signature.inputs} & {f.name for f in program.signature.outputs}
+        if both:
+            text = f"a step can't both read and write {min(both)!r}"
+            raise BadSignature(str(program.signature), text, "Give the output a name of its own.")
+    _ = program.steps
+
+
+def _holds(condition: str | Function, reads: tuple[Field, ...], record: Record) -> bool:
+    if isinstance(condition, str):
+        return bool(record[condition])
+    return bool(condition.call(**{field.name: record[field.name] for field in reads}))
+
+
+def _condition(condition: str | Function) -> str:
+    return condition if isinstance(condition, str) else condition.name
+
+
+def _condition_identity(condition: str | Function) -> str:
+    return f"field:{condition}" if isinstance(condition, str) else condition.identity
+
+
+def _field_of(item: Any, name: str) -> Any:
+    return item[name] if isinstance(item, Mapping) else getattr(item, name)
+
+
+def _distinct(keys: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := {key for key in keys if keys.count(key) > 1}:
+        msg = f"the map key {min(twice)!r} appears twice: keys label branches, so they must differ"
+        raise ValueError(msg)
+    return keys

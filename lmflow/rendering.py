@@ -1,0 +1,33 @@
+"""What a step would send, without sending it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmflow.adapter import render as rendered
+from lmflow.errors import near
+from lmflow.messages import Message
+from lmflow.params import Version
+from lmflow.program import Predict, Program, completed
+
+
+def render(
+    program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = ""
+) -> tuple[Message, ...]:
+    """The exact messages that a step of the program would send for these inputs of the step. Nothing is called.
+
+    ``step`` may be left out where the program has one predictor. Raises ``MissingInput``, ``UnknownInput``, ``KeyError`` for an
+    unknown step.
+    """
+    found = {name: leaf for name, leaf in program.steps.items() if isinstance(leaf, Predict)}
+    wanted = step or (next(iter(found)) if len(found) == 1 else "")
+    if wanted not in found:
+        msg = f"which step? {program} has {', '.join(found)}.{near(wanted, found)} Name one, step=..."
+        raise KeyError(msg)
+    leaf = found[wanted]
+    params = completed(program, version)
+    own = {f"{leaf.name}.{slot}": params[f"{wanted}.{slot}"] for slot in leaf.slots}
+    return rendered(leaf, own, leaf.signature.bind(wanted, inputs))
+
+

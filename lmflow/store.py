@@ -1,0 +1,51 @@
+"""What a trace store does: it keeps events in order and reads runs, traces and versions back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from typing import Protocol
+
+from lmflow.params import Version
+from lmflow.trace import Event, Run, Trace
+
+
+class Recorder(Protocol):
+    """What an executor needs of a store."""
+
+    def append(self, *events: Event) -> Future[None]:
+        """Keep events, in order. The future is done when they are durable (``StoreError`` where they can't be kept)."""
+        ...
+
+    def version(self, name: str) -> Version:
+        """The version that a ref, an id or a short id names. ``UnknownVersion`` otherwise."""
+        ...
+
+
+class Store(Recorder, Protocol):
+    """The one place where recordings live. Ids may be given short where they are unambiguous (``NotFound`` otherwise)."""
+
+    @property
+    def name(self) -> str:
+        """How the store is called in messages."""
+        ...
+
+    def runs(self, limit: int = 20, before: str = "") -> Sequence[Run]:
+        """The latest runs without their traces, newest first; ``before`` a run's id continues a listing."""
+        ...
+
+    def run(self, run: str) -> Run:
+        """A run with all its traces."""
+        ...
+
+    def trace(self, trace: str) -> Trace:
+        """A trace with all its calls."""
+        ...
+
+    def refs(self) -> Mapping[str, str]:
+        """The refs: name -> version id."""
+        ...
+
+    def close(self) -> None:
+        """Write what is queued and let go of the store."""
+        ...

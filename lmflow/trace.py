@@ -1,0 +1,226 @@
+"""What happened: calls, traces and runs as values, and the events that a store keeps of them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import attrs
+
+from lmflow.errors import LmflowError
+from lmflow.messages import Outcome, Request
+from lmflow.params import Version
+from lmflow.values import Record, digest
+
+
+def segment(at: str, name: str, k: str | int) -> str:
+    """The address of something in the frame ``at``: ``hop[1]/answer[0]``. Labels are escaped, so that ``/`` stays a border."""
+    return f"{at}/{name}[{quote(str(k), safe=' ')}]" if at else f"{name}[{quote(str(k), safe=' ')}]"
+
+
+@attrs.frozen
+class Asked:
+    """One attempt of one call as recorded. ``outcome`` is ``None`` where it was started and never ended.
+
+    Times are in nanoseconds since the epoch.
+    """
+
+    address: str
+    request: Request
+    key: str
+    attempt: int = 0
+    outcome: Outcome | None = None
+    started: int = 0
+    ended: int = 0
+
+
+@attrs.frozen
+class Failed:
+    """How an execution failed: the error's class name and its words."""
+
+    kind: str
+    text: str
+
+
+@attrs.frozen(slots=False)
+class Trace:
+    """One execution: what was run, every call, and what came of it.
+
+    ``world`` says what it ran against (adapter, and per model name the resolved one and its endpoint). ``choices`` maps the
+    address of a ``first`` to its winner. ``target`` is ``module:program`` where the caller said so.
+    """
+
+    id: str
+    program: str
+    name: str
+    version: Version
+    inputs: Record
+    world: Record
+    target: str = ""
+    sample: int = 0
+    calls: tuple[Asked, ...] = ()
+    choices: Record = attrs.field(factory=Record)
+    outputs: Record | None = None
+    failure: Failed | None = None
+    started: int = 0
+    ended: int = 0
+    code: Any = attrs.field(default=None, eq=False, repr=False)
+
+    @property
+    def done(self) -> bool:
+        """Whether it came to an end."""
+        return self.outputs is not None or self.failure is not None
+
+    @functools.cached_property
+    def answers(self) -> Mapping[str, Asked]:
+        """The attempt that counts at each address: the last that ended."""
+        ended = sorted((call for call in self.calls if call.outcome is not None), key=lambda call: call.attempt)
+        return {call.address: call for call in ended}
+
+    @property
+    def orphans(self) -> tuple[Asked, ...]:
+        """Calls that were started and never ended: maybe billed."""
+        return tuple(call for call in self.calls if call.outcome is None)
+
+    @functools.cached_property
+    def root(self) -> str:
+        """The Merkle root over (address, key, reply) of all calls that count, and the result. Times and tokens are not in it."""
+        return root_of(self.answers.values(), self.choices, self.outputs, self.failure)
+
+
+@attrs.frozen(slots=False)
+class Run:
+    """An ordered tree of labels that point at traces. ``kind`` is run or map."""
+
+    id: str
+    kind: str
+    name: str
+    items: tuple[tuple[str, Trace], ...] = ()
+    target: str = ""
+    status: str = "open"
+    started: int = 0
+    ended: int = 0
+
+    def __iter__(self) -> Iterator[Trace]:
+        return iter(self.traces)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @property
+    def traces(self) -> tuple[Trace, ...]:
+        """The traces, in the order of their labels."""
+        return tuple(trace for _, trace in self.items)
+
+    @property
+    def failures(self) -> tuple[tuple[str, Failed], ...]:
+        """What failed, by label."""
+        return tuple((label, trace.failure) for label, trace in self.items if trace.failure)
+
+    @functools.cached_property
+    def root(self) -> str:
+        """The Merkle root over labels and the roots of their traces."""
+        return digest("run", [[label, trace.root] for label, trace in self.items])
+
+
+def root_of(
+    calls: Any, choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None
+) -> str:
+    """The Merkle root of an execution; calls of branches that lost a ``first`` are not in it."""
+    counted = (call for call in calls if not _lost(call.address, choices))
+    leaves = sorted([call.address, digest("leaf", [call.address, call.key, call.outcome.content])] for call in counted)
+    return digest("trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": failure})
+
+
+def failed(error: BaseException) -> Failed:
+    """The error as a trace keeps it."""
+    return Failed(type(error).__name__, str(error) if isinstance(error, LmflowError) else f"{error}")
+
+
+def _lost(address: str, choices: Mapping[str, Any]) -> bool:
+    return any(
+        address.startswith(f"{fork}/") and not address.startswith(f"{segment(fork, 'branch', winner)}/")
+        for fork, winner in choices.items()
+    )
+
+
+@attrs.frozen
+class RunOpened:
+    """A run began."""
+
+    run: Run
+
+
+@attrs.frozen
+class TraceOpened:
+    """An execution began, as ``label`` of a run. Its version is kept with it."""
+
+    run: str
+    label: str
+    position: int
+    trace: Trace
+
+
+@attrs.frozen
+class CallStarted:
+    """A call is about to be sent. Not awaited: after a crash it is an orphan."""
+
+    trace: str
+    call: Asked
+
+
+@attrs.frozen
+class CallEnded:
+    """A call was answered or failed; the answer is used only after this is kept."""
+
+    trace: str
+    call: Asked
+
+
+@attrs.frozen
+class Chosen:
+    """A ``first`` has a winner."""
+
+    trace: str
+    address: str
+    winner: str | int
+
+
+@attrs.frozen
+class TraceClosed:
+    """An execution came to an end."""
+
+    trace: Trace
+
+
+@attrs.frozen
+class RunClosed:
+    """A run came to an end; ``status`` is done, failed or stopped."""
+
+    id: str
+    status: str
+    root: str
+    ended: int
+
+
+@attrs.frozen
+class VersionSaved:
+    """A version of parameters."""
+
+    version: Version
+    at: int
+
+
+@attrs.frozen
+class RefMoved:
+    """A name points at another version."""
+
+    name: str
+    version: str
+    why: str
+    at: int
+
+
+Event = RunOpened | TraceOpened | CallStarted | CallEnded | Chosen | TraceClosed | RunClosed | VersionSaved | RefMoved

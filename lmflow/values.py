@@ -1,0 +1,176 @@
+"""Immutable values, their canonical form and their digests: what everything else is made of.
+
+Canonical form v1 is JSON with keys sorted by code point, no spaces, ASCII escapes, floats by ``repr``. So ``1``, ``1.0`` and
+``True`` differ, an absent key is not ``null``, and equal values have equal bytes on every platform. A digest is
+``v1:b2:`` and the BLAKE2b-256 hash, in hex, of the kind, a NUL byte and the canonical form.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+import functools
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Set
+from typing import Any
+
+import attrs
+
+from lmflow.errors import BadValue
+
+_PLAIN = (str, int, bool, type(None))
+_DATES = (dt.date, dt.time, dt.datetime)
+
+
+class Record(Mapping[str, Any]):
+    """An immutable mapping of names to frozen values, read as ``record.answer`` or ``record["answer"]``.
+
+    Two records are equal when their canonical forms are. Lists become tuples and mappings records; what can't be frozen
+    is refused (``BadValue``).
+    """
+
+    __slots__ = ("_digest", "_items")
+    _items: dict[str, Any]
+    _digest: str | None
+
+    def __init__(self, mapping: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        items = {**(mapping or {}), **fields}
+        object.__setattr__(self, "_items", {name: freeze(value, str(name)) for name, value in items.items()})
+        object.__setattr__(self, "_digest", None)
+        for name in items:
+            _check_key(name, "the record")
+
+    def __getitem__(self, name: str) -> Any:
+        return self._items[name]
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._items[name]
+        except KeyError:
+            msg = f"the record has no field {name!r}; it has {', '.join(self._items) or 'none'}"
+            raise AttributeError(msg, name=name, obj=self) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        msg = f"records are immutable: make another, `record | {{{name!r}: ...}}`"
+        raise AttributeError(msg)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __or__(self, other: Mapping[str, Any]) -> Record:
+        return Record({**self._items, **other})
+
+    def __eq__(self, other: object) -> bool:
+        return self.digest == other.digest if isinstance(other, Record) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __repr__(self) -> str:
+        return f"Record({', '.join(f'{name}={value!r}' for name, value in self._items.items())})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record, (dict(self._items),)
+
+    @property
+    def digest(self) -> str:
+        """The digest of the record's canonical form, computed once."""
+        if self._digest is None:
+            object.__setattr__(self, "_digest", digest("record", self))
+        return self._digest or ""
+
+    def only(self, *names: str) -> Record:
+        """The record with the named fields that it has, in the given order."""
+        return Record({name: self._items[name] for name in names if name in self._items})
+
+
+def freeze(value: Any, where: str = "the value") -> Any:
+    """``value`` made immutable: lists to tuples, mappings to records. ``BadValue`` where that is impossible."""
+    if isinstance(value, (*_PLAIN, Record, *_DATES)):
+        return value
+    if isinstance(value, float):
+        return _finite(value, where)
+    if isinstance(value, Mapping):
+        return Record(value)
+    if isinstance(value, (list, tuple)):
+        return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if isinstance(value, Set):
+        return frozenset(freeze(item, where) for item in value)
+    if _is_frozen_attrs(value):
+        return value
+    fix = "Use JSON values, dates, enums or frozen attrs classes."
+    raise BadValue(where, f"a {type(value).__qualname__}", fix)
+
+
+def plain(value: Any, where: str = "the value") -> Any:
+    """``value`` as JSON values (dict, list, str, int, float, bool, None), made anew."""
+    if isinstance(value, enum.Enum):
+        return plain(value.value, where)
+    if isinstance(value, _PLAIN):
+        return value
+    if isinstance(value, float):
+        return _finite(value, where)
+    if isinstance(value, Mapping):
+        return {_check_key(key, where): plain(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Set):
+        return sorted((plain(item, where) for item in value), key=canonical)
+    if isinstance(value, _DATES):
+        return value.isoformat()
+    if attrs.has(type(value)):
+        return {f.name: plain(getattr(value, f.name), f"{where}.{f.name}") for f in attrs.fields(type(value))}
+    raise BadValue(where, f"a {type(value).__qualname__}", "Use JSON values, dates, enums or attrs classes.")
+
+
+def canonical(value: Any) -> str:
+    """The canonical form v1 of ``value``. ``BadValue`` where it has none."""
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(kind: str, value: Any) -> str:
+    """``v1:b2:`` and the BLAKE2b-256 of ``kind``, a NUL byte and the canonical form of ``value``."""
+    return hash_text(kind, canonical(value))
+
+
+def hash_text(kind: str, text: str) -> str:
+    """The digest of a text that is canonical already."""
+    return "v1:b2:" + hashlib.blake2b(f"{kind}\0{text}".encode("ascii"), digest_size=32).hexdigest()
+
+
+def short(name: str) -> str:
+    """The first 12 hex digits of a digest, or the text itself, for people."""
+    return name.removeprefix("v1:b2:")[:12] if name.startswith("v1:b2:") else name
+
+
+def pretty(value: Any) -> str:
+    """JSON as a person or a model reads it: spaces, no escapes but for what can't be encoded."""
+    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: float, where: str) -> float:
+    if not math.isfinite(value):
+        raise BadValue(where, repr(value), "Use a finite number, or null for none.")
+    return value
+
+
+def _check_key(key: Any, where: str) -> str:
+    if not isinstance(key, str):
+        raise BadValue(where, f"a mapping with the key {key!r}", "Use text as keys, str(key).")
+    return key
+
+
+@functools.cache
+def _frozen_class(cls: type) -> bool:
+    return attrs.has(cls) and cls.__setattr__ is not object.__setattr__ and cls.__hash__ is not None
+
+
+def _is_frozen_attrs(value: Any) -> bool:
+    return isinstance(value, enum.Enum) or _frozen_class(type(value))
+
+
