@@ -93,12 +93,16 @@ def tool(  # noqa: PLR0913 - the two forms share one name
 
 
 def flow(
-    signature: str | Signature, *, uses: Iterable[Program] = (), types: Mapping[str, Any] | None = None
+    signature: str | Signature,
+    *,
+    uses: Iterable[Program] = (),
+    version: str | None = None,
+    types: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Flow]:
     """Make an async function a program: ``@lf.flow("question -> answer", uses=[search, answer])``.
 
     The function may await the programs in ``uses``, compositions of them, and ``lf.gather``; it returns a record of the outputs
-    or, where there is one output, its value.
+    or, where there is one output, its value. ``version`` identifies a function without source (one typed at a prompt).
     """
     sig = signature_of(signature, types)
 
@@ -111,7 +115,7 @@ def flow(
         if set(expected) != set(found):
             text = f"the function takes {', '.join(found) or 'nothing'}"
             raise BadSignature(str(sig), text, f"Write `async def {name}({', '.join(expected)})`.")
-        return Flow(name, sig, function_of(function, closures=True), tuple(uses))
+        return Flow(name, sig, function_of(function, version, closures=True), tuple(uses))
 
     return declared
 

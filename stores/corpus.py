@@ -29,14 +29,15 @@ from lmflow.values import digest
 Progress = Callable[[int, int], None]
 
 _APPLICATION, _SCHEMA = 0x6C6D6663, 1
-_TOKENIZER, _TITLE_WEIGHT, _MOST_TERMS = "porter unicode61", 2.0, 64
+_TOKENIZER, _TITLE_WEIGHT = "porter unicode61", 2.0
+_MOST_SIGNS, _MOST_TERMS, _MOST_PARTS, _LONGEST_TERM = 4000, 64, 8, 128
 _RULES = {"terms": 1, "title": _TITLE_WEIGHT, "tokenizer": _TOKENIZER}
 _STOP_WORDS = (
     "a about above after again against all also am an and any are as at be because been before being below between both but by"
     " can could did do does doing down during each few for from further had has have having he her here hers him his how i if"
     " in into is it its itself just me more most my no nor not of off on once only or other our out over own same she should so"
-    " some such than that the their them then there these they this those through to too under until up us very was we were"
-    " what when where which while who whom whose why will with would you your"
+    " some such than that the their them then there these they this those through to too under until up very was we were"
+    " what when where which while who whom whose why with would you your"
 )
 _STOP = frozenset(_STOP_WORDS.split())
 _SEARCH = """
@@ -107,7 +108,7 @@ class Corpus:
     @staticmethod
     def open(path: Path | str) -> Corpus:
         """The corpus at ``path``. ``NotAStore``, ``NewerSchema`` or ``StoreError`` where there is none to read."""
-        path = Path(path).absolute()
+        path = Path(path).resolve()
         with _as_store_errors(path):
             connection, found = _connected(path)
             connection.close()
@@ -121,12 +122,14 @@ class Corpus:
         """The ``k`` best passages by BM25 (Robertson and Zaragoza 2009; k1 1.2, b 0.75), best first, ties by id.
 
         A passage fits by the words that it or its title shares with ``query``, whatever signs are in there; words that
-        say little ("the", "which") count only where there are no others, and no more than 64 count at all.
+        say little ("the", "which") count only where there are no others. At most 64 terms of 4,000 characters count.
         """
         if k < 0:
             raise WrongType("k", str(k), "a number of passages, 0 or more")
+        if not (expression := _expression(query)):
+            return ()
         with self._readers.one() as connection:
-            rows = connection.execute(_SEARCH, (_TITLE_WEIGHT, _expression(query), k)).fetchall()
+            rows = connection.execute(_SEARCH, (_TITLE_WEIGHT, expression, k)).fetchall()
         return tuple(Hit(_passage(*row), score) for *row, score in rows)
 
     def passage(self, id: str) -> Passage:
@@ -170,10 +173,7 @@ class _Readers:
     def one(self) -> Iterator[sqlite3.Connection]:
         idle = self._idle.setdefault(os.getpid(), [])
         with _as_store_errors(self._path):
-            try:
-                connection = idle.pop()
-            except IndexError:
-                connection = _checked(self._path, self._digest)
+            connection = _taken(idle) or _checked(self._path, self._digest)
             try:
                 yield connection
             finally:
@@ -185,11 +185,17 @@ class _Readers:
 
 def _release(idle: dict[int, list[sqlite3.Connection]], home: Path | None, owner: int) -> None:
     """Close what this process opened (a fork has its own), and remove the temporary folder if it is this one's."""
-    connections = idle.get(os.getpid(), [])
-    while connections:
-        connections.pop().close()
+    while connection := _taken(idle.get(os.getpid(), [])):
+        connection.close()
     if home and owner == os.getpid() and home.exists():
         shutil.rmtree(home)
+
+
+def _taken(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
+    try:
+        return idle.pop()
+    except IndexError:  # not asked for first: another thread may take the last one meanwhile
+        return None
 
 
 @contextmanager
@@ -244,7 +250,7 @@ def _built(
     passages = _passages(documents, size)
     meta = {"size": str(size), "content": digest("passages", [_digest_of(passage) for passage in passages])}
     home = None if path else Path(tempfile.mkdtemp(prefix="lmflow-"))
-    file = home / "corpus.db" if home else Path(path or "").absolute()
+    file = home / "corpus.db" if home else Path(path or "").resolve()
     corpus = Corpus(file, _digest(meta), _Readers(file, _digest(meta), home), tuple(skipped))
     if not file.exists() or Corpus.open(file) != corpus:
         _write(file, passages, meta, progress)
@@ -290,7 +296,7 @@ def _write(path: Path, passages: Sequence[Passage], meta: Mapping[str, str], pro
 def _fill(
     connection: sqlite3.Connection, passages: Sequence[Passage], meta: Mapping[str, str], progress: Progress | None
 ) -> None:
-    for pragma in ("journal_mode = OFF", f"application_id = {_APPLICATION}", f"user_version = {_SCHEMA}"):
+    for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):
         connection.execute(f"PRAGMA {pragma}")
     db = Database(connection, execute_plugins=False)
     db.table("meta").insert_all([{"name": name, "value": value} for name, value in meta.items()], pk="name")
@@ -300,6 +306,8 @@ def _fill(
     table.create_index(["id"], unique=True)
     table.enable_fts(["title", "text"], tokenize=_TOKENIZER)
     table.optimize()
+    connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+    connection.execute(f"PRAGMA application_id = {_APPLICATION}")
 
 
 def _rows(passages: Sequence[Passage], progress: Progress) -> Iterator[dict[str, Any]]:
@@ -311,15 +319,16 @@ def _rows(passages: Sequence[Passage], progress: Progress) -> Iterator[dict[str,
 
 def _expression(query: str) -> str:
     """``query`` for FTS5: each word quoted and OR-ed with the others, what is written as one (``a.b``) also as a phrase."""
-    bare = re.sub(r"n['’]t\b|['’](?:s|d|ll|m|re|ve)\b", "", query.lower())
-    terms = [term for chunk in bare.split() for term in _terms(chunk)]
+    bare = re.sub(r"n['’]t\b|['’](?:s|d|ll|m|re|ve)\b", "", query[:_MOST_SIGNS].lower())
+    terms = [term for chunk in bare.split() for term in _terms(chunk) if len(term) <= _LONGEST_TERM]
     kept = dict.fromkeys(term for term in terms if term not in _STOP) or dict.fromkeys(terms)
     return " OR ".join(f'"{term}"' for term in list(kept)[:_MOST_TERMS])
 
 
 def _terms(chunk: str) -> list[str]:
-    """The words of what stands between two blanks, underscores kept (``__and__`` is no stop word), its parts, the whole."""
+    """The words between two blanks, with underscores (``__and__`` is no stop word) and without, and the whole of a name."""
     letters = "".join(it if it == "_" or unicodedata.category(it)[0] in "LMN" else " " for it in chunk)
     words = [word for word in letters.split() if word.strip("_")]
-    parts = [part for word in words if "_" in word for part in word.split("_") if part]
-    return [*words, *parts, *([" ".join(words)] if len(words) > 1 else [])]
+    parts = letters.replace("_", " ").split()
+    whole = [" ".join(words)] if 1 < len(parts) <= _MOST_PARTS else []
+    return [*(words if len(parts) <= _MOST_PARTS else []), *parts, *whole]

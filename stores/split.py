@@ -95,7 +95,8 @@ def read(path: Path | str) -> Document:
 
 
 def read_lines(file: Path | str) -> Iterator[Document]:
-    """The documents in a file with a JSON object a line. ``StoreError`` names the first line that is none; blank ones are none."""
+    """The documents in a file with a JSON object a line, blank lines aside. ``StoreError`` names the first that is none."""
+    _require_file(Path(file))
     with Path(file).open("rb") as lines:
         for number, line in enumerate(lines, 1):
             if line.strip():
@@ -113,7 +114,7 @@ def read_folder(folder: Path | str, leave: Path | str | None = None) -> tuple[li
     documents: list[Document] = []
     skipped: list[LmflowError] = []
     for name, file in sorted((file.relative_to(folder).as_posix(), file) for file in _files(folder, skipped)):
-        if leave is None or file.absolute() != Path(leave).absolute():
+        if leave is None or file.resolve() != Path(leave).resolve():
             try:
                 documents.append(attrs.evolve(read(file), id=name))
             except (StoreError, BadValue) as error:
@@ -196,7 +197,14 @@ def _files(folder: Path, skipped: list[LmflowError]) -> Iterator[Path]:
         yield from (Path(parent, name) for name in files if not name.startswith("."))
 
 
+def _require_file(path: Path) -> None:
+    """Refuse what isn't there, is a folder, or might never end (a pipe)."""
+    if not path.is_file():
+        raise StoreError(str(path), "there is no such file", "Give the path of a file.")
+
+
 def _decoded(path: Path) -> str:
+    _require_file(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:

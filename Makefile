@@ -1,0 +1,52 @@
+# Five verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
+#   make demo   a small local model answers questions     MODEL=smollm2-135m QUESTIONS=4
+#   make test   the tests, with branch coverage
+#   make check  ruff, mypy, pyright
+#   make bench  every script in bench/
+#   make docs   the API pages, into docs/_build
+
+PYTHON ?= python3
+MODEL ?= smollm2-135m
+QUESTIONS ?=
+
+BIN := .venv/bin
+STAMPS := .venv/.stamps
+BENCHES := $(sort $(wildcard bench/*.py))
+
+.PHONY: demo test check bench docs
+.DELETE_ON_ERROR:
+
+demo: $(STAMPS)/local
+	$(BIN)/lmflow demo --model $(MODEL) $(if $(QUESTIONS),--questions $(QUESTIONS))
+
+test: $(STAMPS)/test
+	$(BIN)/python -m pytest --cov=. --cov-branch --cov-report=term:skip-covered
+
+check: $(STAMPS)/check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(STAMPS)/bench
+	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
+
+docs: $(STAMPS)/docs
+	$(BIN)/pdoc --output-directory docs/_build lmflow
+
+# A stamp says that the extras were installed for the pyproject.toml of that time.
+$(STAMPS)/local: EXTRAS = [local]
+$(STAMPS)/test: EXTRAS = [test]
+$(STAMPS)/check: EXTRAS = [local,test,check]
+$(STAMPS)/bench: EXTRAS =
+$(STAMPS)/docs: EXTRAS = [docs]
+
+$(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".$(EXTRAS)"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "lmflow needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.13 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+		rm -rf .venv; echo "$(PYTHON) can't make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }

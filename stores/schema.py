@@ -1,0 +1,133 @@
+"""The schema of a SQLite trace store, its append-only migrations, and the checks before a file is touched."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import sqlite_utils
+from sqlite_utils import Migrations
+
+from lmflow.errors import NewerSchema, NotAStore, StoreError
+
+APPLICATION = 0x6C6D666C
+VERSION = 1
+MAGIC = b"SQLite format 3\0"
+
+migrations = Migrations("lmflow")
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m001_spine(db: sqlite_utils.Database) -> None:
+    """Blobs, versions and refs, runs, traces and calls."""
+    for statement in _SPINE.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_SPINE = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) STRICT;
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
+    enc INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+CREATE TABLE version (
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, tree BLOB NOT NULL, params INTEGER NOT NULL REFERENCES blob(id),
+    note TEXT NOT NULL, origin INTEGER NOT NULL REFERENCES blob(id), created_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE parent (
+    version INTEGER NOT NULL REFERENCES version(id), position INTEGER NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (version, position)
+) STRICT;
+CREATE TABLE ref (name TEXT PRIMARY KEY, version INTEGER NOT NULL REFERENCES version(id), updated_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE reflog (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, before INTEGER REFERENCES version(id),
+    after INTEGER REFERENCES version(id), why TEXT NOT NULL, at_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, status TEXT NOT NULL,
+    root BLOB, started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE trace (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, program BLOB NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL,
+    version INTEGER NOT NULL REFERENCES version(id), inputs INTEGER NOT NULL REFERENCES blob(id),
+    world INTEGER NOT NULL REFERENCES blob(id), sample INTEGER NOT NULL, outputs INTEGER REFERENCES blob(id),
+    failure INTEGER REFERENCES blob(id), root BLOB, started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE run_item (
+    run TEXT NOT NULL REFERENCES run(id), position INTEGER NOT NULL, label TEXT NOT NULL,
+    trace INTEGER NOT NULL REFERENCES trace(id), PRIMARY KEY (run, position)
+) STRICT;
+CREATE INDEX run_item_trace ON run_item(trace);
+CREATE TABLE call (
+    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, attempt INTEGER NOT NULL,
+    key BLOB NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, request INTEGER NOT NULL REFERENCES blob(id),
+    reply INTEGER REFERENCES blob(id), status TEXT NOT NULL, tok_in INTEGER, tok_out INTEGER, tok_cached INTEGER,
+    started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, UNIQUE (trace, address, attempt)
+) STRICT;
+CREATE INDEX call_key ON call(key);
+CREATE TABLE choice (
+    trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, winner TEXT NOT NULL, PRIMARY KEY (trace, address)
+) STRICT;
+CREATE VIEW v_calls AS
+    SELECT call.id, trace.uid AS trace, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in,
+           call.tok_out, call.tok_cached, (call.ended_ns - call.started_ns) / 1e6 AS ms, lower(hex(call.key)) AS key
+    FROM call JOIN trace ON trace.id = call.trace;
+CREATE VIEW v_versions AS
+    SELECT lower(hex(version.hash)) AS id, lower(hex(version.tree)) AS tree, version.note,
+           (SELECT group_concat(ref.name, ', ') FROM ref WHERE ref.version = version.id) AS refs,
+           (SELECT group_concat(lower(hex(parent.hash)), ', ') FROM parent WHERE parent.version = version.id) AS parents,
+           datetime(version.created_ns / 1000000000, 'unixepoch') AS created
+    FROM version;
+CREATE VIEW v_runs AS
+    SELECT run.id, run.kind, run.name, run.target, run.status, datetime(run.started_ns / 1000000000, 'unixepoch') AS started,
+           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces, count(call.id) AS calls,
+           coalesce(sum(call.tok_in), 0) AS tok_in, coalesce(sum(call.tok_out), 0) AS tok_out,
+           coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
+           lower(hex(run.root)) AS root
+    FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace
+    GROUP BY run.id;
+"""
+
+
+def check_file(path: Path) -> None:
+    """``NotAStore`` where the file is something else; it is only read."""
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open("rb") as file:
+        head = file.read(len(MAGIC))
+    if head != MAGIC:
+        raise NotAStore(str(path), f"it is no SQLite database (it begins with {head[:12]!r})", "Name another file; this one is untouched.")
+
+
+def check_schema(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the database is a store already. ``NotAStore`` or ``NewerSchema`` where it isn't ours to use."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION:
+        if tables:
+            raise NotAStore(str(path), "it is a database that lmflow didn't make", "Name another file; this one is untouched.")
+        return False
+    if version > VERSION:
+        problem = f"its schema is {version}, this lmflow reads up to {VERSION}"
+        raise NewerSchema(str(path), problem, "Upgrade: pip install -U lmflow-dsl. The file is untouched.")
+    return version == VERSION
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a database to this schema. Safe when several processes do it at once."""
+    for left in range(20, -1, -1):
+        try:
+            if check_schema(connection, path):
+                return
+            connection.execute("PRAGMA journal_mode = WAL")
+            migrations.apply(sqlite_utils.Database(connection))
+            connection.executescript(f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};")
+        except sqlite3.OperationalError as error:
+            if connection.in_transaction:
+                connection.rollback()
+            if not left:
+                raise StoreError(str(path), f"it can't be set up ({error})", "Is its folder writable?") from error
+            time.sleep(0.05)

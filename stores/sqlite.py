@@ -1,0 +1,174 @@
+"""The SQLite trace store: one writer thread with group commit, readers of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, Self
+
+from lmflow.errors import LmflowError, StoreError
+from lmflow.params import Version
+from lmflow.trace import Event, Run, Trace
+from lmflow.stores.queries import Reader
+from lmflow.stores.rows import RowWriter
+from lmflow.stores.schema import check_file, check_schema, prepare
+
+LARGEST_BATCH = 1000
+
+_Item = tuple[tuple[Event, ...], "Future[None]"] | None
+
+
+class SqliteStore:
+    """A trace store in a SQLite file, made if it doesn't exist. Safe to share between threads and processes.
+
+    ``append``'s future is done after COMMIT: what it acknowledged survives a kill of this process, and with ``durable=True`` a
+    power cut too. Raises ``NotAStore`` or ``NewerSchema`` for a file that isn't ours to use, and leaves it untouched.
+    """
+
+    def __init__(self, path: str | Path, *, durable: bool = False) -> None:
+        self.path = Path(path)
+        self.name = str(path)
+        self._queue: queue.SimpleQueue[_Item] = queue.SimpleQueue()
+        self._closed = False
+        self._lock = threading.Lock()
+        check_file(self.path)
+        self._db = self._connected(durable=durable)
+        self._thread = threading.Thread(target=_write, args=(self._queue, self._db, self.name), name="lmflow-store", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        """The store itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+    def append(self, *events: Event) -> Future[None]:
+        """Keep events, in order, all or none. The future is done after COMMIT."""
+        done: Future[None] = Future()
+        done.set_running_or_notify_cancel()  # who stops waiting doesn't undo what is queued
+        with self._lock:
+            if self._closed:
+                raise StoreError(self.name, "it is closed", "Open it anew.")
+            self._queue.put((events, done))
+        return done
+
+    def runs(self, limit: int = 20, before: str = "") -> Sequence[Run]:
+        """The latest runs without their traces, newest first."""
+        with self.reading() as reader:
+            return reader.runs(limit, before)
+
+    def run(self, run: str) -> Run:
+        """A run with all its traces. ``Tampered`` where a stored value doesn't match its hash."""
+        with self.reading() as reader:
+            return reader.run(run)
+
+    def trace(self, trace: str) -> Trace:
+        """A trace with all its calls."""
+        with self.reading() as reader:
+            return reader.trace(trace)
+
+    def version(self, name: str) -> Version:
+        """The version that a ref, an id or a short id names."""
+        with self.reading() as reader:
+            return reader.version(name)
+
+    def refs(self) -> Mapping[str, str]:
+        """The refs: name -> version id."""
+        with self.reading() as reader:
+            return reader.refs()
+
+    def reading(self) -> contextlib.AbstractContextManager[Reader]:
+        """A reader on a read-only connection of its own."""
+        return reading(self.path)
+
+    def close(self) -> None:
+        """Write what is queued and close the file. Closing twice is fine."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _connected(self, *, durable: bool) -> sqlite3.Connection:
+        try:
+            db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(self.name, f"it can't be opened ({error})", "Does its folder exist, and may you write there?") from error
+        try:
+            prepare(db, self.path)
+            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+            db.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.DatabaseError as error:
+            db.close()
+            raise StoreError(self.name, f"it can't be read ({error})", "It is untouched: restore it from a backup.") from error
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[Reader]:
+    """A reader of the store at ``path``, which must exist and is never written. ``NotAStore``, ``NewerSchema``, ``StoreError``."""
+    path = Path(path)
+    check_file(path)
+    if not path.exists():
+        raise StoreError(str(path), "there is no such file", "Record a run first, `lmflow run`, or name the store, --store FILE.")
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    db.row_factory = sqlite3.Row
+    try:
+        check_schema(db, path)
+        yield Reader(db, str(path))
+    except sqlite3.DatabaseError as error:
+        raise StoreError(str(path), f"it can't be read ({error})", "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`.") from error
+    finally:
+        db.close()
+
+
+def _write(waiting: queue.SimpleQueue[_Item], db: sqlite3.Connection, name: str) -> None:
+    rows, open_ = RowWriter(db), True
+    while open_:
+        batch = [waiting.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(batch) < LARGEST_BATCH and batch[-1] is not None:
+                batch.append(waiting.get_nowait())
+        open_ = batch[-1] is not None
+        items = [item for item in batch if item is not None]
+        if items and _commit(rows, db, [event for events, _ in items for event in events]) is None:
+            for _, done in items:
+                done.set_result(None)
+            continue
+        for events, done in items:
+            _settle(done, _commit(rows, db, list(events)), name)
+
+
+def _settle(done: Future[None], error: Exception | None, name: str) -> None:
+    if error is None:
+        done.set_result(None)
+    elif isinstance(error, LmflowError):
+        done.set_exception(error)
+    else:
+        done.set_exception(StoreError(name, f"it can't keep what happened ({error})", "Is the disk full?"))
+
+
+def _commit(rows: RowWriter, db: sqlite3.Connection, events: list[Any]) -> Exception | None:
+    try:
+        db.execute("BEGIN IMMEDIATE")
+        for event in events:
+            rows.write(event)
+        db.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 - given to whoever awaits the events
+        rows.forget()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        return error
+    return None

@@ -1,0 +1,76 @@
+"""The package: what is shipped, under which names, and how light it is to import."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmflow
+import lmflow.cli
+import lmflow.stores
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SETUPTOOLS: dict[str, Any] = PROJECT["tool"]["setuptools"]
+
+
+def _packages() -> set[str]:
+    """The packages of the tree; those behind the links are found where the links lead."""
+    own = {path.parent for path in (ROOT / "lmflow").rglob("__init__.py")} - {
+        ROOT / "lmflow/stores",
+        ROOT / "lmflow/cli",
+    }
+    outer = {path.parent for top in ("stores", "cli") for path in (ROOT / top).rglob("__init__.py")}
+    return {".".join(path.relative_to(ROOT).parts) for path in own} | {
+        ".".join(("lmflow", *path.relative_to(ROOT).parts)) for path in outer
+    }
+
+
+def test_every_package_is_shipped() -> None:
+    """The packages listed in pyproject.toml are those of the tree."""
+    assert _packages() == set(SETUPTOOLS["packages"])
+
+
+def test_no_package_is_shipped_twice() -> None:
+    """Each package is listed once."""
+    assert len(set(SETUPTOOLS["packages"])) == len(SETUPTOOLS["packages"])
+
+
+def test_every_module_is_in_a_package() -> None:
+    """A folder that holds modules is a package, else its modules wouldn't be shipped."""
+    folders = {path.parent for top in ("lmflow", "stores", "cli") for path in (ROOT / top).rglob("*.py")}
+    assert set() == {folder for folder in folders if not (folder / "__init__.py").is_file()}
+
+
+@pytest.mark.parametrize("name", ["stores", "cli"])
+def test_links_lead_to_the_folders(name: str) -> None:
+    """lmflow/stores and lmflow/cli are relative links to the folders beside lmflow."""
+    assert Path("..") / name == (ROOT / "lmflow" / name).readlink()
+
+
+@pytest.mark.parametrize("package", [lmflow.stores, lmflow.cli])
+def test_folders_are_imported_under_lmflow(package: Any) -> None:
+    """The folders beside lmflow are imported as lmflow's own packages."""
+    assert (ROOT / package.__name__.removeprefix("lmflow.")).resolve() == Path(package.__file__).resolve().parent
+
+
+def test_types_are_shipped() -> None:
+    """The marker that says "typed" is part of the package."""
+    assert "py.typed" in SETUPTOOLS["package-data"]["lmflow"]
+    assert (ROOT / "lmflow" / "py.typed").is_file()
+
+
+def test_version_is_said_once() -> None:
+    """The code and the distribution agree on their version."""
+    assert PROJECT["project"]["version"] == lmflow.__version__
+
+
+@pytest.mark.parametrize("heavy", ["aiohttp", "asyncio", "sqlite_utils", "rich"])
+def test_import_is_light(heavy: str) -> None:
+    """What replay doesn't need isn't imported before it is used."""
+    code = f"import sys, lmflow; print({heavy!r} in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - own code
+    assert "False" == done.stdout.strip()
