@@ -17,7 +17,7 @@ BENCHES := $(sort $(wildcard bench/*.py))
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
-	$(BIN)/lmflow demo --model $(MODEL) $(if $(QUESTIONS),--questions $(QUESTIONS))
+	$(BIN)/python examples/pydocs/demo.py --model $(MODEL) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 test: $(STAMPS)/test
 	$(BIN)/python -m pytest --cov=. --cov-branch --cov-report=term:skip-covered

@@ -70,7 +70,7 @@ class Executor:
         anew. Raises what the program raises, after the failure is recorded.
         """
         pending = program(**inputs)
-        begun = _Begun(self._outside, program, self._version(program, version), self._target)
+        begun = self._begun(program, version)
         run = Run(_new_id(), "run", str(program), target=self._target, started=time.time_ns())
         await self._outside.kept(RunOpened(run))
         try:
@@ -100,7 +100,7 @@ class Executor:
         rows = [Record(example) for example in examples]
         pendings = [take(program, row) for row in rows]
         labels = _labels(rows)
-        begun = _Begun(self._outside, program, self._version(program, version), self._target)
+        begun = self._begun(program, version)
         run = Run(_new_id(), "map", str(program), target=self._target, started=time.time_ns())
         await self._outside.kept(RunOpened(run))
         gate = asyncio.Semaphore(self.concurrency)
@@ -122,39 +122,41 @@ class Executor:
         await self._outside.kept(RunClosed(run.id, done.status, done.root, done.ended))
         return done
 
-    def _version(self, program: Program, version: Version | str | None) -> Version:
+    def _begun(self, program: Program, version: Version | str | None) -> _Begun:
         found = self.store.version(version) if isinstance(version, str) else version or init(program)
-        completed(program, found)
-        return found
+        params = completed(program, found)
+        models = tuple(value for path, value in params.items() if path.endswith(".model"))
+        world = Record(adapter=ADAPTER, models=self._outside.models.places(models))
+        return _Begun(self._outside, program, found, params, world, self._target)
 
 
 @attrs.frozen(eq=False)
 class _Begun:
-    """A program with its version, about to be executed."""
+    """A program with the version, parameters and world that it is about to be executed in."""
 
     outside: Outside
     program: Program
     version: Version
+    params: Record
+    world: Record
     target: str
 
     async def drive(self, run: str, label: str, position: int, pending: Pending) -> tuple[Trace, Exception | None]:
-        outside, params = self.outside, completed(self.program, self.version)
-        used = [value for path, value in params.items() if path.endswith(".model")]
-        world = Record(adapter=ADAPTER, models=outside.models.places(used))
+        outside = self.outside
         trace = Trace(
-            _new_id(), self.program.key, str(self.program), self.version, pending.inputs, world,
+            _new_id(), self.program.key, str(self.program), self.version, pending.inputs, self.world,
             target=self.target, started=time.time_ns(), code=self.program,
         )  # fmt: skip
         await outside.kept(TraceOpened(run, label, position, trace))
         live, outputs, error = Live(outside, trace.id), None, None
         try:
-            outputs = await live.run(pending, Frame(Env(params)))
+            outputs = await live.run(pending, Frame(Env(self.params)))
         except Exception as problem:  # noqa: BLE001 - recorded, then raised or returned by the caller
             error = problem
         done = attrs.evolve(
             trace, calls=tuple(live.calls), choices=Record(live.choices), outputs=outputs,
             failure=failed(error) if error else None, ended=time.time_ns(),
-            world=world | {"models": outside.models.places([*used, *live.models])},
+            world=self.world | {"models": self.world.models | outside.models.places(live.models)},
         )  # fmt: skip
         await outside.kept(TraceClosed(done))
         return done, error

@@ -211,8 +211,7 @@ class Models:
         return self._made[wanted]
 
     def places(self, names: Iterable[str]) -> Record:
-        usable = [name for name in dict.fromkeys(names) if name or self._default is not None]
-        models = {name: self.get(name) for name in usable}
+        models = {name: self.get(name) for name in dict.fromkeys(names)}
         return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
 
     async def aclose(self) -> None:

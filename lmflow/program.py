@@ -16,7 +16,7 @@ import attrs
 from lmflow.effects import Fork, Pending
 from lmflow.errors import BadSignature, DuplicateStep, ForeignPaths, MissingInput, UndeclaredProgram
 from lmflow.params import Version
-from lmflow.signature import Field, Signature
+from lmflow.signature import Field, Signature, first_missing
 from lmflow.source import Function
 from lmflow.values import Record, digest
 
@@ -421,6 +421,8 @@ class Named(Program):
 
 def take(program: Program, record: Mapping[str, Any]) -> Pending:
     """The program on those fields of the record that are its inputs."""
+    if missing := first_missing(program.signature.inputs, record):
+        raise MissingInput(str(program), missing, tuple(record))
     names = (field.name for field in program.signature.inputs)
     return program(**{name: record[name] for name in names if name in record})
 

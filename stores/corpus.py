@@ -1,7 +1,7 @@
 """A corpus: passages in one SQLite file, searched by BM25, named by a digest of all that an answer depends on.
 
-The file is written once and replaced as a whole, so a reader sees one corpus or another, never half of one. Equal digests
-mean equal answers: the digest covers every passage, how they were cut and how they are searched.
+The file is written once and replaced as a whole, so a reader sees one corpus or another, never half of one. Equal
+digests mean equal answers: the digest covers every passage, how they were cut and how they are searched.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _TOKENIZER, _TITLE_WEIGHT = "porter unicode61", 2.0
 _MOST_SIGNS, _MOST_TERMS, _MOST_PARTS, _LONGEST_TERM = 4000, 64, 8, 128
 _RULES = {"terms": 1, "title": _TITLE_WEIGHT, "tokenizer": _TOKENIZER}
 _STOP_WORDS = (
-    "a about above after again against all also am an and any are as at be because been before being below between both but by"
-    " can could did do does doing down during each few for from further had has have having he her here hers him his how i if"
-    " in into is it its itself just me more most my no nor not of off on once only or other our out over own same she should so"
-    " some such than that the their them then there these they this those through to too under until up very was we were"
-    " what when where which while who whom whose why with would you your"
+    "a about above after again against all also am an and any are as at be because been before being below between "
+    "both but by can could did do does doing down during each few for from further had has have having he her here "
+    "hers him his how i if in into is it its itself just me more most my no nor not of off on once only or other our "
+    "out over own same she should so some such than that the their them then there these they this those through to "
+    "too under until up very was we were what when where which while who whom whose why with would you your"
 )
 _STOP = frozenset(_STOP_WORDS.split())
 _SEARCH = """
@@ -60,8 +60,8 @@ class Hit:
 class Corpus:
     """Passages that can be searched, as a value: corpora are equal when their digests are, wherever their files are.
 
-    Make one by ``build``, ``from_jsonl``, ``from_folder`` or ``open``. Threads may share it. It is pickled as its path and
-    digest. Built without a path it lives in a temporary file, until it is closed or collected.
+    Make one by ``build``, ``from_jsonl``, ``from_folder`` or ``open``. Threads may share it. It is pickled as its path
+    and digest. Built without a path it lives in a temporary file, until it is closed or collected.
     """
 
     path: Path = attrs.field(eq=False)
@@ -77,7 +77,7 @@ class Corpus:
         size: int = 600,
         progress: Progress | None = None,
     ) -> Corpus:
-        """The corpus of ``documents`` (or mappings with ``id``, ``text``, perhaps ``title``), cut to ``size`` characters.
+        """The corpus of ``documents`` (or mappings with ``id``, ``text``, perhaps ``title``) in passages of ``size``.
 
         What is at ``path`` is replaced as a whole, unless it is this very corpus already; what is no corpus is refused
         (``NotAStore``). ``progress`` is told how many passages are written, of how many.
@@ -88,9 +88,9 @@ class Corpus:
     def from_jsonl(
         file: Path | str, path: Path | str | None = None, *, size: int = 600, progress: Progress | None = None
     ) -> Corpus:
-        """The corpus of a file with a JSON object a line: ``id``, ``text``, perhaps ``title``. Blank lines are passed over.
+        """The corpus of a file with a JSON object a line: ``id``, ``text``, perhaps ``title``.
 
-        ``StoreError`` names the first line that is no document.
+        Blank lines are passed over. ``StoreError`` names the first line that is no document.
         """
         return _built(read_lines(file), path, size, progress)
 
@@ -98,9 +98,9 @@ class Corpus:
     def from_folder(
         folder: Path | str, path: Path | str | None = None, *, size: int = 600, progress: Progress | None = None
     ) -> Corpus:
-        """The corpus of the files in a folder and below, each under its path in there; names with a leading dot are left out.
+        """The corpus of the files in a folder and below, each under its path in there.
 
-        A file that can't be read as a document is an error in ``skipped``.
+        Names with a leading dot are left out. A file that can't be read as a document is an error in ``skipped``.
         """
         documents, skipped = read_folder(folder, leave=path)
         return _built(documents, path, size, progress, skipped)
@@ -118,6 +118,11 @@ class Corpus:
         """The texts of the ``k`` best passages, best first: fewer or none where no more share a word with ``query``."""
         return [hit.passage.text for hit in self.hits(query, k)]
 
+    def cited(self, query: str, k: int = 3) -> dict[str, list[str]]:
+        """The same texts as ``context``, and the ids of their passages as ``sources``."""
+        found = self.hits(query, k)
+        return {"context": [hit.passage.text for hit in found], "sources": [hit.passage.id for hit in found]}
+
     def hits(self, query: str, k: int = 3) -> tuple[Hit, ...]:
         """The ``k`` best passages by BM25 (Robertson and Zaragoza 2009; k1 1.2, b 0.75), best first, ties by id.
 
@@ -132,7 +137,7 @@ class Corpus:
             rows = connection.execute(_SEARCH, (_TITLE_WEIGHT, expression, k)).fetchall()
         return tuple(Hit(_passage(*row), score) for *row, score in rows)
 
-    def passage(self, id: str) -> Passage:
+    def passage(self, id: str) -> Passage:  # noqa: A002 - it is the id of a passage
         """The passage of that id. ``NotFound`` where there is none."""
         with self._readers.one() as connection:
             row = connection.execute("SELECT document, title, start, text FROM passage WHERE id = ?", (id,)).fetchone()
@@ -161,7 +166,7 @@ def _reopened(path: str, expected: str) -> Corpus:
 
 
 class _Readers:
-    """Read-only connections to one file: a search borrows one, so no two threads share one, and all are closed at last."""
+    """Read-only connections to one file: a search borrows one, so no two threads share it; all are closed at last."""
 
     def __init__(self, path: Path, digest: str, home: Path | None = None) -> None:
         self._path, self._digest = path, digest
@@ -318,7 +323,7 @@ def _rows(passages: Sequence[Passage], progress: Progress) -> Iterator[dict[str,
 
 
 def _expression(query: str) -> str:
-    """``query`` for FTS5: each word quoted and OR-ed with the others, what is written as one (``a.b``) also as a phrase."""
+    """``query`` for FTS5: each word quoted, OR-ed with the others; what is one name (``a.b``) also as a phrase."""
     bare = re.sub(r"n['’]t\b|['’](?:s|d|ll|m|re|ve)\b", "", query[:_MOST_SIGNS].lower())
     terms = [term for chunk in bare.split() for term in _terms(chunk) if len(term) <= _LONGEST_TERM]
     kept = dict.fromkeys(term for term in terms if term not in _STOP) or dict.fromkeys(terms)
@@ -326,7 +331,7 @@ def _expression(query: str) -> str:
 
 
 def _terms(chunk: str) -> list[str]:
-    """The words between two blanks, with underscores (``__and__`` is no stop word) and without, and the whole of a name."""
+    """The words between two blanks, with underscores (``__and__`` is no stop word) and without, and the whole name."""
     letters = "".join(it if it == "_" or unicodedata.category(it)[0] in "LMN" else " " for it in chunk)
     words = [word for word in letters.split() if word.strip("_")]
     parts = letters.replace("_", " ").split()

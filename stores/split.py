@@ -1,7 +1,7 @@
 """Documents read from files, cut into passages that say where in their document they are.
 
-A passage never crosses a border that it needn't: paragraphs are kept whole where they fit, else sentences, else lines, else
-words. What fits together is packed together, a heading with what it heads.
+A text is cut where it hurts least: paragraphs are kept whole where they fit, else sentences, else lines, else words.
+What fits together is packed together, a heading with what it heads.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -95,7 +94,7 @@ def read(path: Path | str) -> Document:
 
 
 def read_lines(file: Path | str) -> Iterator[Document]:
-    """The documents in a file with a JSON object a line, blank lines aside. ``StoreError`` names the first that is none."""
+    """The documents in a file with a JSON object a line, blank lines aside. ``StoreError`` names the first bad line."""
     _require_file(Path(file))
     with Path(file).open("rb") as lines:
         for number, line in enumerate(lines, 1):
@@ -104,9 +103,9 @@ def read_lines(file: Path | str) -> Iterator[Document]:
 
 
 def read_folder(folder: Path | str, leave: Path | str | None = None) -> tuple[list[Document], list[LmflowError]]:
-    """What is in a folder and below, by name but for ``leave``: the documents, each under its path in there, and the errors.
+    """What is in a folder and below, but for ``leave``: the documents, each under its path in there, and the errors.
 
-    Names with a leading dot are left out.
+    Documents are in the order of their ids. Names with a leading dot are left out.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -122,7 +121,7 @@ def read_folder(folder: Path | str, leave: Path | str | None = None) -> tuple[li
     return documents, skipped
 
 
-def as_document(given: Document | Mapping[str, Any]) -> Document:
+def as_document(given: object) -> Document:
     """``given``, or the document that a mapping with ``id``, ``text`` and perhaps ``title`` describes."""
     if isinstance(given, Document):
         return given
@@ -236,8 +235,8 @@ def _visible(html: str, name: str) -> tuple[str, str]:
 _HIDDEN = frozenset({"noscript", "script", "style", "template", "title"})
 _BREAKS = {"td": " ", "th": " "} | dict.fromkeys(("br", "dd", "dt", "li", "option", "tr"), "\n")
 _BLOCKS = (
-    "address article aside blockquote body caption details dialog div dl fieldset figcaption figure footer form h1 h2 h3 h4"
-    " h5 h6 header hgroup hr legend main menu nav ol p pre section summary table tbody tfoot thead ul"
+    "address article aside blockquote body caption details dialog div dl fieldset figcaption figure footer form h1 h2"
+    " h3 h4 h5 h6 header hgroup hr legend main menu nav ol p pre section summary table tbody tfoot thead ul"
 )
 _BREAKS |= dict.fromkeys(_BLOCKS.split(), "\n\n")
 
@@ -252,7 +251,7 @@ class _Page(HTMLParser):
         self._open: list[str] = []
         self._naming = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - given
         if tag == "body":
             self._open.clear()
         if tag in {"title", "h1"} and tag not in self.names:
@@ -261,7 +260,7 @@ class _Page(HTMLParser):
         if tag in _HIDDEN or tag == "pre":
             self._open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - given
         self._break(tag)
 
     def handle_endtag(self, tag: str) -> None:

@@ -1,0 +1,143 @@
+"""Commands that read recordings: ``runs ls``, ``runs show``, ``replay``, ``verify``."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import attrs
+import click
+
+from lmflow.errors import ReplayDiverged, Tampered
+from lmflow.cli.shared import Group, echo_json, json_option, store_option
+from lmflow.cli.target import load
+from lmflow.cli.text import run_tree, table
+from lmflow.replay import replay as replayed
+from lmflow.stores.sqlite import reading
+from lmflow.trace import Run
+from lmflow.values import short
+
+_COLUMNS = ("id", "started", "kind", "name", "status", "traces", "calls", "failed", "orphans", "tok_in", "tok_out", "seconds")
+
+
+@click.group(cls=Group)
+def runs() -> None:
+    """List recorded runs and show them.
+
+    \b
+    Example:
+      lmflow runs ls
+    """
+
+
+@runs.command("ls")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--before", default="", metavar="RUN", help="Continue a listing after this run.")
+@store_option
+@json_option
+def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
+    """List the latest runs.
+
+    \b
+    Example:
+      lmflow runs ls --limit 5
+    """
+    with reading(store) as reader:
+        rows = reader.summaries(limit, before)
+    if as_json:
+        echo_json(rows)
+        return
+    shown = [{**row, "seconds": f"{row['seconds']:.2f}" if row["status"] != "open" else ""} for row in rows]
+    click.echo(table(shown, _COLUMNS) if rows else "No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one.")
+
+
+@runs.command()
+@click.argument("run")
+@click.option("--messages", is_flag=True, help="Also the exact messages and replies.")
+@store_option
+@json_option
+def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
+    """Show a run as a tree of traces and calls. RUN may be short.
+
+    \b
+    Example:
+      lmflow runs show RUN --messages
+    """
+    with reading(store) as reader:
+        found = reader.run(run)
+    if as_json:
+        echo_json(_as_data(found))
+    else:
+        click.echo(run_tree(found, messages=messages))
+
+
+@click.command()
+@click.argument("run")
+@click.option("--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it.")
+@store_option
+@json_option
+def replay(run: str, target: str, store: str, *, as_json: bool) -> None:
+    """Drive a run again, offline, and prove that it is the same: no network, no model.
+
+    \b
+    Example:
+      lmflow replay RUN
+    """
+    with reading(store) as reader:
+        recorded, root = reader.run(run), reader.root(run)
+    if not (target or recorded.target):
+        raise click.ClickException("the run doesn't name its program: add --program MODULE:PROGRAM.")
+    program, started = load(target or recorded.target), time.perf_counter()
+    again = replayed(recorded, program)
+    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in again)
+    if root and again.root != root:
+        raise ReplayDiverged(f"run {recorded.id}", f"root {root}", f"root {again.root}", "`lmflow verify RUN` names what changed.")
+    if as_json:
+        echo_json({"run": recorded.id, "root": again.root, "same": True, "calls": calls, "seconds": seconds})
+        return
+    click.echo(f"identical: {len(again)} traces, {calls} calls answered from the store, 0 sent, {seconds:.2f} s")
+    click.echo(f"root {again.root}")
+
+
+@click.command()
+@click.argument("run")
+@store_option
+@json_option
+def verify(run: str, store: str, *, as_json: bool) -> None:
+    """Derive every hash of a run again: messages, requests, replies, versions, roots.
+
+    \b
+    Example:
+      lmflow verify RUN
+    """
+    with reading(store) as reader:
+        try:
+            found = reader.verify(run)
+        except Tampered as error:
+            if as_json:
+                echo_json({"run": run, "sound": False, "problem": str(error)})
+                raise SystemExit(1) from None
+            raise
+    if as_json:
+        echo_json({"run": found.id, "root": found.root, "sound": True})
+    else:
+        calls = sum(len(trace.calls) for trace in found)
+        click.echo(f"sound: {len(found)} traces, {calls} calls, root {short(found.root)}")
+
+
+def _as_data(run: Run) -> dict[str, Any]:
+    """A run as JSON values, each trace with its root."""
+    return {
+        **attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "items"),
+        "root": run.root,
+        "items": [
+            {"label": label, "root": trace.root, **_data(trace)} for label, trace in run.items
+        ],
+    }
+
+
+def _data(trace: Any) -> dict[str, Any]:
+    data = attrs.asdict(trace, recurse=False, filter=lambda field, _: field.name not in {"code", "version"})
+    return data | {"version": trace.version.id}
+
+

@@ -1,0 +1,47 @@
+"""What the commands share: options, JSON output, errors on one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from lmflow.errors import LmflowError
+from lmflow.values import plain
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+STORE = "lmflow.db"
+
+
+def store_option(command: F) -> F:
+    """``--store FILE``."""
+    decorate = click.option(
+        "--store", envvar="LMFLOW_STORE", default=STORE, show_default=True, metavar="FILE", help="The trace store (LMFLOW_STORE)."
+    )
+    return decorate(command)
+
+
+def json_option(command: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def echo_json(value: Any) -> None:
+    """Print a value as JSON, ASCII only: whatever a model wrote, the terminal is safe."""
+    click.echo(json.dumps(plain(value), indent=2))
+
+
+class Group(click.Group):
+    """Commands whose errors are lines with the fix, not tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; an ``LmflowError`` becomes exit code 1 and its words, Ctrl-C says what is kept."""
+        try:
+            return click.Group.invoke(self, ctx)
+        except LmflowError as error:
+            raise click.ClickException(str(error)) from None
+        except KeyboardInterrupt:
+            raise click.ClickException("stopped; what was recorded is kept, `lmflow runs ls` shows it") from None

@@ -1,0 +1,33 @@
+"""Programs by name: ``MODULE:PROGRAM``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import click
+
+from lmflow.errors import near
+from lmflow.program import Program
+
+
+def load(target: str) -> Program:
+    """The program that ``MODULE:PROGRAM`` names; the module may lie in the current folder. An error says what is wrong."""
+    module, colon, name = target.partition(":")
+    if not colon or not name:
+        raise click.ClickException(f"{target!r} names no program. Write MODULE:PROGRAM, such as app:rag.")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = importlib.import_module(module.removesuffix(".py").replace("/", "."))
+    except ModuleNotFoundError as error:
+        if error.name and not module.replace("/", ".").startswith(error.name):
+            raise
+        raise click.ClickException(f"there is no module {module!r} here. Run lmflow where {module}.py lies.") from None
+    program = getattr(found, name, None)
+    if isinstance(program, Program):
+        return program
+    known = [key for key, value in vars(found).items() if isinstance(value, Program)]
+    what = f"{name!r} in {module} is no program" if hasattr(found, name) else f"{module} has no program {name!r}"
+    raise click.ClickException(f"{what}; it has {', '.join(known) or 'none'}.{near(name, known)}")

@@ -1,0 +1,132 @@
+"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched off."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from rich.console import Console  # noqa: E402 - after the path is set
+
+import lmflow as lf  # noqa: E402
+from lmflow.cli.models import fetch  # noqa: E402
+from lmflow.cli.text import clean, line, trace_tree  # noqa: E402
+
+STORE = HERE / "lmflow.db"
+out = Console(highlight=False, soft_wrap=True)
+
+
+def main() -> None:
+    """Parse the arguments and walk the way."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="smollm2-135m", help="a local model (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=20, help="how many (default: %(default)s)")
+    wanted = parser.parse_args()
+    try:
+        asyncio.run(walk(wanted.model.removeprefix("local/"), wanted.questions))
+    except lf.LmflowError as error:
+        raise SystemExit(f"demo: {error}") from None
+
+
+async def walk(model: str, questions: int) -> None:
+    """Pull, index, ask, show, replay, teach."""
+    started = time.perf_counter()
+    title("1  A language model on this machine")
+    out.print(f"   weights   {fetch(model)}")
+
+    title("2  A real collection: the language reference that ships with Python")
+    from pipeline import corpus, rag  # noqa: PLC0415 - building the corpus is a step of the demo
+
+    from collection import documents, questions as rows  # noqa: PLC0415
+
+    out.print(f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}")
+    out.print(str(lf.diagram(rag)).replace("\n", "\n   ").join(["   ", ""]), markup=False)
+
+    title(f"3  {questions} questions, every call recorded")
+    run = await ask(model, rag, rows("dev")[:questions])
+    gold = {row["id"]: row for row in rows("dev")}
+    for label, trace in run.items:
+        show(gold[label[3:-1]], trace)
+    right = sum(hit(gold[label[3:-1]], trace) for label, trace in run.items)
+    out.print(f"   {right} of {len(run)} answers hold the reference answer; {len(run.failures)} failed (untuned, {model})")
+
+    title("4  One trace: what was asked, what it cost")
+    out.print("\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False)
+
+    title("5  The same run again, with the model stopped and the network shut")
+    before = time.perf_counter()
+    with no_network(), lf.SqliteStore(STORE) as store:
+        again = lf.replay(store.run(run.id), rag)
+    calls = sum(len(trace.answers) for trace in again)
+    out.print(f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s")
+    out.print(f"   recorded  {run.root}\n   replayed  {again.root}")
+    if again.root != run.root:
+        raise SystemExit("demo: the replay gave another root")
+    out.print("   [bold green]identical[/]")
+    teach(run, model, time.perf_counter() - started)
+
+
+async def ask(model: str, rag: lf.Program, rows: list[dict[str, Any]]) -> lf.Run:
+    """Run the pipeline on the questions, four at a time."""
+    with lf.SqliteStore(STORE) as store:
+        async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
+            return await ex.map(rag, rows, progress=lf.bar)
+
+
+def show(row: dict[str, Any], trace: lf.Trace) -> None:
+    """One question with its answer, its sources and its trace."""
+    out.print(f"   {row['question']}", markup=False)
+    if trace.outputs is None:
+        out.print(f"      ✗ {clean(str(trace.failure))}", markup=False)
+        return
+    mark = "✓" if hit(row, trace) else "·"
+    out.print(f"      {mark} {line(trace.outputs.answer, 80)}   (reference: {row['answer']})", markup=False)
+    out.print(f"      sources {', '.join(trace.outputs.sources)}   trace {trace.id[-8:]}", style="dim", markup=False)
+
+
+def hit(row: dict[str, Any], trace: lf.Trace) -> bool:
+    """Whether the answer holds the reference answer."""
+    return trace.outputs is not None and str(row["answer"]).lower() in trace.outputs.answer.lower()
+
+
+def teach(run: lf.Run, model: str, seconds: float) -> None:
+    """What to try next."""
+    there = os.path.relpath(HERE)
+    lmflow = os.path.relpath(Path(sys.executable).parent / "lmflow", HERE)
+    out.print(f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in {os.path.relpath(STORE)}. Next:\n")
+    out.print(f"   cd {there}", markup=False)
+    out.print(f"   {lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies", markup=False)
+    out.print(f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line", markup=False)
+    asked = 'run pipeline:rag --set question="What does a lambda make?"'
+    out.print(f"   {lmflow} {asked} --model local/{model}", markup=False)
+
+
+def title(text: str) -> None:
+    """A step of the way."""
+    out.print(f"\n[bold]{text}[/]")
+
+
+@contextlib.contextmanager
+def no_network() -> Iterator[None]:
+    """No socket can be made: whoever tries fails."""
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise OSError("the network is switched off")
+
+    real, socket.socket = socket.socket, refused  # type: ignore[assignment,misc]
+    try:
+        yield
+    finally:
+        socket.socket = real  # type: ignore[misc]
+
+
+if __name__ == "__main__":
+    main()

