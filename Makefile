@@ -12,6 +12,9 @@ QUESTIONS ?=
 BIN := .venv/bin
 STAMPS := .venv/.stamps
 BENCHES := $(sort $(wildcard bench/*.py))
+# Named one by one: pdoc shows of a package with __all__ only what that lists.
+MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
+	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')
 
 .PHONY: demo test check bench docs
 .DELETE_ON_ERROR:
@@ -32,14 +35,14 @@ bench: $(STAMPS)/bench
 	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
 
 docs: $(STAMPS)/docs
-	$(BIN)/pdoc --output-directory docs/_build lmflow
+	$(BIN)/pdoc --output-directory docs/_build lmflow $(MODULES)
 
 # A stamp says that the extras were installed for the pyproject.toml of that time.
 $(STAMPS)/local: EXTRAS = [local]
 $(STAMPS)/test: EXTRAS = [test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS =
-$(STAMPS)/docs: EXTRAS = [docs]
+$(STAMPS)/docs: EXTRAS = [local,docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".$(EXTRAS)"

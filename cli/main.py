@@ -14,7 +14,7 @@ from lmflow.cli.work import index, run
 @click.group(cls=Group)
 @click.version_option(__version__, prog_name="lmflow")
 def main() -> None:
-    """Compound AI systems as values: run programs, look at what happened, replay it offline.
+    r"""Compound AI systems as values: run programs, look at what happened, replay it offline.
 
     \b
     Example:

@@ -11,7 +11,7 @@ from lmflow.models import weights
 
 @click.group(cls=Group)
 def models() -> None:
-    """Weights of models that run on this machine.
+    r"""Weights of models that run on this machine.
 
     \b
     Example:
@@ -22,7 +22,7 @@ def models() -> None:
 @models.command("ls")
 @json_option
 def ls(*, as_json: bool) -> None:
-    """List the models that can be pulled, and which are here.
+    r"""List the models that can be pulled, and which are here.
 
     \b
     Example:
@@ -48,7 +48,7 @@ def ls(*, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 def pull(name: str) -> None:
-    """Download a model's weights into the user's cache, checked against their pinned hash.
+    r"""Download a model's weights into the user's cache, checked against their pinned hash.
 
     \b
     Example:
@@ -61,7 +61,7 @@ def pull(name: str) -> None:
 @models.command()
 @click.argument("name")
 def rm(name: str) -> None:
-    """Remove a model's weights from the cache.
+    r"""Remove a model's weights from the cache.
 
     \b
     Example:

@@ -8,21 +8,34 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.errors import ReplayDiverged, Tampered
 from lmflow.cli.shared import Group, echo_json, json_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import run_tree, table
+from lmflow.errors import ReplayDiverged, Tampered
 from lmflow.replay import replay as replayed
 from lmflow.stores.sqlite import reading
 from lmflow.trace import Run
 from lmflow.values import short
 
-_COLUMNS = ("id", "started", "kind", "name", "status", "traces", "calls", "failed", "orphans", "tok_in", "tok_out", "seconds")
+_COLUMNS = (
+    "id",
+    "started",
+    "kind",
+    "name",
+    "status",
+    "traces",
+    "calls",
+    "failed",
+    "orphans",
+    "tok_in",
+    "tok_out",
+    "seconds",
+)
 
 
 @click.group(cls=Group)
 def runs() -> None:
-    """List recorded runs and show them.
+    r"""List recorded runs and show them.
 
     \b
     Example:
@@ -36,7 +49,7 @@ def runs() -> None:
 @store_option
 @json_option
 def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
-    """List the latest runs.
+    r"""List the latest runs.
 
     \b
     Example:
@@ -48,7 +61,9 @@ def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
         echo_json(rows)
         return
     shown = [{**row, "seconds": f"{row['seconds']:.2f}" if row["status"] != "open" else ""} for row in rows]
-    click.echo(table(shown, _COLUMNS) if rows else "No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one.")
+    click.echo(
+        table(shown, _COLUMNS) if rows else "No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one."
+    )
 
 
 @runs.command()
@@ -57,7 +72,7 @@ def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
 @store_option
 @json_option
 def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
-    """Show a run as a tree of traces and calls. RUN may be short.
+    r"""Show a run as a tree of traces and calls. RUN may be short.
 
     \b
     Example:
@@ -73,11 +88,13 @@ def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option("--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it.")
+@click.option(
+    "--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it."
+)
 @store_option
 @json_option
 def replay(run: str, target: str, store: str, *, as_json: bool) -> None:
-    """Drive a run again, offline, and prove that it is the same: no network, no model.
+    r"""Drive a run again, offline, and prove that it is the same: no network, no model.
 
     \b
     Example:
@@ -91,7 +108,9 @@ def replay(run: str, target: str, store: str, *, as_json: bool) -> None:
     again = replayed(recorded, program)
     seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in again)
     if root and again.root != root:
-        raise ReplayDiverged(f"run {recorded.id}", f"root {root}", f"root {again.root}", "`lmflow verify RUN` names what changed.")
+        raise ReplayDiverged(
+            f"run {recorded.id}", f"root {root}", f"root {again.root}", "`lmflow verify RUN` names what changed."
+        )
     if as_json:
         echo_json({"run": recorded.id, "root": again.root, "same": True, "calls": calls, "seconds": seconds})
         return
@@ -104,7 +123,7 @@ def replay(run: str, target: str, store: str, *, as_json: bool) -> None:
 @store_option
 @json_option
 def verify(run: str, store: str, *, as_json: bool) -> None:
-    """Derive every hash of a run again: messages, requests, replies, versions, roots.
+    r"""Derive every hash of a run again: messages, requests, replies, versions, roots.
 
     \b
     Example:
@@ -130,14 +149,10 @@ def _as_data(run: Run) -> dict[str, Any]:
     return {
         **attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "items"),
         "root": run.root,
-        "items": [
-            {"label": label, "root": trace.root, **_data(trace)} for label, trace in run.items
-        ],
+        "items": [{"label": label, "root": trace.root, **_data(trace)} for label, trace in run.items],
     }
 
 
 def _data(trace: Any) -> dict[str, Any]:
     data = attrs.asdict(trace, recurse=False, filter=lambda field, _: field.name not in {"code", "version"})
     return data | {"version": trace.version.id}
-
-

@@ -19,7 +19,12 @@ STORE = "lmflow.db"
 def store_option(command: F) -> F:
     """``--store FILE``."""
     decorate = click.option(
-        "--store", envvar="LMFLOW_STORE", default=STORE, show_default=True, metavar="FILE", help="The trace store (LMFLOW_STORE)."
+        "--store",
+        envvar="LMFLOW_STORE",
+        default=STORE,
+        show_default=True,
+        metavar="FILE",
+        help="The trace store (LMFLOW_STORE).",
     )
     return decorate(command)
 

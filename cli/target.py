@@ -13,7 +13,7 @@ from lmflow.program import Program
 
 
 def load(target: str) -> Program:
-    """The program that ``MODULE:PROGRAM`` names; the module may lie in the current folder. An error says what is wrong."""
+    """The program that ``MODULE:PROGRAM`` names; the module may lie in the current folder."""
     module, colon, name = target.partition(":")
     if not colon or not name:
         raise click.ClickException(f"{target!r} names no program. Write MODULE:PROGRAM, such as app:rag.")

@@ -15,7 +15,10 @@ WIDEST = 100
 
 def clean(text: str) -> str:
     """Text from outside without control characters, so that no model writes to the terminal itself."""
-    return "".join(char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf"} else "\N{REPLACEMENT CHARACTER}" for char in text)
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf"} else "\N{REPLACEMENT CHARACTER}"
+        for char in text
+    )
 
 
 def line(value: Any, width: int = WIDEST) -> str:
@@ -29,13 +32,17 @@ def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     names = list(columns)
     cells = [names, *([line(row[name] if row[name] is not None else "", 48) for name in names] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )
 
 
 def run_tree(run: Run, *, messages: bool = False) -> str:
     """A run as a tree: traces, calls with latency and tokens, results."""
     head = f"run {run.id}  {run.kind} of {run.name}  {run.status}  {duration(run)}  root {short(run.root)}"
-    return "\n".join([head, *(text for label, trace in run.items for text in trace_tree(trace, label, messages=messages))])
+    return "\n".join(
+        [head, *(text for label, trace in run.items for text in trace_tree(trace, label, messages=messages))]
+    )
 
 
 def trace_tree(trace: Trace, label: str = "", *, messages: bool = False) -> Iterator[str]:

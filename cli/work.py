@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
-from lmflow.errors import UnknownInput, WrongType
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import clean, line, result_line, trace_tree
+from lmflow.errors import UnknownInput, WrongType
 from lmflow.execute import Executor
 from lmflow.program import Program
 from lmflow.progress import bar, silent
@@ -33,11 +33,11 @@ from lmflow.values import pretty
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Calls open at once.")
 @store_option
 @json_option
-def run(  # noqa: PLR0913 - one an option
+def run(  # noqa: PLR0913, PLR0917 - one an option
     target: str, pairs: tuple[str, ...], file: str | None, model: str | None, version: str | None,
     concurrency: int, store: str, *, as_json: bool,
 ) -> None:  # fmt: skip
-    """Run a program, once with --set or on each line of --input, and record every call.
+    r"""Run a program, once with --set or on each line of --input, and record every call.
 
     \b
     Example:
@@ -68,7 +68,7 @@ def run(  # noqa: PLR0913 - one an option
 @click.option("--size", default=600, show_default=True, type=click.IntRange(50), help="Characters a passage at most.")
 @json_option
 def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
-    """Split the txt, md, html and rst files of a folder into passages that can be searched.
+    r"""Split the txt, md, html and rst files of a folder into passages that can be searched.
 
     \b
     Example:
@@ -81,11 +81,11 @@ def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
             return
         for problem in skipped:
             click.echo(f"skipped: {clean(problem)}", err=True)
-        click.echo(f"{len(corpus)} passages in {out}; in Python: lf.Corpus.open({out!r}).search(\"...\")")
+        click.echo(f'{len(corpus)} passages in {out}; in Python: lf.Corpus.open({out!r}).search("...")')
 
 
 def _rows(file: Path) -> list[Mapping[str, Any]]:
-    rows = []
+    rows: list[Mapping[str, Any]] = []
     for number, text in enumerate(file.read_text("utf-8").splitlines(), 1):
         if not text.strip():
             continue

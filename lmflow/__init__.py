@@ -1,6 +1,7 @@
 """lmflow: compound AI systems as values. ``import lmflow as lf``.
 
-The pure half is imported at once; the executor, stores and models by name when first used, since they need aiohttp and SQLite.
+The pure half is imported at once; the executor, stores and models by name when first used, since they need aiohttp
+and SQLite.
 """
 
 from __future__ import annotations

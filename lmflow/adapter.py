@@ -1,7 +1,7 @@
 """The chat adapter: renders a step's messages from its parameters, reads its outputs from the reply, retries once.
 
-Inputs stand under field markers (``[[question]]``), demonstrations are turns. A step with one output answers with its bare value;
-one with several answers in marked sections.
+Inputs stand under field markers (``[[question]]``), demonstrations are turns. A step with one output answers with its
+bare value; one with several answers in marked sections.
 """
 
 from __future__ import annotations
@@ -38,7 +38,9 @@ def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, 
 
 
 def parse(signature: Signature, text: str) -> Record:
-    """The outputs that a reply holds, of the types that the signature says. ``Unreadable`` says what is missing or wrong."""
+    """The outputs that a reply holds, of the types that the signature says. ``Unreadable`` says what is missing or
+    wrong.
+    """
     names = [field.name for field in signature.outputs]
     found = _found(text, names)
     if len(names) == 1 and not found:
@@ -64,7 +66,11 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
         except Unreadable as problem:
             problems.append(str(problem))
             replies.append(reply.text)
-            messages = (*messages, Message("assistant", reply.text), Message("user", _mend(step.signature, str(problem))))
+            messages = (
+                *messages,
+                Message("assistant", reply.text),
+                Message("user", _mend(step.signature, str(problem))),
+            )
     raise ParseFailure(step.name, _expected(step.signature), tuple(problems), tuple(replies))
 
 

@@ -43,9 +43,9 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
 ) -> Predict:
     """A step that asks a model: ``predict("answer", "context, question -> answer", "Answer in a few words.")``.
 
-    As a decorator it makes the step from a typed stub, whose docstring is the default instruction. ``demos`` are records of
-    inputs and outputs; ``options`` decoding options by their wire names; ``model`` is ``provider/model`` (empty: the
-    executor's); ``timeout`` is in seconds a call.
+    As a decorator it makes the step from a typed stub, whose docstring is the default instruction. ``demos`` are
+    records of inputs and outputs; ``options`` decoding options by their wire names; ``model`` is ``provider/model``
+    (empty: the executor's); ``timeout`` is in seconds a call.
     """
     if not isinstance(name, str):
         stub = name
@@ -101,8 +101,9 @@ def flow(
 ) -> Callable[[Callable[..., Any]], Flow]:
     """Make an async function a program: ``@lf.flow("question -> answer", uses=[search, answer])``.
 
-    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``; it returns a record of the outputs
-    or, where there is one output, its value. ``version`` identifies a function without source (one typed at a prompt).
+    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``; it returns a record of
+    the outputs or, where there is one output, its value. ``version`` identifies a function without source (one typed
+    at a prompt).
     """
     sig = signature_of(signature, types)
 
@@ -128,8 +129,8 @@ def parallel(*programs: Program) -> Parallel:
 def map(program: Program, over: str, *, item: str | None = None, key: str | None = None) -> Map:  # noqa: A001 - lf.map
     """One program over the list ``over``, side by side; each of its outputs becomes a list.
 
-    ``item`` is the input that takes an element (may be left out where the program has one required input); ``key`` names the
-    field of an element that labels its branch in addresses (position otherwise).
+    ``item`` is the input that takes an element (may be left out where the program has one required input); ``key``
+    names the field of an element that labels its branch in addresses (position otherwise).
     """
     required = [field.name for field in program.signature.inputs if field.required]
     names = [field.name for field in program.signature.inputs]
@@ -137,7 +138,11 @@ def map(program: Program, over: str, *, item: str | None = None, key: str | None
         item = required[0]
     if item not in names:
         found = "no item" if item is None else f"item {item!r}"
-        raise BadSignature(str(program.signature), f"{found} to map over {over!r}", f"Say which input takes an element, item=one of {names}.")
+        raise BadSignature(
+            str(program.signature),
+            f"{found} to map over {over!r}",
+            f"Say which input takes an element, item=one of {names}.",
+        )
     return Map(program, over, item, key)
 
 
@@ -161,7 +166,7 @@ def _condition(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Fi
 
 
 def _default_instruction(signature: Signature) -> str:
-    inputs, outputs = (", ".join(f.name.replace("_", " ") for f in side) for side in (signature.inputs, signature.outputs))
+    inputs, outputs = (
+        ", ".join(f.name.replace("_", " ") for f in side) for side in (signature.inputs, signature.outputs)
+    )
     return f"Given {inputs}, give {outputs}." if inputs else f"Give {outputs}."
-
-

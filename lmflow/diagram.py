@@ -56,7 +56,9 @@ def _tree(program: Program, lead: str, rest: str) -> Iterator[str]:
     yield f"{lead}{_label(program)}: {program.signature}"
     last = len(program.children) - 1
     for position, child in enumerate(program.children):
-        yield from _tree(child, rest + ("└─ " if position == last else "├─ "), rest + ("   " if position == last else "│  "))
+        yield from _tree(
+            child, rest + ("└─ " if position == last else "├─ "), rest + ("   " if position == last else "│  ")
+        )
 
 
 def _chart(program: Program, node: str, edge: str) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What both drivers share: frames, addresses and one pure step of a coroutine; and the driver that needs no event loop."""
+"""What both drivers share: frames, addresses, one pure step of a coroutine; and the driver without event loop."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class Frame:
         return segment(self.at, name, k)
 
 
-def advance(coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow") -> Done | Effect:
+def advance(
+    coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow"
+) -> Done | Effect:
     """Run a coroutine to its next effect or its end. Raises ``ImpureAwait`` where it awaits anything else."""
     try:
         with without_loop():
@@ -66,7 +68,11 @@ def opened(pending: Pending, frame: Frame) -> tuple[Body, Frame]:
         frame.flow.check(program)
     env = frame.env.under(program.prefix, pending.overlay)
     flow = program if isinstance(program, Flow) else None
-    inner = Frame(env, frame.next(program.frame), Counter(), flow) if program.frame else attrs.evolve(frame, env=env, flow=None)
+    inner = (
+        Frame(env, frame.next(program.frame), Counter(), flow)
+        if program.frame
+        else attrs.evolve(frame, env=env, flow=None)
+    )
     return body_of(program, env, pending.inputs), inner
 
 

@@ -78,13 +78,15 @@ Effect = Call | Pending | Fork
 
 def gather(*branches: Pending | Fork) -> Fork:
     """Run branches side by side; awaiting answers their results in order. All settle, then the first failure in program
-    order is raised."""
+    order is raised.
+    """
     return _fork(branches, "all", "gather")
 
 
 def first(*branches: Pending | Fork) -> Fork:
     """Run branches side by side; awaiting answers the one that ends first, and the others are stopped. The winner is
-    recorded."""
+    recorded.
+    """
     return _fork(branches, "first", "first")
 
 

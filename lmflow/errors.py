@@ -221,7 +221,9 @@ class CallError(LmflowError):
 
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
-    """A model gave no usable reply. ``kind``: auth, unknown_model, unreachable, timeout, rate_limit, server, request, bad_reply."""
+    """A model gave no usable reply. ``kind``: auth, unknown_model, unreachable, timeout, rate_limit, server, request,
+    bad_reply.
+    """
 
     kind: str
     text: str
@@ -341,7 +343,5 @@ class ReplayDiverged(LmflowError):
 
 
 def _sides(recorded: str, asked: str) -> str:
-    diff: Any = difflib.unified_diff(
-        recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2
-    )
+    diff: Any = difflib.unified_diff(recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2)
     return "\n".join(diff)

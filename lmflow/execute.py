@@ -1,4 +1,4 @@
-"""The executor: the only door to the outside. It drives programs, performs every call and records it before it is used."""
+"""The executor, the only door to the outside: it drives programs and records every call before it is used."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import attrs
+import toolz
 
 from lmflow.adapter import ADAPTER
 from lmflow.drive import Frame
@@ -19,8 +20,8 @@ from lmflow.live import Live, Models, Outside, together
 from lmflow.models.base import Model
 from lmflow.models.http import Session
 from lmflow.params import Env, Version
-from lmflow.progress import Progress, silent
 from lmflow.program import Program, completed, init, take
+from lmflow.progress import Progress, silent
 from lmflow.store import Recorder
 from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace, TraceClosed, TraceOpened, failed
 from lmflow.values import Record
@@ -31,12 +32,18 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 class Executor:
     """Runs programs on a model and records every call in a store.
 
-    ``model`` is a model or its name (``provider/model``); ``concurrency`` bounds the calls that are open at once. Without a
-    store, recordings live in memory as long as the executor. Use it as ``async with``; models that it made by name end with it.
+    ``model`` is a model or its name (``provider/model``); ``concurrency`` bounds the calls that are open at once.
+    Without a store, recordings live in memory as long as the executor. Use it as ``async with``; models that it made
+    by name end with it.
     """
 
     def __init__(
-        self, model: str | Model | None = None, store: Recorder | None = None, *, concurrency: int = 16, target: str = ""
+        self,
+        model: str | Model | None = None,
+        store: Recorder | None = None,
+        *,
+        concurrency: int = 16,
+        target: str = "",
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
@@ -66,8 +73,8 @@ class Executor:
     async def run(self, program: Program, version: Version | str | None = None, /, **inputs: Any) -> Trace:
         """Run a program on its inputs and return the trace; ``trace.outputs`` holds the outputs.
 
-        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. It always runs
-        anew. Raises what the program raises, after the failure is recorded.
+        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. It
+        always runs anew. Raises what the program raises, after the failure is recorded.
         """
         pending = program(**inputs)
         begun = self._begun(program, version)
@@ -94,8 +101,8 @@ class Executor:
     ) -> Run:
         """Run a program on each example, side by side; a run with one trace an example, in their order.
 
-        Of an example only the program's inputs are read; its ``id`` labels it, else its position. A failure is the trace's
-        ``failure``, not an exception; bad inputs are refused before anything is sent.
+        Of an example only the program's inputs are read; its ``id`` labels it, else its position. A failure is the
+        trace's ``failure``, not an exception; bad inputs are refused before anything is sent.
         """
         rows = [Record(example) for example in examples]
         pendings = [take(program, row) for row in rows]
@@ -179,9 +186,9 @@ class _Unkept:
 
 def _labels(rows: list[Record]) -> list[str]:
     names = [str(row.get("id", position)) for position, row in enumerate(rows)]
-    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
-    if twice:
-        msg = f"the example id {min(twice)!r} appears twice: ids label examples in the run, so they must differ"
+    if not toolz.isdistinct(names):
+        twice = next(name for name, count in toolz.frequencies(names).items() if count > 1)
+        msg = f"the example id {twice!r} appears twice: ids label examples in the run, so they must differ"
         raise ValueError(msg)
     return [f"ex[{name}]" for name in names]
 

@@ -58,6 +58,7 @@ class Live:
         self.models: list[str] = []
 
     async def run(self, pending: Pending, outer: Frame) -> Record:
+        """The outputs of a program that is awaited in a frame."""
         coroutine, frame = opened(pending, outer)
         answer, error, name = None, None, str(pending.program)
         try:
@@ -72,6 +73,7 @@ class Live:
         return closed(pending, effect.value)
 
     async def settle(self, effect: Effect, frame: Frame) -> Any:
+        """The answer to one effect. A ``CallError`` is for the coroutine that awaits it."""
         if isinstance(effect, Call):
             return await self.perform(effect, frame.next("call"))
         if isinstance(effect, Pending):
@@ -80,6 +82,7 @@ class Live:
         return await (self.one(effect, at, frame) if effect.mode == "first" else self.every(effect, at, frame))
 
     async def every(self, fork: Fork, at: str, frame: Frame) -> tuple[Any, ...]:
+        """All branches settled; then the results, or the first failure in program order."""
         results = await together([self.tried(e, branch(fork, i, at, frame)) for i, e in enumerate(fork.branches)])
         for result in results:
             if isinstance(result, CallError):
@@ -87,9 +90,8 @@ class Live:
         return tuple(results)
 
     async def one(self, fork: Fork, at: str, frame: Frame) -> Any:
-        tasks = [
-            asyncio.create_task(self.tried(e, branch(fork, i, at, frame))) for i, e in enumerate(fork.branches)
-        ]
+        """The branch that ends first, which is recorded; the others are stopped."""
+        tasks = [asyncio.create_task(self.tried(e, branch(fork, i, at, frame))) for i, e in enumerate(fork.branches)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -105,12 +107,14 @@ class Live:
         return result
 
     async def tried(self, effect: Effect, frame: Frame) -> Any:
+        """The answer, or the ``CallError`` as a value."""
         try:
             return await self.settle(effect, frame)
         except CallError as problem:
             return problem
 
     async def perform(self, call: Call, address: str) -> Any:
+        """One call through the door, within its time and the bound on open calls."""
         async with self.outside.slots:
             door = _Door(self, call, address)
             try:
@@ -120,6 +124,7 @@ class Live:
                 return await door.timed_out()
 
     async def kept(self, asked: Asked) -> None:
+        """Record an ended attempt, and wait for it."""
         self.calls.append(asked)
         await self.outside.kept(CallEnded(self.trace, asked))
 
@@ -199,6 +204,7 @@ class Models:
         self._made: dict[str, Model] = {}
 
     def get(self, name: str) -> Model:
+        """The model of that name, the default for none. ``ModelUnavailable`` where there is none."""
         if name == "" and self._default is None:
             fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
             raise ModelUnavailable("the default", "no model was given", fix)
@@ -211,10 +217,12 @@ class Models:
         return self._made[wanted]
 
     def places(self, names: Iterable[str]) -> Record:
+        """Per name what it stands for: the resolved model and its endpoint class."""
         models = {name: self.get(name) for name in dict.fromkeys(names)}
         return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
 
     async def aclose(self) -> None:
+        """Close what was made by name."""
         for model in self._made.values():
             await model.aclose()
         self._made.clear()

@@ -23,9 +23,9 @@ class Message:
 class ChatRequest:
     """One call of a language model, as it is keyed and recorded.
 
-    ``model`` is ``provider/model`` or empty (the executor's own model); ``endpoint`` is filled in by the executor. ``options``
-    are decoding options by their wire names (``temperature``, ``max_tokens``, ``stop``, ``seed``). ``sample`` tells intended
-    repeats apart and is never sent.
+    ``model`` is ``provider/model`` or empty (the executor's own model); ``endpoint`` is filled in by the executor.
+    ``options`` are decoding options by their wire names (``temperature``, ``max_tokens``, ``stop``, ``seed``).
+    ``sample`` tells intended repeats apart and is never sent.
     """
 
     messages: tuple[Message, ...]
@@ -118,7 +118,8 @@ class Failure:
 
     def error(self) -> CallError:
         """The error that is thrown into the flow."""
-        return _RECORDED[self.kind](**self.data)
+        error: CallError = _RECORDED[self.kind](**self.data)
+        return error
 
 
 Outcome = ChatReply | ToolReply | Failure

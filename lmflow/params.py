@@ -17,8 +17,8 @@ from lmflow.values import Record, canonical, digest
 class Version:
     """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
 
-    ``tree`` is the hash of the parameters alone (what the model sees); ``id`` adds parents, note and origin (path -> what
-    produced it), so an optimizer that is run again gives the same id.
+    ``tree`` is the hash of the parameters alone (what the model sees); ``id`` adds parents, note and origin (path ->
+    what produced it), so an optimizer that is run again gives the same id.
     """
 
     params: Record = attrs.field(factory=Record, converter=Record)
@@ -41,9 +41,7 @@ class Version:
             raise UnknownVersion(path, tuple(self.params))
         return self.params[path]
 
-    def put(
-        self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None
-    ) -> Version:
+    def put(self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None) -> Version:
         """A child version with ``changes`` (path -> value) made. Unknown paths are refused with the near ones."""
         for path in changes:
             if path not in self.params:

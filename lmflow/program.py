@@ -1,7 +1,7 @@
 """Programs: immutable compositions of named steps, which run nothing themselves.
 
-A program is called with its inputs and gives a ``Pending``; awaiting that in a flow, or giving it to a driver, runs it. Named
-programs (predictors, tools, flows, ``named``) open a frame in addresses; the other combinators don't.
+A program is called with its inputs and gives a ``Pending``; awaiting that in a flow, or giving it to a driver, runs
+it. Named programs (predictors, tools, flows, ``named``) open a frame in addresses; the other combinators don't.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Coroutine, Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
+import toolz
 
 from lmflow.effects import Fork, Pending
 from lmflow.errors import BadSignature, DuplicateStep, ForeignPaths, MissingInput, UndeclaredProgram
@@ -81,9 +82,9 @@ class Program:
     @functools.cached_property
     def defaults(self) -> Record:
         """Its default parameters: path -> value, in program order."""
-        return Record({
-            f"{name}.{slot}": value for name, step in self.steps.items() for slot, value in step.slots.items()
-        })
+        return Record(
+            {f"{name}.{slot}": value for name, step in self.steps.items() for slot, value in step.slots.items()}
+        )
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -262,7 +263,7 @@ class Parallel(Program):
     async def body(self, inputs: Record) -> Record:
         """All parts at once."""
         results = await Fork(tuple(take(part, inputs) for part in self.parts), name="parallel")
-        return functools.reduce(lambda all_, one: all_ | one, results, Record())
+        return Record(toolz.merge(*map(dict, results)))
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -429,7 +430,7 @@ def take(program: Program, record: Mapping[str, Any]) -> Pending:
 
 def pipe(*programs: Program) -> Pipe:
     """``a >> b >> c``, flattened."""
-    return Pipe(tuple(part for program in programs for part in _flat(program)))
+    return Pipe(tuple(toolz.mapcat(_flat, programs)))
 
 
 def walk(program: Program) -> Iterator[Program]:
@@ -521,7 +522,8 @@ def _field_of(item: Any, name: str) -> Any:
 
 
 def _distinct(keys: tuple[str, ...]) -> tuple[str, ...]:
-    if twice := {key for key in keys if keys.count(key) > 1}:
-        msg = f"the map key {min(twice)!r} appears twice: keys label branches, so they must differ"
+    if not toolz.isdistinct(keys):
+        twice = next(key for key, count in toolz.frequencies(keys).items() if count > 1)
+        msg = f"the map key {twice!r} appears twice: keys label branches, so they must differ"
         raise ValueError(msg)
     return keys

@@ -17,8 +17,8 @@ def render(
 ) -> tuple[Message, ...]:
     """The exact messages that a step of the program would send for these inputs of the step. Nothing is called.
 
-    ``step`` may be left out where the program has one predictor. Raises ``MissingInput``, ``UnknownInput``, ``KeyError`` for an
-    unknown step.
+    ``step`` may be left out where the program has one predictor. Raises ``MissingInput``, ``UnknownInput``,
+    ``KeyError`` for an unknown step.
     """
     found = {name: leaf for name, leaf in program.steps.items() if isinstance(leaf, Predict)}
     wanted = step or (next(iter(found)) if len(found) == 1 else "")
@@ -29,5 +29,3 @@ def render(
     params = completed(program, version)
     own = {f"{leaf.name}.{slot}": params[f"{wanted}.{slot}"] for slot in leaf.slots}
     return rendered(leaf, own, leaf.signature.bind(wanted, inputs))
-
-

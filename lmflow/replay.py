@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, overload
 
 import attrs
 
@@ -17,20 +17,24 @@ from lmflow.program import Program, completed
 from lmflow.trace import Run, Trace, failed
 from lmflow.values import Record, pretty
 
-Recorded = TypeVar("Recorded", Trace, Run)
+
+@overload
+def replay(recorded: Trace, program: Program | None = None) -> Trace: ...
+@overload
+def replay(recorded: Run, program: Program | None = None) -> Run: ...
 
 
-def replay(recorded: Recorded, program: Program | None = None) -> Recorded:
-    """Drive a trace or a run again, answered by its own calls; the result has the same root, or ``ReplayDiverged`` says where
-    the program asked for something else.
+def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run:
+    """Drive a trace or a run again, answered by its own calls; the result has the same root, or ``ReplayDiverged`` says
+    where the program asked for something else.
 
-    Nothing goes outside: there is no session, no socket and no event loop. ``program`` is needed where the recording was read
-    from a store (it keeps data, never code).
+    Nothing goes outside: there is no session, no socket and no event loop. ``program`` is needed where the recording
+    was read from a store (it keeps data, never code).
     """
-    if isinstance(recorded, Run):
-        items = tuple((label, _replayed(trace, program)) for label, trace in recorded.items)
-        return attrs.evolve(recorded, items=items)
-    return _replayed(recorded, program)
+    if isinstance(recorded, Trace):
+        return _replayed(recorded, program)
+    items = tuple((label, _replayed(trace, program)) for label, trace in recorded.items)
+    return attrs.evolve(recorded, items=items)
 
 
 def resolved(request: Request, world: Mapping[str, Any], address: str) -> Request:

@@ -33,6 +33,10 @@ class _Required:
 REQUIRED: Any = _Required()
 
 
+def _default(value: Any) -> Any:
+    return value if value is REQUIRED else freeze(value)
+
+
 @attrs.frozen(kw_only=True)
 class Field:
     """One input or output: its name, type, description and default.
@@ -43,7 +47,7 @@ class Field:
     name: str = ""
     type: Any = str
     description: str = ""
-    default: Any = attrs.field(default=REQUIRED, converter=lambda value: value if value is REQUIRED else freeze(value))
+    default: Any = attrs.field(default=REQUIRED, converter=_default)
 
     @property
     def required(self) -> bool:
@@ -69,7 +73,9 @@ class Signature:
             for name in names:
                 _check_name(name, str(self))
             if twice := [name for name in names if names.count(name) > 1]:
-                raise BadSignature(str(self), f"{twice[0]!r} appears twice on one side", "Give each field its own name.")
+                raise BadSignature(
+                    str(self), f"{twice[0]!r} appears twice on one side", "Give each field its own name."
+                )
         if not self.outputs:
             raise BadSignature(str(self), "it has no outputs")
 
@@ -119,8 +125,8 @@ def signature_of(source: str | Signature | Callable[..., Any], types: Mapping[st
 def parse(text: str, types: Mapping[str, Any] | None = None) -> Signature:
     """Read ``"question, n: int = 3 -> label: Literal['a', 'b'], why"``.
 
-    Types are builtins, ``Literal``, ``Optional``, ``Annotated`` with a description, and what ``types`` names: they are looked
-    up, never evaluated.
+    Types are builtins, ``Literal``, ``Optional``, ``Annotated`` with a description, and what ``types`` names: they
+    are looked up, never evaluated.
     """
     cuts = [match.start() for match in re.finditer("->", text)]
     if not cuts:
@@ -138,7 +144,8 @@ def parse(text: str, types: Mapping[str, Any] | None = None) -> Signature:
 
 def from_function(function: Callable[..., Any]) -> Signature:
     """The signature of an annotated function: parameters are inputs; the result is one output, named as the function,
-    or, where it is a ``TypedDict``, one output a key."""
+    or, where it is a ``TypedDict``, one output a key.
+    """
     name = getattr(function, "__name__", repr(function))
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
@@ -149,9 +156,7 @@ def from_function(function: Callable[..., Any]) -> Signature:
             raise BadSignature(f"def {name}", f"parameter {parameter.name!r} has no type", "Annotate each parameter.")
     result = hints["return"]
     outputs = typing.get_type_hints(result, include_extras=True) if typing.is_typeddict(result) else {name: result}
-    inputs = [
-        _annotated(p.name, hints[p.name], REQUIRED if p.default is p.empty else p.default) for p in parameters
-    ]
+    inputs = [_annotated(p.name, hints[p.name], REQUIRED if p.default is p.empty else p.default) for p in parameters]
     return Signature(tuple(inputs), tuple(_annotated(key, kind, REQUIRED) for key, kind in outputs.items()))
 
 
@@ -202,7 +207,9 @@ def _field(text: str, node: ast.arg, default: ast.expr | None, types: Mapping[st
     try:
         kind = type_of_node(node.annotation, types)
     except LookupError as error:
-        raise BadSignature(text, f"{node.arg!r} has the type {error.args[0]!r}, which isn't known", _hint(error, types)) from None
+        raise BadSignature(
+            text, f"{node.arg!r} has the type {error.args[0]!r}, which isn't known", _hint(error, types)
+        ) from None
     return _annotated(node.arg, kind, value)
 
 

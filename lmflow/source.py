@@ -36,8 +36,8 @@ class Function:
 def function_of(call: Callable[..., Any], version: str | None = None, *, closures: bool = False) -> Function:
     """The function with its identity: ``version``, its owner's ``digest``, or the hash of its source.
 
-    Raises ``Unidentified`` for a lambda, partial, callable object, bound method or closure that gives neither version nor
-    digest: closures are never chased (``closures`` accepts them, for flows, whose programs are declared).
+    Raises ``Unidentified`` for a lambda, partial, callable object, bound method or closure that gives neither version
+    nor digest: closures are never chased (``closures`` accepts them, for flows, whose programs are declared).
     """
     name = getattr(call, "__qualname__", type(call).__qualname__)
     if version is not None:
@@ -51,8 +51,10 @@ def function_of(call: Callable[..., Any], version: str | None = None, *, closure
 
 
 def source_digest(call: Callable[..., Any]) -> str:
-    """The hash of a function's syntax tree without docstrings, positions, decorators and empty fields: the same on every
-    Python. ``Unidentified`` where there is no source."""
+    """The hash of a function's syntax tree without docstrings, positions, decorators and empty fields: the same on
+    every
+    Python. ``Unidentified`` where there is no source.
+    """
     try:
         text = inspect.getsource(call)
     except (OSError, TypeError):

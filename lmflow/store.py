@@ -23,7 +23,7 @@ class Recorder(Protocol):
 
 
 class Store(Recorder, Protocol):
-    """The one place where recordings live. Ids may be given short where they are unambiguous (``NotFound`` otherwise)."""
+    """Where recordings live. Ids may be given short where they are unambiguous (``NotFound`` otherwise)."""
 
     @property
     def name(self) -> str:

@@ -16,7 +16,9 @@ from lmflow.values import Record, digest
 
 
 def segment(at: str, name: str, k: str | int) -> str:
-    """The address of something in the frame ``at``: ``hop[1]/answer[0]``. Labels are escaped, so that ``/`` stays a border."""
+    """The address of something in the frame ``at``: ``hop[1]/answer[0]``. Labels are escaped, so that ``/`` stays a
+    border.
+    """
     return f"{at}/{name}[{quote(str(k), safe=' ')}]" if at else f"{name}[{quote(str(k), safe=' ')}]"
 
 
@@ -48,8 +50,8 @@ class Failed:
 class Trace:
     """One execution: what was run, every call, and what came of it.
 
-    ``world`` says what it ran against (adapter, and per model name the resolved one and its endpoint). ``choices`` maps the
-    address of a ``first`` to its winner. ``target`` is ``module:program`` where the caller said so.
+    ``world`` says what it ran against (adapter, and per model name the resolved one and its endpoint). ``choices``
+    maps the address of a ``first`` to its winner. ``target`` is ``module:program`` where the caller said so.
     """
 
     id: str
@@ -86,7 +88,9 @@ class Trace:
 
     @functools.cached_property
     def root(self) -> str:
-        """The Merkle root over (address, key, reply) of all calls that count, and the result. Times and tokens are not in it."""
+        """The Merkle root over (address, key, reply) of all calls that count, and the result. Times and tokens are not
+        in it.
+        """
         return root_of(self.answers.values(), self.choices, self.outputs, self.failure)
 
 
@@ -125,9 +129,7 @@ class Run:
         return digest("run", [[label, trace.root] for label, trace in self.items])
 
 
-def root_of(
-    calls: Any, choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None
-) -> str:
+def root_of(calls: Any, choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None) -> str:
     """The Merkle root of an execution; calls of branches that lost a ``first`` are not in it."""
     counted = (call for call in calls if not _lost(call.address, choices))
     leaves = sorted([call.address, digest("leaf", [call.address, call.key, call.outcome.content])] for call in counted)

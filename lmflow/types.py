@@ -26,7 +26,7 @@ _BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
 _QUOTES = "\"'` "
 
 
-def type_text(kind: Any) -> str:
+def type_text(kind: Any) -> str:  # noqa: PLR0911 - one return a kind
     """The type as it is written, the same on every Python: ``list[str]``, ``Literal['a', 'b']``, ``int | None``."""
     origin, args = get_origin(kind), get_args(kind)
     if kind is None or kind is type(None):
@@ -54,10 +54,12 @@ def type_of_node(node: ast.expr, types: Mapping[str, Any]) -> Any:
         case ast.Name(id=name):
             return _named(name, types)
         case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return Union[type_of_node(left, types), type_of_node(right, types)]
+            return type_of_node(left, types) | type_of_node(right, types)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
             return Literal[tuple(ast.literal_eval(item) for item in _items(inner))]
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Constant(value=str(text))])):
+        case ast.Subscript(
+            value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Constant(value=str(text))])
+        ):
             return typing.Annotated[type_of_node(inner, types), text]
         case ast.Subscript(value=ast.Name(id=name), slice=inner):
             return _named(name, types)[tuple(_argument(item, types) for item in _items(inner))]
@@ -82,7 +84,7 @@ def default_of(value: Any, kind: Any) -> Any:
     return value if value is None else convert(value, kind)
 
 
-def read(text: str, kind: Any) -> Any:
+def read(text: str, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind
     """What a model or a person meant by ``text``, as a value of the type. ``ValueError`` says what doesn't fit."""
     kind = get_args(kind)[0] if get_origin(kind) is typing.Annotated else kind
     origin, args = get_origin(kind), get_args(kind)
@@ -125,7 +127,7 @@ def _resolved(kind: type) -> tuple[attrs.Attribute[Any], ...]:
 def _built(value: Any, kind: type) -> Any:
     if not isinstance(value, dict):
         msg = f"expected an object with {', '.join(f.name for f in _resolved(kind))}"
-        raise ValueError(msg)
+        raise ValueError(msg)  # noqa: TRY004 - one kind of problem for who reads a reply
     fields = {f.name: f for f in _resolved(kind)}
     if unknown := [name for name in value if name not in fields]:
         msg = f"{kind.__name__} has no field {unknown[0]!r}"
@@ -198,5 +200,3 @@ def _json(text: str) -> Any:
 
 def _first_lower(text: str) -> str:
     return text[:1].lower() + text[1:]
-
-

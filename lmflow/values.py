@@ -1,19 +1,19 @@
 """Immutable values, their canonical form and their digests: what everything else is made of.
 
-Canonical form v1 is JSON with keys sorted by code point, no spaces, ASCII escapes, floats by ``repr``. So ``1``, ``1.0`` and
-``True`` differ, an absent key is not ``null``, and equal values have equal bytes on every platform. A digest is
-``v1:b2:`` and the BLAKE2b-256 hash, in hex, of the kind, a NUL byte and the canonical form.
+Canonical form v1 is JSON with keys sorted by code point, no spaces, ASCII escapes, floats by ``repr``. So ``1``,
+``1.0`` and ``True`` differ, an absent key is not ``null``, and equal values have equal bytes on every platform. A
+digest is ``v1:b2:`` and the BLAKE2b-256 hash, in hex, of the kind, a NUL byte and the canonical form.
 """
 
 from __future__ import annotations
 
 import datetime as dt
 import enum
-import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -99,7 +99,7 @@ def freeze(value: Any, where: str = "the value") -> Any:
         return Record(value)
     if isinstance(value, (list, tuple)):
         return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return frozenset(freeze(item, where) for item in value)
     if _is_frozen_attrs(value):
         return value
@@ -107,7 +107,7 @@ def freeze(value: Any, where: str = "the value") -> Any:
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
-def plain(value: Any, where: str = "the value") -> Any:
+def plain(value: Any, where: str = "the value") -> Any:  # noqa: PLR0911 - one return a kind
     """``value`` as JSON values (dict, list, str, int, float, bool, None), made anew."""
     if isinstance(value, enum.Enum):
         return plain(value.value, where)
@@ -119,7 +119,7 @@ def plain(value: Any, where: str = "the value") -> Any:
         return {_check_key(key, where): plain(item, f"{where}.{key}") for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, Set):
+    if isinstance(value, AbstractSet):
         return sorted((plain(item, where) for item in value), key=canonical)
     if isinstance(value, _DATES):
         return value.isoformat()
@@ -165,12 +165,8 @@ def _check_key(key: Any, where: str) -> str:
     return key
 
 
-@functools.cache
-def _frozen_class(cls: type) -> bool:
-    return attrs.has(cls) and cls.__setattr__ is not object.__setattr__ and cls.__hash__ is not None
-
-
 def _is_frozen_attrs(value: Any) -> bool:
-    return isinstance(value, enum.Enum) or _frozen_class(type(value))
-
-
+    if isinstance(value, enum.Enum):
+        return True
+    cls = type(value)
+    return attrs.has(cls) and cls.__setattr__ is not object.__setattr__ and cls.__hash__ is not None

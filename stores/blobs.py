@@ -59,10 +59,16 @@ class BlobWriter:
         return self._put(raw(hash_text(kind, body)), kind, body)
 
     def request(self, request: Request, key: str) -> int:
-        """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix node."""
+        """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix
+        node.
+        """
         hashed = raw(key)
         if hashed in self._ids or not isinstance(request, ChatRequest):
-            return self._put(hashed, "request", canonical({"is": "tool", **attrs.asdict(request, recurse=False)}) if hashed not in self._ids else "")
+            return self._put(
+                hashed,
+                "request",
+                canonical({"is": "tool", **attrs.asdict(request, recurse=False)}) if hashed not in self._ids else "",
+            )
         ids = [self.put("message", message) for message in request.messages]
         hashes = [digest("message", message) for message in request.messages]
         prefix = self._put(raw(digest("prefix", hashes[:-1])), "prefix", canonical(ids[:-1]))

@@ -145,6 +145,12 @@ class Corpus:
             raise NotFound(str(self.path), f"it has no passage {id!r}", 'An id is a document\'s and "#" and an offset.')
         return _passage(*row)
 
+    def __len__(self) -> int:
+        """How many passages it has."""
+        with self._readers.one() as connection:
+            (count,) = connection.execute("SELECT count(*) FROM passage").fetchone()
+        return int(count)
+
     def close(self) -> None:
         """Close the file. A later search opens it again, but for a temporary one, which is gone."""
         self._readers.close()

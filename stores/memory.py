@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import attrs
 
@@ -24,6 +25,8 @@ from lmflow.trace import (
     TraceOpened,
     VersionSaved,
 )
+
+SHORTEST = 4
 
 
 class MemoryStore:
@@ -93,12 +96,19 @@ class MemoryStore:
             case CallStarted(trace_id, call):
                 self._change(trace_id, calls=(*self._traces[trace_id].calls, call))
             case CallEnded(trace_id, call):
-                others = (c for c in self._traces[trace_id].calls if (c.address, c.attempt) != (call.address, call.attempt))
+                others = (
+                    c for c in self._traces[trace_id].calls if (c.address, c.attempt) != (call.address, call.attempt)
+                )
                 self._change(trace_id, calls=(*others, call))
             case Chosen(trace_id, address, winner):
                 self._change(trace_id, choices=self._traces[trace_id].choices | {address: winner})
             case TraceClosed(trace):
-                ended = {"outputs": trace.outputs, "failure": trace.failure, "ended": trace.ended, "world": trace.world}
+                ended: dict[str, Any] = {
+                    "outputs": trace.outputs,
+                    "failure": trace.failure,
+                    "ended": trace.ended,
+                    "world": trace.world,
+                }
                 self._traces[trace.id] = attrs.evolve(self._traces[trace.id], **ended)
             case RunClosed(run_id, status, _, ended_at):
                 self._runs[run_id] = attrs.evolve(self._runs[run_id], status=status, ended=ended_at)
@@ -109,17 +119,25 @@ class MemoryStore:
                     raise UnknownVersion(version_id, tuple(self._refs))
                 self._refs[name] = version_id
 
-    def _change(self, trace: str, **changes: object) -> None:
+    def _change(self, trace: str, **changes: Any) -> None:
         self._traces[trace] = attrs.evolve(self._traces[trace], **changes)
 
 
 def _begins(known: str, wanted: str) -> bool:
-    return known == wanted or known.removeprefix("v1:b2:").startswith(wanted.removeprefix("v1:b2:")) and len(wanted) >= 4
+    return known == wanted or (
+        known.removeprefix("v1:b2:").startswith(wanted.removeprefix("v1:b2:")) and len(wanted) >= SHORTEST
+    )
 
 
 def _only(kind: str, wanted: str, known: Mapping[str, object], store: str) -> str:
-    found = [wanted] if wanted in known else [name for name in known if wanted and name.endswith(wanted) or name.startswith(wanted)]
+    found = (
+        [wanted]
+        if wanted in known
+        else [name for name in known if (wanted and name.endswith(wanted)) or name.startswith(wanted)]
+    )
     if len(found) == 1:
         return found[0]
-    problem = f"no {kind} {wanted!r}" if not found else f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}"
+    problem = (
+        f"no {kind} {wanted!r}" if not found else f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}"
+    )
     raise NotFound(store, problem, "`lmflow runs ls` lists what there is.")

@@ -12,9 +12,9 @@ import attrs
 from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages import outcome_of
 from lmflow.params import Version
+from lmflow.stores.blobs import BlobReader, text
 from lmflow.trace import Asked, Failed, Run, Trace
 from lmflow.values import Record
-from lmflow.stores.blobs import BlobReader, text
 
 
 class Reader:
@@ -28,7 +28,9 @@ class Reader:
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
         where = "WHERE id < ?" if before else ""
-        rows = self._db.execute(f"SELECT * FROM run {where} ORDER BY id DESC LIMIT ?", (*[before][: bool(before)], limit))  # noqa: S608
+        rows = self._db.execute(
+            f"SELECT * FROM run {where} ORDER BY id DESC LIMIT ?", (*[before][: bool(before)], limit)
+        )
         return [_run(row) for row in rows]
 
     def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:
@@ -42,7 +44,9 @@ class Reader:
         """A run with all its traces."""
         found = self._only("run", "id", wanted)
         run = _run(self._db.execute("SELECT * FROM run WHERE id = ?", (found,)).fetchone())
-        rows = self._db.execute("SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (found,)).fetchall()
+        rows = self._db.execute(
+            "SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (found,)
+        ).fetchall()
         return attrs.evolve(run, items=tuple((row["label"], self._trace(row["trace"])) for row in rows))
 
     def root(self, wanted: str) -> str:
@@ -65,7 +69,9 @@ class Reader:
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""
-        rows = self._db.execute("SELECT ref.name, version.hash FROM ref JOIN version ON version.id = ref.version ORDER BY 1")
+        rows = self._db.execute(
+            "SELECT ref.name, version.hash FROM ref JOIN version ON version.id = ref.version ORDER BY 1"
+        )
         return {row["name"]: text(row["hash"]) for row in rows}
 
     def verify(self, wanted: str) -> Run:
@@ -77,7 +83,10 @@ class Reader:
                     raise Tampered(self._store, f"the key of {trace.id} {call.address} doesn't match its request")
             row = self._db.execute("SELECT root FROM trace WHERE uid = ?", (trace.id,)).fetchone()
             if row["root"] and text(row["root"]) != trace.root:
-                raise Tampered(self._store, f"trace {trace.id} has the root {text(row['root'])[:18]}, its calls give {trace.root[:18]}")
+                raise Tampered(
+                    self._store,
+                    f"trace {trace.id} has the root {text(row['root'])[:18]}, its calls give {trace.root[:18]}",
+                )
         if (recorded := self.root(run.id)) and recorded != run.root:
             raise Tampered(self._store, f"run {run.id} has the root {recorded[:18]}, its traces give {run.root[:18]}")
         return run
@@ -135,4 +144,6 @@ class Reader:
 
 
 def _run(row: sqlite3.Row) -> Run:
-    return Run(row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"])
+    return Run(
+        row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"]
+    )

@@ -9,6 +9,7 @@ from typing import Any
 from lmflow.errors import UnknownVersion
 from lmflow.messages import ChatReply, ChatRequest, Failure, outcome_to
 from lmflow.params import Version
+from lmflow.stores.blobs import BlobWriter, raw
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -25,7 +26,6 @@ from lmflow.trace import (
     VersionSaved,
 )
 from lmflow.values import Record
-from lmflow.stores.blobs import BlobWriter, raw
 
 _CALL = """
 INSERT INTO call (trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
@@ -64,8 +64,8 @@ class RowWriter:
             case RunOpened(run):
                 self._run(run)
             case RunClosed(run_id, status, root, ended):
-                row = (status, raw(root) if root else None, ended, run_id)
-                self._db.execute("UPDATE run SET status = ?, root = ?, ended_ns = ? WHERE id = ?", row)
+                update = "UPDATE run SET status = ?, root = ?, ended_ns = ? WHERE id = ?"
+                self._db.execute(update, (status, raw(root) if root else None, ended, run_id))
             case VersionSaved(version, at):
                 self._version(version, at)
             case RefMoved():
@@ -102,9 +102,15 @@ class RowWriter:
 
     def _call(self, trace: str, call: Asked) -> None:
         outcome = call.outcome
-        usage = (outcome.usage.prompt, outcome.usage.completion, outcome.usage.cached) if isinstance(outcome, ChatReply) else (None,) * 3
+        usage = (
+            (outcome.usage.prompt, outcome.usage.completion, outcome.usage.cached)
+            if isinstance(outcome, ChatReply)
+            else (None,) * 3
+        )
         status = "started" if outcome is None else "failed" if isinstance(outcome, Failure) else "ok"
-        kind, model = ("chat", call.request.model) if isinstance(call.request, ChatRequest) else ("tool", call.request.tool)
+        kind, model = (
+            ("chat", call.request.model) if isinstance(call.request, ChatRequest) else ("tool", call.request.tool)
+        )
         reply = None if outcome is None else self._blobs.put("reply", outcome_to(outcome))
         request = self._blobs.request(call.request, call.key)
         row = (
@@ -121,7 +127,8 @@ class RowWriter:
         params, origin = self._blobs.put("params", version.params), self._blobs.put("origin", version.origin)
         row = (hashed, raw(version.tree), params, version.note, origin, at)
         (made,) = self._db.execute(
-            "INSERT INTO version (hash, tree, params, note, origin, created_ns) VALUES (?, ?, ?, ?, ?, ?) RETURNING id", row
+            "INSERT INTO version (hash, tree, params, note, origin, created_ns) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            row,
         ).fetchone()
         parents = [(made, position, raw(parent)) for position, parent in enumerate(version.parents)]
         self._db.executemany("INSERT INTO parent (version, position, hash) VALUES (?, ?, ?)", parents)
@@ -132,7 +139,9 @@ class RowWriter:
         if found is None:
             raise UnknownVersion(moved.version)
         before = self._db.execute("SELECT version FROM ref WHERE name = ?", (moved.name,)).fetchone()
-        self._db.execute("INSERT OR REPLACE INTO ref (name, version, updated_ns) VALUES (?, ?, ?)", (moved.name, found[0], moved.at))
+        self._db.execute(
+            "INSERT OR REPLACE INTO ref (name, version, updated_ns) VALUES (?, ?, ?)", (moved.name, found[0], moved.at)
+        )
         log = "INSERT INTO reflog (name, before, after, why, at_ns) VALUES (?, ?, ?, ?, ?)"
         self._db.execute(log, (moved.name, before and before[0], found[0], moved.why, moved.at))
 

@@ -33,14 +33,16 @@ CREATE TABLE blob (
     enc INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
 ) STRICT;
 CREATE TABLE version (
-    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, tree BLOB NOT NULL, params INTEGER NOT NULL REFERENCES blob(id),
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, tree BLOB NOT NULL,
+           params INTEGER NOT NULL REFERENCES blob(id),
     note TEXT NOT NULL, origin INTEGER NOT NULL REFERENCES blob(id), created_ns INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE parent (
     version INTEGER NOT NULL REFERENCES version(id), position INTEGER NOT NULL, hash BLOB NOT NULL,
     PRIMARY KEY (version, position)
 ) STRICT;
-CREATE TABLE ref (name TEXT PRIMARY KEY, version INTEGER NOT NULL REFERENCES version(id), updated_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE ref (name TEXT PRIMARY KEY, version INTEGER NOT NULL REFERENCES version(id),
+           updated_ns INTEGER NOT NULL) STRICT;
 CREATE TABLE reflog (
     id INTEGER PRIMARY KEY, name TEXT NOT NULL, before INTEGER REFERENCES version(id),
     after INTEGER REFERENCES version(id), why TEXT NOT NULL, at_ns INTEGER NOT NULL
@@ -61,14 +63,16 @@ CREATE TABLE run_item (
 ) STRICT;
 CREATE INDEX run_item_trace ON run_item(trace);
 CREATE TABLE call (
-    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, attempt INTEGER NOT NULL,
+    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL,
+           attempt INTEGER NOT NULL,
     key BLOB NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, request INTEGER NOT NULL REFERENCES blob(id),
     reply INTEGER REFERENCES blob(id), status TEXT NOT NULL, tok_in INTEGER, tok_out INTEGER, tok_cached INTEGER,
     started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, UNIQUE (trace, address, attempt)
 ) STRICT;
 CREATE INDEX call_key ON call(key);
 CREATE TABLE choice (
-    trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, winner TEXT NOT NULL, PRIMARY KEY (trace, address)
+    trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, winner TEXT NOT NULL, PRIMARY KEY (trace,
+           address)
 ) STRICT;
 CREATE VIEW v_calls AS
     SELECT call.id, trace.uid AS trace, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in,
@@ -77,12 +81,15 @@ CREATE VIEW v_calls AS
 CREATE VIEW v_versions AS
     SELECT lower(hex(version.hash)) AS id, lower(hex(version.tree)) AS tree, version.note,
            (SELECT group_concat(ref.name, ', ') FROM ref WHERE ref.version = version.id) AS refs,
-           (SELECT group_concat(lower(hex(parent.hash)), ', ') FROM parent WHERE parent.version = version.id) AS parents,
+           (SELECT group_concat(lower(hex(parent.hash)), ',
+           ') FROM parent WHERE parent.version = version.id) AS parents,
            datetime(version.created_ns / 1000000000, 'unixepoch') AS created
     FROM version;
 CREATE VIEW v_runs AS
-    SELECT run.id, run.kind, run.name, run.target, run.status, datetime(run.started_ns / 1000000000, 'unixepoch') AS started,
-           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces, count(call.id) AS calls,
+    SELECT run.id, run.kind, run.name, run.target, run.status, datetime(run.started_ns / 1000000000,
+           'unixepoch') AS started,
+           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces,
+           count(call.id) AS calls,
            coalesce(sum(call.tok_in), 0) AS tok_in, coalesce(sum(call.tok_out), 0) AS tok_out,
            coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
            lower(hex(run.root)) AS root
@@ -98,7 +105,11 @@ def check_file(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(len(MAGIC))
     if head != MAGIC:
-        raise NotAStore(str(path), f"it is no SQLite database (it begins with {head[:12]!r})", "Name another file; this one is untouched.")
+        raise NotAStore(
+            str(path),
+            f"it is no SQLite database (it begins with {head[:12]!r})",
+            "Name another file; this one is untouched.",
+        )
 
 
 def check_schema(connection: sqlite3.Connection, path: Path) -> bool:
@@ -108,12 +119,14 @@ def check_schema(connection: sqlite3.Connection, path: Path) -> bool:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION:
         if tables:
-            raise NotAStore(str(path), "it is a database that lmflow didn't make", "Name another file; this one is untouched.")
+            raise NotAStore(
+                str(path), "it is a database that lmflow didn't make", "Name another file; this one is untouched."
+            )
         return False
     if version > VERSION:
         problem = f"its schema is {version}, this lmflow reads up to {VERSION}"
         raise NewerSchema(str(path), problem, "Upgrade: pip install -U lmflow-dsl. The file is untouched.")
-    return version == VERSION
+    return bool(version == VERSION)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -13,10 +13,10 @@ from typing import Any, Self
 
 from lmflow.errors import LmflowError, StoreError
 from lmflow.params import Version
-from lmflow.trace import Event, Run, Trace
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import check_file, check_schema, prepare
+from lmflow.trace import Event, Run, Trace
 
 LARGEST_BATCH = 1000
 
@@ -26,8 +26,9 @@ _Item = tuple[tuple[Event, ...], "Future[None]"] | None
 class SqliteStore:
     """A trace store in a SQLite file, made if it doesn't exist. Safe to share between threads and processes.
 
-    ``append``'s future is done after COMMIT: what it acknowledged survives a kill of this process, and with ``durable=True`` a
-    power cut too. Raises ``NotAStore`` or ``NewerSchema`` for a file that isn't ours to use, and leaves it untouched.
+    ``append``'s future is done after COMMIT: what it acknowledged survives a kill of this process, and with
+    ``durable=True`` a power cut too. Raises ``NotAStore`` or ``NewerSchema`` for a file that isn't ours to use, and
+    leaves it untouched.
     """
 
     def __init__(self, path: str | Path, *, durable: bool = False) -> None:
@@ -38,7 +39,9 @@ class SqliteStore:
         self._lock = threading.Lock()
         check_file(self.path)
         self._db = self._connected(durable=durable)
-        self._thread = threading.Thread(target=_write, args=(self._queue, self._db, self.name), name="lmflow-store", daemon=True)
+        self._thread = threading.Thread(
+            target=_write, args=(self._queue, self._db, self.name), name="lmflow-store", daemon=True
+        )
         self._thread.start()
 
     def __enter__(self) -> Self:
@@ -102,14 +105,18 @@ class SqliteStore:
         try:
             db = sqlite3.connect(self.path, timeout=5.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise StoreError(self.name, f"it can't be opened ({error})", "Does its folder exist, and may you write there?") from error
+            raise StoreError(
+                self.name, f"it can't be opened ({error})", "Does its folder exist, and may you write there?"
+            ) from error
         try:
             prepare(db, self.path)
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("PRAGMA foreign_keys = ON")
         except sqlite3.DatabaseError as error:
             db.close()
-            raise StoreError(self.name, f"it can't be read ({error})", "It is untouched: restore it from a backup.") from error
+            raise StoreError(
+                self.name, f"it can't be read ({error})", "It is untouched: restore it from a backup."
+            ) from error
         except BaseException:
             db.close()
             raise
@@ -118,18 +125,24 @@ class SqliteStore:
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[Reader]:
-    """A reader of the store at ``path``, which must exist and is never written. ``NotAStore``, ``NewerSchema``, ``StoreError``."""
+    """A reader of the store at ``path``, which must exist and is never written. ``NotAStore``, ``NewerSchema``,
+    ``StoreError``.
+    """
     path = Path(path)
     check_file(path)
     if not path.exists():
-        raise StoreError(str(path), "there is no such file", "Record a run first, `lmflow run`, or name the store, --store FILE.")
+        raise StoreError(
+            str(path), "there is no such file", "Record a run first, `lmflow run`, or name the store, --store FILE."
+        )
     db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     db.row_factory = sqlite3.Row
     try:
         check_schema(db, path)
         yield Reader(db, str(path))
     except sqlite3.DatabaseError as error:
-        raise StoreError(str(path), f"it can't be read ({error})", "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`.") from error
+        raise StoreError(
+            str(path), f"it can't be read ({error})", "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`."
+        ) from error
     finally:
         db.close()
 

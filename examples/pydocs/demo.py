@@ -43,9 +43,9 @@ async def walk(model: str, questions: int) -> None:
     out.print(f"   weights   {fetch(model)}")
 
     title("2  A real collection: the language reference that ships with Python")
+    from collection import documents  # noqa: PLC0415
+    from collection import questions as rows
     from pipeline import corpus, rag  # noqa: PLC0415 - building the corpus is a step of the demo
-
-    from collection import documents, questions as rows  # noqa: PLC0415
 
     out.print(f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}")
     out.print(str(lf.diagram(rag)).replace("\n", "\n   ").join(["   ", ""]), markup=False)
@@ -56,7 +56,9 @@ async def walk(model: str, questions: int) -> None:
     for label, trace in run.items:
         show(gold[label[3:-1]], trace)
     right = sum(hit(gold[label[3:-1]], trace) for label, trace in run.items)
-    out.print(f"   {right} of {len(run)} answers hold the reference answer; {len(run.failures)} failed (untuned, {model})")
+    out.print(
+        f"   {right} of {len(run)} answers hold the reference answer; {len(run.failures)} failed (untuned, {model})"
+    )
 
     title("4  One trace: what was asked, what it cost")
     out.print("\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False)
@@ -104,7 +106,9 @@ def teach(run: lf.Run, model: str, seconds: float) -> None:
     out.print(f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in {os.path.relpath(STORE)}. Next:\n")
     out.print(f"   cd {there}", markup=False)
     out.print(f"   {lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies", markup=False)
-    out.print(f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line", markup=False)
+    out.print(
+        f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line", markup=False
+    )
     asked = 'run pipeline:rag --set question="What does a lambda make?"'
     out.print(f"   {lmflow} {asked} --model local/{model}", markup=False)
 

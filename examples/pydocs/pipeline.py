@@ -26,4 +26,4 @@ async def rag(question: str) -> lf.Record:
     """Search the reference for the question, then answer from the three best passages."""
     found = await search(query=question)
     said = await answer(context=found.context, question=question)
-    return said | {"sources": found.sources}
+    return lf.Record(said, sources=found.sources)

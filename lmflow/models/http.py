@@ -33,7 +33,9 @@ class Session:
         sent = {"Content-Type": "application/json", **headers}
         timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10))
         try:
-            async with self._session.post(url, data=data, headers=sent, timeout=timeout, allow_redirects=False) as answer:
+            async with self._session.post(
+                url, data=data, headers=sent, timeout=timeout, allow_redirects=False
+            ) as answer:
                 return Response(answer.status, dict(answer.headers), await _read(answer, url))
         except TimeoutError:
             raise ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s") from None

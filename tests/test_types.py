@@ -1,0 +1,124 @@
+"""The laws of types: their text, conversion and the lax reading of what models write."""
+
+from __future__ import annotations
+
+import ast
+import enum
+from typing import Any, Literal, Optional
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import types
+
+from lmflow.types import convert, read, type_of_node, type_text
+from lmflow.values import Record
+
+
+class Colour(enum.Enum):
+    """Two colours."""
+
+    RED = "r"
+    BLUE = "b"
+
+
+@attrs.frozen
+class Point:
+    """A point."""
+
+    x: int
+    label: str = ""
+
+
+@given(types)
+def test_a_type_reads_what_it_writes(kind: Any) -> None:
+    """Reading a type's text gives the type."""
+    assert kind == type_of_node(ast.parse(type_text(kind), mode="eval").body, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("None", None), ("None", type(None)), ("int | None", int | None), ("int | None", Optional[int]),  # noqa: UP045
+        ("Literal['a', 1]", Literal["a", 1]), ("list[dict[str, int]]", list[dict[str, int]]),
+        ("tuple[int, ...]", tuple[int, ...]), ("Point(x: int, label: str)", Point), ("Colour('r', 'b')", Colour), ("Any", Any),
+    ],
+)  # fmt: skip
+def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
+    """A type's text is the same on every Python."""
+    assert text == type_text(kind)
+
+
+@pytest.mark.parametrize(
+    ("expected", "text", "kind"),
+    [
+        (42, "42", int), (42, " 42.0 ", int), (-7, '"-7"', int), (4.5, "4.5", float), (5.0, "5", float), (1e3, "1e3", float),
+        (True, "Yes", bool), (False, "false", bool), ("a b", " a b\n", str),
+        ("a", "'A'.", Literal["a", "b"]), (2, "2", Literal[1, 2]), (Colour.RED, "red", Colour), (Colour.BLUE, "b", Colour),
+        ((1, 2, 3), "1, 2, 3", list[int]), ((1, 2), "[1, 2]", list[int]), ((1, 2), "- 1\n- 2", list[int]),
+        (("a", "b, c"), "1. a\n2) b, c", list[str]), (("a, b",), "a, b", list[str]), ((), "[]", list[str]),
+        ((1, 2), "```json\n[1, 2]\n```", list[int]), (Record(a=1), '{"a": 1}', dict[str, int]),
+        (None, "none", int | None), (3, "3", int | None), (3, "3", str | int), ("three", "three", str | int),
+        (Point(1, "p"), '{"x": 1, "label": "p"}', Point),
+    ],
+)  # fmt: skip
+def test_reading_is_lax_where_the_meaning_is_plain(expected: Any, text: str, kind: Any) -> None:
+    """What a model or a person plainly meant is read."""
+    assert expected == read(text, kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("1,000", int), ("4.5", int), ("four", int), ("", int), ("nan", float), ("1_000", int), ("maybe", bool),
+        ("c", Literal["a", "b"]), ("green", Colour), ("1, x", list[int]), ("not json", dict[str, int]), ('{"a": "x"}', dict[str, int]),
+        ('{"label": "p"}', Point), ('{"x": 1, "z": 2}', Point), ("[1]", Point), ("x", int | None),
+    ],
+)  # fmt: skip
+def test_reading_never_guesses(text: str, kind: Any) -> None:
+    """What could mean something else is a ValueError with a sentence."""
+    with pytest.raises(ValueError, match=r"\w"):
+        read(text, kind)
+
+
+def test_a_thousands_separator_is_named() -> None:
+    """A number with a thousands separator is refused with the number to write."""
+    with pytest.raises(ValueError, match="write 1000000"):
+        read("1,000,000", int)
+
+
+@given(st.integers())
+def test_whole_numbers_are_read_back(number: int) -> None:
+    """Every whole number is read from its text."""
+    assert number == read(str(number), int)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_numbers_are_read_back(number: float) -> None:
+    """Every finite number is read from its repr."""
+    assert repr(number) == repr(read(repr(number), float))
+
+
+@pytest.mark.parametrize(("value", "kind"), [("3", int), (True, int), (1, str), ([1], list[str]), ("c", Literal["a"])])
+def test_converting_is_strict(value: Any, kind: Any) -> None:
+    """A value of another type is not converted."""
+    with pytest.raises(ValueError, match="expected|invalid"):
+        convert(value, kind)
+
+
+def test_converting_builds_classes() -> None:
+    """An object becomes the class by its own __init__, also from an instance."""
+    assert Point(1, "p") == convert({"x": 1, "label": "p"}, Point) == convert(Point(1, "p"), Point)
+
+
+def test_converting_names_an_unknown_key() -> None:
+    """A key that the class lacks is named."""
+    with pytest.raises(ValueError, match="Point has no field 'z'"):
+        convert({"x": 1, "z": 2}, Point)
+
+
+def test_an_unknown_name_is_a_lookup_error() -> None:
+    """A name that is no known type is the error's argument."""
+    with pytest.raises(LookupError, match="Quux"):
+        type_of_node(ast.parse("list[Quux]", mode="eval").body, {})
