@@ -122,10 +122,11 @@ def _shown(value: Any) -> str:
 
 
 def _form(fields: tuple[Field, ...]) -> str:
+    hints = [_hint(field) for field in fields]
     if len(fields) > 1:
-        return "Reply in this form:\n" + "\n".join(f"[[{field.name}]]\n{_hint(field) or '...'}" for field in fields)
-    hint = _hint(fields[0])
-    return f"Reply with only {hint}." if hint else ""
+        sections = (f"[[{field.name}]]\n{hint or '...'}" for field, hint in zip(fields, hints, strict=True))
+        return "\n".join(["Reply in this form:", *sections])
+    return f"Reply with only {hints[0]}." if hints[0] else ""
 
 
 def _hint(field: Field) -> str:

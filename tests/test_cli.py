@@ -1,0 +1,166 @@
+"""The command line: what it prints, and one line with the fix for each mistake."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from click.testing import CliRunner, Result
+
+from lmflow.cli.main import main
+from lmflow.stores.sqlite import SqliteStore
+
+APP = """
+import lmflow as lf
+
+def measure(text: str) -> int:
+    return len(text)
+
+size = lf.tool("size", "text -> size: int", measure)
+broken = lf.tool("broken", "text -> n: int", lambda text: 1 // 0, version="1")
+answer = lf.predict("answer", "question -> answer", "Answer.")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder with a program in it."""
+    name = f"app_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "name").write_text(name, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE"):
+        monkeypatch.delenv(variable, raising=False)
+    yield tmp_path
+
+
+def call(here: Path, line: str) -> Result:
+    """Run a command line; ``app`` stands for the module in the folder."""
+    words = [word.replace("app:", f"{(here / 'name').read_text('utf-8')}:") for word in shlex.split(line)]
+    return CliRunner().invoke(main, words)
+
+
+def done(here: Path, line: str) -> Any:
+    """What a command prints as JSON."""
+    result = call(here, f"{line} --json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+def commands(group: click.Command, path: str = "lmflow") -> Iterator[tuple[str, click.Command]]:
+    """Every command, with its words."""
+    yield path, group
+    for name, command in getattr(group, "commands", {}).items():
+        yield from commands(command, f"{path} {name}")
+
+
+def test_a_run_prints_its_outputs(here: Path) -> None:
+    """``run`` prints each output by name, and the trace on standard error."""
+    result = call(here, "run app:size --set text=four")
+    assert "size: 4\n" == result.stdout
+    assert "tool size" in result.stderr
+
+
+def test_a_run_is_listed_shown_replayed_and_verified(here: Path) -> None:
+    """What ``run`` recorded, the reading commands find, and replay gives the same root."""
+    done(here, "run app:size --set text=four")
+    (row,) = done(here, "runs ls")
+    shown = done(here, f"runs show {row['id'][-6:]}")
+    replayed = done(here, f"replay {row['id']}")
+    assert {"size": 4} == shown["items"][0]["outputs"]
+    assert (shown["root"], 1, True) == (replayed["root"], replayed["calls"], replayed["same"])
+    assert done(here, f"verify {row['id']}")["sound"]
+
+
+def test_a_file_of_inputs_is_a_map(here: Path) -> None:
+    """``--input`` runs each line, in order, as one run."""
+    (here / "in.jsonl").write_text('{"text": "a"}\n\n{"text": "bcd", "id": "x"}\n', encoding="utf-8")
+    result = done(here, "run app:size --input in.jsonl")
+    assert [1, 3] == [trace["outputs"]["size"] for trace in result["traces"]]
+
+
+def test_a_failed_trace_is_an_exit_code(here: Path) -> None:
+    """A map with a failure prints it and exits with 1."""
+    (here / "in.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
+    result = call(here, "run app:broken --input in.jsonl")
+    assert 1 == result.exit_code
+    assert "ZeroDivisionError" in result.stdout
+
+
+MISTAKES = [
+    ("run app", "MODULE:PROGRAM"),
+    ("run app:siz --set text=a", "Did you mean 'size'?"),
+    ("run nowhere:x --set text=a", "no module 'nowhere'"),
+    ("run app:size", "--set text=..."),
+    ("run app:size --set txt=a", "Did you mean 'text'?"),
+    ("run app:size --set text", "--set text=..."),
+    ("run app:answer --set question=x", "no model was given"),
+    ("run app:answer --set question=x --model gpt", "openai/gpt"),
+    ("run app:answer --set question=x --model opnai/gpt", "Did you mean 'openai'?"),
+    ("run app:answer --set question=x --model openai/gpt", "OPENAI_API_KEY"),
+    ("run app:answer --set question=x --model local/none", "none"),
+    ("run app:size --set text=a --version prod", "no ref or version 'prod'"),
+    ("run app:size --input bad.jsonl", "bad.jsonl line 2 is no JSON"),
+    ("runs ls --store none.db", "no such file"),
+    ("runs ls --store bad.jsonl", "no SQLite database"),
+    ("runs show zzz", "no run 'zzz'"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), MISTAKES, ids=[line for line, _ in MISTAKES])
+def test_a_mistake_is_one_line_with_the_fix(here: Path, line: str, words: str) -> None:
+    """Each mistake exits with 1 and says in one line what was found and what mends it; nothing is recorded."""
+    (here / "bad.jsonl").write_text('{"text": "a"}\n{"text"\n', encoding="utf-8")
+    SqliteStore("lmflow.db").close()
+    result = call(here, line)
+    assert 1 == result.exit_code, result.output
+    assert re.fullmatch(r"Error: [^\n]+\n", result.stderr), result.stderr
+    assert words in result.stderr
+    assert [] == done(here, "runs ls")
+
+
+def test_a_tampered_store_is_named(here: Path) -> None:
+    """``verify`` fails on a store whose blob was changed, and names the blob."""
+    done(here, "run app:size --set text=four")
+    import sqlite3
+
+    with sqlite3.connect("lmflow.db") as db:
+        db.execute("UPDATE blob SET data = ? WHERE kind = 'reply'", (b'{"is":"ToolReply","value":5}',))
+    db.close()
+    (row,) = done(here, "runs ls")
+    result = call(here, f"verify {row['id']}")
+    assert 1 == result.exit_code
+    assert "reply blob" in result.stderr
+
+
+def test_a_folder_is_indexed(here: Path) -> None:
+    """``index`` makes a corpus of a folder and names what it skipped."""
+    (here / "docs").mkdir()
+    (here / "docs" / "a.md").write_text("# Tea\n\nGreen tea.", encoding="utf-8")
+    (here / "docs" / "b.pdf").write_bytes(b"%PDF")
+    result = done(here, "index docs --out tea.db")
+    assert (1, 1) == (result["passages"], len(result["skipped"]))
+
+
+def test_what_a_model_wrote_can_t_write_to_the_terminal(here: Path) -> None:
+    """Control characters in outputs are shown as replacement characters."""
+    result = call(here, "run app:size --set text=\x1b[31m")
+    assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(main)), ids=[name for name, _ in commands(main)])
+def test_help_shows_an_example_of_the_command(name: str, command: click.Command) -> None:
+    """``--help`` of every command has an example that names the command and options that exist."""
+    text = CliRunner().invoke(main, [*name.split()[1:], "--help"]).output
+    examples = re.findall(r"^\s+(lmflow .*)$", text.partition("Example:")[2], re.MULTILINE)
+    assert examples, text
+    words = shlex.split(examples[0])
+    known = {option for parameter in command.params for option in parameter.opts}
+    if not isinstance(command, click.Group):
+        assert words[: len(name.split())] == name.split()
+        assert {word for word in words if word.startswith("--")} <= known
