@@ -10,6 +10,7 @@ the child ends once the model is loaded.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -63,8 +64,7 @@ def _tell(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
 
 def _serve(wanted: Mapping[str, Any]) -> Any:
     """The running server; it returns once the model is loaded."""
-    import xllamacpp  # noqa: PLC0415 - of the extra, so it may be missing
-
+    xllamacpp: Any = importlib.import_module("xllamacpp")  # of the extra, so it may be missing; it carries no types
     params = xllamacpp.CommonParams()
     params.model.path = wanted["path"]
     params.model_alias = {wanted["alias"]}

@@ -18,6 +18,7 @@ from lmflow.errors import ModelUnavailable
 _COMMAND = (sys.executable, "-P", "-m", "lmflow.models.llama_child")
 _PASSIVE = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}  # threads that wait by spinning stall a busy machine
 _TAIL_BYTES, _TAIL_LINES = 4000, 5
+_LAST_WORDS = 5.0
 
 
 class LlamaServer:
@@ -61,8 +62,8 @@ class LlamaServer:
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
             self._process = _spawned(self._log)
-            line = await asyncio.to_thread(_asked, self._process, {**self._wanted, **self._identity()})
-            self._url = f"http://127.0.0.1:{self._port(line)}/v1"
+            answer = await asyncio.to_thread(_asked, self._process, {**self._wanted, **self._identity()})
+            self._url = f"http://127.0.0.1:{self._port(answer)}/v1"
         except BaseException:
             self._end()
             raise
@@ -71,9 +72,8 @@ class LlamaServer:
     def _identity(self) -> dict[str, str]:
         return {"path": str(self.path), "alias": self.path.stem, "api_key": self.api_key}
 
-    def _port(self, line: bytes) -> int:
+    def _port(self, answer: dict[str, Any]) -> int:
         """The port in the child's answer; ``ModelUnavailable`` where it tells of a problem or ended without a word."""
-        answer: dict[str, Any] = json.loads(line) if line else {}
         if "port" in answer:
             return int(answer["port"])
         model, text = self.path.name, str(answer.get("text", ""))
@@ -110,14 +110,19 @@ def _spawned(log: IO[bytes]) -> subprocess.Popen[bytes]:
     )
 
 
-def _asked(process: subprocess.Popen[bytes], wanted: dict[str, Any]) -> bytes:
-    """Tell the child what to serve; its one line of answer, empty where it ended without one."""
+def _asked(process: subprocess.Popen[bytes], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Tell the child what to serve; its answer, empty where it ended without one."""
     if process.stdin is None or process.stdout is None:
-        return b""
+        return {}
     with contextlib.suppress(BrokenPipeError):  # it ended already, which the empty answer says
         process.stdin.write(json.dumps(wanted).encode() + b"\n")
         process.stdin.flush()
-    return process.stdout.readline()
+    line = process.stdout.readline()
+    answer: dict[str, Any] = json.loads(line) if line else {}
+    if "port" not in answer:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(_LAST_WORDS)  # llama.cpp writes its log from a thread: it is whole once the process ended
+    return answer
 
 
 def _not_importable(model: str, text: str) -> ModelUnavailable:

@@ -46,7 +46,8 @@ def scripted(script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: 
     """
     if callable(script):
         return Scripted(script, name)
-    return Scripted(_by_text(dict(script)) if isinstance(script, Mapping) else _in_order(iter(script)), name)
+    answers = _by_text(script) if isinstance(script, Mapping) else _in_order(iter(script))  # type: ignore[arg-type, unused-ignore]
+    return Scripted(answers, name)
 
 
 def _by_text(answers: Mapping[str, Answer]) -> Script:

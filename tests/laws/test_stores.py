@@ -1,0 +1,309 @@
+"""The laws of every trace store: one suite over memory and SQLite."""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from pathlib import Path
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lmflow as lf
+from lmflow.errors import NotFound, UnknownVersion
+from lmflow.messages import ChatReply, ChatRequest, Message, Outcome, ToolReply, ToolRequest, Usage, failure_of
+from lmflow.errors import ModelFailed
+from lmflow.trace import Asked, CallEnded, CallStarted, Chosen, Event, Failed, RefMoved, Run, RunClosed, RunOpened, Trace
+from lmflow.trace import TraceClosed, TraceOpened, VersionSaved
+
+Either = lf.MemoryStore | lf.SqliteStore
+KINDS = ["memory", "sqlite"]
+VERSION = lf.Version(params={"answer.instruction": "Answer."}, note="first")  # type: ignore[arg-type]
+WORLD = lf.Record(adapter="a", models={"": {"model": "scripted/model", "endpoint": "scripted"}})
+PROGRAM = lf.digest("program", "p")
+
+
+def _opened(kind: str, folder: Path) -> Either:
+    return lf.MemoryStore() if kind == "memory" else lf.SqliteStore(folder / "store.db")
+
+
+@pytest.fixture(params=KINDS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Either]:
+    """Each of the stores, empty."""
+    found = _opened(request.param, tmp_path)
+    yield found
+    found.close()
+
+
+def _request(text: str, k: int = 0) -> ChatRequest:
+    return ChatRequest((Message("system", "Answer."), Message("user", text)), "scripted/model", "scripted", lf.Record(), k)
+
+
+def _asked(address: str, outcome: Outcome | None = None, attempt: int = 0, text: str = "why?") -> Asked:
+    request = _request(text)
+    return Asked(address, request, request.key, attempt, outcome, 5, 9 if outcome else 0)
+
+
+def _trace(name: str, *calls: Asked, **changes: object) -> Trace:
+    inputs, outputs = lf.Record(question=name), lf.Record(answer="fine")
+    trace = Trace(name, PROGRAM, "answer", VERSION, inputs, WORLD, calls=calls, outputs=outputs, started=1, ended=9)
+    return attrs.evolve(trace, **changes)  # type: ignore[arg-type]
+
+
+def _begun(trace: Trace) -> Trace:
+    return attrs.evolve(trace, calls=(), choices=lf.Record(), outputs=None, failure=None, ended=0)
+
+
+def _events(run: Run) -> list[Event]:
+    events: list[Event] = [RunOpened(attrs.evolve(run, items=(), status="open", ended=0))]
+    for position, (label, trace) in enumerate(run.items):
+        events.append(TraceOpened(run.id, label, position, _begun(trace)))
+        for call in trace.calls:
+            events.append(CallStarted(trace.id, attrs.evolve(call, outcome=None, ended=0)))
+            events += [CallEnded(trace.id, call)] if call.outcome else []
+        events += [Chosen(trace.id, at, winner) for at, winner in trace.choices.items()]
+        events += [TraceClosed(trace)] if trace.done else []
+    return [*events, RunClosed(run.id, run.status, run.root, run.ended)]
+
+
+def _run(name: str, *traces: Trace) -> Run:
+    items = tuple((f"ex[{position}]", trace) for position, trace in enumerate(traces))
+    return Run(name, "map", "answer", items, "app:answer", "done", 1, 10)
+
+
+def _kept(store: Either, *events: Event) -> None:
+    store.append(*events).result(10)
+
+
+_texts = st.text(max_size=30)
+_json = st.recursive(st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | _texts,
+                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3), max_leaves=6)  # fmt: skip
+_counts = st.none() | st.integers(0, 2**40)
+_outcomes = st.one_of(
+    st.none(),
+    st.builds(ChatReply, _texts, _texts, _texts, st.builds(Usage, _counts, _counts, _counts)),
+    st.builds(ToolReply, _json.map(lambda value: lf.Record(v=value)["v"])),
+    st.builds(lambda text: failure_of(ModelFailed("server", text, 500, 1.5)), _texts),
+)
+_requests = st.one_of(
+    st.builds(
+        ChatRequest, st.lists(st.builds(Message, _texts, _texts), min_size=1, max_size=4).map(tuple),
+        st.just("scripted/model"), st.just("scripted"), st.dictionaries(_texts, _json, max_size=2).map(lf.Record), st.integers(0, 9),
+    ),
+    st.builds(ToolRequest, _texts, _texts, st.dictionaries(_texts, _json, max_size=2).map(lf.Record), st.integers(0, 9)),
+)  # fmt: skip
+_results = st.one_of(
+    st.dictionaries(_texts, _json, max_size=3).map(lambda found: {"outputs": lf.Record(found)}),
+    st.builds(lambda kind, text: {"outputs": None, "failure": Failed(kind, text)}, _texts, _texts),
+)
+
+
+@st.composite
+def _runs(draw: st.DrawFn) -> Run:
+    traces = []
+    for name in range(draw(st.integers(0, 3))):
+        calls = tuple(
+            Asked(f"answer[{k}]/call[0]", request, request.key, 0, outcome, 5, 9 if outcome else 0)
+            for k, (request, outcome) in enumerate(draw(st.lists(st.tuples(_requests, _outcomes), max_size=4)))
+        )
+        choices = lf.Record(draw(st.dictionaries(st.sampled_from(["first[0]", "first[1]"]), st.integers(0, 3) | _texts)))
+        version = lf.Version(params=draw(st.dictionaries(_texts, _json, max_size=2)), note=draw(_texts))  # type: ignore[arg-type]
+        traces.append(_trace(f"t{name}", *calls, choices=choices, version=version, **draw(_results)))
+    return _run("run", *traces)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40)
+@given(run=_runs())
+def test_what_was_appended_reads_back_equal(kind: str, run: Run) -> None:
+    """A run reads back as the value that it was, with its root."""
+    with tempfile.TemporaryDirectory() as folder:
+        store = _opened(kind, Path(folder))
+        try:
+            _kept(store, *_events(run))
+            assert (run, run.root) == (store.run("run"), store.run("run").root)
+        finally:
+            store.close()
+
+
+async def test_a_live_run_reads_back_with_its_root(store: Either) -> None:
+    """What an executor recorded has the same root when it is read."""
+    answer = lf.predict("answer", "question -> answer")
+    async with lf.Executor(lf.scripted(lambda r: r.messages[-1].content[-3:]), store) as ex:
+        run = await ex.map(answer, [{"question": f"q{i}"} for i in range(20)])
+    assert run.root == store.run(run.id).root
+
+
+def test_events_may_come_together_or_apart(store: Either) -> None:
+    """How events are grouped makes no difference."""
+    run = _run("run", _trace("t", _asked("answer[0]/call[0]", ChatReply("fine"))))
+    for event in _events(run):
+        _kept(store, event)
+    assert run == store.run("run")
+
+
+def test_the_order_of_items_is_by_position(store: Either) -> None:
+    """Traces that were opened in another order stand by position."""
+    _kept(store, RunOpened(Run("run", "map", "answer")))
+    for position in (2, 0, 1):
+        _kept(store, TraceOpened("run", f"ex[{position}]", position, _begun(_trace(f"t{position}"))))
+    assert ["t0", "t1", "t2"] == [trace.id for trace in store.run("run")]
+
+
+def test_attempts_are_kept_in_order(store: Either) -> None:
+    """Each attempt at an address is kept; the last that ended counts."""
+    failed = failure_of(ModelFailed("server", "no"))
+    trace = _trace("t", _asked("a[0]", failed, 0), _asked("a[0]", failed, 1), _asked("a[0]", ChatReply("fine"), 2))
+    _kept(store, *_events(_run("run", trace)))
+    read = store.trace("t")
+    assert ([0, 1, 2], trace.calls[2]) == ([call.attempt for call in read.calls], read.answers["a[0]"])
+
+
+def test_a_call_that_never_ended_is_an_orphan(store: Either) -> None:
+    """Started without an end: maybe billed."""
+    _kept(store, *_events(_run("run", _trace("t", _asked("a[0]"), _asked("b[0]", ChatReply("fine"))))))
+    assert ["a[0]"] == [call.address for call in store.trace("t").orphans]
+
+
+def test_an_open_run_can_be_read(store: Either) -> None:
+    """What is going on is there to see."""
+    _kept(store, *_events(_run("run", _trace("t")))[:2])
+    assert ("open", False) == (store.run("run").status, store.trace("t").done)
+
+
+def test_runs_are_listed_newest_first(store: Either) -> None:
+    """The latest, without their traces; ``before`` continues the listing."""
+    for name in ("r1", "r2", "r3"):
+        _kept(store, *_events(_run(name)))
+    assert (["r3", "r2"], ["r1"]) == ([run.id for run in store.runs(2)], [run.id for run in store.runs(2, "r2")])
+
+
+@pytest.mark.parametrize("short", ["abcde1", "abc", "e1"])
+def test_an_id_may_be_short(store: Either, short: str) -> None:
+    """A prefix or a suffix that fits one run names it."""
+    _kept(store, *_events(_run("abcde1")), *_events(_run("xyzde2")))
+    assert "abcde1" == store.run(short).id
+
+
+def test_a_trace_id_may_be_short(store: Either) -> None:
+    """Traces too."""
+    _kept(store, *_events(_run("run", _trace("abc1"), _trace("abd2"))))
+    assert ("abc1", "abd2") == (store.trace("abc").id, store.trace("d2").id)
+
+
+@pytest.mark.parametrize("wanted", ["r", "9", "nothing", ""])
+def test_an_ambiguous_or_unknown_id_is_not_found(store: Either, wanted: str) -> None:
+    """More than one thing, or none, is ``NotFound``."""
+    _kept(store, *_events(_run("r19")), *_events(_run("r29")))
+    with pytest.raises(NotFound):
+        store.run(wanted)
+
+
+def test_a_whole_id_wins_over_a_prefix(store: Either) -> None:
+    """A run whose id begins another's can be named."""
+    _kept(store, *_events(_run("r1")), *_events(_run("r12")))
+    assert "r1" == store.run("r1").id
+
+
+def test_an_ambiguous_id_names_the_candidates(store: Either) -> None:
+    """The words of the error hold what it could be."""
+    _kept(store, *_events(_run("r19")), *_events(_run("r29")))
+    with pytest.raises(NotFound, match=r"r19.*r29|r29.*r19"):
+        store.run("r")
+
+
+@pytest.mark.parametrize("length", [4, 12, 64])
+def test_a_version_has_short_ids(store: Either, length: int) -> None:
+    """A version is named by its id or the beginning of its digits, with the scheme or without."""
+    _kept(store, VersionSaved(VERSION, 1))
+    digits = VERSION.id.removeprefix("v1:b2:")[:length]
+    assert (VERSION, VERSION) == (store.version(digits), store.version(f"v1:b2:{digits}"))
+
+
+def test_a_version_with_parents_reads_back(store: Either) -> None:
+    """Parents, note and origin are kept, in order."""
+    child = attrs.evolve(VERSION, parents=(VERSION.id, PROGRAM), note="é", origin=lf.Record({"a.b": {"by": "hand"}}))
+    _kept(store, VersionSaved(child, 1))
+    assert child == store.version(child.id)
+
+
+def test_a_run_keeps_its_version(store: Either) -> None:
+    """The version of a trace can be named."""
+    _kept(store, *_events(_run("run", _trace("t"))))
+    assert VERSION == store.version(VERSION.id)
+
+
+def test_refs_move(store: Either) -> None:
+    """A ref names the version that it was last moved to."""
+    other = VERSION.put({"answer.instruction": "Sing."})
+    _kept(store, VersionSaved(VERSION, 1), VersionSaved(other, 2), RefMoved("best", VERSION.id, "first", 3))
+    _kept(store, RefMoved("best", other.id, "better", 4))
+    assert (other, {"best": other.id}) == (store.version("best"), dict(store.refs()))
+
+
+@pytest.mark.parametrize("name", ["bst", "abc", "", "v1:b2:0000", "nothing at all"])
+def test_an_unknown_version_is_told_the_refs(store: Either, name: str) -> None:
+    """``UnknownVersion`` lists the refs."""
+    _kept(store, VersionSaved(VERSION, 1), RefMoved("best", VERSION.id, "first", 3))
+    with pytest.raises(UnknownVersion, match="best"):
+        store.version(name)
+
+
+def test_a_near_ref_is_guessed(store: Either) -> None:
+    """A ref that is nearly right is suggested."""
+    _kept(store, VersionSaved(VERSION, 1), RefMoved("best", VERSION.id, "first", 3))
+    with pytest.raises(UnknownVersion, match="Did you mean 'best'"):
+        store.version("bets")
+
+
+def test_a_ref_to_nowhere_is_refused(store: Either) -> None:
+    """A ref points at a version that is in the store."""
+    future = store.append(RefMoved("best", VERSION.id, "first", 3))
+    assert (UnknownVersion, {}) == (type(future.exception(10)), dict(store.refs()))
+
+
+def test_a_bad_event_fails_alone(store: Either) -> None:
+    """An event that makes no sense fails its own future; what stands around it is kept."""
+    futures = [store.append(*_events(_run("r1"))), store.append(CallStarted("nowhere", _asked("a[0]"))), store.append(*_events(_run("r2")))]
+    failures = [future.exception(10) is not None for future in futures]
+    assert ([False, True, False], ["r2", "r1"]) == (failures, [run.id for run in store.runs()])
+
+
+def test_saving_a_version_twice_is_once(store: Either) -> None:
+    """A version is its content."""
+    _kept(store, VersionSaved(VERSION, 1), VersionSaved(VERSION, 2))
+    assert VERSION == store.version(VERSION.id[:12])
+
+
+def test_nothing_to_append_is_done(store: Either) -> None:
+    """An empty append waits for what stands before it."""
+    store.append(*_events(_run("run")))
+    store.append().result(10)
+    assert 1 == len(store.runs())
+
+
+def test_closing_twice_is_fine(store: Either) -> None:
+    """Who closes need not know whether it is closed."""
+    store.close()
+    store.close()
+    assert store.name
+
+
+def test_many_threads_may_append(store: Either) -> None:
+    """What eight threads append is all there, each thread's in its order."""
+    futures: list[Future[None]] = []
+
+    def work(name: str) -> None:
+        for number in range(10):
+            trace = _trace(f"{name}.{number}", _asked("a[0]", ChatReply(name), text=name))
+            futures.append(store.append(*_events(_run(f"{name}-{number}", trace))))
+
+    threads = [threading.Thread(target=work, args=(f"w{k}",)) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [None] * 80 == [future.result(10) for future in futures]
+    assert {1} == {len(store.run(run.id).traces[0].calls) for run in store.runs(100)}

@@ -1,0 +1,204 @@
+"""The laws of the chat adapter: what is rendered, what is read, what is asked again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from driving import drive
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import lines, texts
+
+import lmflow as lf
+from lmflow.adapter import Unreadable, parse, render
+from lmflow.effects import Call
+from lmflow.errors import ModelFailed, ParseFailure
+from lmflow.messages import ChatRequest, Message
+from lmflow.program import Predict
+from lmflow.signature import Signature
+from lmflow.signature import parse as signature
+from lmflow.values import Record
+
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "str": lines,
+    "int": st.integers(),
+    "float": st.floats(allow_nan=False, allow_infinity=False),
+    "bool": st.booleans(),
+    "Literal['a', 'b c', 3]": st.sampled_from(["a", "b c", 3]),
+    "list[str]": st.lists(lines, max_size=4).map(tuple),
+    "list[int]": st.lists(st.integers(), max_size=4).map(tuple),
+    "list[bool]": st.lists(st.booleans(), max_size=4).map(tuple),
+    "dict[str, int]": st.dictionaries(lines, st.integers(), max_size=3).map(Record),
+    "int | None": st.none() | st.integers(),
+}
+SHAPES = ["q -> a", "q -> a: int", "q -> a: list[str]", "q -> a: list[int], b: dict[str, int]", "q -> a: bool, b: str = 'x', c"]
+ask = lf.predict("ask", "context: list[str], question -> answer", "Answer.")
+count = lf.predict("count", "question -> n: int", "Count.")
+
+
+def _demo(kind: str, value: Any, rest: str = "") -> tuple[Signature, str]:
+    step = lf.predict("s", f"q -> a: {kind}{rest}")
+    demo = {"q": "?", "a": value, **({"b": "why"} if rest else {})}
+    return step.signature, render(step, {"s.instruction": "", "s.demos": (Record(demo),)}, {"q": "!"})[2].content
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("rest", ["", ", b"])
+@given(st.data())
+def test_a_demonstration_is_read_back(kind: str, rest: str, data: st.DataObject) -> None:
+    """What a demonstration shows as the answer is read as its value, alone and among others."""
+    value = data.draw(KINDS[kind])
+    sig, shown = _demo(kind, value, rest)
+    assert Record(a=value) == parse(sig, shown).only("a")
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@given(texts)
+def test_any_reply_is_read_or_refused(shape: str, text: str) -> None:
+    """A reply is a record of the outputs, or Unreadable: nothing else."""
+    sig = signature(shape)
+    try:
+        found = set(parse(sig, text))
+    except Unreadable as problem:
+        assert str(problem)  # noqa: PT017
+    else:
+        assert {field.name for field in sig.outputs} == found
+
+
+@given(st.sampled_from(SHAPES), st.lists(st.sampled_from("[[a]] [[b]] [[ # c # ]]: \n 1 true {} [1,2] ``` NaN 1e999 , - x".split(" "))).map("\n".join))
+def test_any_marked_reply_is_read_or_refused(shape: str, text: str) -> None:
+    """A reply made of markers and scraps is a record of the outputs, or Unreadable."""
+    try:
+        assert isinstance(parse(signature(shape), text), Record)
+    except Unreadable as problem:
+        assert str(problem)  # noqa: PT017
+
+
+def test_the_messages_are_instruction_demos_and_inputs() -> None:
+    """The system message is the instruction, each demo two turns, the inputs stand under their names."""
+    demo = Record(context=("x",), question="Who?", answer="Ada")
+    assert (
+        Message("system", "Answer."),
+        Message("user", "[[context]]\n[1] x\n[[question]]\nWho?"),
+        Message("assistant", "Ada"),
+        Message("user", "[[context]]\n[1] a\n[2] b\n[[question]]\nWhy?"),
+    ) == render(ask, {"ask.instruction": "Answer.", "ask.demos": (demo,)}, Record(context=("a", "b"), question="Why?"))
+
+
+def test_rendering_reads_the_parameters_it_is_given() -> None:
+    """The instruction is the parameter's, not the step's default."""
+    assert "Think." == render(ask, {"ask.instruction": "Think.", "ask.demos": ()}, Record(context=(), question=""))[0].content
+
+
+def test_one_output_asks_for_its_kind_alone() -> None:
+    """A step with one typed output says what to reply with."""
+    assert "Count.\n\nReply with only a whole number." == lf.render(count, {"question": "?"})[0].content
+
+
+def test_several_outputs_ask_for_sections() -> None:
+    """A step with several outputs shows the form of the reply."""
+    step = lf.predict("s", "q -> why, label: Literal['a', 'b'], n: int", "Do.")
+    form = "Do.\n\nReply in this form:\n[[why]]\n...\n[[label]]\none of: a, b\n[[n]]\na whole number"
+    assert form == lf.render(step, {"q": "?"})[0].content
+
+
+def test_a_step_without_inputs_says_go() -> None:
+    """Where there are no inputs there is a user message all the same."""
+    assert "Go." == lf.render(lf.predict("s", " -> y"), {})[-1].content
+
+
+def test_a_part_of_a_demo_is_shown_as_one() -> None:
+    """A demo that lacks fields says so and stands before the whole ones."""
+    demos = (Record(context=("x",), question="whole", answer="A"), Record(question="part", answer="B"))
+    shown = render(ask, {"ask.instruction": "", "ask.demos": demos}, Record(context=(), question=""))
+    assert ["(An example with some fields left out.)\n[[question]]\npart", "[[context]]\n[1] x\n[[question]]\nwhole"] == [
+        message.content for message in shown[1:5:2]
+    ]
+
+
+def test_a_demo_without_output_is_left_out() -> None:
+    """A demo that shows no answer is not shown."""
+    shown = render(ask, {"ask.instruction": "", "ask.demos": (Record(question="x"),)}, Record(context=(), question=""))
+    assert 2 == len(shown)
+
+
+@pytest.mark.parametrize("text", ["[[answer]]\n42", "[[ answer ]]: 42", "[[ ## answer ## ]]\n\n42\n", " 42 ", "42\n[[question]]\nmore"])
+def test_one_output_is_read_with_or_without_marker(text: str) -> None:
+    """The one output is the bare reply, or stands under its marker; what follows another marker is not in it."""
+    assert Record(answer="42") == parse(ask.signature, text)
+
+
+def test_the_first_section_of_a_name_counts() -> None:
+    """A reply that repeats itself is read once."""
+    assert Record(a="1", b="2") == parse(signature("q -> a, b"), "[[a]]\n1\n[[b]]\n2\n[[a]]\n3")
+
+
+def test_a_section_may_be_left_out_where_it_has_a_default() -> None:
+    """An output with a default may be left out."""
+    assert Record(a="1", b=7) == parse(signature("q -> a, b: int = 7"), "[[a]]\n1")
+
+
+def test_every_problem_is_named() -> None:
+    """What is wrong with each output is in one sentence."""
+    with pytest.raises(Unreadable, match=r"a: 'x' is no whole number; b: there is no \[\[b\]\] section"):
+        parse(signature("q -> a: int, b"), "[[a]]\nx")
+
+
+def test_an_empty_section_is_named() -> None:
+    """A typed output that is empty is refused."""
+    with pytest.raises(Unreadable, match="a: it is empty"):
+        parse(signature("q -> a: int, b"), "[[a]]\n[[b]]\nx")
+
+
+def test_a_reply_that_can_be_read_is_one_call() -> None:
+    """A good reply needs no second."""
+    seen: list[tuple[str, Call]] = []
+    assert Record(n=3) == drive(count(question="?"), lambda _: "3", seen)
+    assert ["count[0]/call[0]"] == [address for address, _ in seen]
+
+
+def test_the_repair_names_the_problem() -> None:
+    """The second call holds the first reply and what was wrong with it."""
+    seen: list[tuple[str, Call]] = []
+    assert Record(n=3) == drive(count(question="?"), lambda text: "3" if "could not be read" in text else "three", seen)
+    first, second = (call.request for _, call in seen)
+    assert isinstance(first, ChatRequest)
+    assert isinstance(second, ChatRequest)
+    problem = "That could not be read: n: 'three' is no whole number.\nReply with only a whole number."
+    assert (*first.messages, Message("assistant", "three"), Message("user", problem)) == second.messages
+
+
+def test_there_is_one_repair_only() -> None:
+    """After two bad replies the step fails with both texts and both problems."""
+    replies = iter(["three", "four"])
+    seen: list[tuple[str, Call]] = []
+    with pytest.raises(ParseFailure) as caught:
+        drive(count(question="?"), lambda _: next(replies), seen)
+    assert (("three", "four"), 2, "count", 2) == (caught.value.replies, len(caught.value.problems), caught.value.step, len(seen))
+
+
+def test_a_failed_call_is_not_repaired() -> None:
+    """A model's failure is the step's failure, at once."""
+    seen: list[tuple[str, Call]] = []
+    with pytest.raises(ModelFailed):
+        drive(count(question="?"), lambda _: ModelFailed("server", "down"), seen)
+    assert 1 == len(seen)
+
+
+def test_a_call_carries_options_model_and_timeout() -> None:
+    """Options and model are the parameters', the timeout is the step's."""
+    seen: list[tuple[str, Call]] = []
+    step = Predict("s", signature("q -> a"), "Do.", (), Record(temperature=0.5), "a/b", 7)
+    drive(step(q="?").under({"s.model": "c/d"}), lambda _: "x", seen)
+    request = seen[0][1].request
+    assert isinstance(request, ChatRequest)
+    assert (Record(temperature=0.5), "c/d", 7) == (request.options, request.model, seen[0][1].timeout)
+
+
+def test_a_tool_is_one_call_with_its_identity() -> None:
+    """A tool's request holds name, identity and inputs; its result is a record of its outputs."""
+    seen: list[tuple[str, Call]] = []
+    double = lf.tool("double", "n: int -> n: int", lambda n: n * 2, version="2")
+    assert Record(n=6) == drive(double(n=3), seen=seen)
+    assert "tool: double (version:2)\ninputs: {\"n\": 3}\nsample: 0" == str(seen[0][1])
