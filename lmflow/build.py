@@ -7,8 +7,9 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+from lmflow.combine import Branch, Map, Parallel, Repeat
 from lmflow.errors import BadSignature, ImpureAwait
-from lmflow.program import Branch, Flow, Map, Parallel, Predict, Program, Repeat, Tool
+from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.signature import Field, Signature, from_function, signature_of
 from lmflow.source import Function, function_of
 from lmflow.values import Record

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import attrs
 
-from lmflow.program import Branch, Flow, Map, Parallel, Pipe, Predict, Program, Repeat, Tool
+from lmflow.combine import Branch, Map, Parallel, Repeat
+from lmflow.program import Flow, Pipe, Predict, Program, Tool
 
 
 @attrs.frozen

@@ -201,4 +201,4 @@ def test_a_tool_is_one_call_with_its_identity() -> None:
     seen: list[tuple[str, Call]] = []
     double = lf.tool("double", "n: int -> n: int", lambda n: n * 2, version="2")
     assert Record(n=6) == drive(double(n=3), seen=seen)
-    assert "tool: double (version:2)\ninputs: {\"n\": 3}\nsample: 0" == str(seen[0][1])
+    assert 'tool: double (version:2)\ninputs: {"n": 3}\nsample: 0' == str(seen[0][1])

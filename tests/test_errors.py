@@ -9,7 +9,17 @@ import attrs
 import pytest
 
 from lmflow import errors
-from lmflow.errors import LmflowError, ModelFailed, ParseFailure, ReplayDiverged, StepTimeout, StoreError, ToolFailed, listed, near
+from lmflow.errors import (
+    LmflowError,
+    ModelFailed,
+    ParseFailure,
+    ReplayDiverged,
+    StepTimeout,
+    StoreError,
+    ToolFailed,
+    listed,
+    near,
+)
 from lmflow.messages import failure_of, outcome_of, outcome_to
 from lmflow.values import plain
 

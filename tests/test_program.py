@@ -10,7 +10,15 @@ import pytest
 from driving import addresses, drive
 
 import lmflow as lf
-from lmflow.errors import BadSignature, DuplicateStep, ForeignPaths, MissingInput, UndeclaredProgram, UnknownInput, WrongType
+from lmflow.errors import (
+    BadSignature,
+    DuplicateStep,
+    ForeignPaths,
+    MissingInput,
+    UndeclaredProgram,
+    UnknownInput,
+    WrongType,
+)
 from lmflow.program import Pipe, Predict, Program, completed, pipe, take, walk
 from lmflow.signature import Field, parse
 from lmflow.values import Record
@@ -103,7 +111,7 @@ def test_programs_have_different_keys() -> None:
 
 def test_a_chain_needs_what_nothing_makes() -> None:
     """The inputs of a chain are what no step before makes, its outputs all that is made."""
-    assert 'question, context: list[str] = [] -> query, context: list[str], answer' == str(rag.signature)
+    assert "question, context: list[str] = [] -> query, context: list[str], answer" == str(rag.signature)
 
 
 def test_chains_are_flat() -> None:

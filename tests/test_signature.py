@@ -159,7 +159,7 @@ def test_an_annotated_function_is_a_signature() -> None:
 def test_a_typed_dict_is_several_outputs() -> None:
     """A TypedDict as result gives one output a key; Field and text describe parameters."""
     signature = from_function(described)
-    assert "query, note = \"\" -> label, score: float" == str(signature)
+    assert 'query, note = "" -> label, score: float' == str(signature)
     assert ["one query", "a note"] == [field.description for field in signature.inputs]
 
 
