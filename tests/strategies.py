@@ -17,15 +17,26 @@ names = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True).filter(
 )
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 json_values: st.SearchStrategy[Any] = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12
+    scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3), max_leaves=8
 )
-records = st.dictionaries(names, json_values, max_size=5).map(Record)
+records = st.dictionaries(names, json_values, max_size=3).map(Record)
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
 lines = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1).filter(lambda text: "[[" not in text)
-types = st.sampled_from([
-    str, int, float, bool, list[str], list[int], dict[str, int], tuple[int, ...], int | None, Literal["a", "b->c", 'd"'],
-])  # fmt: skip
+types = st.sampled_from(
+    [
+        str,
+        int,
+        float,
+        bool,
+        list[str],
+        list[int],
+        dict[str, int],
+        tuple[int, ...],
+        int | None,
+        Literal["a", "b->c", 'd"'],
+    ]
+)
 defaults = st.sampled_from([REQUIRED, 3, 2.5, "text -> 'more'", (), ("a", 1)])
 
 

@@ -32,7 +32,13 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
     "dict[str, int]": st.dictionaries(lines, st.integers(), max_size=3).map(Record),
     "int | None": st.none() | st.integers(),
 }
-SHAPES = ["q -> a", "q -> a: int", "q -> a: list[str]", "q -> a: list[int], b: dict[str, int]", "q -> a: bool, b: str = 'x', c"]
+SHAPES = [
+    "q -> a",
+    "q -> a: int",
+    "q -> a: list[str]",
+    "q -> a: list[int], b: dict[str, int]",
+    "q -> a: bool, b: str = 'x', c",
+]
 ask = lf.predict("ask", "context: list[str], question -> answer", "Answer.")
 count = lf.predict("count", "question -> n: int", "Count.")
 
@@ -66,7 +72,12 @@ def test_any_reply_is_read_or_refused(shape: str, text: str) -> None:
         assert {field.name for field in sig.outputs} == found
 
 
-@given(st.sampled_from(SHAPES), st.lists(st.sampled_from("[[a]] [[b]] [[ # c # ]]: \n 1 true {} [1,2] ``` NaN 1e999 , - x".split(" "))).map("\n".join))
+@given(
+    st.sampled_from(SHAPES),
+    st.lists(st.sampled_from("[[a]] [[b]] [[ # c # ]]: \n 1 true {} [1,2] ``` NaN 1e999 , - x".split(" "))).map(
+        "\n".join
+    ),
+)
 def test_any_marked_reply_is_read_or_refused(shape: str, text: str) -> None:
     """A reply made of markers and scraps is a record of the outputs, or Unreadable."""
     try:
@@ -88,7 +99,10 @@ def test_the_messages_are_instruction_demos_and_inputs() -> None:
 
 def test_rendering_reads_the_parameters_it_is_given() -> None:
     """The instruction is the parameter's, not the step's default."""
-    assert "Think." == render(ask, {"ask.instruction": "Think.", "ask.demos": ()}, Record(context=(), question=""))[0].content
+    assert (
+        "Think."
+        == render(ask, {"ask.instruction": "Think.", "ask.demos": ()}, Record(context=(), question=""))[0].content
+    )
 
 
 def test_one_output_asks_for_its_kind_alone() -> None:
@@ -112,9 +126,10 @@ def test_a_part_of_a_demo_is_shown_as_one() -> None:
     """A demo that lacks fields says so and stands before the whole ones."""
     demos = (Record(context=("x",), question="whole", answer="A"), Record(question="part", answer="B"))
     shown = render(ask, {"ask.instruction": "", "ask.demos": demos}, Record(context=(), question=""))
-    assert ["(An example with some fields left out.)\n[[question]]\npart", "[[context]]\n[1] x\n[[question]]\nwhole"] == [
-        message.content for message in shown[1:5:2]
-    ]
+    assert [
+        "(An example with some fields left out.)\n[[question]]\npart",
+        "[[context]]\n[1] x\n[[question]]\nwhole",
+    ] == [message.content for message in shown[1:5:2]]
 
 
 def test_a_demo_without_output_is_left_out() -> None:
@@ -123,7 +138,9 @@ def test_a_demo_without_output_is_left_out() -> None:
     assert 2 == len(shown)
 
 
-@pytest.mark.parametrize("text", ["[[answer]]\n42", "[[ answer ]]: 42", "[[ ## answer ## ]]\n\n42\n", " 42 ", "42\n[[question]]\nmore"])
+@pytest.mark.parametrize(
+    "text", ["[[answer]]\n42", "[[ answer ]]: 42", "[[ ## answer ## ]]\n\n42\n", " 42 ", "42\n[[question]]\nmore"]
+)
 def test_one_output_is_read_with_or_without_marker(text: str) -> None:
     """The one output is the bare reply, or stands under its marker; what follows another marker is not in it."""
     assert Record(answer="42") == parse(ask.signature, text)
@@ -175,7 +192,12 @@ def test_there_is_one_repair_only() -> None:
     seen: list[tuple[str, Call]] = []
     with pytest.raises(ParseFailure) as caught:
         drive(count(question="?"), lambda _: next(replies), seen)
-    assert (("three", "four"), 2, "count", 2) == (caught.value.replies, len(caught.value.problems), caught.value.step, len(seen))
+    assert (("three", "four"), 2, "count", 2) == (
+        caught.value.replies,
+        len(caught.value.problems),
+        caught.value.step,
+        len(seen),
+    )
 
 
 def test_a_failed_call_is_not_repaired() -> None:

@@ -16,7 +16,6 @@ from lmflow.stores.schema import migrations
 from lmflow.values import Record, canonical, digest
 
 
-
 @pytest.fixture
 def db() -> Iterator[sqlite3.Connection]:
     """An empty store in memory."""
@@ -111,7 +110,7 @@ def test_a_changed_message_is_found_through_its_request(db: sqlite3.Connection) 
     """Whoever reads a request reads the messages that were asked."""
     request = _chat("one", "two")
     blob = BlobWriter(db).request(request, request.key)
-    db.execute("UPDATE blob SET data = replace(data, 'one', 'won') WHERE kind = 'message'")
+    db.execute("UPDATE blob SET data = CAST(replace(CAST(data AS TEXT), 'one', 'won') AS BLOB) WHERE kind = 'message'")
     with pytest.raises(Tampered, match="message blob"):
         BlobReader(db, "s").request(blob)
 

@@ -32,8 +32,11 @@ careful (flow): text -> final: list[str]
 def test_the_combinators_say_what_they_do() -> None:
     """Map, branch, repeat and named say their lists, conditions, bounds and names."""
     parts = [
-        lf.map(draft, over="texts"), lf.branch("ok", draft, draft), lf.repeat(draft, until="ok", times=3), (draft >> shout).named("n"),
-    ]  # fmt: skip
+        lf.map(draft, over="texts"),
+        lf.branch("ok", draft, draft),
+        lf.repeat(draft, until="ok", times=3),
+        (draft >> shout).named("n"),
+    ]
     heads = [lf.diagram(part).text.splitlines()[0].partition(":")[0] for part in parts]
     assert ["map over texts", "branch on ok", "repeat at most 3 times", "n (named)"] == heads
 

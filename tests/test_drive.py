@@ -130,7 +130,7 @@ async def times_out(x: str) -> Any:
 @lf.flow("x -> y", uses=[step])
 async def waits(x: str) -> Any:
     """A program as a task."""
-    return await asyncio.wait_for(step(x=x), 1)  # type: ignore[arg-type]
+    return await asyncio.wait_for(step(x=x), 1)
 
 
 @lf.flow("x -> y")
@@ -154,7 +154,9 @@ def test_an_address_is_the_way_to_a_call() -> None:
 def test_a_repair_is_the_next_call() -> None:
     """The second call of a step is counted in the step's frame."""
     number = lf.predict("number", "x -> n: int")
-    assert ["number[0]/call[0]", "number[0]/call[1]"] == addresses(number(x="?"), lambda text: "1" if "read" in text else "one")
+    assert ["number[0]/call[0]", "number[0]/call[1]"] == addresses(
+        number(x="?"), lambda text: "1" if "read" in text else "one"
+    )
 
 
 def test_a_chain_opens_no_frame() -> None:
@@ -164,7 +166,9 @@ def test_a_chain_opens_no_frame() -> None:
 
 def test_a_name_opens_a_frame() -> None:
     """A named program opens a frame under its name."""
-    assert ["second[0]/step[0]/call[0]", "second[0]/then[0]/call[0]"] == addresses((step >> then).named("second")(x="a"))
+    assert ["second[0]/step[0]/call[0]", "second[0]/then[0]/call[0]"] == addresses(
+        (step >> then).named("second")(x="a")
+    )
 
 
 def test_branches_are_counted() -> None:
@@ -186,8 +190,12 @@ def test_a_gather_answers_in_order() -> None:
 def test_parallel_and_map_label_by_position() -> None:
     """Branches of combinators are counted too."""
     both = lf.parallel(step, then)
-    assert ["parallel[0]/branch[0]/step[0]/call[0]", "parallel[0]/branch[1]/then[0]/call[0]"] == addresses(both(x="a", y="b"))
-    assert ["map[0]/branch[0]/step[0]/call[0]", "map[0]/branch[1]/step[0]/call[0]"] == addresses(lf.map(step, "xs")(xs=["a", "b"]))
+    assert ["parallel[0]/branch[0]/step[0]/call[0]", "parallel[0]/branch[1]/then[0]/call[0]"] == addresses(
+        both(x="a", y="b")
+    )
+    assert ["map[0]/branch[0]/step[0]/call[0]", "map[0]/branch[1]/step[0]/call[0]"] == addresses(
+        lf.map(step, "xs")(xs=["a", "b"])
+    )
 
 
 def test_map_keys_label_branches() -> None:
@@ -257,7 +265,9 @@ def test_the_first_failure_in_program_order_is_raised() -> None:
 
 def test_a_failure_is_caught_in_a_flow() -> None:
     """A failed call is thrown into the flow, which may go on."""
-    assert Record(y="ok") == drive(tries(x="bad"), lambda text: "ok" if "after" in text else ModelFailed("server", "down"))
+    assert Record(y="ok") == drive(
+        tries(x="bad"), lambda text: "ok" if "after" in text else ModelFailed("server", "down")
+    )
 
 
 def test_a_caught_failure_has_its_words() -> None:

@@ -28,18 +28,31 @@ CLASSES = sorted(
     key=lambda kind: kind.__name__,
 )
 LEAVES = [kind for kind in CLASSES if attrs.has(kind)]
-RECORDED = [ModelFailed("rate_limit", "slow down", 429, 1.5), ToolFailed("search", "ValueError", "no"), StepTimeout("answer", 3.0)]
+RECORDED = [
+    ModelFailed("rate_limit", "slow down", 429, 1.5),
+    ToolFailed("search", "ValueError", "no"),
+    StepTimeout("answer", 3.0),
+]
 
 
 def _example(kind: type[LmflowError]) -> LmflowError:
-    texts = {field.name: "x y" for field in attrs.fields(kind)}
-    values = {"known": ("x z",), "given": ("x z",), "paths": ("x z",), "problems": ("no",), "replies": ("r",), "seconds": 3.0}
+    texts = {field.name: "x y" for field in attrs.fields(kind)}  # type: ignore[arg-type]
+    values = {
+        "known": ("x z",),
+        "given": ("x z",),
+        "paths": ("x z",),
+        "problems": ("no",),
+        "replies": ("r",),
+        "seconds": 3.0,
+    }
     return kind(**{name: values.get(name, text) for name, text in texts.items()})
 
 
 def test_the_tree_is_the_one_that_is_drawn() -> None:
     """The module's docstring draws every class once, under its base."""
-    drawn = re.findall(r"^[│ ├└─]*([A-Z]\w+)", (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0], re.MULTILINE)
+    drawn = re.findall(
+        r"^[│ ├└─]*([A-Z]\w+)", (errors.__doc__ or "").partition("\n\n")[2].partition("\n\n")[0], re.MULTILINE
+    )
     assert [kind.__name__ for kind in CLASSES] == sorted(drawn)
 
 

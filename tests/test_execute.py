@@ -8,8 +8,18 @@ import attrs
 import pytest
 
 import lmflow as lf
-from lmflow.errors import ForeignPaths, MissingInput, ModelFailed, ModelUnavailable, ParseFailure, StepTimeout
-from lmflow.errors import ToolFailed, UnknownInput, UnknownVersion, WrongType
+from lmflow.errors import (
+    ForeignPaths,
+    MissingInput,
+    ModelFailed,
+    ModelUnavailable,
+    ParseFailure,
+    StepTimeout,
+    ToolFailed,
+    UnknownInput,
+    UnknownVersion,
+    WrongType,
+)
 from lmflow.messages import ChatReply, ChatRequest
 from lmflow.models.base import Http, Send
 from lmflow.trace import RefMoved, VersionSaved

@@ -31,7 +31,11 @@ async def test_the_body_is_json(session: Session) -> None:
     async with serving() as server:
         await session.post(server.url, {"X-One": "1"}, {"a": Record(b=(1, "é"))}, 5.0)
     seen = server.seen[0]
-    assert ({"a": {"b": [1, "é"]}}, "application/json", "1") == (seen.body, seen.headers["Content-Type"], seen.headers["X-One"])
+    assert ({"a": {"b": [1, "é"]}}, "application/json", "1") == (
+        seen.body,
+        seen.headers["Content-Type"],
+        seen.headers["X-One"],
+    )
 
 
 async def test_one_session_serves_many(session: Session) -> None:

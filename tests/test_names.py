@@ -28,7 +28,10 @@ def test_the_default_endpoint_needs_a_key() -> None:
 def test_a_key_in_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """With OPENAI_API_KEY the default endpoint is `openai`."""
     monkeypatch.setenv("OPENAI_API_KEY", "sk-canary")
-    assert ("openai/gpt-5-mini", "openai") == (lf.model("openai/gpt-5-mini").name, lf.model("openai/gpt-5-mini").endpoint)
+    assert ("openai/gpt-5-mini", "openai") == (
+        lf.model("openai/gpt-5-mini").name,
+        lf.model("openai/gpt-5-mini").endpoint,
+    )
 
 
 def test_a_model_does_not_show_its_key() -> None:
@@ -89,4 +92,7 @@ async def test_a_step_may_name_its_model(monkeypatch: pytest.MonkeyPatch) -> Non
         monkeypatch.setenv("OPENAI_BASE_URL", server.url)
         async with lf.Executor(lf.scripted(["never"])) as ex:
             trace = await ex.run(lf.predict("answer", "question -> answer", model="openai/m"), question="why?")
-    assert ({"model": "openai/m", "endpoint": "127.0.0.1"}, 1) == (dict(trace.world["models"]["openai/m"]), len(server.seen))
+    assert ({"model": "openai/m", "endpoint": "127.0.0.1"}, 1) == (
+        dict(trace.world["models"]["openai/m"]),
+        len(server.seen),
+    )

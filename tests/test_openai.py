@@ -133,7 +133,9 @@ async def test_a_refusal_names_model_and_place() -> None:
     assert str(caught.value).startswith(f"openai/test-model: {server.place} answered 400: no")
 
 
-@pytest.mark.parametrize("body", ["", "plain words", '{"detail": "odd"}', '{"error": "flat"}', '{"error": null}', "[1]"])
+@pytest.mark.parametrize(
+    "body", ["", "plain words", '{"detail": "odd"}', '{"error": "flat"}', '{"error": null}', "[1]"]
+)
 async def test_an_error_body_may_be_anything(body: str) -> None:
     """Whatever a refusal's body is, it is a refusal."""
     assert "request" == (await _failure(Reply(400, body))).kind
@@ -141,7 +143,17 @@ async def test_an_error_body_may_be_anything(body: str) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [HTML.body, "", "null", "[]", "{}", '{"choices": []}', '{"choices": null}', '{"choices": [{}]}', '{"choices": ["x"]}']
+    [
+        HTML.body,
+        "",
+        "null",
+        "[]",
+        "{}",
+        '{"choices": []}',
+        '{"choices": null}',
+        '{"choices": [{}]}',
+        '{"choices": ["x"]}',
+    ]
     + [chat("fine").body[:60]],
 )
 async def test_what_is_no_completion_is_a_bad_reply(body: str) -> None:

@@ -7,7 +7,7 @@ import pickle
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import json_values, records
 
@@ -20,6 +20,7 @@ BASE = Version(params=Record({"a.instruction": "Do.", "a.model": ""}), note="fir
 
 
 @given(versions)
+@settings(max_examples=40)
 def test_a_version_round_trips_by_json(version: Version) -> None:
     """A version that is stored as JSON is read back with its id."""
     again = version_of(json.loads(canonical(version.to_json())))
@@ -27,6 +28,7 @@ def test_a_version_round_trips_by_json(version: Version) -> None:
 
 
 @given(versions)
+@settings(max_examples=40)
 def test_a_version_pickles(version: Version) -> None:
     """A pickled version is equal and has the id."""
     again = pickle.loads(pickle.dumps(version))  # noqa: S301
@@ -34,6 +36,7 @@ def test_a_version_pickles(version: Version) -> None:
 
 
 @given(versions, versions)
+@settings(max_examples=40)
 def test_equal_trees_are_equal_params(a: Version, b: Version) -> None:
     """Two versions have one tree exactly when their parameters are equal."""
     assert (a.params == b.params) == (a.tree == b.tree)
@@ -73,29 +76,32 @@ def test_put_makes_a_child() -> None:
 
 def test_put_refuses_unknown_paths() -> None:
     """A path that the version lacks is refused with the near one."""
-    with pytest.raises(KeyError, match="Did you mean 'a.instruction'"):
+    with pytest.raises(KeyError, match=r"Did you mean 'a.instruction'"):
         BASE.put({"a.instructon": "Think."})
 
 
 def test_reading_an_unknown_path_names_the_near_one() -> None:
     """A path that the version lacks can't be read."""
-    with pytest.raises(UnknownVersion, match="Did you mean 'a.model'"):
+    with pytest.raises(UnknownVersion, match=r"Did you mean 'a.model'"):
         _ = BASE["a.modle"]
 
 
 @given(versions)
+@settings(max_examples=40)
 def test_a_version_differs_in_nothing_from_itself(version: Version) -> None:
     """The difference of a version and itself is empty."""
     assert () == diff(version, version)
 
 
 @given(versions, versions)
+@settings(max_examples=40)
 def test_diff_turned_round_swaps_its_sides(a: Version, b: Version) -> None:
     """The difference back is the difference with before and after swapped."""
     assert tuple(Change(c.path, c.after, c.before) for c in diff(a, b)) == diff(b, a)
 
 
 @given(records, st.data())
+@settings(max_examples=40)
 def test_diff_says_what_put_did(params: Record, data: st.DataObject) -> None:
     """The paths that differ between a version and its child are the changed ones."""
     version = Version(params=params)
@@ -107,7 +113,7 @@ def test_diff_says_what_put_did(params: Record, data: st.DataObject) -> None:
 
 def test_diff_compares_by_canonical_form() -> None:
     """1 and True are a difference."""
-    assert (Change("a.n", 1, True),) == diff(Version(params={"a.n": 1}), Version(params={"a.n": True}))
+    assert (Change("a.n", 1, after=True),) == diff(Version(params={"a.n": 1}), Version(params={"a.n": True}))
 
 
 def test_an_environment_reads_under_its_prefix() -> None:

@@ -78,9 +78,18 @@ async def composed(text: str) -> Any:
 
 
 PROGRAMS = [
-    rewrite, search, shout, rag, asked, lf.parallel(shout, grow), lf.map(shout, over="texts", item="text"), rag.named("second"),
-    lf.branch("loud", shout, lf.predict("quiet", "text -> shout")), lf.repeat(lengthen, until="done", times=3), rewrite.named("again"),
-]  # fmt: skip
+    rewrite,
+    search,
+    shout,
+    rag,
+    asked,
+    lf.parallel(shout, grow),
+    lf.map(shout, over="texts", item="text"),
+    rag.named("second"),
+    lf.branch("loud", shout, lf.predict("quiet", "text -> shout")),
+    lf.repeat(lengthen, until="done", times=3),
+    rewrite.named("again"),
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
@@ -123,17 +132,24 @@ def test_chains_are_flat() -> None:
 
 def test_a_chain_refuses_a_near_name() -> None:
     """An input that is nearly what an earlier step makes is refused with that."""
-    with pytest.raises(MissingInput, match="needs the input 'contexts'.*Did you mean 'context'"):
+    with pytest.raises(MissingInput, match=r"needs the input 'contexts'.*Did you mean 'context'"):
         _ = search >> lf.predict("a", "contexts -> b")
 
 
 def test_two_steps_under_one_name_are_refused() -> None:
     """Different steps under one name would share parameters: refused with the way out."""
-    with pytest.raises(DuplicateStep, match="both named 'answer'.*named"):
+    with pytest.raises(DuplicateStep, match=r"both named 'answer'.*named"):
         _ = answer >> lf.predict("answer", "answer -> b")
 
 
-@pytest.mark.parametrize("make", [lf.parallel, lambda a, b: lf.branch("c", a, b >> lf.predict("c", "z -> y")), lambda a, b: lf.map(a >> b, "xs", item="x")])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lf.parallel,
+        lambda a, b: lf.branch("c", a, b >> lf.predict("c", "z -> y")),
+        lambda a, b: lf.map(a >> b, "xs", item="x"),
+    ],
+)
 def test_every_combinator_refuses_duplicates(make: Any) -> None:
     """Two different steps under one name are refused wherever they meet."""
     with pytest.raises(DuplicateStep):
@@ -163,7 +179,7 @@ def test_a_missing_input_is_refused_at_the_call() -> None:
 
 def test_an_unknown_input_is_refused_at_the_call() -> None:
     """A program takes its inputs only, the near one is named."""
-    with pytest.raises(UnknownInput, match="no input 'contexts'.*Did you mean 'context'"):
+    with pytest.raises(UnknownInput, match=r"no input 'contexts'.*Did you mean 'context'"):
         answer(contexts=[], question="q")
 
 
@@ -194,7 +210,12 @@ def test_parallel_outputs_have_names_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"instruction": "Other."}, {"demos": (Record(question="q"),)}, {"options": Record(temperature=1)}, {"model": "a/b"}],
+    [
+        {"instruction": "Other."},
+        {"demos": (Record(question="q"),)},
+        {"options": Record(temperature=1)},
+        {"model": "a/b"},
+    ],
 )
 def test_defaults_are_no_part_of_the_key(change: dict[str, Any]) -> None:
     """What can be tuned doesn't change a program's key."""
@@ -265,7 +286,7 @@ def test_a_version_fills_in_over_the_defaults() -> None:
 
 def test_a_version_of_another_program_is_refused() -> None:
     """Paths that the program lacks are named, with the near ones."""
-    with pytest.raises(ForeignPaths, match="Did you mean 'answer.model'"):
+    with pytest.raises(ForeignPaths, match=r"Did you mean 'answer.model'"):
         completed(rag, lf.Version(params={"anser.model": "a/b"}))
 
 

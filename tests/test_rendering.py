@@ -24,7 +24,7 @@ def test_what_is_rendered_is_what_is_sent() -> None:
 def test_a_step_of_a_program_is_named() -> None:
     """With several predictors, the step is said, and a near name is suggested."""
     assert "Polish." == lf.render(chain, {"draft": "a"}, step="polish")[0].content
-    with pytest.raises(KeyError, match="has draft, polish.*Did you mean 'polish'"):
+    with pytest.raises(KeyError, match=r"has draft, polish.*Did you mean 'polish'"):
         lf.render(chain, {"draft": "a"}, step="polsh")
 
 

@@ -108,7 +108,9 @@ async def test_a_changed_instruction_diverges() -> None:
     with pytest.raises(ReplayDiverged) as caught:
         lf.replay(attrs.evolve(trace, version=lf.init(other)))
     assert "polish[0]/call[0]" == caught.value.address
-    assert ["-Polish.", "+Rewrite."] == [line for line in str(caught.value).splitlines() if line in {"-Polish.", "+Rewrite."}]
+    assert ["-Polish.", "+Rewrite."] == [
+        line for line in str(caught.value).splitlines() if line in {"-Polish.", "+Rewrite."}
+    ]
 
 
 async def test_a_changed_default_is_not_seen() -> None:
@@ -155,7 +157,7 @@ async def test_a_dropped_call_diverges() -> None:
 async def test_changed_outputs_diverge() -> None:
     """The same calls with another result diverge, with both results."""
     trace = await _recorded(draft, text="a")
-    with pytest.raises(ReplayDiverged, match='-{"draft": "tampered"}\n\\+{"draft": "a\\."}'):
+    with pytest.raises(ReplayDiverged, match=r'-{"draft": "tampered"}\n\+{"draft": "a\."}'):
         lf.replay(attrs.evolve(trace, outputs=Record(draft="tampered")))
 
 

@@ -194,11 +194,13 @@ def test_a_missing_input_names_the_near_one() -> None:
 
 def test_an_unknown_input_names_the_near_one() -> None:
     """An input that the signature lacks is refused, with the near one."""
-    with pytest.raises(UnknownInput, match="no input 'questoin'.*Did you mean 'question'"):
+    with pytest.raises(UnknownInput, match=r"no input 'questoin'.*Did you mean 'question'"):
         parse("question -> c").bind("step", {"questoin": ""})
 
 
-@pytest.mark.parametrize(("kind", "value"), [("int", "3"), ("int", True), ("str", 3), ("list[str]", [1]), ("str", None)])
+@pytest.mark.parametrize(
+    ("kind", "value"), [("int", "3"), ("int", True), ("str", 3), ("list[str]", [1]), ("str", None)]
+)
 def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
     """Inputs are not coerced: a value that doesn't fit is named, with its field and type."""
     with pytest.raises(WrongType) as caught:

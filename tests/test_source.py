@@ -12,7 +12,7 @@ import pytest
 from lmflow.errors import Unidentified
 from lmflow.source import Function, function_of, source_digest, tree_digest
 
-VECTOR = "v1:b2:d5aa7fbc589f29a141e2b95a1dcdd95e61f0883244177e4cc0fe9652c31b054c"
+VECTOR = "v1:b2:65b16a610d3ba2b8bbd6c5f9fd649ede30bfaa240c9e2d4f15d2d575d869dd2d"
 TEXT = '''
 @decorated
 async def f(a: list[str], *rest, b: int = 3, **more) -> "str | None":
@@ -24,7 +24,7 @@ async def f(a: list[str], *rest, b: int = 3, **more) -> "str | None":
             yield {**more, "k": [x async for x in line if x > 1 and not b], (1, 2): ...}
     match a:
         case [1, *_] | {"x": None}:
-            return f"{a!r:>{b}} {line=} {{}}" "joined" u"old" or b"bytes"
+            return f"{a!r:>9} {line=} {{}}" "joined" u"old" or b"bytes"
         case Point(x=0):
             raise ValueError from None
     try:

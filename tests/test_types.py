@@ -40,11 +40,18 @@ def test_a_type_reads_what_it_writes(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("None", None), ("None", type(None)), ("int | None", int | None), ("int | None", Optional[int]),  # noqa: UP045
-        ("Literal['a', 1]", Literal["a", 1]), ("list[dict[str, int]]", list[dict[str, int]]),
-        ("tuple[int, ...]", tuple[int, ...]), ("Point(x: int, label: str)", Point), ("Colour('r', 'b')", Colour), ("Any", Any),
+        ("None", None),
+        ("None", type(None)),
+        ("int | None", int | None),
+        ("int | None", Optional[int]),  # noqa: UP045
+        ("Literal['a', 1]", Literal["a", 1]),
+        ("list[dict[str, int]]", list[dict[str, int]]),
+        ("tuple[int, ...]", tuple[int, ...]),
+        ("Point(x: int, label: str)", Point),
+        ("Colour('r', 'b')", Colour),
+        ("Any", Any),
     ],
-)  # fmt: skip
+)
 def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
     """A type's text is the same on every Python."""
     assert text == type_text(kind)
@@ -53,16 +60,34 @@ def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
 @pytest.mark.parametrize(
     ("expected", "text", "kind"),
     [
-        (42, "42", int), (42, " 42.0 ", int), (-7, '"-7"', int), (4.5, "4.5", float), (5.0, "5", float), (1e3, "1e3", float),
-        (True, "Yes", bool), (False, "false", bool), ("a b", " a b\n", str),
-        ("a", "'A'.", Literal["a", "b"]), (2, "2", Literal[1, 2]), (Colour.RED, "red", Colour), (Colour.BLUE, "b", Colour),
-        ((1, 2, 3), "1, 2, 3", list[int]), ((1, 2), "[1, 2]", list[int]), ((1, 2), "- 1\n- 2", list[int]),
-        (("a", "b, c"), "1. a\n2) b, c", list[str]), (("a, b",), "a, b", list[str]), ((), "[]", list[str]),
-        ((1, 2), "```json\n[1, 2]\n```", list[int]), (Record(a=1), '{"a": 1}', dict[str, int]),
-        (None, "none", int | None), (3, "3", int | None), (3, "3", str | int), ("three", "three", str | int),
+        (42, "42", int),
+        (42, " 42.0 ", int),
+        (-7, '"-7"', int),
+        (4.5, "4.5", float),
+        (5.0, "5", float),
+        (1e3, "1e3", float),
+        (True, "Yes", bool),
+        (False, "false", bool),
+        ("a b", " a b\n", str),
+        ("a", "'A'.", Literal["a", "b"]),
+        (2, "2", Literal[1, 2]),
+        (Colour.RED, "red", Colour),
+        (Colour.BLUE, "b", Colour),
+        ((1, 2, 3), "1, 2, 3", list[int]),
+        ((1, 2), "[1, 2]", list[int]),
+        ((1, 2), "- 1\n- 2", list[int]),
+        (("a", "b, c"), "1. a\n2) b, c", list[str]),
+        (("a, b",), "a, b", list[str]),
+        ((), "[]", list[str]),
+        ((1, 2), "```json\n[1, 2]\n```", list[int]),
+        (Record(a=1), '{"a": 1}', dict[str, int]),
+        (None, "none", int | None),
+        (3, "3", int | None),
+        (3, "3", str | int),
+        ("three", "three", str | int),
         (Point(1, "p"), '{"x": 1, "label": "p"}', Point),
     ],
-)  # fmt: skip
+)
 def test_reading_is_lax_where_the_meaning_is_plain(expected: Any, text: str, kind: Any) -> None:
     """What a model or a person plainly meant is read."""
     assert expected == read(text, kind)
@@ -71,11 +96,24 @@ def test_reading_is_lax_where_the_meaning_is_plain(expected: Any, text: str, kin
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("1,000", int), ("4.5", int), ("four", int), ("", int), ("nan", float), ("1_000", int), ("maybe", bool),
-        ("c", Literal["a", "b"]), ("green", Colour), ("1, x", list[int]), ("not json", dict[str, int]), ('{"a": "x"}', dict[str, int]),
-        ('{"label": "p"}', Point), ('{"x": 1, "z": 2}', Point), ("[1]", Point), ("x", int | None),
+        ("1,000", int),
+        ("4.5", int),
+        ("four", int),
+        ("", int),
+        ("nan", float),
+        ("1_000", int),
+        ("maybe", bool),
+        ("c", Literal["a", "b"]),
+        ("green", Colour),
+        ("1, x", list[int]),
+        ("not json", dict[str, int]),
+        ('{"a": "x"}', dict[str, int]),
+        ('{"label": "p"}', Point),
+        ('{"x": 1, "z": 2}', Point),
+        ("[1]", Point),
+        ("x", int | None),
     ],
-)  # fmt: skip
+)
 def test_reading_never_guesses(text: str, kind: Any) -> None:
     """What could mean something else is a ValueError with a sentence."""
     with pytest.raises(ValueError, match=r"\w"):
@@ -103,7 +141,7 @@ def test_numbers_are_read_back(number: float) -> None:
 @pytest.mark.parametrize(("value", "kind"), [("3", int), (True, int), (1, str), ([1], list[str]), ("c", Literal["a"])])
 def test_converting_is_strict(value: Any, kind: Any) -> None:
     """A value of another type is not converted."""
-    with pytest.raises(ValueError, match="expected|invalid"):
+    with pytest.raises(ValueError, match=r"expected|invalid"):
         convert(value, kind)
 
 

@@ -27,6 +27,8 @@ class Session:
         """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came."""
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
+        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+            raise ModelFailed("request", f"{url!r} is no URL. Write it like http://127.0.0.1:8080/v1.")
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         data = msgspec.json.encode(body, enc_hook=dict)
@@ -39,8 +41,6 @@ class Session:
                 return Response(answer.status, dict(answer.headers), await _read(answer, url))
         except TimeoutError:
             raise ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s") from None
-        except aiohttp.InvalidURL:
-            raise ModelFailed("request", f"{url!r} is no URL. Write it like http://127.0.0.1:8080/v1.") from None
         except (aiohttp.ClientError, OSError) as error:
             words = f"{_place(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
             raise ModelFailed("unreachable", words) from None

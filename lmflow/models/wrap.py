@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from lmflow.errors import ModelFailed
 from lmflow.messages import ChatReply, ChatRequest
@@ -50,7 +50,7 @@ class Retrying:
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         asked = error.retry_after if isinstance(error, ModelFailed) else None
-        backoff = wait_exponential_jitter(initial=0.2, max=self.longest)(state)
+        backoff = wait_random_exponential(multiplier=0.4, max=self.longest)(state)
         return min(max(asked or 0.0, backoff), self.longest)
 
 

@@ -1,0 +1,130 @@
+"""The laws of the schema: whose file is it, and what is in ours."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import lmflow as lf
+from lmflow.errors import NewerSchema, NotAStore, StoreError
+from lmflow.stores.schema import APPLICATION, VERSION
+from lmflow.stores.sqlite import reading
+
+ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where there is no file yet."""
+    return tmp_path / "store.db"
+
+
+def _foreign(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE theirs (a)")
+        db.commit()
+
+
+def _newer(path: Path) -> None:
+    lf.SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        db.execute(f"PRAGMA user_version = {VERSION + 1}")
+        db.execute("PRAGMA journal_mode = DELETE")
+
+
+CASES = [
+    (lambda path: path.write_bytes(b"some notes of mine\n"), NotAStore),
+    (lambda path: path.write_bytes(b"x"), NotAStore),
+]
+CASES += [(_foreign, NotAStore), (_newer, NewerSchema)]
+
+
+@pytest.mark.parametrize(("make", "error"), CASES)
+@pytest.mark.parametrize("read", [False, True])
+def test_what_is_not_ours_is_left_alone(make: object, error: type[StoreError], read: bool, path: Path) -> None:  # noqa: FBT001
+    """Another's file, or a newer lmflow's, is refused: its bytes and its folder stay as they are."""
+    make(path)  # type: ignore[operator]
+    before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+    with pytest.raises(error, match="untouched"):
+        _open(path, read=read)
+    assert before == {file.name: file.read_bytes() for file in path.parent.iterdir()}
+
+
+def _open(path: Path, *, read: bool) -> None:
+    if not read:
+        lf.SqliteStore(path).close()
+        return
+    with reading(path) as reader:
+        reader.refs()
+
+
+def test_an_empty_file_becomes_a_store(path: Path) -> None:
+    """A file of no bytes is nobody's."""
+    path.touch()
+    with lf.SqliteStore(path) as store:
+        assert [] == list(store.runs())
+
+
+def test_a_store_says_what_it_is(path: Path) -> None:
+    """Application id, version and WAL stand in the file."""
+    lf.SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        found = [
+            db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version", "journal_mode")
+        ]
+    assert [APPLICATION, VERSION, "wal"] == found
+
+
+def test_opening_again_changes_nothing(path: Path) -> None:
+    """The schema is made once."""
+    dumps = []
+    for _ in range(2):
+        lf.SqliteStore(path).close()
+        with closing(sqlite3.connect(path)) as db:
+            dumps.append(list(db.iterdump()))
+    assert dumps[0] == dumps[1]
+
+
+@pytest.fixture
+async def filled(path: Path) -> Path:
+    """A store with a map of two examples and a version under a ref."""
+    with lf.SqliteStore(path) as store:
+        async with lf.Executor(lf.scripted(lambda _: "fine"), store) as ex:
+            await ex.map(ANSWER, [{"question": "a"}, {"question": "b"}])
+    return path
+
+
+def _rows(path: Path, sql: str) -> list[dict[str, object]]:
+    with closing(sqlite3.connect(path)) as db:
+        db.row_factory = sqlite3.Row
+        return [dict(row) for row in db.execute(sql)]
+
+
+async def test_v_calls_shows_the_calls(filled: Path) -> None:
+    """A row a call, with address, model and status in words."""
+    rows = _rows(filled, "SELECT address, attempt, kind, model, status FROM v_calls")
+    row = {"address": "answer[0]/call[0]", "attempt": 0, "kind": "chat", "model": "scripted/model", "status": "ok"}
+    assert [row, row] == rows
+
+
+async def test_v_runs_counts(filled: Path) -> None:
+    """A row a run, with its traces and calls counted."""
+    rows = _rows(filled, "SELECT kind, name, status, traces, calls, failed, orphans FROM v_runs")
+    assert [
+        {"kind": "map", "name": "answer", "status": "done", "traces": 2, "calls": 2, "failed": 0, "orphans": 0}
+    ] == rows
+
+
+async def test_v_versions_shows_the_versions(filled: Path) -> None:
+    """A row a version, by its digits."""
+    rows = _rows(filled, "SELECT id, note, refs FROM v_versions")
+    digits = lf.init(ANSWER).id.removeprefix("v1:b2:")
+    assert [{"id": digits, "note": "defaults of answer", "refs": None}] == rows
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left(tmp_path: Path) -> Iterator[None]:
+    yield
+    assert [] == [file.name for file in tmp_path.iterdir() if file.name.endswith("-journal")]
