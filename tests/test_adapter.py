@@ -15,7 +15,6 @@ from lmflow.adapter import Unreadable, parse, render
 from lmflow.effects import Call
 from lmflow.errors import ModelFailed, ParseFailure
 from lmflow.messages import ChatRequest, Message
-from lmflow.program import Predict
 from lmflow.signature import Signature
 from lmflow.signature import parse as signature
 from lmflow.values import Record
@@ -211,7 +210,7 @@ def test_a_failed_call_is_not_repaired() -> None:
 def test_a_call_carries_options_model_and_timeout() -> None:
     """Options and model are the parameters', the timeout is the step's."""
     seen: list[tuple[str, Call]] = []
-    step = Predict("s", signature("q -> a"), "Do.", (), Record(temperature=0.5), "a/b", 7)
+    step = lf.predict("s", "q -> a", "Do.", options={"temperature": 0.5}, model="a/b", timeout=7)
     drive(step(q="?").under({"s.model": "c/d"}), lambda _: "x", seen)
     request = seen[0][1].request
     assert isinstance(request, ChatRequest)

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ answer = lf.predict("answer", "question -> answer", "Answer.")
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty folder with a program in it."""
     name = f"app_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(APP, encoding="utf-8")
@@ -36,7 +37,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(str(tmp_path))
     for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE"):
         monkeypatch.delenv(variable, raising=False)
-    yield tmp_path
+    return tmp_path
 
 
 def call(here: Path, line: str) -> Result:
@@ -127,8 +128,6 @@ def test_a_mistake_is_one_line_with_the_fix(here: Path, line: str, words: str) -
 def test_a_tampered_store_is_named(here: Path) -> None:
     """``verify`` fails on a store whose blob was changed, and names the blob."""
     done(here, "run app:size --set text=four")
-    import sqlite3
-
     with sqlite3.connect("lmflow.db") as db:
         db.execute("UPDATE blob SET data = ? WHERE kind = 'reply'", (b'{"is":"ToolReply","value":5}',))
     db.close()

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 import attrs
 import pytest
@@ -290,7 +291,7 @@ def _late() -> lf.Program:
     return lf.predict("answer", "question -> answer", timeout=0.05)
 
 
-EVERY = {
+EVERY: dict[str, tuple[lf.Program, dict[str, Any]]] = {
     "predict": (ANSWER, {"question": "why?"}),
     "tool": (shout, {"text": "a"}),
     "async tool": (whisper, {"text": "A"}),
@@ -349,8 +350,8 @@ async def test_a_cancelled_run_is_stopped(many: bool) -> None:  # noqa: FBT001 -
     store, model = lf.MemoryStore(), Slow(lambda _: 30.0)
     async with lf.Executor(model, store) as ex:
         work = ex.map(ANSWER, [{"question": "a"}] * 1) if many else ex.run(ANSWER, question="a")
-        task = asyncio.create_task(work)  # type: ignore[arg-type]
-        while not model.open:
+        task = asyncio.create_task(work)
+        while not model.open:  # noqa: ASYNC110 - it is a count
             await asyncio.sleep(0.005)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -2,6 +2,9 @@
 
 import json
 import socket
+import sqlite3
+import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,8 +110,17 @@ async def test_a_wrong_content_type_is_no_mistake() -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, "request"), (401, "auth"), (403, "auth"), (404, "unknown_model"), (408, "timeout"), (422, "request")]
-    + [(429, "rate_limit"), (500, "server"), (503, "server")],
+    [
+        (400, "request"),
+        (401, "auth"),
+        (403, "auth"),
+        (404, "unknown_model"),
+        (408, "timeout"),
+        (422, "request"),
+        (429, "rate_limit"),
+        (500, "server"),
+        (503, "server"),
+    ],
 )
 async def test_a_status_has_its_kind(status: int, kind: str) -> None:
     """Each kind of refusal is told by its status, which is kept."""
@@ -153,8 +165,8 @@ async def test_an_error_body_may_be_anything(body: str) -> None:
         '{"choices": null}',
         '{"choices": [{}]}',
         '{"choices": ["x"]}',
-    ]
-    + [chat("fine").body[:60]],
+        chat("fine").body[:60],
+    ],
 )
 async def test_what_is_no_completion_is_a_bad_reply(body: str) -> None:
     """A success that holds no completion (HTML, nothing, no choices, half a JSON text) is a bad reply."""
@@ -254,19 +266,18 @@ async def test_the_key_is_nowhere(echo: Reply, tmp_path: Path, capsys: pytest.Ca
                     said.append(await ex.run(ANSWER, question="why?"))
                 except LmflowError as error:
                     said += [error, repr(error), error.args, error.__cause__, error.__context__]
-            files = [file.read_bytes() for file in tmp_path.iterdir()]
-        files += [file.read_bytes() for file in tmp_path.iterdir()]
-        plain = [store_text for store_text in map(str, said)]
-    assert [] == [text for text in (*plain, *map(repr, said), *capsys.readouterr()) if KEY in text]
+            files = _bytes(tmp_path)
+    files += _bytes(tmp_path)
+    assert [] == [text for text in (*map(str, said), *map(repr, said), *capsys.readouterr()) if KEY in text]
     assert [] == [file for file in files if KEY.encode() in file]
     assert not any(KEY in blob for blob in _blobs(path))
 
 
-def _blobs(path: Path) -> list[str]:
-    import sqlite3
-    import zlib
-    from contextlib import closing
+def _bytes(folder: Path) -> list[bytes]:
+    return [file.read_bytes() for file in folder.iterdir()]
 
+
+def _blobs(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as db:
         rows = db.execute("SELECT enc, data FROM blob").fetchall()
     return [(zlib.decompress(data) if enc else data).decode() for enc, data in rows]

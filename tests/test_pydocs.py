@@ -12,7 +12,8 @@ _FOLDER = Path(__file__).resolve().parent.parent / "examples" / "pydocs"
 
 def _loaded() -> ModuleType:
     spec = importlib.util.spec_from_file_location("pydocs_collection", _FOLDER / "collection.py")
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -76,7 +77,8 @@ def test_document_ids_are_unique() -> None:
 
 def test_documents_are_not_empty() -> None:
     """There are documents, and each has a title and a text."""
-    assert DOCUMENTS and [] == [it["id"] for it in DOCUMENTS if not (it["title"].strip() and it["text"].strip())]
+    assert DOCUMENTS
+    assert [] == [it["id"] for it in DOCUMENTS if not (it["title"].strip() and it["text"].strip())]
 
 
 def test_documents_are_the_same_each_time() -> None:
@@ -95,11 +97,27 @@ def test_prose_is_unwrapped() -> None:
     assert ("", "An iterator is pre-computed once.") == collection.clean("An *iterator* is pre-\ncomputed  once\n[1].")
 
 
+def test_a_subscript_is_no_footnote() -> None:
+    """A footnote mark stands apart from the word before it; a subscript stays."""
+    assert ("", "Use pair[0] here.") == collection.clean("Use pair[0] here [2].")
+
+
 def test_code_keeps_its_lines() -> None:
     """A code sample keeps its line breaks and indentation."""
     assert ("", "So:\n\n   for i in x:\n       print(i)") == collection.clean(
         "So:\n\n   for i in x:\n       print(i)\n"
     )
+
+
+def test_lines_that_were_not_wrapped_stay_apart() -> None:
+    """Indented lines that end early are a sample, even where they could be read as prose."""
+    assert ("", "As in\n\n   (yield 1)\n   (yield 2)") == collection.clean("As in\n\n   (yield 1)\n   (yield 2)\n")
+
+
+def test_indented_prose_is_unwrapped() -> None:
+    """An indented paragraph that was wrapped at the margin becomes one line."""
+    first = "Return a copy of the string with its upper case characters"
+    assert ("", f"{first} converted to lower case.") == collection.clean(f"   {first}\n   converted to lower case.\n")
 
 
 def test_grammar_rules_are_left_out() -> None:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import lmflow as lf
+
 ROOT = Path(__file__).resolve().parent.parent
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -35,6 +37,4 @@ def test_links_resolve() -> None:
 
 def test_every_public_name_is_documented() -> None:
     """Each name in ``lmflow.__all__`` has a docstring."""
-    import lmflow as lf
-
     assert [] == [name for name in lf.__all__ if not getattr(lf, name).__doc__]

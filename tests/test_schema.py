@@ -34,7 +34,7 @@ def _newer(path: Path) -> None:
         db.execute("PRAGMA journal_mode = DELETE")
 
 
-CASES = [
+CASES: list[tuple[object, type[StoreError]]] = [
     (lambda path: path.write_bytes(b"some notes of mine\n"), NotAStore),
     (lambda path: path.write_bytes(b"x"), NotAStore),
 ]

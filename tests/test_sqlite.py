@@ -1,4 +1,4 @@
-"""The laws of the SQLite store: what is acknowledged is there, what is changed is found, what is shared is stored once."""
+"""The laws of the SQLite store: what is acknowledged is there, what is changed is found."""
 
 import re
 import sqlite3
@@ -11,8 +11,9 @@ import pytest
 
 import lmflow as lf
 from lmflow.errors import NotFound, StoreError, Tampered
+from lmflow.messages import ChatRequest, Message
 from lmflow.stores.sqlite import reading
-from lmflow.trace import CallStarted, RunClosed, RunOpened
+from lmflow.trace import Asked, CallStarted, RunClosed, RunOpened
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.", demos=[{"question": "one?", "answer": "1"}])
 
@@ -34,6 +35,10 @@ def _change(path: Path, sql: str) -> None:
         db.execute("PRAGMA foreign_keys = OFF")
         db.execute(sql)
         db.commit()
+
+
+def _bytes(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def _run(name: str) -> lf.Run:
@@ -121,10 +126,10 @@ def test_reading_makes_no_file(path: Path) -> None:
 async def test_reading_does_not_change_the_file(path: Path) -> None:
     """The bytes of a store that is read stay as they are."""
     run = await _recorded(path)
-    before = path.read_bytes()
+    before = _bytes(path)
     with reading(path) as reader:
         assert run.root == reader.verify(run.id).root
-    assert before == path.read_bytes()
+    assert before == _bytes(path)
 
 
 async def test_a_reader_can_not_write(path: Path) -> None:
@@ -210,21 +215,16 @@ def test_two_processes_make_one_store(path: Path) -> None:
         subprocess.Popen([*command, f"w{k}"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for k in range(2)
     ]
-    said = []
     for child in children:
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
-    for child in children:
-        said.append((child.communicate(timeout=50)[1], child.returncode))
+    said = [(child.communicate(timeout=50)[1], child.returncode) for child in children]
     assert ([("", 0)] * 2, 400) == (said, _count(path, "run"))
 
 
 def test_a_call_of_no_trace_is_told(path: Path) -> None:
     """An event about a trace that was never opened is refused in words."""
-    from lmflow.messages import ChatRequest, Message
-    from lmflow.trace import Asked
-
     request = ChatRequest((Message("user", "a"),))
     with lf.SqliteStore(path) as store:
         future = store.append(CallStarted("nowhere", Asked("a[0]", request, request.key)))

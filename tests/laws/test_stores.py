@@ -33,7 +33,7 @@ from lmflow.trace import (
 
 Either = lf.MemoryStore | lf.SqliteStore
 KINDS = ["memory", "sqlite"]
-VERSION = lf.Version(params={"answer.instruction": "Answer."}, note="first")  # type: ignore[arg-type]
+VERSION = lf.Version(params={"answer.instruction": "Answer."}, note="first")
 WORLD = lf.Record(adapter="a", models={"": {"model": "scripted/model", "endpoint": "scripted"}})
 PROGRAM = lf.digest("program", "p")
 
@@ -93,8 +93,13 @@ def _kept(store: Either, *events: Event) -> None:
 
 
 _texts = st.text(max_size=30)
-_json = st.recursive(st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | _texts,
-                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3), max_leaves=6)  # fmt: skip
+_numbers = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+_leaves = st.none() | st.booleans() | _numbers | _texts
+_json = st.recursive(
+    _leaves,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_texts, inner, max_size=3),
+    max_leaves=6,
+)
 _counts = st.none() | st.integers(0, 2**40)
 _outcomes = st.one_of(
     st.none(),
@@ -102,12 +107,13 @@ _outcomes = st.one_of(
     st.builds(ToolReply, _json),
     st.builds(lambda text: failure_of(ModelFailed("server", text, 500, 1.5)), _texts),
 )
+_records = st.dictionaries(_texts, _json, max_size=2).map(lf.Record)
 _requests = st.one_of(
     st.builds(
         ChatRequest, st.lists(st.builds(Message, _texts, _texts), min_size=1, max_size=4).map(tuple),
-        st.just("scripted/model"), st.just("scripted"), st.dictionaries(_texts, _json, max_size=2).map(lf.Record), st.integers(0, 9),
+        st.just("scripted/model"), st.just("scripted"), _records, st.integers(0, 9),
     ),
-    st.builds(ToolRequest, _texts, _texts, st.dictionaries(_texts, _json, max_size=2).map(lf.Record), st.integers(0, 9)),
+    st.builds(ToolRequest, _texts, _texts, _records, st.integers(0, 9)),
 )  # fmt: skip
 _results = st.one_of(
     st.dictionaries(_texts, _json, max_size=3).map(lambda found: {"outputs": lf.Record(found)}),
@@ -126,7 +132,7 @@ def _runs(draw: st.DrawFn) -> Run:
         choices = lf.Record(
             draw(st.dictionaries(st.sampled_from(["first[0]", "first[1]"]), st.integers(0, 3) | _texts))
         )
-        version = lf.Version(params=draw(st.dictionaries(_texts, _json, max_size=2)), note=draw(_texts))  # type: ignore[arg-type]
+        version = lf.Version(params=draw(st.dictionaries(_texts, _json, max_size=2)), note=draw(_texts))
         traces.append(_trace(f"t{name}", *calls, choices=choices, version=version, **draw(_results)))
     return _run("run", *traces)
 
