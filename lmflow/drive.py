@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from lmflow.adapter import ask, use
-from lmflow.effects import Call, Effect, Fork, Pending, without_loop
+from lmflow.effects import Call, Effect, Fork, Pending, hidden_loop
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged
 from lmflow.params import Env
 from lmflow.program import Flow, Predict, Program, Tool
@@ -47,16 +47,18 @@ def advance(
     coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow"
 ) -> Done | Effect:
     """Run a coroutine to its next effect or its end. Raises ``ImpureAwait`` where it awaits anything else."""
-    try:
-        with without_loop():
+    effect: Done | Effect
+    with hidden_loop() as hidden:
+        try:
             effect = coroutine.throw(error) if error else coroutine.send(answer)
-    except StopIteration as stop:
-        return Done(stop.value)
-    except RuntimeError as problem:
-        if "no running event loop" in str(problem):
-            raise ImpureAwait(name, "something that needs the event loop") from problem
-        raise
-    if isinstance(effect, (Call, Pending, Fork)):
+        except StopIteration as stop:
+            effect = Done(stop.value)
+        except Exception:
+            if not hidden.touched:
+                raise
+    if hidden.touched:
+        raise ImpureAwait(name, f"the event loop ({hidden.touched})")
+    if isinstance(effect, (Done, Call, Pending, Fork)):
         return effect
     raise ImpureAwait(name, "a bare yield, such as asyncio.sleep(0)" if effect is None else repr(effect)[:80])
 
@@ -138,7 +140,9 @@ class _Pure:
         for position, effect in enumerate(fork.branches):
             try:
                 results.append(self.settle(effect, branch(fork, position, at, frame)))
-            except CallError as problem:
+            except ReplayDiverged:
+                raise
+            except Exception as problem:  # noqa: BLE001 - branches settle before any of them is heard
                 problems.append(problem)
         if problems:
             raise problems[0]

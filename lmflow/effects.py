@@ -101,22 +101,36 @@ def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
     return Fork(tuple(branches), mode, (), name)
 
 
+class Hidden:
+    """What a flow finds in place of the event loop: nothing works, and ``touched`` says what it reached for."""
+
+    def __init__(self) -> None:
+        self.touched = ""
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse, and remember."""
+        self.touched = self.touched or name
+        msg = "no running event loop"
+        raise RuntimeError(msg)
+
+
 @contextlib.contextmanager
-def without_loop() -> Iterator[None]:
+def hidden_loop() -> Iterator[Hidden]:
     """Hide the running event loop, so that a flow that reaches for it fails the same way live and in replay."""
-    events = sys.modules.get("asyncio.events")
-    loop = events._get_running_loop() if events else None  # noqa: SLF001 - the only way to hide it
-    if events is None or loop is None:
-        yield
+    hidden, events = Hidden(), sys.modules.get("asyncio.events")
+    if events is None:
+        yield hidden
         return
-    events._set_running_loop(None)  # noqa: SLF001
+    loop = events._get_running_loop()  # noqa: SLF001 - the only way to hide it
+    events._set_running_loop(hidden)  # noqa: SLF001
     try:
-        yield
+        yield hidden
     finally:
         events._set_running_loop(loop)  # noqa: SLF001
 
 
 def _refuse_loop(program: str) -> None:
     events = sys.modules.get("asyncio.events")
-    if events is not None and events._get_running_loop() is not None:  # noqa: SLF001
+    loop = events._get_running_loop() if events else None  # noqa: SLF001
+    if loop is not None and not isinstance(loop, Hidden):
         raise NotDriven(program)

@@ -13,7 +13,7 @@ import attrs
 
 from lmflow.drive import Done, Frame, advance, branch, closed, opened
 from lmflow.effects import Call, Effect, Fork, Pending
-from lmflow.errors import CallError, ModelUnavailable, StepTimeout, ToolFailed
+from lmflow.errors import CallError, ModelUnavailable, StepTimeout, StoreError, ToolFailed
 from lmflow.messages import ChatReply, ChatRequest, Outcome, Request, ToolReply, ToolRequest, failure_of
 from lmflow.models.base import Exchange, Http, Model
 from lmflow.models.names import model as model_named
@@ -85,7 +85,7 @@ class Live:
         """All branches settled; then the results, or the first failure in program order."""
         results = await together([self.tried(e, branch(fork, i, at, frame)) for i, e in enumerate(fork.branches)])
         for result in results:
-            if isinstance(result, CallError):
+            if isinstance(result, Exception):
                 raise result
         return tuple(results)
 
@@ -102,26 +102,23 @@ class Live:
         self.choices[at] = fork.label(winner)
         await self.outside.kept(Chosen(self.trace, at, fork.label(winner)))
         result = tasks[winner].result()
-        if isinstance(result, CallError):
+        if isinstance(result, Exception):
             raise result
         return result
 
     async def tried(self, effect: Effect, frame: Frame) -> Any:
-        """The answer, or the ``CallError`` as a value."""
+        """The answer, or the failure as a value; what ends the whole run (a lost store) is raised."""
         try:
             return await self.settle(effect, frame)
-        except CallError as problem:
+        except StoreError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - branches settle before any of them is heard
             return problem
 
     async def perform(self, call: Call, address: str) -> Any:
         """One call through the door, within its time and the bound on open calls."""
         async with self.outside.slots:
-            door = _Door(self, call, address)
-            try:
-                async with asyncio.timeout(call.timeout):
-                    return await door.through()
-            except TimeoutError:
-                return await door.timed_out()
+            return await _Door(self, call, address).through()
 
     async def kept(self, asked: Asked) -> None:
         """Record an ended attempt, and wait for it."""
@@ -135,14 +132,14 @@ class _Door:
     def __init__(self, live: Live, call: Call, address: str) -> None:
         self._live, self._call, self._address = live, call, address
         self._attempt = 0
-        self._open: Asked | None = None
+        self._late = False
 
     async def through(self) -> Any:
         request = self._call.request
         if not isinstance(request, ChatRequest):
-            return await self._attempted(request, request.key, self._tool)
-        self._live.models.append(request.model)
+            return await self._timed(request, self._attempted(request, request.key, self._tool))
         model = self._live.outside.models.get(request.model)
+        self._live.models.append(request.model)
         asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
         key = asked.key
 
@@ -153,20 +150,33 @@ class _Door:
                 raise TypeError(msg)
             return reply
 
-        return await model(asked, send)
+        return await self._timed(asked, model(asked, send))
 
-    async def timed_out(self) -> Any:
-        seconds = self._call.timeout or 0.0
-        error = StepTimeout(self._address.rpartition("/")[0], seconds)
-        if self._open is None:
-            raise error
-        await self._live.kept(attrs.evolve(self._open, outcome=failure_of(error), ended=time.time_ns()))
-        raise failure_of(error).error()
+    async def _timed(self, request: Request, answer: Coroutine[Any, Any, Outcome]) -> Outcome:
+        """The answer within the step's time. What is too late is recorded as such, also between two attempts."""
+        if self._call.timeout is None:
+            return await answer
+        task = asyncio.ensure_future(answer)
+        try:
+            done, _ = await asyncio.wait([task], timeout=self._call.timeout)
+            if not done:
+                self._late = True
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+        if task.cancelled():
+            return await self._attempted(request, request.key, self._overdue)
+        return task.result()
+
+    async def _overdue(self) -> Outcome:
+        raise self._timeout()
+
+    def _timeout(self) -> StepTimeout:
+        return StepTimeout(self._address.rpartition("/")[0], self._call.timeout or 0.0)
 
     async def _attempted(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
         asked = Asked(self._address, request, key, self._attempt, started=time.time_ns())
         self._attempt += 1
-        self._open = asked
         self._live.outside.send(CallStarted(self._live.trace, asked))
         try:
             outcome: Outcome = await perform()
@@ -174,7 +184,11 @@ class _Door:
         except CallError as problem:
             outcome = failure_of(problem)
             error = outcome.error()
-        self._open = None
+        except asyncio.CancelledError:
+            if not self._late:
+                raise
+            outcome = failure_of(self._timeout())
+            error = outcome.error()
         await self._live.kept(attrs.evolve(asked, outcome=outcome, ended=time.time_ns()))
         if error:
             raise error

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.effects import without_loop
+from lmflow.effects import hidden_loop
 from lmflow.errors import NotDriven
 
 step = lf.predict("step", "x -> y")
@@ -56,8 +56,9 @@ def test_under_replaces_parameters() -> None:
 
 
 async def test_the_loop_is_hidden_and_comes_back() -> None:
-    """Inside ``without_loop`` there is no running loop, after it there is the one before."""
+    """Inside ``hidden_loop`` no loop works and the reach for one is noted, after it there is the one before."""
     loop = asyncio.get_running_loop()
-    with without_loop(), pytest.raises(RuntimeError):
-        asyncio.get_running_loop()
+    with hidden_loop() as hidden, pytest.raises(RuntimeError):
+        asyncio.get_running_loop().create_future()
+    assert "create_future" == hidden.touched
     assert loop is asyncio.get_running_loop()

@@ -1,6 +1,7 @@
 """The server of local models: it serves whoever has the key, and ends with whoever started it."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -35,6 +36,8 @@ print(server._process.pid, flush=True)
 if sys.argv[2] == "stay":
     time.sleep(60)
 """
+# A child that serves, as far as its parent can see.
+WELL = "print('{\"port\": 42}', flush=True); import sys; sys.stdin.read(); sys.stdin.read()"
 # Children that end in ways that a healthy one doesn't: (what they run, what is said of it).
 ILL = [
     ("import sys; sys.exit(3)", "ended before it served .exit code 3"),
@@ -149,6 +152,40 @@ async def test_a_server_that_died_is_started_again(server: LlamaServer) -> None:
     dead.kill()
     dead.wait()
     assert _ask(await server.start(), server.api_key)["choices"]
+
+
+async def test_stop_now_needs_no_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller without an event loop ends the server as well."""
+    server = _child(monkeypatch, WELL)
+    await server.start()
+    pid = server._process.pid if server._process else 0
+    server.stop_now()
+    assert _ends(pid)
+
+
+async def test_a_dropped_server_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that nobody holds any more doesn't outlive its last holder."""
+    server = _child(monkeypatch, WELL)
+    await server.start()
+    pid = server._process.pid if server._process else 0
+    del server
+    gc.collect()
+    assert _ends(pid)
+
+
+async def test_a_start_that_nobody_waits_for_ends_quietly(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Ctrl-C while the model loads leaves no traceback of the start behind."""
+    server = _child(monkeypatch, "import time; time.sleep(60)")
+    hasty = asyncio.create_task(server.start())
+    await asyncio.sleep(0.1)
+    hasty.cancel()
+    await asyncio.wait([hasty])
+    await server.stop()
+    del server, hasty
+    gc.collect()
+    assert [] == caplog.messages
 
 
 async def test_stop_ends_a_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,6 +74,7 @@ def _serve(wanted: Mapping[str, Any]) -> Any:
     params.cont_batching, params.cache_prompt, params.cache_ram_mib = True, True, _PROMPT_CACHE_MIB
     params.ui, params.endpoint_slots = False, False
     params.verbosity = _WARNINGS
+    params.fit_params = len(xllamacpp.get_device_info()) > 1  # fits the model to a graphics card, and loads it twice
     if wanted["threads"]:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = wanted["threads"]
     return xllamacpp.Server(params)

@@ -10,6 +10,8 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
@@ -36,6 +38,7 @@ class LlamaServer:
         self._log: IO[bytes] | None = None
         self._starting: asyncio.Task[str] | None = None
         self._url = ""
+        self._finish: Callable[[], object] = _nothing
 
     async def start(self) -> str:
         """The base URL (``http://127.0.0.1:PORT/v1``), once the model is loaded. One that runs is not started again.
@@ -47,6 +50,7 @@ class LlamaServer:
             return self._url
         if self._starting is None or self._starting.done():
             self._starting = asyncio.create_task(self._launched())
+            self._starting.add_done_callback(_heard)
         return await asyncio.shield(self._starting)
 
     async def stop(self) -> None:
@@ -57,11 +61,16 @@ class LlamaServer:
             await asyncio.wait([self._starting])
         self._end()
 
+    def stop_now(self) -> None:
+        """``stop`` for callers without an event loop."""
+        self._end()
+
     async def _launched(self) -> str:
         self._end()
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
             self._process = _spawned(self._log)
+            self._finish = weakref.finalize(self, _finished, self._process, self._log, os.getpid())
             answer = await asyncio.to_thread(_asked, self._process, {**self._wanted, **self._identity()})
             self._url = f"http://127.0.0.1:{self._port(answer)}/v1"
         except BaseException:
@@ -85,17 +94,30 @@ class LlamaServer:
         raise ModelUnavailable(model, f"llama.cpp can't serve it: {text.rstrip('.')}", fix + _tail(self._log))
 
     def _end(self) -> None:
-        process, log = self._process, self._log
+        self._finish()
         self._process, self._log, self._url = None, None, ""
-        if process:
-            process.kill()
-            process.wait()
-            for pipe in (process.stdin, process.stdout):
-                if pipe:
-                    with contextlib.suppress(BrokenPipeError):
-                        pipe.close()
-        if log:
-            log.close()
+
+
+def _heard(starting: asyncio.Task[str]) -> None:
+    """A start that failed when nobody waited any more is nothing to warn of."""
+    if not starting.cancelled():
+        starting.exception()
+
+
+def _nothing() -> None:
+    """There is no process to end."""
+
+
+def _finished(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> None:
+    """End the process and let go of it; also when its server is dropped, but never from a fork of its owner."""
+    if os.getpid() != owner:
+        return
+    process.kill()
+    process.wait()
+    for file in (process.stdin, process.stdout, log):
+        if file:
+            with contextlib.suppress(BrokenPipeError):
+                file.close()
 
 
 def _spawned(log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -127,7 +149,8 @@ def _asked(process: subprocess.Popen[bytes], wanted: dict[str, Any]) -> dict[str
 
 def _not_importable(model: str, text: str) -> ModelUnavailable:
     if "libgomp.so.1" in text:
-        return ModelUnavailable(model, "the system library libgomp.so.1 is missing", "Run: apt-get install libgomp1")
+        fix = "Run: apt-get install libgomp1 (Debian, Ubuntu), dnf install libgomp (Fedora)"
+        return ModelUnavailable(model, "the system library libgomp.so.1 is missing", fix)
     return ModelUnavailable(model, f"llama.cpp can't be imported: {text}", 'Run: pip install "lmflow-dsl[local]"')
 
 
