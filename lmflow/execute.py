@@ -23,7 +23,7 @@ from lmflow.params import Env, Version
 from lmflow.program import Program, completed, init, take
 from lmflow.progress import Progress, silent
 from lmflow.store import Recorder
-from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace, TraceClosed, TraceOpened, failed
+from lmflow.trace import Asked, Event, Run, RunClosed, RunOpened, Trace, TraceClosed, TraceOpened, failed
 from lmflow.values import Record
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -161,7 +161,7 @@ class _Begun:
         except Exception as problem:  # noqa: BLE001 - recorded, then raised or returned by the caller
             error = problem
         done = attrs.evolve(
-            trace, calls=tuple(live.calls), choices=Record(live.choices), outputs=outputs,
+            trace, calls=tuple(sorted(live.calls, key=_when)), choices=Record(live.choices), outputs=outputs,
             failure=failed(error) if error else None, ended=time.time_ns(),
             world=self.world | {"models": self.world.models | outside.models.places(live.models)},
         )  # fmt: skip
@@ -182,6 +182,10 @@ class _Unkept:
     def version(self, name: str) -> Version:
         """There are no names without a store."""
         raise UnknownVersion(name)
+
+
+def _when(call: Asked) -> tuple[int, str, int]:
+    return call.started, call.address, call.attempt
 
 
 def _labels(rows: list[Record]) -> list[str]:

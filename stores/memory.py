@@ -9,9 +9,10 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import NotFound, UnknownVersion
+from lmflow.errors import LmflowError, NotFound, StoreError, UnknownVersion
 from lmflow.params import Version
 from lmflow.trace import (
+    Asked,
     CallEnded,
     CallStarted,
     Chosen,
@@ -36,23 +37,31 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._closed = False
+        self._undo: list[tuple[dict[str, Any], str, Any]] = []
         self._runs: dict[str, Run] = {}
-        self._items: dict[str, list[tuple[int, str, str]]] = {}
+        self._items: dict[str, tuple[tuple[int, str, str], ...]] = {}
         self._traces: dict[str, Trace] = {}
         self._versions: dict[str, Version] = {}
         self._refs: dict[str, str] = {}
 
     def append(self, *events: Event) -> Future[None]:
-        """Keep events; the future is done at once."""
+        """Keep events, all or none; the future is done at once."""
         done: Future[None] = Future()
-        try:
-            with self._lock:
+        with self._lock:
+            if self._closed:
+                raise StoreError(self.name, "it is closed", "Make another.")
+            try:
                 for event in events:
                     self._keep(event)
-        except Exception as error:  # noqa: BLE001 - the caller awaits it
-            done.set_exception(error)
-        else:
-            done.set_result(None)
+            except Exception as error:  # noqa: BLE001 - the caller awaits it
+                for table, key, before in reversed(self._undo):
+                    table.pop(key) if before is None else table.update({key: before})
+                problem = f"it can't keep what happened ({type(error).__name__}: {error})"
+                done.set_exception(error if isinstance(error, LmflowError) else StoreError(self.name, problem))
+            else:
+                done.set_result(None)
+            self._undo.clear()
         return done
 
     def runs(self, limit: int = 20, before: str = "") -> Sequence[Run]:
@@ -83,61 +92,60 @@ class MemoryStore:
         return dict(self._refs)
 
     def close(self) -> None:
-        """Nothing to do."""
+        """Take no more events. What is kept can still be read."""
+        self._closed = True
 
     def _keep(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
             case RunOpened(run):
-                self._runs[run.id], self._items[run.id] = run, []
-            case TraceOpened(run, label, position, trace):
-                self._items[run].append((position, label, trace.id))
-                self._traces[trace.id] = attrs.evolve(trace, code=None)
-                self._versions.setdefault(trace.version.id, trace.version)
-            case CallStarted(trace_id, call):
-                self._change(trace_id, calls=(*self._traces[trace_id].calls, call))
-            case CallEnded(trace_id, call):
-                others = (
-                    c for c in self._traces[trace_id].calls if (c.address, c.attempt) != (call.address, call.attempt)
-                )
-                self._change(trace_id, calls=(*others, call))
+                if run.id in self._runs:
+                    raise StoreError(self.name, f"run {run.id} was opened before")
+                self._set(self._runs, run.id, run)
+                self._set(self._items, run.id, ())
+            case TraceOpened(run_id, label, position, trace):
+                self._set(self._items, run_id, (*self._items[run_id], (position, label, trace.id)))
+                self._set(self._traces, trace.id, attrs.evolve(trace, code=None))
+                self._set(self._versions, trace.version.id, trace.version)
+            case CallStarted(trace_id, call) | CallEnded(trace_id, call):
+                self._call(trace_id, call)
             case Chosen(trace_id, address, winner):
                 self._change(trace_id, choices=self._traces[trace_id].choices | {address: winner})
             case TraceClosed(trace):
-                ended: dict[str, Any] = {
-                    "outputs": trace.outputs,
-                    "failure": trace.failure,
-                    "ended": trace.ended,
-                    "world": trace.world,
-                }
-                self._traces[trace.id] = attrs.evolve(self._traces[trace.id], **ended)
+                ended = {"outputs": trace.outputs, "failure": trace.failure, "ended": trace.ended, "world": trace.world}
+                self._change(trace.id, **ended)
             case RunClosed(run_id, status, _, ended_at):
-                self._runs[run_id] = attrs.evolve(self._runs[run_id], status=status, ended=ended_at)
+                self._set(self._runs, run_id, attrs.evolve(self._runs[run_id], status=status, ended=ended_at))
             case VersionSaved(version):
-                self._versions.setdefault(version.id, version)
+                self._set(self._versions, version.id, version)
             case RefMoved(name, version_id):
                 if version_id not in self._versions:
                     raise UnknownVersion(version_id, tuple(self._refs))
-                self._refs[name] = version_id
+                self._set(self._refs, name, version_id)
+
+    def _call(self, trace: str, call: Asked) -> None:
+        calls = {(known.address, known.attempt): known for known in self._traces[trace].calls}
+        if call.outcome is not None or (call.address, call.attempt) not in calls:
+            calls[call.address, call.attempt] = call
+        self._change(trace, calls=tuple(calls.values()))
 
     def _change(self, trace: str, **changes: Any) -> None:
-        self._traces[trace] = attrs.evolve(self._traces[trace], **changes)
+        self._set(self._traces, trace, attrs.evolve(self._traces[trace], **changes))
+
+    def _set(self, table: dict[str, Any], key: str, value: Any) -> None:
+        self._undo.append((table, key, table.get(key)))
+        table[key] = value
 
 
 def _begins(known: str, wanted: str) -> bool:
-    return known == wanted or (
-        known.removeprefix("v1:b2:").startswith(wanted.removeprefix("v1:b2:")) and len(wanted) >= SHORTEST
-    )
+    digits = wanted.removeprefix("v1:b2:").lower()
+    return known.removeprefix("v1:b2:").startswith(digits) and len(digits) >= SHORTEST
 
 
 def _only(kind: str, wanted: str, known: Mapping[str, object], store: str) -> str:
-    found = (
-        [wanted]
-        if wanted in known
-        else [name for name in known if (wanted and name.endswith(wanted)) or name.startswith(wanted)]
-    )
+    if wanted in known:
+        return wanted
+    found = [name for name in known if wanted and (name.startswith(wanted) or name.endswith(wanted))]
     if len(found) == 1:
         return found[0]
-    problem = (
-        f"no {kind} {wanted!r}" if not found else f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}"
-    )
+    problem = f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}" if found else f"no {kind} {wanted!r}"
     raise NotFound(store, problem, "`lmflow runs ls` lists what there is.")

@@ -90,11 +90,10 @@ class Reader:
         return run
 
     def _only(self, kind: str, column: str, wanted: str) -> str:
-        escaped = wanted.replace("%", "").replace("_", "")
         rows = self._db.execute(
-            f"SELECT {column} FROM {kind} WHERE {column} = ?1 OR {column} LIKE ?2 OR {column} LIKE ?3"  # noqa: S608
-            f" ORDER BY {column} = ?1 DESC, {column} DESC LIMIT 4",
-            (wanted, f"{escaped}%", f"%{escaped}"),
+            f"SELECT {column} FROM {kind} WHERE substr({column}, 1, length(?1)) = ?1"  # noqa: S608
+            f" OR substr({column}, -length(?1)) = ?1 ORDER BY {column} = ?1 DESC, {column} DESC LIMIT 4",
+            (wanted,),
         ).fetchall()
         found = [row[0] for row in rows]
         if wanted and (found[:1] == [wanted] or len(found) == 1):

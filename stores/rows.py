@@ -65,7 +65,9 @@ class RowWriter:
                 self._run(run)
             case RunClosed(run_id, status, root, ended):
                 update = "UPDATE run SET status = ?, root = ?, ended_ns = ? WHERE id = ?"
-                self._db.execute(update, (status, raw(root) if root else None, ended, run_id))
+                if not self._db.execute(update, (status, raw(root) if root else None, ended, run_id)).rowcount:
+                    msg = f"no run {run_id!r} was opened"
+                    raise KeyError(msg)
             case VersionSaved(version, at):
                 self._version(version, at)
             case RefMoved():

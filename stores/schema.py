@@ -14,6 +14,7 @@ from lmflow.errors import NewerSchema, NotAStore, StoreError
 APPLICATION = 0x6C6D666C
 VERSION = 1
 MAGIC = b"SQLite format 3\0"
+HEADER = 100
 
 migrations = Migrations("lmflow")
 
@@ -81,8 +82,7 @@ CREATE VIEW v_calls AS
 CREATE VIEW v_versions AS
     SELECT lower(hex(version.hash)) AS id, lower(hex(version.tree)) AS tree, version.note,
            (SELECT group_concat(ref.name, ', ') FROM ref WHERE ref.version = version.id) AS refs,
-           (SELECT group_concat(lower(hex(parent.hash)), ',
-           ') FROM parent WHERE parent.version = version.id) AS parents,
+           (SELECT group_concat(lower(hex(hash)), ', ') FROM parent WHERE version = version.id) AS parents,
            datetime(version.created_ns / 1000000000, 'unixepoch') AS created
     FROM version;
 CREATE VIEW v_runs AS
@@ -98,46 +98,57 @@ CREATE VIEW v_runs AS
 """
 
 
-def check_file(path: Path) -> None:
-    """``NotAStore`` where the file is something else; it is only read."""
-    if not path.exists() or path.stat().st_size == 0:
-        return
-    with path.open("rb") as file:
-        head = file.read(len(MAGIC))
-    if head != MAGIC:
-        raise NotAStore(
-            str(path),
-            f"it is no SQLite database (it begins with {head[:12]!r})",
-            "Name another file; this one is untouched.",
-        )
+def check_file(path: Path) -> bool:
+    """Whether there is a store; ``False`` for no file or an empty one. Only the header is read, SQLite isn't asked.
 
-
-def check_schema(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the database is a store already. ``NotAStore`` or ``NewerSchema`` where it isn't ours to use."""
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if application != APPLICATION:
-        if tables:
-            raise NotAStore(
-                str(path), "it is a database that lmflow didn't make", "Name another file; this one is untouched."
-            )
+    ``NotAStore`` where the file is something else, ``NewerSchema`` where a newer lmflow made it.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEADER)
+    except FileNotFoundError:
         return False
+    except OSError as error:
+        raise NotAStore(str(path), f"it can't be read ({error.strerror})", "Name a file that you may read.") from None
+    if not head:
+        return False
+    if not head.startswith(MAGIC):
+        found = f"it is no SQLite database (it begins with {head[:12]!r})"
+        raise NotAStore(str(path), found, "Name another file; this one is untouched.")
+    version, application = (int.from_bytes(head[at : at + 4], "big") for at in (60, 68))
+    _ours(path, application, version)
+    return True
+
+
+def _ours(path: Path, application: int, version: int) -> bool:
+    if application != APPLICATION:
+        raise NotAStore(
+            str(path), "it is a database that lmflow didn't make", "Name another file; this one is untouched."
+        )
     if version > VERSION:
         problem = f"its schema is {version}, this lmflow reads up to {VERSION}"
         raise NewerSchema(str(path), problem, "Upgrade: pip install -U lmflow-dsl. The file is untouched.")
-    return bool(version == VERSION)
+    return version == VERSION
+
+
+def made(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the database is a store of this schema, as SQLite sees it now."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    return _ours(path, application, version) if application or tables else False
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a database to this schema. Safe when several processes do it at once."""
     for left in range(20, -1, -1):
         try:
-            if check_schema(connection, path):
+            if made(connection, path):
                 return
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")  # in the file itself, before WAL and tables
             connection.execute("PRAGMA journal_mode = WAL")
             migrations.apply(sqlite_utils.Database(connection))
-            connection.executescript(f"PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION};")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.rollback()

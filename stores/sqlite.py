@@ -15,7 +15,7 @@ from lmflow.errors import LmflowError, StoreError
 from lmflow.params import Version
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
-from lmflow.stores.schema import check_file, check_schema, prepare
+from lmflow.stores.schema import check_file, made, prepare
 from lmflow.trace import Event, Run, Trace
 
 LARGEST_BATCH = 1000
@@ -129,15 +129,14 @@ def reading(path: str | Path) -> Iterator[Reader]:
     ``StoreError``.
     """
     path = Path(path)
-    check_file(path)
-    if not path.exists():
-        raise StoreError(
-            str(path), "there is no such file", "Record a run first, `lmflow run`, or name the store, --store FILE."
-        )
+    if not check_file(path):
+        fix = "Record a run first, `lmflow run`, or name the store, --store FILE."
+        raise StoreError(str(path), "there is no such file", fix)
     db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     db.row_factory = sqlite3.Row
     try:
-        check_schema(db, path)
+        if not made(db, path):
+            raise StoreError(str(path), "it was never finished", "Open it once for writing, lf.SqliteStore(path).")
         yield Reader(db, str(path))
     except sqlite3.DatabaseError as error:
         raise StoreError(
@@ -170,7 +169,8 @@ def _settle(done: Future[None], error: Exception | None, name: str) -> None:
     elif isinstance(error, LmflowError):
         done.set_exception(error)
     else:
-        done.set_exception(StoreError(name, f"it can't keep what happened ({error})", "Is the disk full?"))
+        fix = "Is the disk full?" if isinstance(error, sqlite3.OperationalError) else ""
+        done.set_exception(StoreError(name, f"it can't keep what happened ({type(error).__name__}: {error})", fix))
 
 
 def _commit(rows: RowWriter, db: sqlite3.Connection, events: list[Any]) -> Exception | None:

@@ -1,12 +1,13 @@
 """The laws of the live driver: what is kept before it is used, and how forks settle."""
 
 import asyncio
+import contextlib
 from concurrent.futures import Future
 
 import pytest
 
 import lmflow as lf
-from lmflow.errors import ModelFailed, ModelUnavailable, StoreError, UndeclaredProgram, UnknownVersion
+from lmflow.errors import ImpureAwait, ModelFailed, ModelUnavailable, StoreError, UndeclaredProgram, UnknownVersion
 from lmflow.live import Models, together
 from lmflow.trace import CallEnded, CallStarted, Chosen, Event, RunClosed, RunOpened, TraceClosed, TraceOpened
 
@@ -148,3 +149,48 @@ def test_a_model_that_is_not_there_is_refused() -> None:
         models.get("")
     with pytest.raises(ModelUnavailable, match="no provider"):
         models.get("nowhere/x")
+
+
+async def test_a_swallowed_reach_for_the_loop_is_refused() -> None:
+    """A flow that reaches for the event loop is refused, also where it catches every exception."""
+
+    @lf.flow("x -> y")
+    async def sly(x: str) -> str:
+        with contextlib.suppress(Exception):
+            await asyncio.sleep(1)
+        return x
+
+    async with lf.Executor() as ex:
+        with pytest.raises(ImpureAwait):
+            await ex.run(sly, x="a")
+
+
+async def test_a_fork_settles_before_a_tool_s_wrong_type_is_heard() -> None:
+    """All branches of a fork settle live and in replay, whatever kind of failure one ends with."""
+
+    async def slow(x: str) -> str:
+        await asyncio.sleep(0.01)
+        return x
+
+    right = lf.tool("right", "x -> y", slow, version="1")
+    wrong = lf.tool("wrong", "x -> n: int", lambda x: x, version="1")
+
+    @lf.flow("x -> y", uses=[right, wrong])
+    async def both(x: str) -> str:
+        found, _ = await lf.gather(right(x=x), wrong(x=x))
+        return str(found.y)
+
+    async with lf.Executor() as ex:
+        run = await ex.map(both, [{"x": "a"}])
+    assert run.root == lf.replay(run).root
+    assert 2 == len(run.traces[0].calls)
+
+
+async def test_a_timeout_between_attempts_replays() -> None:
+    """A step that runs out of time while it waits to ask again fails by its timeout, live and in replay."""
+    step = lf.predict("step", "x -> y", timeout=0.05)
+    model = lf.retrying(lf.scripted(lambda _: ModelFailed("server", "busy", 500, 5.0)), attempts=3, longest=5)
+    async with lf.Executor(model) as ex:
+        run = await ex.map(step, [{"x": "a"}])
+    assert ["StepTimeout"] == [failure.kind for _, failure in run.failures]
+    assert run.root == lf.replay(run).root

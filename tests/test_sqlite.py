@@ -110,8 +110,10 @@ def test_a_folder_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_a_store_error(path: Path) -> None:
-    """A file that begins like a database and goes on as junk is refused."""
-    path.write_bytes(b"SQLite format 3\0" + b"junk" * 2000)
+    """A store whose pages are junk is refused."""
+    lf.SqliteStore(path).close()
+    head = path.read_bytes()[:100]
+    path.write_bytes(head + b"junk" * 2000)
     with pytest.raises(StoreError, match="can't be read"):
         lf.SqliteStore(path)
 

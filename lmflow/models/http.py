@@ -28,7 +28,8 @@ class Session:
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
-            raise ModelFailed("request", f"{url!r} is no URL. Write it like http://127.0.0.1:8080/v1.")
+            shown = url.rpartition("@")[2]
+            raise ModelFailed("request", f"{shown!r} is no URL. Write it like http://127.0.0.1:8080/v1.")
         if self._session is None:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         data = msgspec.json.encode(body, enc_hook=dict)

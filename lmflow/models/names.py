@@ -6,7 +6,7 @@ import os
 
 from lmflow.errors import ModelUnavailable, near
 from lmflow.models.base import Model
-from lmflow.models.openai import OPENAI, OpenAI, host_of
+from lmflow.models.openai import OPENAI, OpenAI, host_of, mistake
 from lmflow.models.wrap import retrying
 
 _PROVIDERS = ("openai", "local")
@@ -36,7 +36,9 @@ def model(name: str, *, base_url: str | None = None, api_key: str | None = None,
 
 def _openai(name: str, wire: str, base_url: str | None, api_key: str | None, timeout: float) -> Model:
     url = base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI
-    key = api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")
+    key = (api_key if api_key is not None else os.environ.get("OPENAI_API_KEY", "")).strip()
+    if problem := mistake(url):
+        raise ModelUnavailable(name, problem, "Write it like http://127.0.0.1:8080/v1; the key goes in api_key.")
     if not key and url == OPENAI:
         raise ModelUnavailable(
             name, "there is no key for it", "Set OPENAI_API_KEY, or OPENAI_BASE_URL for a server of yours."

@@ -14,6 +14,7 @@ from lmflow.messages import ChatReply, ChatRequest, Usage
 from lmflow.models.base import Http, Response, Send
 
 OPENAI = "https://api.openai.com/v1"
+SECRET = 8
 _KINDS = {401: "auth", 403: "auth", 404: "unknown_model", 408: "timeout", 429: "rate_limit"}
 _FIXES = {
     "auth": "Check the key: api_key=... or OPENAI_API_KEY.",
@@ -32,7 +33,7 @@ class OpenAI:
 
     name: str
     wire: str
-    base_url: str
+    base_url: str = attrs.field(repr=lambda url: urlsplit(url).hostname or "")
     endpoint: str
     api_key: str = attrs.field(default="", repr=False)
     timeout: float = 120.0
@@ -40,9 +41,9 @@ class OpenAI:
     async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
         """The first choice's text. ``ModelFailed`` says what kind of failure it was and what mends it."""
         body = {
+            **request.options,
             "model": self.wire,
             "messages": [attrs.asdict(message) for message in request.messages],
-            **request.options,
         }
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
@@ -56,13 +57,14 @@ class OpenAI:
         """Nothing to do: the session is the executor's."""
 
     def _read(self, response: Response) -> ChatReply:
-        text = self._masked(response.body.decode("utf-8", "replace"))
-        data = _json(text)
+        text = response.body.decode("utf-8", "replace")
+        data = _masked(_json(text), self.api_key)
+        text = _masked(text, self.api_key)
         if response.status >= 400:  # noqa: PLR2004 - HTTP's border between success and error
             raise self._failed(response, _message(data, text))
         try:
             return _reply(data)
-        except (KeyError, IndexError, TypeError) as problem:
+        except (AttributeError, KeyError, IndexError, TypeError) as problem:
             kind = "no JSON" if data is None else f"no chat completion ({type(problem).__name__}: {problem})"
             found = f"{self._host()} answered {response.status} with {kind}: {text[:200]!r}"
             words = f"{self.name}: {found}. Is its base URL right?"
@@ -77,8 +79,17 @@ class OpenAI:
         parts = urlsplit(self.base_url)
         return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
-    def _masked(self, text: str) -> str:
-        return text.replace(self.api_key, "***") if self.api_key else text
+
+def mistake(base_url: str) -> str:
+    """What is wrong with a base URL, empty where nothing is. It shows neither user nor password."""
+    try:
+        parts = urlsplit(base_url)
+        parts.port  # noqa: B018 - it is read, and checked, here
+    except ValueError as problem:
+        return f"its base URL is none ({problem})"
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        return f"{parts.scheme or 'nothing'}:// is no base URL"
+    return "its base URL holds a user or password" if parts.username or parts.password else ""
 
 
 def host_of(base_url: str) -> str:
@@ -89,8 +100,21 @@ def host_of(base_url: str) -> str:
 def _json(text: str) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None
+
+
+def _masked(data: Any, key: str) -> Any:
+    """The JSON value without the key; one of fewer than 8 characters is a placeholder, and no secret."""
+    if len(key) < SECRET:
+        return data
+    if isinstance(data, str):
+        return data.replace(key, "***")
+    if isinstance(data, list):
+        return [_masked(item, key) for item in data]
+    if isinstance(data, dict):
+        return {_masked(name, key): _masked(value, key) for name, value in data.items()}
+    return data
 
 
 def _reply(data: Mapping[str, Any]) -> ChatReply:
@@ -104,12 +128,19 @@ def _reply(data: Mapping[str, Any]) -> ChatReply:
 
 
 def _usage(data: Mapping[str, Any]) -> Usage:
-    cached = (data.get("prompt_tokens_details") or {}).get("cached_tokens")
-    return Usage(data.get("prompt_tokens"), data.get("completion_tokens"), cached)
+    details = data.get("prompt_tokens_details") or {}
+    return Usage(
+        *(_count(n) for n in (data.get("prompt_tokens"), data.get("completion_tokens"), details.get("cached_tokens")))
+    )
 
 
-def _clean(text: Any) -> str:
-    return str(text).encode("utf-8", "replace").decode("utf-8")
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < 2**63 else None
+
+
+def _clean(content: Any) -> str:
+    parts = [str(part.get("text") or "") for part in content] if isinstance(content, list) else [str(content)]
+    return "".join(parts).encode("utf-8", "replace").decode("utf-8")
 
 
 def _message(data: Any, text: str) -> str:
@@ -119,4 +150,4 @@ def _message(data: Any, text: str) -> str:
 
 
 def _seconds(header: str) -> float | None:
-    return float(header) if header.replace(".", "", 1).isdigit() else None
+    return float(header) if header.isascii() and header.replace(".", "", 1).isdigit() else None
