@@ -39,7 +39,7 @@ docs: $(STAMPS)/docs
 
 # A stamp says that the extras were installed for the pyproject.toml of that time.
 $(STAMPS)/local: EXTRAS = [local]
-$(STAMPS)/test: EXTRAS = [test]
+$(STAMPS)/test: EXTRAS = [local,test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS =
 $(STAMPS)/docs: EXTRAS = [local,docs]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 from lmflow.combine import Branch, Map, Parallel, Repeat
-from lmflow.errors import BadSignature, ImpureAwait
+from lmflow.errors import BadSignature
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.signature import Field, Signature, from_function, signature_of
 from lmflow.source import Function, function_of
@@ -118,13 +118,14 @@ def flow(
 
     def declared(function: Callable[..., Any]) -> Flow:
         name = function.__name__
-        if not inspect.iscoroutinefunction(function):
-            raise ImpureAwait(f"flow {name!r}", "nothing: it is no `async def`")
         expected = [field.name for field in sig.inputs]
+        fix = f"Write `async def {name}({', '.join(expected)})`."
+        if not inspect.iscoroutinefunction(function):
+            raise BadSignature(f"def {name}", "it is no async function", fix)
         found = list(inspect.signature(function).parameters)
         if set(expected) != set(found):
             text = f"the function takes {', '.join(found) or 'nothing'}"
-            raise BadSignature(str(sig), text, f"Write `async def {name}({', '.join(expected)})`.")
+            raise BadSignature(str(sig), text, fix)
         code = function_of(function, version, closures=True)
         return Flow(name=name, signature=sig, function=code, uses=tuple(uses))
 

@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.errors import NotDriven
 from lmflow.messages import Request
+from lmflow.params import check_paths
 from lmflow.values import Record
 
 if TYPE_CHECKING:
@@ -48,7 +49,11 @@ class Pending:
         return f"{self.program}({', '.join(self.inputs)})"
 
     def under(self, overlay: Mapping[str, Any]) -> Pending:
-        """The same with some parameters replaced: ``overlay`` maps the program's own paths to values."""
+        """The same with some parameters replaced: ``overlay`` maps the program's own paths to values.
+
+        Raises ``ForeignPaths`` where the program has no such path.
+        """
+        check_paths(str(self.program), overlay, self.program.paths)
         return attrs.evolve(self, overlay=self.overlay | overlay)
 
 

@@ -144,12 +144,10 @@ class Unidentified(ProgramError):
 
     function: str
     problem: str
+    fix: str = 'Its source doesn\'t say what it does: give it version="1", and change that when the behaviour changes.'
 
     def __str__(self) -> str:
-        return (
-            f"{self.function} {self.problem}, so its source doesn't say what it does. "
-            'Give it an identity: version="1" (change it when the behaviour changes).'
-        )
+        return f"{self.function} {self.problem}. {self.fix}"
 
 
 @attrs.frozen(eq=False)
@@ -204,7 +202,7 @@ class UnknownVersion(VersionError):
 
 @attrs.frozen(eq=False)
 class ForeignPaths(VersionError):
-    """A version has paths that the program doesn't: a step was renamed or removed."""
+    """Paths that the program or version doesn't have: mistyped, or their step was renamed or removed."""
 
     program: str
     paths: tuple[str, ...]
@@ -212,7 +210,7 @@ class ForeignPaths(VersionError):
 
     def __str__(self) -> str:
         hints = "".join(near(path, self.known) for path in self.paths[:1])
-        return f"the version's {listed(self.paths)} have no home in {self.program}; it has {listed(self.known)}.{hints}"
+        return f"there is no {listed(self.paths)} in {self.program}; it has {listed(self.known)}.{hints}"
 
 
 class CallError(LmflowError):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.errors import UnknownVersion
-from lmflow.errors import near as near_name
-from lmflow.values import Record, canonical, digest
+from lmflow.errors import ForeignPaths
+from lmflow.values import Record, canonical, digest, uncached
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -37,16 +36,15 @@ class Version:
         return digest("version", [self.tree, list(self.parents), self.note, self.origin])
 
     def __getitem__(self, path: str) -> Any:
-        if path not in self.params:
-            raise UnknownVersion(path, tuple(self.params))
+        check_paths("the version", (path,), self.params)
         return self.params[path]
 
+    def __getstate__(self) -> dict[str, Any]:
+        return uncached(self)
+
     def put(self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None) -> Version:
-        """A child version with ``changes`` (path -> value) made. Unknown paths are refused with the near ones."""
-        for path in changes:
-            if path not in self.params:
-                msg = f"the version has no {path!r}; it has {', '.join(self.params)}.{near_name(path, self.params)}"
-                raise KeyError(msg)
+        """A child version with ``changes`` (path -> value) made. ``ForeignPaths`` where it has no such path."""
+        check_paths("the version", changes, self.params)
         return Version(params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {}))
 
     def to_json(self) -> dict[str, Any]:
@@ -76,8 +74,18 @@ def version_of(data: Mapping[str, Any]) -> Version:
 def diff(a: Version, b: Version) -> tuple[Change, ...]:
     """The paths that differ between two versions, in order of their names."""
     paths = sorted({*a.params, *b.params})
-    sides = ((path, a.params.get(path), b.params.get(path)) for path in paths)
-    return tuple(Change(path, x, y) for path, x, y in sides if canonical(x) != canonical(y))
+    return tuple(
+        Change(path, a.params.get(path), b.params.get(path))
+        for path in paths
+        if canonical(a.params.only(path)) != canonical(b.params.only(path))
+    )
+
+
+def check_paths(holder: str, paths: Iterable[str], known: Iterable[str]) -> None:
+    """``ForeignPaths`` where ``holder``, which has the ``known`` paths, lacks one of ``paths``."""
+    known = tuple(known)
+    if foreign := tuple(path for path in paths if path not in known):
+        raise ForeignPaths(holder, foreign, known)
 
 
 @attrs.frozen

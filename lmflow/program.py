@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import re
 from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,11 @@ import attrs
 import toolz
 
 from lmflow.effects import Pending
-from lmflow.errors import BadSignature, DuplicateStep, ForeignPaths, MissingInput, UndeclaredProgram
-from lmflow.params import Version
+from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram
+from lmflow.params import Version, check_paths
 from lmflow.signature import Field, Signature, first_missing
 from lmflow.source import Function
-from lmflow.values import Record, digest
+from lmflow.values import Record, digest, uncached
 
 Body = Coroutine[Any, Any, Any]
 
@@ -37,6 +38,9 @@ class Program:
     def __rshift__(self, after: Program) -> Pipe:
         """``self``, then ``after``: a record flows through, each reads its inputs and adds its outputs."""
         return pipe(self, after)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return uncached(self)
 
     def __str__(self) -> str:
         return type(self).__name__.lower()
@@ -62,7 +66,7 @@ class Program:
     @property
     def identity(self) -> Any:
         """What it adds to its key, as JSON values."""
-        return [type(self).__name__, str(self.signature), [child.identity for child in self.children]]
+        return [type(self).__name__, self.signature.identity, [child.identity for child in self.children]]
 
     @functools.cached_property
     def key(self) -> str:
@@ -312,8 +316,7 @@ def completed(program: Program, version: Version | None) -> Record:
     """
     if version is None:
         return program.defaults
-    if foreign := tuple(path for path in version.params if path not in program.defaults):
-        raise ForeignPaths(str(program), foreign, program.paths)
+    check_paths(str(program), version.params, program.paths)
     return program.defaults | version.params
 
 
@@ -328,11 +331,17 @@ def _piped(parts: tuple[Program, ...]) -> Signature:
         for field in part.signature.inputs:
             if field.name in made:
                 continue
-            if difflib.get_close_matches(field.name, made, n=1, cutoff=0.85):
+            others = [name for name in made if _stem(name) != _stem(field.name)]
+            if field.required and difflib.get_close_matches(field.name, others, n=1, cutoff=0.85):
                 raise MissingInput(str(part), field.name, (*needed, *made))
             need(needed, field)
         made |= {field.name: field for field in part.signature.outputs}
     return Signature(tuple(needed.values()), tuple(made.values()))
+
+
+def _stem(name: str) -> str:
+    """The name without its numbers and plural s: names that differ only in them are both meant."""
+    return re.sub(r"_?\d+", "", name).removesuffix("s")
 
 
 def need(needed: dict[str, Field], field: Field) -> None:

@@ -6,7 +6,8 @@ import ast
 import functools
 import importlib
 import inspect
-import textwrap
+import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from lmflow.errors import Unidentified
 from lmflow.values import digest
 
 _POSITION = {"lineno", "col_offset", "end_lineno", "end_col_offset", "ctx", "type_comment", "decorator_list", "kind"}
+_LOAD = "Load it with the code that it was pickled with, or make the program anew."
 
 
 @attrs.frozen
@@ -27,10 +29,13 @@ class Function:
     call: Callable[..., Any] = attrs.field(eq=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        owner = getattr(self.call, "__self__", None)
-        if owner is not None:
-            return _method_of, (owner, self.call.__name__, self.name, self.identity)
-        return _function_at, (self.call.__module__, self.call.__qualname__, self.name, self.identity)
+        if inspect.ismethod(self.call):
+            return _method_of, (self.call.__self__, self.call.__name__, self.name, self.identity)
+        place = getattr(self.call, "__module__", None) or "", getattr(self.call, "__qualname__", "")
+        if _found(*place) is not self.call:
+            fix = "Use a named function of a module."
+            raise Unidentified(self.name, "can't be pickled: no module has it by name", fix)
+        return _function_at, (*place, self.name, self.identity)
 
 
 def function_of(call: Callable[..., Any], version: str | None = None, *, closures: bool = False) -> Function:
@@ -63,8 +68,10 @@ def source_digest(call: Callable[..., Any]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def tree_digest(text: str) -> str:
-    """The hash of a source text by the same walk."""
-    return digest("source", _walk(ast.parse(textwrap.dedent(text)).body))
+    """The hash of a source text by the same walk. The text may be indented as a whole."""
+    text = re.sub(r"\A(\s*\n)+", "", text)
+    body = ast.parse(f"if 1:\n{text}").body[0].body if text[:1].isspace() else ast.parse(text).body  # type: ignore[attr-defined]
+    return digest("source", _walk(body))
 
 
 def _unidentified(call: Callable[..., Any], *, closures: bool) -> str:
@@ -83,6 +90,8 @@ def _walk(node: Any) -> Any:
         return [_walk(item) for item in _undocumented(node)]
     if isinstance(node, ast.Constant):
         return ["Constant", type(node.value).__name__, repr(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        return ["JoinedStr", {"values": [_walk(part) for part in _joined(node.values)]}]
     if isinstance(node, ast.AST):
         fields = {name: _walk(value) for name, value in ast.iter_fields(node) if name not in _POSITION}
         return [type(node).__name__, {name: value for name, value in fields.items() if value not in (None, [])}]
@@ -96,13 +105,40 @@ def _undocumented(nodes: list[Any]) -> list[Any]:
     return nodes
 
 
-def _function_at(module: str, qualname: str, name: str, identity: str) -> Function:
-    found: Any = importlib.import_module(module)
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string with its texts joined: Pythons cut them differently, and some add empty ones."""
+    whole: list[ast.expr] = []
+    for is_text, run in itertools.groupby(parts, lambda part: isinstance(part, ast.Constant)):
+        found = list(run)
+        text = "".join(part.value for part in found) if is_text else ""  # type: ignore[attr-defined]
+        whole += [ast.Constant(text)] if text else found * (not is_text)
+    return whole
+
+
+def _found(module: str, qualname: str) -> Any:
+    """The function under that name, or of the tool or flow that a decorator put there; ``None`` where there is none."""
+    found: Any = importlib.import_module(module) if module else None
     for part in qualname.split("."):
-        found = getattr(found, part)
+        found = getattr(found, part, None)
     inner = getattr(found, "function", None)
-    return inner if isinstance(inner, Function) else Function(name, identity, found)
+    return inner.call if isinstance(inner, Function) else found
+
+
+def _function_at(module: str, qualname: str, name: str, identity: str) -> Function:
+    return _checked(Function(name, identity, _found(module, qualname)))
 
 
 def _method_of(owner: Any, method: str, name: str, identity: str) -> Function:
-    return Function(name, identity, getattr(owner, method))
+    return _checked(Function(name, identity, getattr(owner, method)))
+
+
+def _checked(function: Function) -> Function:
+    """The function that was read back, if its code is still what it was pickled with."""
+    if not callable(function.call):
+        raise Unidentified(function.name, "was pickled, and is no longer there", _LOAD)
+    if function.identity.startswith("version:"):
+        return function
+    now = function_of(function.call, closures=True).identity
+    if now != function.identity:
+        raise Unidentified(function.name, f"was pickled as {function.identity}, and is now {now}", _LOAD)
+    return function

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+import functools
 import hashlib
 import json
 import math
@@ -46,6 +47,8 @@ class Record(Mapping[str, Any]):
         return self._items[name]
 
     def __getattr__(self, name: str) -> Any:
+        if name in Record.__slots__ or name.startswith("__"):  # never a field: a copy asks for them before it has any
+            raise AttributeError(name, name=name, obj=self)
         try:
             return self._items[name]
         except KeyError:
@@ -54,6 +57,10 @@ class Record(Mapping[str, Any]):
 
     def __setattr__(self, name: str, value: Any) -> None:
         msg = f"records are immutable: make another, `record | {{{name!r}: ...}}`"
+        raise AttributeError(msg)
+
+    def __delattr__(self, name: str) -> None:
+        msg = f"records are immutable: make another without {name!r}, `record.only(...)`"
         raise AttributeError(msg)
 
     def __iter__(self) -> Iterator[str]:
@@ -141,6 +148,16 @@ def digest(kind: str, value: Any) -> str:
 def hash_text(kind: str, text: str) -> str:
     """The digest of a text that is canonical already."""
     return "v1:b2:" + hashlib.blake2b(f"{kind}\0{text}".encode("ascii"), digest_size=32).hexdigest()
+
+
+def uncached(value: Any) -> dict[str, Any]:
+    """The state that is pickled of an object: its fields, not what ``functools.cached_property`` computed of them."""
+    kind = type(value)
+    return {
+        name: held
+        for name, held in vars(value).items()
+        if not isinstance(getattr(kind, name, None), functools.cached_property)
+    }
 
 
 def short(name: str) -> str:

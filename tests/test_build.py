@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import BadSignature, ImpureAwait, Unidentified
+from lmflow.errors import BadSignature, Unidentified
 from lmflow.program import Predict, Tool
 from lmflow.signature import parse
 from lmflow.values import Record
@@ -103,7 +103,7 @@ def test_a_condition_is_identified() -> None:
 
 def test_a_flow_is_an_async_function() -> None:
     """A flow that is no coroutine function is refused."""
-    with pytest.raises(ImpureAwait, match="no `async def`"):
+    with pytest.raises(BadSignature, match=r"no async function. Write `async def helper\(text\)`"):
         lf.flow("text -> y")(helper)
 
 

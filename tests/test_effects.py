@@ -9,7 +9,7 @@ import pytest
 
 import lmflow as lf
 from lmflow.effects import hidden_loop
-from lmflow.errors import NotDriven
+from lmflow.errors import ForeignPaths, NotDriven
 
 step = lf.predict("step", "x -> y")
 
@@ -53,6 +53,12 @@ def test_under_replaces_parameters() -> None:
     twice = pending.under({"step.model": "a/b"}).under({"step.model": "c/d"})
     assert pending.under({"step.model": "c/d"}) == twice
     assert pending != twice
+
+
+def test_under_takes_the_programs_own_paths() -> None:
+    """An overlay of a path that the program hasn't is refused with the near one."""
+    with pytest.raises(ForeignPaths, match=r"no `step.modle` in step.*Did you mean 'step.model'"):
+        step(x="a").under({"step.modle": "a/b"})
 
 
 async def test_the_loop_is_hidden_and_comes_back() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import importlib.util
 import json
 import os
 import signal
@@ -23,7 +24,10 @@ from lmflow.models.weights import installed
 
 HERE = {found.name: found.path for found in installed()}
 SMOL = HERE.get("smollm2-135m", Path())
-real = pytest.mark.skipif(not SMOL.is_file(), reason="lmflow models pull smollm2-135m")
+real = pytest.mark.skipif(
+    not SMOL.is_file() or importlib.util.find_spec("xllamacpp") is None,
+    reason='pip install "lmflow-dsl[local]" && lmflow models pull smollm2-135m',
+)
 
 # A parent that starts a server, says which process it is, and then ends in its own way.
 PARENT = """

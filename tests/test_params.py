@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import json_values, records
 
-from lmflow.errors import UnknownVersion
+from lmflow.errors import ForeignPaths
 from lmflow.params import Change, Env, Version, diff, version_of
 from lmflow.values import Record, canonical
 
@@ -76,14 +76,19 @@ def test_put_makes_a_child() -> None:
 
 def test_put_refuses_unknown_paths() -> None:
     """A path that the version lacks is refused with the near one."""
-    with pytest.raises(KeyError, match=r"Did you mean 'a.instruction'"):
+    with pytest.raises(ForeignPaths, match=r"Did you mean 'a.instruction'"):
         BASE.put({"a.instructon": "Think."})
 
 
 def test_reading_an_unknown_path_names_the_near_one() -> None:
     """A path that the version lacks can't be read."""
-    with pytest.raises(UnknownVersion, match=r"Did you mean 'a.model'"):
+    with pytest.raises(ForeignPaths, match=r"Did you mean 'a.model'"):
         _ = BASE["a.modle"]
+
+
+def test_an_absent_path_is_not_null() -> None:
+    """A path that only one of two versions has is a difference, also where its value is null."""
+    assert (Change("a", None, None),) == diff(Version(), Version(params=Record(a=None)))
 
 
 @given(versions)

@@ -132,8 +132,15 @@ def test_chains_are_flat() -> None:
 
 def test_a_chain_refuses_a_near_name() -> None:
     """An input that is nearly what an earlier step makes is refused with that."""
-    with pytest.raises(MissingInput, match=r"needs the input 'contexts'.*Did you mean 'context'"):
-        _ = search >> lf.predict("a", "contexts -> b")
+    with pytest.raises(MissingInput, match=r"needs the input 'contxet'.*Did you mean 'context'"):
+        _ = search >> lf.predict("a", "contxet -> b")
+
+
+@pytest.mark.parametrize("name", ["contexts", "context_2"])
+def test_a_chain_takes_a_plural_or_numbered_name_as_meant(name: str) -> None:
+    """Names that differ in a number or a plural s are both meant: the chain has one more input."""
+    chain = search >> lf.predict("a", f"{name} -> b")
+    assert name in [field.name for field in chain.signature.inputs]
 
 
 def test_two_steps_under_one_name_are_refused() -> None:

@@ -187,6 +187,48 @@ def test_functions_are_equal_by_name_and_identity() -> None:
     assert Function("f", "version:1", len) != Function("f", "version:2", len)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("f'{a}b' 'c'", "f'{a}bc'"),
+        ("'' f'{a}'", "f'{a}'"),
+        ("f'' f'{a}' 'b' f'{c}'", "f'{a}b{c}'"),
+    ],
+)
+def test_how_a_text_is_cut_is_no_part_of_it(one: str, other: str) -> None:
+    """A formatted text is one text, however its source cuts it: Pythons join its pieces differently."""
+    assert tree_digest(one) == tree_digest(other)
+
+
+def test_indentation_inside_a_text_is_part_of_it() -> None:
+    """Taking an indented source out of its class leaves the texts in it as they are."""
+    text = "def f():\n    return '''\n{}x'''"
+    assert tree_digest(text.format("    ")) != tree_digest(text.format(""))
+    assert tree_digest("if 1:\n " + text.format("  ")) != tree_digest(text.format("  "))
+    assert tree_digest("    def f():\n        return '''\n    x'''") == tree_digest(text.format("    "))
+
+
+def test_what_no_module_has_by_name_does_not_pickle() -> None:
+    """A function inside another can't be pickled by reference: it is refused when it is written, not when read."""
+    with pytest.raises(Unidentified, match="can't be pickled: no module has it by name"):
+        pickle.dumps(function_of(closing("x"), "1"))
+
+
+def test_a_function_that_changed_since_is_refused() -> None:
+    """A pickled function whose code has changed meanwhile isn't read back as something else."""
+    stale = pickle.dumps(Function("plain_function", "source:v1:b2:00", plain_function))
+    with pytest.raises(Unidentified, match=r"was pickled as source:v1:b2:00, and is now source:"):
+        pickle.loads(stale)  # noqa: S301 - its own
+
+
+def test_a_function_that_is_gone_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pickled function that its module has no longer is refused with what to do."""
+    stale = pickle.dumps(function_of(plain_function))
+    monkeypatch.delitem(globals(), "plain_function")
+    with pytest.raises(Unidentified, match="is no longer there"):
+        pickle.loads(stale)  # noqa: S301 - its own
+
+
 @pytest.mark.parametrize("call", [plain_function, OWNER.search])
 def test_functions_pickle_by_reference(call: Callable[..., Any]) -> None:
     """A pickled function holds its name; read back it is equal and calls the same."""
