@@ -6,7 +6,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lmflow.messages import ChatReply, ChatRequest, Failure, ToolReply
+from lmflow.messages import ChatReply, EmbedReply, Failure, ToolReply, ToolRequest
 from lmflow.trace import Asked, Run, Trace
 from lmflow.values import pretty, short
 
@@ -55,7 +55,7 @@ def trace_tree(trace: Trace, label: str = "", *, messages: bool = False) -> Iter
 
 def call_line(call: Asked, leaf: str) -> str:
     """One call on one line: what, how long, how many tokens, what came of it."""
-    name = call.request.model if isinstance(call.request, ChatRequest) else f"tool {call.request.tool}"
+    name = f"tool {call.request.tool}" if isinstance(call.request, ToolRequest) else call.request.model
     again = f" attempt {call.attempt + 1}" if call.attempt else ""
     took = f"{(call.ended - call.started) / 1e6:.0f} ms" if call.outcome else "never ended (maybe billed)"
     return "  ".join(part for part in (f"{leaf}{again}", name, took, tokens(call), outcome_line(call)) if part)
@@ -63,11 +63,11 @@ def call_line(call: Asked, leaf: str) -> str:
 
 def tokens(call: Asked) -> str:
     """The tokens of a call, where the provider counted them."""
-    if not isinstance(call.outcome, ChatReply) or call.outcome.usage.prompt is None:
+    if not isinstance(call.outcome, (ChatReply, EmbedReply)) or call.outcome.usage.prompt is None:
         return ""
     usage = call.outcome.usage
     cached = f" ({usage.cached} cached)" if usage.cached else ""
-    return f"{usage.prompt}{cached} + {usage.completion} tokens"
+    return f"{usage.prompt}{cached} + {usage.completion or 0} tokens"
 
 
 def outcome_line(call: Asked) -> str:
@@ -77,6 +77,8 @@ def outcome_line(call: Asked) -> str:
             return f"→ {line(text, 60)}"
         case ToolReply(value=value):
             return f"→ {line(value, 60)}"
+        case EmbedReply(vectors=vectors):
+            return f"→ {len(vectors)} vectors"
         case Failure():
             return f"✗ {line(str(call.outcome.error()), 90)}"
     return ""

@@ -47,7 +47,7 @@ def advance(
     coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow"
 ) -> Done | Effect:
     """Run a coroutine to its next effect or its end. Raises ``ImpureAwait`` where it awaits anything else."""
-    effect: Done | Effect | None = None
+    effect: Any = None
     with hidden_loop() as hidden:
         try:
             effect = coroutine.throw(error) if error else coroutine.send(answer)

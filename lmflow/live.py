@@ -14,7 +14,7 @@ import attrs
 from lmflow.drive import Done, Frame, advance, branch, closed, opened
 from lmflow.effects import Call, Effect, Fork, Pending
 from lmflow.errors import CallError, ModelUnavailable, StepTimeout, StoreError, ToolFailed
-from lmflow.messages import ChatReply, ChatRequest, Outcome, Request, ToolReply, ToolRequest, failure_of
+from lmflow.messages import ModelReply, Outcome, Request, ToolReply, ToolRequest, failure_of
 from lmflow.models.base import Exchange, Http, Model
 from lmflow.models.names import model as model_named
 from lmflow.store import Recorder
@@ -136,17 +136,17 @@ class _Door:
 
     async def through(self) -> Any:
         request = self._call.request
-        if not isinstance(request, ChatRequest):
+        if isinstance(request, ToolRequest):
             return await self._timed(request, self._attempted(request, request.key, self._tool))
         model = self._live.outside.models.get(request.model)
         self._live.models.append(request.model)
         asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
         key = asked.key
 
-        async def send(exchange: Exchange) -> ChatReply:
+        async def send(exchange: Exchange) -> ModelReply:
             reply = await self._attempted(asked, key, lambda: exchange(self._live.outside.http))
-            if not isinstance(reply, ChatReply):
-                msg = f"{model.name} answered {reply!r}, expected a ChatReply"
+            if not isinstance(reply, ModelReply):
+                msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
                 raise TypeError(msg)
             return reply
 

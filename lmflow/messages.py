@@ -8,15 +8,32 @@ from typing import Any
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
-from lmflow.values import Record, digest, pretty
+from lmflow.values import Record, digest, lean, pretty
+
+
+@attrs.frozen
+class ToolCall:
+    """A call of a tool that a model asks for, ``arguments`` as the model wrote them.
+
+    ``id`` is positional (``call_0``), whatever the provider's was, so that equal conversations have equal keys.
+    """
+
+    name: str
+    arguments: str
+    id: str = "call_0"
 
 
 @attrs.frozen
 class Message:
-    """One turn of a chat. ``role`` is system, user or assistant."""
+    """One turn of a chat. ``role`` is system, user, assistant or tool.
+
+    ``calls`` are what an assistant asked for; ``answers`` is the id of the call that a tool's turn answers.
+    """
 
     role: str
     content: str
+    calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
 
 
 @attrs.frozen
@@ -25,23 +42,46 @@ class ChatRequest:
 
     ``model`` is ``provider/model`` or empty (the executor's own model); ``endpoint`` is filled in by the executor.
     ``options`` are decoding options by their wire names (``temperature``, ``max_tokens``, ``stop``, ``seed``).
-    ``sample`` tells intended repeats apart and is never sent.
+    ``tools`` are what the model may call (name, description, parameters as JSON schema); ``schema`` is the JSON schema
+    that the reply must fit, sent where the endpoint takes one. ``sample`` tells intended repeats apart; it is sent only
+    as an offset to ``seed``.
     """
 
     messages: tuple[Message, ...]
     model: str = ""
     endpoint: str = ""
     options: Record = attrs.field(factory=Record, converter=Record)
+    tools: tuple[Record, ...] = ()
+    schema: Record | None = None
     sample: int = 0
 
     @property
     def key(self) -> str:
         """The hash of everything that was asked for: no key, timeout or client id."""
-        return digest("chat", self)
+        return digest("chat", lean(self) | {"messages": [lean(message) for message in self.messages]})
 
     def __str__(self) -> str:
         head = [f"model: {self.model}@{self.endpoint}", f"options: {pretty(self.options)}", f"sample: {self.sample}"]
-        return "\n".join([*head, *(f"[{m.role}]\n{m.content}" for m in self.messages)])
+        head += [f"tool: {pretty(tool)}" for tool in self.tools]
+        head += [f"schema: {pretty(self.schema)}"] if self.schema is not None else []
+        return "\n".join([*head, *(_shown(message) for message in self.messages)])
+
+
+@attrs.frozen
+class EmbedRequest:
+    """One call of an embedding model: a vector is asked for each text."""
+
+    texts: tuple[str, ...]
+    model: str = ""
+    endpoint: str = ""
+
+    @property
+    def key(self) -> str:
+        """The hash of everything that was asked for."""
+        return digest("embed", lean(self))
+
+    def __str__(self) -> str:
+        return "\n".join([f"model: {self.model}@{self.endpoint}", *(f"text: {text}" for text in self.texts)])
 
 
 @attrs.frozen
@@ -56,40 +96,69 @@ class ToolRequest:
     @property
     def key(self) -> str:
         """The hash of the tool's identity and its inputs."""
-        return digest("tool", self)
+        return digest("tool", lean(self))
 
     def __str__(self) -> str:
         return f"tool: {self.tool} ({self.identity})\ninputs: {pretty(self.inputs)}\nsample: {self.sample}"
 
 
-Request = ChatRequest | ToolRequest
+ModelRequest = ChatRequest | EmbedRequest
+Request = ChatRequest | EmbedRequest | ToolRequest
 
 
 @attrs.frozen
 class Usage:
     """Tokens of one call as the provider counts them; ``None`` where it doesn't say.
 
-    ``cached`` is the part of ``prompt`` that was read from a cache.
+    ``cached`` is the part of ``prompt`` that was read from a cache, ``written`` the part that was written to one,
+    ``reasoning`` the part of ``completion`` that isn't in the text.
     """
 
     prompt: int | None = None
     completion: int | None = None
     cached: int | None = None
+    written: int | None = None
+    reasoning: int | None = None
 
 
 @attrs.frozen
 class ChatReply:
-    """What a model answered. ``finish`` is the provider's finish reason, ``model`` the model it says it ran."""
+    """What a model answered. ``finish`` is why it stopped (stop, length, tool_calls, content_filter, ...).
+
+    ``model`` is the model that it says it ran. ``reasoning`` is what the provider shows of its thinking, ``refusal``
+    why it wouldn't answer, ``logprobs`` the provider's own form, passed through. ``chunks`` are the lengths, in code
+    points, of the pieces in which a streamed text came.
+    """
 
     text: str
     finish: str = "stop"
     model: str = ""
     usage: Usage = Usage()
+    reasoning: str = ""
+    calls: tuple[ToolCall, ...] = ()
+    refusal: str = ""
+    logprobs: Any = None
+    chunks: tuple[int, ...] = ()
 
     @property
     def content(self) -> Any:
-        """What a replay must reproduce: the text and how it ended, not tokens or names."""
-        return ["chat", self.text, self.finish]
+        """What a replay must reproduce: the text, the calls and how it ended, not tokens, names or borders."""
+        more = {"calls": self.calls, "refusal": self.refusal}
+        return ["chat", self.text, self.finish, {name: value for name, value in more.items() if value}]
+
+
+@attrs.frozen
+class EmbedReply:
+    """The vectors, in the order of the texts."""
+
+    vectors: tuple[tuple[float, ...], ...]
+    model: str = ""
+    usage: Usage = Usage()
+
+    @property
+    def content(self) -> Any:
+        """What a replay must reproduce."""
+        return ["embed", self.vectors]
 
 
 @attrs.frozen
@@ -122,7 +191,8 @@ class Failure:
         return error
 
 
-Outcome = ChatReply | ToolReply | Failure
+ModelReply = ChatReply | EmbedReply
+Outcome = ChatReply | EmbedReply | ToolReply | Failure
 
 _RECORDED: dict[str, Any] = {kind.__name__: kind for kind in (ModelFailed, ToolFailed, StepTimeout)}
 
@@ -133,25 +203,33 @@ def failure_of(error: CallError) -> Failure:
     return Failure(type(error).__name__, Record(data))
 
 
-def request_of(data: Mapping[str, Any]) -> Request:
-    """The request that was stored as JSON values."""
-    if "tool" in data:
-        return ToolRequest(**{**data, "inputs": Record(data["inputs"])})
-    return ChatRequest(**{**data, "messages": tuple(Message(**m) for m in data["messages"])})
+def message_of(data: Mapping[str, Any]) -> Message:
+    """The message that was stored as JSON values, ``lean`` or whole."""
+    return Message(**{**data, "calls": tuple(ToolCall(**call) for call in data.get("calls", ()))})
 
 
 def outcome_to(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as JSON values, ``outcome_of`` reads it back."""
-    return {"is": type(outcome).__name__, **attrs.asdict(outcome, recurse=isinstance(outcome, ChatReply))}
+    """The outcome as JSON values without what is at its default; ``outcome_of`` reads it back."""
+    return {"is": type(outcome).__name__, **lean(outcome)}
 
 
 def outcome_of(data: Mapping[str, Any]) -> Outcome:
     """The outcome that was stored as JSON values."""
     fields = {name: value for name, value in data.items() if name != "is"}
+    if "usage" in fields:
+        fields["usage"] = Usage(**fields["usage"])
     match data["is"]:
         case "ChatReply":
-            return ChatReply(**{**fields, "usage": Usage(**fields["usage"])})
+            calls = tuple(ToolCall(**call) for call in fields.pop("calls", ()))
+            return ChatReply(**{**fields, "calls": calls, "chunks": tuple(fields.pop("chunks", ()))})
+        case "EmbedReply":
+            return EmbedReply(**{**fields, "vectors": tuple(map(tuple, fields["vectors"]))})
         case "ToolReply":
             return ToolReply(fields["value"])
         case _:
             return Failure(fields["kind"], Record(fields["data"]))
+
+
+def _shown(message: Message) -> str:
+    calls = "".join(f"\n{call.id}: {call.name}({call.arguments})" for call in message.calls)
+    return f"[{message.role}{f' {message.answers}' if message.answers else ''}]\n{message.content}{calls}"

@@ -11,7 +11,7 @@ from lmflow.adapter import ADAPTER
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.errors import ReplayDiverged
-from lmflow.messages import ChatRequest, Failure, Request
+from lmflow.messages import Failure, Request, ToolRequest
 from lmflow.params import Env
 from lmflow.program import Program, completed
 from lmflow.trace import Run, Trace, failed
@@ -39,7 +39,7 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
 
 def resolved(request: Request, world: Mapping[str, Any], address: str) -> Request:
     """The request with the model and endpoint that it went to."""
-    if not isinstance(request, ChatRequest):
+    if isinstance(request, ToolRequest):
         return request
     place = world["models"].get(request.model)
     if place is None:

@@ -26,7 +26,8 @@ def segment(at: str, name: str, k: str | int) -> str:
 class Asked:
     """One attempt of one call as recorded. ``outcome`` is ``None`` where it was started and never ended.
 
-    Times are in nanoseconds since the epoch.
+    Times are in nanoseconds since the epoch, ``cost`` in nano-dollars (``None``: no price is known). ``source`` is the
+    trace that a reused reply comes from; nothing was sent, so nothing was paid.
     """
 
     address: str
@@ -36,6 +37,8 @@ class Asked:
     outcome: Outcome | None = None
     started: int = 0
     ended: int = 0
+    cost: int | None = None
+    source: str = ""
 
 
 @attrs.frozen

@@ -160,6 +160,13 @@ def uncached(value: Any) -> dict[str, Any]:
     }
 
 
+def lean(value: Any) -> dict[str, Any]:
+    """The fields of an attrs value that differ from their defaults: a field that is added later changes no digest."""
+    kind: Any = type(value)
+    found = {name: (getattr(value, name), default) for name, default in _defaults(kind)}
+    return {name: held for name, (held, default) in found.items() if held is not default and held != default}
+
+
 def short(name: str) -> str:
     """The first 12 hex digits of a digest, or the text itself, for people."""
     return name.removeprefix("v1:b2:")[:12] if name.startswith("v1:b2:") else name
@@ -168,6 +175,13 @@ def short(name: str) -> str:
 def pretty(value: Any) -> str:
     """JSON as a person or a model reads it: spaces, no escapes but for what can't be encoded."""
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+
+
+@functools.cache
+def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
+    """The fields of an attrs class with their defaults, ``NOTHING`` for none."""
+    found: list[tuple[str, Any]] = [(field.name, field.default) for field in attrs.fields(kind)]
+    return tuple((name, it.factory() if isinstance(it, attrs.Factory) else it) for name, it in found)  # type: ignore[arg-type]
 
 
 def _finite(value: float, where: str) -> float:

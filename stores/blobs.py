@@ -8,11 +8,9 @@ import zlib
 from collections.abc import Sequence
 from typing import Any
 
-import attrs
-
 from lmflow.errors import Tampered
-from lmflow.messages import ChatRequest, Message, Request, ToolRequest
-from lmflow.values import Record, canonical, digest, hash_text
+from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
+from lmflow.values import Record, canonical, digest, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
@@ -63,17 +61,15 @@ class BlobWriter:
         node.
         """
         hashed = raw(key)
-        if hashed in self._ids or not isinstance(request, ChatRequest):
-            return self._put(
-                hashed,
-                "request",
-                canonical({"is": "tool", **attrs.asdict(request, recurse=False)}) if hashed not in self._ids else "",
-            )
-        ids = [self.put("message", message) for message in request.messages]
-        hashes = [digest("message", message) for message in request.messages]
-        prefix = self._put(raw(digest("prefix", hashes[:-1])), "prefix", canonical(ids[:-1]))
-        rest = {name: getattr(request, name) for name in ("model", "endpoint", "options", "sample")}
-        return self._put(hashed, "request", canonical({"is": "chat", "prefix": prefix, "last": ids[-1:], **rest}))
+        if hashed in self._ids:
+            return self._ids[hashed]
+        body = lean(request)
+        if isinstance(request, ChatRequest):
+            turns = [lean(message) for message in request.messages]
+            ids, hashes = [self.put("message", turn) for turn in turns], [digest("message", turn) for turn in turns]
+            prefix = self._put(raw(digest("prefix", hashes[:-1])), "prefix", canonical(ids[:-1]))
+            body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
+        return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
 
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
         if (found := self._ids.get(hashed)) is not None:
@@ -127,8 +123,8 @@ class BlobReader:
 
     def _derived(self, kind: str, value: Any) -> tuple[str, Any]:
         if kind == "prefix":
-            messages = [Message(**self.get(blob)) for blob in value]
-            return digest("prefix", [digest("message", message) for message in messages]), messages
+            turns = [self.get(blob) for blob in value]
+            return digest("prefix", [digest("message", turn) for turn in turns]), [message_of(turn) for turn in turns]
         if kind == "request":
             request = _request(value, self)
             return request.key, request
@@ -139,8 +135,18 @@ class BlobReader:
 
 
 def _request(value: dict[str, Any], reader: BlobReader) -> Request:
-    if value.pop("is") == "tool":
-        return ToolRequest(**{**value, "inputs": Record(value["inputs"])})
-    messages: Sequence[Message] = reader.get(value["prefix"])
-    last = [Message(**reader.get(blob)) for blob in value["last"]]
-    return ChatRequest((*messages, *last), value["model"], value["endpoint"], Record(value["options"]), value["sample"])
+    fields = {name: item for name, item in value.items() if name != "is"}
+    match value["is"]:
+        case "ToolRequest":
+            return ToolRequest(**{**fields, "inputs": Record(fields["inputs"])})
+        case "EmbedRequest":
+            return EmbedRequest(**{**fields, "texts": tuple(fields["texts"])})
+    turns = fields.pop("messages")
+    first: Sequence[Message] = reader.get(turns["prefix"])
+    last = [message_of(reader.get(blob)) for blob in turns["last"]]
+    more = {
+        name: tuple(map(Record, item)) if name == "tools" else Record(item)
+        for name, item in fields.items()
+        if name in {"tools", "schema"}
+    }
+    return ChatRequest((*first, *last), **{**fields, **more})

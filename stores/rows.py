@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 from lmflow.errors import UnknownVersion
-from lmflow.messages import ChatReply, ChatRequest, Failure, outcome_to
+from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, Failure, ToolRequest, outcome_to
 from lmflow.params import Version
 from lmflow.stores.blobs import BlobWriter, raw
 from lmflow.trace import (
@@ -106,12 +106,14 @@ class RowWriter:
         outcome = call.outcome
         usage = (
             (outcome.usage.prompt, outcome.usage.completion, outcome.usage.cached)
-            if isinstance(outcome, ChatReply)
+            if isinstance(outcome, (ChatReply, EmbedReply))
             else (None,) * 3
         )
         status = "started" if outcome is None else "failed" if isinstance(outcome, Failure) else "ok"
         kind, model = (
-            ("chat", call.request.model) if isinstance(call.request, ChatRequest) else ("tool", call.request.tool)
+            ("tool", call.request.tool)
+            if isinstance(call.request, ToolRequest)
+            else ("embed" if isinstance(call.request, EmbedRequest) else "chat", call.request.model)
         )
         reply = None if outcome is None else self._blobs.put("reply", outcome_to(outcome))
         request = self._blobs.request(call.request, call.key)

@@ -8,7 +8,7 @@ from typing import Any
 from lmflow.drive import drive_pure
 from lmflow.effects import Call, Pending
 from lmflow.errors import CallError
-from lmflow.messages import ChatReply, ChatRequest, ToolReply
+from lmflow.messages import ChatReply, ChatRequest, ToolReply, ToolRequest
 from lmflow.params import Env
 from lmflow.values import Record, plain
 
@@ -27,7 +27,7 @@ def drive(pending: Pending, answer: Answer = lambda text: text, seen: list[tuple
     def recall(call: Call, address: str) -> Any:
         if seen is not None:
             seen.append((address, call))
-        if not isinstance(call.request, ChatRequest):
+        if isinstance(call.request, ToolRequest):
             assert call.function is not None
             return ToolReply(plain(call.function(**call.request.inputs)))
         reply = answer(last(call.request))

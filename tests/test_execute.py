@@ -21,7 +21,7 @@ from lmflow.errors import (
     UnknownVersion,
     WrongType,
 )
-from lmflow.messages import ChatReply, ChatRequest
+from lmflow.messages import ChatReply, ChatRequest, ModelReply, ModelRequest
 from lmflow.models.base import Http, Send
 from lmflow.trace import RefMoved, VersionSaved
 
@@ -39,10 +39,11 @@ class Slow:
     most: int = 0
     sent: int = 0
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The last word of what was asked, after a while."""
 
         async def exchange(_: Http) -> ChatReply:
+            assert isinstance(request, ChatRequest)
             text = request.messages[-1].content
             self.open, self.sent = self.open + 1, self.sent + 1
             self.most = max(self.most, self.open)

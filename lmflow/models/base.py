@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import attrs
 
-from lmflow.messages import ChatReply, ChatRequest
+from lmflow.messages import ModelReply, ModelRequest
 
 
 @attrs.frozen
@@ -19,16 +20,40 @@ class Response:
     body: bytes
 
 
+@attrs.frozen
+class Stream:
+    """The beginning of an answer whose body comes line by line."""
+
+    status: int
+    headers: Mapping[str, str]
+    lines: AsyncIterator[bytes]
+
+
 class Http(Protocol):
-    """The executor's session: one JSON POST. ``ModelFailed`` where no answer came."""
+    """The executor's session. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came.
+
+    ``hear`` is told each piece of a reply's text as it comes, where somebody listens: then a model that can stream
+    does, and it gives the pieces' lengths as the reply's ``chunks``. It is ``None`` where nobody listens.
+    """
+
+    @property
+    def hear(self) -> Callable[[str], None] | None:
+        """Who listens."""
+        ...
 
     async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
-        """Send a body, wait at most ``seconds`` for the whole answer."""
+        """One JSON POST; wait at most ``seconds`` for the whole answer."""
+        ...
+
+    def stream(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
+    ) -> AbstractAsyncContextManager[Stream]:
+        """One JSON POST whose answer is read line by line; at most ``seconds`` between two lines."""
         ...
 
 
-Exchange = Callable[[Http], Awaitable[ChatReply]]
-Send = Callable[[Exchange], Awaitable[ChatReply]]
+Exchange = Callable[[Http], Awaitable[ModelReply]]
+Send = Callable[[Exchange], Awaitable[ModelReply]]
 
 
 class Model(Protocol):
@@ -47,7 +72,7 @@ class Model(Protocol):
         """The endpoint class: the provider's declared name, or the host without port and credentials."""
         ...
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The reply, which is what its last ``send`` answered. ``ModelFailed`` where there is none."""
         ...
 

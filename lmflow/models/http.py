@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import msgspec
 
 from lmflow.errors import ModelFailed
-from lmflow.models.base import Response
+from lmflow.models.base import Response, Stream
 
 if TYPE_CHECKING:
     import aiohttp
@@ -18,13 +19,30 @@ LARGEST = 50_000_000
 
 
 class Session:
-    """One session for all requests of an executor."""
+    """One session for all requests of an executor. Nobody listens to its replies as they come."""
+
+    hear: Callable[[str], None] | None = None
 
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
         """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came."""
+        async with self._answer(url, headers, body, {"total": seconds}) as answer:
+            return Response(answer.status, dict(answer.headers), await _read(answer, url))
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
+    ) -> AsyncIterator[Stream]:
+        """One JSON POST whose answer is read line by line, at most ``seconds`` between two. Fails as ``post`` does."""
+        async with self._answer(url, headers, body, {"total": None, "sock_read": seconds}) as answer:
+            yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
+
+    @contextlib.asynccontextmanager
+    async def _answer(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], times: Mapping[str, Any]
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
         if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
@@ -34,12 +52,13 @@ class Session:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         data = msgspec.json.encode(body, enc_hook=dict)
         sent = {"Content-Type": "application/json", **headers}
-        timeout = aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, 10))
+        seconds = max(value for value in times.values() if value is not None)
+        timeout = aiohttp.ClientTimeout(**times, sock_connect=min(seconds, 10))
         try:
             async with self._session.post(
                 url, data=data, headers=sent, timeout=timeout, allow_redirects=False
             ) as answer:
-                return Response(answer.status, dict(answer.headers), await _read(answer, url))
+                yield answer
         except TimeoutError:
             raise ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -60,6 +79,19 @@ async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
         if len(body) > LARGEST:
             raise ModelFailed("bad_reply", f"{_place(url)} answered with more than {LARGEST // 1_000_000} MB")
     return body
+
+
+async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+    size, left = 0, b""
+    async for chunk in answer.content.iter_any():
+        size += len(chunk)
+        if size > LARGEST:
+            raise ModelFailed("bad_reply", f"{_place(url)} answered with more than {LARGEST // 1_000_000} MB")
+        *lines, left = (left + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+    if left:
+        yield left
 
 
 def _place(url: str) -> str:

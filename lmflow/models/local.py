@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmflow.messages import ChatReply, ChatRequest
+from lmflow.messages import ModelReply, ModelRequest
 from lmflow.models.base import Send
 from lmflow.models.llama_server import LlamaServer
 from lmflow.models.openai import OpenAI
@@ -19,7 +19,7 @@ class Local:
         self._server = server
         self._closed = False
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The reply of the server, which is started if need be."""
         url = await self._server.start()
         wire = self.name.removeprefix("local/")

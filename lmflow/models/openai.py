@@ -10,7 +10,7 @@ import attrs
 import msgspec
 
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, ChatRequest, Usage
+from lmflow.messages import ChatReply, EmbedRequest, ModelReply, ModelRequest, Usage
 from lmflow.models.base import Http, Response, Send
 
 OPENAI = "https://api.openai.com/v1"
@@ -38,12 +38,14 @@ class OpenAI:
     api_key: str = attrs.field(default="", repr=False)
     timeout: float = 120.0
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The first choice's text. ``ModelFailed`` says what kind of failure it was and what mends it."""
+        if isinstance(request, EmbedRequest):
+            raise ModelFailed("request", f"{self.name}: embeddings are not asked for here")
         body = {
             **request.options,
             "model": self.wire,
-            "messages": [attrs.asdict(message) for message in request.messages],
+            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
         }
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 

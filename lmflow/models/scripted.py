@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, ChatRequest
+from lmflow.messages import ChatReply, ChatRequest, EmbedRequest, ModelReply, ModelRequest
 from lmflow.models.base import Http, Send
 
 Answer = str | ChatReply | ModelFailed
@@ -22,10 +22,12 @@ class Scripted:
     name: str = "scripted/model"
     endpoint: str = "scripted"
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """What the script says; a ``ModelFailed`` in it is raised."""
 
         async def exchange(_: Http) -> ChatReply:
+            if isinstance(request, EmbedRequest):
+                raise ModelFailed("request", "the script has no vectors")
             answer = self.script(request)
             if isinstance(answer, ModelFailed):
                 raise answer

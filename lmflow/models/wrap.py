@@ -6,7 +6,7 @@ import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, ChatRequest
+from lmflow.messages import ModelReply, ModelRequest
 from lmflow.models.base import Model, Send
 
 PASSING = frozenset({"unreachable", "timeout", "rate_limit", "server"})
@@ -30,7 +30,7 @@ class Retrying:
         """The model's."""
         return self.model.endpoint
 
-    async def __call__(self, request: ChatRequest, send: Send) -> ChatReply:
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The model's first reply. Raises the last ``ModelFailed`` after ``attempts``."""
         again = AsyncRetrying(
             retry=retry_if_exception(_passing),

@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, NotFound, UnknownVersion
-from lmflow.messages import ChatReply, ChatRequest, Message, Outcome, ToolReply, ToolRequest, Usage, failure_of
+from lmflow.messages import (
+    ChatReply,
+    ChatRequest,
+    EmbedReply,
+    EmbedRequest,
+    Message,
+    Outcome,
+    ToolCall,
+    ToolReply,
+    ToolRequest,
+    Usage,
+    failure_of,
+)
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -51,9 +63,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Either]:
 
 
 def _request(text: str, k: int = 0) -> ChatRequest:
-    return ChatRequest(
-        (Message("system", "Answer."), Message("user", text)), "scripted/model", "scripted", lf.Record(), k
-    )
+    return ChatRequest((Message("system", "Answer."), Message("user", text)), "scripted/model", "scripted", sample=k)
 
 
 def _asked(address: str, outcome: Outcome | None = None, attempt: int = 0, text: str = "why?") -> Asked:
@@ -101,18 +111,35 @@ _json = st.recursive(
     max_leaves=6,
 )
 _counts = st.none() | st.integers(0, 2**40)
+_usages = st.builds(Usage, _counts, _counts, _counts, _counts, _counts)
+_calls = st.lists(st.builds(ToolCall, _texts, _texts, _texts), max_size=2).map(tuple)
+_floats = st.floats(allow_nan=False, allow_infinity=False)
 _outcomes = st.one_of(
     st.none(),
-    st.builds(ChatReply, _texts, _texts, _texts, st.builds(Usage, _counts, _counts, _counts)),
+    st.builds(
+        ChatReply,
+        _texts,
+        _texts,
+        _texts,
+        _usages,
+        _texts,
+        _calls,
+        _texts,
+        _json,
+        st.lists(st.integers(0, 9)).map(tuple),
+    ),
+    st.builds(EmbedReply, st.lists(st.lists(_floats, max_size=3).map(tuple), max_size=3).map(tuple), _texts, _usages),
     st.builds(ToolReply, _json),
     st.builds(lambda text: failure_of(ModelFailed("server", text, 500, 1.5)), _texts),
 )
 _records = st.dictionaries(_texts, _json, max_size=2).map(lf.Record)
 _requests = st.one_of(
     st.builds(
-        ChatRequest, st.lists(st.builds(Message, _texts, _texts), min_size=1, max_size=4).map(tuple),
-        st.just("scripted/model"), st.just("scripted"), _records, st.integers(0, 9),
+        ChatRequest, st.lists(st.builds(Message, _texts, _texts, _calls, _texts), min_size=1, max_size=4).map(tuple),
+        st.just("scripted/model"), st.just("scripted"), _records, st.lists(_records, max_size=2).map(tuple),
+        st.none() | _records, st.integers(0, 9),
     ),
+    st.builds(EmbedRequest, st.lists(_texts, max_size=3).map(tuple), _texts, _texts),
     st.builds(ToolRequest, _texts, _texts, _records, st.integers(0, 9)),
 )  # fmt: skip
 _results = st.one_of(
