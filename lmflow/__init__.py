@@ -10,10 +10,30 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lmflow.build import branch, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
+from lmflow.data import Data, Dataset, example_id
 from lmflow.diagram import diagram
 from lmflow.drive import drive_pure
 from lmflow.effects import Fork, Pending, first, gather
 from lmflow.errors import LmflowError
+from lmflow.metrics import (
+    Score,
+    citation_precision,
+    citation_recall,
+    contains,
+    exact_match,
+    f1,
+    hotpot_em,
+    hotpot_f1,
+    metric,
+    mrr,
+    numeric,
+    passage_match,
+    recall_at_k,
+    set_f1,
+    slot_f1,
+    squad_em,
+    squad_f1,
+)
 from lmflow.models.scripted import scripted
 from lmflow.params import Version, diff
 from lmflow.program import Program, init
@@ -22,37 +42,58 @@ from lmflow.progress import bar
 from lmflow.rendering import render
 from lmflow.replay import replay
 from lmflow.signature import Field, Signature
+from lmflow.splits import split
 from lmflow.trace import Run, Trace
 from lmflow.values import Record, canonical, digest
 
 if TYPE_CHECKING:
+    from lmflow.comparison import Comparison, compare
+    from lmflow.evaluation import Evaluation
     from lmflow.execute import Executor
     from lmflow.models.names import model
     from lmflow.models.wrap import retrying
+    from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
+    from lmflow.readers import dataset
+    from lmflow.scores import scores_from
     from lmflow.stores.corpus import Corpus
     from lmflow.stores.memory import MemoryStore
     from lmflow.stores.sqlite import SqliteStore
 
 _LAZY = {
+    "Comparison": "comparison",
     "Corpus": "stores.corpus",
+    "Evaluation": "evaluation",
     "Executor": "execute",
+    "Judge": "programs.judges",
     "MemoryStore": "stores.memory",
     "SqliteStore": "stores.sqlite",
+    "compare": "comparison",
+    "dataset": "readers",
+    "grounded": "programs.judges",
     "model": "models.names",
+    "pairwise": "programs.judges",
     "retrying": "models.wrap",
+    "scores_from": "scores",
+    "semantic_f1": "programs.judges",
 }
 
 __all__ = [
+    "Comparison",
     "Corpus",
+    "Data",
+    "Dataset",
+    "Evaluation",
     "Executor",
     "Field",
     "Fork",
+    "Judge",
     "LmflowError",
     "MemoryStore",
     "Pending",
     "Program",
     "Record",
     "Run",
+    "Score",
     "Signature",
     "SqliteStore",
     "Trace",
@@ -61,23 +102,47 @@ __all__ = [
     "branch",
     "canonical",
     "chain_of_thought",
+    "citation_precision",
+    "citation_recall",
+    "compare",
+    "contains",
+    "dataset",
     "diagram",
     "diff",
     "digest",
     "drive_pure",
+    "exact_match",
+    "example_id",
+    "f1",
     "first",
     "flow",
     "gather",
+    "grounded",
+    "hotpot_em",
+    "hotpot_f1",
     "init",
     "map",
+    "metric",
     "model",
+    "mrr",
+    "numeric",
+    "pairwise",
     "parallel",
+    "passage_match",
     "predict",
+    "recall_at_k",
     "render",
     "repeat",
     "replay",
     "retrying",
+    "scores_from",
     "scripted",
+    "semantic_f1",
+    "set_f1",
+    "slot_f1",
+    "split",
+    "squad_em",
+    "squad_f1",
     "tool",
 ]
 __version__ = "0.1.0"

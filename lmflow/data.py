@@ -70,11 +70,12 @@ class Dataset(Sequence[Record]):
         return digest("dataset", [example.digest for example in self.examples])
 
 
-def _part(name: str) -> Any:
-    def converted(rows: Iterable[Mapping[str, Any]]) -> Dataset:
-        return rows if isinstance(rows, Dataset) else Dataset(name, _records(rows))
+def _part(rows: Iterable[Mapping[str, Any]]) -> Dataset:
+    return rows if isinstance(rows, Dataset) else Dataset("examples", _records(rows))
 
-    return converted
+
+def _none() -> Dataset:
+    return Dataset("examples", ())
 
 
 @attrs.frozen(slots=False)
@@ -85,9 +86,9 @@ class Data:
     No example is in two parts (``BadData``): what was learnt from says nothing about what was learnt.
     """
 
-    train: Dataset = attrs.field(converter=_part("train"))
-    select: Dataset = attrs.field(factory=tuple, converter=_part("select"))
-    held: Dataset = attrs.field(factory=tuple, converter=_part("held"))
+    train: Dataset = attrs.field(converter=_part)
+    select: Dataset = attrs.field(factory=_none, converter=_part)
+    held: Dataset = attrs.field(factory=_none, converter=_part)
 
     def __attrs_post_init__(self) -> None:
         parts = {"train": self.train, "select": self.select, "held": self.held}

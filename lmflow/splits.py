@@ -71,7 +71,7 @@ def _stratum(rows: Dataset, places: Iterable[int], by: str | None) -> str:
     """The value of ``by`` that most of the rows have; of several the first in canonical order."""
     if by is None:
         return ""
-    counts = toolz.frequencies(_value(rows, rows[place], by) for place in places)
+    counts: dict[str, int] = toolz.frequencies(_value(rows, rows[place], by) for place in places)
     return min(counts, key=lambda value: (-counts[value], value))
 
 

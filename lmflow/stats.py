@@ -117,9 +117,11 @@ def mcnemar(wins: int, losses: int, n: int) -> Test:
 
 def sign_test(wins: int, losses: int) -> float:
     """The two-sided exact p of a fair coin over the pairs that differ; 1 where none do."""
-    n = wins + losses
-    tail = sum(math.comb(n, k) for k in range(min(wins, losses) + 1))
-    return min(1.0, 2 * tail / 2**n)
+    n, tail, ways = wins + losses, 0, 1
+    for k in range(min(wins, losses) + 1):
+        tail += ways
+        ways = ways * (n - k) // (k + 1)
+    return min(1.0, 2.0 * (tail / (1 << n)))
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Test:
@@ -216,4 +218,4 @@ def _acceleration(values: Sequence[float]) -> float:
     """A sixth of the skewness of the jackknife's means."""
     center = statistics.fmean(values)
     cubes, squares = (math.fsum((value - center) ** power for value in values) for power in (3, 2))
-    return cubes / (6 * squares**1.5)
+    return cubes / (6 * squares * math.sqrt(squares))

@@ -15,7 +15,7 @@ def t_tail(t: float, df: float) -> float:
 
 
 def t_quantile(p: float, df: float) -> float:
-    """The t above which T lies with probability 1 - p, for p from 0.5 to 1 (excluded): ``t_quantile(0.975, 9)`` = 2.262."""
+    """The t above which T lies with probability 1 - p, 0.5 <= p < 1: ``t_quantile(0.975, 9)`` is 2.262."""
     low, high = 0.0, 1.0
     while t_tail(high, df) > 2 * (1 - p):
         low, high = high, high * 2
@@ -54,7 +54,7 @@ def _fraction(a: float, b: float, x: float) -> float:
         value *= c * d
         if abs(c * d - 1) < _CLOSE:
             break
-    return value
+    return value - 1
 
 
 def _apart(value: float) -> float:

@@ -12,15 +12,15 @@ from lmflow.metrics.base import FunctionMetric, Score
 from lmflow.metrics.fields import pick, shipped, text_of
 
 
-def numeric(
-    field: str = "answer", gold: str = "", *, tolerance: float = 0.0, relative: float = 0.0
-) -> FunctionMetric:
+def numeric(field: str = "answer", gold: str = "", *, tolerance: float = 0.0, relative: float = 0.0) -> FunctionMetric:
     """1 where the last number of the output is the example's, as GSM8K's answers are read (Cobbe et al. 2021).
 
     Equal means within ``tolerance``, or within ``relative`` times the larger of the two. Commas of thousands and signs
     are read, words and fractions aren't. ``BadScore`` where the example has no number.
     """
-    return shipped(_numeric, last_number, text_of, field=field, gold=gold or field, tolerance=tolerance, relative=relative)
+    return shipped(
+        _numeric, last_number, text_of, field=field, gold=gold or field, tolerance=tolerance, relative=relative
+    )
 
 
 def last_number(text: str) -> float | None:
@@ -30,7 +30,7 @@ def last_number(text: str) -> float | None:
     return float(found[-1].replace(",", "").replace("$", "").replace("\u2212", "-")) if found else None
 
 
-def _numeric(
+def _numeric(  # noqa: PLR0913 - its options
     example: Mapping[str, Any], outputs: Mapping[str, Any], *, field: str, gold: str, tolerance: float, relative: float
 ) -> Score:
     wanted = last_number(text_of(pick(example, gold)))

@@ -16,7 +16,7 @@ _Row = Mapping[str, Any]
 def set_f1(field: str, gold: str = "") -> FunctionMetric:
     """The F1 of two sets (lists without order or repeats), 1 where both are empty. Case and white space don't count.
 
-    Its counts give the micro F1 over all examples (Manning, Raghavan, Schütze 2008, section 13.6): ``evaluation.micro``.
+    Its counts give the micro F1 over all examples (Manning et al. 2008, section 13.6): ``evaluation.micro``.
     """
     return shipped(_set_f1, counted, folded, golds, text_of, field=field, gold=gold or field)
 
@@ -40,7 +40,7 @@ def citation_precision(field: str = "sources", gold: str = "sources") -> Functio
 
 
 def citation_recall(field: str = "sources", gold: str = "sources") -> FunctionMetric:
-    """The share of the reference sources that are cited; 1 where there are none. Fields as for ``citation_precision``."""
+    """The share of the reference sources that are cited, 1 where there are none. Fields as there."""
     return shipped(_citation_recall, cited, golds, text_of, field=field, gold=gold)
 
 

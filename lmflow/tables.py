@@ -1,0 +1,47 @@
+"""Rows as Markdown and HTML tables, in which no text from outside can be anything but text."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lmflow.values import pretty
+
+WIDEST = 120
+
+
+def printable(value: Any, width: int = WIDEST) -> str:
+    """A value on one line without control and format characters, at most ``width`` characters long."""
+    text = "" if value is None else value if isinstance(value, str) else pretty(value)
+    line = " ".join(text.split())
+    bare = "".join(
+        char if unicodedata.category(char) not in {"Cc", "Cf", "Cs"} else "\N{REPLACEMENT CHARACTER}" for char in line
+    )
+    return bare if len(bare) <= width else f"{bare[: width - 1]}…"
+
+
+def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The rows as a Markdown table. Marks that mean something in Markdown or HTML are escaped."""
+    lines = [columns, ["---"] * len(columns), *([row.get(name) for name in columns] for row in rows)]
+    cells = [[cell if at == 1 else markdown_text(cell) for cell in line] for at, line in enumerate(lines)]
+    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in cells)
+
+
+def html_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """The rows as an HTML table, everything escaped."""
+    head = "".join(f"<th>{html_text(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{html_text(row.get(name))}</td>' for name in columns)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def markdown_text(value: Any, width: int = WIDEST) -> str:
+    """A value as Markdown that shows just its characters."""
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$:-])", r"\\\1", html.escape(printable(value, width), quote=False))
+
+
+def html_text(value: Any, width: int = WIDEST) -> str:
+    """A value as HTML that shows just its characters."""
+    return html.escape(printable(value, width))
