@@ -33,11 +33,11 @@ def last_number(text: str) -> float | None:
 def _numeric(  # noqa: PLR0913 - its options
     example: Mapping[str, Any], outputs: Mapping[str, Any], *, field: str, gold: str, tolerance: float, relative: float
 ) -> Score:
-    wanted = last_number(text_of(pick(example, gold)))
+    output, reference = text_of(pick(outputs, field)), text_of(pick(example, gold))
+    found, wanted = last_number(output), last_number(reference)
     if wanted is None:
-        problem = f"the example's {gold!r} has no number ({pick(example, gold)!r:.80})"
+        problem = f"the example's {gold!r} has no number ({reference!r:.80})"
         raise BadScore("numeric", problem, "Mend the example, or name the field that has: gold=...")
-    found = last_number(text_of(pick(outputs, field)))
     if found is None:
         return Score(0.0, "there is no number in it")
     right = math.isclose(found, wanted, rel_tol=relative, abs_tol=tolerance)

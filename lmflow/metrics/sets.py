@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from lmflow.errors import BadScore
 from lmflow.metrics.base import Counts, FunctionMetric, Score
 from lmflow.metrics.fields import golds, pick, shipped, text_of
 
@@ -51,7 +52,10 @@ def folded(text: str) -> str:
 
 def pairs(value: Any) -> Counter[tuple[str, str]]:
     """The (slot, value) pairs of a mapping, with repeats."""
-    found = value or {}
+    found = {} if value is None else value
+    if not isinstance(found, Mapping):
+        fix = 'Slots are a mapping: {"city": "Rome", "date": ["Monday", "Tuesday"]}.'
+        raise BadScore("slot_f1", f"{value!r:.80} maps no slots to values", fix)
     return Counter((folded(slot), folded(item)) for slot, items in found.items() for item in golds(items))
 
 
@@ -82,7 +86,8 @@ def _set_f1(example: _Row, outputs: _Row, *, field: str, gold: str) -> Score:
 
 
 def _slot_f1(example: _Row, outputs: _Row, *, field: str, gold: str) -> Score:
-    return counted(pairs(pick(outputs, field)), pairs(pick(example, gold)))
+    output, reference = pick(outputs, field), pick(example, gold)
+    return counted(pairs(output), pairs(reference))
 
 
 def _citation_precision(example: _Row, outputs: _Row, *, field: str, gold: str) -> Score:
