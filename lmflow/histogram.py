@@ -13,15 +13,16 @@ def histogram(values: Sequence[float], bins: int = 10, width: int = 40) -> str:
     if not values:
         return "no scores"
     low, high = min(0.0, *values), max(1.0, *values)
-    bins = 2 if all(value in {0.0, 1.0} for value in values) else bins
+    certain = all(value in {0.0, 1.0} for value in values)
+    bins = 2 if certain else bins
     counts = [0] * bins
     for value in values:
         counts[min(bins - 1, int((value - low) / (high - low) * bins))] += 1
     edges = [low + (high - low) * at / bins for at in range(bins + 1)]
-    names = ["0", "1"] if bins == 2 else [f"{a:.2f} to {b:.2f}" for a, b in itertools.pairwise(edges)]  # noqa: PLR2004
+    names = ["0", "1"] if certain else [f"{a:.2f} to {b:.2f}" for a, b in itertools.pairwise(edges)]
     wide = max(map(len, names))
-    bars = ["█" * round(width * count / max(counts)) for count in counts]
-    return "\n".join(
-        f"{name.rjust(wide)}  {bar}{' ' if bar else ''}{count}"
-        for name, bar, count in zip(names, bars, counts, strict=True)
-    )
+    return "\n".join(_bar(name.rjust(wide), count, width / max(counts)) for name, count in zip(names, counts, strict=True))
+
+
+def _bar(name: str, count: int, unit: float) -> str:
+    return " ".join(part for part in (f"{name} ", "█" * round(unit * count), str(count)) if part)
