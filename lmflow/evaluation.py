@@ -166,7 +166,7 @@ class Evaluation:
         return f"{len(self.scored)} scored, {len(self.failed)} failed{f' ({kinds})' if kinds else ''}"
 
     def _words(self) -> Iterable[str]:
-        yield printable(f"{self.name}  version {short(self.version)}  data {short(self.dataset)}", 400)
+        yield printable(f"{self.name}, version {short(self.version)}, data {short(self.dataset)}", 400)
         yield printable(self._headline(), 400)
         if (micro := self.micro) is not None:
             yield f"micro F1 {micro}"
@@ -191,7 +191,8 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 def _money(found: Evaluation) -> str:
     if found.cost is None:
         return f"cost unknown ({found.unpriced} of {len(found)} rows without a price)"
-    return f"cost ${found.cost / 1e9:.4f}"
+    dollars = found.cost / 1e9
+    return f"cost ${dollars:,.2f}" if dollars >= 1 else f"cost ${dollars:.2g}"
 
 
 def _tokens(found: Evaluation) -> str:

@@ -21,7 +21,9 @@ def histogram(values: Sequence[float], bins: int = 10, width: int = 40) -> str:
     edges = [low + (high - low) * at / bins for at in range(bins + 1)]
     names = ["0", "1"] if certain else [f"{a:.2f} to {b:.2f}" for a, b in itertools.pairwise(edges)]
     wide = max(map(len, names))
-    return "\n".join(_bar(name.rjust(wide), count, width / max(counts)) for name, count in zip(names, counts, strict=True))
+    return "\n".join(
+        _bar(name.rjust(wide), count, width / max(counts)) for name, count in zip(names, counts, strict=True)
+    )
 
 
 def _bar(name: str, count: int, unit: float) -> str:

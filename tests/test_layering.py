@@ -11,7 +11,9 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors values types source signature messages params effects program combine build diagram
-    adapter rendering trace drive data splits readers metrics/* student stats tables histogram rows evaluation scores comparison optimize replay store progress
+    adapter rendering trace drive
+    data splits readers metrics/* student stats tables histogram rows evaluation scores comparison
+    optimize replay store progress
     models/base models/http models/scripted models/openai models/weights models/llama_child models/llama_server
     models/local models/wrap models/names models/__init__
     live execute programs/* optimizers/* serve/*

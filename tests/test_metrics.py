@@ -44,10 +44,11 @@ class Stateful:
     """A callable object."""
 
     def __call__(self, _example: Any, _outputs: Any) -> float:
+        """Always right."""
         return 1.0
 
 
-async def asking(_example: Any, _outputs: Any) -> float:
+async def asking(_example: Any, _outputs: Any) -> Any:
     """No metric: it would ask something."""
     return 1.0
 
@@ -58,7 +59,7 @@ def decorated(example: Any, outputs: Any) -> bool:
     return bool(example == outputs)
 
 
-@pytest.mark.parametrize(("found", "value"), [(True, 1.0), (False, 0.0), (3, 3.0), (-0.5, -0.5), (Score(True), 1.0)])
+@pytest.mark.parametrize(("found", "value"), [(True, 1.0), (False, 0.0), (3, 3.0), (-0.5, -0.5), (Score(1), 1.0)])
 def test_what_counts_as_a_score(found: Any, value: float) -> None:
     """A bool is 0 or 1, a number stays as it is, also outside 0 and 1; the value is a float."""
     score = as_score("m", found)
@@ -94,8 +95,9 @@ def test_what_is_no_score(found: Any, words: str) -> None:
 
 def test_a_coroutine_is_no_score() -> None:
     """A metric that would ask a model is a judge; the coroutine is closed, so that Python has nothing to warn of."""
+    as_metric: Any = asking
     with pytest.raises(BadScore, match=r"lf\.Judge"):
-        score_of(asking, EXAMPLE, OUTPUTS)
+        score_of(as_metric, EXAMPLE, OUTPUTS)
 
 
 @pytest.mark.parametrize("made", [right, metric(right), metric(right, version="1"), lambda _, __: 1])

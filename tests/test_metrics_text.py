@@ -12,6 +12,7 @@ import lmflow as lf
 from lmflow.metrics import FunctionMetric
 from lmflow.metrics.text import holds, normalized, token_f1, words
 
+close: Any = pytest.approx
 texts = st.text(st.sampled_from("aA the.cat, 'éß\u0301\u2028İ7-"), max_size=12)
 
 
@@ -118,7 +119,7 @@ def test_a_wrong_answer_is_told_what_was_expected() -> None:
 )
 def test_f1_is_squads(answer: str, gold: Any, wanted: float) -> None:
     """The F1 of token multisets, the best of the accepted answers, 0 where none is shared (evaluate-v1.1.py)."""
-    assert wanted == pytest.approx(value(lf.f1(), answer, gold))
+    assert wanted == close(value(lf.f1(), answer, gold))
 
 
 @given(texts, texts)
@@ -145,7 +146,7 @@ def test_f1_is_symmetric_and_bounded(one: str, other: str) -> None:
 )
 def test_squad_2(answer: str, gold: list[str], em: float, f1: float) -> None:
     """Where no accepted answer is left the question has none, and only an empty output is right (evaluate-v2.0.py)."""
-    assert (em, pytest.approx(f1)) == (value(lf.squad_em(), answer, gold), value(lf.squad_f1(), answer, gold))
+    assert (em, close(f1)) == (value(lf.squad_em(), answer, gold), value(lf.squad_f1(), answer, gold))
 
 
 def test_squad_2_says_that_there_is_no_answer() -> None:
@@ -168,7 +169,7 @@ def test_squad_2_says_that_there_is_no_answer() -> None:
 )
 def test_hotpot(answer: str, gold: str, em: float, f1: float) -> None:
     """A yes, no or noanswer that isn't the same on both sides scores 0 (hotpot_evaluate_v1.py)."""
-    assert (em, pytest.approx(f1)) == (value(lf.hotpot_em(), answer, gold), value(lf.hotpot_f1(), answer, gold))
+    assert (em, close(f1)) == (value(lf.hotpot_em(), answer, gold), value(lf.hotpot_f1(), answer, gold))
 
 
 @pytest.mark.parametrize(

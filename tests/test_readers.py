@@ -222,7 +222,7 @@ def test_class_labels_become_their_names() -> None:
 
 
 def test_pandas() -> None:
-    """numpy's values become Python's, missing ones none, times datetimes."""
+    """Values of numpy become Python's, missing ones none, times datetimes."""
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({
         "q": ["a", None], "n": pandas.array([1, None], dtype="Int64"), "x": [0.5, float("nan")],
@@ -231,9 +231,19 @@ def test_pandas() -> None:
     })  # fmt: skip
     first, second = dataset(frame, "frame")
     assert (
-        Record({"q": "a", "n": 1, "x": 0.5, "at": dt.datetime(2024, 1, 2), "tags": ["a"], "3": True, "in": {"k": None}})
+        Record(
+            {
+                "q": "a",
+                "n": 1,
+                "x": 0.5,
+                "at": dt.datetime.fromisoformat("2024-01-02"),
+                "tags": ["a"],
+                "3": True,
+                "in": {"k": None},
+            }
+        )
         == first
-    )  # noqa: DTZ001
+    )
     assert (
         Record({"q": None, "n": None, "x": None, "at": None, "tags": [1, None], "3": False, "in": {"k": 1}}) == second
     )

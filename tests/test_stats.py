@@ -28,7 +28,7 @@ from lmflow.stats import (
 from lmflow.student import t_quantile, t_tail
 
 scores = st.lists(st.floats(-1, 1), min_size=1, max_size=20)
-close = pytest.approx
+close: Any = pytest.approx
 
 
 def ends(found: Estimate) -> tuple[float, float]:
