@@ -14,7 +14,7 @@ from lmflow.errors import NotComparable
 from lmflow.evaluation import Evaluation
 from lmflow.rows import Row
 from lmflow.stats import Estimate, Test, detectable, needed, number, paired
-from lmflow.tables import html_table, html_text, markdown_table, markdown_text, printable
+from lmflow.tables import columns_of, html_table, html_text, markdown_table, markdown_text, printable
 from lmflow.values import Record, digest, short
 
 SIGNIFICANT = 0.05
@@ -148,11 +148,13 @@ class Comparison:
     def _repr_markdown_(self) -> str:
         lines = "  \n".join(markdown_text(line, 400) for line in self._words())
         rows = self.table()[:SHOWN]
-        return f"{lines}\n\n{markdown_table(rows, list(rows[0]))}"
+        return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
 
     def _repr_html_(self) -> str:
         rows = self.table()[:SHOWN]
-        return f"<p>{'<br>'.join(html_text(line, 400) for line in self._words())}</p>{html_table(rows, list(rows[0]))}"
+        return (
+            f"<p>{'<br>'.join(html_text(line, 400) for line in self._words())}</p>{html_table(rows, columns_of(rows))}"
+        )
 
 
 def compare(
@@ -161,12 +163,13 @@ def compare(
     """``b`` against ``a``, paired on the ids of their examples; samples of one example are averaged first.
 
     ``failures_as`` counts failed rows as that score, else they are left out. ``cluster`` is a field whose equal values
-    go together (default: the evaluations' own). ``NotComparable`` where they share no scored example, were scored by
+    go together (default: that of ``a``). ``NotComparable`` where they share no scored example, were scored by
     different metrics, or an id stands for different examples.
     """
     if a.metric != b.metric:
         fix = "Score both by one: lf.scores_from(run, examples, metric) costs nothing."
         raise NotComparable(_called(a), _called(b), f"by {a.metric_name} and {b.metric_name}, two metrics", fix)
+    a = a.clustered(cluster) if cluster else a
     sides = _by_example(a), _by_example(b)
     shared = [name for name in sides[0] if name in sides[1]]
     _same_examples(a, b, [(sides[0][name][0], sides[1][name][0]) for name in shared])
@@ -175,7 +178,7 @@ def compare(
     if not pairs:
         problem = f"none of {len(sides[0])} and {len(sides[1])} examples has a score under both"
         raise NotComparable(_called(a), _called(b), problem, "Evaluate both on the same data set.")
-    clusters = _clusters(pairs, cluster or a.cluster)
+    clusters = _clusters(pairs, a.cluster)
     return Comparison(
         _called(a), _called(b), a.metric_name or "score", pairs,
         paired([pair.difference for pair in pairs], clusters, seed=seed),
@@ -213,7 +216,7 @@ def _pair(name: str, a: Sequence[Row], b: Sequence[Row], failure: float | None) 
 
 
 def _clusters(pairs: Iterable[Pair], field: str) -> list[str] | None:
-    return [digest("cluster", pair.example.get(field)) for pair in pairs] if field else None
+    return [digest("cluster", pair.example[field]) for pair in pairs] if field else None
 
 
 def _turned(found: Estimate) -> Estimate:

@@ -17,7 +17,9 @@ _APART = 'Give each example an "id" of its own, or drop the repeats: lf.dataset(
 def example_id(example: Mapping[str, Any]) -> str:
     """The example's ``id`` as text; where it has none, the digest of its content."""
     name = example.get("id")
-    return Record(example).digest if name is None else str(name)
+    if name is not None:
+        return str(name)
+    return example.digest if isinstance(example, Record) else Record(example).digest
 
 
 def _records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:

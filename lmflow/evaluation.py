@@ -14,7 +14,7 @@ from lmflow.errors import BadData, near
 from lmflow.histogram import histogram
 from lmflow.rows import Row, cells, row_from, total
 from lmflow.stats import Estimate, mean
-from lmflow.tables import html_table, html_text, markdown_table, markdown_text, printable
+from lmflow.tables import columns_of, html_table, html_text, markdown_table, markdown_text, printable
 from lmflow.values import digest, plain, short, uncached
 
 SHOWN = 20
@@ -144,13 +144,13 @@ class Evaluation:
     def _repr_markdown_(self) -> str:
         rows = self.table()[:SHOWN]
         lines = "  \n".join(markdown_text(line, 400) for line in self._words())
-        return f"{lines}\n\n{markdown_table(rows, _columns(rows))}"
+        return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
 
     def _repr_html_(self) -> str:
         rows = self.table()[:SHOWN]
         lines = "<br>".join(html_text(line, 400) for line in self._words())
         bars = "\n".join(html_text(line, 400) for line in self.histogram().splitlines())
-        return f"<p>{lines}</p><pre>{bars}</pre>{html_table(rows, _columns(rows))}"
+        return f"<p>{lines}</p><pre>{bars}</pre>{html_table(rows, columns_of(rows))}"
 
     def _estimate(self, rows: Sequence[Row], failure: float) -> Estimate | None:
         values = [row.score.value if row.score else failure for row in rows]
@@ -181,11 +181,6 @@ def evaluation_of(data: Mapping[str, Any]) -> Evaluation:
 def _quantile(ordered: Sequence[float], share: float) -> float:
     """The value that at least ``share`` of the ordered values don't exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return [name for name in names if any(row.get(name) not in {None, ""} for row in rows)]
 
 
 def _money(found: Evaluation) -> str:

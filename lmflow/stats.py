@@ -18,8 +18,8 @@ from lmflow.student import t_quantile, t_tail
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 2000
-SMALL = 1000
-"""Up to so many pairs the bootstrap says more than the normal theory, and is quick."""
+FEW, MANY = 20, 1000
+"""From so many pairs on the bootstrap has enough to draw from, and up to so many it says more than normal theory."""
 
 _NORMAL = statistics.NormalDist()
 _Z = _NORMAL.inv_cdf(0.5 + LEVEL / 2)
@@ -78,18 +78,20 @@ def paired(differences: Sequence[float], clusters: Sequence[str] | None = None, 
     """The mean of paired differences, tested against 0.
 
     Clusters of several pairs: clustered standard error and Student's t. Differences of 0/1 scores: Bonett and Price's
-    interval, McNemar's exact test. Else up to 1,000 pairs the BCa bootstrap, p by its inversion; beyond, Student's t.
+    interval, McNemar's exact test. Else from 20 to 1,000 pairs the BCa bootstrap, p by its inversion, and Student's t
+    for fewer and for more. No p is below 2 to the 1 - k for k units that differ, the least that their signs can give.
     ``ValueError`` without pairs.
     """
     if not differences:
         raise ValueError("there is no mean of no differences")
     if clusters is not None and len(set(clusters)) < len(differences):
-        return _t_test(_clustered(differences, clusters))
+        return _floored(_t_test(_clustered(differences, clusters)), len(set(clusters)))
     if all(value in {-1.0, 0.0, 1.0} for value in differences):
         return mcnemar(sum(d > 0 for d in differences), sum(d < 0 for d in differences), len(differences))
-    if len(differences) <= SMALL:
-        return bootstrap(differences, seed=seed)
-    return _t_test(_student(statistics.fmean(differences), standard_error(differences), len(differences), "t"))
+    differing, se = sum(value != 0 for value in differences), standard_error(differences)
+    if se is None or FEW <= len(differences) <= MANY:
+        return _floored(bootstrap(differences, seed=seed), differing)
+    return _floored(_t_test(_student(statistics.fmean(differences), se, len(differences), "t")), differing)
 
 
 def wilson(right: int, n: int) -> Estimate:
@@ -206,6 +208,10 @@ def _t_test(found: Estimate) -> Test:
     if found.se is None:
         return Test(found, 1.0, "none")
     return Test(found, t_tail(found.value / found.se, found.n - 1), f"{found.method} test")
+
+
+def _floored(test: Test, differing: int) -> Test:
+    return attrs.evolve(test, p=max(test.p, min(1.0, 2.0 ** (1 - differing))))
 
 
 def _rank(draws: Sequence[float], value: float) -> float:

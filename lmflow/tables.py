@@ -23,6 +23,12 @@ def printable(value: Any, width: int = WIDEST) -> str:
     return bare if len(bare) <= width else f"{bare[: width - 1]}…"
 
 
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of what some row has, in the order in which they are met; what is empty in all rows is left out."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
+
+
 def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """The rows as a Markdown table. Marks that mean something in Markdown or HTML are escaped."""
     lines = [columns, ["---"] * len(columns), *([row.get(name) for name in columns] for row in rows)]

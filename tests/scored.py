@@ -16,6 +16,7 @@ from lmflow.trace import Asked, Failed, Run, Trace
 from lmflow.values import Record
 
 STEP = lf.predict("answer", "question -> answer", "Answer.")
+VERSION = lf.init(STEP)
 USAGE = Usage(prompt=10, completion=2)
 
 
@@ -29,7 +30,7 @@ def trace(name: str, answer: Any, *calls: Asked, seconds: float = 0.5) -> Trace:
     """An execution that gave an answer; an exception's name and words for one that failed."""
     failed = isinstance(answer, Failed)
     return Trace(
-        name, STEP.key, "answer", lf.init(STEP), Record(question="?"), Record(models={}), calls=calls,
+        name, STEP.key, "answer", VERSION, Record(question="?"), Record(models={}), calls=calls,
         outputs=None if failed else Record(answer=answer), failure=answer if failed else None,
         started=10**18, ended=10**18 + int(seconds * 1e9),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from scored import evaluation, grouped
 
 import lmflow as lf
 from lmflow.comparison import Comparison, compare
-from lmflow.errors import NotComparable
+from lmflow.errors import BadData, NotComparable
 from lmflow.evaluation import Evaluation
 from lmflow.stats import paired, sign_test
 
@@ -172,6 +172,13 @@ def test_clusters_are_kept_together() -> None:
     plain, together = compare(a, b), compare(a, b, cluster="document")
     assert (24, "b", 6, None) == (plain.difference.n, plain.better, together.difference.n, together.better)
     assert together == compare(a.clustered("document"), b)
+
+
+def test_a_cluster_that_examples_lack_is_refused() -> None:
+    """A mistyped field isn't one cluster of everything."""
+    a = grouped([("a", "x", 0.0), ("b", "x", 0.5)])
+    with pytest.raises(BadData, match="Did you mean 'document'"):
+        compare(a, a, cluster="documnt")
 
 
 def test_more_examples_are_counted_as_examples() -> None:

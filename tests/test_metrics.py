@@ -118,6 +118,13 @@ def test_what_a_metric_raises_is_raised() -> None:
         score_of(right, Record(), Record())
 
 
+def test_a_judge_is_no_function() -> None:
+    """What has to be asked first is refused in words."""
+    judge: Any = lf.Judge(lf.grounded, reads={"context": "example.context", "response": "outputs.answer"})
+    with pytest.raises(BadScore, match=r"metric grounded: a Judge can't be called. .* a judge is asked first"):
+        score_of(judge, EXAMPLE, OUTPUTS)
+
+
 def test_the_key_is_the_source() -> None:
     """A metric and its bare function have one key, another function another."""
     assert metric_key(right) == metric_key(metric(right, name="other")) != metric_key(helped)

@@ -208,6 +208,22 @@ def test_differences_that_are_all_alike(differences: list[float], p: float) -> N
     assert (p, "sign test", None) == (found.p, found.name, found.difference.low)
 
 
+@pytest.mark.parametrize("n", [2, 3, 4, 5])
+def test_few_pairs_decide_nothing(n: int) -> None:
+    """Up to five pairs, even of nearly one size, may all go one way by chance: p is at least 2 to the 1 - n."""
+    nearly = [0.1 + 1e-6 * at for at in range(n)]
+    assert 2.0 ** (1 - n) == paired(nearly).p
+    assert 2.0 ** (1 - n) == paired([*nearly, *nearly], [*map(str, range(n)), *map(str, range(n))]).p
+
+
+@pytest.mark.parametrize(
+    ("n", "name"), [(2, "t test"), (19, "t test"), (20, "paired bootstrap"), (1000, "paired bootstrap")]
+)
+def test_which_test_goes_with_how_many_pairs(n: int, name: str) -> None:
+    """The bootstrap needs enough to draw from; a few pairs are left to Student's t."""
+    assert name == paired(drawn(1, n)).name
+
+
 def test_many_pairs_are_tested_by_students_t() -> None:
     """Beyond a thousand pairs the normal theory is exact enough, and at once; it agrees with the bootstrap."""
     values = drawn(5, 1001)
@@ -217,10 +233,10 @@ def test_many_pairs_are_tested_by_students_t() -> None:
 
 
 def test_clusters_of_pairs_are_tested_by_students_t() -> None:
-    """By hand: clusters' mean differences 0.1, 0.3, 0.2 of two pairs each: t = 0.2 / (0.1 / sqrt(3)) = 3.4641, 2 df."""
-    found = paired([0.1, 0.1, 0.3, 0.3, 0.2, 0.2], ["a", "a", "b", "b", "c", "c"])
-    assert ("clustered t test", 3) == (found.name, found.difference.n)
-    assert close(t_tail(3.4641016, 2), rel=1e-6) == found.p
+    """By hand: clusters of two with means 0.1, 0.3, 0.2, -0.2: t = 0.1 / (sqrt(0.14 / 3) / 2) = 0.92582, 3 df."""
+    found = paired([0.1, 0.1, 0.3, 0.3, 0.2, 0.2, -0.2, -0.2], ["a", "a", "b", "b", "c", "c", "d", "d"])
+    assert ("clustered t test", 4) == (found.name, found.difference.n)
+    assert close(t_tail(0.9258201, 3), rel=1e-6) == found.p
 
 
 def test_clusters_without_spread_decide_nothing() -> None:

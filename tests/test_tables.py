@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmflow.histogram import histogram
-from lmflow.tables import html_table, html_text, markdown_table, markdown_text, printable
+from lmflow.tables import columns_of, html_table, html_text, markdown_table, markdown_text, printable
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -96,6 +96,12 @@ def test_a_markdown_table() -> None:
     assert "| a | b |\n| --- | --- |\n| 1 |  |\n| x | y |" == markdown_table(
         [{"a": 1}, {"a": "x", "b": "y"}], ["a", "b"]
     )
+
+
+def test_columns_are_those_of_some_row() -> None:
+    """Columns stand in the order in which they are met; those that are empty everywhere are left out."""
+    rows = [{"a": 1, "b": None, "c": ""}, {"d": (), "a": 0, "e": False}]
+    assert ["a", "d", "e"] == columns_of(rows)
 
 
 def test_zeros_and_ones_have_two_bars() -> None:

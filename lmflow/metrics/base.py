@@ -106,6 +106,9 @@ def score_of(metric: Metric, example: Mapping[str, Any], outputs: Mapping[str, A
     """The score that a metric gives. What it raises is raised; ``BadScore`` where it gives no score."""
     if isinstance(metric, FunctionMetric):
         return metric(example, outputs, trace)
+    if not callable(metric):
+        fix = "A metric is a function; a judge is asked first, by the executor."
+        raise BadScore(name_of(metric), f"{_article(metric)} can't be called", fix)
     more = {"trace": trace} if _reads_trace(metric) else {}
     return as_score(name_of(metric), metric(example, outputs, **more))
 

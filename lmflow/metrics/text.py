@@ -15,6 +15,7 @@ from lmflow.metrics.fields import golds, pick, shipped, text_of
 from lmflow.values import canonical
 
 _Row = Mapping[str, Any]
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def exact_match(field: str = "answer", gold: str = "", *, normalize: bool = True) -> FunctionMetric:
@@ -74,7 +75,7 @@ def passage_match(field: str = "context", gold: str = "answer") -> FunctionMetri
 
 def normalized(text: str) -> str:
     """The text as SQuAD compares it: lower case, no ASCII punctuation, no a, an, the, single spaces."""
-    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    bare = text.lower().translate(_NO_PUNCTUATION)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
 
