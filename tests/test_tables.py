@@ -100,7 +100,7 @@ def test_a_markdown_table() -> None:
 
 def test_columns_are_those_of_some_row() -> None:
     """Columns stand in the order in which they are met; those that are empty everywhere are left out."""
-    rows = [{"a": 1, "b": None, "c": ""}, {"d": (), "a": 0, "e": False}]
+    rows: list[dict[str, Any]] = [{"a": 1, "b": None, "c": ""}, {"d": (), "a": 0, "e": False}]
     assert ["a", "d", "e"] == columns_of(rows)
 
 
