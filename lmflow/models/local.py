@@ -30,11 +30,13 @@ class Local:
         await self._server.stop()
 
 
-def local(name: str, *, slots: int = 4, context: int = 4096) -> Local:
+def local(name: str, *, slots: int = 4, context: int = 4096, embedding: bool = False) -> Local:
     """A model by catalogue name (``smollm2-135m``) or by the path of a ``.gguf`` file.
 
-    ``slots`` requests are served at once, each with ``context`` tokens. Raises ``ModelUnavailable`` where the weights
+    ``slots`` requests are served at once, each with ``context`` tokens. Weights for embedding, of the catalogue or by
+    ``embedding=True``, answer ``EmbedRequest`` alone. Raises ``ModelUnavailable`` where the weights
     or the extra ``local`` are missing.
     """
     found = located(name)
-    return Local(f"local/{found.name}", LlamaServer(found.path, slots=slots, context=context))
+    embeds = embedding or found.kind == "embedding"
+    return Local(f"local/{found.name}", LlamaServer(found.path, slots=slots, context=context, embedding=embeds))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import attrs
 import msgspec
 
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, EmbedRequest, ModelReply, ModelRequest, Usage
+from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, ModelReply, ModelRequest, Usage
 from lmflow.models.base import Http, Response, Send
 
 OPENAI = "https://api.openai.com/v1"
@@ -25,7 +26,7 @@ _FIXES = {
 
 @attrs.frozen(eq=False)
 class OpenAI:
-    """A model behind an OpenAI-compatible endpoint (``POST base_url/chat/completions``).
+    """A model behind an OpenAI-compatible endpoint (``POST base_url/chat/completions`` and ``base_url/embeddings``).
 
     ``wire`` is the model's name as the server knows it, ``timeout`` the seconds for one attempt. The key is masked by
     value in whatever the server answers.
@@ -39,35 +40,41 @@ class OpenAI:
     timeout: float = 120.0
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The first choice's text. ``ModelFailed`` says what kind of failure it was and what mends it."""
+        """The first choice's text, or a vector a text. ``ModelFailed`` says what kind of failure it was and what mends
+        it.
+        """
+        path, read = "chat/completions", _reply
         if isinstance(request, EmbedRequest):
-            raise ModelFailed("request", f"{self.name}: embeddings are not asked for here")
-        body = {
-            **request.options,
-            "model": self.wire,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        }
+            body: dict[str, Any] = {"model": self.wire, "input": request.texts}
+            path, read = "embeddings", partial(_vectors, len(request.texts))
+        else:
+            turns = [{"role": message.role, "content": message.content} for message in request.messages]
+            body = {**request.options, "model": self.wire, "messages": turns}
         headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
 
-        async def exchange(http: Http) -> ChatReply:
-            url = f"{self.base_url.rstrip('/')}/chat/completions"
-            return self._read(await http.post(url, headers, body, self.timeout))
+        async def exchange(http: Http) -> ModelReply:
+            url = f"{self.base_url.rstrip('/')}/{path}"
+            return self._read(await http.post(url, headers, body, self.timeout), read)
 
         return await send(exchange)
 
     async def aclose(self) -> None:
         """Nothing to do: the session is the executor's."""
 
-    def _read(self, response: Response) -> ChatReply:
+    def _read(self, response: Response, read: Callable[[Any], ModelReply]) -> ModelReply:
         text = response.body.decode("utf-8", "replace")
         data = _masked(_json(text), self.api_key)
         text = _masked(text, self.api_key)
         if response.status >= 400:  # noqa: PLR2004 - HTTP's border between success and error
             raise self._failed(response, _message(data, text))
         try:
-            return _reply(data)
-        except (AttributeError, KeyError, IndexError, TypeError) as problem:
-            kind = "no JSON" if data is None else f"no chat completion ({type(problem).__name__}: {problem})"
+            return read(data)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as problem:
+            kind = (
+                "no JSON"
+                if data is None
+                else f"no reply of the form that it must have ({type(problem).__name__}: {problem})"
+            )
             found = f"{self._host()} answered {response.status} with {kind}: {text[:200]!r}"
             words = f"{self.name}: {found}. Is its base URL right?"
             raise ModelFailed("bad_reply", words, response.status) from None
@@ -117,6 +124,15 @@ def _masked(data: Any, key: str) -> Any:
     if isinstance(data, dict):
         return {_masked(name, key): _masked(value, key) for name, value in data.items()}
     return data
+
+
+def _vectors(count: int, data: Mapping[str, Any]) -> EmbedReply:
+    rows = sorted(data["data"], key=lambda row: int(row["index"]))
+    vectors = tuple(tuple(float(number) for number in row["embedding"]) for row in rows)
+    if len(vectors) != count or len({len(vector) for vector in vectors}) > 1:
+        msg = f"{count} texts gave {len(vectors)} vectors of {sorted({len(vector) for vector in vectors})} numbers"
+        raise ValueError(msg)
+    return EmbedReply(vectors, str(data.get("model") or ""), _usage(data.get("usage") or {}))
 
 
 def _reply(data: Mapping[str, Any]) -> ChatReply:
