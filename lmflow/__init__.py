@@ -27,8 +27,11 @@ from lmflow.values import Record, canonical, digest
 
 if TYPE_CHECKING:
     from lmflow.execute import Executor
+    from lmflow.models.cached import cached
+    from lmflow.models.limited import limited
     from lmflow.models.names import model
-    from lmflow.models.wrap import retrying
+    from lmflow.models.prices import Price, cost_of, price_of, priced
+    from lmflow.models.wrap import fallback, retrying, routed
     from lmflow.stores.corpus import Corpus
     from lmflow.stores.memory import MemoryStore
     from lmflow.stores.sqlite import SqliteStore
@@ -37,9 +40,17 @@ _LAZY = {
     "Corpus": "stores.corpus",
     "Executor": "execute",
     "MemoryStore": "stores.memory",
+    "Price": "models.prices",
     "SqliteStore": "stores.sqlite",
+    "cached": "models.cached",
+    "cost_of": "models.prices",
+    "fallback": "models.wrap",
+    "limited": "models.limited",
     "model": "models.names",
+    "price_of": "models.prices",
+    "priced": "models.prices",
     "retrying": "models.wrap",
+    "routed": "models.wrap",
 }
 
 __all__ = [
@@ -50,6 +61,7 @@ __all__ = [
     "LmflowError",
     "MemoryStore",
     "Pending",
+    "Price",
     "Program",
     "Record",
     "Run",
@@ -59,24 +71,31 @@ __all__ = [
     "Version",
     "bar",
     "branch",
+    "cached",
     "canonical",
     "chain_of_thought",
+    "cost_of",
     "diagram",
     "diff",
     "digest",
     "drive_pure",
+    "fallback",
     "first",
     "flow",
     "gather",
     "init",
+    "limited",
     "map",
     "model",
     "parallel",
     "predict",
+    "price_of",
+    "priced",
     "render",
     "repeat",
     "replay",
     "retrying",
+    "routed",
     "scripted",
     "tool",
 ]

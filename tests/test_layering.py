@@ -12,8 +12,9 @@ import pytest
 LMFLOW = """
     errors values types source signature messages params effects program combine build diagram
     adapter rendering trace drive data metrics optimize replay store progress
-    models/base models/http models/scripted models/openai models/weights models/llama_child models/llama_server
-    models/local models/wrap models/names models/__init__
+    models/base models/http models/scripted models/wire models/sse models/openai_shapes models/openai
+    models/anthropic_shapes models/anthropic models/litellm models/weights models/llama_child models/llama_server
+    models/local models/prices models/wrap models/limited models/cached models/names models/__init__
     live execute programs/* optimizers/* serve/*
 """.split()
 STORES = "split corpus memory schema blobs rows queries sqlite __init__".split()

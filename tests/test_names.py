@@ -63,7 +63,7 @@ def test_an_unknown_provider_is_guessed() -> None:
 
 def test_an_unknown_provider_is_told_the_known() -> None:
     """The known providers are listed."""
-    assert "Known: openai, local" in _words("zzz/x")
+    assert "Known: openai, anthropic, azure, openrouter, ollama, vllm, litellm, local." in _words("zzz/x")
 
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "", "openai/", "openai"])

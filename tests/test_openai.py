@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import Reply, Server, chat, refused, serving
+from fakes import Door, Reply, Server, chat, refused, serving
 
 import lmflow as lf
 from lmflow.errors import LmflowError, ModelFailed
 from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, ModelReply, Usage
-from lmflow.models.base import Exchange
-from lmflow.models.http import Session
-from lmflow.models.openai import OpenAI, host_of
+from lmflow.models.openai import OpenAI
+from lmflow.models.wire import host_of
 from lmflow.models.wrap import Retrying, retrying
 
 KEY = "sk-canary-4f9d2c7e81b3"
@@ -230,7 +229,7 @@ async def test_an_invalid_base_url_is_named(url: str) -> None:
 
 async def test_odd_unicode_is_kept_readable() -> None:
     """Half a surrogate pair in a reply becomes a question mark: it can be stored and hashed."""
-    async with serving(Reply(200, chat("X").body.replace('"X"', r'"a\ud800b"'))) as server:
+    async with serving(Reply(200, str(chat("X").body).replace('"X"', r'"a\ud800b"'))) as server:
         run = await _mapped(server)
     assert run.items[0][1].done
 
@@ -322,22 +321,14 @@ def vectors(*rows: list[float], **changes: Any) -> Reply:
 
 
 async def _embedded(server: Server, *texts: str) -> ModelReply:
-    session = Session()
-
-    async def send(exchange: Exchange) -> ModelReply:
-        return await exchange(session)
-
-    try:
-        return await _model(server.url)(EmbedRequest(texts), send)
-    finally:
-        await session.close()
+    return await _model(server.url)(EmbedRequest(texts), Door())
 
 
 async def test_texts_are_embedded_in_one_request() -> None:
     """All texts go out together to /v1/embeddings; a vector a text comes back, in their order."""
     async with serving(vectors([1, 0.5], [0, 2])) as server:
         reply = await _embedded(server, "a", "b")
-    assert EmbedReply(((1.0, 0.5), (0.0, 2.0)), "test-embedder", Usage(4)) == reply
+    assert EmbedReply(((1.0, 0.5), (0.0, 2.0)), "test-embedder", Usage(4, 0)) == reply
     assert [("/v1/embeddings", {"model": "test-model", "input": ["a", "b"]})] == [(s.path, s.body) for s in server.seen]
 
 

@@ -7,6 +7,7 @@ from lmflow.models.base import Send
 from lmflow.models.llama_server import LlamaServer
 from lmflow.models.openai import OpenAI
 from lmflow.models.weights import located
+from lmflow.models.wire import Learned
 
 
 class Local:
@@ -17,13 +18,19 @@ class Local:
     def __init__(self, name: str, server: LlamaServer) -> None:
         self.name = name
         self._server = server
-        self._closed = False
+        self._learned = Learned()
+
+    @property
+    def structured(self) -> bool | None:
+        """Whether the server takes a JSON schema; ``None`` before it was asked to."""
+        return self._learned.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The reply of the server, which is started if need be."""
         url = await self._server.start()
         wire = self.name.removeprefix("local/")
-        return await OpenAI(self.name, wire, url, self.endpoint, self._server.api_key, 300.0)(request, send)
+        served = OpenAI(self.name, wire, url, self.endpoint, self._server.api_key, 300.0, learned=self._learned)
+        return await served(request, send)
 
     async def aclose(self) -> None:
         """End the server."""
