@@ -7,12 +7,11 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import attrs
-import msgspec
 
 from lmflow.errors import ModelFailed
 from lmflow.messages import ChatReply
 from lmflow.models.base import Response, Stream
-from lmflow.models.wire import SECRET, Peer, clean
+from lmflow.models.wire import SECRET, Peer, clean, parsed
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
@@ -59,7 +58,7 @@ async def streamed(
                 return _told(reply, heard)
             if not begun:
                 return peer.read(Response(stream.status, stream.headers, b""), form)
-    except (msgspec.DecodeError, AttributeError, LookupError, TypeError) as problem:
+    except (AttributeError, LookupError, TypeError, ValueError) as problem:
         raise peer.stopped(f"an event that can't be read, {type(problem).__name__}: {problem}", heard.text) from None
     except ModelFailed as failure:
         if not begun:
@@ -158,4 +157,4 @@ def _is_done(data: list[bytes]) -> bool:
 
 
 def _value(data: list[bytes]) -> Any:
-    return msgspec.json.decode(b"\n".join(data).decode("utf-8", "replace"))
+    return parsed(b"\n".join(data).decode("utf-8", "replace"))

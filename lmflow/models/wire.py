@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -31,10 +33,10 @@ _KINDS = {
     429: "rate_limit",
     501: "request",
 }
-_CODES = {
-    "insufficient_quota": "quota",
-    "billing_error": "quota",
+_QUOTA = frozenset({"insufficient_quota", "billing_error"})
+_CODES = {  # where no status says it: in a stream, or in a success
     "authentication_error": "auth",
+    "invalid_request_error": "request",
     "rate_limit_exceeded": "rate_limit",
     "rate_limit_error": "rate_limit",
     "overloaded_error": "server",
@@ -97,9 +99,7 @@ class Peer:
         """The failure that a server tells of, by its status or, in a success or a stream, by the code in its words."""
         words, code, param = _told(data, text)
         told = code if isinstance(code, int) and code >= _FAILED else status
-        kind = _CODES.get(str(code)) or _KINDS.get(told)
-        if kind is None:
-            kind = "server" if told >= _BROKEN or told < _FAILED else "request"
+        kind = "quota" if code in _QUOTA else _kind(told, str(code))
         fix = _NAMED.get(str(code)) or _FIXES.get(kind, "")
         fix = fix.format(key=self.key, url=self.url, param=f"`{param}`" if param else "what it names")
         said = f"{self.name}: {self.place} answered {told}: {words}. {fix}".strip()
@@ -216,11 +216,41 @@ def place_of(base_url: str) -> str:
     return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
-def _json(text: str) -> Any:
+def parsed(text: str) -> Any:
+    """The JSON value of a text, also with halves of surrogate pairs in it. ``ValueError`` where it is none."""
+    text = text.removeprefix("\ufeff")
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
+        pass  # msgspec refuses halves of pairs, the standard library doesn't
+    try:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except RecursionError:
+        msg = "it is nested too deep"
+        raise ValueError(msg) from None
+
+
+def _refuse(constant: str) -> float:
+    msg = f"{constant} is no number"
+    raise ValueError(msg)
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if math.isfinite(value) else _refuse(number)
+
+
+def _json(text: str) -> Any:
+    try:
+        return parsed(text)
+    except ValueError:
         return None
+
+
+def _kind(status: int, code: str) -> str:
+    if status < _FAILED:
+        return _CODES.get(code, "server")
+    return _KINDS.get(status, "server" if status >= _BROKEN else "request")
 
 
 def _told(data: Any, text: str) -> tuple[str, Any, str]:
@@ -234,7 +264,7 @@ def _told(data: Any, text: str) -> tuple[str, Any, str]:
     if not isinstance(error, Mapping):
         return _shortened(error), None, ""
     code = error.get("code")
-    if not code or (isinstance(code, int) and str(error.get("type")) in {**_CODES, **_NAMED}):
+    if not code or (isinstance(code, int) and str(error.get("type")) in _NAMED):
         code = error.get("type") or code
     words = error.get("message") or whole.get("detail") or text
     return _shortened(words), code, str(error.get("param") or "")
