@@ -15,6 +15,8 @@ from lmflow.models.base import Exchange, Model, Send
 PER_TOKEN = 4
 """How many characters of a prompt are taken for a token, until the reply says how many there were."""
 
+_MOMENT = 1e-6  # shorter waits are rounding, which no clock might ever pass
+
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -99,7 +101,8 @@ class Bucket:
         """The seconds until so much may be taken; what is more than it ever holds may once it is full."""
         self.held = min(self.most, self.held + self.rate * (now - (now if self.at is None else self.at)))
         self.at = now
-        return max(0.0, (min(amount, self.most) - self.held) / self.rate)
+        missing = (min(amount, self.most) - self.held) / self.rate
+        return missing if missing > _MOMENT else 0.0
 
 
 @attrs.define(eq=False)
@@ -150,7 +153,7 @@ class Gate:
 
 def _tokens(request: ModelRequest) -> int:
     if not isinstance(request, ChatRequest):
-        return sum(len(text) for text in request.texts) // PER_TOKEN
+        return max(1, sum(len(text) for text in request.texts) // PER_TOKEN)
     bound = request.options.get("max_tokens", request.options.get("max_completion_tokens", 0))
     prompt = sum(len(message.content) for message in request.messages) // PER_TOKEN
-    return prompt + (bound if isinstance(bound, int) else 0)
+    return max(1, prompt + (bound if isinstance(bound, int) else 0))
