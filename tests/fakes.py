@@ -67,6 +67,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: Any
+    target: str = ""
 
 
 @attrs.define
@@ -90,7 +91,8 @@ class Server:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Keep the request and answer by the script."""
         raw = await request.text()
-        self.seen.append(Seen(request.path, dict(request.headers), json.loads(raw) if raw else None))
+        body = json.loads(raw) if raw else None
+        self.seen.append(Seen(request.path, dict(request.headers), body, request.path_qs))
         reply = self.replies[min(len(self.seen), len(self.replies)) - 1]
         await asyncio.sleep(reply.delay)
         if reply.close and request.transport is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
 from functools import partial
 from typing import Any
@@ -73,11 +72,11 @@ class LiteLLM:
         key = {"api_key": self.api_key} if self.api_key else {}
         try:
             answer = await function(**plain(body), **_OWN, **key, timeout=self.timeout)
-        except asyncio.CancelledError:
-            raise
         except Exception as error:  # noqa: BLE001 - its errors are the classes of a package that may be missing
-            raise self._failed(error) from None
-        return clean(answer.model_dump(), self.api_key)
+            failure = self._failed(error)
+        else:
+            return clean(answer.model_dump(), self.api_key)
+        raise failure  # out of the handler, since the error itself may hold the key
 
     def _failed(self, error: Exception) -> ModelFailed:
         status, text = getattr(error, "status_code", None), clean(str(error), self.api_key)
