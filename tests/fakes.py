@@ -21,7 +21,8 @@ from lmflow.models.http import Session
 class Reply:
     """One scripted answer. ``close`` drops the connection instead, ``delay`` is in seconds.
 
-    ``parts`` come one after the other, as a stream; ``cut`` drops the connection after the last.
+    ``parts`` come one after the other, as a stream; after the last, ``stall`` seconds pass, and ``cut`` drops the
+    connection.
     """
 
     status: int = 200
@@ -31,6 +32,7 @@ class Reply:
     close: bool = False
     parts: Sequence[str] = ()
     cut: bool = False
+    stall: float = 0.0
 
 
 @attrs.define
@@ -77,6 +79,7 @@ class Server:
     replies: list[Reply]
     port: int = 0
     seen: list[Seen] = attrs.field(factory=list)
+    arrived: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -93,6 +96,7 @@ class Server:
         raw = await request.text()
         body = json.loads(raw) if raw else None
         self.seen.append(Seen(request.path, dict(request.headers), body, request.path_qs))
+        self.arrived.set()
         reply = self.replies[min(len(self.seen), len(self.replies)) - 1]
         await asyncio.sleep(reply.delay)
         if reply.close and request.transport is not None:
@@ -108,6 +112,7 @@ async def _streamed(request: web.Request, reply: Reply) -> web.StreamResponse:
     await response.prepare(request)
     for part in reply.parts:
         await response.write(part.encode("utf-8"))
+    await asyncio.sleep(reply.stall)
     if reply.cut and request.transport is not None:
         request.transport.close()
     return response

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import attrs
 import pytest
 from fakes import Door, Reply, ask, chat, refused, serving, stream
 from hypothesis import given
@@ -90,6 +91,12 @@ async def test_a_stream_that_stops_in_the_middle_is_a_bad_reply(cut: bool) -> No
     error = await _failure(stream(_chunk("Hel"), _chunk("lo"), done=False, cut=cut))
     assert ("bad_reply", "Hello") == (error.kind, error.raw)
     assert "stopped in the middle" in str(error)
+
+
+async def test_a_stream_that_stalls_is_left() -> None:
+    """Nothing for the model's time in the middle of a reply ends it, with what had come."""
+    error = await _failure(attrs.evolve(stream(_chunk("Hello"), done=False), stall=30), timeout=0.1)
+    assert ("bad_reply", "Hello", True) == (error.kind, error.raw, "within 0.1 s" in str(error))
 
 
 async def test_a_mark_without_an_end_is_the_middle() -> None:

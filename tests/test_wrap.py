@@ -8,7 +8,7 @@ from fakes import Door, Reply, ask, chat, refused, serving
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, ReplayDiverged
-from lmflow.messages import ChatReply, Failure
+from lmflow.messages import ChatReply, ChatRequest, Failure
 from lmflow.models.base import Model
 from lmflow.models.openai import OpenAI
 from lmflow.models.scripted import Answer
@@ -173,7 +173,9 @@ async def test_what_a_fallback_did_replays(answers: tuple[Answer, ...]) -> None:
 async def test_a_recording_of_another_model_is_no_member_s() -> None:
     """A replay accepts only models that the fallback had."""
     trace = await _traced(lf.fallback(_one("fine"), _two("fine")))
-    other = attrs.evolve(trace.calls[0].request, model="scripted/three")
+    asked = trace.calls[0].request
+    assert isinstance(asked, ChatRequest)
+    other = attrs.evolve(asked, model="scripted/three")
     call = attrs.evolve(trace.calls[0], request=other, key=other.key)
     with pytest.raises(ReplayDiverged):
         lf.replay(attrs.evolve(trace, calls=(call,)))

@@ -174,8 +174,8 @@ async def test_cancellation_passes_through(kind: str) -> None:
 
 async def _begun(kind: str, server: Server, call: asyncio.Future[Any]) -> None:
     """Wait until the request has arrived; litellm's stand-in has none to arrive."""
-    while not server.seen and kind != "litellm":
-        await asyncio.sleep(0.005)
+    if kind != "litellm":
+        await server.arrived.wait()
     await asyncio.sleep(0)
     assert not call.done()
 
