@@ -50,8 +50,11 @@ if TYPE_CHECKING:
     from lmflow.comparison import Comparison, compare
     from lmflow.evaluation import Evaluation
     from lmflow.execute import Executor
+    from lmflow.models.cached import cached
+    from lmflow.models.limited import limited
     from lmflow.models.names import model
-    from lmflow.models.wrap import retrying
+    from lmflow.models.prices import Price, cost_of, price_of, priced
+    from lmflow.models.wrap import fallback, retrying, routed
     from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
     from lmflow.readers import dataset
     from lmflow.scores import scores_from
@@ -66,13 +69,21 @@ _LAZY = {
     "Executor": "execute",
     "Judge": "programs.judges",
     "MemoryStore": "stores.memory",
+    "Price": "models.prices",
     "SqliteStore": "stores.sqlite",
+    "cached": "models.cached",
     "compare": "comparison",
+    "cost_of": "models.prices",
     "dataset": "readers",
+    "fallback": "models.wrap",
     "grounded": "programs.judges",
+    "limited": "models.limited",
     "model": "models.names",
     "pairwise": "programs.judges",
+    "price_of": "models.prices",
+    "priced": "models.prices",
     "retrying": "models.wrap",
+    "routed": "models.wrap",
     "scores_from": "scores",
     "semantic_f1": "programs.judges",
 }
@@ -90,6 +101,7 @@ __all__ = [
     "LmflowError",
     "MemoryStore",
     "Pending",
+    "Price",
     "Program",
     "Record",
     "Run",
@@ -100,12 +112,14 @@ __all__ = [
     "Version",
     "bar",
     "branch",
+    "cached",
     "canonical",
     "chain_of_thought",
     "citation_precision",
     "citation_recall",
     "compare",
     "contains",
+    "cost_of",
     "dataset",
     "diagram",
     "diff",
@@ -114,6 +128,7 @@ __all__ = [
     "exact_match",
     "example_id",
     "f1",
+    "fallback",
     "first",
     "flow",
     "gather",
@@ -121,6 +136,7 @@ __all__ = [
     "hotpot_em",
     "hotpot_f1",
     "init",
+    "limited",
     "map",
     "metric",
     "model",
@@ -130,11 +146,14 @@ __all__ = [
     "parallel",
     "passage_match",
     "predict",
+    "price_of",
+    "priced",
     "recall_at_k",
     "render",
     "repeat",
     "replay",
     "retrying",
+    "routed",
     "scores_from",
     "scripted",
     "semantic_f1",

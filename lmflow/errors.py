@@ -224,14 +224,17 @@ class CallError(LmflowError):
 
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
-    """A model gave no usable reply. ``kind``: auth, unknown_model, unreachable, timeout, rate_limit, server, request,
-    bad_reply.
+    """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout, rate_limit, server,
+    request, bad_reply.
+
+    ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text that had come.
     """
 
     kind: str
     text: str
     status: int | None = None
     retry_after: float | None = None
+    raw: str = attrs.field(default="", repr=False)
 
     def __str__(self) -> str:
         return self.text

@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import attrs
@@ -15,8 +16,9 @@ from lmflow.drive import Done, Frame, advance, branch, closed, opened
 from lmflow.effects import Call, Effect, Fork, Pending
 from lmflow.errors import CallError, ModelUnavailable, StepTimeout, StoreError, ToolFailed
 from lmflow.messages import ModelReply, Outcome, Request, ToolReply, ToolRequest, failure_of
-from lmflow.models.base import Exchange, Http, Model
+from lmflow.models.base import Exchange, Http, Model, place
 from lmflow.models.names import model as model_named
+from lmflow.models.wrap import Routed
 from lmflow.store import Recorder
 from lmflow.trace import Asked, CallEnded, CallStarted, Chosen, Event
 from lmflow.values import Record, plain
@@ -143,8 +145,10 @@ class _Door:
         asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
         key = asked.key
 
-        async def send(exchange: Exchange) -> ModelReply:
-            reply = await self._attempted(asked, key, lambda: exchange(self._live.outside.http))
+        async def send(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+            sent = asked if by is None else attrs.evolve(asked, model=by.name, endpoint=by.endpoint)
+            ask = partial(exchange, self._live.outside.http)
+            reply = await self._attempted(sent, key if sent is asked else sent.key, ask, source)
             if not isinstance(reply, ModelReply):
                 msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
                 raise TypeError(msg)
@@ -174,8 +178,10 @@ class _Door:
     def _timeout(self) -> StepTimeout:
         return StepTimeout(self._address.rpartition("/")[0], self._call.timeout or 0.0)
 
-    async def _attempted(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns())
+    async def _attempted(
+        self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], source: str = ""
+    ) -> Outcome:
+        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns(), source=source)
         self._attempt += 1
         self._live.outside.send(CallStarted(self._live.trace, asked))
         try:
@@ -189,7 +195,8 @@ class _Door:
                 raise
             outcome = failure_of(self._timeout())
             error = outcome.error()
-        await self._live.kept(attrs.evolve(asked, outcome=outcome, ended=time.time_ns()))
+        cost = 0 if source else None
+        await self._live.kept(attrs.evolve(asked, outcome=outcome, ended=time.time_ns(), cost=cost))
         if error:
             raise error
         return outcome
@@ -225,6 +232,8 @@ class Models:
         if name == "" and not isinstance(self._default, str):
             assert self._default is not None  # noqa: S101 - for the type checker
             return self._default
+        if isinstance(self._default, Routed) and name in self._default.models:
+            return self._default.models[name]
         wanted = name or str(self._default)
         if wanted not in self._made:
             self._made[wanted] = model_named(wanted)
@@ -233,7 +242,7 @@ class Models:
     def places(self, names: Iterable[str]) -> Record:
         """Per name what it stands for: the resolved model and its endpoint class."""
         models = {name: self.get(name) for name in dict.fromkeys(names)}
-        return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
+        return Record({name: place(model) for name, model in models.items()})
 
     async def aclose(self) -> None:
         """Close what was made by name."""

@@ -127,7 +127,8 @@ class ChatReply:
 
     ``model`` is the model that it says it ran. ``reasoning`` is what the provider shows of its thinking, ``refusal``
     why it wouldn't answer, ``logprobs`` the provider's own form, passed through. ``chunks`` are the lengths, in code
-    points, of the pieces in which a streamed text came.
+    points, of the pieces in which a streamed text came. ``structured`` is whether the request's schema was sent to the
+    endpoint, ``None`` where the request has none.
     """
 
     text: str
@@ -139,6 +140,7 @@ class ChatReply:
     refusal: str = ""
     logprobs: Any = None
     chunks: tuple[int, ...] = ()
+    structured: bool | None = None
 
     @property
     def content(self) -> Any:
@@ -199,8 +201,7 @@ _RECORDED: dict[str, Any] = {kind.__name__: kind for kind in (ModelFailed, ToolF
 
 def failure_of(error: CallError) -> Failure:
     """The error as data."""
-    data: dict[str, Any] = attrs.asdict(error)  # type: ignore[arg-type]
-    return Failure(type(error).__name__, Record(data))
+    return Failure(type(error).__name__, Record(lean(error)))
 
 
 def message_of(data: Mapping[str, Any]) -> Message:

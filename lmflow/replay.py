@@ -14,7 +14,7 @@ from lmflow.errors import ReplayDiverged
 from lmflow.messages import Failure, Request, ToolRequest
 from lmflow.params import Env
 from lmflow.program import Program, completed
-from lmflow.trace import Run, Trace, failed
+from lmflow.trace import Asked, Run, Trace, failed
 from lmflow.values import Record, pretty
 
 
@@ -37,13 +37,18 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
     return attrs.evolve(recorded, items=items)
 
 
-def resolved(request: Request, world: Mapping[str, Any], address: str) -> Request:
-    """The request with the model and endpoint that it went to."""
+def resolved(request: Request, world: Mapping[str, Any], address: str, recorded: Asked | None = None) -> Request:
+    """The request with the model and endpoint that it went to: of a model that chooses among others the one that the
+    recording says it chose.
+    """
     if isinstance(request, ToolRequest):
         return request
     place = world["models"].get(request.model)
     if place is None:
         raise ReplayDiverged(address, f"models: {pretty(world['models'])}", f"model: {request.model or 'the default'}")
+    went = recorded.request if recorded else request
+    if not isinstance(went, ToolRequest) and (went.model, went.endpoint) in place.get("among", ()):
+        return attrs.evolve(request, model=went.model, endpoint=went.endpoint)
     return attrs.evolve(request, model=place["model"], endpoint=place["endpoint"])
 
 
@@ -73,7 +78,7 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
 def _recall(trace: Trace, asked: set[str]) -> Any:
     def recall(call: Call, address: str) -> Any:
         recorded = trace.answers.get(address)
-        request = resolved(call.request, trace.world, address)
+        request = resolved(call.request, trace.world, address, recorded)
         if recorded is None or recorded.outcome is None:
             raise ReplayDiverged(address, "", str(request), _hint(trace))
         if recorded.key != request.key:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.trace import Event, Run, Trace
 
@@ -40,6 +41,13 @@ class Store(Recorder, Protocol):
 
     def trace(self, trace: str) -> Trace:
         """A trace with all its calls."""
+        ...
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where there is none.
+
+        Failures are no replies, nor is what was started and never ended.
+        """
         ...
 
     def refs(self) -> Mapping[str, str]:

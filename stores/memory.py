@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import LmflowError, NotFound, StoreError, UnknownVersion
+from lmflow.messages import Failure, Outcome
 from lmflow.params import Version
 from lmflow.trace import (
     Asked,
@@ -44,6 +45,7 @@ class MemoryStore:
         self._traces: dict[str, Trace] = {}
         self._versions: dict[str, Version] = {}
         self._refs: dict[str, str] = {}
+        self._answers: dict[str, tuple[int, Any]] = {}
 
     def append(self, *events: Event) -> Future[None]:
         """Keep events, all or none; the future is done at once."""
@@ -87,6 +89,12 @@ class MemoryStore:
             raise UnknownVersion(name, tuple(self._refs))
         return self._versions[found[0]]
 
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """The newest reply that was recorded for a key, with the id of its trace."""
+        with self._lock:
+            found: tuple[str, Outcome] | None = self._answers.get(key, (0, None))[1]
+        return found
+
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""
         return dict(self._refs)
@@ -126,6 +134,9 @@ class MemoryStore:
         calls = {(known.address, known.attempt): known for known in self._traces[trace].calls}
         if call.outcome is not None or (call.address, call.attempt) not in calls:
             calls[call.address, call.attempt] = call
+        replied = call.outcome is not None and not isinstance(call.outcome, Failure)
+        if replied and call.ended >= self._answers.get(call.key, (0, None))[0]:
+            self._set(self._answers, call.key, (call.ended, (trace, call.outcome)))
         self._change(trace, calls=tuple(calls.values()))
 
     def _change(self, trace: str, **changes: Any) -> None:

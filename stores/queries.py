@@ -10,9 +10,9 @@ from typing import Any
 import attrs
 
 from lmflow.errors import NotFound, Tampered, UnknownVersion
-from lmflow.messages import outcome_of
+from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
-from lmflow.stores.blobs import BlobReader, text
+from lmflow.stores.blobs import BlobReader, raw, text
 from lmflow.trace import Asked, Failed, Run, Trace
 from lmflow.values import Record
 
@@ -64,6 +64,15 @@ class Reader:
         if len(found) != 1:
             raise UnknownVersion(name, tuple(self.refs()))
         return self._version(found[0])
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """The newest reply that was recorded for a key, with the id of its trace."""
+        row = self._db.execute(
+            "SELECT trace.uid, call.reply FROM call JOIN trace ON trace.id = call.trace"
+            " WHERE call.key = ? AND call.status = 'ok' ORDER BY call.ended_ns DESC, call.id DESC LIMIT 1",
+            (raw(key),),
+        ).fetchone()
+        return (row["uid"], outcome_of(self._blobs.get(row["reply"]))) if row else None
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from lmflow.errors import LmflowError, StoreError
+from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
@@ -81,6 +82,11 @@ class SqliteStore:
         """The version that a ref, an id or a short id names."""
         with self.reading() as reader:
             return reader.version(name)
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """The newest reply that was recorded for a key, with the id of its trace."""
+        with self.reading() as reader:
+            return reader.answer(key)
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""

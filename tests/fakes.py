@@ -5,22 +5,61 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 from aiohttp import web
 
+from lmflow.errors import ModelFailed
+from lmflow.messages import ChatRequest, Message, ModelReply
+from lmflow.models.base import Exchange, Model
+from lmflow.models.http import Session
+
 
 @attrs.frozen
 class Reply:
-    """One scripted answer. ``close`` drops the connection instead, ``delay`` is in seconds."""
+    """One scripted answer. ``close`` drops the connection instead, ``delay`` is in seconds.
+
+    ``parts`` come one after the other, as a stream; after the last, ``stall`` seconds pass, and ``cut`` drops the
+    connection.
+    """
 
     status: int = 200
-    body: str = ""
+    body: str | bytes = ""
     headers: Mapping[str, str] = attrs.field(factory=lambda: {"Content-Type": "application/json"})
     delay: float = 0.0
     close: bool = False
+    parts: Sequence[str] = ()
+    cut: bool = False
+    stall: float = 0.0
+
+
+@attrs.define
+class Door:
+    """The executor's door without the executor: every attempt is kept as (who was asked, source, outcome)."""
+
+    hear: Callable[[str], None] | None = None
+    attempts: list[tuple[str, str, ModelReply | ModelFailed]] = attrs.field(factory=list)
+
+    async def __call__(self, exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        """One attempt on a session of its own."""
+        session = Session()
+        session.hear = self.hear
+        try:
+            reply = await exchange(session)
+        except ModelFailed as failure:
+            self.attempts.append((by.name if by else "", source, failure))
+            raise
+        finally:
+            await session.close()
+        self.attempts.append((by.name if by else "", source, reply))
+        return reply
+
+
+def ask(*texts: str, **changes: Any) -> ChatRequest:
+    """A request of one user's turn, or of the turns given."""
+    return ChatRequest(tuple(Message("user", text) for text in texts or ("why?",)), **changes)
 
 
 @attrs.frozen
@@ -30,6 +69,7 @@ class Seen:
     path: str
     headers: Mapping[str, str]
     body: Any
+    target: str = ""
 
 
 @attrs.define
@@ -39,6 +79,7 @@ class Server:
     replies: list[Reply]
     port: int = 0
     seen: list[Seen] = attrs.field(factory=list)
+    arrived: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -53,12 +94,35 @@ class Server:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Keep the request and answer by the script."""
         raw = await request.text()
-        self.seen.append(Seen(request.path, dict(request.headers), json.loads(raw) if raw else None))
+        body = json.loads(raw) if raw else None
+        self.seen.append(Seen(request.path, dict(request.headers), body, request.path_qs))
+        self.arrived.set()
         reply = self.replies[min(len(self.seen), len(self.replies)) - 1]
         await asyncio.sleep(reply.delay)
         if reply.close and request.transport is not None:
             request.transport.close()
-        return web.Response(status=reply.status, body=reply.body.encode("utf-8"), headers=dict(reply.headers))
+        if reply.parts:
+            return await _streamed(request, reply)
+        body = reply.body if isinstance(reply.body, bytes) else reply.body.encode("utf-8")
+        return web.Response(status=reply.status, body=body, headers=dict(reply.headers))
+
+
+async def _streamed(request: web.Request, reply: Reply) -> web.StreamResponse:
+    response = web.StreamResponse(status=reply.status, headers=dict(reply.headers))
+    await response.prepare(request)
+    for part in reply.parts:
+        await response.write(part.encode("utf-8"))
+    await asyncio.sleep(reply.stall)
+    if reply.cut and request.transport is not None:
+        request.transport.close()
+    return response
+
+
+def stream(*events: Any, done: bool = True, cut: bool = False, content: str = "text/event-stream") -> Reply:
+    """A stream of server-sent events: JSON values as ``data``, texts as they are."""
+    parts = [event if isinstance(event, str) else f"data: {json.dumps(event)}\n\n" for event in events]
+    ending = ["data: [DONE]\n\n"] if done else []
+    return Reply(headers={"Content-Type": content}, parts=[*parts, *ending], cut=cut)
 
 
 def chat(text: str | None = "fine", **changes: Any) -> Reply:

@@ -10,13 +10,12 @@ import pytest
 
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
-    errors values types source signature messages params effects program combine build diagram
-    adapter rendering trace drive
-    data splits readers metrics/* student stats tables histogram rows evaluation scores comparison
-    optimize replay store progress
-    models/base models/http models/scripted models/openai models/weights models/llama_child models/llama_server
-    models/local models/wrap models/names models/__init__
-    live execute programs/* optimizers/* serve/*
+    errors values types source signature messages params effects program combine build diagram adapter
+    rendering trace drive data metrics splits readers metrics/* student stats tables histogram rows evaluation
+    scores comparison optimize replay store progress models/base models/http models/scripted models/wire
+    models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
+    models/weights models/llama_child models/llama_server models/local models/prices models/wrap
+    models/limited models/cached models/names models/__init__ live execute programs/* optimizers/* serve/*
 """.split()
 STORES = "split corpus memory schema blobs rows queries sqlite __init__".split()
 CLI = "text target shared runs models work demo main __init__".split()

@@ -1,17 +1,22 @@
 """The laws of models by name."""
 
 import pytest
-from fakes import serving
+from fakes import Door, ask, serving
 
 import lmflow as lf
 from lmflow.errors import ModelUnavailable
+from lmflow.models.names import PROVIDERS
+
+KEY = "sk-canary-4f9d2c7e81b3"
 
 
 @pytest.fixture(autouse=True)
 def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key and no base URL in the environment."""
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    for known in PROVIDERS.values():
+        monkeypatch.delenv(known.key_from, raising=False)
+        monkeypatch.delenv(known.url_from, raising=False)
+    monkeypatch.delenv("AZURE_OPENAI_API_VERSION", raising=False)
 
 
 def _words(name: str) -> str:
@@ -63,7 +68,7 @@ def test_an_unknown_provider_is_guessed() -> None:
 
 def test_an_unknown_provider_is_told_the_known() -> None:
     """The known providers are listed."""
-    assert "Known: openai, local" in _words("zzz/x")
+    assert "Known: openai, anthropic, azure, openrouter, ollama, vllm, litellm, local." in _words("zzz/x")
 
 
 @pytest.mark.parametrize("name", ["gpt-5-mini", "", "openai/", "openai"])
@@ -96,3 +101,73 @@ async def test_a_step_may_name_its_model(monkeypatch: pytest.MonkeyPatch) -> Non
         dict(trace.world["models"]["openai/m"]),
         len(server.seen),
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "endpoint"),
+    [
+        ("anthropic/claude-sonnet-4-5", "ANTHROPIC_API_KEY", "anthropic"),
+        ("openrouter/anthropic/claude-sonnet-4.5", "OPENROUTER_API_KEY", "openrouter"),
+    ],
+)
+def test_a_provider_has_its_key_and_its_name(
+    name: str, variable: str, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its variable a provider is refused with the fix; with it, the endpoint class is the provider."""
+    assert f"Set {variable}" in _words(name)
+    monkeypatch.setenv(variable, KEY)
+    made = lf.model(name)
+    assert (name, endpoint, False) == (made.name, made.endpoint, KEY in repr(made))
+
+
+@pytest.mark.parametrize("name", ["ollama/llama3.2", "vllm/org/model"])
+def test_servers_of_one_s_own_need_no_key(name: str) -> None:
+    """Ollama and vLLM are asked on this machine by default; the endpoint class is the provider, whatever the port."""
+    assert name.partition("/")[0] == lf.model(name).endpoint
+
+
+async def test_a_server_s_key_may_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key for vLLM is sent where there is one, to the base URL that its variable names."""
+    async with serving() as server:
+        monkeypatch.setenv("VLLM_BASE_URL", server.url)
+        monkeypatch.setenv("VLLM_API_KEY", KEY)
+        await lf.model("vllm/org/model")(ask(), Door())
+    assert ("org/model", f"Bearer {KEY}") == (server.seen[0].body["model"], server.seen[0].headers["Authorization"])
+
+
+async def test_azure_has_paths_versions_and_headers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment is in the path, the version in the query, the key in `api-key` ("REST API reference",
+    learn.microsoft.com/azure/ai-services/openai/reference).
+    """
+    async with serving() as server:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", server.url.removesuffix("/v1"))
+        monkeypatch.setenv("AZURE_OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("AZURE_OPENAI_API_VERSION", "2025-01-01")
+        await lf.model("azure/mine")(ask(), Door())
+    seen = server.seen[0]
+    assert "/openai/deployments/mine/chat/completions?api-version=2025-01-01" == seen.target
+    assert (KEY, False) == (seen.headers["api-key"], "Authorization" in seen.headers)
+
+
+def test_azure_needs_its_endpoint() -> None:
+    """There is no default place for deployments."""
+    assert "Set AZURE_OPENAI_ENDPOINT, or give base_url=..., like https://NAME.openai.azure.com" in _words("azure/mine")
+
+
+def test_a_given_key_is_enough_for_its_own_place() -> None:
+    """A base URL of one's own needs no key; the endpoint is then its host."""
+    assert "gateway.example" == lf.model("anthropic/c", base_url="https://gateway.example").endpoint
+
+
+@pytest.mark.parametrize("url", ["nowhere", "ftp://x/v1", "https://u:p@host/v1"])
+def test_a_mistaken_base_url_is_named(url: str) -> None:
+    """A base URL that is none, or that holds a password, is refused before anything is sent."""
+    with pytest.raises(ModelUnavailable) as caught:
+        lf.model("openrouter/x", base_url=url, api_key=KEY)
+    assert "u:p" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("antropic", "anthropic"), ("olama", "ollama"), ("azur", "azure")])
+def test_providers_are_guessed(typed: str, meant: str) -> None:
+    """Every provider is suggested where it is nearly written."""
+    assert f"Did you mean '{meant}'?" in _words(f"{typed}/x")

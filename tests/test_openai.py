@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import Reply, Server, chat, refused, serving
+from fakes import Door, Reply, Server, chat, refused, serving
 
 import lmflow as lf
 from lmflow.errors import LmflowError, ModelFailed
-from lmflow.messages import ChatReply, Usage
-from lmflow.models.openai import OpenAI, host_of
+from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, ModelReply, Usage
+from lmflow.models.openai import OpenAI
+from lmflow.models.wire import host_of
 from lmflow.models.wrap import Retrying, retrying
 
 KEY = "sk-canary-4f9d2c7e81b3"
@@ -228,7 +229,7 @@ async def test_an_invalid_base_url_is_named(url: str) -> None:
 
 async def test_odd_unicode_is_kept_readable() -> None:
     """Half a surrogate pair in a reply becomes a question mark: it can be stored and hashed."""
-    async with serving(Reply(200, chat("X").body.replace('"X"', r'"a\ud800b"'))) as server:
+    async with serving(Reply(200, str(chat("X").body).replace('"X"', r'"a\ud800b"'))) as server:
         run = await _mapped(server)
     assert run.items[0][1].done
 
@@ -310,3 +311,40 @@ async def test_another_port_is_the_same_key() -> None:
         async with serving() as server:
             keys.append((await _asked(server)).calls[0].key)
     assert keys[0] == keys[1]
+
+
+def vectors(*rows: list[float], **changes: Any) -> Reply:
+    """An embeddings reply with those rows, in the given order; ``changes`` replace fields of its body."""
+    data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
+    body = {"model": "test-embedder", "data": data, "usage": {"prompt_tokens": 4, "total_tokens": 4}}
+    return Reply(body=json.dumps({**body, **changes}))
+
+
+async def _embedded(server: Server, *texts: str) -> ModelReply:
+    return await _model(server.url)(EmbedRequest(texts), Door())
+
+
+async def test_texts_are_embedded_in_one_request() -> None:
+    """All texts go out together to /v1/embeddings; a vector a text comes back, in their order."""
+    async with serving(vectors([1, 0.5], [0, 2])) as server:
+        reply = await _embedded(server, "a", "b")
+    assert EmbedReply(((1.0, 0.5), (0.0, 2.0)), "test-embedder", Usage(4, 0)) == reply
+    assert [("/v1/embeddings", {"model": "test-model", "input": ["a", "b"]})] == [(s.path, s.body) for s in server.seen]
+
+
+async def test_vectors_are_ordered_by_their_index() -> None:
+    """The order of the texts counts, not the order of the answer."""
+    data = [{"index": 1, "embedding": [2]}, {"index": 0, "embedding": [1]}]
+    async with serving(vectors(data=data)) as server:
+        assert ((1.0,), (2.0,)) == (await _embedded(server, "a", "b")).vectors  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "reply", [vectors([1]), vectors([1], [1, 2]), vectors(), vectors(data=[{"index": 0}]), Reply(body="{}")]
+)
+async def test_what_is_no_vector_a_text_is_a_bad_reply(reply: Reply) -> None:
+    """Too few vectors, vectors of two lengths or none at all are a bad reply."""
+    async with serving(reply) as server:
+        with pytest.raises(ModelFailed) as caught:
+            await _embedded(server, "a", "b")
+    assert "bad_reply" == caught.value.kind

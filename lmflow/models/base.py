@@ -53,7 +53,18 @@ class Http(Protocol):
 
 
 Exchange = Callable[[Http], Awaitable[ModelReply]]
-Send = Callable[[Exchange], Awaitable[ModelReply]]
+
+
+class Send(Protocol):
+    """The executor's door: one attempt, which is counted, recorded and priced.
+
+    ``by`` is the model that is asked, where it isn't the one that was called but one that this chose: the attempt's
+    request names it. ``source`` is the trace that a reused reply comes from: nothing is sent then, and nothing paid.
+    """
+
+    async def __call__(self, exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        """What the exchange answered. ``ModelFailed`` where it failed."""
+        ...
 
 
 class Model(Protocol):
@@ -79,3 +90,27 @@ class Model(Protocol):
     async def aclose(self) -> None:
         """Let go of what it holds (a server that it started)."""
         ...
+
+
+def leaves(model: Model) -> tuple[Model, ...]:
+    """The models that may answer for a model: those in its ``inner``, however deep, or itself where it has none."""
+    inner: tuple[Model, ...] = getattr(model, "inner", ())
+    return tuple(leaf for held in inner for leaf in leaves(held)) or (model,)
+
+
+def place(model: Model) -> dict[str, Any]:
+    """What a model's name stands for in a recording: its name and endpoint class, and ``among`` which models it chose
+    where it chooses.
+    """
+    found: dict[str, Any] = {"model": model.name, "endpoint": model.endpoint}
+    among = list(dict.fromkeys((leaf.name, leaf.endpoint) for leaf in leaves(model)))
+    return found if among == [(model.name, model.endpoint)] else {**found, "among": among}
+
+
+def passing(send: Send, model: Model) -> Send:
+    """The door for one of the models that a wrapper chooses from: its attempts name it, or the one that it chose."""
+
+    async def sending(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        return await send(exchange, by=by or model, source=source)
+
+    return sending

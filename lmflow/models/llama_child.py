@@ -75,6 +75,8 @@ def _serve(wanted: Mapping[str, Any]) -> Any:
     params.ui, params.endpoint_slots = False, False
     params.verbosity = _WARNINGS
     params.fit_params = len(xllamacpp.get_device_info()) > 1  # fits the model to a graphics card, and loads it twice
+    if wanted["embedding"]:
+        params.embedding, params.n_batch, params.n_ubatch = True, wanted["context"], wanted["context"]  # a text at once
     if wanted["threads"]:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = wanted["threads"]
     return xllamacpp.Server(params)

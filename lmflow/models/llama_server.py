@@ -30,10 +30,12 @@ class LlamaServer:
     default). The process ends at ``stop()``, or when this process does, however that ends; Ctrl-C alone doesn't end it.
     """
 
-    def __init__(self, path: Path, *, slots: int = 4, context: int = 4096, threads: int | None = None) -> None:
+    def __init__(
+        self, path: Path, *, slots: int = 4, context: int = 4096, threads: int | None = None, embedding: bool = False
+    ) -> None:
         self.path = path
         self.api_key = secrets.token_urlsafe(24)
-        self._wanted = {"slots": slots, "context": context, "threads": threads}
+        self._wanted = {"slots": slots, "context": context, "threads": threads, "embedding": embedding}
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._starting: asyncio.Task[str] | None = None

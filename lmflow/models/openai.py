@@ -1,34 +1,30 @@
-"""OpenAI-compatible chat completions."""
+"""OpenAI-compatible endpoints: chat completions, whole or streamed, and embeddings."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
-import msgspec
 
-from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, EmbedRequest, ModelReply, ModelRequest, Usage
-from lmflow.models.base import Http, Response, Send
+from lmflow.messages import ChatReply, ChatRequest, EmbedRequest, ModelReply, ModelRequest
+from lmflow.models.base import Exchange, Http, Send
+from lmflow.models.openai_shapes import Dialect, Joined, chat_body, chat_reply, dialect_of, embed_reply
+from lmflow.models.sse import Heard, streamed
+from lmflow.models.wire import Learned, Peer, asked, place_of
 
 OPENAI = "https://api.openai.com/v1"
-SECRET = 8
-_KINDS = {401: "auth", 403: "auth", 404: "unknown_model", 408: "timeout", 429: "rate_limit"}
-_FIXES = {
-    "auth": "Check the key: api_key=... or OPENAI_API_KEY.",
-    "unknown_model": "Check the model's name and the base URL (it ends in /v1).",
-    "rate_limit": "Lower the executor's concurrency, or wait.",
-}
 
 
 @attrs.frozen(eq=False)
 class OpenAI:
-    """A model behind an OpenAI-compatible endpoint (``POST base_url/chat/completions``).
+    """A model behind an OpenAI-compatible endpoint (``POST base_url/chat/completions`` and ``base_url/embeddings``).
 
-    ``wire`` is the model's name as the server knows it, ``timeout`` the seconds for one attempt. The key is masked by
-    value in whatever the server answers.
+    ``wire`` is the model's name as the server knows it, ``timeout`` the seconds for one attempt, or between two lines
+    of a stream. With ``api_version`` it speaks as Azure wants it: the version in the query, the key in ``api-key``.
+    The key is masked by value in whatever the server answers. ``dialect`` overrules the table of reasoning models.
     """
 
     name: str
@@ -37,119 +33,56 @@ class OpenAI:
     endpoint: str
     api_key: str = attrs.field(default="", repr=False)
     timeout: float = 120.0
+    api_version: str = ""
+    key_from: str = "api_key=... or OPENAI_API_KEY"
+    dialect: Dialect = attrs.field(default=attrs.Factory(lambda self: dialect_of(self.wire), takes_self=True))
+    learned: Learned = attrs.field(factory=Learned, repr=False)
+
+    @property
+    def structured(self) -> bool | None:
+        """Whether the endpoint takes a JSON schema; ``None`` before it was asked to."""
+        return self.learned.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The first choice's text. ``ModelFailed`` says what kind of failure it was and what mends it."""
+        """The first choice, or a vector a text. ``ModelFailed`` says what kind of failure it was and what mends it."""
         if isinstance(request, EmbedRequest):
-            raise ModelFailed("request", f"{self.name}: embeddings are not asked for here")
-        body = {
-            **request.options,
-            "model": self.wire,
-            "messages": [{"role": message.role, "content": message.content} for message in request.messages],
-        }
-        headers = {"Authorization": f"Bearer {self.api_key}"} if self.api_key else {}
-
-        async def exchange(http: Http) -> ChatReply:
-            url = f"{self.base_url.rstrip('/')}/chat/completions"
-            return self._read(await http.post(url, headers, body, self.timeout))
-
-        return await send(exchange)
+            return await send(partial(self._embed, request))
+        return await asked(request, send, partial(self._exchange, request), self.learned)
 
     async def aclose(self) -> None:
         """Nothing to do: the session is the executor's."""
 
-    def _read(self, response: Response) -> ChatReply:
-        text = response.body.decode("utf-8", "replace")
-        data = _masked(_json(text), self.api_key)
-        text = _masked(text, self.api_key)
-        if response.status >= 400:  # noqa: PLR2004 - HTTP's border between success and error
-            raise self._failed(response, _message(data, text))
-        try:
-            return _reply(data)
-        except (AttributeError, KeyError, IndexError, TypeError) as problem:
-            kind = "no JSON" if data is None else f"no chat completion ({type(problem).__name__}: {problem})"
-            found = f"{self._host()} answered {response.status} with {kind}: {text[:200]!r}"
-            words = f"{self.name}: {found}. Is its base URL right?"
-            raise ModelFailed("bad_reply", words, response.status) from None
+    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - with the schema or without
+        async def exchange(http: Http) -> ModelReply:
+            body = chat_body(self.name, self.wire, request, self.dialect, schema=schema)
+            if http.hear is None:
+                response = await http.post(self._url("chat/completions"), self._headers(), body, self.timeout)
+                reply = self._peer().read(response, chat_reply)
+            else:
+                reply = await self._streamed(http, http.hear, body)
+            return reply if request.schema is None else attrs.evolve(reply, structured=schema)
 
-    def _failed(self, response: Response, words: str) -> ModelFailed:
-        kind = _KINDS.get(response.status, "server" if response.status >= 500 else "request")  # noqa: PLR2004
-        text = f"{self.name}: {self._host()} answered {response.status}: {words}. {_FIXES.get(kind, '')}".strip()
-        return ModelFailed(kind, text, response.status, _seconds(response.headers.get("Retry-After", "")))
+        return exchange
 
-    def _host(self) -> str:
-        parts = urlsplit(self.base_url)
-        return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
+    async def _embed(self, request: EmbedRequest, http: Http) -> ModelReply:
+        body = {"model": self.wire, "input": request.texts}
+        response = await http.post(self._url("embeddings"), self._headers(), body, self.timeout)
+        return self._peer().read(response, partial(embed_reply, len(request.texts)))
 
+    async def _streamed(self, http: Http, hear: Callable[[str], None], body: dict[str, Any]) -> ChatReply:
+        body = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        opening = http.stream(self._url("chat/completions"), self._headers(), body, self.timeout)
+        return await streamed(opening, Heard(hear, self.api_key), Joined(), self._peer(), chat_reply)
 
-def mistake(base_url: str) -> str:
-    """What is wrong with a base URL, empty where nothing is. It shows neither user nor password."""
-    try:
-        parts = urlsplit(base_url)
-        parts.port  # noqa: B018 - it is read, and checked, here
-    except ValueError as problem:
-        return f"its base URL is none ({problem})"
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        return f"{parts.scheme or 'nothing'}:// is no base URL"
-    return "its base URL holds a user or password" if parts.username or parts.password else ""
+    def _url(self, path: str) -> str:
+        version = f"?api-version={self.api_version}" if self.api_version else ""
+        return f"{self.base_url.rstrip('/')}/{path}{version}"
 
+    def _headers(self) -> dict[str, str]:
+        if not self.api_key:
+            return {}
+        return {"api-key": self.api_key} if self.api_version else {"Authorization": f"Bearer {self.api_key}"}
 
-def host_of(base_url: str) -> str:
-    """The host of an endpoint without port and credentials."""
-    return urlsplit(base_url).hostname or base_url
-
-
-def _json(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return None
-
-
-def _masked(data: Any, key: str) -> Any:
-    """The JSON value without the key; one of fewer than 8 characters is a placeholder, and no secret."""
-    if len(key) < SECRET:
-        return data
-    if isinstance(data, str):
-        return data.replace(key, "***")
-    if isinstance(data, list):
-        return [_masked(item, key) for item in data]
-    if isinstance(data, dict):
-        return {_masked(name, key): _masked(value, key) for name, value in data.items()}
-    return data
-
-
-def _reply(data: Mapping[str, Any]) -> ChatReply:
-    choice = data["choices"][0]
-    return ChatReply(
-        text=_clean(choice["message"].get("content") or ""),
-        finish=str(choice.get("finish_reason") or ""),
-        model=str(data.get("model") or ""),
-        usage=_usage(data.get("usage") or {}),
-    )
-
-
-def _usage(data: Mapping[str, Any]) -> Usage:
-    details = data.get("prompt_tokens_details") or {}
-    return Usage(
-        *(_count(n) for n in (data.get("prompt_tokens"), data.get("completion_tokens"), details.get("cached_tokens")))
-    )
-
-
-def _count(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**63 else None
-
-
-def _clean(content: Any) -> str:
-    parts = [str(part.get("text") or "") for part in content] if isinstance(content, list) else [str(content)]
-    return "".join(parts).encode("utf-8", "replace").decode("utf-8")
-
-
-def _message(data: Any, text: str) -> str:
-    error = data.get("error", data) if isinstance(data, Mapping) else None
-    words = error.get("message") if isinstance(error, Mapping) else error
-    return str(words or text.strip() or "nothing")[:300].rstrip(".")
-
-
-def _seconds(header: str) -> float | None:
-    return float(header) if header.isascii() and header.replace(".", "", 1).isdigit() else None
+    def _peer(self) -> Peer:
+        url = "" if self.api_version else " (it ends in /v1)"
+        return Peer(self.name, place_of(self.base_url), self.api_key, self.key_from, url)

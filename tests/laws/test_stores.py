@@ -217,6 +217,27 @@ def test_a_call_that_never_ended_is_an_orphan(store: Either) -> None:
     assert ["a[0]"] == [call.address for call in store.trace("t").orphans]
 
 
+def test_a_key_s_answer_is_the_newest_reply(store: Either) -> None:
+    """Of all that was recorded for a key the reply that ended last, with its trace; failures and orphans are none."""
+    failed, key = failure_of(ModelFailed("server", "no")), _asked("a[0]").key
+    late = attrs.evolve(_asked("a[0]", ChatReply("late")), ended=20)
+    traces = (
+        _trace("t0", late),
+        _trace("t1", _asked("a[0]", ChatReply("early")), _asked("b[0]", failed), _asked("c[0]")),
+    )
+    before = store.answer(key)
+    _kept(store, *_events(_run("run", *traces)))
+    assert (None, ("t0", ChatReply("late"))) == (before, store.answer(key))
+    assert store.answer(_asked("a[0]", text="how?").key) is None
+
+
+def test_an_answer_may_be_a_tool_s_or_a_vector(store: Either) -> None:
+    """Whatever kind of reply it is, it comes back as it was."""
+    asked, reply = EmbedRequest(("x",), "m", "e"), EmbedReply(((0.5, 1.0),), "m", Usage(1, 0))
+    _kept(store, *_events(_run("run", _trace("t", Asked("a[0]", asked, asked.key, 0, reply, 5, 9)))))
+    assert ("t", reply) == store.answer(asked.key)
+
+
 def test_an_open_run_can_be_read(store: Either) -> None:
     """What is going on is there to see."""
     _kept(store, *_events(_run("run", _trace("t")))[:2])

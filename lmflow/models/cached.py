@@ -1,0 +1,69 @@
+"""A model that is asked only what no recording answers: ``cached``."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Protocol
+
+import attrs
+
+from lmflow.messages import ModelReply, ModelRequest, Outcome
+from lmflow.models.base import Http, Model, Send, leaves
+
+
+class Answers(Protocol):
+    """What ``cached`` needs of a store."""
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where there is none."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Cached:
+    """Answers from the newest recorded reply to the same request, else asks the model."""
+
+    model: Model
+    store: Answers
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def endpoint(self) -> str:
+        """The model's."""
+        return self.model.endpoint
+
+    @property
+    def inner(self) -> tuple[Model, ...]:
+        """The model."""
+        return (self.model,)
+
+    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
+        """The recorded reply, as an attempt that names the trace it comes from, or the model's."""
+        for leaf in leaves(self.model):
+            key = attrs.evolve(request, model=leaf.name, endpoint=leaf.endpoint).key
+            found = await asyncio.to_thread(self.store.answer, key)
+            if found and isinstance(found[1], ModelReply):
+                return await send(partial(_recalled, found[1]), by=leaf, source=found[0])
+        return await self.model(request, send)
+
+    async def aclose(self) -> None:
+        """Close the model; the store is its owner's to close."""
+        await self.model.aclose()
+
+
+def cached(model: Model, store: Answers) -> Cached:
+    """The model, asked only what the store holds no reply to: same messages, options, sample, model and endpoint.
+
+    Failures are never reused. A reused reply is recorded as an attempt of its own that says where it comes from, and
+    costs nothing. This is the only way in which a run reuses anything.
+    """
+    return Cached(model, store)
+
+
+async def _recalled(reply: ModelReply, _: Http) -> ModelReply:
+    return reply

@@ -1,0 +1,225 @@
+"""The laws of models, over every kind of them: servers' shapes, wrappers, and the scripted one."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from fakes import Door, Reply, Server, ask, serving
+
+import lmflow as lf
+from lmflow.errors import ModelFailed
+from lmflow.messages import ChatReply, EmbedRequest, ModelReply
+from lmflow.models.anthropic import Anthropic
+from lmflow.models.base import Exchange, Model, leaves, place
+from lmflow.models.litellm import litellm
+from lmflow.models.openai import OpenAI
+
+KEY = "sk-canary-4f9d2c7e81b3"
+
+# One body that both shapes read: the text, or the refusal, that each is to see.
+SAYING = "fine"
+
+
+def _body(text: str) -> dict[str, Any]:
+    return {
+        "model": "m-1",
+        "choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+        "content": [{"type": "text", "text": text}],
+        "stop_reason": "end_turn",
+    }
+
+
+def _reply(text: str = SAYING) -> Reply:
+    return Reply(body=json.dumps(_body(text)))
+
+
+def _refusing(words: str) -> Reply:
+    return Reply(400, json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": words}}))
+
+
+def _openai(server: Server) -> Model:
+    return OpenAI("openai/m", "m", server.url, "127.0.0.1", KEY, 5.0)
+
+
+def _azure(server: Server) -> Model:
+    return OpenAI("azure/d", "d", f"{server.url}/openai/deployments/d", "127.0.0.1", KEY, 5.0, "2024-10-21")
+
+
+def _anthropic(server: Server) -> Model:
+    return Anthropic("anthropic/c", "c", server.url, "127.0.0.1", KEY, 5.0)
+
+
+def _litellm(server: Server) -> Model:
+    """Its package stands in for itself: what it answers is what the server would."""
+
+    async def acompletion(**_: Any) -> Any:
+        reply = server.replies[min(len(server.seen), len(server.replies) - 1)]
+        await asyncio.sleep(reply.delay)
+        if reply.status != 200:
+            raise _Refusal(reply.body)
+        return SimpleNamespace(model_dump=lambda: json.loads(reply.body))
+
+    return litellm("some/m", api_key=KEY, module=SimpleNamespace(acompletion=acompletion, aembedding=acompletion))
+
+
+class _Refusal(Exception):
+    status_code = 400
+
+
+def _scripted(server: Server) -> Model:
+    reply = server.replies[0]
+    failure = ModelFailed("request", str(reply.body))
+    return lf.scripted(lambda _: failure if reply.status != 200 else json.loads(reply.body)["content"][0]["text"])
+
+
+SERVED: dict[str, Callable[[Server], Model]] = {
+    "openai": _openai,
+    "azure": _azure,
+    "anthropic": _anthropic,
+    "litellm": _litellm,
+}
+WRAPPED: dict[str, Callable[[Server], Model]] = {
+    "retrying": lambda server: lf.retrying(_openai(server), attempts=2, longest=0),
+    "limited": lambda server: lf.limited(_openai(server), requests=1000, concurrency=2),
+    "fallback": lambda server: lf.fallback(_openai(server), _anthropic(server)),
+    "routed": lambda server: lf.routed({"a": _anthropic(server), "b": _openai(server)}),
+    "cached": lambda server: lf.cached(_openai(server), lf.MemoryStore()),
+    "nested": lambda server: lf.cached(lf.limited(lf.fallback(lf.retrying(_openai(server)))), lf.MemoryStore()),
+}
+ALL = {**SERVED, **WRAPPED, "scripted": _scripted}
+HTTP = {name: made for name, made in ALL.items() if name not in {"scripted", "litellm"}}
+
+every = pytest.mark.parametrize("kind", ALL)
+over_http = pytest.mark.parametrize("kind", HTTP)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    """A server that says the same for ever."""
+    async with serving(_reply()) as found:
+        yield found
+
+
+@every
+async def test_name_and_endpoint_are_stable(kind: str, server: Server) -> None:
+    """They are the same before and after a call, in every object that is made alike, and never empty."""
+    one, two = ALL[kind](server), ALL[kind](server)
+    before = (one.name, one.endpoint)
+    await one(ask(), Door())
+    assert before == (one.name, one.endpoint) == (two.name, two.endpoint)
+    assert all(before)
+
+
+@every
+async def test_a_reply_is_what_the_last_send_answered(kind: str, server: Server) -> None:
+    """A model gives on what the door gave back, nothing else."""
+    reply = await ALL[kind](server)(ask(), door := Door())
+    assert reply is door.attempts[-1][2]
+    assert SAYING == reply.text  # type: ignore[union-attr]
+
+
+@over_http
+async def test_every_request_passes_the_door(kind: str, server: Server) -> None:
+    """As many requests reach the server as attempts pass the door."""
+    await HTTP[kind](server)(ask(), door := Door())
+    assert len(door.attempts) == len(server.seen)
+
+
+@every
+async def test_nothing_is_sent_but_by_the_door(kind: str, server: Server) -> None:
+    """A door that stays shut keeps everything in, and its error passes through."""
+
+    class Shut(Exception):
+        pass
+
+    async def shut(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        del exchange, by, source
+        raise Shut
+
+    with pytest.raises(Shut):
+        await ALL[kind](server)(ask(), shut)
+    assert [] == server.seen
+
+
+@pytest.mark.parametrize("kind", [*SERVED, *WRAPPED])
+@pytest.mark.parametrize("reply", [_refusing(f"bad key {KEY}"), _reply(f"it is {KEY}")])
+async def test_the_key_is_nowhere(kind: str, reply: Reply) -> None:
+    """It is in no reply, failure or repr, also where the server says it back."""
+    said: list[object] = []
+    async with serving(reply) as server:
+        model, door = ALL[kind](server), Door()
+        try:
+            said += [model, await model(ask(), door)]
+        except ModelFailed as failure:
+            said += [model, failure, failure.raw, failure.__cause__, failure.__context__]
+        said.append(door.attempts)
+    shown = [text for item in said for text in (str(item), repr(item))]
+    assert [] == [text for text in shown if KEY in text]
+
+
+@pytest.mark.parametrize("kind", [*SERVED, *WRAPPED])
+async def test_cancellation_passes_through(kind: str) -> None:
+    """A call that is cancelled ends as cancelled, and the model can be asked again."""
+    async with serving(Reply(body=json.dumps(_body(SAYING)), delay=30), _reply()) as server:
+        model = ALL[kind](server)
+        call = asyncio.ensure_future(model(ask(), Door()))
+        await _begun(kind, server, call)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+
+
+async def _begun(kind: str, server: Server, call: asyncio.Future[Any]) -> None:
+    """Wait until the request has arrived; litellm's stand-in has none to arrive."""
+    if kind != "litellm":
+        await server.arrived.wait()
+    await asyncio.sleep(0)
+    assert not call.done()
+
+
+@every
+async def test_a_failure_is_a_model_failed(kind: str) -> None:
+    """A refusal by the server is a failure of the closed set, recorded as an attempt, and names its kind."""
+    async with serving(_refusing("no such thing")) as server:
+        with pytest.raises(ModelFailed, match="no such thing") as caught:
+            await ALL[kind](server)(ask(), door := Door())
+    assert ("request", "request") == (caught.value.kind, door.attempts[-1][2].kind)  # type: ignore[union-attr]
+
+
+@every
+async def test_embedding_is_answered_or_refused(kind: str, server: Server) -> None:
+    """A request for vectors is never answered by a text; what can't embed says so, as an attempt on record."""
+    with pytest.raises(ModelFailed):
+        await ALL[kind](server)(EmbedRequest(("x",)), door := Door())
+    assert door.attempts
+
+
+@over_http
+async def test_a_listener_hears_the_text(kind: str, server: Server) -> None:
+    """What is told, joined, is the text of the reply, and its chunks are the pieces' lengths."""
+    told: list[str] = []
+    reply = await HTTP[kind](server)(ask(), Door(told.append))
+    assert isinstance(reply, ChatReply)
+    assert (SAYING, tuple(map(len, told))) == ("".join(told), reply.chunks)
+
+
+@every
+async def test_a_place_names_who_may_answer(kind: str, server: Server) -> None:
+    """What a recording keeps of a model names every model that may answer for it; each attempt is by one of them."""
+    model = ALL[kind](server)
+    found = place(model)
+    among = set(found.get("among", [(found["model"], found["endpoint"])]))
+    assert {(leaf.name, leaf.endpoint) for leaf in leaves(model)} == among
+    await model(ask(), door := Door())
+    assert {by or model.name for by, _, _ in door.attempts} <= {name for name, _ in among}
+
+
+@every
+async def test_closing_twice_is_fine(kind: str, server: Server) -> None:
+    """A model lets go of what it holds, and may be told so again."""
+    model = ALL[kind](server)
+    await model.aclose()
+    await model.aclose()
