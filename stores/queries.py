@@ -27,8 +27,8 @@ class Reader:
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
-        query = "SELECT * FROM run WHERE ?1 = '' OR id < ?1 ORDER BY id DESC LIMIT ?2"
-        rows = self._db.execute(query, (before, limit))
+        query = "SELECT * FROM run WHERE :before = '' OR id < :before ORDER BY id DESC LIMIT :limit"
+        rows = self._db.execute(query, {"before": before, "limit": limit})
         return [_run(row) for row in rows]
 
     def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:
@@ -100,9 +100,9 @@ class Reader:
 
     def _only(self, kind: str, column: str, wanted: str) -> str:
         rows = self._db.execute(
-            f"SELECT {column} FROM {kind} WHERE substr({column}, 1, length(?1)) = ?1"  # noqa: S608
-            f" OR substr({column}, -length(?1)) = ?1 ORDER BY {column} = ?1 DESC, {column} DESC LIMIT 4",
-            (wanted,),
+            f"SELECT {column} FROM {kind} WHERE substr({column}, 1, length(:id)) = :id"  # noqa: S608
+            f" OR substr({column}, -length(:id)) = :id ORDER BY {column} = :id DESC, {column} DESC LIMIT 4",
+            {"id": wanted},
         ).fetchall()
         found = [row[0] for row in rows]
         if wanted and (found[:1] == [wanted] or len(found) == 1):
