@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lmflow.build import branch, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
+from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.diagram import diagram
 from lmflow.drive import drive_pure
 from lmflow.effects import Fork, Pending, first, gather
@@ -18,6 +18,7 @@ from lmflow.models.scripted import scripted
 from lmflow.params import Version, diff
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
+from lmflow.programs.retrieve import fuse, recall_at_k, retrieve
 from lmflow.progress import bar
 from lmflow.rendering import render
 from lmflow.replay import replay
@@ -32,18 +33,22 @@ if TYPE_CHECKING:
     from lmflow.models.names import model
     from lmflow.models.prices import Price, cost_of, price_of, priced
     from lmflow.models.wrap import fallback, retrying, routed
+    from lmflow.programs.index import dense_index
     from lmflow.stores.corpus import Corpus
+    from lmflow.stores.dense import Dense
     from lmflow.stores.memory import MemoryStore
     from lmflow.stores.sqlite import SqliteStore
 
 _LAZY = {
     "Corpus": "stores.corpus",
+    "Dense": "stores.dense",
     "Executor": "execute",
     "MemoryStore": "stores.memory",
     "Price": "models.prices",
     "SqliteStore": "stores.sqlite",
     "cached": "models.cached",
     "cost_of": "models.prices",
+    "dense_index": "programs.index",
     "fallback": "models.wrap",
     "limited": "models.limited",
     "model": "models.names",
@@ -55,6 +60,7 @@ _LAZY = {
 
 __all__ = [
     "Corpus",
+    "Dense",
     "Executor",
     "Field",
     "Fork",
@@ -75,13 +81,16 @@ __all__ = [
     "canonical",
     "chain_of_thought",
     "cost_of",
+    "dense_index",
     "diagram",
     "diff",
     "digest",
     "drive_pure",
+    "embed",
     "fallback",
     "first",
     "flow",
+    "fuse",
     "gather",
     "init",
     "limited",
@@ -91,9 +100,11 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "recall_at_k",
     "render",
     "repeat",
     "replay",
+    "retrieve",
     "retrying",
     "routed",
     "scripted",
