@@ -49,7 +49,7 @@ def main() -> None:
 
 async def measured(data: Path, sets: Sequence[str], place: Path, model: str) -> None:
     """Print a table for each set."""
-    async with lf.Executor() as ex:
+    async with lf.Executor(lf.retrying(lf.model(model))) as ex:
         for name in sets:
             with lf.Corpus.from_jsonl(data / name / "corpus.jsonl", place / f"{name}.db") as corpus:
                 rows = [row for part in ("dev", "train") for row in read(data / name / f"{part}.jsonl")]
@@ -70,6 +70,8 @@ async def compared(
     program = lf.retrieve(corpus, dense, k=DEPTH, depth=DEPTH)
     begun = time.perf_counter()
     run = await ex.map(program, [{"query": row["question"]} for row in rows])
+    if run.failures:
+        raise SystemExit(f"{len(run.failures)} questions failed: {run.failures[0]}")
     print(f"asked {len(rows) / (time.perf_counter() - begun):.0f} questions a second\n")
     print(f"{'':8}" + "".join(f"{f'recall@{k}':>22}" for k in CUTS))
     for way in WAYS:

@@ -1,12 +1,12 @@
 """The laws of a dense index: what is near, what it is, and how it is built again."""
 
+import contextlib
 import pickle
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 import numpy as np
@@ -26,6 +26,7 @@ from lmflow.errors import (
     Tampered,
     WrongType,
 )
+from lmflow.progress import Progress
 from lmflow.stores.corpus import Corpus
 from lmflow.stores.dense import Dense, as_embedded, digest_of
 from lmflow.stores.split import Document, Passage
@@ -174,7 +175,8 @@ async def test_vectors_are_recorded_effects(corpus: Corpus, dense: Dense, tmp_pa
 @pytest.mark.parametrize("count", [0, 1, MOST, MOST + 1, 3 * MOST])
 async def test_building_again_asks_for_nothing(tmp_path: Path, count: int) -> None:
     """Passages are asked for 64 a call, and not again."""
-    model, told = Letters(), []
+    model = Letters()
+    told: list[int] = []
     documents = [Document(str(n), "", "a" * (n + 1)) for n in range(count)]
     with Corpus.build(documents, tmp_path / "c.db") as corpus:
         async with lf.Executor(model) as ex:
@@ -185,9 +187,7 @@ async def test_building_again_asks_for_nothing(tmp_path: Path, count: int) -> No
     assert [count, *[True] * count] == told
 
 
-def _telling(told: list[Any]) -> Any:
-    import contextlib  # noqa: PLC0415 - only here
-
+def _telling(told: list[int]) -> Progress:
     @contextlib.contextmanager
     def progress(_: str, total: int) -> Iterator[Callable[[bool], None]]:
         told.append(total)

@@ -1,5 +1,6 @@
 """The laws of a step that asks for vectors."""
 
+import asyncio
 import pickle
 
 import pytest
@@ -12,7 +13,8 @@ from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.embedding import MOST, Embed
 from lmflow.errors import BadSignature, ModelFailed, ModelUnavailable, StepTimeout
-from lmflow.messages import EmbedReply, EmbedRequest
+from lmflow.messages import EmbedReply, EmbedRequest, ModelRequest
+from lmflow.models.base import Send
 from lmflow.params import Env
 from lmflow.vectors import compact
 
@@ -67,9 +69,10 @@ async def test_failures_are_thrown_into_flows() -> None:
     @lf.flow("text -> vector: list[float]", uses=[ONE])
     async def careful(text: str) -> lf.Record:
         try:
-            return await ONE(text=text)
+            vector: list[float] = (await ONE(text=text)).vector
         except ModelFailed:
             return lf.Record(vector=[])
+        return lf.Record(vector=vector)
 
     async with lf.Executor(Letters(fails=1)) as ex:
         trace = await ex.run(careful, text="a")
@@ -130,9 +133,9 @@ class _Stuck:
 
     name, endpoint = "stuck/model", "stuck"
 
-    async def __call__(self, *_: object) -> EmbedReply:
-        import asyncio  # noqa: PLC0415 - only here
-
+    async def __call__(self, request: ModelRequest, send: Send) -> EmbedReply:
+        """Wait for nothing."""
+        del request, send
         await asyncio.Event().wait()
         raise AssertionError
 

@@ -3,6 +3,10 @@ weights, or without the extra ``local``.
 """
 
 import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import minilm
 import numpy as np
@@ -49,3 +53,15 @@ async def test_what_means_the_same_is_near() -> None:
     food, meal, stocks, *_ = map(np.array, await _vectors())
     assert food @ meal > 0.7
     assert abs(food @ stocks) < 0.2
+
+
+def test_the_page_s_example_runs(tmp_path: Path) -> None:
+    """The example of docs/retrieval.md prints what its comments say."""
+    page = Path(__file__).resolve().parent.parent / "docs" / "retrieval.md"
+    (code,) = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "example.py").write_text(code, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "example.py"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    expected = ["()", "('They burn petrol, or are charged at a socket.',)"]
+    assert (0, expected) == (done.returncode, done.stdout.splitlines()), done.stderr

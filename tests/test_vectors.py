@@ -73,6 +73,6 @@ def test_what_float32_lacks_is_refused(number: float) -> None:
 @given(st.lists(st.lists(DOUBLES, max_size=3), max_size=3))
 def test_replies_are_compact_and_read_back(vectors: list[list[float]]) -> None:
     """A reply holds compact vectors, and what is stored of it is that same reply."""
-    reply = EmbedReply(vectors)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    reply = EmbedReply(vectors)
     assert tuple(map(compact, vectors)) == reply.vectors
     assert reply == outcome_of(json.loads(json.dumps(plain(outcome_to(reply)))))
