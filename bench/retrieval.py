@@ -1,9 +1,10 @@
 """Recall of BM25, of vectors and of both fused, on questions whose passages are known, and how fast passages embed.
 
-    LMFLOW_DATA=folder python bench/retrieval.py [--keep FOLDER] [--model local/all-minilm-l6-v2] [hotpotqa] [squad]
+    LMFLOW_DATA=folder python bench/retrieval.py [--keep FOLDER] [--most 1000] [hotpotqa] [squad]
 
 A set is a folder in LMFLOW_DATA with ``corpus.jsonl`` (id, title, text) and ``dev.jsonl``, ``train.jsonl`` (question,
-gold_ids). Nothing is tuned, so both are asked. ``--keep`` keeps the indexes there, so that they aren't built again.
+gold_ids). Nothing is tuned, so both are asked. Of a larger corpus ``--most`` documents are searched: those that are
+gold, and the first others by id. ``--keep`` keeps the indexes there, so that they aren't built again.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Recall of BM25, vectors, and both fused.")
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--keep", type=Path)
+    parser.add_argument("--most", type=int, default=1000)
     parser.add_argument("--model", default="local/all-minilm-l6-v2")
     given = parser.parse_args()
     data = Path(os.environ.get("LMFLOW_DATA", ""))
@@ -42,17 +44,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         try:
-            asyncio.run(measured(data, given.sets, given.keep or Path(place), given.model))
+            asyncio.run(measured(data, given.sets, given.keep or Path(place), given.model, given.most))
         except ModelUnavailable as error:
             print(f"skipped: {error}")
 
 
-async def measured(data: Path, sets: Sequence[str], place: Path, model: str) -> None:
+async def measured(data: Path, sets: Sequence[str], place: Path, model: str, most: int) -> None:
     """Print a table for each set."""
     async with lf.Executor(lf.retrying(lf.model(model))) as ex:
         for name in sets:
-            with lf.Corpus.from_jsonl(data / name / "corpus.jsonl", place / f"{name}.db") as corpus:
-                rows = [row for part in ("dev", "train") for row in read(data / name / f"{part}.jsonl")]
+            rows = [row for part in ("dev", "train") for row in read(data / name / f"{part}.jsonl")]
+            gold = {id_ for row in rows for id_ in row["gold_ids"]}
+            documents = sorted(read(data / name / "corpus.jsonl"), key=lambda it: (it["id"] not in gold, it["id"]))
+            with lf.Corpus.build(documents[: max(most, len(gold))], place / f"{name}.db") as corpus:
                 await compared(name, rows, corpus, ex, model)
 
 
@@ -64,7 +68,7 @@ async def compared(
     begun = time.perf_counter()
     dense = await lf.dense_index(corpus, ex, model=model)
     seconds = time.perf_counter() - begun
-    print(f"\n{name}: {len(rows)} questions, {len(corpus)} passages, {model}")
+    print(f"\n{name}: {len(rows)} questions, {len(corpus)} passages, {model}", flush=True)
     if missing:
         print(f"embedded {missing} passages in {seconds:.0f} s, {missing / seconds:.1f} a second")
     program = lf.retrieve(corpus, dense, k=DEPTH, depth=DEPTH)

@@ -277,6 +277,14 @@ def test_where_nothing_is_there_is_nothing_to_open(tmp_path: Path) -> None:
     assert [] == list(tmp_path.iterdir())
 
 
+def test_an_empty_file_is_nothing_yet(corpus: Corpus, dense: Dense, tmp_path: Path) -> None:
+    """A file without a byte is no index to open, and a place to build one."""
+    (tmp_path / "x").touch()
+    with pytest.raises(StoreError, match="can't be used"):
+        Dense.open(tmp_path / "x")
+    assert dense == _filled(corpus, tmp_path / "x")
+
+
 def test_a_temporary_corpus_takes_its_index_along() -> None:
     """The index of a temporary corpus lies beside it, and goes with it."""
     corpus = Corpus.build(DOCS)
