@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lmflow.build import branch, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
+from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.data import Data, Dataset, example_id
 from lmflow.diagram import diagram
 from lmflow.drive import drive_pure
@@ -38,6 +38,7 @@ from lmflow.models.scripted import scripted
 from lmflow.params import Version, diff
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
+from lmflow.programs.retrieve import fuse, recall_at_k, retrieve
 from lmflow.progress import bar
 from lmflow.rendering import render
 from lmflow.replay import replay
@@ -55,16 +56,19 @@ if TYPE_CHECKING:
     from lmflow.models.names import model
     from lmflow.models.prices import Price, cost_of, price_of, priced
     from lmflow.models.wrap import fallback, retrying, routed
+    from lmflow.programs.index import dense_index
     from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
     from lmflow.readers import dataset
     from lmflow.scores import scores_from
     from lmflow.stores.corpus import Corpus
+    from lmflow.stores.dense import Dense
     from lmflow.stores.memory import MemoryStore
     from lmflow.stores.sqlite import SqliteStore
 
 _LAZY = {
     "Comparison": "comparison",
     "Corpus": "stores.corpus",
+    "Dense": "stores.dense",
     "Evaluation": "evaluation",
     "Executor": "execute",
     "Judge": "programs.judges",
@@ -75,6 +79,7 @@ _LAZY = {
     "compare": "comparison",
     "cost_of": "models.prices",
     "dataset": "readers",
+    "dense_index": "programs.index",
     "fallback": "models.wrap",
     "grounded": "programs.judges",
     "limited": "models.limited",
@@ -93,6 +98,7 @@ __all__ = [
     "Corpus",
     "Data",
     "Dataset",
+    "Dense",
     "Evaluation",
     "Executor",
     "Field",
@@ -121,16 +127,19 @@ __all__ = [
     "contains",
     "cost_of",
     "dataset",
+    "dense_index",
     "diagram",
     "diff",
     "digest",
     "drive_pure",
+    "embed",
     "exact_match",
     "example_id",
     "f1",
     "fallback",
     "first",
     "flow",
+    "fuse",
     "gather",
     "grounded",
     "hotpot_em",
@@ -152,6 +161,7 @@ __all__ = [
     "render",
     "repeat",
     "replay",
+    "retrieve",
     "retrying",
     "routed",
     "scores_from",

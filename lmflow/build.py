@@ -1,4 +1,4 @@
-"""The factories of programs: ``predict``, ``tool``, ``flow``, ``parallel``, ``map``, ``branch``, ``repeat``."""
+"""The factories of programs: the leaves ``predict``, ``embed``, ``tool``; ``flow``; and the combinators."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 from lmflow.combine import Branch, Map, Parallel, Repeat
+from lmflow.embedding import Embed, check_signature
 from lmflow.errors import BadSignature
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.signature import Field, Signature, from_function, signature_of
@@ -62,6 +63,16 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         model=model,
         timeout=timeout,
     )
+
+
+def embed(name: str, signature: str | Signature, *, model: str = "", timeout: float | None = None) -> Embed:
+    """A step that asks an embedding model: ``embed("embed", "text -> vector: list[float]", model="openai/...")``.
+
+    ``"texts: list[str] -> vectors: list[list[float]]"`` asks for many, 64 a call. ``model`` is the default of its one
+    parameter; it has to be named there or in a version, since an executor's own model is one for chats. ``timeout`` is
+    in seconds a call.
+    """
+    return Embed(name=name, signature=check_signature(signature_of(signature)), model=model, timeout=timeout)
 
 
 @overload

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 
 from lmflow.combine import Branch, Map, Parallel, Repeat
+from lmflow.embedding import Embed
 from lmflow.program import Flow, Pipe, Predict, Program, Tool
 
 
@@ -31,7 +32,7 @@ def diagram(program: Program) -> Diagram:
 
 def _kind(program: Program) -> str:
     match program:
-        case Predict():
+        case Predict() | Embed():
             return "model"
         case Tool():
             return "tool"

@@ -10,6 +10,7 @@ import attrs
 
 from lmflow.adapter import ask, use
 from lmflow.effects import Call, Effect, Fork, Pending, hidden_loop
+from lmflow.embedding import Embed, embedded
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged
 from lmflow.params import Env
 from lmflow.program import Flow, Predict, Program, Tool
@@ -84,6 +85,8 @@ def body_of(program: Any, env: Env, inputs: Record) -> Body:
         return ask(program, env, inputs)
     if isinstance(program, Tool):
         return use(program, inputs)
+    if isinstance(program, Embed):
+        return embedded(program, env, inputs)
     body: Body = program.body(inputs)
     return body
 

@@ -225,12 +225,11 @@ class Models:
         self._made: dict[str, Model] = {}
 
     def get(self, name: str) -> Model:
-        """The model of that name, the default for none. ``ModelUnavailable`` where there is none."""
+        """The model of that name, the default for none or its own name. ``ModelUnavailable`` where there is none."""
         if name == "" and self._default is None:
             fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
             raise ModelUnavailable("the default", "no model was given", fix)
-        if name == "" and not isinstance(self._default, str):
-            assert self._default is not None  # noqa: S101 - for the type checker
+        if not isinstance(self._default, (str, type(None))) and name in {"", self._default.name}:
             return self._default
         if isinstance(self._default, Routed) and name in self._default.models:
             return self._default.models[name]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
 from lmflow.values import Record, digest, lean, pretty
+from lmflow.vectors import Vector, compact
 
 
 @attrs.frozen
@@ -149,11 +150,18 @@ class ChatReply:
         return ["chat", self.text, self.finish, {name: value for name, value in more.items() if value}]
 
 
+def _compact(vectors: Iterable[Iterable[float]]) -> tuple[Vector, ...]:
+    return tuple(map(compact, vectors))
+
+
 @attrs.frozen
 class EmbedReply:
-    """The vectors, in the order of the texts."""
+    """The vectors, in the order of the texts, ``compact``: so they are the same in memory, in a store and in a key.
 
-    vectors: tuple[tuple[float, ...], ...]
+    ``ValueError`` for numbers that float32 doesn't hold.
+    """
+
+    vectors: tuple[Vector, ...] = attrs.field(converter=_compact)
     model: str = ""
     usage: Usage = Usage()
 
@@ -224,7 +232,7 @@ def outcome_of(data: Mapping[str, Any]) -> Outcome:
             calls = tuple(ToolCall(**call) for call in fields.pop("calls", ()))
             return ChatReply(**{**fields, "calls": calls, "chunks": tuple(fields.pop("chunks", ()))})
         case "EmbedReply":
-            return EmbedReply(**{**fields, "vectors": tuple(map(tuple, fields["vectors"]))})
+            return EmbedReply(**fields)
         case "ToolReply":
             return ToolReply(fields["value"])
         case _:

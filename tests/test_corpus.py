@@ -74,6 +74,25 @@ def test_what_is_cited_is_what_is_found(corpus: Corpus) -> None:
     assert cited["context"] == [corpus.passage(source).text for source in cited["sources"]]
 
 
+def test_what_is_ranked_is_what_is_found(corpus: Corpus) -> None:
+    """The ranked ids are those of the hits, and their texts are those of the search, in any order."""
+    ids = corpus.ranked("whales eat krill")
+    assert [hit.passage.id for hit in corpus.hits("whales eat krill")] == ids
+    assert corpus.search("whales eat krill")[::-1] == corpus.texts(ids[::-1])
+
+
+def test_an_unknown_source_has_no_text(corpus: Corpus) -> None:
+    """Of ids that aren't there the first is named."""
+    with pytest.raises(NotFound, match="no passage 'dodo#0'"):
+        corpus.texts(["whale#0", "dodo#0"])
+
+
+def test_all_passages_in_order(corpus: Corpus) -> None:
+    """A corpus goes through its passages by document and place, as many as it has."""
+    passages = [passage for document in sorted(DOCS, key=lambda it: it.id) for passage in split(document)]
+    assert (passages, len(passages)) == (list(corpus), len(corpus))
+
+
 @pytest.mark.parametrize("query", ["", " \n", "?!", "___", "'\"*", "zebra", "\ud800", "\0"])
 def test_no_shared_word_finds_nothing(corpus: Corpus, query: str) -> None:
     """A query without words, or without words that are there, finds nothing."""

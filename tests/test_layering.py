@@ -10,16 +10,17 @@ import pytest
 
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
-    errors values types source signature messages params effects program combine build diagram adapter
-    rendering trace drive data metrics splits readers metrics/* student stats tables histogram rows evaluation
-    scores comparison optimize replay store progress models/base models/http models/scripted models/wire
-    models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
-    models/weights models/llama_child models/llama_server models/local models/prices models/wrap
-    models/limited models/cached models/names models/__init__ live execute programs/* optimizers/* serve/*
+    errors values vectors types source signature messages params effects program embedding combine build
+    diagram adapter rendering trace drive data metrics splits readers metrics/* student stats tables histogram
+    rows evaluation scores comparison optimize replay store progress models/base models/http models/scripted
+    models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic
+    models/litellm models/bert_gguf models/weights models/llama_child models/llama_server models/local
+    models/prices models/wrap models/limited models/cached models/names models/__init__ live execute
+    programs/* optimizers/* serve/*
 """.split()
-STORES = "split corpus memory schema blobs rows queries sqlite __init__".split()
+STORES = "split bm25 corpus_file dense corpus memory schema blobs rows queries sqlite __init__".split()
 CLI = "text target shared runs models work demo main __init__".split()
-STORES_MAY_IMPORT = frozenset("errors values types signature messages params trace store".split())
+STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params trace store".split())
 
 # Who may import what is slow to import or reaches outside. live is the half of execute that holds the loop.
 OWNERS = {

