@@ -80,7 +80,7 @@ async def compared(
     print(f"{'':8}" + "".join(f"{f'recall@{k}':>22}" for k in CUTS))
     for way in WAYS:
         scores = [
-            [lf.recall_at_k(row["gold_ids"], found(trace, way), k) for k in CUTS]
+            [lf.recall_at_k(k)(row, {"ids": found(trace, way)}).value for k in CUTS]
             for row, trace in zip(rows, run.traces, strict=True)
         ]
         print(f"{way:8}" + "".join(f"{interval([score[cut] for score in scores]):>22}" for cut in range(len(CUTS))))

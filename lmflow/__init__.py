@@ -38,7 +38,7 @@ from lmflow.models.scripted import scripted
 from lmflow.params import Version, diff
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
-from lmflow.programs.retrieve import fuse, recall_at_k, retrieve
+from lmflow.programs.retrieve import fuse, retrieve
 from lmflow.progress import bar
 from lmflow.rendering import render
 from lmflow.replay import replay

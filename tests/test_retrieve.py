@@ -143,25 +143,3 @@ def test_reciprocal_ranks_are_summed() -> None:
     rankings = [["a", "b", "c"], ["d", "e", "c"]]
     assert tuple("cadbe") == lf.fuse(rankings)
     assert tuple("adcbe") == lf.fuse(rankings, k=0)
-
-
-@pytest.mark.parametrize(
-    ("expected", "found", "k"),
-    [(0.0, [], 5), (0.5, ["a", "x"], 2), (0.5, ["x", "a", "b"], 2), (1.0, ["b", "x", "a"], 3), (0.0, ["a"], 0)],
-)
-def test_recall_counts_what_is_among_the_first(expected: float, found: list[str], k: int) -> None:
-    """Recall is the part of the gold ids among the first k."""
-    assert expected == lf.recall_at_k(["a", "b"], found, k)
-
-
-@given(IDS.filter(bool), IDS, st.integers(0, 9))
-def test_recall_grows_with_k(gold: list[str], found: list[str], k: int) -> None:
-    """More passages never recall less, and all of them recall what is there."""
-    assert lf.recall_at_k(gold, found, k) <= lf.recall_at_k(gold, found, k + 1) <= 1
-    assert len({*gold} & {*found}) / len(gold) == lf.recall_at_k(gold, found, 9)
-
-
-def test_recall_needs_gold() -> None:
-    """Without gold there is nothing to recall."""
-    with pytest.raises(WrongType, match=r"recall_at_k\.gold expects at least one, found no ids"):
-        lf.recall_at_k([], ["a"], 1)

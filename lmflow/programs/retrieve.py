@@ -137,11 +137,3 @@ def fuse(rankings: Iterable[Sequence[str]], k: int = 60) -> tuple[str, ...]:
     shares = [(id_, 1 / (k + rank)) for ranking in rankings for rank, id_ in enumerate(toolz.unique(ranking), 1)]
     scores = {id_: math.fsum(share for _, share in found) for id_, found in toolz.groupby(0, shares).items()}
     return tuple(sorted(scores, key=lambda id_: (-scores[id_], id_)))
-
-
-def recall_at_k(gold: Iterable[str], found: Sequence[str], k: int) -> float:
-    """The part of the ``gold`` ids that is among the first ``k`` found, 0 to 1. ``WrongType`` without gold."""
-    wanted = frozenset(gold)
-    if not wanted:
-        raise WrongType("recall_at_k.gold", "no ids", "at least one")
-    return len(wanted & frozenset(found[:k])) / len(wanted)
