@@ -70,8 +70,9 @@ async def test_too_long_a_prompt_says_what_mends_it(model: Local) -> None:
 
 async def test_chat_weights_give_no_vectors(model: Local) -> None:
     """A model for chat refuses to embed, once."""
+    door = Door()
     with pytest.raises(ModelFailed, match="--embeddings") as caught:
-        await model(EmbedRequest(("x",)), door := Door())
+        await model(EmbedRequest(("x",)), door)
     assert ("request", 1) == (caught.value.kind, len(door.attempts))
 
 

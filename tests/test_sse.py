@@ -1,6 +1,7 @@
 """The laws of streams: told as they come, the same reply in the end, and never half a reply that passes for a whole."""
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -158,7 +159,7 @@ def test_what_is_told_is_the_text(pieces: list[str]) -> None:
     assert tuple(map(len, told)) == heard.chunks
 
 
-async def _lines(text: str) -> Any:
+async def _lines(text: str) -> AsyncIterator[bytes]:
     for line in text.split("\n"):
         yield line.encode()
 

@@ -138,8 +138,9 @@ async def test_kinds_may_have_attempts_of_their_own() -> None:
     policy = {"timeout": 1, "bad_reply": 2}
     for kind, sent in (("timeout", 1), ("bad_reply", 2), ("server", 3), ("auth", 1)):
         model = lf.retrying(lf.scripted([_failed(kind)] * 9), attempts=3, longest=0, policy=policy)
+        door = Door()
         with pytest.raises(ModelFailed):
-            await model(ask(), door := Door())
+            await model(ask(), door)
         assert sent == len(door.attempts), kind
 
 

@@ -24,7 +24,7 @@ class Joining(Protocol):
         """Whether the model said why it stopped."""
         ...
 
-    def add(self, event: Any) -> str:
+    def add(self, event: Any, /) -> str:
         """Take an event; the text that it adds."""
         ...
 

@@ -184,16 +184,18 @@ async def _begun(kind: str, server: Server, call: asyncio.Future[Any]) -> None:
 async def test_a_failure_is_a_model_failed(kind: str) -> None:
     """A refusal by the server is a failure of the closed set, recorded as an attempt, and names its kind."""
     async with serving(_refusing("no such thing")) as server:
+        door = Door()
         with pytest.raises(ModelFailed, match="no such thing") as caught:
-            await ALL[kind](server)(ask(), door := Door())
+            await ALL[kind](server)(ask(), door)
     assert ("request", "request") == (caught.value.kind, door.attempts[-1][2].kind)  # type: ignore[union-attr]
 
 
 @every
 async def test_embedding_is_answered_or_refused(kind: str, server: Server) -> None:
     """A request for vectors is never answered by a text; what can't embed says so, as an attempt on record."""
+    door = Door()
     with pytest.raises(ModelFailed):
-        await ALL[kind](server)(EmbedRequest(("x",)), door := Door())
+        await ALL[kind](server)(EmbedRequest(("x",)), door)
     assert door.attempts
 
 
