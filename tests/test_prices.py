@@ -5,6 +5,8 @@ import sys
 from decimal import ROUND_CEILING, Decimal, localcontext
 
 import pytest
+from genai_prices import Usage as Counted
+from genai_prices import calc_price
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,6 +74,18 @@ def test_the_price_to_reserve_by_is_the_highest() -> None:
     for prompt in (1000, 199_000, 201_000, 900_000):
         for usage in (Usage(prompt, 500), Usage(prompt, 500, prompt), Usage(prompt, 500, 0, prompt)):
             assert (price.cost(usage) or 0) >= (lf.cost_of("anthropic/claude-sonnet-4-5", usage, AT) or 10**20)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**5), st.integers(0, 10**5))
+def test_the_quick_sum_is_the_package_s(fresh: int, told: int, cached: int, written: int) -> None:
+    """A flat price gives to the nano-dollar what the package itself computes."""
+    usage = Usage(fresh + cached + written, told, cached, written)
+    counted = Counted(
+        input_tokens=usage.prompt, output_tokens=told, cache_read_tokens=cached, cache_write_tokens=written
+    )
+    for name in ("gpt-5-mini", "o1", "gpt-4.1"):
+        exact = calc_price(counted, name, provider_id="openai").total_price * 10**9
+        assert int(exact.to_integral_value(ROUND_CEILING)) == lf.cost_of(f"openai/{name}", usage, AT), name
 
 
 def test_prices_of_one_s_own_win() -> None:

@@ -18,6 +18,8 @@ FREE = frozenset({"local", "scripted"})
 """Providers that cost nothing, since they send nothing anywhere."""
 _NANO = 1000  # nano-dollars a token for a dollar a million tokens
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "azure": "azure", "openrouter": "openrouter"}
+_MINUTE = 60 * 10**9
+_PARTS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
 _RENAMED = {"gemini": "google", "vertex_ai": "google", "xai": "x-ai", "bedrock": "aws", "together_ai": "together"}
 
 Prices = Callable[[str, Usage, int], int | None]
@@ -65,18 +67,12 @@ def cost_of(model: str, usage: Usage, at: int) -> int | None:
     known = _known(model)
     if known is None or usage.prompt is None or usage.completion is None:
         return None
+    provider, listed = known
+    if (flat := _flat(model, at // _MINUTE)) is not None:
+        return flat.cost(usage)
     if (usage.cached or 0) + (usage.written or 0) > usage.prompt:
         return None
-    from genai_prices import Usage as Counted  # noqa: PLC0415 - slow to import, and only who pays needs it
-
-    counted = Counted(
-        input_tokens=usage.prompt,
-        output_tokens=usage.completion,
-        cache_read_tokens=usage.cached or 0,
-        cache_write_tokens=usage.written or 0,
-    )
-    provider, listed = known
-    found = listed.calc_price(counted, provider, genai_request_timestamp=_time(at))
+    found = listed.calc_price(_counted(usage), provider, genai_request_timestamp=_time(at))
     return math.ceil(Fraction(found.total_price) * 10**9)
 
 
@@ -112,7 +108,7 @@ def priced(prices: Mapping[str, Price], others: Prices = cost_of) -> Prices:
 @functools.lru_cache(maxsize=1024)
 def _known(model: str) -> tuple[Any, Any] | None:
     """The provider and the model in the price list."""
-    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - see above
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - slow to import, and only who pays needs it
 
     provider, _, name = model.partition("/")
     if provider == "litellm":
@@ -126,6 +122,34 @@ def _known(model: str) -> tuple[Any, Any] | None:
         return get_snapshot().find_provider_model(name, None, provider, None)
     except LookupError:
         return None
+
+
+@functools.lru_cache(maxsize=1024)
+def _flat(model: str, minute: int) -> Price | None:
+    """The listed prices as one price, ``None`` where they are more than that: tiers, or a fee for each request.
+
+    Only to be quick: the package takes many times as long for the same sum. Listed prices change at whole minutes.
+    """
+    known = _known(model)
+    if known is None:
+        return None
+    prices = known[1].get_prices(_time(minute * _MINUTE))
+    parts = [getattr(prices, name, None) for name in _PARTS]
+    plain = all(part is None or isinstance(part, Decimal) for part in parts)
+    if parts[0] is None or not plain or getattr(prices, "requests_kcount", None) is not None:
+        return None
+    return Price(parts[0], parts[1] or 0, parts[2], parts[3])
+
+
+def _counted(usage: Usage) -> Any:
+    from genai_prices import Usage as Counted  # noqa: PLC0415 - see above
+
+    return Counted(
+        input_tokens=usage.prompt,
+        output_tokens=usage.completion,
+        cache_read_tokens=usage.cached or 0,
+        cache_write_tokens=usage.written or 0,
+    )
 
 
 def _time(at: int) -> dt.datetime:
