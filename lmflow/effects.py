@@ -11,7 +11,7 @@ import attrs
 
 from lmflow.errors import NotDriven
 from lmflow.messages import Request
-from lmflow.params import check_paths
+from lmflow.params import SAMPLES, check_paths
 from lmflow.values import Record
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Pending:
     program: Any
     inputs: Record
     overlay: Record = attrs.field(factory=Record)
+    sample: int | None = None
 
     def __await__(self) -> Generator[Pending, Any, Any]:
         _refuse_loop(str(self.program))
@@ -55,6 +56,16 @@ class Pending:
         """
         check_paths(str(self.program), overlay, self.program.paths)
         return attrs.evolve(self, overlay=self.overlay | overlay)
+
+    def sampled(self, k: int) -> Pending:
+        """The same as its k-th intended repeat: every request below it has ``sample=k``, addresses stay as they are.
+
+        Sample 0 is the plain run. ``ValueError`` where ``k`` is none of 0 to 65,535.
+        """
+        if not 0 <= k < SAMPLES:
+            msg = f"a sample is a number from 0 to {SAMPLES - 1}, found {k}"
+            raise ValueError(msg)
+        return attrs.evolve(self, sample=k)
 
 
 @attrs.frozen
@@ -93,6 +104,20 @@ def first(*branches: Pending | Fork) -> Fork:
     recorded.
     """
     return _fork(branches, "first", "first")
+
+
+def samples(pending: Pending, n: int) -> Fork:
+    """``n`` intended repeats of a program side by side; awaiting answers their results in order.
+
+    Branch k asks with ``sample=k``, so a provider's cache or a reuse of recorded calls can't make them one.
+    """
+    if not isinstance(pending, Pending):
+        msg = f"lf.samples takes a program with its inputs, `lf.samples(step(x=1), 5)`, found {pending!r}"
+        raise TypeError(msg)
+    if n < 1:
+        msg = f"lf.samples needs at least 1 sample, found {n}"
+        raise ValueError(msg)
+    return Fork(tuple(pending.sampled(k) for k in range(n)), name="sample")
 
 
 def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:

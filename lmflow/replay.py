@@ -62,7 +62,7 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
     asked: set[str] = set()
     outputs, failure = None, None
     try:
-        env = Env(completed(code, trace.version))
+        env = Env(completed(code, trace.version), "", trace.sample)
         outputs = drive_pure(code(**trace.inputs), env, _recall(trace, asked), trace.choices)
     except ReplayDiverged:
         raise

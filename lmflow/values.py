@@ -21,6 +21,7 @@ import attrs
 
 from lmflow.errors import BadValue
 
+KEYED = "v1:hm:"  # what a keyed hash begins with
 _PLAIN = (str, int, bool, type(None))
 _DATES = (dt.date, dt.time, dt.datetime)
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
-from lmflow.values import Record, canonical, digest, hash_text, lean
+from lmflow.values import KEYED, Record, canonical, digest, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
+DIGEST = 32
 
 
 def packed(text: str) -> tuple[int, bytes]:
@@ -31,13 +32,20 @@ def unpacked(enc: int, data: bytes) -> Any:
 
 
 def raw(digest_text: str) -> bytes:
-    """A digest's 32 bytes."""
+    """A digest's 32 bytes; of a keyed one, with a byte in front that says so."""
+    if digest_text.startswith(KEYED):
+        return b"h" + bytes.fromhex(digest_text.removeprefix(KEYED))
     return bytes.fromhex(digest_text.removeprefix("v1:b2:"))
 
 
 def text(raw_digest: bytes) -> str:
     """The digest of those bytes."""
-    return f"v1:b2:{raw_digest.hex()}"
+    return f"v1:b2:{raw_digest.hex()}" if len(raw_digest) == DIGEST else KEYED + raw_digest[1:].hex()
+
+
+def derived(key: str) -> bool:
+    """Whether a key is the hash of what was asked, so that it can be derived again; in a redacted run it isn't."""
+    return not key.startswith(KEYED)
 
 
 class BlobWriter:
