@@ -50,8 +50,10 @@ class Spent:
         )
 
     def __str__(self) -> str:
-        more = f" ({self.unknown} of unknown cost)" if self.unknown else ""
-        return f"{self.calls:,} calls, {self.tokens:,} tokens, {_dollars(self.cost)}{more}"
+        words = [_many(self.calls, "call")]
+        words += [_many(self.tokens, "token")] if self.tokens else []
+        words += [_dollars(self.cost)] if self.cost else []
+        return ", ".join(words)
 
 
 NOTHING = Spent()
@@ -100,6 +102,11 @@ class Budget:
         return None if self.usd is None else int(Decimal(str(self.usd)) * NANO)
 
     @property
+    def limited(self) -> bool:
+        """Whether it sets any limit."""
+        return self.calls is not None or self.measured
+
+    @property
     def measured(self) -> bool:
         """Whether it limits more than the number of calls, so that the worst case of each must be known."""
         return self.tokens is not None or self.usd is not None
@@ -143,7 +150,8 @@ class Ledger:
 
     def settling(self, worst: Spent, actual: Spent) -> Ledger:
         """With what was reserved released, and what was spent added."""
-        return Ledger(self.budget, self.spent + actual, self.reserved - worst)
+        left = self.reserved - worst if worst is not NOTHING else self.reserved
+        return Ledger(self.budget, self.spent + actual, left)
 
     def refusal(self, worst: Spent) -> BudgetExceeded:
         """The error for a call that doesn't fit."""
@@ -221,11 +229,15 @@ def _bytes(text: str) -> int:
 
 
 def _dollars(cost: int) -> str:
-    return f"${cost / NANO:.4f}".rstrip("0").rstrip(".") if cost else "$0"
+    return f"${cost / NANO:.6f}".rstrip("0").rstrip(".")
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def _limits(calls: int | None, tokens: int | None, usd: float | Decimal | None) -> str:
-    words = [f"{calls:,} calls"] if calls is not None else []
-    words += [f"{tokens:,} tokens"] if tokens is not None else []
+    words = [_many(calls, "call")] if calls is not None else []
+    words += [_many(tokens, "token")] if tokens is not None else []
     words += [f"${float(usd):g}"] if usd is not None else []
     return ", ".join(words)

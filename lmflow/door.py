@@ -169,7 +169,8 @@ class Door:
         finally:
             if worst is not NOTHING:
                 execution.account.settle(worst, actual)
-        await execution.kept(attrs.evolve(asked, outcome=outcome, ended=time.time_ns(), cost=cost))
+        place, number, began = self._address, asked.attempt, asked.started
+        await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost))
         self._heed()
         if isinstance(outcome, Failure):
             raise outcome.error()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -144,19 +143,23 @@ class Hidden:
         raise RuntimeError(msg)
 
 
-@contextlib.contextmanager
-def hidden_loop() -> Iterator[Hidden]:
+class hidden_loop:  # noqa: N801 - used as a verb; a class, since it stands around each step of each coroutine
     """Hide the running event loop, so that a flow that reaches for it fails the same way live and in replay."""
-    hidden, events = Hidden(), sys.modules.get("asyncio.events")
-    if events is None:
-        yield hidden
-        return
-    loop = events._get_running_loop()  # noqa: SLF001 - the only way to hide it
-    events._set_running_loop(hidden)  # noqa: SLF001
-    try:
-        yield hidden
-    finally:
-        events._set_running_loop(loop)  # noqa: SLF001
+
+    __slots__ = ("_events", "_loop")
+
+    def __enter__(self) -> Hidden:
+        """What stands in its place."""
+        hidden, self._events = Hidden(), sys.modules.get("asyncio.events")
+        if self._events is not None:
+            self._loop = self._events._get_running_loop()  # noqa: SLF001 - the only way to hide it
+            self._events._set_running_loop(hidden)  # noqa: SLF001
+        return hidden
+
+    def __exit__(self, *_: object) -> None:
+        """Put the loop back."""
+        if self._events is not None:
+            self._events._set_running_loop(self._loop)  # noqa: SLF001
 
 
 def _refuse_loop(program: str) -> None:

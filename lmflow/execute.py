@@ -181,7 +181,7 @@ class Executor:
         """
         account, gate = Account(parent=self._account), asyncio.Semaphore(self.concurrency)
         ready = self._ready(rollouts, account)
-        run = Run(new_id(), kind, name, target=self._target, started=time.time_ns())
+        run = Run(new_id(self._outside.random), kind, name, target=self._target, started=time.time_ns())
 
         async def one(position: int) -> Trace | BudgetExceeded:
             async with gate:
@@ -204,7 +204,7 @@ class Executor:
 
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
         ready = self._ready([rollout], Account(parent=self._account))[0]
-        run = Run(new_id(), "run", str(rollout.program), target=self._target, started=time.time_ns())
+        run = Run(new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns())
         with self._opened(run):
             await self._outside.kept(RunOpened(run))
             trace, error = await ready.drive(run.id, rollout, 0, hear)

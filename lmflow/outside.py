@@ -7,6 +7,7 @@ import weakref
 from collections import deque
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from random import Random
 
 import attrs
 
@@ -33,6 +34,7 @@ class Outside:
     prices: Prices
     account: Account
     redactor: Redactor | None = None
+    random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     acknowledged: Acknowledged = attrs.field(factory=lambda: Acknowledged())  # it stands below
 
@@ -93,7 +95,8 @@ class Account:
 
     def __init__(self, budget: Budget | None = None, spent: Spent = NOTHING, parent: Account | None = None) -> None:
         self.ledger = Ledger(budget or Budget(), spent)
-        self._parent = parent
+        self.chain: tuple[Account, ...] = (self, *(parent.chain if parent is not None else ()))
+        self._bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
         self._waiting: list[asyncio.Future[None]] = []
         self._refused: BudgetExceeded | None = None
 
@@ -105,12 +108,12 @@ class Account:
     @property
     def priced(self) -> bool:
         """Whether the price of each call must be known."""
-        return any(account.ledger.budget.usd is not None for account in self.chain)
+        return any(account.ledger.budget.usd is not None for account in self._bounded)
 
     @property
     def measured(self) -> bool:
         """Whether the worst case of each call must be known."""
-        return any(account.ledger.budget.measured for account in self.chain)
+        return any(account.ledger.budget.measured for account in self._bounded)
 
     async def reserve(self, worst: Spent) -> None:
         """Reserve the worst case of a call here and above. ``BudgetExceeded`` where it can't fit; then nothing more
@@ -122,19 +125,15 @@ class Account:
                 self.wake()
                 raise attrs.evolve(self._refused)
             await full.changed()
-        for account in self.chain:
+        for account in self._bounded:
             account.ledger = account.ledger.reserving(worst)
 
     def settle(self, worst: Spent, actual: Spent) -> None:
         """Release what was reserved and count what was spent."""
         for account in self.chain:
-            account.ledger = account.ledger.settling(worst, actual)
+            released = worst if account.ledger.budget.limited else NOTHING
+            account.ledger = account.ledger.settling(released, actual)
             account.wake()
-
-    @property
-    def chain(self) -> tuple[Account, ...]:
-        """This account and those above it."""
-        return (self, *(self._parent.chain if self._parent is not None else ()))
 
     def changed(self) -> asyncio.Future[None]:
         """Done at the next change."""
@@ -152,7 +151,7 @@ class Account:
     def _full(self, worst: Spent) -> Account | None:
         if self._refused:
             return self
-        return next((account for account in self.chain if not account.ledger.fits(worst)), None)
+        return next((account for account in self._bounded if not account.ledger.fits(worst)), None)
 
 
 class Models:

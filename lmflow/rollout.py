@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 import time
+from random import Random
 
 import attrs
 
@@ -22,6 +22,7 @@ from lmflow.trace import Asked, Trace, TraceClosed, TraceOpened, failed
 from lmflow.values import Record
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SHIFTS = range(85, -1, -5)
 
 
 @attrs.frozen
@@ -64,7 +65,7 @@ class Begun:
         outside, pending = self.outside, rollout.pending
         sample = pending.sample or 0
         trace = Trace(
-            new_id(), self.program.key, str(self.program), self.version, pending.inputs, self.world,
+            new_id(outside.random), self.program.key, str(self.program), self.version, pending.inputs, self.world,
             target=self.target, sample=sample, started=time.time_ns(), code=self.program,
         )  # fmt: skip
         await outside.kept(TraceOpened(run, rollout.label, position, trace))
@@ -119,10 +120,10 @@ def versioned(pending: Pending, version: Version | None) -> Version:
     return whole.put(pending.overlay, note="overlay")
 
 
-def new_id() -> str:
+def new_id(random: Random) -> str:
     """An id of 18 letters that sorts by time."""
-    number = (time.time_ns() // 1_000_000 << 40) | secrets.randbits(40)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(85, -1, -5))
+    number = (time.time_ns() // 1_000_000 << 40) | random.getrandbits(40)
+    return "".join([_ALPHABET[number >> shift & 31] for shift in _SHIFTS])
 
 
 def _check_bounds(outside: Outside, account: Account, program: Program, params: Record) -> None:

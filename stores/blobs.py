@@ -54,6 +54,7 @@ class BlobWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._ids: dict[bytes, int] = {}
+        self._hashes: dict[Message, str] = {}
 
     def forget(self) -> None:
         """Drop the cached ids."""
@@ -73,11 +74,26 @@ class BlobWriter:
             return self._ids[hashed]
         body = lean(request)
         if isinstance(request, ChatRequest):
-            turns = [lean(message) for message in request.messages]
-            ids, hashes = [self.put("message", turn) for turn in turns], [digest("message", turn) for turn in turns]
-            prefix = self._put(raw(digest("prefix", hashes[:-1])), "prefix", canonical(ids[:-1]))
+            hashes = [self._hash(message) for message in request.messages]
+            ids = [self._message(*pair) for pair in zip(request.messages, hashes, strict=True)]
+            prefix = self._prefix(tuple(hashes[:-1]), ids[:-1])
             body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
         return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
+
+    def _hash(self, message: Message) -> str:
+        """The hash of a message, derived once: most are said again and again."""
+        if (found := self._hashes.get(message)) is None:
+            if len(self._hashes) >= CACHED:
+                self._hashes.clear()
+            found = self._hashes[message] = digest("message", lean(message))
+        return found
+
+    def _message(self, message: Message, hashed: str) -> int:
+        found = self._ids.get(raw(hashed))
+        return self._put(raw(hashed), "message", canonical(lean(message))) if found is None else found
+
+    def _prefix(self, hashes: tuple[str, ...], ids: list[int]) -> int:
+        return self._put(raw(digest("prefix", hashes)), "prefix", canonical(ids))
 
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
         if (found := self._ids.get(hashed)) is not None:
