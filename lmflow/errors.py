@@ -302,8 +302,8 @@ class BudgetExceeded(LmflowError):
 
     def __str__(self) -> str:
         head = f"{self.budget} is used up: spent {self.spent}; left {self.left}; the next call may need {self.needed}."
-        kept = f" Run {self.run} is stopped with {self.done} of {self.total} done, all of it recorded." if self.run else ""
-        return f"{head}{kept} Resume it with a larger budget."
+        kept = f" Run {self.run} is stopped with {self.done} of {self.total} done; all of it is recorded."
+        return f"{head}{kept if self.run else ''} Resume it with a larger budget."
 
 
 @attrs.frozen(eq=False)

@@ -196,20 +196,26 @@ class Executor:
             await self._outside.kept(RunOpened(run))
             with progress(name, len(ready)) as step:
                 settled = await together([one(position) for position in range(len(ready))])
-            traces = _all(settled, run.id)
+            traces = [trace for trace in settled if isinstance(trace, Trace)]
+            if len(traces) < len(settled):
+                raise attrs.evolve(account.refusal(), run=run.id, done=len(traces), total=len(settled))
             items = tuple((rollout.label, trace) for rollout, trace in zip(rollouts, traces, strict=True))
             done = attrs.evolve(run, items=items, status="done", ended=time.time_ns())
-            await self._outside.kept(RunClosed(run.id, done.status, done.root, done.ended))
+            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
         return done
 
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
-        ready = self._ready([rollout], Account(parent=self._account))[0]
+        account = Account(parent=self._account)
+        ready = self._ready([rollout], account)[0]
         run = Run(new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns())
         with self._opened(run):
             await self._outside.kept(RunOpened(run))
-            trace, error = await ready.drive(run.id, rollout, 0, hear)
+            try:
+                trace, error = await ready.drive(run.id, rollout, 0, hear)
+            except BudgetExceeded:
+                raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
             done = attrs.evolve(run, items=((rollout.label, trace),), status="failed" if error else "done")
-            await self._outside.kept(RunClosed(run.id, done.status, done.root, time.time_ns()))
+            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), time.time_ns()))
         if error:
             raise error
         return trace
@@ -256,14 +262,6 @@ class _Unkept:
     def version(self, name: str) -> Version:
         """There are no names without a store."""
         raise UnknownVersion(name)
-
-
-def _all(settled: list[Trace | BudgetExceeded], run: str) -> list[Trace]:
-    traces = [trace for trace in settled if isinstance(trace, Trace)]
-    for problem in settled:
-        if isinstance(problem, BudgetExceeded):
-            raise attrs.evolve(problem, run=run, done=len(traces), total=len(settled))
-    return traces
 
 
 def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:

@@ -18,7 +18,7 @@ from lmflow.models.base import Http, Model
 from lmflow.models.names import model as model_named
 from lmflow.redact import Redactor
 from lmflow.store import Recorder
-from lmflow.trace import Event
+from lmflow.trace import Event, Run
 from lmflow.values import Record
 
 
@@ -32,7 +32,6 @@ class Outside:
     slots: asyncio.Semaphore
     recorder: Recorder
     prices: Prices
-    account: Account
     redactor: Redactor | None = None
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
@@ -47,6 +46,10 @@ class Outside:
             for listener in self.listeners:
                 listener.hear(events)
         return future
+
+    def root(self, run: Run) -> str:
+        """The root that is stored of a run."""
+        return run.root if self.redactor is None else self.redactor.root(run)
 
     async def kept(self, *events: Event) -> None:
         """Record events and wait until they are durable."""
@@ -98,7 +101,7 @@ class Account:
         self.chain: tuple[Account, ...] = (self, *(parent.chain if parent is not None else ()))
         self._bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
         self._waiting: list[asyncio.Future[None]] = []
-        self._refused: BudgetExceeded | None = None
+        self._refused: tuple[Account, Spent] | None = None
 
     @property
     def left(self) -> Left:
@@ -121,12 +124,18 @@ class Account:
         """
         while (full := self._full(worst)) is not None:
             if self._refused or not full.ledger.may_fit(worst):
-                self._refused = self._refused or full.ledger.refusal(worst)
+                self._refused = self._refused or (full, worst)
                 self.wake()
-                raise attrs.evolve(self._refused)
+                raise self.refusal()
             await full.changed()
         for account in self._bounded:
             account.ledger = account.ledger.reserving(worst)
+
+    def refusal(self) -> BudgetExceeded:
+        """The error for the call that didn't fit, with what is spent and left by now."""
+        assert self._refused is not None  # noqa: S101 - only asked for then
+        account, worst = self._refused
+        return account.ledger.refusal(worst)
 
     def settle(self, worst: Spent, actual: Spent) -> None:
         """Release what was reserved and count what was spent."""

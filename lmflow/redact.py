@@ -29,6 +29,7 @@ from lmflow.trace import (
     Chosen,
     Event,
     Failed,
+    Run,
     Trace,
     TraceClosed,
     TraceOpened,
@@ -37,6 +38,26 @@ from lmflow.values import KEYED, Record, plain
 
 _LABEL = re.compile(r"(?<=branch)\[([^\[\]]*)\]")
 _POSITION = re.compile(r"[0-9]{1,5}")
+
+
+def agrees(recorded: Asked, request: Request) -> bool:
+    """Whether a recorded call is what is asked now. The key of a redacted one can't be derived again: what was asked
+    is compared without its texts.
+    """
+    if not recorded.key.startswith(KEYED):
+        return recorded.key == request.key
+    return _frame(recorded.request) == _frame(request)
+
+
+def _frame(request: Request) -> list[Any]:
+    match request:
+        case ChatRequest():
+            roles = [message.role for message in request.messages]
+            return [request.model, request.endpoint, request.options, request.sample, roles]
+        case EmbedRequest():
+            return [request.model, request.endpoint, len(request.texts)]
+        case ToolRequest():
+            return [request.tool, request.identity, request.sample, list(request.inputs)]
 
 
 @attrs.frozen
@@ -153,6 +174,11 @@ class Redactor:
     def labels(self, address: str) -> str:
         """An address whose branch labels are cleaned; one that changes is marked, so that two stay two."""
         return _LABEL.sub(lambda match: f"[{quote(self._label(unquote(match[1])), safe=' ')}]", address)
+
+    def root(self, run: Run) -> str:
+        """The root of a run as it may be stored: the whole one's could be guessed at."""
+        items = tuple((self._label(label), self.trace(trace)) for label, trace in run.items)
+        return attrs.evolve(run, items=items).root
 
     def _label(self, label: str) -> str:
         if _POSITION.fullmatch(label):

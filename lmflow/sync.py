@@ -64,10 +64,14 @@ def _aside(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
         except BaseException as error:  # noqa: BLE001 - raised below, where it is waited for
             ended.append(error)
 
-    thread = threading.Thread(target=work, name="lmflow-run", daemon=True)
+    thread, outer = threading.Thread(target=work, name="lmflow-run", daemon=True), asyncio.current_task()
+    before = outer.cancelling() if outer is not None else 0
     thread.start()
     try:
-        thread.join()
+        while thread.is_alive():
+            thread.join(0.05)
+            if outer is not None and outer.cancelling() > before:  # so Ctrl-C reaches a task that asyncio.run drives
+                raise asyncio.CancelledError
     except BaseException:
         stopped.set()
         with contextlib.suppress(RuntimeError):  # it has just ended by itself
