@@ -25,7 +25,9 @@ REPLY = "Paris, the capital of France."
 
 def rows(count: int) -> list[dict[str, object]]:
     """Different questions on one context of about 700 characters."""
-    return [{"context": [CONTEXT], "question": f"What is the capital of France, asked {i} times?"} for i in range(count)]
+    return [
+        {"context": [CONTEXT], "question": f"What is the capital of France, asked {i} times?"} for i in range(count)
+    ]
 
 
 async def recorded(store: lf.MemoryStore | lf.SqliteStore, concurrency: int, count: int) -> tuple[float, lf.Run]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lmflow.budget import Budget
 from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.data import Data, Dataset, example_id
 from lmflow.diagram import diagram
 from lmflow.drive import drive_pure
-from lmflow.budget import Budget
 from lmflow.effects import Fork, Pending, first, gather, samples
 from lmflow.errors import LmflowError
 from lmflow.metrics import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
+from typing import Any
 
 import attrs
 
@@ -72,6 +73,13 @@ class Left:
         return _limits(self.calls, self.tokens, self.usd) or "no limit"
 
 
+def _from_zero(holder: object, field: Any, value: float | Decimal | None) -> None:
+    del holder
+    if value is not None and (isinstance(value, bool) or not 0 <= value < NANO**2):
+        msg = f"Budget({field.name}=...) must be 0 or more, found {value!r}"
+        raise ValueError(msg)
+
+
 @attrs.frozen
 class Budget:
     """The most that may be spent: calls of models (every attempt counts), tokens (prompt and completion), dollars.
@@ -81,17 +89,9 @@ class Budget:
     ``ValueError`` for a negative limit.
     """
 
-    calls: int | None = attrs.field(default=None)
-    tokens: int | None = attrs.field(default=None)
-    usd: float | Decimal | None = attrs.field(default=None)
-
-    @calls.validator
-    @tokens.validator
-    @usd.validator
-    def _positive(self, field: attrs.Attribute[object], value: float | Decimal | None) -> None:
-        if value is not None and (isinstance(value, bool) or not 0 <= value < NANO**2):
-            msg = f"Budget({field.name}=...) must be 0 or more, found {value!r}"
-            raise ValueError(msg)
+    calls: int | None = attrs.field(default=None, validator=_from_zero)
+    tokens: int | None = attrs.field(default=None, validator=_from_zero)
+    usd: float | Decimal | None = attrs.field(default=None, validator=_from_zero)
 
     def __str__(self) -> str:
         return f"the budget of {_limits(self.calls, self.tokens, self.usd) or 'no limit'}"

@@ -1,4 +1,4 @@
-"""The door that every call passes on its way out: its time, its budget, its attempts, each recorded before it is used."""
+"""The door that every call passes on its way out: its time, its budget, and its attempts, recorded before their use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Hear = Callable[[Source, str | None], None]
 class Execution:
     """One execution as it goes on: what its calls need, and what has come of them so far."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a fact of its own
         self,
         outside: Outside,
         trace: str,

@@ -122,7 +122,7 @@ def drive_pure(
 ) -> Record:
     """Run a program without event loop or I/O: ``recall(call, address)`` answers each call or raises a ``CallError``.
 
-    Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer, and whose step asked.
+    Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step.
     """
     result: Record = _Pure(recall, choices or {}, told).run(pending, Frame(env))
     return result

@@ -207,7 +207,9 @@ class Executor:
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
         account = Account(parent=self._account)
         ready = self._ready([rollout], account)[0]
-        run = Run(new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns())
+        run = Run(
+            new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns()
+        )
         with self._opened(run):
             await self._outside.kept(RunOpened(run))
             try:
@@ -229,9 +231,7 @@ class Executor:
             self._outside.send(RunClosed(run.id, "stopped", "", time.time_ns()))
             raise
 
-    def _rollout(
-        self, program: Program | Pending, version: Version | str | None, inputs: Mapping[str, Any]
-    ) -> Rollout:
+    def _rollout(self, program: Program | Pending, version: Version | str | None, inputs: Mapping[str, Any]) -> Rollout:
         if isinstance(program, Pending) and inputs:
             msg = f"{program} has its inputs already, found more: {', '.join(inputs)}"
             raise TypeError(msg)

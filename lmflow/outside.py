@@ -35,7 +35,7 @@ class Outside:
     redactor: Redactor | None = None
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
-    acknowledged: Acknowledged = attrs.field(factory=lambda: Acknowledged())  # it stands below
+    acknowledged: Acknowledged = attrs.field(factory=lambda: Acknowledged())  # noqa: PLW0108 - it stands below
 
     def send(self, *events: Event) -> Future[None]:
         """Record events, cleaned where there is a redactor, without waiting; the future is done when they are kept."""

@@ -66,22 +66,23 @@ class Reading:
     def fed(self, piece: str, *, last: bool = False) -> tuple[Reading, tuple[Partial, ...]]:
         """The reading after a piece, and what that showed. ``last``: nothing follows, so nothing is held back."""
         now, parts = attrs.evolve(self, held=self.held + piece), []
-        while now.held and (step := now._step(last=last)) is not None:
+        while now.held and (step := now.step(last=last)) is not None:
             now, found = step
             parts += found
         return now, tuple(parts)
 
-    def _step(self, *, last: bool) -> tuple[Reading, list[Partial]] | None:
+    def step(self, *, last: bool) -> tuple[Reading, list[Partial]] | None:
+        """The reading after the next line or marker, ``None`` where that isn't certain yet."""
         if self.fresh:
             marker = _MARKER.match(self.held)
             if not last and (marker.end() == len(self.held) if marker else _BEGUN.fullmatch(self.held)):
                 return None
             if marker:
-                return attrs.evolve(self, held=self.held[marker.end() :], fresh=False)._open(marker[1])
+                return attrs.evolve(self, held=self.held[marker.end() :], fresh=False).opening(marker[1])
         line, end, rest = self.held.partition("\n")
-        return attrs.evolve(self, held=rest, fresh=bool(end))._show(line + end)
+        return attrs.evolve(self, held=rest, fresh=bool(end)).showing(line + end)
 
-    def _open(self, name: str) -> tuple[Reading, list[Partial]]:
+    def opening(self, name: str) -> tuple[Reading, list[Partial]]:
         """The section of that name; the first of a name counts, and those that nobody asked for don't."""
         known = name in self.names and name not in self.closed
         now = attrs.evolve(self, field=name if known else "", begun=False, space="")
@@ -90,7 +91,7 @@ class Reading:
         void = [Partial(self.address, name, "", anew=True)] if name in self.shown else []
         return attrs.evolve(now, closed=(*self.closed, name)), void
 
-    def _show(self, text: str) -> tuple[Reading, list[Partial]]:
+    def showing(self, text: str) -> tuple[Reading, list[Partial]]:
         """More text of the open section, without the space around it."""
         name = self.names[0] if self.field is None and len(self.names) == 1 else self.field
         text = self.space + text if self.begun else text.lstrip()
@@ -132,7 +133,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
     code: Program = replay(trace, program).code
     heard: list[tuple[Source, ChatReply]] = []
 
-    def recall(call: Call, address: str) -> Any:
+    def recall(_: Call, address: str) -> Any:
         return _answered(trace.answers[address])
 
     def told(step: Program, call: Call, address: str, answer: Any) -> None:

@@ -72,7 +72,7 @@ class Redactor:
     clean: Callable[[str], str] = attrs.field(repr=False)
     secret: bytes = attrs.field(repr=False)
 
-    def event(self, event: Event) -> Event:  # noqa: PLR0911 - one return an event
+    def event(self, event: Event) -> Event:
         """The event as it may be stored."""
         match event:
             case TraceOpened(run, label, position, trace):

@@ -83,9 +83,7 @@ class Begun:
         await outside.kept(TraceClosed(done))
         return done, error
 
-    def _closed(
-        self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None
-    ) -> Trace:
+    def _closed(self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None) -> Trace:
         used = {name: {"model": model.name, "endpoint": model.endpoint} for name, model in execution.models.items()}
         known = self.world.models
         return attrs.evolve(
@@ -116,7 +114,9 @@ def versioned(pending: Pending, version: Version | None) -> Version:
     found = version or init(program)
     if not pending.overlay:
         return found
-    whole = found if found.params.keys() >= set(program.paths) else attrs.evolve(found, params=completed(program, found))
+    whole = (
+        found if found.params.keys() >= set(program.paths) else attrs.evolve(found, params=completed(program, found))
+    )
     return whole.put(pending.overlay, note="overlay")
 
 

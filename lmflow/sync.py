@@ -64,14 +64,10 @@ def _aside(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
         except BaseException as error:  # noqa: BLE001 - raised below, where it is waited for
             ended.append(error)
 
-    thread, outer = threading.Thread(target=work, name="lmflow-run", daemon=True), asyncio.current_task()
-    before = outer.cancelling() if outer is not None else 0
+    thread = threading.Thread(target=work, name="lmflow-run", daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
-            thread.join(0.05)
-            if outer is not None and outer.cancelling() > before:  # so Ctrl-C reaches a task that asyncio.run drives
-                raise asyncio.CancelledError
+        _join(thread)
     except BaseException:
         stopped.set()
         with contextlib.suppress(RuntimeError):  # it has just ended by itself
@@ -82,3 +78,13 @@ def _aside(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
     if isinstance(ended[0], BaseException):
         raise ended[0]
     return ended[0]
+
+
+def _join(thread: threading.Thread) -> None:
+    """Wait for a thread. ``CancelledError`` where the task that waits is cancelled: so Ctrl-C reaches a loop's task."""
+    outer = asyncio.current_task()
+    before = outer.cancelling() if outer is not None else 0
+    while thread.is_alive():
+        thread.join(0.05)
+        if outer is not None and outer.cancelling() > before:
+            raise asyncio.CancelledError

@@ -41,8 +41,8 @@ class Record(Mapping[str, Any]):
 
     def __init__(self, mapping: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
         if type(mapping) is Record and not fields:  # both are immutable, so they may share
-            object.__setattr__(self, "_items", mapping._items)
-            object.__setattr__(self, "_digest", mapping._digest)
+            object.__setattr__(self, "_items", mapping._items)  # noqa: SLF001 - its own class
+            object.__setattr__(self, "_digest", mapping._digest)  # noqa: SLF001
             return
         items = {**(mapping or {}), **fields}
         for name, value in items.items():
@@ -174,13 +174,13 @@ def _canonical(value: Any) -> str:
     if kind is str:
         return _quoted(value)
     if kind is dict or kind is Record:
-        items = value._items if kind is Record else value
+        items = value._items if kind is Record else value  # noqa: SLF001 - beside its class
         return "{" + ",".join([_pair(name, items[name]) for name in _sorted(items)]) + "}"
     if kind is tuple or kind is list:
         return "[" + ",".join([_canonical(item) for item in value]) + "]"
     if (known := _WORDS.get(value) if kind is bool or value is None else None) is not None:
         return known
-    if kind is int or (kind is float and math.isfinite(value)):
+    if kind is int or (kind is float and math.isfinite(value or 0.0)):
         return repr(value)
     raise _Unusual
 

@@ -274,7 +274,9 @@ def test_a_budget_says_its_limits() -> None:
 async def test_a_call_waits_while_open_ones_may_make_room() -> None:
     """Reserved worst cases that turn out cheaper are used again: fewer side by side, not fewer in all."""
     model = Billed()
-    request = ChatRequest((Message("system", "Answer."), Message("user", "[[question]]\nq0")), options={"max_tokens": 20})
+    request = ChatRequest(
+        (Message("system", "Answer."), Message("user", "[[question]]\nq0")), options={"max_tokens": 20}
+    )
     bound = worst_case("answer", request, priced, 0).tokens
     async with lf.Executor(model, budget=Budget(tokens=8 * bound), concurrency=64) as ex:
         run = await ex.map(ANSWER, ROWS[:9])

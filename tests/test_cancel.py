@@ -82,7 +82,9 @@ async def test_a_run_can_be_stopped_at_any_await(kind: str, budget: lf.Budget | 
     """Stopped at its k-th turn, for every k: what was acknowledged is kept, no task is left, and the next run works."""
     for turn in range(1000):
         store, model = Later(), Turns()
-        async with lf.Executor(model, store, concurrency=3, budget=budget, timeout=60 if kind == "timed" else None) as ex:
+        async with lf.Executor(
+            model, store, concurrency=3, budget=budget, timeout=60 if kind == "timed" else None
+        ) as ex:
             work = asyncio.create_task(_work(ex, kind))
             for _ in range(turn):
                 await asyncio.sleep(0)

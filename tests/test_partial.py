@@ -16,9 +16,8 @@ from lmflow.partial import Partial, Reading, Source, again, pieces, reading
 
 TWO = lf.predict("step", "question -> reason, answer")
 ONE = lf.predict("step", "question -> answer")
-PARTS = st.sampled_from(
-    ["[[reason]]", "[[answer]]", "[[ ## answer ## ]]:", "[[other]]", "[[", "]]", "[", "\n", " ", ":", "\t", "a b", "é", "\x1c", "[[reason", "answer]]"]
-)  # fmt: skip
+MARKS = ["[[reason]]", "[[answer]]", "[[ ## answer ## ]]:", "[[other]]", "[[reason", "answer]]", "[[", "]]", "["]
+PARTS = st.sampled_from([*MARKS, "\n", " ", ":", "\t", "a b", "é", "\x1c"])
 replies = st.lists(PARTS | st.text(max_size=3), max_size=14).map("".join)
 
 

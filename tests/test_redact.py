@@ -121,8 +121,13 @@ async def test_keys_are_keyed_by_the_secret(tmp_path: Path) -> None:
 
 async def test_what_can_not_be_cleaned_is_not_sent() -> None:
     """Where ``redact`` raises or gives no text, nothing goes out."""
-    sent: list[str] = []
-    model = lf.scripted(lambda r: sent.append("it") or "fine")  # type: ignore[func-returns-value]
+    sent: list[object] = []
+
+    def script(request: object) -> str:
+        sent.append(request)
+        return "fine"
+
+    model = lf.scripted(script)
     async with lf.Executor(model, lf.MemoryStore(), redact=lambda _: None) as ex:  # type: ignore[arg-type, return-value]
         with pytest.raises(TypeError, match="redact must give a text"):
             await ex.run(ANSWER, question="a", names={})

@@ -127,7 +127,7 @@ async def test_there_is_no_trace_before_the_end() -> None:
 
 @pytest.mark.parametrize("how", ["closed", "dropped", "executor", "task"])
 async def test_letting_go_stops_the_run(how: str) -> None:
-    """Closing the iterator, dropping it, closing the executor or cancelling the reader: the run is on record as stopped."""
+    """Closed, dropped, with the executor or its reader gone: the run is on record as stopped."""
     store, model = lf.MemoryStore(), Typing()
     async with lf.Executor(model, store) as ex:
         stream = ex.stream(STEP, question="why?")
@@ -140,6 +140,7 @@ async def test_letting_go_stops_the_run(how: str) -> None:
             gc.collect()
             await asyncio.wait([task])
         elif how == "task":
+
             async def read() -> None:
                 async with stream:
                     await anext(stream)
