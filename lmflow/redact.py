@@ -60,6 +60,13 @@ def _frame(request: Request) -> list[Any]:
             return [request.tool, request.identity, request.sample, list(request.inputs)]
 
 
+def _short_enough(holder: object, field: object, secret: bytes) -> None:
+    del holder, field
+    if not 1 <= len(secret) <= hashlib.blake2b.MAX_KEY_SIZE:
+        msg = f"the secret must have 1 to {hashlib.blake2b.MAX_KEY_SIZE} bytes, found {len(secret)}"
+        raise ValueError(msg)
+
+
 @attrs.frozen
 class Redactor:
     """Cleans events on their way to the store; what the caller gets back stays whole.
@@ -70,7 +77,7 @@ class Redactor:
     """
 
     clean: Callable[[str], str] = attrs.field(repr=False)
-    secret: bytes = attrs.field(repr=False)
+    secret: bytes = attrs.field(repr=False, validator=_short_enough)
 
     def event(self, event: Event) -> Event:
         """The event as it may be stored."""

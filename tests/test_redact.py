@@ -176,3 +176,10 @@ async def test_calls_agree_by_key_unless_they_are_redacted() -> None:
     redactor, (a, b) = Redactor(clean, SECRET), (one.calls[0], two.calls[0])
     assert (True, False) == (agrees(a, a.request), agrees(a, b.request))
     assert agrees(redactor.call(a), b.request)
+
+
+@pytest.mark.parametrize("length", [0, 65])
+def test_a_secret_has_1_to_64_bytes(length: int) -> None:
+    """What can't key a hash is refused when the executor is made."""
+    with pytest.raises(ValueError, match="1 to 64 bytes"):
+        Redactor(clean, b"x" * length)
