@@ -158,18 +158,21 @@ class Ledger:
         return BudgetExceeded(self.budget, self.spent, self.budget.left(self.spent), worst)
 
 
-def worst_case(step: str, request: ModelRequest, prices: Prices, at: int) -> Spent:
+def worst_case(step: str, request: ModelRequest, prices: Prices, at: int, *, priced: bool = False) -> Spent:
     """The most that a call can cost. ``Unbounded`` where it has no upper bound.
 
     A token is at least one byte of what is sent, so the prompt has at most as many tokens as its UTF-8 bytes, tools and
     schema included, plus what chat templates add: 32 a message, 64 a request, 512 where there are tools. The completion
     has at most ``max_tokens`` (or ``max_completion_tokens``) for each of ``n`` choices. Writing to a prompt cache may
-    cost more than reading the prompt: the dearer is taken. ``cost`` is 0 and ``unknown`` 1 where no price is known.
+    cost more than reading the prompt: the dearer is taken. Where no price is known ``cost`` is 0 and ``unknown`` 1, or,
+    where one must be (``priced``), it is ``Unbounded`` too.
     """
     prompt, completion = prompt_bound(request), _completion_bound(step, request)
     plain = prices(request.model, Usage(prompt, completion), at)
     written = prices(request.model, Usage(prompt, completion, 0, prompt), at)
     known = [cost for cost in (plain, written) if cost is not None]
+    if priced and not known:
+        raise Unbounded(step, f"asks {request.model or 'the default model'}, whose price isn't known", _PRICE)
     return Spent(1, prompt + completion, max(known, default=0), int(not known))
 
 
@@ -211,6 +214,9 @@ def spent_on(calls: Iterable[Asked], prices: Prices = unpriced, *, measured: boo
             worst = worst_case(call.address, call.request, prices, call.started) if measured else Spent(1)
             total += settled(call.outcome, call.cost, worst)
     return total
+
+
+_PRICE = "Set no usd in the budget, or give the price: Executor(prices=lambda model, usage, at: nano_dollars)."
 
 
 def _completion_bound(step: str, request: ModelRequest) -> int:

@@ -121,18 +121,18 @@ class Door:
 
     def _sending(self, model: Model, asked: ModelRequest, key: str) -> Callable[[Exchange], Awaitable[ModelReply]]:
         async def send(exchange: Exchange) -> ModelReply:
-            perform = self._streamed(asked, exchange) if self._execution.hear else lambda: exchange(outside.http)
+            perform = self._streamed(asked, exchange, hear) if hear else lambda: exchange(outside.http)
             reply = await self._paid(asked, key, perform)
             if not isinstance(reply, ModelReply):
                 msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
                 raise TypeError(msg)
             return reply
 
-        outside = self._execution.outside
+        outside, hear = self._execution.outside, self._execution.hear
 
         return send
 
-    def _streamed(self, asked: ModelRequest, exchange: Exchange) -> Callable[[], Awaitable[ModelReply]]:
+    def _streamed(self, asked: ModelRequest, exchange: Exchange, told: Hear) -> Callable[[], Awaitable[ModelReply]]:
         """The exchange with somebody who listens; a reply that doesn't stream is heard as one piece."""
 
         async def perform() -> ModelReply:
@@ -145,13 +145,12 @@ class Door:
                 told(source, None)
             return reply
 
-        told = self._execution.hear or _unheard
         return perform
 
     async def _paid(self, request: ModelRequest, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """An attempt whose worst case is reserved before it is sent."""
-        account, prices = self._execution.account, self._execution.outside.prices
-        worst = worst_case(str(self._step), request, prices, time.time_ns()) if account.measured else ONE
+        account, prices, step = self._execution.account, self._execution.outside.prices, str(self._step)
+        worst = worst_case(step, request, prices, time.time_ns(), priced=account.priced) if account.measured else ONE
         await account.reserve(worst)
         return await self._attempted(request, key, perform, worst)
 
@@ -241,7 +240,3 @@ class Heard:
     ) -> AbstractAsyncContextManager[Stream]:
         """As the session does."""
         return self.http.stream(url, headers, body, seconds)
-
-
-def _unheard(source: Source, text: str | None) -> None:
-    del source, text

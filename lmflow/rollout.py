@@ -12,7 +12,7 @@ from lmflow.budget import worst_case
 from lmflow.door import Execution, Hear
 from lmflow.drive import Frame
 from lmflow.effects import Pending
-from lmflow.errors import ENDING, Unbounded
+from lmflow.errors import ENDING
 from lmflow.live import Live
 from lmflow.messages import ChatRequest
 from lmflow.outside import Account, Outside
@@ -132,12 +132,7 @@ def _check_bounds(outside: Outside, account: Account, program: Program, params: 
         if isinstance(step, Predict):
             model = outside.models.get(params[f"{name}.model"]).name
             request = ChatRequest((), model, options=params[f"{name}.options"])
-            worst = worst_case(name, request, outside.prices, time.time_ns())
-            if account.priced and worst.unknown:
-                raise Unbounded(name, f"asks {model}, whose price isn't known", _PRICE_FIX)
-
-
-_PRICE_FIX = "Set no usd in the budget, or give the price: Executor(prices=lambda model, usage, at: nano_dollars)."
+            worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
 
 
 def _when(call: Asked) -> tuple[int, str, int]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from lmflow.door import Hear
-from lmflow.partial import Partial, Reading, Source, again, reading
+from lmflow.partial import Members, Partial, Sections, Source, again, reading
 from lmflow.trace import Trace
 
 
@@ -18,6 +18,7 @@ class Streaming:
     """
 
     def __init__(self, run: Callable[[Hear], Coroutine[Any, Any, Trace]]) -> None:
+        asyncio.get_running_loop()  # before there is a coroutine that nobody would await
         self._parts: asyncio.Queue[Partial | None] = asyncio.Queue()
         self.task = asyncio.create_task(run(_listening(self._parts)))
         self.task.add_done_callback(_ending(self._parts))
@@ -46,8 +47,9 @@ class Streaming:
         await self.aclose()
 
     def __del__(self) -> None:
-        if not self.task.done() and not self.task.get_loop().is_closed():
-            self.task.cancel()
+        task = getattr(self, "task", None)  # there is none where there was no loop to run it
+        if task is not None and not task.done() and not task.get_loop().is_closed():
+            task.cancel()
 
     @property
     def trace(self) -> Trace:
@@ -64,7 +66,7 @@ class Streaming:
 
 
 def _listening(parts: asyncio.Queue[Partial | None]) -> Hear:
-    readings: dict[str, tuple[Source, Reading]] = {}
+    readings: dict[str, tuple[Source, Sections | Members]] = {}
 
     def hear(source: Source, text: str | None) -> None:
         step = source.address.rpartition("/")[0]

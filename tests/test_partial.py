@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import pairwise
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.adapter import Unreadable, parse
 from lmflow.messages import ChatReply, ChatRequest
-from lmflow.partial import Partial, Reading, Source, again, pieces, reading
+from lmflow.partial import Partial, Source, again, pieces, reading
 
 TWO = lf.predict("step", "question -> reason, answer")
 ONE = lf.predict("step", "question -> answer")
@@ -32,7 +33,7 @@ def folded(parts: Iterable[Partial]) -> dict[str, str]:
 def read(step: lf.Program, text: str, cuts: Iterable[int] = ()) -> list[Partial]:
     """The parts of a reply that comes in pieces."""
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    now: Reading = reading(Source(step, ChatRequest(()), "step[0]/call[0]"))
+    now = reading(Source(step, ChatRequest(()), "step[0]/call[0]"))
     found: list[Partial] = []
     for start, end in pairwise(borders):
         now, parts = now.fed(text[start:end])
@@ -97,3 +98,41 @@ def test_chunks_are_borders(texts: list[str]) -> None:
 def test_a_reply_that_did_not_stream_is_one_piece() -> None:
     """Without borders, or with some that don't fit, the text is whole."""
     assert (["ab"], ["ab"]) == (pieces(ChatReply("ab")), pieces(ChatReply("ab", chunks=(1, 5))))
+
+
+JSON = ChatRequest((), schema=lf.Record(type="object"))
+
+
+def read_json(text: str, cuts: Iterable[int] = ()) -> list[Partial]:
+    """The parts of a JSON reply that comes in pieces."""
+    borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
+    now = reading(Source(TWO, JSON, "step[0]/call[0]"))
+    found: list[Partial] = []
+    for start, end in pairwise(borders):
+        now, parts = now.fed(text[start:end])
+        found += parts
+    return [*found, *now.fed("", last=True)[1]]
+
+
+@given(
+    values=st.fixed_dictionaries({"reason": st.text(), "answer": st.text()}, optional={"other": st.text()}),
+    cuts=st.lists(st.integers(0, 60), max_size=60),
+    escaped=st.booleans(),
+    indent=st.sampled_from([None, 2]),
+)
+def test_the_pieces_of_json_are_its_texts(
+    values: dict[str, str],
+    cuts: list[int],
+    escaped: bool,  # noqa: FBT001 - drawn
+    indent: int | None,
+) -> None:
+    """For any cut of a JSON reply, also within an escape, the pieces of each text put together are its value."""
+    parts = read_json(json.dumps(values, ensure_ascii=escaped, indent=indent), cuts)
+    expected = {name: values[name] for name in ("reason", "answer") if values[name]}
+    assert (expected, []) == (folded(parts), [part for part in parts if part.anew])
+
+
+def test_only_the_outermost_members_are_fields() -> None:
+    """What is nested under the same name isn't the field; what is no text comes when it is whole."""
+    text = '```json\n{"x": {"answer": "no"}, "reason": 12.5, "list": ["answer", "no"], "answer": "yes"}\n```'
+    assert {"reason": "12.5", "answer": "yes"} == folded(read_json(text, range(200)))
