@@ -9,11 +9,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lmflow.budget import Budget
 from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.data import Data, Dataset, example_id
 from lmflow.diagram import diagram
 from lmflow.drive import drive_pure
-from lmflow.effects import Fork, Pending, first, gather
+from lmflow.effects import Fork, Pending, first, gather, samples
 from lmflow.errors import LmflowError
 from lmflow.metrics import (
     Score,
@@ -36,6 +37,7 @@ from lmflow.metrics import (
 )
 from lmflow.models.scripted import scripted
 from lmflow.params import Version, diff
+from lmflow.partial import Partial, replay_stream
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
 from lmflow.programs.retrieve import fuse, retrieve
@@ -64,6 +66,7 @@ if TYPE_CHECKING:
     from lmflow.stores.dense import Dense
     from lmflow.stores.memory import MemoryStore
     from lmflow.stores.sqlite import SqliteStore
+    from lmflow.sync import run
 
 _LAZY = {
     "Comparison": "comparison",
@@ -89,11 +92,13 @@ _LAZY = {
     "priced": "models.prices",
     "retrying": "models.wrap",
     "routed": "models.wrap",
+    "run": "sync",
     "scores_from": "scores",
     "semantic_f1": "programs.judges",
 }
 
 __all__ = [
+    "Budget",
     "Comparison",
     "Corpus",
     "Data",
@@ -106,6 +111,7 @@ __all__ = [
     "Judge",
     "LmflowError",
     "MemoryStore",
+    "Partial",
     "Pending",
     "Price",
     "Program",
@@ -161,9 +167,12 @@ __all__ = [
     "render",
     "repeat",
     "replay",
+    "replay_stream",
     "retrieve",
     "retrying",
     "routed",
+    "run",
+    "samples",
     "scores_from",
     "scripted",
     "semantic_f1",

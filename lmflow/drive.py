@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -12,6 +12,7 @@ from lmflow.adapter import ask, use
 from lmflow.effects import Call, Effect, Fork, Pending, hidden_loop
 from lmflow.embedding import Embed, embedded
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged
+from lmflow.messages import EmbedRequest
 from lmflow.params import Env
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.trace import segment
@@ -19,6 +20,7 @@ from lmflow.values import Record
 
 Body = Coroutine[Any, Any, Any]
 Recall = Callable[[Call, str], Any]
+Told = Callable[[Program, Call, str, Any], None]
 
 
 @attrs.frozen
@@ -30,18 +32,18 @@ class Done:
 
 @attrs.frozen(eq=False)
 class Frame:
-    """Where an await stands: the address, how often each name was opened here, the parameters, the flow that awaits."""
+    """Where an await stands: the address, how often each name was opened here, the parameters, whose body awaits."""
 
     env: Env
     at: str = ""
-    seen: Counter[str] = attrs.field(factory=Counter)
-    flow: Flow | None = None
+    seen: dict[str, int] = attrs.field(factory=dict)
+    program: Program = attrs.field(factory=Program)
 
     def next(self, name: str) -> str:
         """The address of the next thing of that name in this frame."""
-        k = self.seen[name]
-        self.seen[name] += 1
-        return segment(self.at, name, k)
+        k = self.seen.get(name, 0)
+        self.seen[name] = k + 1
+        return f"{self.at}/{name}[{k}]" if self.at else f"{name}[{k}]"
 
 
 def advance(
@@ -67,15 +69,11 @@ def advance(
 def opened(pending: Pending, frame: Frame) -> tuple[Body, Frame]:
     """The body of a program, and the frame that it runs in. ``UndeclaredProgram`` where the flow doesn't declare it."""
     program: Program = pending.program
-    if frame.flow is not None:
-        frame.flow.check(program)
-    env = frame.env.under(program.prefix, pending.overlay)
-    flow = program if isinstance(program, Flow) else None
-    inner = (
-        Frame(env, frame.next(program.frame), Counter(), flow)
-        if program.frame
-        else attrs.evolve(frame, env=env, flow=None)
-    )
+    if isinstance(frame.program, Flow):
+        frame.program.check(program)
+    env = frame.env.under(program.prefix, pending.overlay, pending.sample)
+    name = program.frame
+    inner = Frame(env, frame.next(name), {}, program) if name else Frame(env, frame.at, frame.seen, program)
     return body_of(program, env, pending.inputs), inner
 
 
@@ -99,15 +97,34 @@ def closed(pending: Pending, value: Any) -> Record:
 
 def branch(fork: Fork, position: int, at: str, frame: Frame) -> Frame:
     """The frame of one branch of a fork at address ``at``."""
-    return Frame(frame.env, segment(at, "branch", fork.label(position)), Counter(), frame.flow)
+    return Frame(frame.env, segment(at, "branch", fork.label(position)), {}, frame.program)
 
 
-def drive_pure(pending: Pending, env: Env, recall: Recall, choices: Mapping[str, Any] | None = None) -> Record:
+def sampled(call: Call, sample: int) -> Call:
+    """The call as an intended repeat: its request has that ``sample``. Embeddings have no repeats."""
+    if not sample or isinstance(call.request, EmbedRequest):
+        return call
+    return attrs.evolve(call, request=attrs.evolve(call.request, sample=sample))
+
+
+def shut(coroutine: Body) -> None:
+    """Close a coroutine for good: one that awaits or catches everything on its way out can't hold up what ended it."""
+    with hidden_loop(), contextlib.suppress(Exception):
+        coroutine.close()
+
+
+def drive_pure(
+    pending: Pending,
+    env: Env,
+    recall: Recall,
+    choices: Mapping[str, Any] | None = None,
+    told: Told | None = None,
+) -> Record:
     """Run a program without event loop or I/O: ``recall(call, address)`` answers each call or raises a ``CallError``.
 
-    Forks run in program order; ``choices`` says who won each ``first``.
+    Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step.
     """
-    result: Record = _Pure(recall, choices or {}).run(pending, Frame(env))
+    result: Record = _Pure(recall, choices or {}, told).run(pending, Frame(env))
     return result
 
 
@@ -115,6 +132,7 @@ def drive_pure(pending: Pending, env: Env, recall: Recall, choices: Mapping[str,
 class _Pure:
     recall: Recall
     choices: Mapping[str, Any]
+    told: Told | None = None
 
     def run(self, pending: Pending, outer: Frame) -> Record:
         coroutine, frame = opened(pending, outer)
@@ -127,16 +145,22 @@ class _Pure:
                 except CallError as problem:
                     error = problem
         finally:
-            coroutine.close()
+            shut(coroutine)
         return closed(pending, effect.value)
 
     def settle(self, effect: Effect, frame: Frame) -> Any:
         if isinstance(effect, Call):
-            return self.recall(effect, frame.next("call"))
+            return self.answer(sampled(effect, frame.env.sample), frame.next("call"), frame.program)
         if isinstance(effect, Pending):
             return self.run(effect, frame)
         at = frame.next(effect.name)
         return self.one(effect, at, frame) if effect.mode == "first" else self.all(effect, at, frame)
+
+    def answer(self, call: Call, address: str, step: Program) -> Any:
+        answer = self.recall(call, address)
+        if self.told is not None:
+            self.told(step, call, address, answer)
+        return answer
 
     def all(self, fork: Fork, at: str, frame: Frame) -> tuple[Any, ...]:
         results, problems = [], []

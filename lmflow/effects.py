@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from lmflow.errors import NotDriven
 from lmflow.messages import Request
-from lmflow.params import check_paths
+from lmflow.params import SAMPLES, check_paths
 from lmflow.values import Record
 
 if TYPE_CHECKING:
@@ -40,6 +39,7 @@ class Pending:
     program: Any
     inputs: Record
     overlay: Record = attrs.field(factory=Record)
+    sample: int | None = None
 
     def __await__(self) -> Generator[Pending, Any, Any]:
         _refuse_loop(str(self.program))
@@ -55,6 +55,16 @@ class Pending:
         """
         check_paths(str(self.program), overlay, self.program.paths)
         return attrs.evolve(self, overlay=self.overlay | overlay)
+
+    def sampled(self, k: int) -> Pending:
+        """The same as its k-th intended repeat: every request below it has ``sample=k``, addresses stay as they are.
+
+        Sample 0 is the plain run. ``ValueError`` where ``k`` is none of 0 to 65,535.
+        """
+        if not 0 <= k < SAMPLES:
+            msg = f"a sample is a number from 0 to {SAMPLES - 1}, found {k}"
+            raise ValueError(msg)
+        return attrs.evolve(self, sample=k)
 
 
 @attrs.frozen
@@ -95,6 +105,20 @@ def first(*branches: Pending | Fork) -> Fork:
     return _fork(branches, "first", "first")
 
 
+def samples(pending: Pending, n: int) -> Fork:
+    """``n`` intended repeats of a program side by side; awaiting answers their results in order.
+
+    Branch k asks with ``sample=k``, so a provider's cache or a reuse of recorded calls can't make them one.
+    """
+    if not isinstance(pending, Pending):
+        msg = f"lf.samples takes a program with its inputs, `lf.samples(step(x=1), 5)`, found {pending!r}"
+        raise TypeError(msg)
+    if n < 1:
+        msg = f"lf.samples needs at least 1 sample, found {n}"
+        raise ValueError(msg)
+    return Fork(tuple(pending.sampled(k) for k in range(n)), name="sample")
+
+
 def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
     for branch in branches:
         if not isinstance(branch, (Pending, Fork)):
@@ -119,19 +143,23 @@ class Hidden:
         raise RuntimeError(msg)
 
 
-@contextlib.contextmanager
-def hidden_loop() -> Iterator[Hidden]:
+class hidden_loop:  # noqa: N801 - used as a verb; a class, since it stands around each step of each coroutine
     """Hide the running event loop, so that a flow that reaches for it fails the same way live and in replay."""
-    hidden, events = Hidden(), sys.modules.get("asyncio.events")
-    if events is None:
-        yield hidden
-        return
-    loop = events._get_running_loop()  # noqa: SLF001 - the only way to hide it
-    events._set_running_loop(hidden)  # noqa: SLF001
-    try:
-        yield hidden
-    finally:
-        events._set_running_loop(loop)  # noqa: SLF001
+
+    __slots__ = ("_events", "_loop")
+
+    def __enter__(self) -> Hidden:
+        """What stands in its place."""
+        hidden, self._events = Hidden(), sys.modules.get("asyncio.events")
+        if self._events is not None:
+            self._loop = self._events._get_running_loop()  # noqa: SLF001 - the only way to hide it
+            self._events._set_running_loop(hidden)  # noqa: SLF001
+        return hidden
+
+    def __exit__(self, *_: object) -> None:
+        """Put the loop back."""
+        if self._events is not None:
+            self._events._set_running_loop(self._loop)  # noqa: SLF001
 
 
 def _refuse_loop(program: str) -> None:

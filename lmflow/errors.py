@@ -20,6 +20,8 @@ LmflowError
 │   ├── ParseFailure
 │   ├── ToolFailed
 │   └── StepTimeout
+├── BudgetExceeded        the next call could cost more than the budget has left
+├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
 ├── ModelUnavailable      a model that can't be used as configured
 ├── StoreError            the trace store can't do what was asked
 │   ├── NotAStore
@@ -283,6 +285,40 @@ class StepTimeout(CallError):
 
 
 @attrs.frozen(eq=False)
+class BudgetExceeded(LmflowError):
+    """The next call could cost more than the budget has left: nothing more is sent, and the run is stopped.
+
+    ``spent``, ``left`` and ``needed`` are in calls, tokens and money; ``run`` is the run's id, of which ``done`` of
+    ``total`` executions are finished. It ends the run: no flow can catch it.
+    """
+
+    budget: Any
+    spent: Any
+    left: Any
+    needed: Any
+    run: str = ""
+    done: int = 0
+    total: int = 0
+
+    def __str__(self) -> str:
+        head = f"{self.budget} is used up: spent {self.spent}; left {self.left}; the next call may need {self.needed}."
+        kept = f" Run {self.run} is stopped with {self.done} of {self.total} done; all of it is recorded."
+        return f"{head}{kept if self.run else ''} Resume it with a larger budget."
+
+
+@attrs.frozen(eq=False)
+class Unbounded(LmflowError):
+    """A budget of tokens or money can't be kept: nothing bounds what a step's call may cost."""
+
+    step: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"the budget can't be kept: {self.step} {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
 class ModelUnavailable(LmflowError):
     """A model that can't be used as configured: unknown name, missing key, missing weights, missing extra."""
 
@@ -402,6 +438,10 @@ class ReplayDiverged(LmflowError):
         else:
             head = f"replay diverged at {self.address}: the request differs"
         return "\n".join(part for part in (head, _sides(self.recorded, self.asked), self.hint) if part)
+
+
+ENDING = (StoreError, BudgetExceeded, Unbounded)
+"""What ends a run as it is: its executions stay open, to be resumed, and no flow can catch it."""
 
 
 def _sides(recorded: str, asked: str) -> str:

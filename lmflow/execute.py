@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import copy
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Self
 
 import attrs
 import toolz
 
-from lmflow.adapter import ADAPTER
-from lmflow.drive import Frame
+from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, unpriced
+from lmflow.door import Hear
 from lmflow.effects import Pending
-from lmflow.errors import UnknownVersion
-from lmflow.live import Live, Models, Outside, together
+from lmflow.errors import BudgetExceeded, UnknownVersion
+from lmflow.events import Listener
+from lmflow.live import together
 from lmflow.models.base import Model
 from lmflow.models.http import Session
-from lmflow.params import Env, Version
-from lmflow.program import Program, completed, init, take
+from lmflow.outside import Account, Models, Outside
+from lmflow.params import Version
+from lmflow.program import Program, take
 from lmflow.progress import Progress, silent
+from lmflow.redact import Redactor
+from lmflow.rollout import Begun, Rollout, begun, new_id, versioned
 from lmflow.store import Recorder
-from lmflow.trace import Asked, Event, Run, RunClosed, RunOpened, Trace, TraceClosed, TraceOpened, failed
+from lmflow.stream import Streaming
+from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace
 from lmflow.values import Record
-
-_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
 class Executor:
@@ -34,16 +39,23 @@ class Executor:
 
     ``model`` is a model or its name (``provider/model``); ``concurrency`` bounds the calls that are open at once.
     Without a store, recordings live in memory as long as the executor. Use it as ``async with``; models that it made
-    by name end with it.
+    by name end with it. ``budget`` bounds what all its runs spend, ``timeout`` the seconds that each execution may
+    take; ``limited`` bounds some of its runs. ``redact`` cleans each text that is stored; ``secret`` is the key of the
+    hashes that then stand for what was asked (without one a random key, so that nobody can compare them later).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is a choice of its own
         self,
         model: str | Model | None = None,
         store: Recorder | None = None,
         *,
         concurrency: int = 16,
         target: str = "",
+        budget: Budget | None = None,
+        timeout: float | None = None,
+        prices: Prices = unpriced,
+        redact: Callable[[str], str] | None = None,
+        secret: bytes = b"",
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
@@ -51,9 +63,15 @@ class Executor:
         self.store: Recorder = _Unkept() if store is None else store
         self.concurrency = concurrency
         self._target = target
+        self._timeout = timeout
         self._session = Session()
-        tools = ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool")
-        self._outside = Outside(Models(model), self._session, tools, asyncio.Semaphore(concurrency), self.store)
+        self._account = Account(budget)
+        self._streams: set[asyncio.Task[Trace]] = set()
+        self._outside = Outside(
+            Models(model), self._session, ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
+            asyncio.Semaphore(concurrency), self.store, prices,
+            Redactor(redact, secret or secrets.token_bytes(32)) if redact else None,
+        )  # fmt: skip
 
     async def __aenter__(self) -> Self:
         """The executor itself."""
@@ -64,109 +82,171 @@ class Executor:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """End servers and sessions that it started, and wait until everything is recorded."""
+        """Stop open streams, end servers and sessions that it started, and wait until everything is recorded."""
+        for task in self._streams:
+            task.cancel()
+        await asyncio.gather(*self._streams, return_exceptions=True)
         await self._outside.models.aclose()
         await self._session.close()
         self._outside.tools.shutdown(wait=False, cancel_futures=True)
         await self._outside.kept()
+        for listener in self._outside.listeners:
+            listener.close()
 
-    async def run(self, program: Program, version: Version | str | None = None, /, **inputs: Any) -> Trace:
+    @property
+    def spent(self) -> Spent:
+        """What its calls have cost so far."""
+        return self._account.ledger.spent
+
+    @property
+    def left(self) -> Left:
+        """What its budget still allows."""
+        return self._account.left
+
+    def limited(
+        self, budget: Budget | None = None, *, timeout: float | None = None, spent: Spent = NOTHING
+    ) -> Executor:
+        """This executor with bounds for what runs through it: ``await ex.limited(Budget(usd=1)).run(...)``.
+
+        What is spent counts in the executor's own budget too; ``spent`` is what counts as spent before. It shares
+        models, session and store with this one, and ends with it.
+        """
+        bounded = copy.copy(self)
+        bounded._account = Account(budget, spent, self._account)  # noqa: SLF001 - its own class
+        bounded._timeout = self._timeout if timeout is None else timeout  # noqa: SLF001
+        return bounded
+
+    def events(self, *, limit: int = 10_000) -> Listener:
+        """What happens from now on: an async iterator over the events that the store gets, until the executor closes.
+
+        Any number may listen, and none holds up a run: at most ``limit`` events wait for a listener; of one that falls
+        further behind the oldest are dropped, and a ``Missed`` in their place says how many. The store has them all.
+        """
+        listener = Listener(limit)
+        self._outside.listeners.add(listener)
+        return listener
+
+    async def run(self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any) -> Trace:
         """Run a program on its inputs and return the trace; ``trace.outputs`` holds the outputs.
 
-        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. It
-        always runs anew. Raises what the program raises, after the failure is recorded.
+        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. A program
+        that has its inputs already, ``step(x=1)``, runs as it is, with its overlay and sample. It always runs anew.
+        Raises what the program raises, after the failure is recorded.
         """
-        pending = program(**inputs)
-        begun = self._begun(program, version)
-        run = Run(_new_id(), "run", str(program), target=self._target, started=time.time_ns())
-        await self._outside.kept(RunOpened(run))
-        try:
-            trace, error = await begun.drive(run.id, "", 0, pending)
-        except BaseException:
-            self._outside.send(RunClosed(run.id, "stopped", "", time.time_ns()))
-            raise
-        done = attrs.evolve(run, items=(("", trace),), status="failed" if error else "done", ended=time.time_ns())
-        await self._outside.kept(RunClosed(run.id, done.status, done.root, done.ended))
-        if error:
-            raise error
-        return trace
+        return await self._once(self._rollout(program, version, inputs))
 
-    async def map(
+    def stream(self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any) -> Streaming:
+        """Run a program and iterate over the texts of its outputs as they come; then ``stream.trace`` is the trace.
+
+        Raises what ``run`` raises, where the iteration ends. Closing the iterator stops the run.
+        """
+        rollout = self._rollout(program, version, inputs)
+        stream = Streaming(lambda hear: self._once(rollout, hear))
+        self._streams.add(stream.task)
+        stream.task.add_done_callback(self._streams.discard)
+        return stream
+
+    async def map(  # noqa: PLR0913 - each is a choice of its own
         self,
         program: Program,
         examples: Iterable[Mapping[str, Any]],
         version: Version | str | None = None,
         *,
+        samples: int = 1,
+        budget: Budget | None = None,
         progress: Progress = silent,
     ) -> Run:
         """Run a program on each example, side by side; a run with one trace an example, in their order.
 
-        Of an example only the program's inputs are read; its ``id`` labels it, else its position. A failure is the
-        trace's ``failure``, not an exception; bad inputs are refused before anything is sent.
+        Of an example only the program's inputs are read; its ``id`` labels it, else its position. With ``samples`` each
+        is run that often, labelled ``ex[id]/n[k]``, and asks with ``sample=k``. A failure is the trace's ``failure``,
+        not an exception; bad inputs are refused before anything is sent. ``BudgetExceeded`` says what is left.
         """
         rows = [Record(example) for example in examples]
         pendings = [take(program, row) for row in rows]
-        labels = _labels(rows)
-        begun = self._begun(program, version)
-        run = Run(_new_id(), "map", str(program), target=self._target, started=time.time_ns())
-        await self._outside.kept(RunOpened(run))
-        gate = asyncio.Semaphore(self.concurrency)
+        found = self._version(version)
+        many = [
+            Rollout(sample, versioned(sample, found), label)
+            for pending, name in zip(pendings, _labels(rows), strict=True)
+            for sample, label in _sampled(pending, name, samples)
+        ]
+        bounded = self if budget is None else self.limited(budget)
+        return await bounded.rollouts("map", str(program), many, progress=progress)
 
-        async def one(position: int) -> Trace:
+    async def rollouts(self, kind: str, name: str, rollouts: Sequence[Rollout], *, progress: Progress = silent) -> Run:
+        """Execute many, side by side, as a run of that kind and name: one trace a rollout, in order, by its label.
+
+        Failures are the traces'. ``BudgetExceeded`` is raised when all open calls have ended and are recorded; the
+        executions that it stopped stay open in the store.
+        """
+        account, gate = Account(parent=self._account), asyncio.Semaphore(self.concurrency)
+        ready = self._ready(rollouts, account)
+        run = Run(new_id(self._outside.random), kind, name, target=self._target, started=time.time_ns())
+
+        async def one(position: int) -> Trace | BudgetExceeded:
             async with gate:
-                trace, _ = await begun.drive(run.id, labels[position], position, pendings[position])
+                try:
+                    trace, _ = await ready[position].drive(run.id, rollouts[position], position)
+                except BudgetExceeded as refusal:
+                    return refusal
             step(trace.failure is None)
             return trace
 
+        with self._opened(run):
+            await self._outside.kept(RunOpened(run))
+            with progress(name, len(ready)) as step:
+                settled = await together([one(position) for position in range(len(ready))])
+            traces = [trace for trace in settled if isinstance(trace, Trace)]
+            if len(traces) < len(settled):
+                raise attrs.evolve(account.refusal(), run=run.id, done=len(traces), total=len(settled))
+            items = tuple((rollout.label, trace) for rollout, trace in zip(rollouts, traces, strict=True))
+            done = attrs.evolve(run, items=items, status="done", ended=time.time_ns())
+            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
+        return done
+
+    async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
+        account = Account(parent=self._account)
+        ready = self._ready([rollout], account)[0]
+        run = Run(
+            new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns()
+        )
+        with self._opened(run):
+            await self._outside.kept(RunOpened(run))
+            try:
+                trace, error = await ready.drive(run.id, rollout, 0, hear)
+            except BudgetExceeded:
+                raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
+            done = attrs.evolve(run, items=((rollout.label, trace),), status="failed" if error else "done")
+            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), time.time_ns()))
+        if error:
+            raise error
+        return trace
+
+    @contextlib.contextmanager
+    def _opened(self, run: Run) -> Iterator[None]:
+        """A run that is on record as stopped where it doesn't come to its end."""
         try:
-            with progress(str(program), len(rows)) as step:
-                traces = await together([one(position) for position in range(len(rows))])
+            yield
         except BaseException:
             self._outside.send(RunClosed(run.id, "stopped", "", time.time_ns()))
             raise
-        items = tuple(zip(labels, traces, strict=True))
-        done = attrs.evolve(run, items=items, status="done", ended=time.time_ns())
-        await self._outside.kept(RunClosed(run.id, done.status, done.root, done.ended))
-        return done
 
-    def _begun(self, program: Program, version: Version | str | None) -> _Begun:
-        found = self.store.version(version) if isinstance(version, str) else version or init(program)
-        params = completed(program, found)
-        models = tuple(value for path, value in params.items() if path.endswith(".model"))
-        world = Record(adapter=ADAPTER, models=self._outside.models.places(models))
-        return _Begun(self._outside, program, found, params, world, self._target)
+    def _rollout(self, program: Program | Pending, version: Version | str | None, inputs: Mapping[str, Any]) -> Rollout:
+        if isinstance(program, Pending) and inputs:
+            msg = f"{program} has its inputs already, found more: {', '.join(inputs)}"
+            raise TypeError(msg)
+        pending = program if isinstance(program, Pending) else program(**inputs)
+        return Rollout(pending, versioned(pending, self._version(version)))
 
+    def _version(self, version: Version | str | None) -> Version | None:
+        return self.store.version(version) if isinstance(version, str) else version
 
-@attrs.frozen(eq=False)
-class _Begun:
-    """A program with the version, parameters and world that it is about to be executed in."""
-
-    outside: Outside
-    program: Program
-    version: Version
-    params: Record
-    world: Record
-    target: str
-
-    async def drive(self, run: str, label: str, position: int, pending: Pending) -> tuple[Trace, Exception | None]:
-        outside = self.outside
-        trace = Trace(
-            _new_id(), self.program.key, str(self.program), self.version, pending.inputs, self.world,
-            target=self.target, started=time.time_ns(), code=self.program,
-        )  # fmt: skip
-        await outside.kept(TraceOpened(run, label, position, trace))
-        live, outputs, error = Live(outside, trace.id), None, None
-        try:
-            outputs = await live.run(pending, Frame(Env(self.params)))
-        except Exception as problem:  # noqa: BLE001 - recorded, then raised or returned by the caller
-            error = problem
-        done = attrs.evolve(
-            trace, calls=tuple(sorted(live.calls, key=_when)), choices=Record(live.choices), outputs=outputs,
-            failure=failed(error) if error else None, ended=time.time_ns(),
-            world=self.world | {"models": self.world.models | outside.models.places(live.models)},
-        )  # fmt: skip
-        await outside.kept(TraceClosed(done))
-        return done, error
+    def _ready(self, rollouts: Sequence[Rollout], account: Account) -> list[Begun]:
+        ready: dict[tuple[Program, Version], Begun] = {}
+        for rollout in rollouts:
+            if (what := (rollout.program, rollout.version)) not in ready:
+                ready[what] = begun(self._outside, account, rollout, target=self._target, timeout=self._timeout)
+        return [ready[rollout.program, rollout.version] for rollout in rollouts]
 
 
 class _Unkept:
@@ -184,8 +264,11 @@ class _Unkept:
         raise UnknownVersion(name)
 
 
-def _when(call: Asked) -> tuple[int, str, int]:
-    return call.started, call.address, call.attempt
+def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:
+    if samples < 1:
+        msg = f"samples must be at least 1, found {samples}"
+        raise ValueError(msg)
+    return [(pending, label)] if samples == 1 else [(pending.sampled(k), f"{label}/n[{k}]") for k in range(samples)]
 
 
 def _labels(rows: list[Record]) -> list[str]:
@@ -195,8 +278,3 @@ def _labels(rows: list[Record]) -> list[str]:
         msg = f"the example id {twice!r} appears twice: ids label examples in the run, so they must differ"
         raise ValueError(msg)
     return [f"ex[{name}]" for name in names]
-
-
-def _new_id() -> str:
-    number = (time.time_ns() // 1_000_000 << 40) | secrets.randbits(40)
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(85, -1, -5))

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
-from lmflow.values import Record, digest, lean, pretty
+from lmflow.values import Record, digest, lean, pretty, record
 from lmflow.vectors import Vector, compact
 
 
@@ -51,7 +51,7 @@ class ChatRequest:
     messages: tuple[Message, ...]
     model: str = ""
     endpoint: str = ""
-    options: Record = attrs.field(factory=Record, converter=Record)
+    options: Record = attrs.field(factory=Record, converter=record)
     tools: tuple[Record, ...] = ()
     schema: Record | None = None
     sample: int = 0

@@ -11,6 +11,8 @@ import attrs
 from lmflow.errors import ForeignPaths
 from lmflow.values import Record, canonical, digest, uncached
 
+SAMPLES = 65_536
+
 
 @attrs.frozen(kw_only=True, slots=False)
 class Version:
@@ -90,15 +92,25 @@ def check_paths(holder: str, paths: Iterable[str], known: Iterable[str]) -> None
 
 @attrs.frozen
 class Env:
-    """The parameters that a frame sees: all of them and the prefix under which its steps look theirs up."""
+    """The parameters that a frame sees: all of them, and the prefix under which its steps look theirs up.
+
+    ``sample`` is what its requests carry; samples within samples are numbers of their own.
+    """
 
     params: Record
     prefix: str = ""
+    sample: int = 0
 
     def __getitem__(self, path: str) -> Any:
         return self.params[self.prefix + path]
 
-    def under(self, prefix: str, overlay: Mapping[str, Any]) -> Env:
-        """The environment of a frame that is renamed or overlaid; overlay paths are those of the program in it."""
+    def under(self, prefix: str, overlay: Mapping[str, Any], sample: int | None = None) -> Env:
+        """The environment of a frame that is renamed, overlaid or sampled; overlay paths are those of the program in
+        it.
+        """
+        if not prefix and not overlay and sample is None:
+            return self
         changed = {self.prefix + path: value for path, value in overlay.items()}
-        return Env(self.params | changed if changed else self.params, self.prefix + prefix)
+        params = self.params | changed if changed else self.params
+        number = self.sample if sample is None else self.sample * SAMPLES + sample
+        return Env(params, self.prefix + prefix, number)

@@ -14,6 +14,7 @@ from lmflow.errors import ReplayDiverged
 from lmflow.messages import Failure, Request, ToolRequest
 from lmflow.params import Env
 from lmflow.program import Program, completed
+from lmflow.redact import agrees
 from lmflow.trace import Asked, Run, Trace, failed
 from lmflow.values import Record, pretty
 
@@ -62,7 +63,7 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
     asked: set[str] = set()
     outputs, failure = None, None
     try:
-        env = Env(completed(code, trace.version))
+        env = Env(completed(code, trace.version), "", trace.sample)
         outputs = drive_pure(code(**trace.inputs), env, _recall(trace, asked), trace.choices)
     except ReplayDiverged:
         raise
@@ -81,7 +82,7 @@ def _recall(trace: Trace, asked: set[str]) -> Any:
         request = resolved(call.request, trace.world, address, recorded)
         if recorded is None or recorded.outcome is None:
             raise ReplayDiverged(address, "", str(request), _hint(trace))
-        if recorded.key != request.key:
+        if not agrees(recorded, request):
             raise ReplayDiverged(address, str(recorded.request), str(request), _hint(trace))
         asked.add(address)
         if isinstance(recorded.outcome, Failure):
@@ -108,6 +109,8 @@ def _result(trace: Trace) -> str:
 
 
 def _hint(trace: Trace) -> str:
+    if trace.world.get("redacted"):
+        return "It was redacted: what was cleaned reads differently now."
     if trace.world.get("adapter") != ADAPTER:
         return f"It was recorded with the adapter {trace.world.get('adapter')}; this is {ADAPTER}."
     return "The program, its helpers or its version changed since: `ex.run` records it anew."

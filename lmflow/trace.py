@@ -65,7 +65,7 @@ class Trace:
     world: Record
     target: str = ""
     sample: int = 0
-    calls: tuple[Asked, ...] = ()
+    calls: tuple[Asked, ...] = attrs.field(default=(), repr=lambda calls: f"<{len(calls)}>")
     choices: Record = attrs.field(factory=Record)
     outputs: Record | None = None
     failure: Failed | None = None
@@ -104,7 +104,7 @@ class Run:
     id: str
     kind: str
     name: str
-    items: tuple[tuple[str, Trace], ...] = ()
+    items: tuple[tuple[str, Trace], ...] = attrs.field(default=(), repr=lambda items: f"<{len(items)}>")
     target: str = ""
     status: str = "open"
     started: int = 0

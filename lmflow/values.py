@@ -21,8 +21,11 @@ import attrs
 
 from lmflow.errors import BadValue
 
+KEYED = "v1:hm:"  # what a keyed hash begins with
 _PLAIN = (str, int, bool, type(None))
 _DATES = (dt.date, dt.time, dt.datetime)
+_WORDS = {True: "true", False: "false", None: "null"}
+_quoted = json.encoder.encode_basestring_ascii
 
 
 class Record(Mapping[str, Any]):
@@ -37,11 +40,17 @@ class Record(Mapping[str, Any]):
     _digest: str | None
 
     def __init__(self, mapping: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
+        if type(mapping) is Record and not fields:  # both are immutable, so they may share
+            object.__setattr__(self, "_items", mapping._items)  # noqa: SLF001 - its own class
+            object.__setattr__(self, "_digest", mapping._digest)  # noqa: SLF001
+            return
         items = {**(mapping or {}), **fields}
-        object.__setattr__(self, "_items", {name: freeze(value, str(name)) for name, value in items.items()})
-        object.__setattr__(self, "_digest", None)
-        for name in items:
+        for name, value in items.items():
+            if type(value) not in _FROZEN:
+                items[name] = freeze(value, str(name))
             _check_key(name, "the record")
+        object.__setattr__(self, "_items", items)
+        object.__setattr__(self, "_digest", None)
 
     def __getitem__(self, name: str) -> Any:
         return self._items[name]
@@ -73,7 +82,11 @@ class Record(Mapping[str, Any]):
         return Record({**self._items, **other})
 
     def __eq__(self, other: object) -> bool:
-        return self.digest == other.digest if isinstance(other, Record) else NotImplemented
+        if not isinstance(other, Record):
+            return NotImplemented
+        if self._items is other._items or len(self._items) != len(other._items):
+            return self._items is other._items
+        return self.digest == other.digest
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -94,6 +107,14 @@ class Record(Mapping[str, Any]):
     def only(self, *names: str) -> Record:
         """The record with the named fields that it has, in the given order."""
         return Record({name: self._items[name] for name in names if name in self._items})
+
+
+_FROZEN = frozenset({str, int, bool, type(None), Record})
+
+
+def record(mapping: Mapping[str, Any]) -> Record:
+    """The mapping as a record: itself where it is one."""
+    return mapping if type(mapping) is Record else Record(mapping)
 
 
 def freeze(value: Any, where: str = "the value") -> Any:
@@ -137,7 +158,42 @@ def plain(value: Any, where: str = "the value") -> Any:  # noqa: PLR0911 - one r
 
 def canonical(value: Any) -> str:
     """The canonical form v1 of ``value``. ``BadValue`` where it has none."""
-    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    try:
+        return _canonical(value)
+    except _Unusual:
+        return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+class _Unusual(Exception):
+    """A value that is none of the plain ones: it takes the long way, which also words what is wrong with it."""
+
+
+def _canonical(value: Any) -> str:
+    """The canonical form of plain values in one pass, which is what nearly all of them are."""
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)
+    if kind is dict or kind is Record:
+        items = value._items if kind is Record else value  # noqa: SLF001 - beside its class
+        return "{" + ",".join([_pair(name, items[name]) for name in _sorted(items)]) + "}"
+    if kind is tuple or kind is list:
+        return "[" + ",".join([_canonical(item) for item in value]) + "]"
+    if (known := _WORDS.get(value) if kind is bool or value is None else None) is not None:
+        return known
+    if kind is int or (kind is float and math.isfinite(value or 0.0)):
+        return repr(value)
+    raise _Unusual
+
+
+def _pair(name: str, value: Any) -> str:
+    return f"{_quoted(name)}:{_quoted(value) if type(value) is str else _canonical(value)}"
+
+
+def _sorted(names: Mapping[Any, Any]) -> list[str]:
+    for name in names:
+        if type(name) is not str:
+            raise _Unusual
+    return sorted(names)
 
 
 def digest(kind: str, value: Any) -> str:
@@ -163,8 +219,12 @@ def uncached(value: Any) -> dict[str, Any]:
 def lean(value: Any) -> dict[str, Any]:
     """The fields of an attrs value that differ from their defaults: a field that is added later changes no digest."""
     kind: Any = type(value)
-    found = {name: (getattr(value, name), default) for name, default in _defaults(kind)}
-    return {name: held for name, (held, default) in found.items() if held is not default and held != default}
+    found = {}
+    for name, default in _defaults(kind):
+        held = getattr(value, name)
+        if held is not default and held != default:
+            found[name] = held
+    return found
 
 
 def short(name: str) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
-from lmflow.values import Record, canonical, digest, hash_text, lean
+from lmflow.values import KEYED, Record, canonical, digest, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
+DIGEST = 32
 
 
 def packed(text: str) -> tuple[int, bytes]:
@@ -31,13 +32,20 @@ def unpacked(enc: int, data: bytes) -> Any:
 
 
 def raw(digest_text: str) -> bytes:
-    """A digest's 32 bytes."""
+    """A digest's 32 bytes; of a keyed one, with a byte in front that says so."""
+    if digest_text.startswith(KEYED):
+        return b"h" + bytes.fromhex(digest_text.removeprefix(KEYED))
     return bytes.fromhex(digest_text.removeprefix("v1:b2:"))
 
 
 def text(raw_digest: bytes) -> str:
     """The digest of those bytes."""
-    return f"v1:b2:{raw_digest.hex()}"
+    return f"v1:b2:{raw_digest.hex()}" if len(raw_digest) == DIGEST else KEYED + raw_digest[1:].hex()
+
+
+def derived(key: str) -> bool:
+    """Whether a key is the hash of what was asked, so that it can be derived again; in a redacted run it isn't."""
+    return not key.startswith(KEYED)
 
 
 class BlobWriter:
@@ -46,6 +54,7 @@ class BlobWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._ids: dict[bytes, int] = {}
+        self._hashes: dict[Message, str] = {}
 
     def forget(self) -> None:
         """Drop the cached ids."""
@@ -65,11 +74,26 @@ class BlobWriter:
             return self._ids[hashed]
         body = lean(request)
         if isinstance(request, ChatRequest):
-            turns = [lean(message) for message in request.messages]
-            ids, hashes = [self.put("message", turn) for turn in turns], [digest("message", turn) for turn in turns]
-            prefix = self._put(raw(digest("prefix", hashes[:-1])), "prefix", canonical(ids[:-1]))
+            hashes = [self._hash(message) for message in request.messages]
+            ids = [self._message(*pair) for pair in zip(request.messages, hashes, strict=True)]
+            prefix = self._prefix(tuple(hashes[:-1]), ids[:-1])
             body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
         return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
+
+    def _hash(self, message: Message) -> str:
+        """The hash of a message, derived once: most are said again and again."""
+        if (found := self._hashes.get(message)) is None:
+            if len(self._hashes) >= CACHED:
+                self._hashes.clear()
+            found = self._hashes[message] = digest("message", lean(message))
+        return found
+
+    def _message(self, message: Message, hashed: str) -> int:
+        found = self._ids.get(raw(hashed))
+        return self._put(raw(hashed), "message", canonical(lean(message))) if found is None else found
+
+    def _prefix(self, hashes: tuple[str, ...], ids: list[int]) -> int:
+        return self._put(raw(digest("prefix", hashes)), "prefix", canonical(ids))
 
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
         if (found := self._ids.get(hashed)) is not None:

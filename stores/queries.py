@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
-from lmflow.stores.blobs import BlobReader, raw, text
+from lmflow.stores.blobs import BlobReader, derived, raw, text
 from lmflow.trace import Asked, Failed, Run, Trace
 from lmflow.values import Record
 
@@ -86,7 +86,7 @@ class Reader:
         run = self.run(wanted)
         for _, trace in run.items:
             for call in trace.calls:
-                if call.request.key != call.key:
+                if derived(call.key) and call.request.key != call.key:
                     raise Tampered(self._store, f"the key of {trace.id} {call.address} doesn't match its request")
             row = self._db.execute("SELECT root FROM trace WHERE uid = ?", (trace.id,)).fetchone()
             if row["root"] and text(row["root"]) != trace.root:
@@ -128,7 +128,7 @@ class Reader:
         reply = self._blobs.get(row["reply"])
         return Asked(
             row["address"], self._blobs.request(row["request"]), text(row["key"]), row["attempt"],
-            outcome_of(reply) if reply else None, row["started_ns"], row["ended_ns"],
+            outcome_of(reply) if reply else None, row["started_ns"], row["ended_ns"], row["cost"], row["source"],
         )  # fmt: skip
 
     def _versions(self, prefix: str) -> list[int]:

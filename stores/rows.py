@@ -9,7 +9,7 @@ from typing import Any
 from lmflow.errors import UnknownVersion
 from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, Failure, ToolRequest, outcome_to
 from lmflow.params import Version
-from lmflow.stores.blobs import BlobWriter, raw
+from lmflow.stores.blobs import BlobWriter, derived, raw
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -29,9 +29,10 @@ from lmflow.values import Record
 
 _CALL = """
 INSERT INTO call (trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
-                  started_ns, ended_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+                  cost, source, started_ns, ended_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (trace, address, attempt) DO UPDATE SET reply = excluded.reply, status = excluded.status,
-    tok_in = excluded.tok_in, tok_out = excluded.tok_out, tok_cached = excluded.tok_cached, ended_ns = excluded.ended_ns
+    tok_in = excluded.tok_in, tok_out = excluded.tok_out, tok_cached = excluded.tok_cached, cost = excluded.cost,
+    source = excluded.source, ended_ns = excluded.ended_ns
     WHERE excluded.status <> 'started'
 """
 
@@ -116,10 +117,11 @@ class RowWriter:
             else ("embed" if isinstance(call.request, EmbedRequest) else "chat", call.request.model)
         )
         reply = None if outcome is None else self._blobs.put("reply", outcome_to(outcome))
-        request = self._blobs.request(call.request, call.key)
+        own = call.key if derived(call.key) else call.request.key
+        request = self._blobs.request(call.request, own)
         row = (
             self._id(trace), call.address, call.attempt, raw(call.key), kind, model, request, reply, status, *usage,
-            call.started, call.ended,
+            call.cost, call.source, call.started, call.ended,
         )  # fmt: skip
         self._db.execute(_CALL, row)
 

@@ -12,7 +12,7 @@ from sqlite_utils import Migrations
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 
 APPLICATION = 0x6C6D666C
-VERSION = 1
+VERSION = 2
 MAGIC = b"SQLite format 3\0"
 HEADER = 100
 
@@ -23,6 +23,14 @@ migrations = Migrations("lmflow")
 def m001_spine(db: sqlite_utils.Database) -> None:
     """Blobs, versions and refs, runs, traces and calls."""
     for statement in _SPINE.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m002_costs(db: sqlite_utils.Database) -> None:
+    """What a call cost, and the trace that a reused reply came from."""
+    for statement in _COSTS.split(";\n"):
         if statement.strip():
             db.execute(statement)
 
@@ -91,6 +99,32 @@ CREATE VIEW v_runs AS
            (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces,
            count(call.id) AS calls,
            coalesce(sum(call.tok_in), 0) AS tok_in, coalesce(sum(call.tok_out), 0) AS tok_out,
+           coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
+           lower(hex(run.root)) AS root
+    FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace
+    GROUP BY run.id;
+"""
+
+_COSTS = """
+ALTER TABLE call ADD COLUMN cost INTEGER;
+ALTER TABLE call ADD COLUMN source TEXT NOT NULL DEFAULT '';
+DROP VIEW v_calls;
+DROP VIEW v_runs;
+CREATE VIEW v_calls AS
+    SELECT call.id, trace.uid AS trace, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in,
+           call.tok_out, call.tok_cached, call.cost / 1e9 AS usd, call.source,
+           (call.ended_ns - call.started_ns) / 1e6 AS ms, lower(hex(call.key)) AS key
+    FROM call JOIN trace ON trace.id = call.trace;
+CREATE VIEW v_runs AS
+    SELECT run.id, run.kind, run.name, run.target, run.status,
+           datetime(run.started_ns / 1000000000, 'unixepoch') AS started,
+           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces,
+           count(call.id) AS calls, coalesce(sum(call.source <> ''), 0) AS reused,
+           coalesce(sum(CASE WHEN call.source = '' THEN call.tok_in END), 0) AS tok_in,
+           coalesce(sum(CASE WHEN call.source = '' THEN call.tok_out END), 0) AS tok_out,
+           sum(CASE WHEN call.source = '' THEN call.cost END) / 1e9 AS usd,
+           coalesce(sum(call.kind <> 'tool' AND call.source = '' AND call.status = 'ok' AND call.cost IS NULL), 0)
+               AS unpriced,
            coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
            lower(hex(run.root)) AS root
     FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace

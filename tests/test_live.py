@@ -8,7 +8,8 @@ import pytest
 
 import lmflow as lf
 from lmflow.errors import ImpureAwait, ModelFailed, ModelUnavailable, StoreError, UndeclaredProgram, UnknownVersion
-from lmflow.live import Models, together
+from lmflow.live import together
+from lmflow.outside import Models
 from lmflow.trace import CallEnded, CallStarted, Chosen, Event, RunClosed, RunOpened, TraceClosed, TraceOpened
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")

@@ -6,10 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+import sqlite_utils
 
 import lmflow as lf
 from lmflow.errors import NewerSchema, NotAStore, StoreError
-from lmflow.stores.schema import APPLICATION, VERSION
+from lmflow.messages import ChatReply, Usage
+from lmflow.stores.schema import APPLICATION, VERSION, migrations
 from lmflow.stores.sqlite import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -115,6 +117,33 @@ async def test_v_runs_counts(filled: Path) -> None:
     assert [
         {"kind": "map", "name": "answer", "status": "done", "traces": 2, "calls": 2, "failed": 0, "orphans": 0}
     ] == rows
+
+
+async def test_v_calls_and_v_runs_show_costs(path: Path) -> None:
+    """Money is in dollars; a call without a known price is counted as such, a tool's isn't."""
+    script = lf.scripted([ChatReply("x", usage=Usage(5, 2)), "y"])
+    with lf.SqliteStore(path) as store:
+        prices = {5: 1_500_000_000}
+        async with lf.Executor(script, store, prices=lambda m, u, at: prices.get(u.prompt), concurrency=1) as ex:  # type: ignore[arg-type]  # noqa: ARG005
+            await ex.map(ANSWER, [{"question": "a"}, {"question": "b"}])
+    assert [{"usd": 1.5, "source": ""}, {"usd": None, "source": ""}] == _rows(path, "SELECT usd, source FROM v_calls")
+    assert [{"usd": 1.5, "unpriced": 1, "reused": 0, "tok_in": 5}] == _rows(
+        path, "SELECT usd, unpriced, reused, tok_in FROM v_runs"
+    )
+
+
+def test_a_store_of_the_first_schema_is_brought_up(path: Path) -> None:
+    """A file that an earlier lmflow made gets the new columns when it is opened, and keeps its rows."""
+    with closing(sqlite3.connect(path)) as db:
+        migrations.apply(sqlite_utils.Database(db), stop_before="m002_costs")
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("INSERT INTO run VALUES ('01', 'run', 'x', '', 'done', NULL, 1, 2)")
+        db.commit()
+    with lf.SqliteStore(path) as store:
+        assert ["01"] == [run.id for run in store.runs()]
+    assert [{"calls": 0, "usd": None}] == _rows(path, "SELECT calls, usd FROM v_runs")
 
 
 async def test_v_versions_shows_the_versions(filled: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import attrs
@@ -16,7 +17,7 @@ Script = Callable[[ChatRequest], Answer]
 
 @attrs.frozen(eq=False)
 class Scripted:
-    """Answers each request by a function of it."""
+    """Answers each request by a function of it, word by word where somebody listens."""
 
     script: Script
     name: str = "scripted/model"
@@ -25,13 +26,14 @@ class Scripted:
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """What the script says; a ``ModelFailed`` in it is raised."""
 
-        async def exchange(_: Http) -> ChatReply:
+        async def exchange(http: Http) -> ChatReply:
             if isinstance(request, EmbedRequest):
                 raise ModelFailed("request", "the script has no vectors")
             answer = self.script(request)
             if isinstance(answer, ModelFailed):
                 raise answer
-            return answer if isinstance(answer, ChatReply) else ChatReply(answer, model=self.name)
+            reply = answer if isinstance(answer, ChatReply) else ChatReply(answer, model=self.name)
+            return reply if http.hear is None else _streamed(reply, http.hear)
 
         return await send(exchange)
 
@@ -50,6 +52,13 @@ def scripted(script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: 
         return Scripted(script, name)
     answers = _by_text(script) if isinstance(script, Mapping) else _in_order(iter(script))  # type: ignore[arg-type, unused-ignore]
     return Scripted(answers, name)
+
+
+def _streamed(reply: ChatReply, hear: Callable[[str], None]) -> ChatReply:
+    words = re.findall(r"\s*\S+|\s+$", reply.text)
+    for word in words:
+        hear(word)
+    return attrs.evolve(reply, chunks=tuple(map(len, words)))
 
 
 def _by_text(answers: Mapping[str, Answer]) -> Script:

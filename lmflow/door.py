@@ -1,0 +1,242 @@
+"""The door that every call passes on its way out: its time, its budget, and its attempts, recorded before their use."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import attrs
+
+from lmflow.budget import NOTHING, ONE, Spent, settled, worst_case
+from lmflow.effects import Call
+from lmflow.errors import CallError, StepTimeout, ToolFailed
+from lmflow.messages import (
+    ChatReply,
+    EmbedReply,
+    Failure,
+    ModelReply,
+    ModelRequest,
+    Outcome,
+    Request,
+    ToolReply,
+    ToolRequest,
+    failure_of,
+)
+from lmflow.models.base import Exchange, Http, Model, Response, Stream
+from lmflow.outside import Account, Outside
+from lmflow.partial import Source
+from lmflow.program import Program
+from lmflow.trace import Asked, CallEnded, CallStarted
+from lmflow.values import plain
+
+Hear = Callable[[Source, str | None], None]
+"""What is told the pieces of a reply as they come, and ``None`` at its end."""
+
+
+class Execution:
+    """One execution as it goes on: what its calls need, and what has come of them so far."""
+
+    def __init__(  # noqa: PLR0913 - each is a fact of its own
+        self,
+        outside: Outside,
+        trace: str,
+        *,
+        account: Account,
+        name: str = "",
+        timeout: float | None = None,
+        hear: Hear | None = None,
+    ) -> None:
+        self.outside = outside
+        self.trace = trace
+        self.account = account
+        self.name = name
+        self.timeout = timeout
+        self.deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        self.hear = hear
+        self.calls: list[Asked] = []
+        self.choices: dict[str, str | int] = {}
+        self.models: dict[str, Model] = {}
+
+    @property
+    def late(self) -> bool:
+        """Whether its time is over."""
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
+
+    def model(self, name: str) -> Model:
+        """The model of that name, which it has then used."""
+        found = self.models.get(name)
+        if found is None:
+            found = self.models[name] = self.outside.models.get(name)
+        return found
+
+    async def kept(self, asked: Asked) -> None:
+        """Record an ended attempt, and wait for it."""
+        self.calls.append(asked)
+        await self.outside.kept(CallEnded(self.trace, asked))
+
+
+class Door:
+    """One call: its attempts, each started and ended in the store before its answer is used.
+
+    A call ends at the latest with its step's time (counted from when it may go out) and its execution's (from the
+    beginning); what is too late is recorded as a ``StepTimeout``, and after the execution's time nothing is sent.
+    """
+
+    def __init__(self, execution: Execution, call: Call, address: str, step: Program) -> None:
+        self._execution, self._call, self._address, self._step = execution, call, address, step
+        self._attempt = 0
+        self._scope = asyncio.timeout_at(execution.deadline)
+        self._cancelled = 0
+
+    async def through(self) -> Outcome:
+        """The answer. Raises the ``CallError`` that was recorded, ``BudgetExceeded``, ``Unbounded``, ``StoreError``."""
+        execution, request = self._execution, self._call.request
+        if isinstance(request, ToolRequest):
+            return await self._in_time(request, request.key, lambda: self._attempted(request, request.key, self._tool))
+        model = execution.model(request.model)
+        asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+        return await self._in_time(asked, key := asked.key, lambda: model(asked, self._sending(model, asked, key)))
+
+    async def _in_time(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        execution, task = self._execution, asyncio.current_task()
+        self._cancelled = task.cancelling() if task else 0
+        try:
+            if not execution.late:
+                async with self._scope, execution.outside.slots:
+                    if self._call.timeout is not None:
+                        self._scope.reschedule(self._until(self._call.timeout))
+                    return await perform()
+        except TimeoutError:
+            if not self._scope.expired():
+                raise
+        return await self._attempted(request, key, self._overdue)
+
+    def _until(self, seconds: float) -> float:
+        until = asyncio.get_running_loop().time() + seconds
+        return until if self._execution.deadline is None else min(until, self._execution.deadline)
+
+    def _sending(self, model: Model, asked: ModelRequest, key: str) -> Callable[[Exchange], Awaitable[ModelReply]]:
+        async def send(exchange: Exchange) -> ModelReply:
+            perform = self._streamed(asked, exchange, hear) if hear else lambda: exchange(outside.http)
+            reply = await self._paid(asked, key, perform)
+            if not isinstance(reply, ModelReply):
+                msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
+                raise TypeError(msg)
+            return reply
+
+        outside, hear = self._execution.outside, self._execution.hear
+
+        return send
+
+    def _streamed(self, asked: ModelRequest, exchange: Exchange, told: Hear) -> Callable[[], Awaitable[ModelReply]]:
+        """The exchange with somebody who listens; a reply that doesn't stream is heard as one piece."""
+
+        async def perform() -> ModelReply:
+            source = Source(self._step, asked, self._address, self._attempt - 1)
+            heard = Heard(self._execution.outside.http, lambda text: told(source, text))
+            reply = await exchange(heard)
+            if isinstance(reply, ChatReply):
+                if not reply.chunks:
+                    told(source, reply.text)
+                told(source, None)
+            return reply
+
+        return perform
+
+    async def _paid(self, request: ModelRequest, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """An attempt whose worst case is reserved before it is sent."""
+        account, prices, step = self._execution.account, self._execution.outside.prices, str(self._step)
+        worst = worst_case(step, request, prices, time.time_ns(), priced=account.priced) if account.measured else ONE
+        await account.reserve(worst)
+        return await self._attempted(request, key, perform, worst)
+
+    async def _attempted(
+        self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], worst: Spent = NOTHING
+    ) -> Outcome:
+        execution, actual = self._execution, NOTHING
+        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns())
+        try:
+            execution.outside.send(CallStarted(execution.trace, asked))
+            self._attempt, actual = self._attempt + 1, settled(None, None, worst)
+            outcome = await self._outcome(perform)
+            cost = self._cost(request, outcome)
+            actual = settled(outcome, cost, worst)
+        finally:
+            if worst is not NOTHING:
+                execution.account.settle(worst, actual)
+        place, number, began = self._address, asked.attempt, asked.started
+        await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost))
+        self._heed()
+        if isinstance(outcome, Failure):
+            raise outcome.error()
+        return outcome
+
+    async def _outcome(self, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """The reply, or the failure as data; being too late is one."""
+        try:
+            return await perform()
+        except CallError as problem:
+            return failure_of(problem)
+        except asyncio.CancelledError:
+            if not self._scope.expired():
+                raise
+            return failure_of(self._timeout())
+
+    def _cost(self, request: Request, outcome: Outcome) -> int | None:
+        """What the reply cost, in nano-dollars."""
+        if isinstance(outcome, (ChatReply, EmbedReply)) and not isinstance(request, ToolRequest):
+            return self._execution.outside.prices(request.model, outcome.usage, time.time_ns())
+        return None
+
+    def _heed(self) -> None:
+        """Heed a cancellation from outside that came together with the timeout's own."""
+        task = asyncio.current_task()
+        if self._scope.expired() and task and task.cancelling() > self._cancelled + 1:
+            raise asyncio.CancelledError
+
+    async def _overdue(self) -> Outcome:
+        raise self._timeout()
+
+    def _timeout(self) -> StepTimeout:
+        """Whose time it was that was over."""
+        execution = self._execution
+        if execution.late:
+            return StepTimeout(execution.name, execution.timeout or 0.0)
+        return StepTimeout(self._address.rpartition("/")[0], self._call.timeout or 0.0)
+
+    async def _tool(self) -> ToolReply:
+        request, function = self._call.request, self._call.function
+        assert isinstance(request, ToolRequest)  # noqa: S101 - the other kind of request
+        assert function is not None  # noqa: S101 - a tool's call carries its function
+        inputs: Mapping[str, Any] = request.inputs
+        try:
+            if inspect.iscoroutinefunction(function):
+                result = await function(**inputs)
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._execution.outside.tools, lambda: function(**inputs))
+            return ToolReply(plain(result))
+        except Exception as error:  # noqa: BLE001 - a tool's failure is an answer
+            raise ToolFailed(request.tool, type(error).__name__, str(error)) from None
+
+
+@attrs.frozen(eq=False)
+class Heard:
+    """The executor's session for one call, with somebody who listens."""
+
+    http: Http
+    hear: Callable[[str], None]
+
+    async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
+        """As the session does."""
+        return await self.http.post(url, headers, body, seconds)
+
+    def stream(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
+    ) -> AbstractAsyncContextManager[Stream]:
+        """As the session does."""
+        return self.http.stream(url, headers, body, seconds)

@@ -1,0 +1,195 @@
+"""What an executor holds of the outside: models, session, threads, the recorder, listeners, and what is spent."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from random import Random
+
+import attrs
+
+from lmflow.budget import NOTHING, Budget, Ledger, Left, Prices, Spent
+from lmflow.errors import BudgetExceeded, ModelUnavailable
+from lmflow.events import Listener
+from lmflow.models.base import Http, Model
+from lmflow.models.names import model as model_named
+from lmflow.redact import Redactor
+from lmflow.store import Recorder
+from lmflow.trace import Event, Run
+from lmflow.values import Record
+
+
+@attrs.frozen(eq=False)
+class Outside:
+    """Everything that calls pass on their way out, shared by all runs of an executor."""
+
+    models: Models
+    http: Http
+    tools: ThreadPoolExecutor
+    slots: asyncio.Semaphore
+    recorder: Recorder
+    prices: Prices
+    redactor: Redactor | None = None
+    random: Random = attrs.field(factory=Random)
+    listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
+    acknowledged: Acknowledged = attrs.field(factory=lambda: Acknowledged())  # noqa: PLW0108 - it stands below
+
+    def send(self, *events: Event) -> Future[None]:
+        """Record events, cleaned where there is a redactor, without waiting; the future is done when they are kept."""
+        if self.redactor is not None:
+            events = tuple(map(self.redactor.event, events))
+        future = self.recorder.append(*events)
+        if self.listeners:
+            for listener in self.listeners:
+                listener.hear(events)
+        return future
+
+    def root(self, run: Run) -> str:
+        """The root that is stored of a run."""
+        return run.root if self.redactor is None else self.redactor.root(run)
+
+    async def kept(self, *events: Event) -> None:
+        """Record events and wait until they are durable."""
+        future = self.send(*events)
+        if future.done():
+            future.result()
+        else:
+            await self.acknowledged.wait(future)
+
+
+class Acknowledged:
+    """Wakes those who wait for the store: once a batch, since waking a loop from another thread is a system call."""
+
+    def __init__(self) -> None:
+        self._ready: deque[tuple[asyncio.Future[None], Future[None]]] = deque()
+        self._woken = False
+
+    def wait(self, future: Future[None]) -> asyncio.Future[None]:
+        """A future of the running loop that ends as that one does."""
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+
+        def settled(future: Future[None]) -> None:
+            self._ready.append((waiter, future))
+            if not self._woken:
+                self._woken = True
+                loop.call_soon_threadsafe(self._wake)
+
+        future.add_done_callback(settled)
+        return waiter
+
+    def _wake(self) -> None:
+        self._woken = False
+        while self._ready:
+            waiter, future = self._ready.popleft()
+            if waiter.done():
+                continue
+            if error := future.exception():
+                waiter.set_exception(error)
+            else:
+                waiter.set_result(None)
+
+
+class Account:
+    """A budget as it is spent: a call reserves its worst case, and waits while open ones may yet make room."""
+
+    def __init__(self, budget: Budget | None = None, spent: Spent = NOTHING, parent: Account | None = None) -> None:
+        self.ledger = Ledger(budget or Budget(), spent)
+        self.chain: tuple[Account, ...] = (self, *(parent.chain if parent is not None else ()))
+        self._bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
+        self._waiting: list[asyncio.Future[None]] = []
+        self._refused: tuple[Account, Spent] | None = None
+
+    @property
+    def left(self) -> Left:
+        """What the budget still allows."""
+        return self.ledger.budget.left(self.ledger.spent)
+
+    @property
+    def priced(self) -> bool:
+        """Whether the price of each call must be known."""
+        return any(account.ledger.budget.usd is not None for account in self._bounded)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the worst case of each call must be known."""
+        return any(account.ledger.budget.measured for account in self._bounded)
+
+    async def reserve(self, worst: Spent) -> None:
+        """Reserve the worst case of a call here and above. ``BudgetExceeded`` where it can't fit; then nothing more
+        does: a run is stopped as a whole.
+        """
+        while (full := self._full(worst)) is not None:
+            if self._refused or not full.ledger.may_fit(worst):
+                self._refused = self._refused or (full, worst)
+                self.wake()
+                raise self.refusal()
+            await full.changed()
+        for account in self._bounded:
+            account.ledger = account.ledger.reserving(worst)
+
+    def refusal(self) -> BudgetExceeded:
+        """The error for the call that didn't fit, with what is spent and left by now."""
+        assert self._refused is not None  # noqa: S101 - only asked for then
+        account, worst = self._refused
+        return account.ledger.refusal(worst)
+
+    def settle(self, worst: Spent, actual: Spent) -> None:
+        """Release what was reserved and count what was spent."""
+        for account in self.chain:
+            released = worst if account.ledger.budget.limited else NOTHING
+            account.ledger = account.ledger.settling(released, actual)
+            account.wake()
+
+    def changed(self) -> asyncio.Future[None]:
+        """Done at the next change."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return waiter
+
+    def wake(self) -> None:
+        """Let those who wait look again."""
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting.clear()
+
+    def _full(self, worst: Spent) -> Account | None:
+        if self._refused:
+            return self
+        return next((account for account in self._bounded if not account.ledger.fits(worst)), None)
+
+
+class Models:
+    """The models that an executor was given or made by name."""
+
+    def __init__(self, default: str | Model | None) -> None:
+        self._default = default
+        self._made: dict[str, Model] = {}
+
+    def get(self, name: str) -> Model:
+        """The model of that name, the default for none. ``ModelUnavailable`` where there is none."""
+        if name == "" and self._default is None:
+            fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
+            raise ModelUnavailable("the default", "no model was given", fix)
+        if name == "" and not isinstance(self._default, str):
+            assert self._default is not None  # noqa: S101 - for the type checker
+            return self._default
+        wanted = name or str(self._default)
+        if wanted not in self._made:
+            self._made[wanted] = model_named(wanted)
+        return self._made[wanted]
+
+    def places(self, names: Iterable[str]) -> Record:
+        """Per name what it stands for: the resolved model and its endpoint class."""
+        models = {name: self.get(name) for name in dict.fromkeys(names)}
+        return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
+
+    async def aclose(self) -> None:
+        """Close what was made by name."""
+        for model in self._made.values():
+            await model.aclose()
+        self._made.clear()

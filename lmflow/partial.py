@@ -1,0 +1,225 @@
+"""Outputs as they come: the texts of a reply's fields, read piece by piece."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from lmflow.drive import drive_pure
+from lmflow.effects import Call
+from lmflow.messages import ChatReply, ChatRequest, Failure, Request
+from lmflow.params import Env
+from lmflow.program import Program, completed
+from lmflow.replay import replay
+from lmflow.signature import Signature
+from lmflow.trace import Asked, Trace
+from lmflow.values import Record
+
+_MARKER = re.compile(r"[ \t]*\[\[[ \t#]*(\w+)[ \t#]*\]\][ \t]*:?[ \t]*")
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
+_CUT = re.compile(r"(\\u[dD][89abAB][0-9a-fA-F]{2})?\\(u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}$")
+_CLOSED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BEGUN = re.compile(r"[ \t]*(\[(\[[ \t#]*\w*[ \t#]*\]?)?)?")
+
+
+@attrs.frozen
+class Partial:
+    """A piece of an output's text. ``address`` is the step's; ``anew``: what came of this field before is void.
+
+    A field is begun anew where the call is asked again, or where what looked like the answer was a preamble.
+    """
+
+    address: str
+    field: str
+    text: str
+    anew: bool = False
+
+
+@attrs.frozen
+class Source:
+    """Where pieces of a reply come from: whose step asked for what, in which attempt of which call."""
+
+    step: Program
+    request: Request
+    address: str
+    attempt: int = 0
+
+
+@attrs.frozen
+class Sections:
+    """A reply in marked sections as far as it has been read: ``fed`` gives the next one, with what is certain by then.
+
+    For any cut into pieces, the pieces of a field, put together, are the text that the whole reply holds for it.
+    """
+
+    address: str
+    names: tuple[str, ...]
+    held: str = ""
+    fresh: bool = True
+    field: str | None = None
+    shown: tuple[str, ...] = ()
+    closed: tuple[str, ...] = ()
+    begun: bool = False
+    space: str = ""
+
+    def fed(self, piece: str, *, last: bool = False) -> tuple[Sections, tuple[Partial, ...]]:
+        """The reading after a piece, and what that showed. ``last``: nothing follows, so nothing is held back."""
+        now, parts = attrs.evolve(self, held=self.held + piece), []
+        while now.held and (step := now.step(last=last)) is not None:
+            now, found = step
+            parts += found
+        return now, tuple(parts)
+
+    def step(self, *, last: bool) -> tuple[Sections, list[Partial]] | None:
+        """The reading after the next line or marker, ``None`` where that isn't certain yet."""
+        if self.fresh:
+            marker = _MARKER.match(self.held)
+            if not last and (marker.end() == len(self.held) if marker else _BEGUN.fullmatch(self.held)):
+                return None
+            if marker:
+                return attrs.evolve(self, held=self.held[marker.end() :], fresh=False).opening(marker[1])
+        line, end, rest = self.held.partition("\n")
+        return attrs.evolve(self, held=rest, fresh=bool(end)).showing(line + end)
+
+    def opening(self, name: str) -> tuple[Sections, list[Partial]]:
+        """The section of that name; the first of a name counts, and those that nobody asked for don't."""
+        known = name in self.names and name not in self.closed
+        now = attrs.evolve(self, field=name if known else "", begun=False, space="")
+        if not known:
+            return now, []
+        void = [Partial(self.address, name, "", anew=True)] if name in self.shown else []
+        return attrs.evolve(now, closed=(*self.closed, name)), void
+
+    def showing(self, text: str) -> tuple[Sections, list[Partial]]:
+        """More text of the open section, without the space around it."""
+        name = self.names[0] if self.field is None and len(self.names) == 1 else self.field
+        text = self.space + text if self.begun else text.lstrip()
+        if not name or not text:
+            return self, []
+        body = text.rstrip()
+        now = attrs.evolve(self, begun=True, space=text[len(body) :])
+        if not body:
+            return now, []
+        shown = self.shown if name in self.shown else (*self.shown, name)
+        return attrs.evolve(now, shown=shown), [Partial(self.address, name, body)]
+
+
+@attrs.frozen
+class Members:
+    """A reply in JSON as far as it has been read: the texts among the members of its object, without their escapes.
+
+    The law of ``Sections`` holds for texts; what is no text is given when it is whole.
+    """
+
+    address: str
+    names: tuple[str, ...]
+    held: str = ""
+    texts: Record = attrs.field(factory=Record)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The fields that something was shown of."""
+        return tuple(self.texts)
+
+    def fed(self, piece: str, *, last: bool = False) -> tuple[Members, tuple[Partial, ...]]:
+        """The reading after a piece, and what that showed."""
+        del last
+        held = self.held + piece
+        found = {name: text for name, text in _members(held) if name in self.names and text}
+        new = ((name, text[len(self.texts.get(name, "")) :]) for name, text in found.items())
+        parts = tuple(Partial(self.address, name, text) for name, text in new if text)
+        return attrs.evolve(self, held=held, texts=self.texts | found), parts
+
+
+def reading(source: Source) -> Sections | Members:
+    """The beginning of a reply: in JSON where the request says so, else in marked sections."""
+    signature: Signature = source.step.signature
+    address, names = source.address.rpartition("/")[0], tuple(field.name for field in signature.outputs)
+    in_json = isinstance(source.request, ChatRequest) and source.request.schema is not None
+    return Members(address, names) if in_json else Sections(address, names)
+
+
+def again(before: Sections | Members, source: Source) -> tuple[Sections | Members, tuple[Partial, ...]]:
+    """The beginning of another reply in place of one: what that one showed is void."""
+    return reading(source), tuple(Partial(before.address, name, "", anew=True) for name in before.shown)
+
+
+def pieces(reply: ChatReply) -> list[str]:
+    """The pieces in which a reply came, the whole where it didn't stream."""
+    borders = list(itertools.accumulate(reply.chunks, initial=0))
+    if borders[-1] != len(reply.text):
+        return [reply.text]
+    return [reply.text[start:end] for start, end in itertools.pairwise(borders)]
+
+
+def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Partial]:
+    """What a streamed run showed, in the pieces in which it came: an exact replay, so nothing goes outside.
+
+    Steps come one after the other, in program order. Of a call that was asked again only the attempt that counts is
+    on record. ``ReplayDiverged`` where the trace can't be replayed.
+    """
+    code: Program = replay(trace, program).code
+    heard: list[tuple[Source, ChatReply]] = []
+
+    def recall(_: Call, address: str) -> Any:
+        return _answered(trace.answers[address])
+
+    def told(step: Program, call: Call, address: str, answer: Any) -> None:
+        if isinstance(answer, ChatReply):
+            heard.append((Source(step, call.request, address), answer))
+
+    with contextlib.suppress(Exception):  # the failure that it ended with, which the replay has checked
+        env = Env(completed(code, trace.version), "", trace.sample)
+        drive_pure(code(**trace.inputs), env, recall, trace.choices, told)
+    yield from _shown(heard)
+
+
+def _shown(heard: list[tuple[Source, ChatReply]]) -> Iterator[Partial]:
+    readings: dict[str, Sections | Members] = {}
+    for source, reply in heard:
+        now = reading(source)
+        if now.address in readings:
+            now, void = again(readings[now.address], source)
+            yield from void
+        for piece in pieces(reply):
+            now, parts = now.fed(piece)
+            yield from parts
+        readings[now.address], parts = now.fed("", last=True)
+        yield from parts
+
+
+def _answered(asked: Asked) -> Any:
+    if isinstance(asked.outcome, Failure):
+        raise asked.outcome.error()
+    return asked.outcome
+
+
+def _members(text: str) -> Iterator[tuple[str, str]]:
+    """The members of the outermost object: each text as far as it goes, each number or word once it has ended."""
+    depth, name, value = 0, "", False
+    marks = [match[0] for match in _TOKEN.finditer(text)]
+    for position, mark in enumerate(marks):
+        depth += (mark in "{[") - (mark in "}]")
+        if depth == 1 and value and mark not in "{}[]:,":
+            if mark.startswith('"'):
+                yield name, _unescaped(mark)
+            elif position + 1 < len(marks):
+                yield name, mark
+        if depth == 1 and mark.startswith('"') and not value:
+            name = _unescaped(mark)
+        value = depth > 1 or mark == ":" or (value and mark != ",")
+
+
+def _unescaped(mark: str) -> str:
+    """The text of a string that may not have ended: an escape that is cut off is left for later."""
+    ended = len(mark) > 1 and mark.endswith('"') and _CLOSED.fullmatch(mark) is not None
+    body = mark[1:-1] if ended else _CUT.sub("", mark[1:])
+    with contextlib.suppress(ValueError):
+        return str(json.loads(f'"{body}"', strict=False))
+    return ""

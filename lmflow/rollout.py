@@ -1,0 +1,139 @@
+"""One execution from its beginning to its end: what is opened, driven and closed in the store."""
+
+from __future__ import annotations
+
+import time
+from random import Random
+
+import attrs
+
+from lmflow.adapter import ADAPTER
+from lmflow.budget import worst_case
+from lmflow.door import Execution, Hear
+from lmflow.drive import Frame
+from lmflow.effects import Pending
+from lmflow.errors import ENDING
+from lmflow.live import Live
+from lmflow.messages import ChatRequest
+from lmflow.outside import Account, Outside
+from lmflow.params import Env, Version
+from lmflow.program import Predict, Program, completed, init
+from lmflow.trace import Asked, Trace, TraceClosed, TraceOpened, failed
+from lmflow.values import Record
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_SHIFTS = range(85, -1, -5)
+
+
+@attrs.frozen
+class Rollout:
+    """What to execute once: a program with its inputs, a version of its parameters, and the label in its run.
+
+    The pending's ``sample`` tells intended repeats apart.
+    """
+
+    pending: Pending
+    version: Version
+    label: str = ""
+
+    @property
+    def program(self) -> Program:
+        """The program."""
+        program: Program = self.pending.program
+        return program
+
+
+@attrs.frozen(eq=False)
+class Begun:
+    """A program with the version, parameters and world that it is about to be executed in, within bounds."""
+
+    outside: Outside
+    account: Account
+    program: Program
+    version: Version
+    params: Record
+    world: Record
+    target: str = ""
+    timeout: float | None = None
+
+    async def drive(
+        self, run: str, rollout: Rollout, position: int = 0, hear: Hear | None = None
+    ) -> tuple[Trace, Exception | None]:
+        """The trace of an execution, and the error that it ended with. What ends the run is raised: then it isn't over
+        in the store.
+        """
+        outside, pending = self.outside, rollout.pending
+        sample = pending.sample or 0
+        trace = Trace(
+            new_id(outside.random), self.program.key, str(self.program), self.version, pending.inputs, self.world,
+            target=self.target, sample=sample, started=time.time_ns(), code=self.program,
+        )  # fmt: skip
+        await outside.kept(TraceOpened(run, rollout.label, position, trace))
+        execution = Execution(
+            outside, trace.id, account=self.account, name=str(self.program), timeout=self.timeout, hear=hear
+        )
+        outputs, error = None, None
+        try:
+            outputs = await Live(execution).run(self.program(**pending.inputs), Frame(Env(self.params, "", sample)))
+        except ENDING:
+            raise
+        except Exception as problem:  # noqa: BLE001 - recorded, then raised or returned by the caller
+            error = problem
+        done = self._closed(trace, execution, outputs, error)
+        await outside.kept(TraceClosed(done))
+        return done, error
+
+    def _closed(self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None) -> Trace:
+        used = {name: {"model": model.name, "endpoint": model.endpoint} for name, model in execution.models.items()}
+        known = self.world.models
+        return attrs.evolve(
+            trace, calls=tuple(sorted(execution.calls, key=_when)), choices=Record(execution.choices), outputs=outputs,
+            failure=failed(error) if error else None, ended=time.time_ns(),
+            world=self.world if used.keys() <= known.keys() else self.world | {"models": known | used},
+        )  # fmt: skip
+
+
+def begun(
+    outside: Outside, account: Account, rollout: Rollout, *, target: str = "", timeout: float | None = None
+) -> Begun:
+    """The rollout's program, ready to be executed. ``ForeignPaths``, ``ModelUnavailable``, or ``Unbounded`` where the
+    budget needs to know what each step may cost: before anything is sent or recorded.
+    """
+    program, version = rollout.program, rollout.version
+    params = completed(program, version)
+    models = tuple(value for path, value in params.items() if path.endswith(".model"))
+    world = Record(adapter=ADAPTER, models=outside.models.places(models))
+    if account.measured:
+        _check_bounds(outside, account, program, params)
+    return Begun(outside, account, program, version, params, world, target, timeout)
+
+
+def versioned(pending: Pending, version: Version | None) -> Version:
+    """The version that a pending runs with: its overlay is a child of the version, so that the trace says it all."""
+    program: Program = pending.program
+    found = version or init(program)
+    if not pending.overlay:
+        return found
+    whole = (
+        found if found.params.keys() >= set(program.paths) else attrs.evolve(found, params=completed(program, found))
+    )
+    return whole.put(pending.overlay, note="overlay")
+
+
+def new_id(random: Random) -> str:
+    """An id of 18 letters that sorts by time."""
+    number = (time.time_ns() // 1_000_000 << 40) | random.getrandbits(40)
+    return "".join([_ALPHABET[number >> shift & 31] for shift in _SHIFTS])
+
+
+def _check_bounds(outside: Outside, account: Account, program: Program, params: Record) -> None:
+    """``Unbounded`` for the first step whose calls the budget could not bound."""
+    for name, step in program.steps.items():
+        if isinstance(step, Predict):
+            model = outside.models.get(params[f"{name}.model"]).name
+            request = ChatRequest((), model, options=params[f"{name}.options"])
+            worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
+
+
+def _when(call: Asked) -> tuple[int, str, int]:
+    return call.started, call.address, call.attempt
