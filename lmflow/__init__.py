@@ -13,6 +13,7 @@ from lmflow.budget import Budget
 from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.data import Data, Dataset, example_id
 from lmflow.diagram import diagram
+from lmflow.divergence import Divergence, diverge
 from lmflow.drive import drive_pure
 from lmflow.effects import Fork, Pending, first, gather, samples
 from lmflow.errors import LmflowError
@@ -48,6 +49,7 @@ from lmflow.signature import Field, Signature
 from lmflow.splits import split
 from lmflow.trace import Run, Trace
 from lmflow.values import Record, canonical, digest
+from lmflow.whatif import Plan, what_if
 
 if TYPE_CHECKING:
     from lmflow.comparison import Comparison, compare
@@ -104,6 +106,7 @@ __all__ = [
     "Data",
     "Dataset",
     "Dense",
+    "Divergence",
     "Evaluation",
     "Executor",
     "Field",
@@ -113,6 +116,7 @@ __all__ = [
     "MemoryStore",
     "Partial",
     "Pending",
+    "Plan",
     "Price",
     "Program",
     "Record",
@@ -137,6 +141,7 @@ __all__ = [
     "diagram",
     "diff",
     "digest",
+    "diverge",
     "drive_pure",
     "embed",
     "exact_match",
@@ -182,6 +187,7 @@ __all__ = [
     "squad_em",
     "squad_f1",
     "tool",
+    "what_if",
 ]
 __version__ = "0.1.0"
 

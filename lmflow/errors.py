@@ -33,7 +33,8 @@ LmflowError
 │   ├── BadScore            what a metric gave is no score
 │   ├── MetricFailed        a metric failed on everything that it was given
 │   └── NotComparable       two evaluations that can't be paired
-└── ReplayDiverged        the program asked for something else than was recorded
+├── ReplayDiverged        the program asked for something else than was recorded
+└── NotRecorded           an address at which a trace has no call
 
 Fields carry the data, ``str(error)`` says it in words: what was found, what was expected, what mends it.
 """
@@ -440,7 +441,21 @@ class ReplayDiverged(LmflowError):
         return "\n".join(part for part in (head, _sides(self.recorded, self.asked), self.hint) if part)
 
 
-ENDING = (StoreError, BudgetExceeded, Unbounded)
+@attrs.frozen(eq=False)
+class NotRecorded(LmflowError):
+    """An address at which nothing was recorded. ``known`` are the addresses of the calls that were."""
+
+    where: str
+    address: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
+        fix = "`lmflow runs show RUN` lists the addresses."
+        return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+
+
+ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
 """What ends a run as it is: its executions stay open, to be resumed, and no flow can catch it."""
 
 

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, overload
 
 import attrs
 
-from lmflow.adapter import ADAPTER
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.errors import ReplayDiverged
-from lmflow.messages import Failure, Request, ToolRequest
 from lmflow.params import Env
 from lmflow.program import Program, completed
-from lmflow.redact import agrees
-from lmflow.trace import Asked, Run, Trace, failed
+from lmflow.reuse import changed_since, exact, resolved, settled
+from lmflow.trace import Run, Trace, failed
 from lmflow.values import Record, pretty
 
 
@@ -36,21 +33,6 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
         return _replayed(recorded, program)
     items = tuple((label, _replayed(trace, program)) for label, trace in recorded.items)
     return attrs.evolve(recorded, items=items)
-
-
-def resolved(request: Request, world: Mapping[str, Any], address: str, recorded: Asked | None = None) -> Request:
-    """The request with the model and endpoint that it went to: of a model that chooses among others the one that the
-    recording says it chose.
-    """
-    if isinstance(request, ToolRequest):
-        return request
-    place = world["models"].get(request.model)
-    if place is None:
-        raise ReplayDiverged(address, f"models: {pretty(world['models'])}", f"model: {request.model or 'the default'}")
-    went = recorded.request if recorded else request
-    if not isinstance(went, ToolRequest) and (went.model, went.endpoint) in place.get("among", ()):
-        return attrs.evolve(request, model=went.model, endpoint=went.endpoint)
-    return attrs.evolve(request, model=place["model"], endpoint=place["endpoint"])
 
 
 def _replayed(trace: Trace, program: Program | None) -> Trace:
@@ -77,17 +59,12 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
 
 
 def _recall(trace: Trace, asked: set[str]) -> Any:
+    reuse = exact(trace)
+
     def recall(call: Call, address: str) -> Any:
-        recorded = trace.answers.get(address)
-        request = resolved(call.request, trace.world, address, recorded)
-        if recorded is None or recorded.outcome is None:
-            raise ReplayDiverged(address, "", str(request), _hint(trace))
-        if not agrees(recorded, request):
-            raise ReplayDiverged(address, str(recorded.request), str(request), _hint(trace))
+        found = reuse(address, resolved(call.request, trace.world, address, trace.answers.get(address)))
         asked.add(address)
-        if isinstance(recorded.outcome, Failure):
-            raise recorded.outcome.error()
-        return recorded.outcome
+        return settled(found.outcome if found else None)
 
     return recall
 
@@ -99,18 +76,10 @@ def _compare(trace: Trace, again: Trace) -> None:
         if address not in again.answers:
             lost = attrs.evolve(again, calls=(*again.calls, trace.answers[address])).root == again.root
             if not lost:
-                raise ReplayDiverged(address, str(trace.answers[address].request), "", _hint(trace))
-    raise ReplayDiverged(trace.name, _result(trace), _result(again), _hint(trace))
+                raise ReplayDiverged(address, str(trace.answers[address].request), "", changed_since(trace))
+    raise ReplayDiverged(trace.name, _result(trace), _result(again), changed_since(trace))
 
 
 def _result(trace: Trace) -> str:
     result: Record | Any = trace.outputs if trace.outputs is not None else trace.failure
     return pretty(result).replace(", ", ",\n")
-
-
-def _hint(trace: Trace) -> str:
-    if trace.world.get("redacted"):
-        return "It was redacted: what was cleaned reads differently now."
-    if trace.world.get("adapter") != ADAPTER:
-        return f"It was recorded with the adapter {trace.world.get('adapter')}; this is {ADAPTER}."
-    return "The program, its helpers or its version changed since: `ex.run` records it anew."

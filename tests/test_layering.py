@@ -11,7 +11,7 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors values vectors types source signature messages params effects program embedding combine build
-    diagram adapter rendering trace redact drive data metrics splits readers metrics/* student stats tables histogram
+    diagram adapter rendering trace redact drive reuse walk divergence whatif data metrics splits readers metrics/* student stats tables histogram
     rows evaluation scores comparison optimize replay store progress budget partial
     models/base models/http models/scripted
     models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic

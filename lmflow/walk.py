@@ -1,0 +1,171 @@
+"""A recorded execution driven again under other parameters, offline, as far as its recorded answers reach."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.drive import drive_pure
+from lmflow.effects import Call
+from lmflow.errors import NotRecorded, ReplayDiverged
+from lmflow.messages import Request
+from lmflow.params import Env, Version
+from lmflow.program import Program, completed
+from lmflow.reuse import Reuse, depends, settled
+from lmflow.trace import Asked, Failed, Trace, failed
+from lmflow.values import Record
+
+
+@attrs.frozen(eq=False)
+class Case:
+    """A recorded execution and what it is driven with now: the program, a version, what model names stand for."""
+
+    trace: Trace
+    program: Program
+    version: Version
+    places: Mapping[str, Any] | None = None
+
+    @property
+    def open(self) -> Reuse:
+        """All of the trace's answers at their own addresses; what differs or is missing is asked anew."""
+        trace = self.trace
+        places = trace.world["models"] if self.places is None else self.places
+        return Reuse(trace.id, trace.answers, trace.choices, places, changed=True, missing=True)
+
+
+@attrs.frozen
+class Met:
+    """A call that the walk met: where, what is asked, and the recorded call that answers it (``None``: it isn't
+    known).
+    """
+
+    address: str
+    request: Request
+    found: Asked | None
+
+
+@attrs.frozen(eq=False)
+class Walk:
+    """What the program asks under a version, in program order. Where nothing answers, that branch ends there.
+
+    ``outputs`` and ``failure`` are both ``None`` where the end isn't known.
+    """
+
+    met: tuple[Met, ...]
+    outputs: Record | None
+    failure: Failed | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it came to an end, so that nothing is to be asked."""
+        return self.outputs is not None or self.failure is not None
+
+    @property
+    def misses(self) -> tuple[Met, ...]:
+        """What is to be asked."""
+        return tuple(met for met in self.met if met.found is None)
+
+
+class _Unknown(Exception):
+    """Nothing answers here. No flow sees it: only recorded errors are thrown into flows."""
+
+
+Find = Callable[[str, Request], Asked | None]
+
+
+def walk(case: Case, reuse: Reuse, *, find: Find | None = None, assume: bool = False) -> Walk:
+    """Drive a trace's inputs under a version with what ``find`` answers, by default a ``reuse`` that lets ask anew.
+
+    With ``assume`` a changed request is answered by the reply recorded at its address, so that what follows is seen
+    too, as if replies stayed the same.
+    """
+    met: list[Met] = []
+    find = find or reuse
+
+    def recall(call: Call, address: str) -> Any:
+        request = reuse.placed(call.request, address)
+        found = find(address, request)
+        met.append(Met(address, request, found))
+        if found is None and assume:
+            found = case.trace.answers.get(address)
+        if found is None:
+            raise _Unknown(address)
+        return settled(found.outcome)
+
+    outputs, failure = None, None
+    env = Env(completed(case.program, case.version), "", case.trace.sample)
+    try:
+        outputs = drive_pure(case.program(**case.trace.inputs), env, recall, reuse.choices)
+    except (_Unknown, ReplayDiverged):  # the latter of a race without a winner
+        pass
+    except Exception as error:  # noqa: BLE001 - what an execution may end with
+        failure = failed(error)
+    return Walk(tuple(met), outputs, failure)
+
+
+def patch(case: Case) -> Reuse:
+    """What of a trace answers the program under a version: the same request at the same address; else the same request
+    from elsewhere in the trace, where it stands once and isn't used already. All else is asked anew.
+
+    It is settled in program order before anything is asked, so that concurrency can't change it.
+    """
+    reuse = case.open
+    first = walk(case, reuse)
+    if not first.misses:
+        return reuse
+    moved = _moved(case, reuse, {met.address for met in first.met if met.found is not None})
+    away = {found.address for found in moved.values()}
+    stay = {address: call for address, call in case.trace.answers.items() if address not in away}
+    return attrs.evolve(reuse, answers={**stay, **moved})
+
+
+def fork(case: Case, at: str) -> Reuse:
+    """Exact before the first call at or below the address ``at``, and in branches beside it; from it on all is asked.
+
+    ``NotRecorded`` where the trace has no such call, ``ReplayDiverged`` where something differs before it.
+    """
+    reuse, answers = case.open, case.trace.answers
+    steps = walk(case, reuse, assume=True).met
+    order = [step.address for step in steps]
+    point = next((address for address in order if address == at or address.startswith(f"{at}/")), None)
+    if point is None:
+        raise NotRecorded(case.trace.id, at, tuple(answers))
+    before = steps[: order.index(point)]
+    if (parted := next((step for step in before if step.found is None), None)) is not None:
+        recorded = answers.get(parted.address)
+        raise ReplayDiverged(parted.address, str(recorded.request) if recorded else "", str(parted.request), _BEFORE)
+    earlier = {step.address for step in before}
+    kept = {a: call for a, call in answers.items() if a in earlier or not depends(a, point)}
+    choices = {at: won for at, won in reuse.choices.items() if any(a.startswith(f"{at}/") for a in kept)}
+    return attrs.evolve(reuse, answers=kept, choices=choices)
+
+
+_BEFORE = "A fork is exact before its address: give an earlier one."
+
+
+def _moved(case: Case, reuse: Reuse, kept: set[str]) -> Mapping[str, Asked]:
+    """Recorded calls by the other address that they answer, each used once, given out in program order."""
+    spare: dict[str, list[Asked]] = defaultdict(list)
+    for address, call in case.trace.answers.items():
+        if address not in kept:
+            spare[call.key].append(call)
+    moved: dict[str, Asked] = {}
+
+    def taking(address: str, request: Request) -> Asked | None:
+        found = reuse(address, request)
+        if address in kept:
+            return found
+        waiting = spare[request.key]
+        if found is not None and found in waiting:
+            waiting.remove(found)
+            return found
+        if len(waiting) != 1:
+            return None
+        moved[address] = waiting.pop()
+        return moved[address]
+
+    walk(case, reuse, find=taking)
+    return moved
