@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -30,6 +30,8 @@ from lmflow.models.base import Exchange, Http, Model, Response, Stream
 from lmflow.outside import Account, Outside
 from lmflow.partial import Source
 from lmflow.program import Program
+from lmflow.reuse import NOTHING_KEPT, Reuse, carried
+from lmflow.reuse import settled as answered
 from lmflow.trace import Asked, CallEnded, CallStarted
 from lmflow.values import plain
 
@@ -49,15 +51,18 @@ class Execution:
         name: str = "",
         timeout: float | None = None,
         hear: Hear | None = None,
+        reuse: Reuse = NOTHING_KEPT,
+        calls: Iterable[Asked] = (),
     ) -> None:
         self.outside = outside
         self.trace = trace
+        self.reuse = reuse
         self.account = account
         self.name = name
         self.timeout = timeout
         self.deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         self.hear = hear
-        self.calls: list[Asked] = []
+        self.calls = list(calls)
         self.choices: dict[str, str | int] = {}
         self.models: dict[str, Model] = {}
 
@@ -72,6 +77,21 @@ class Execution:
         if found is None:
             found = self.models[name] = self.outside.models.get(name)
         return found
+
+    def recalled(self, address: str, request: Request) -> Asked | None:
+        """The recorded call that answers a request, where there is one."""
+        asked = self.reuse.placed(request)
+        if asked is request and not isinstance(request, ToolRequest):
+            model = self.model(request.model)
+            asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+        return self.reuse(address, asked)
+
+    async def again(self, found: Asked, address: str) -> Outcome:
+        """The answer of a recorded call. In a trace of its own it is recorded anew, at no cost."""
+        if self.reuse.source != self.trace:
+            await self.kept(carried(found, address, self.reuse.source, time.time_ns()))
+        outcome: Outcome = answered(found.outcome)
+        return outcome
 
     async def kept(self, asked: Asked) -> None:
         """Record an ended attempt, and wait for it."""
@@ -88,13 +108,16 @@ class Door:
 
     def __init__(self, execution: Execution, call: Call, address: str, step: Program) -> None:
         self._execution, self._call, self._address, self._step = execution, call, address, step
-        self._attempt = 0
+        self._attempt = execution.reuse.attempts.get(address, 0)
+        self._past = iter(execution.reuse.past.get(address, ()))
         self._scope = asyncio.timeout_at(execution.deadline)
         self._cancelled = 0
 
     async def through(self) -> Outcome:
         """The answer. Raises the ``CallError`` that was recorded, ``BudgetExceeded``, ``Unbounded``, ``StoreError``."""
         execution, request = self._execution, self._call.request
+        if execution.reuse is not NOTHING_KEPT and (found := execution.recalled(self._address, request)) is not None:
+            return await execution.again(found, self._address)
         if isinstance(request, ToolRequest):
             return await self._in_time(request, request.key, lambda: self._attempted(request, request.key, self._tool))
         model = execution.model(request.model)
@@ -121,6 +144,8 @@ class Door:
 
     def _sending(self, model: Model, asked: ModelRequest, key: str) -> Callable[[Exchange], Awaitable[ModelReply]]:
         async def send(exchange: Exchange) -> ModelReply:
+            for attempt in self._past:
+                answered(attempt.outcome)
             perform = self._streamed(asked, exchange, hear) if hear else lambda: exchange(outside.http)
             reply = await self._paid(asked, key, perform)
             if not isinstance(reply, ModelReply):

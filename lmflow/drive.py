@@ -11,7 +11,7 @@ import attrs
 from lmflow.adapter import ask, use
 from lmflow.effects import Call, Effect, Fork, Pending, hidden_loop
 from lmflow.embedding import Embed, embedded
-from lmflow.errors import CallError, ImpureAwait, ReplayDiverged
+from lmflow.errors import CallError, ImpureAwait, ReplayDiverged, Undecided
 from lmflow.messages import EmbedRequest
 from lmflow.params import Env
 from lmflow.program import Flow, Predict, Program, Tool
@@ -179,4 +179,4 @@ class _Pure:
         for position, effect in enumerate(fork.branches):
             if self.choices.get(at) == fork.label(position):
                 return self.settle(effect, branch(fork, position, at, frame))
-        raise ReplayDiverged(at, "", f"first of {len(fork.branches)}")
+        raise Undecided(at, "", f"first of {len(fork.branches)}")

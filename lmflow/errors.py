@@ -34,7 +34,9 @@ LmflowError
 │   ├── MetricFailed        a metric failed on everything that it was given
 │   └── NotComparable       two evaluations that can't be paired
 ├── ReplayDiverged        the program asked for something else than was recorded
-└── NotRecorded           an address at which a trace has no call
+│   └── Undecided           a race whose winner wasn't recorded
+├── NotRecorded           an address at which a trace has no call
+└── Redacted              a recording without what was asked, which can't be driven on
 
 Fields carry the data, ``str(error)`` says it in words: what was found, what was expected, what mends it.
 """
@@ -442,6 +444,11 @@ class ReplayDiverged(LmflowError):
 
 
 @attrs.frozen(eq=False)
+class Undecided(ReplayDiverged):
+    """A ``first`` was reached whose winner wasn't recorded: nobody knows who would win."""
+
+
+@attrs.frozen(eq=False)
 class NotRecorded(LmflowError):
     """An address at which nothing was recorded. ``known`` are the addresses of the calls that were."""
 
@@ -453,6 +460,16 @@ class NotRecorded(LmflowError):
         frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
         fix = "`lmflow runs show RUN` lists the addresses."
         return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+
+
+@attrs.frozen(eq=False)
+class Redacted(LmflowError):
+    """A trace whose texts were cleaned when they were stored: what was asked isn't there to be asked again."""
+
+    trace: str
+
+    def __str__(self) -> str:
+        return f"trace {self.trace} was redacted: the store doesn't hold what was asked. Run it anew, `ex.run`."
 
 
 ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)

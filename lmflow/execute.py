@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import functools
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,8 @@ from typing import Any, Self
 import attrs
 import toolz
 
-from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, unpriced
+from lmflow.again import ended, left, opening, replays, wanted_of
+from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on, unpriced
 from lmflow.door import Hear
 from lmflow.effects import Pending
 from lmflow.errors import BudgetExceeded, UnknownVersion
@@ -24,13 +26,13 @@ from lmflow.models.base import Model
 from lmflow.models.http import Session
 from lmflow.outside import Account, Models, Outside
 from lmflow.params import Version
-from lmflow.program import Program, take
+from lmflow.program import Program, completed, take
 from lmflow.progress import Progress, silent
 from lmflow.redact import Redactor
-from lmflow.rollout import Begun, Rollout, begun, new_id, versioned
+from lmflow.rollout import Begun, Rollout, begun, new_id, places, versioned
 from lmflow.store import Recorder
 from lmflow.stream import Streaming
-from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace
+from lmflow.trace import Event, Run, RunClosed, Trace
 from lmflow.values import Record
 
 
@@ -173,54 +175,109 @@ class Executor:
         bounded = self if budget is None else self.limited(budget)
         return await bounded.rollouts("map", str(program), many, progress=progress)
 
-    async def rollouts(self, kind: str, name: str, rollouts: Sequence[Rollout], *, progress: Progress = silent) -> Run:
+    async def replay(  # noqa: PLR0913 - each is a choice of its own
+        self,
+        recorded: Trace | Run,
+        program: Program,
+        version: Version | str | None = None,
+        *,
+        at: str = "",
+        budget: Budget | None = None,
+        progress: Progress = silent,
+    ) -> Run:
+        """Drive a recording again under a version, by default the recorded one, and ask only what it doesn't answer.
+
+        A call is answered by the recorded one where its request is the same (``lf.what_if`` says beforehand how many
+        are); what is reused is recorded at no cost, with the trace it is from. With ``at`` it forks: exact before the
+        first call at or below that address, asked anew from it on. ``ReplayDiverged``, ``NotRecorded``.
+        """
+        many = replays(recorded, program, self._version(version), self._places(program), at)
+        bounded = self if budget is None else self.limited(budget)
+        kind = "fork" if at else "what_if"
+        return await bounded.rollouts(kind, str(program), many, of=recorded.id, progress=progress)
+
+    async def resume(
+        self,
+        run: Run,
+        program: Program,
+        *,
+        retry_failures: bool = False,
+        budget: Budget | None = None,
+        progress: Progress = silent,
+    ) -> Run:
+        """Finish a run that was stopped: what was recorded stays, what was open is asked again, the rest is begun.
+
+        ``run`` is as read from the executor's own store. It keeps its id and ends with the root that it would have had.
+        A failure is settled unless ``retry_failures``. ``budget`` is for the whole run: what was recorded counts, open
+        calls as maybe billed. ``ReplayDiverged`` where program, version or model aren't those that it was begun with.
+        """
+        todo = left(run, program, self.store.version, self._places(program), retry_failures=retry_failures)
+        calls = [call for trace in run for call in trace.calls]
+        spent = NOTHING if budget is None else spent_on(calls, self._outside.prices, measured=budget.measured)
+        bounded = self if budget is None else self.limited(budget, spent=spent)
+        return await bounded._completed(run, todo, progress)  # noqa: SLF001 - its own class
+
+    async def rollouts(
+        self, kind: str, name: str, rollouts: Sequence[Rollout], *, of: str = "", progress: Progress = silent
+    ) -> Run:
         """Execute many, side by side, as a run of that kind and name: one trace a rollout, in order, by its label.
 
         Failures are the traces'. ``BudgetExceeded`` is raised when all open calls have ended and are recorded; the
         executions that it stopped stay open in the store.
         """
+        run = self._run(kind, name, rollouts, of)
+        return await self._completed(run, dict(enumerate(rollouts)), progress, first=opening(run, rollouts))
+
+    async def _completed(
+        self, run: Run, todo: Mapping[int, Rollout], progress: Progress, *, first: Sequence[Event] = ()
+    ) -> Run:
+        """A run with what was left of it executed, by position; ``first`` is recorded before."""
         account, gate = Account(parent=self._account), asyncio.Semaphore(self.concurrency)
-        ready = self._ready(rollouts, account)
-        run = Run(new_id(self._outside.random), kind, name, target=self._target, started=time.time_ns())
+        ready = dict(zip(todo, self._ready(list(todo.values()), account), strict=True))
 
         async def one(position: int) -> Trace | BudgetExceeded:
             async with gate:
                 try:
-                    trace, _ = await ready[position].drive(run.id, rollouts[position], position)
+                    trace, _ = await ready[position].drive(run.id, todo[position], position)
                 except BudgetExceeded as refusal:
                     return refusal
             step(trace.failure is None)
             return trace
 
         with self._opened(run):
-            await self._outside.kept(RunOpened(run))
-            with progress(name, len(ready)) as step:
-                settled = await together([one(position) for position in range(len(ready))])
+            await self._outside.kept(*first)
+            with progress(run.name, len(todo)) as step:
+                settled = await together([one(position) for position in todo])
             traces = [trace for trace in settled if isinstance(trace, Trace)]
             if len(traces) < len(settled):
                 raise attrs.evolve(account.refusal(), run=run.id, done=len(traces), total=len(settled))
-            items = tuple((rollout.label, trace) for rollout, trace in zip(rollouts, traces, strict=True))
-            done = attrs.evolve(run, items=items, status="done", ended=time.time_ns())
+            done = ended(run, dict(zip((rollout.label for rollout in todo.values()), traces, strict=True)))
             await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
         return done
 
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
         account = Account(parent=self._account)
         ready = self._ready([rollout], account)[0]
-        run = Run(
-            new_id(self._outside.random), "run", str(rollout.program), target=self._target, started=time.time_ns()
-        )
+        run = self._run("run", str(rollout.program), [rollout])
         with self._opened(run):
-            await self._outside.kept(RunOpened(run))
+            await self._outside.kept(*opening(run, [rollout]))
             try:
                 trace, error = await ready.drive(run.id, rollout, 0, hear)
             except BudgetExceeded:
                 raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
-            done = attrs.evolve(run, items=((rollout.label, trace),), status="failed" if error else "done")
-            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), time.time_ns()))
+            done = ended(run, {rollout.label: trace})
+            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
         if error:
             raise error
         return trace
+
+    def _run(self, kind: str, name: str, rollouts: Sequence[Rollout], of: str = "") -> Run:
+        wanted = wanted_of(rollouts)
+        return Run(new_id(self._outside.random), kind, name, target=self._target, started=time.time_ns(), of=of, wanted=wanted)
+
+    def _places(self, program: Program) -> Callable[[Version], Record]:
+        """What the model names in a version stand for."""
+        return functools.cache(lambda version: places(self._outside, completed(program, version)))
 
     @contextlib.contextmanager
     def _opened(self, run: Run) -> Iterator[None]:

@@ -57,7 +57,10 @@ class Live:
         return tuple(results)
 
     async def one(self, fork: Fork, at: str, frame: Frame) -> Any:
-        """The branch that ends first, which is recorded; the others are stopped."""
+        """The branch that ends first, which is recorded; the others are stopped. A recorded winner stays it."""
+        known = [i for i in range(len(fork.branches)) if fork.label(i) == self.execution.reuse.choices.get(at)]
+        if known:
+            return await self.won(fork, known[0], at, frame)
         tasks = [asyncio.create_task(self.tried(e, branch(fork, i, at, frame))) for i, e in enumerate(fork.branches)]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -66,7 +69,15 @@ class Live:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         winner = min(tasks.index(task) for task in done)
-        result = tasks[winner].result()
+        return await self.chosen(fork, winner, at, tasks[winner].result())
+
+    async def won(self, fork: Fork, winner: int, at: str, frame: Frame) -> Any:
+        """The branch that is known to have ended first."""
+        result = await self.tried(fork.branches[winner], branch(fork, winner, at, frame))
+        return await self.chosen(fork, winner, at, result)
+
+    async def chosen(self, fork: Fork, winner: int, at: str, result: Any) -> Any:
+        """Record who won; then its answer, or its failure raised."""
         if isinstance(result, ENDING):
             raise result
         self.execution.choices[at] = fork.label(winner)

@@ -30,9 +30,11 @@ from lmflow.trace import (
     Event,
     Failed,
     Run,
+    RunOpened,
     Trace,
     TraceClosed,
     TraceOpened,
+    Wanted,
 )
 from lmflow.values import KEYED, Record, plain
 
@@ -90,6 +92,8 @@ class Redactor:
                 return CallStarted(trace_id, self.call(call))
             case CallEnded(trace_id, call):
                 return CallEnded(trace_id, self.call(call))
+            case RunOpened(run):
+                return RunOpened(attrs.evolve(run, wanted=tuple(map(self._wanted, run.wanted))))
             case Chosen(trace_id, address, winner):
                 return Chosen(trace_id, self.labels(address), self._winner(winner))
             case _:
@@ -192,6 +196,9 @@ class Redactor:
             return label
         cleaned = self.text(label)
         return label if cleaned == label else f"{cleaned}~{self.key(ascii(label)).removeprefix(KEYED)[:8]}"
+
+    def _wanted(self, wanted: Wanted) -> Wanted:
+        return attrs.evolve(wanted, label=self._label(wanted.label), inputs=self.fields(wanted.inputs))
 
     def _winner(self, winner: Any) -> Any:
         return self._label(winner) if isinstance(winner, str) else winner

@@ -58,15 +58,20 @@ class Reuse:
                 raise ReplayDiverged(address, str(attempt.request), str(request), self.hint)
 
 
+NOTHING_KEPT = Reuse("", {}, missing=True)
+"""Everything is asked anew."""
+
+
 def exact(trace: Trace) -> Reuse:
     """All of a trace's answers; whatever else is asked is ``ReplayDiverged``."""
     return Reuse(trace.id, trace.answers, trace.choices, trace.world["models"], hint=changed_since(trace))
 
 
-def resume(trace: Trace, *, retry_failures: bool = False) -> Reuse:
+def resume(trace: Trace, places: Mapping[str, Any] | None = None, *, retry_failures: bool = False) -> Reuse:
     """What a trace holds is exact, what it lacks is asked. A failure is an answer, unless ``retry_failures``.
 
     A model's failed attempts are handed to the model once more, so that its own retries go on where they were cut off.
+    ``places`` is what model names stand for now, where that isn't as recorded.
     """
     unfinished = {a: call for a, call in trace.answers.items() if _is_failure(call, "ModelFailed") or retry_failures}
     unfinished = {address: call for address, call in unfinished.items() if isinstance(call.outcome, Failure)}
@@ -76,7 +81,7 @@ def resume(trace: Trace, *, retry_failures: bool = False) -> Reuse:
         trace.id,
         {address: call for address, call in trace.answers.items() if address not in unfinished},
         trace.choices,
-        trace.world["models"],
+        trace.world["models"] if places is None else places,
         missing=True,
         past={} if retry_failures else ended,
         attempts={address: 1 + max(call.attempt for call in calls) for address, calls in begun.items()},
@@ -92,6 +97,12 @@ def settled(outcome: Outcome | None) -> Any:
     if isinstance(outcome, Failure):
         raise outcome.error()
     return outcome
+
+
+def carried(found: Asked, address: str, source: str, at: int) -> Asked:
+    """A recorded call as the answer at an address of another trace: from ``source``, at no cost."""
+    origin = found.source or source
+    return attrs.evolve(found, address=address, attempt=0, source=origin, cost=0, started=at, ended=at)
 
 
 def resolved(request: Request, world: Mapping[str, Any], address: str, recorded: Asked | None = None) -> Request:

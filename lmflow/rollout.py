@@ -18,6 +18,7 @@ from lmflow.messages import ChatRequest
 from lmflow.outside import Account, Outside
 from lmflow.params import Env, Version
 from lmflow.program import Predict, Program, completed, init
+from lmflow.reuse import NOTHING_KEPT, Reuse
 from lmflow.trace import Asked, Trace, TraceClosed, TraceOpened, failed
 from lmflow.values import Record
 
@@ -29,12 +30,15 @@ _SHIFTS = range(85, -1, -5)
 class Rollout:
     """What to execute once: a program with its inputs, a version of its parameters, and the label in its run.
 
-    The pending's ``sample`` tells intended repeats apart.
+    The pending's ``sample`` tells intended repeats apart. ``reuse`` is what answers instead of the outside; ``begun``
+    is the trace that it goes on with, where it was cut off.
     """
 
     pending: Pending
     version: Version
     label: str = ""
+    reuse: Reuse = attrs.field(default=NOTHING_KEPT, eq=False)
+    begun: Trace | None = None
 
     @property
     def program(self) -> Program:
@@ -64,14 +68,16 @@ class Begun:
         """
         outside, pending = self.outside, rollout.pending
         sample = pending.sample or 0
-        trace = Trace(
+        trace = rollout.begun or Trace(
             new_id(outside.random), self.program.key, str(self.program), self.version, pending.inputs, self.world,
             target=self.target, sample=sample, started=time.time_ns(), code=self.program,
         )  # fmt: skip
-        await outside.kept(TraceOpened(run, rollout.label, position, trace))
+        if rollout.begun is None:
+            await outside.kept(TraceOpened(run, rollout.label, position, trace))
         execution = Execution(
-            outside, trace.id, account=self.account, name=str(self.program), timeout=self.timeout, hear=hear
-        )
+            outside, trace.id, account=self.account, name=str(self.program), timeout=self.timeout, hear=hear,
+            reuse=rollout.reuse, calls=trace.calls,
+        )  # fmt: skip
         outputs, error = None, None
         try:
             outputs = await Live(execution).run(self.program(**pending.inputs), Frame(Env(self.params, "", sample)))
@@ -85,11 +91,11 @@ class Begun:
 
     def _closed(self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None) -> Trace:
         used = {name: {"model": model.name, "endpoint": model.endpoint} for name, model in execution.models.items()}
-        known = self.world.models
+        models = {**execution.reuse.places, **self.world.models, **used}
         return attrs.evolve(
             trace, calls=tuple(sorted(execution.calls, key=_when)), choices=Record(execution.choices), outputs=outputs,
             failure=failed(error) if error else None, ended=time.time_ns(),
-            world=self.world if used.keys() <= known.keys() else self.world | {"models": known | used},
+            world=self.world if models.keys() <= self.world.models.keys() else self.world | {"models": models},
         )  # fmt: skip
 
 
@@ -101,11 +107,15 @@ def begun(
     """
     program, version = rollout.program, rollout.version
     params = completed(program, version)
-    models = tuple(value for path, value in params.items() if path.endswith(".model"))
-    world = Record(adapter=ADAPTER, models=outside.models.places(models))
+    world = Record(adapter=ADAPTER, models=places(outside, params))
     if account.measured:
         _check_bounds(outside, account, program, params)
     return Begun(outside, account, program, version, params, world, target, timeout)
+
+
+def places(outside: Outside, params: Record) -> Record:
+    """What the model names in parameters stand for."""
+    return outside.models.places(value for path, value in params.items() if path.endswith(".model"))
 
 
 def versioned(pending: Pending, version: Version | None) -> Version:

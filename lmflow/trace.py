@@ -97,9 +97,22 @@ class Trace:
         return root_of(self.answers.values(), self.choices, self.outputs, self.failure)
 
 
+@attrs.frozen
+class Wanted:
+    """An execution that a run was begun for, by its label: what is needed to begin it where it never was."""
+
+    label: str
+    inputs: Record
+    version: str
+    sample: int = 0
+
+
 @attrs.frozen(slots=False)
 class Run:
-    """An ordered tree of labels that point at traces. ``kind`` is run or map."""
+    """An ordered tree of labels that point at traces. ``kind`` is run, map, what_if or fork.
+
+    ``wanted`` is what it was begun for, in order; ``of`` the run or trace that it drives again.
+    """
 
     id: str
     kind: str
@@ -109,6 +122,8 @@ class Run:
     status: str = "open"
     started: int = 0
     ended: int = 0
+    of: str = ""
+    wanted: tuple[Wanted, ...] = ()
 
     def __iter__(self) -> Iterator[Trace]:
         return iter(self.traces)

@@ -10,7 +10,7 @@ import attrs
 
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
-from lmflow.errors import NotRecorded, ReplayDiverged
+from lmflow.errors import NotRecorded, ReplayDiverged, Undecided
 from lmflow.messages import Request
 from lmflow.params import Env, Version
 from lmflow.program import Program, completed
@@ -21,7 +21,9 @@ from lmflow.values import Record
 
 @attrs.frozen(eq=False)
 class Case:
-    """A recorded execution and what it is driven with now: the program, a version, what model names stand for."""
+    """A recorded execution and what it is driven with now: the program, a version, and what model names stand for
+    (``places``, where that isn't as recorded).
+    """
 
     trace: Trace
     program: Program
@@ -32,7 +34,7 @@ class Case:
     def open(self) -> Reuse:
         """All of the trace's answers at their own addresses; what differs or is missing is asked anew."""
         trace = self.trace
-        places = trace.world["models"] if self.places is None else self.places
+        places = {**trace.world["models"], **(self.places or {})}
         return Reuse(trace.id, trace.answers, trace.choices, places, changed=True, missing=True)
 
 
@@ -99,8 +101,10 @@ def walk(case: Case, reuse: Reuse, *, find: Find | None = None, assume: bool = F
     env = Env(completed(case.program, case.version), "", case.trace.sample)
     try:
         outputs = drive_pure(case.program(**case.trace.inputs), env, recall, reuse.choices)
-    except (_Unknown, ReplayDiverged):  # the latter of a race without a winner
+    except (_Unknown, Undecided):
         pass
+    except ReplayDiverged:
+        raise
     except Exception as error:  # noqa: BLE001 - what an execution may end with
         failure = failed(error)
     return Walk(tuple(met), outputs, failure)

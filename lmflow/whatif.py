@@ -11,6 +11,7 @@ from lmflow.divergence import CallDiff, Divergence, TraceDiff, compared, labelle
 from lmflow.messages import ChatReply, EmbedReply, Request, ToolRequest
 from lmflow.params import Version
 from lmflow.program import Program
+from lmflow.reuse import carried
 from lmflow.trace import Asked, Run, Trace
 from lmflow.walk import Case
 
@@ -99,12 +100,6 @@ def what_if(
     )
     found = version or next((item.trace.version for item in items), Version())
     return Plan(Divergence(found, items, assumed=False))
-
-
-def carried(found: Asked, address: str, source: str, at: int) -> Asked:
-    """A recorded call as the answer at an address of another trace: from ``source``, at no cost."""
-    origin = found.source or source
-    return attrs.evolve(found, address=address, attempt=0, source=origin, cost=0, started=at, ended=at)
 
 
 def _result(item: TraceDiff, version: Version) -> Trace | None:

@@ -69,7 +69,7 @@ class MemoryStore:
     def runs(self, limit: int = 20, before: str = "") -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
         ids = sorted((run for run in self._runs if not before or run < before), reverse=True)
-        return [self._runs[run] for run in ids[:limit]]
+        return [attrs.evolve(self._runs[run], wanted=()) for run in ids[:limit]]
 
     def run(self, run: str) -> Run:
         """A run with all its traces."""
@@ -108,6 +108,8 @@ class MemoryStore:
             case RunOpened(run):
                 if run.id in self._runs:
                     raise StoreError(self.name, f"run {run.id} was opened before")
+                for wanted in run.wanted:
+                    self._require(wanted.version)
                 self._set(self._runs, run.id, run)
                 self._set(self._items, run.id, ())
             case TraceOpened(run_id, label, position, trace):
@@ -126,9 +128,12 @@ class MemoryStore:
             case VersionSaved(version):
                 self._set(self._versions, version.id, version)
             case RefMoved(name, version_id):
-                if version_id not in self._versions:
-                    raise UnknownVersion(version_id, tuple(self._refs))
+                self._require(version_id)
                 self._set(self._refs, name, version_id)
+
+    def _require(self, version: str) -> None:
+        if version not in self._versions:
+            raise UnknownVersion(version, tuple(self._refs))
 
     def _call(self, trace: str, call: Asked) -> None:
         calls = {(known.address, known.attempt): known for known in self._traces[trace].calls}

@@ -13,7 +13,7 @@ from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
 from lmflow.stores.blobs import BlobReader, derived, raw, text
-from lmflow.trace import Asked, Failed, Run, Trace
+from lmflow.trace import Asked, Failed, Run, Trace, Wanted
 from lmflow.values import Record
 
 
@@ -45,7 +45,8 @@ class Reader:
         rows = self._db.execute(
             "SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (found,)
         ).fetchall()
-        return attrs.evolve(run, items=tuple((row["label"], self._trace(row["trace"])) for row in rows))
+        items = tuple((row["label"], self._trace(row["trace"])) for row in rows)
+        return attrs.evolve(run, items=items, wanted=self._wanted(found))
 
     def root(self, wanted: str) -> str:
         """The root that was recorded when the run ended, empty where it didn't."""
@@ -110,6 +111,16 @@ class Reader:
         problem = f"{kind} {wanted!r} is ambiguous: {', '.join(found)}" if found else f"no {kind} {wanted!r}"
         raise NotFound(self._store, problem, "`lmflow runs ls` lists what there is.")
 
+    def _wanted(self, run: str) -> tuple[Wanted, ...]:
+        query = (
+            "SELECT label, inputs, version.hash, sample FROM wanted JOIN version ON version.id = wanted.version"
+            " WHERE run = ? ORDER BY position"
+        )
+        return tuple(
+            Wanted(row["label"], Record(self._blobs.get(row["inputs"])), text(row["hash"]), row["sample"])
+            for row in self._db.execute(query, (run,)).fetchall()
+        )
+
     def _trace(self, row_id: int) -> Trace:
         row = self._db.execute("SELECT * FROM trace WHERE id = ?", (row_id,)).fetchone()
         calls = self._db.execute("SELECT * FROM call WHERE trace = ? ORDER BY id", (row_id,)).fetchall()
@@ -151,5 +162,6 @@ class Reader:
 
 def _run(row: sqlite3.Row) -> Run:
     return Run(
-        row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"]
-    )
+        row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"],
+        row["of"],
+    )  # fmt: skip

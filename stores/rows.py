@@ -75,9 +75,22 @@ class RowWriter:
                 self._ref(event)
 
     def _run(self, run: Run) -> None:
-        row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended)
-        insert = "INSERT INTO run (id, kind, name, target, status, started_ns, ended_ns) VALUES (?, ?, ?, ?, ?, ?, ?)"
-        self._db.execute(insert, row)
+        row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended, run.of)
+        names = "id, kind, name, target, status, started_ns, ended_ns, of"
+        self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - our own names
+        versions = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
+        rows = [
+            (run.id, position, w.label, self._blobs.put("inputs", w.inputs), versions[w.version], w.sample)
+            for position, w in enumerate(run.wanted)
+        ]
+        names = "run, position, label, inputs, version, sample"
+        self._db.executemany(f"INSERT INTO wanted ({names}) VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - our own names
+
+    def _known(self, version: str) -> int:
+        found = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()
+        if found is None:
+            raise UnknownVersion(version)
+        return int(found[0])
 
     def _trace(self, run: str, label: str, position: int, trace: Trace) -> None:
         version = self._version(trace.version, trace.started)

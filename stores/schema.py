@@ -12,7 +12,7 @@ from sqlite_utils import Migrations
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 
 APPLICATION = 0x6C6D666C
-VERSION = 2
+VERSION = 3
 MAGIC = b"SQLite format 3\0"
 HEADER = 100
 
@@ -31,6 +31,14 @@ def m001_spine(db: sqlite_utils.Database) -> None:
 def m002_costs(db: sqlite_utils.Database) -> None:
     """What a call cost, and the trace that a reused reply came from."""
     for statement in _COSTS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m005_wanted(db: sqlite_utils.Database) -> None:
+    """What a run drives again, and what it was begun for, so that it can be resumed."""
+    for statement in _WANTED.split(";\n"):
         if statement.strip():
             db.execute(statement)
 
@@ -129,6 +137,15 @@ CREATE VIEW v_runs AS
            lower(hex(run.root)) AS root
     FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace
     GROUP BY run.id;
+"""
+
+_WANTED = """
+ALTER TABLE run ADD COLUMN of TEXT NOT NULL DEFAULT '';
+CREATE TABLE wanted (
+    run TEXT NOT NULL REFERENCES run(id), position INTEGER NOT NULL, label TEXT NOT NULL,
+    inputs INTEGER NOT NULL REFERENCES blob(id), version INTEGER NOT NULL REFERENCES version(id),
+    sample INTEGER NOT NULL, PRIMARY KEY (run, position)
+) STRICT, WITHOUT ROWID;
 """
 
 

@@ -17,7 +17,7 @@ LMFLOW = """
     models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic
     models/litellm models/bert_gguf models/weights models/llama_child models/llama_server models/local
     models/prices models/wrap models/limited models/cached models/names models/__init__
-    events outside door live rollout stream execute sync programs/* optimizers/* serve/*
+    events outside door live rollout again stream execute sync programs/* optimizers/* serve/*
 """.split()
 STORES = "split bm25 corpus_file dense corpus memory schema blobs rows queries sqlite __init__".split()
 CLI = "text target shared runs models work demo main __init__".split()

@@ -1,0 +1,122 @@
+"""The rollouts that drive a recording again: under another version, from an address on, or what a run lacks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from lmflow.divergence import labelled
+from lmflow.errors import NotRecorded, Redacted
+from lmflow.params import Version
+from lmflow.program import Program
+from lmflow.reuse import Reuse, resume
+from lmflow.rollout import Rollout
+from lmflow.trace import Event, Run, RunOpened, Trace, VersionSaved, Wanted
+from lmflow.walk import Case, fork, patch, walk
+
+
+def replays(
+    recorded: Trace | Run,
+    program: Program,
+    version: Version | None,
+    places: Callable[[Version], Mapping[str, Any]],
+    at: str = "",
+) -> list[Rollout]:
+    """One rollout for each recorded execution, answered by it as far as it can be; from the address ``at`` on anew.
+
+    Of a run, executions that never came to ``at`` are answered throughout. ``NotRecorded`` where none did.
+    """
+    traces = labelled(recorded)
+    cases = [(label, _case(trace, program, version, places)) for label, trace in traces]
+    if at and not any(_below(address, at) for _, trace in traces for address in trace.answers):
+        known = tuple(address for _, trace in traces for address in trace.answers)
+        raise NotRecorded(recorded.id, at, known)
+    return [
+        Rollout(case.program(**case.trace.inputs).sampled(case.trace.sample), case.version, label, _reuse(case, at))
+        for label, case in cases
+    ]
+
+
+def wanted_of(rollouts: Iterable[Rollout]) -> tuple[Wanted, ...]:
+    """What a run of these rollouts is begun for."""
+    return tuple(Wanted(r.label, r.pending.inputs, r.version.id, r.pending.sample or 0) for r in rollouts)
+
+
+def left(
+    run: Run,
+    program: Program,
+    version: Callable[[str], Version],
+    places: Callable[[Version], Mapping[str, Any]],
+    *,
+    retry_failures: bool = False,
+) -> dict[int, Rollout]:
+    """What a run lacks, by position: executions that were cut off, with what they have, and those never begun.
+
+    ``retry_failures`` adds the failed ones, without their failures. ``ReplayDiverged`` where what was recorded isn't
+    what would be asked now: checked before anything is sent.
+    """
+    traces = dict(run.items)
+    found: dict[int, Rollout] = {}
+    for position, wanted in enumerate(run.wanted or _begun(run)):
+        trace = traces.get(wanted.label)
+        if trace is None:
+            pending = program(**wanted.inputs).sampled(wanted.sample)
+            found[position] = Rollout(pending, version(wanted.version), wanted.label)
+        elif not trace.done or (retry_failures and trace.failure is not None):
+            found[position] = _cut_off(trace, program, wanted.label, places, retry_failures=retry_failures)
+    return found
+
+
+def opening(run: Run, rollouts: Sequence[Rollout]) -> tuple[Event, ...]:
+    """The versions that a run is begun for, and the run."""
+    versions = {rollout.version.id: rollout.version for rollout in rollouts}
+    return (*(VersionSaved(version, run.started) for version in versions.values()), RunOpened(run))
+
+
+def ended(run: Run, made: Mapping[str, Trace]) -> Run:
+    """The run with what was made of it now and before, in the order in which it was begun."""
+    traces = {**dict(run.items), **made}
+    order = [wanted.label for wanted in run.wanted] or list(traces)
+    items = tuple((label, traces[label]) for label in order)
+    failed = run.kind == "run" and any(trace.failure for trace in traces.values())
+    return attrs.evolve(run, items=items, status="failed" if failed else "done", ended=time.time_ns())
+
+
+def _cut_off(
+    trace: Trace,
+    program: Program,
+    label: str,
+    places: Callable[[Version], Mapping[str, Any]],
+    *,
+    retry_failures: bool,
+) -> Rollout:
+    case = _case(trace, program, None, places)
+    reuse = resume(trace, case.open.places, retry_failures=retry_failures)
+    walk(case, reuse)
+    return Rollout(program(**trace.inputs).sampled(trace.sample), trace.version, label, reuse, trace)
+
+
+def _begun(run: Run) -> tuple[Wanted, ...]:
+    return tuple(Wanted(label, trace.inputs, trace.version.id, trace.sample) for label, trace in run.items)
+
+
+def _case(
+    trace: Trace, program: Program, version: Version | None, places: Callable[[Version], Mapping[str, Any]]
+) -> Case:
+    if trace.world.get("redacted"):
+        raise Redacted(trace.id)
+    found = version or trace.version
+    return Case(trace, program, found, places(found))
+
+
+def _reuse(case: Case, at: str) -> Reuse:
+    if at and any(_below(address, at) for address in case.trace.answers):
+        return fork(case, at)
+    return patch(case)
+
+
+def _below(address: str, at: str) -> bool:
+    return address == at or address.startswith(f"{at}/")
