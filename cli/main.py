@@ -5,8 +5,10 @@ from __future__ import annotations
 import click
 
 from lmflow import __version__
+from lmflow.cli.explain import bisect, why
 from lmflow.cli.models import models
-from lmflow.cli.runs import replay, runs, verify
+from lmflow.cli.replays import replay, resume
+from lmflow.cli.runs import runs, verify
 from lmflow.cli.shared import Group
 from lmflow.cli.work import index, run
 
@@ -22,5 +24,5 @@ def main() -> None:
     """
 
 
-for _command in (run, runs, replay, verify, index, models):
+for _command in (run, runs, replay, resume, bisect, why, verify, index, models):
     main.add_command(_command)

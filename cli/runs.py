@@ -1,18 +1,15 @@
-"""Commands that read recordings: ``runs ls``, ``runs show``, ``replay``, ``verify``."""
+"""Commands that read recordings: ``runs ls``, ``runs show``, ``verify``."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import attrs
 import click
 
 from lmflow.cli.shared import Group, echo_json, json_option, store_option
-from lmflow.cli.target import load
 from lmflow.cli.text import run_tree, table
-from lmflow.errors import ReplayDiverged, Tampered
-from lmflow.replay import replay as replayed
+from lmflow.errors import Tampered
 from lmflow.stores.sqlite import reading
 from lmflow.trace import Run
 from lmflow.values import short
@@ -88,38 +85,6 @@ def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
 
 @click.command()
 @click.argument("run")
-@click.option(
-    "--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it."
-)
-@store_option
-@json_option
-def replay(run: str, target: str, store: str, *, as_json: bool) -> None:
-    r"""Drive a run again, offline, and prove that it is the same: no network, no model.
-
-    \b
-    Example:
-      lmflow replay RUN
-    """
-    with reading(store) as reader:
-        recorded, root = reader.run(run), reader.root(run)
-    if not (target or recorded.target):
-        raise click.ClickException("the run doesn't name its program: add --program MODULE:PROGRAM.")
-    program, started = load(target or recorded.target), time.perf_counter()
-    again = replayed(recorded, program)
-    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in again)
-    if root and again.root != root:
-        raise ReplayDiverged(
-            f"run {recorded.id}", f"root {root}", f"root {again.root}", "`lmflow verify RUN` names what changed."
-        )
-    if as_json:
-        echo_json({"run": recorded.id, "root": again.root, "same": True, "calls": calls, "seconds": seconds})
-        return
-    click.echo(f"identical: {len(again)} traces, {calls} calls answered from the store, 0 sent, {seconds:.2f} s")
-    click.echo(f"root {again.root}")
-
-
-@click.command()
-@click.argument("run")
 @store_option
 @json_option
 def verify(run: str, store: str, *, as_json: bool) -> None:
@@ -147,7 +112,7 @@ def verify(run: str, store: str, *, as_json: bool) -> None:
 def _as_data(run: Run) -> dict[str, Any]:
     """A run as JSON values, each trace with its root."""
     return {
-        **attrs.asdict(run, recurse=False, filter=lambda field, _: field.name != "items"),
+        **attrs.asdict(run, recurse=False, filter=lambda field, _: field.name not in {"items", "wanted"}),
         "root": run.root,
         "items": [{"label": label, "root": trace.root, **_data(trace)} for label, trace in run.items],
     }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,17 +19,34 @@ def load(target: str) -> Program:
     module, colon, name = target.partition(":")
     if not colon or not name:
         raise click.ClickException(f"{target!r} names no program. Write MODULE:PROGRAM, such as app:rag.")
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        found = importlib.import_module(module.removesuffix(".py").replace("/", "."))
-    except ModuleNotFoundError as error:
-        if error.name and not module.replace("/", ".").startswith(error.name):
-            raise
-        raise click.ClickException(f"there is no module {module!r} here. Run lmflow where {module}.py lies.") from None
+    found = _module(module)
     program = getattr(found, name, None)
     if isinstance(program, Program):
         return program
     known = [key for key, value in vars(found).items() if isinstance(value, Program)]
     what = f"{name!r} in {module} is no program" if hasattr(found, name) else f"{module} has no program {name!r}"
     raise click.ClickException(f"{what}; it has {', '.join(known) or 'none'}.{near(name, known)}")
+
+
+def function(target: str) -> Callable[..., Any]:
+    """The function that ``MODULE:FUNCTION`` names."""
+    module, colon, name = target.partition(":")
+    if not colon or not name:
+        raise click.ClickException(f"{target!r} names no function. Write MODULE:FUNCTION, such as app:exact.")
+    found = _module(module)
+    held = getattr(found, name, None)
+    if callable(held) and not isinstance(held, Program):
+        return held  # type: ignore[no-any-return]
+    known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
+    raise click.ClickException(f"{module} has no function {name!r}.{near(name, known)}")
+
+
+def _module(module: str) -> Any:
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module.removesuffix(".py").replace("/", "."))
+    except ModuleNotFoundError as error:
+        if error.name and not module.replace("/", ".").startswith(error.name):
+            raise
+        raise click.ClickException(f"there is no module {module!r} here. Run lmflow where {module}.py lies.") from None

@@ -56,7 +56,10 @@ def run(  # noqa: PLR0913, PLR0917 - one an option
             return await ex.run(program, version, **rows[0])
 
     with SqliteStore(store) as kept:
-        done = asyncio.run(go(kept))
+        try:
+            done = asyncio.run(go(kept))
+        except KeyboardInterrupt:
+            raise click.ClickException(_stopped(kept, target)) from None
     _report(done, as_json=as_json)
     if isinstance(done, Run) and done.failures:
         raise SystemExit(1)
@@ -82,6 +85,14 @@ def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
         for problem in skipped:
             click.echo(f"skipped: {clean(problem)}", err=True)
         click.echo(f'{len(corpus)} passages in {out}; in Python: lf.Corpus.open({out!r}).search("...")')
+
+
+def _stopped(kept: SqliteStore, target: str) -> str:
+    """What to do about a run that Ctrl-C stopped."""
+    begun = [run.id for run in kept.runs() if run.target == target and run.status in {"open", "stopped"}]
+    if not begun:
+        return "stopped; nothing was recorded"
+    return f"stopped; what was answered is kept: `lmflow resume {begun[0]}` finishes it and pays for nothing twice"
 
 
 def _rows(file: Path) -> list[Mapping[str, Any]]:

@@ -9,13 +9,13 @@ from typing import Any
 import attrs
 
 from lmflow.divergence import labelled
-from lmflow.errors import NotRecorded, Redacted
+from lmflow.errors import Redacted
 from lmflow.params import Version
 from lmflow.program import Program
-from lmflow.reuse import Reuse, resume
+from lmflow.reuse import resume
 from lmflow.rollout import Rollout
 from lmflow.trace import Event, Run, RunOpened, Trace, VersionSaved, Wanted
-from lmflow.walk import Case, fork, patch, walk
+from lmflow.walk import Case, answering, walk
 
 
 def replays(
@@ -29,14 +29,11 @@ def replays(
 
     Of a run, executions that never came to ``at`` are answered throughout. ``NotRecorded`` where none did.
     """
-    traces = labelled(recorded)
-    cases = [(label, _case(trace, program, version, places)) for label, trace in traces]
-    if at and not any(_below(address, at) for _, trace in traces for address in trace.answers):
-        known = tuple(address for _, trace in traces for address in trace.answers)
-        raise NotRecorded(recorded.id, at, known)
+    cases = [(label, _case(trace, program, version, places)) for label, trace in labelled(recorded)]
+    reuses = answering([case for _, case in cases], at)
     return [
-        Rollout(case.program(**case.trace.inputs).sampled(case.trace.sample), case.version, label, _reuse(case, at))
-        for label, case in cases
+        Rollout(case.program(**case.trace.inputs).sampled(case.trace.sample), case.version, label, reuse)
+        for (label, case), reuse in zip(cases, reuses, strict=True)
     ]
 
 
@@ -110,13 +107,3 @@ def _case(
         raise Redacted(trace.id)
     found = version or trace.version
     return Case(trace, program, found, places(found))
-
-
-def _reuse(case: Case, at: str) -> Reuse:
-    if at and any(_below(address, at) for address in case.trace.answers):
-        return fork(case, at)
-    return patch(case)
-
-
-def _below(address: str, at: str) -> bool:
-    return address == at or address.startswith(f"{at}/")

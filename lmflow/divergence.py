@@ -19,14 +19,14 @@ from lmflow.reuse import Reuse, depends
 from lmflow.trace import Asked, Run, Trace
 from lmflow.walk import Case, Walk, patch, walk
 
-KINDS = ("same", "moved", "changed", "new", "dropped", "unknown")
+KINDS = ("same", "moved", "again", "changed", "new", "dropped", "unknown")
 SHOWN = 20
 
 
 @attrs.frozen(eq=False)
 class CallDiff:
-    """One call of both sides. ``kind`` is same, moved (recorded elsewhere), changed, new, dropped (no longer asked), or
-    unknown: whether it is asked depends on a reply that isn't known.
+    """One call of both sides. ``kind`` is same, moved (recorded elsewhere), again (the same, but asked anew), changed,
+    new, dropped (no longer asked), or unknown: whether it is asked depends on a reply that isn't known.
 
     ``blame`` says what changed a request: paths of parameters, model, inputs or code.
     """
@@ -145,16 +145,16 @@ def diverge(
     nothing is known. Parameters of steps that the program no longer has are left out of the recorded version.
     ``places`` maps model names to what they stand for now (``Trace.world["models"]`` otherwise).
     """
-    items = tuple(
-        compared(label, Case(trace, program, version or fitting(trace.version, program), places), assume=True)
+    cases = [
+        (label, Case(trace, program, version or fitting(trace.version, program), places))
         for label, trace in labelled(recorded)
-    )
+    ]
+    items = tuple(compared(label, case, patch(case), assume=True) for label, case in cases)
     return Divergence(_named(recorded, version), items)
 
 
-def compared(label: str, case: Case, *, assume: bool = False) -> TraceDiff:
+def compared(label: str, case: Case, reuse: Reuse, *, assume: bool = False) -> TraceDiff:
     """One recorded execution against the program under a version. Without ``assume`` unknown replies stay unknown."""
-    reuse = patch(case)
     walked = walk(case, reuse, assume=assume)
     return TraceDiff(label, case.trace, (*_met(case, walked), *_unmet(case.trace, reuse, walked)), walked)
 
@@ -193,6 +193,8 @@ def _met(case: Case, walked: Walk) -> tuple[CallDiff, ...]:
         if met.found is not None:
             kind = "same" if met.found.address == met.address else "moved"
             found.append(CallDiff(met.address, kind, met.found, met.request))
+        elif beside is not None and beside.key == met.request.key:
+            found.append(CallDiff(met.address, "again", beside, met.request))
         elif beside is not None:
             blame = _blame(case.program, met.address, beside.request, met.request, changes)
             found.append(CallDiff(met.address, "changed", beside, met.request, blame))

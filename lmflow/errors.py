@@ -36,6 +36,7 @@ LmflowError
 ├── ReplayDiverged        the program asked for something else than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
 ├── NotRecorded           an address at which a trace has no call
+├── NotBisectable         two versions between which no first bad one can be searched
 └── Redacted              a recording without what was asked, which can't be driven on
 
 Fields carry the data, ``str(error)`` says it in words: what was found, what was expected, what mends it.
@@ -460,6 +461,16 @@ class NotRecorded(LmflowError):
         frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
         fix = "`lmflow runs show RUN` lists the addresses."
         return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+
+
+@attrs.frozen(eq=False)
+class NotBisectable(LmflowError):
+    """Two versions between which no first bad one can be searched."""
+
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.problem}: give a good version and a bad one that descends from it, and a metric that tells them."
 
 
 @attrs.frozen(eq=False)

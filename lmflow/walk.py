@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -126,6 +126,23 @@ def patch(case: Case) -> Reuse:
     return attrs.evolve(reuse, answers={**stay, **moved})
 
 
+def answering(cases: Sequence[Case], at: str = "") -> list[Reuse]:
+    """What answers each of several: a patch, or a fork from the address ``at`` on for those that came there.
+
+    ``NotRecorded`` where none did.
+    """
+    there = [bool(at) and any(below(address, at) for address in case.trace.answers) for case in cases]
+    if at and not any(there):
+        known = dict.fromkeys(address for case in cases for address in case.trace.answers)
+        raise NotRecorded("the recording", at, tuple(known))
+    return [fork(case, at) if forks else patch(case) for case, forks in zip(cases, there, strict=True)]
+
+
+def below(address: str, at: str) -> bool:
+    """Whether an address is another or in a frame of that address."""
+    return address == at or address.startswith(f"{at}/")
+
+
 def fork(case: Case, at: str) -> Reuse:
     """Exact before the first call at or below the address ``at``, and in branches beside it; from it on all is asked.
 
@@ -134,7 +151,7 @@ def fork(case: Case, at: str) -> Reuse:
     reuse, answers = case.open, case.trace.answers
     steps = walk(case, reuse, assume=True).met
     order = [step.address for step in steps]
-    point = next((address for address in order if address == at or address.startswith(f"{at}/")), None)
+    point = next((address for address in order if below(address, at)), None)
     if point is None:
         raise NotRecorded(case.trace.id, at, tuple(answers))
     before = steps[: order.index(point)]

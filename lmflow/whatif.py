@@ -13,10 +13,10 @@ from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.reuse import carried
 from lmflow.trace import Asked, Run, Trace
-from lmflow.walk import Case
+from lmflow.walk import Case, answering
 
 _REUSED = ("same", "moved")
-_ASKED = ("changed", "new")
+_ASKED = ("again", "changed", "new")
 _MAYBE = (*_ASKED, "unknown")
 
 
@@ -88,16 +88,18 @@ def what_if(
     program: Program,
     version: Version | None = None,
     *,
+    at: str = "",
     places: Mapping[str, Any] | None = None,
 ) -> Plan:
     """The plan of a recording under a version (by default the recorded one): pure and offline.
 
     Calls whose request stays the same are reused; the first that changes in a branch is asked, and what depends on its
-    reply is unknown until then. ``places`` maps model names to what they stand for now (by default as recorded).
+    reply is unknown until then. From the address ``at`` on all is asked. ``places`` maps model names to what they stand
+    for now (by default as recorded). ``NotRecorded``, and ``ReplayDiverged`` where something differs before ``at``.
     """
-    items = tuple(
-        compared(label, Case(trace, program, version or trace.version, places)) for label, trace in labelled(recorded)
-    )
+    cases = [(label, Case(trace, program, version or trace.version, places)) for label, trace in labelled(recorded)]
+    reuses = answering([case for _, case in cases], at)
+    items = tuple(compared(label, case, reuse) for (label, case), reuse in zip(cases, reuses, strict=True))
     found = version or next((item.trace.version for item in items), Version())
     return Plan(Divergence(found, items, assumed=False))
 

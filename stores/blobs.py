@@ -43,6 +43,11 @@ def text(raw_digest: bytes) -> str:
     return f"v1:b2:{raw_digest.hex()}" if len(raw_digest) == DIGEST else KEYED + raw_digest[1:].hex()
 
 
+def hashed(kind: str, value: Any) -> bytes:
+    """The hash that a value is kept under."""
+    return raw(hash_text(kind, canonical(value)))
+
+
 def derived(key: str) -> bool:
     """Whether a key is the hash of what was asked, so that it can be derived again; in a redacted run it isn't."""
     return not key.startswith(KEYED)

@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
-from lmflow.stores.blobs import BlobReader, derived, raw, text
+from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
 from lmflow.trace import Asked, Failed, Run, Trace, Wanted
 from lmflow.values import Record
 
@@ -57,6 +57,15 @@ class Reader:
         """A trace with all its calls."""
         found = self._only("trace", "uid", wanted)
         return self._trace(self._db.execute("SELECT id FROM trace WHERE uid = ?", (found,)).fetchone()["id"])
+
+    def traces_of(self, inputs: Mapping[str, Any], limit: int = 100) -> Sequence[Trace]:
+        """The latest executions of these inputs that came to an end, newest first."""
+        rows = self._db.execute(
+            "SELECT trace.id FROM trace JOIN blob ON blob.id = trace.inputs"
+            " WHERE blob.hash = ? AND trace.root IS NOT NULL ORDER BY trace.id DESC LIMIT ?",
+            (hashed("inputs", inputs), limit),
+        )
+        return [self._trace(row["id"]) for row in rows.fetchall()]
 
     def version(self, name: str) -> Version:
         """The version that a ref, an id or a short id names."""

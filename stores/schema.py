@@ -145,7 +145,8 @@ CREATE TABLE wanted (
     run TEXT NOT NULL REFERENCES run(id), position INTEGER NOT NULL, label TEXT NOT NULL,
     inputs INTEGER NOT NULL REFERENCES blob(id), version INTEGER NOT NULL REFERENCES version(id),
     sample INTEGER NOT NULL, PRIMARY KEY (run, position)
-) STRICT, WITHOUT ROWID;
+) STRICT;
+CREATE INDEX trace_inputs ON trace(inputs);
 """
 
 

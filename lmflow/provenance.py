@@ -1,0 +1,235 @@
+"""Where an answer comes from: its calls, the version of each parameter, the demonstrations and where they came from."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.divergence import step_at
+from lmflow.errors import UnknownVersion
+from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Failure, ToolReply, ToolRequest
+from lmflow.params import Version
+from lmflow.program import Program
+from lmflow.trace import Asked, Trace
+from lmflow.values import Record, canonical, pretty, short
+
+Get = Callable[[str], Version]
+SHORTEST = 2
+
+
+@attrs.frozen
+class Source:
+    """A parameter, or one demonstration of it: since which version it is as it is, and what that version says made it.
+
+    ``origin`` is ``None`` where nothing made it but a person or a default.
+    """
+
+    path: str
+    version: str
+    note: str
+    value: Any
+    origin: Any = None
+
+
+@attrs.frozen
+class Reason:
+    """One call on the way to an answer: what it read of earlier replies, what it gave, and its parameters."""
+
+    address: str
+    step: str
+    reads: tuple[str, ...]
+    gave: str
+    params: tuple[Source, ...]
+    demos: tuple[Source, ...]
+    reused: str = ""
+
+
+@attrs.frozen
+class Why:
+    """The provenance of a trace: for each output the calls whose reply holds it, and every call in order."""
+
+    trace: Trace
+    outputs: Record
+    reasons: tuple[Reason, ...]
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def to_json(self) -> dict[str, Any]:
+        """It as JSON values."""
+        return {
+            "trace": self.trace.id,
+            "version": self.trace.version.id,
+            "inputs": self.trace.inputs,
+            "outputs": self.trace.outputs,
+            "failure": self.trace.failure,
+            "from": self.outputs,
+            "calls": [attrs.asdict(reason, recurse=True) for reason in self.reasons],
+        }
+
+
+def why(trace: Trace, get: Get, program: Program | None = None) -> Why:
+    """The provenance of a trace's outputs, from the store alone. ``get`` finds a version by its id.
+
+    What a call reads is told by its text: an earlier reply stands in its request. With the program, steps that share a
+    name under different prefixes are told apart.
+    """
+    calls = sorted(trace.answers.values(), key=lambda call: (call.started, call.address))
+    line = tuple(_line(trace.version, get))
+    reasons = tuple(_reason(trace, call, calls[:position], line, program) for position, call in enumerate(calls))
+    outputs: Mapping[str, Any] = trace.outputs or {}
+    return Why(trace, Record({name: _holders(value, calls) for name, value in outputs.items()}), reasons)
+
+
+def since(line: tuple[Version, ...], path: str, holds: Callable[[Any], bool]) -> Version:
+    """The oldest version of a line (newest first) from which on the value at a path holds, up to the newest."""
+    found = line[0]
+    for version in line:
+        if path not in version.params or not holds(version.params[path]):
+            break
+        found = version
+    return found
+
+
+def _line(version: Version, get: Get) -> Iterator[Version]:
+    """The version and its first parents, as far as they are kept."""
+    yield version
+    while version.parents:
+        try:
+            version = get(version.parents[0])
+        except UnknownVersion:
+            return
+        yield version
+
+
+def _reason(
+    trace: Trace, call: Asked, before: list[Asked], line: tuple[Version, ...], program: Program | None
+) -> Reason:
+    step = step_at(program, call.address) if program else _step(call.address, trace.version)
+    paths = [path for path in trace.version.params if path.rpartition(".")[0] == step]
+    slots = [path for path in paths if not path.endswith(".demos")]
+    demos = [path for path in paths if path.endswith(".demos")] if isinstance(call.request, ChatRequest) else []
+    return Reason(
+        call.address,
+        step,
+        tuple(other.address for other in before if _reads(call, other)),
+        _gave(call),
+        tuple(_slot(line, path) for path in slots),
+        tuple(found for path in demos for found in _demos(line, path)),
+        call.source,
+    )
+
+
+def _slot(line: tuple[Version, ...], path: str) -> Source:
+    value = line[0].params[path]
+    version = since(line, path, lambda held: canonical(held) == canonical(value))
+    return Source(path, version.id, version.note, value, version.origin.get(path))
+
+
+def _demos(line: tuple[Version, ...], path: str) -> Iterator[Source]:
+    for position, demo in enumerate(line[0].params[path]):
+        name = canonical(demo)
+        version = since(line, path, functools.partial(_has, name))
+        place = [canonical(other) for other in version.params[path]].index(name)
+        yield Source(f"{path}[{position}]", version.id, version.note, demo, _of_demo(version.origin, path, place))
+
+
+def _has(name: str, demos: Any) -> bool:
+    return name in map(canonical, demos)
+
+
+def _of_demo(origin: Record, path: str, place: int) -> Any:
+    """What made one demonstration: its own entry, else its share of the list's, else the list's."""
+    if (own := origin.get(f"{path}[{place}]")) is not None:
+        return own
+    whole = origin.get(path)
+    return whole[place] if isinstance(whole, tuple) and place < len(whole) else whole
+
+
+def _step(address: str, version: Version) -> str:
+    frames = [part.partition("[")[0] for part in address.split("/")[:-1]]
+    names = {path.rpartition(".")[0] for path in version.params}
+    ends = [".".join(frames[start:]) for start in range(len(frames))]
+    return next((name for name in ends if name in names), frames[-1] if frames else "")
+
+
+def _reads(call: Asked, other: Asked) -> bool:
+    text = _asked(call)
+    return any(len(part) >= SHORTEST and part in text for part in _texts(other))
+
+
+def _asked(call: Asked) -> str:
+    if isinstance(call.request, ChatRequest):
+        return call.request.messages[-1].content
+    return pretty(call.request.inputs) if isinstance(call.request, ToolRequest) else "\n".join(call.request.texts)
+
+
+def _texts(call: Asked) -> tuple[str, ...]:
+    """The texts that a reply gives to what follows it."""
+    match call.outcome:
+        case ChatReply(text=text):
+            return (text.strip(),)
+        case ToolReply(value=value):
+            return tuple(_leaves(value))
+        case Failure():
+            return (str(call.outcome.error()),)
+    return ()
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _leaves(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _leaves(item)
+    elif value is not None:
+        yield pretty(value)
+
+
+def _holders(value: Any, calls: list[Asked]) -> tuple[str, ...]:
+    """The calls whose reply holds an output, the last of each text."""
+    texts = [text.strip() for text in _leaves(value) if text.strip()]
+    found = [next((c.address for c in reversed(calls) if any(t in held for held in _texts(c))), "") for t in texts]
+    return tuple(dict.fromkeys(address for address in found if address))
+
+
+def _gave(call: Asked) -> str:
+    match call.outcome:
+        case ChatReply(text=text):
+            return text
+        case ToolReply(value=value):
+            return pretty(value)
+        case EmbedReply(vectors=vectors):
+            return f"{len(vectors)} vectors"
+        case Failure():
+            return str(call.outcome.error())
+    return ""
+
+
+def _lines(found: Why) -> Iterator[str]:
+    trace = found.trace
+    yield f"trace {trace.id}  version {short(trace.version.id)}  {trace.version.note}".rstrip()
+    for name, value in (trace.outputs or {}).items():
+        yield f"{name}: {_brief(value)}"
+        yield f"  from {', '.join(found.outputs[name]) or 'no reply by its text: it was computed'}"
+    if trace.failure:
+        yield f"failed  {trace.failure.kind}: {_brief(trace.failure.text)}"
+    for reason in found.reasons:
+        yield f"{reason.address}  {f'reused from {reason.reused}  ' if reason.reused else ''}→ {_brief(reason.gave)}"
+        if reason.reads:
+            yield f"  reads {', '.join(reason.reads)}"
+        for source in (*reason.params, *reason.demos):
+            if source.value not in ("", (), Record()):
+                made = f"  made by {_brief(source.origin)}" if source.origin is not None else ""
+                yield f"  {source.path} since {short(source.version)} {source.note}: {_brief(source.value)}{made}"
+
+
+def _brief(value: Any, width: int = 90) -> str:
+    text = " ".join((value if isinstance(value, str) else pretty(value)).split())
+    return text if len(text) <= width else f"{text[: width - 1]}…"
