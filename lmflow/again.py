@@ -30,10 +30,10 @@ def replays(
     Of a run, executions that never came to ``at`` are answered throughout. ``NotRecorded`` where none did.
     """
     cases = [(label, _case(trace, program, version, places)) for label, trace in labelled(recorded)]
-    reuses = answering([case for _, case in cases], at)
+    answered = answering([case for _, case in cases], at)
     return [
         Rollout(case.program(**case.trace.inputs).sampled(case.trace.sample), case.version, label, reuse)
-        for (label, case), reuse in zip(cases, reuses, strict=True)
+        for (label, case), (reuse, _) in zip(cases, answered, strict=True)
     ]
 
 

@@ -149,13 +149,14 @@ def diverge(
         (label, Case(trace, program, version or fitting(trace.version, program), places))
         for label, trace in labelled(recorded)
     ]
-    items = tuple(compared(label, case, patch(case), assume=True) for label, case in cases)
+    items = tuple(
+        compared(label, case, reuse := patch(case)[0], walk(case, reuse, assume=True)) for label, case in cases
+    )
     return Divergence(_named(recorded, version), items)
 
 
-def compared(label: str, case: Case, reuse: Reuse, *, assume: bool = False) -> TraceDiff:
-    """One recorded execution against the program under a version. Without ``assume`` unknown replies stay unknown."""
-    walked = walk(case, reuse, assume=assume)
+def compared(label: str, case: Case, reuse: Reuse, walked: Walk) -> TraceDiff:
+    """One recorded execution against what the program asks under a version, answered by ``reuse``."""
     return TraceDiff(label, case.trace, (*_met(case, walked), *_unmet(case.trace, reuse, walked)), walked)
 
 
@@ -303,13 +304,17 @@ def _said(call: CallDiff) -> str:
 
 def _words(before: str, after: str) -> str:
     """The lines that differ, their words marked ``[-gone-]{+new+}``."""
-    a, b = (re.findall(r"\n|\w+|[^\w\n]", text) for text in (before, after))
+    a, b = before.splitlines(), after.splitlines()
+    blocks = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+    parted = (("\n".join(a[a1:a2]), "\n".join(b[b1:b2])) for tag, a1, a2, b1, b2 in blocks if tag != "equal")
+    return "\n".join(_marked(gone, new) for gone, new in parted)
+
+
+def _marked(gone: str, new: str) -> str:
+    a, b = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (gone, new))
     parts = []
     for tag, a1, a2, b1, b2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if tag == "equal":
-            parts.append("".join(a[a1:a2]))
-            continue
-        parts += [f"[-{''.join(a[a1:a2])}-]"] if a1 < a2 else []
-        parts += [f"{{+{''.join(b[b1:b2])}+}}"] if b1 < b2 else []
-    marked = "".join(parts)
-    return "\n".join(line for line in marked.splitlines() if re.search(r"\[-|-\]|\{\+|\+\}", line))
+        parts += ["".join(a[a1:a2])] if tag == "equal" else []
+        parts += [f"[-{''.join(a[a1:a2])}-]"] if tag != "equal" and a1 < a2 else []
+        parts += [f"{{+{''.join(b[b1:b2])}+}}"] if tag != "equal" and b1 < b2 else []
+    return "".join(parts)

@@ -272,8 +272,8 @@ class Executor:
         return trace
 
     def _run(self, kind: str, name: str, rollouts: Sequence[Rollout], of: str = "") -> Run:
-        wanted = wanted_of(rollouts)
-        return Run(new_id(self._outside.random), kind, name, target=self._target, started=time.time_ns(), of=of, wanted=wanted)
+        found, wanted = new_id(self._outside.random), wanted_of(rollouts)
+        return Run(found, kind, name, target=self._target, started=time.time_ns(), of=of, wanted=wanted)
 
     def _places(self, program: Program) -> Callable[[Version], Record]:
         """What the model names in a version stand for."""

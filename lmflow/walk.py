@@ -110,24 +110,27 @@ def walk(case: Case, reuse: Reuse, *, find: Find | None = None, assume: bool = F
     return Walk(tuple(met), outputs, failure)
 
 
-def patch(case: Case) -> Reuse:
+def patch(case: Case) -> tuple[Reuse, Walk]:
     """What of a trace answers the program under a version: the same request at the same address; else the same request
     from elsewhere in the trace, where it stands once and isn't used already. All else is asked anew.
 
-    It is settled in program order before anything is asked, so that concurrency can't change it.
+    It is settled in program order before anything is asked, so that concurrency can't change it. The walk is what is
+    met with it.
     """
     reuse = case.open
     first = walk(case, reuse)
-    if not first.misses:
-        return reuse
-    moved = _moved(case, reuse, {met.address for met in first.met if met.found is not None})
+    kept = {met.address for met in first.met if met.found is not None}
+    spare = {call.key for address, call in case.trace.answers.items() if address not in kept}
+    if not any(met.request.key in spare for met in first.misses):
+        return reuse, first
+    moved, then = _moved(case, reuse, kept)
     away = {found.address for found in moved.values()}
     stay = {address: call for address, call in case.trace.answers.items() if address not in away}
-    return attrs.evolve(reuse, answers={**stay, **moved})
+    return attrs.evolve(reuse, answers={**stay, **moved}), then
 
 
-def answering(cases: Sequence[Case], at: str = "") -> list[Reuse]:
-    """What answers each of several: a patch, or a fork from the address ``at`` on for those that came there.
+def answering(cases: Sequence[Case], at: str = "") -> list[tuple[Reuse, Walk]]:
+    """What answers each of several, and what is met with it: a patch, or a fork for those that came to ``at``.
 
     ``NotRecorded`` where none did.
     """
@@ -143,7 +146,7 @@ def below(address: str, at: str) -> bool:
     return address == at or address.startswith(f"{at}/")
 
 
-def fork(case: Case, at: str) -> Reuse:
+def fork(case: Case, at: str) -> tuple[Reuse, Walk]:
     """Exact before the first call at or below the address ``at``, and in branches beside it; from it on all is asked.
 
     ``NotRecorded`` where the trace has no such call, ``ReplayDiverged`` where something differs before it.
@@ -161,13 +164,14 @@ def fork(case: Case, at: str) -> Reuse:
     earlier = {step.address for step in before}
     kept = {a: call for a, call in answers.items() if a in earlier or not depends(a, point)}
     choices = {at: won for at, won in reuse.choices.items() if any(a.startswith(f"{at}/") for a in kept)}
-    return attrs.evolve(reuse, answers=kept, choices=choices)
+    forked = attrs.evolve(reuse, answers=kept, choices=choices)
+    return forked, walk(case, forked)
 
 
 _BEFORE = "A fork is exact before its address: give an earlier one."
 
 
-def _moved(case: Case, reuse: Reuse, kept: set[str]) -> Mapping[str, Asked]:
+def _moved(case: Case, reuse: Reuse, kept: set[str]) -> tuple[Mapping[str, Asked], Walk]:
     """Recorded calls by the other address that they answer, each used once, given out in program order."""
     spare: dict[str, list[Asked]] = defaultdict(list)
     for address, call in case.trace.answers.items():
@@ -188,5 +192,5 @@ def _moved(case: Case, reuse: Reuse, kept: set[str]) -> Mapping[str, Asked]:
         moved[address] = waiting.pop()
         return moved[address]
 
-    walk(case, reuse, find=taking)
-    return moved
+    walked = walk(case, reuse, find=taking)
+    return moved, walked

@@ -98,8 +98,8 @@ def what_if(
     for now (by default as recorded). ``NotRecorded``, and ``ReplayDiverged`` where something differs before ``at``.
     """
     cases = [(label, Case(trace, program, version or trace.version, places)) for label, trace in labelled(recorded)]
-    reuses = answering([case for _, case in cases], at)
-    items = tuple(compared(label, case, reuse) for (label, case), reuse in zip(cases, reuses, strict=True))
+    answered = answering([case for _, case in cases], at)
+    items = tuple(compared(label, case, *found) for (label, case), found in zip(cases, answered, strict=True))
     found = version or next((item.trace.version for item in items), Version())
     return Plan(Divergence(found, items, assumed=False))
 

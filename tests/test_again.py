@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.errors import BudgetExceeded, ModelFailed, NotRecorded, Redacted, ReplayDiverged, ToolFailed
@@ -345,6 +347,28 @@ async def test_concurrency_changes_neither_plan_nor_root(seed: int) -> None:
             again = await ex.replay(run, winding, version)
         found.add((again.root, len(model.sent), str(lf.what_if(run, winding, version))))
     assert 1 == len(found)
+
+
+@settings(max_examples=15)
+@given(st.dictionaries(st.sampled_from(["draft", "polish", "sign"]), st.sampled_from(["", "Other."]), max_size=3))
+def test_a_plan_holds(changes: dict[str, str]) -> None:
+    """Whatever changes, at least the plan's least is sent and at most its most, and what came of it needs nothing more:
+    under the same version it has the same root, live and as a plan.
+    """
+    asyncio.run(_held({f"{step}.instruction": text for step, text in changes.items()}))
+
+
+async def _held(changes: dict[str, str]) -> None:
+    run = await mapped(winding)
+    version = lf.init(winding).put(changes)
+    plan, model = lf.what_if(run, winding, version), Counting()
+    async with lf.Executor(model, concurrency=3) as ex:
+        again = await ex.replay(run, winding, version)
+        sent = len(model.sent)
+        assert plan.least.calls <= sent <= plan.most.calls
+        assert (again.root, sent) == ((await ex.replay(again, winding)).root, len(model.sent))
+    items = tuple((label, trace) for label, trace in lf.what_if(again, winding, version).results if trace is not None)
+    assert again.root == lf.replay(again).root == attrs.evolve(again, items=items).root
 
 
 async def test_a_run_begun_for_nothing_else_is_closed() -> None:

@@ -12,7 +12,7 @@ from lmflow.errors import NotRecorded, ReplayDiverged
 from lmflow.messages import ChatRequest
 from lmflow.program import Program
 from lmflow.values import Record
-from lmflow.walk import Case, fork, patch, walk
+from lmflow.walk import Case, fork, patch
 
 draft = lf.predict("draft", "text -> draft", "Draft.")
 polish = lf.predict("polish", "draft -> final", "Polish.")
@@ -61,14 +61,14 @@ def case(trace: lf.Trace, program: Program, **changes: Any) -> Case:
 
 def kept(found: Case) -> list[str]:
     """The addresses that a patch answers, in program order."""
-    return [met.address for met in walk(found, patch(found)).met if met.found is not None]
+    return [met.address for met in patch(found)[1].met if met.found is not None]
 
 
 async def test_an_unchanged_version_keeps_all() -> None:
     """With nothing changed the walk comes to the recorded end."""
     trace = await recorded(forked, text="a")
     found = case(trace, forked)
-    walked = walk(found, patch(found))
+    walked = patch(found)[1]
     assert ((), trace.outputs, len(trace.calls)) == (walked.misses, walked.outputs, len(walked.met))
 
 
@@ -76,7 +76,7 @@ async def test_a_changed_last_step_misses_once() -> None:
     """Only the last step's call is to be asked where only its instruction changed."""
     trace = await recorded(chain, text="a")
     found = case(trace, chain, sign="Sign well.")
-    walked = walk(found, patch(found))
+    walked = patch(found)[1]
     assert ["sign[0]/call[0]"] == [met.address for met in walked.misses]
     assert not walked.whole
 
@@ -93,7 +93,7 @@ async def test_a_renamed_frame_moves_its_calls() -> None:
     trace = await recorded(chain, text="a")
     renamed = chain.named("whole")
     found = case(trace, renamed)
-    walked = walk(found, patch(found))
+    walked = patch(found)[1]
     assert ["draft[0]/call[0]", "polish[0]/call[0]", "sign[0]/call[0]"] == [
         m.found.address for m in walked.met if m.found
     ]
@@ -111,7 +111,7 @@ async def test_a_call_is_used_once() -> None:
     trace = await recorded(draft, text="a")
     found = case(trace, twice)
     assert ["twice[0]/draft[0]/call[0]"] == kept(found)
-    assert ["twice[0]/draft[1]/call[0]"] == [met.address for met in walk(found, patch(found)).misses]
+    assert ["twice[0]/draft[1]/call[0]"] == [met.address for met in patch(found)[1].misses]
 
 
 def _beside(other: Program, given: str) -> Program:
@@ -136,27 +136,27 @@ async def test_the_recorded_winner_stays() -> None:
     """A race is not run again: who was faster says nothing of a version."""
     trace = await recorded(racing, text="a")
     found = case(trace, racing)
-    walked = walk(found, patch(found))
+    walked = patch(found)[1]
     assert (trace.outputs, ()) == (walked.outputs, walked.misses)
 
 
 async def test_a_race_without_a_winner_ends_the_walk() -> None:
     """Nobody knows who would win."""
     trace = attrs.evolve(await recorded(racing, text="a"), choices=Record())
-    assert not walk(case(trace, racing), patch(case(trace, racing))).whole
+    assert not patch(case(trace, racing))[1].whole
 
 
 @pytest.mark.parametrize("at", ["polish[0]", "polish[0]/call[0]"])
 async def test_a_fork_is_exact_before_and_open_after(at: str) -> None:
     """From the address on all is asked, before it nothing."""
     trace = await recorded(chain, text="a")
-    assert ["draft[0]/call[0]"] == list(fork(case(trace, chain), at).answers)
+    assert ["draft[0]/call[0]"] == list(fork(case(trace, chain), at)[0].answers)
 
 
 async def test_a_fork_leaves_the_branches_beside_it() -> None:
     """Sibling branches don't depend on the call: they stay, what joins them is asked."""
     trace = await recorded(forked, text="a")
-    gone = set(trace.answers) - set(fork(case(trace, forked), "forked[0]/gather[1]/branch[0]").answers)
+    gone = set(trace.answers) - set(fork(case(trace, forked), "forked[0]/gather[1]/branch[0]")[0].answers)
     assert {"forked[0]/gather[1]/branch[0]/polish[0]/call[0]", "forked[0]/sign[0]/call[0]"} == gone
 
 
