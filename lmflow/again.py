@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from lmflow.divergence import labelled
-from lmflow.errors import Redacted
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.reuse import resume
 from lmflow.rollout import Rollout
-from lmflow.trace import Event, Run, RunOpened, Trace, VersionSaved, Wanted
+from lmflow.trace import Run, RunOpened, Trace, Wanted
 from lmflow.walk import Case, answering, walk
 
 
@@ -67,10 +66,9 @@ def left(
     return found
 
 
-def opening(run: Run, rollouts: Sequence[Rollout]) -> tuple[Event, ...]:
-    """The versions that a run is begun for, and the run."""
-    versions = {rollout.version.id: rollout.version for rollout in rollouts}
-    return (*(VersionSaved(version, run.started) for version in versions.values()), RunOpened(run))
+def opening(run: Run, rollouts: Iterable[Rollout]) -> RunOpened:
+    """The beginning of a run, with the versions that it is for."""
+    return RunOpened(run, tuple({rollout.version.id: rollout.version for rollout in rollouts}.values()))
 
 
 def ended(run: Run, made: Mapping[str, Trace]) -> Run:
@@ -103,7 +101,5 @@ def _begun(run: Run) -> tuple[Wanted, ...]:
 def _case(
     trace: Trace, program: Program, version: Version | None, places: Callable[[Version], Mapping[str, Any]]
 ) -> Case:
-    if trace.world.get("redacted"):
-        raise Redacted(trace.id)
     found = version or trace.version
     return Case(trace, program, found, places(found))

@@ -226,7 +226,7 @@ class Executor:
         executions that it stopped stay open in the store.
         """
         run = self._run(kind, name, rollouts, of)
-        return await self._completed(run, dict(enumerate(rollouts)), progress, first=opening(run, rollouts))
+        return await self._completed(run, dict(enumerate(rollouts)), progress, first=(opening(run, rollouts),))
 
     async def _completed(
         self, run: Run, todo: Mapping[int, Rollout], progress: Progress, *, first: Sequence[Event] = ()
@@ -260,7 +260,7 @@ class Executor:
         ready = self._ready([rollout], account)[0]
         run = self._run("run", str(rollout.program), [rollout])
         with self._opened(run):
-            await self._outside.kept(*opening(run, [rollout]))
+            await self._outside.kept(opening(run, [rollout]))
             try:
                 trace, error = await ready.drive(run.id, rollout, 0, hear)
             except BudgetExceeded:

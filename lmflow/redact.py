@@ -81,7 +81,7 @@ class Redactor:
     clean: Callable[[str], str] = attrs.field(repr=False)
     secret: bytes = attrs.field(repr=False, validator=_short_enough)
 
-    def event(self, event: Event) -> Event:
+    def event(self, event: Event) -> Event:  # noqa: PLR0911 - one return an event
         """The event as it may be stored."""
         match event:
             case TraceOpened(run, label, position, trace):
@@ -92,8 +92,8 @@ class Redactor:
                 return CallStarted(trace_id, self.call(call))
             case CallEnded(trace_id, call):
                 return CallEnded(trace_id, self.call(call))
-            case RunOpened(run):
-                return RunOpened(attrs.evolve(run, wanted=tuple(map(self._wanted, run.wanted))))
+            case RunOpened(run, versions) if run.wanted:
+                return RunOpened(attrs.evolve(run, wanted=tuple(map(self._wanted, run.wanted))), versions)
             case Chosen(trace_id, address, winner):
                 return Chosen(trace_id, self.labels(address), self._winner(winner))
             case _:

@@ -168,9 +168,10 @@ def _lost(address: str, choices: Mapping[str, Any]) -> bool:
 
 @attrs.frozen
 class RunOpened:
-    """A run began."""
+    """A run began. The ``versions`` that it is for are kept with it."""
 
     run: Run
+    versions: tuple[Version, ...] = ()
 
 
 @attrs.frozen

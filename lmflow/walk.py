@@ -10,7 +10,7 @@ import attrs
 
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
-from lmflow.errors import NotRecorded, ReplayDiverged, Undecided
+from lmflow.errors import NotRecorded, Redacted, ReplayDiverged, Undecided
 from lmflow.messages import Request
 from lmflow.params import Env, Version
 from lmflow.program import Program, completed
@@ -32,8 +32,13 @@ class Case:
 
     @property
     def open(self) -> Reuse:
-        """All of the trace's answers at their own addresses; what differs or is missing is asked anew."""
+        """All of the trace's answers at their own addresses; what differs or is missing is asked anew.
+
+        ``Redacted`` where the recording doesn't hold what was asked.
+        """
         trace = self.trace
+        if trace.world.get("redacted"):
+            raise Redacted(trace.id)
         places = {**trace.world["models"], **(self.places or {})}
         return Reuse(trace.id, trace.answers, trace.choices, places, changed=True, missing=True)
 

@@ -105,7 +105,9 @@ class MemoryStore:
 
     def _keep(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
-            case RunOpened(run):
+            case RunOpened(run, versions):
+                for version in versions:
+                    self._set(self._versions, version.id, version)
                 if run.id in self._runs:
                     raise StoreError(self.name, f"run {run.id} was opened before")
                 for wanted in run.wanted:

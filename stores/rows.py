@@ -62,8 +62,8 @@ class RowWriter:
             case Chosen(trace, address, winner):
                 row = (self._id(trace), address, json.dumps(winner))
                 self._db.execute("INSERT OR REPLACE INTO choice (trace, address, winner) VALUES (?, ?, ?)", row)
-            case RunOpened(run):
-                self._run(run)
+            case RunOpened(run, versions):
+                self._run(run, versions)
             case RunClosed(run_id, status, root, ended):
                 update = "UPDATE run SET status = ?, root = ?, ended_ns = ? WHERE id = ?"
                 if not self._db.execute(update, (status, raw(root) if root else None, ended, run_id)).rowcount:
@@ -74,13 +74,15 @@ class RowWriter:
             case RefMoved():
                 self._ref(event)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: Run, versions: tuple[Version, ...]) -> None:
+        for version in versions:
+            self._version(version, run.started)
         row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended, run.of)
         names = "id, kind, name, target, status, started_ns, ended_ns, of"
         self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - our own names
-        versions = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
+        known = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
         rows = [
-            (run.id, position, w.label, self._blobs.put("inputs", w.inputs), versions[w.version], w.sample)
+            (run.id, position, w.label, self._blobs.put("inputs", w.inputs), known[w.version], w.sample)
             for position, w in enumerate(run.wanted)
         ]
         names = "run, position, label, inputs, version, sample"
