@@ -5,16 +5,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+
+import attrs
 
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
+from lmflow.stores.bulk import among, many
 from lmflow.values import KEYED, Record, canonical, digest, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
 DIGEST = 32
+HELD = 20_000_000
+"""Characters of messages whose hashes are remembered."""
 
 
 def packed(text: str) -> tuple[int, bytes]:
@@ -53,65 +58,119 @@ def derived(key: str) -> bool:
     return not key.startswith(KEYED)
 
 
+@attrs.frozen
+class Body:
+    """A value as it is stored: its hash, its kind and its canonical form."""
+
+    hashed: bytes
+    kind: str
+    text: str
+
+
+def body_of(kind: str, value: Any) -> Body:
+    """A JSON value as it is stored."""
+    form = canonical(value)
+    return Body(raw(hash_text(kind, form)), kind, form)
+
+
 class BlobWriter:
-    """Puts values into the blob table, once each. ``forget`` after a rollback, since its ids are gone."""
+    """Puts values into the blob table, once each, when ``flush`` is called. ``forget`` after a rollback, since its ids
+    are gone.
+
+    ``find`` looks up in one query what will be put: a value that is put without is looked up alone.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._ids: dict[bytes, int] = {}
-        self._hashes: dict[Message, str] = {}
+        self._turns: dict[Message, tuple[str, str]] = {}
+        self._held = 0
+        self.forget()
 
     def forget(self) -> None:
-        """Drop the cached ids."""
+        """Drop the cached ids and what waits to be written."""
         self._ids.clear()
+        self._absent: set[bytes] = set()
+        self._rows: list[tuple[int, bytes, str, int, int, bytes]] = []
+        self._next = 0
 
-    def put(self, kind: str, value: Any) -> int:
-        """The id of a JSON value."""
-        body = canonical(value)
-        return self._put(raw(hash_text(kind, body)), kind, body)
+    def begin(self) -> None:
+        """Number new blobs after those that are there: in each transaction anew, since others write too."""
+        (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'blob'").fetchone()
+        self._next = last + 1
+        if self._held > HELD:
+            self._turns.clear()
+            self._held = 0
+
+    def find(self, hashes: Iterable[bytes]) -> None:
+        """Look up which of the hashes are there."""
+        unknown = list(dict.fromkeys(hashed for hashed in hashes if hashed not in self._ids))
+        if len(self._ids) + len(unknown) >= CACHED:
+            self._ids.clear()
+        rows = among(self._db, "SELECT hash, id FROM blob WHERE hash IN ({keys})", unknown)
+        self._ids.update((bytes(hashed), found) for hashed, found in rows)
+        self._absent = {hashed for hashed in unknown if hashed not in self._ids}
+
+    def flush(self) -> None:
+        """Write what waits."""
+        if self._rows:
+            many(self._db, "INSERT INTO blob (id, hash, kind, enc, size, data) VALUES {rows}", self._rows)
+            self._rows = []
+
+    def put(self, body: Body) -> int:
+        """The id of a value."""
+        return self._put(body.hashed, body.kind, body.text)
+
+    def hashes(self, request: Request, key: str) -> Iterator[bytes]:
+        """What ``request`` will put."""
+        hashed = raw(key)
+        if hashed not in self._ids:
+            yield hashed
+            if isinstance(request, ChatRequest):
+                turns = [raw(self._turn(message)[0]) for message in request.messages]
+                yield from turns
+                yield raw(self._prefix(request))
 
     def request(self, request: Request, key: str) -> int:
         """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix
         node.
         """
         hashed = raw(key)
-        if hashed in self._ids:
-            return self._ids[hashed]
+        if (found := self._ids.get(hashed)) is not None:
+            return found
         body = lean(request)
         if isinstance(request, ChatRequest):
-            hashes = [self._hash(message) for message in request.messages]
-            ids = [self._message(*pair) for pair in zip(request.messages, hashes, strict=True)]
-            prefix = self._prefix(tuple(hashes[:-1]), ids[:-1])
+            turns = [self._turn(message) for message in request.messages]
+            ids = [self._put(raw(digested), "message", turn) for digested, turn in turns]
+            prefix = self._put(raw(self._prefix(request)), "prefix", canonical(ids[:-1]))
             body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
         return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
 
-    def _hash(self, message: Message) -> str:
-        """The hash of a message, derived once: most are said again and again."""
-        if (found := self._hashes.get(message)) is None:
-            if len(self._hashes) >= CACHED:
-                self._hashes.clear()
-            found = self._hashes[message] = digest("message", lean(message))
+    def _turn(self, message: Message) -> tuple[str, str]:
+        """The digest and the canonical form of a message."""
+        if (found := self._turns.get(message)) is None:
+            form = canonical(lean(message))
+            self._held += len(form)
+            found = self._turns[message] = hash_text("message", form), form
         return found
 
-    def _message(self, message: Message, hashed: str) -> int:
-        found = self._ids.get(raw(hashed))
-        return self._put(raw(hashed), "message", canonical(lean(message))) if found is None else found
-
-    def _prefix(self, hashes: tuple[str, ...], ids: list[int]) -> int:
-        return self._put(raw(digest("prefix", hashes)), "prefix", canonical(ids))
+    def _prefix(self, request: ChatRequest) -> str:
+        return digest("prefix", [self._turn(message)[0] for message in request.messages[:-1]])
 
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
         if (found := self._ids.get(hashed)) is not None:
             return found
-        row = self._db.execute("SELECT id FROM blob WHERE hash = ?", (hashed,)).fetchone()
-        if row is None:
-            enc, data = packed(body)
-            insert = "INSERT INTO blob (hash, kind, enc, size, data) VALUES (?, ?, ?, ?, ?) RETURNING id"
-            row = self._db.execute(insert, (hashed, kind, enc, len(body), data)).fetchone()
-        if len(self._ids) >= CACHED:
-            self._ids.clear()
-        self._ids[hashed] = row[0]
-        return int(row[0])
+        if hashed not in self._absent:
+            row = self._db.execute("SELECT id FROM blob WHERE hash = ?", (hashed,)).fetchone()
+            if row is not None:
+                self._ids[hashed] = row[0]
+                return int(row[0])
+        made = self._next
+        self._next += 1
+        enc, data = packed(body)
+        self._rows.append((made, hashed, kind, enc, len(body), data))
+        self._ids[hashed] = made
+        return made
 
 
 class BlobReader:

@@ -12,9 +12,14 @@ import attrs
 from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
+from lmflow.stores import search
 from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
+from lmflow.stores.search import Hit
+from lmflow.stores.tail import Tail
 from lmflow.trace import Asked, Failed, Run, Trace, Wanted
 from lmflow.values import Record
+
+LATEST = 2**63 - 1
 
 
 class Reader:
@@ -107,6 +112,24 @@ class Reader:
         if (recorded := self.root(run.id)) and recorded != run.root:
             raise Tampered(self._store, f"run {run.id} has the root {recorded[:18]}, its traces give {run.root[:18]}")
         return run
+
+    def search(self, words: Sequence[str], limit: int = 20, before: int = LATEST) -> list[Hit]:
+        """The latest calls whose last message and answer hold all words; ``before`` a call's number continues."""
+        return [self._hit(row, words) for row in search.rows(self._db, self._store, words, limit, before)]
+
+    def follow(self, run: str = "", last: int | None = 0) -> Tail:
+        """Follows the calls of the store, or of one run, as they end, whoever writes them."""
+        return Tail(self._db, self._store, str(self._only("run", "id", run)) if run else "", last)
+
+    def _hit(self, row: sqlite3.Row, words: Sequence[str]) -> Hit:
+        reply = self._blobs.get(row["reply"])
+        found = search.texts(self._blobs.request(row["request"]), outcome_of(reply)) or ("", "")
+        asked, answered = (search.snippet(text, words) for text in found)
+        where, (shown, marks) = ("answered", answered) if len(answered[1]) >= len(asked[1]) else ("asked", asked)
+        return Hit(
+            row["id"], row["run"], row["trace"], row["address"], row["attempt"], row["model"], row["status"], where,
+            shown, marks,
+        )  # fmt: skip
 
     def _only(self, kind: str, column: str, wanted: str) -> str:
         rows = self._db.execute(

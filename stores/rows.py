@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from lmflow.errors import UnknownVersion
-from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, Failure, ToolRequest, outcome_to
+from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, Failure, Outcome, ToolRequest, outcome_to
 from lmflow.params import Version
-from lmflow.stores.blobs import BlobWriter, derived, raw
+from lmflow.stores.blobs import BlobWriter, Body, body_of, derived, raw
+from lmflow.stores.bulk import many
+from lmflow.stores.search import KEPT, texts
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -27,31 +30,94 @@ from lmflow.trace import (
 )
 from lmflow.values import Record
 
-_CALL = """
-INSERT INTO call (trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
-                  cost, source, started_ns, ended_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (trace, address, attempt) DO UPDATE SET reply = excluded.reply, status = excluded.status,
+_TRACES = """
+INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample, started_ns, ended_ns) VALUES {rows}
+"""
+_ITEMS = "INSERT INTO run_item (run, position, label, trace) VALUES {rows}"
+_CALLS = """
+INSERT INTO call (id, trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
+                  cost, source, started_ns, ended_ns) VALUES {rows}
+ON CONFLICT DO UPDATE SET reply = excluded.reply, status = excluded.status,
     tok_in = excluded.tok_in, tok_out = excluded.tok_out, tok_cached = excluded.tok_cached, cost = excluded.cost,
     source = excluded.source, ended_ns = excluded.ended_ns
     WHERE excluded.status <> 'started'
 """
+_CLOSED = """
+UPDATE trace SET outputs = column2, failure = column3, root = column4, world = column5, ended_ns = column6
+FROM (VALUES {rows}) WHERE id = column1
+"""
+_At = tuple[int, str, int]
 
 
 class RowWriter:
-    """Writes events inside the caller's transaction. ``forget`` after a rollback."""
+    """Writes events inside the caller's transaction, in bulk: ``write`` takes what one transaction holds. ``forget``
+    after a rollback.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._blobs = BlobWriter(connection)
-        self._traces: dict[str, int] = {}
+        self._bodies: dict[tuple[str, int], Body] = {}
+        self.forget()
 
     def forget(self) -> None:
-        """Drop cached ids."""
+        """Drop cached ids and what waits to be written."""
         self._blobs.forget()
-        self._traces.clear()
+        self._traces: dict[str, int] = {}
+        self._own: set[int] = set()
+        self._open: dict[_At, int] = {}
+        self._clear()
 
-    def write(self, event: Event) -> None:
-        """Write one event. ``UnknownVersion`` where a ref would point nowhere."""
+    def write(self, events: Sequence[Event]) -> None:
+        """Write events in order. ``UnknownVersion`` where a ref would point nowhere."""
+        self._begin()
+        self._blobs.find(hashed for event in events for hashed in self._hashes(event))
+        for event in events:
+            self._write(event)
+        self._flush()
+        self._bodies.clear()
+
+    def _begin(self) -> None:
+        self._clear()
+        self._blobs.begin()
+        query = "SELECT (SELECT coalesce(max(id), 0) FROM trace), (SELECT coalesce(max(id), 0) FROM call)"
+        self._last_trace, self._last_call = map(int, self._db.execute(query).fetchone())
+
+    def _clear(self) -> None:
+        self._bodies.clear()
+        self._new_traces: list[tuple[Any, ...]] = []
+        self._items: list[tuple[Any, ...]] = []
+        self._calls: dict[int, tuple[Any, ...]] = {}
+        self._words: list[tuple[int, str, str]] = []
+        self._closed: dict[int, tuple[Any, ...]] = {}
+
+    def _flush(self) -> None:
+        """Write what waits, each after what it refers to."""
+        self._blobs.flush()
+        many(self._db, _TRACES, self._new_traces)
+        many(self._db, _ITEMS, self._items)
+        many(self._db, _CALLS, list(self._calls.values()))
+        many(self._db, f"{KEPT} VALUES {{rows}}", self._words)
+        many(self._db, _CLOSED, list(self._closed.values()))
+        for waiting in (self._new_traces, self._items, self._calls, self._words, self._closed):
+            waiting.clear()
+
+    def _hashes(self, event: Event) -> Iterator[bytes]:
+        """The hashes of the blobs that an event puts."""
+        match event:
+            case CallStarted(_, call) | CallEnded(_, call):
+                yield from self._blobs.hashes(call.request, _own(call))
+                if call.outcome is not None:
+                    yield self._reply(call.outcome).hashed
+            case TraceOpened(trace=trace):
+                yield self._body("inputs", trace.inputs).hashed
+                yield self._body("world", trace.world).hashed
+            case TraceClosed(trace):
+                for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
+                    if value is not None:
+                        yield self._body(kind, value).hashed
+
+    def _write(self, event: Event) -> None:
         match event:
             case CallStarted(trace, call) | CallEnded(trace, call):
                 self._call(trace, call)
@@ -60,6 +126,7 @@ class RowWriter:
             case TraceClosed(trace):
                 self._close_trace(trace)
             case Chosen(trace, address, winner):
+                self._flush()
                 row = (self._id(trace), address, json.dumps(winner))
                 self._db.execute("INSERT OR REPLACE INTO choice (trace, address, winner) VALUES (?, ?, ?)", row)
             case RunOpened(run, versions):
@@ -96,27 +163,24 @@ class RowWriter:
 
     def _trace(self, run: str, label: str, position: int, trace: Trace) -> None:
         version = self._version(trace.version, trace.started)
-        row = (
-            trace.id, raw(trace.program), trace.name, trace.target, version, self._blobs.put("inputs", trace.inputs),
-            self._blobs.put("world", trace.world), trace.sample, trace.started, trace.ended,
-        )  # fmt: skip
-        (found,) = self._db.execute(
-            "INSERT INTO trace (uid, program, name, target, version, inputs, world, sample, started_ns, ended_ns)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
-            row,
-        ).fetchone()
-        self._traces[trace.id] = found
-        item = "INSERT INTO run_item (run, position, label, trace) VALUES (?, ?, ?, ?)"
-        self._db.execute(item, (run, position, label, found))
+        self._last_trace += 1
+        made = self._last_trace
+        self._new_traces.append((
+            made, trace.id, raw(trace.program), trace.name, trace.target, version, self._put("inputs", trace.inputs),
+            self._put("world", trace.world), trace.sample, trace.started, trace.ended,
+        ))  # fmt: skip
+        self._items.append((run, position, label, made))
+        self._traces[trace.id] = made
+        self._own.add(made)
 
     def _close_trace(self, trace: Trace) -> None:
-        row = (
-            self._optional("outputs", trace.outputs), self._optional("failure", trace.failure), raw(trace.root),
-            self._blobs.put("world", trace.world), trace.ended, self._id(trace.id),
+        found = self._id(trace.id)
+        self._closed[found] = (
+            found, self._optional("outputs", trace.outputs), self._optional("failure", trace.failure), raw(trace.root),
+            self._put("world", trace.world), trace.ended,
         )  # fmt: skip
-        update = "UPDATE trace SET outputs = ?, failure = ?, root = ?, world = ?, ended_ns = ? WHERE id = ?"
-        self._db.execute(update, row)
         self._traces.pop(trace.id, None)
+        self._own.discard(found)
 
     def _call(self, trace: str, call: Asked) -> None:
         outcome = call.outcome
@@ -131,21 +195,39 @@ class RowWriter:
             if isinstance(call.request, ToolRequest)
             else ("embed" if isinstance(call.request, EmbedRequest) else "chat", call.request.model)
         )
-        reply = None if outcome is None else self._blobs.put("reply", outcome_to(outcome))
-        own = call.key if derived(call.key) else call.request.key
-        request = self._blobs.request(call.request, own)
-        row = (
-            self._id(trace), call.address, call.attempt, raw(call.key), kind, model, request, reply, status, *usage,
-            call.cost, call.source, call.started, call.ended,
+        reply = None if outcome is None else self._blobs.put(self._reply(outcome))
+        request = self._blobs.request(call.request, _own(call))
+        at = (self._id(trace), call.address, call.attempt)
+        found = self._call_id(at)
+        if outcome is None and found in self._calls:
+            return
+        self._calls[found] = (
+            found, *at, raw(call.key), kind, model, request, reply, status, *usage, call.cost, call.source,
+            call.started, call.ended,
         )  # fmt: skip
-        self._db.execute(_CALL, row)
+        if outcome is None:
+            self._open[at] = found
+        elif words := texts(call.request, outcome):
+            self._words.append((found, *words))
+
+    def _call_id(self, at: _At) -> int:
+        """The number of a call, new where it is. Only calls of traces that were opened elsewhere need a look."""
+        if (known := self._open.pop(at, None)) is not None:
+            return known
+        if at[0] not in self._own:
+            query = "SELECT id FROM call WHERE trace = ? AND address = ? AND attempt = ?"
+            if row := self._db.execute(query, at).fetchone():
+                return int(row[0])
+        self._last_call += 1
+        return self._last_call
 
     def _version(self, version: Version, at: int) -> int:
         hashed = raw(version.id)
         found = self._db.execute("SELECT id FROM version WHERE hash = ?", (hashed,)).fetchone()
         if found:
             return int(found[0])
-        params, origin = self._blobs.put("params", version.params), self._blobs.put("origin", version.origin)
+        params, origin = self._put("params", version.params), self._put("origin", version.origin)
+        self._blobs.flush()
         row = (hashed, raw(version.tree), params, version.note, origin, at)
         (made,) = self._db.execute(
             "INSERT INTO version (hash, tree, params, note, origin, created_ns) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
@@ -167,7 +249,21 @@ class RowWriter:
         self._db.execute(log, (moved.name, before and before[0], found[0], moved.why, moved.at))
 
     def _optional(self, kind: str, value: Record | Any) -> int | None:
-        return None if value is None else self._blobs.put(kind, value)
+        return None if value is None else self._put(kind, value)
+
+    def _put(self, kind: str, value: Any) -> int:
+        return self._blobs.put(self._body(kind, value))
+
+    def _body(self, kind: str, value: Any) -> Body:
+        """The value as it is stored, made once while its events are written."""
+        if (found := self._bodies.get((kind, id(value)))) is None:
+            found = self._bodies[kind, id(value)] = body_of(kind, value)
+        return found
+
+    def _reply(self, outcome: Outcome) -> Body:
+        if (found := self._bodies.get(("reply", id(outcome)))) is None:
+            found = self._bodies["reply", id(outcome)] = body_of("reply", outcome_to(outcome))
+        return found
 
     def _id(self, trace: str) -> int:
         if trace not in self._traces:
@@ -177,3 +273,8 @@ class RowWriter:
                 raise KeyError(msg)
             self._traces[trace] = row[0]
         return self._traces[trace]
+
+
+def _own(call: Asked) -> str:
+    """The hash of the request as it is stored, which in a redacted run isn't its key."""
+    return call.key if derived(call.key) else call.request.key

@@ -10,9 +10,10 @@ import sqlite_utils
 from sqlite_utils import Migrations
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
+from lmflow.stores.search import MADE, fill
 
 APPLICATION = 0x6C6D666C
-VERSION = 3
+VERSION = 4
 MAGIC = b"SQLite format 3\0"
 HEADER = 100
 
@@ -36,11 +37,22 @@ def m002_costs(db: sqlite_utils.Database) -> None:
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
-def m005_wanted(db: sqlite_utils.Database) -> None:
+def m003_wanted(db: sqlite_utils.Database) -> None:
     """What a run drives again, and what it was begun for, so that it can be resumed."""
     for statement in _WANTED.split(";\n"):
         if statement.strip():
             db.execute(statement)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m004_search(db: sqlite_utils.Database) -> None:
+    """Full-text search over what models were asked last and what they answered; earlier calls are taken in.
+
+    The table keeps no text of its own, only the index: a row is a call's id. Who deletes a call deletes its row too
+    (``INSERT INTO search (search, rowid, asked, answered) VALUES ('delete', ...)``, with the same texts).
+    """
+    db.conn.execute(MADE)
+    fill(db.conn)
 
 
 _SPINE = """

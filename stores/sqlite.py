@@ -182,8 +182,7 @@ def _settle(done: Future[None], error: Exception | None, name: str) -> None:
 def _commit(rows: RowWriter, db: sqlite3.Connection, events: list[Any]) -> Exception | None:
     try:
         db.execute("BEGIN IMMEDIATE")
-        for event in events:
-            rows.write(event)
+        rows.write(events)
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001 - given to whoever awaits the events
         rows.forget()

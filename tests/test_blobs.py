@@ -11,7 +11,7 @@ from sqlite_utils import Database
 
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, Message, Request, ToolRequest
-from lmflow.stores.blobs import BlobReader, BlobWriter, packed, raw, text, unpacked
+from lmflow.stores.blobs import BlobReader, BlobWriter, Body, body_of, packed, raw, text, unpacked
 from lmflow.stores.schema import migrations
 from lmflow.values import Record, canonical, digest
 
@@ -44,6 +44,22 @@ def test_only_what_shrinks_is_compressed(value: str, enc: int) -> None:
     assert enc == packed(canonical(value))[0]
 
 
+def _put(db: sqlite3.Connection, body: Body) -> int:
+    writer = BlobWriter(db)
+    writer.begin()
+    blob = writer.put(body)
+    writer.flush()
+    return blob
+
+
+def _asked(db: sqlite3.Connection, request: Request) -> int:
+    writer = BlobWriter(db)
+    writer.begin()
+    blob = writer.request(request, request.key)
+    writer.flush()
+    return blob
+
+
 def test_a_digest_has_32_bytes() -> None:
     """Bytes and text of a digest are one thing."""
     found = digest("x", 1)
@@ -53,36 +69,65 @@ def test_a_digest_has_32_bytes() -> None:
 def test_equal_values_are_one_blob(db: sqlite3.Connection) -> None:
     """A value is stored once, also by a writer that forgot."""
     writer = BlobWriter(db)
-    first = writer.put("inputs", {"b": 1, "a": 2})
+    writer.begin()
+    first = writer.put(body_of("inputs", {"b": 1, "a": 2}))
+    writer.flush()
     writer.forget()
-    assert (first, 1) == (writer.put("inputs", {"a": 2, "b": 1}), _count(db, "inputs"))
+    writer.begin()
+    assert (first, 1) == (writer.put(body_of("inputs", {"a": 2, "b": 1})), _count(db, "inputs"))
+
+
+def test_what_was_found_together_is_not_looked_up_alone(db: sqlite3.Connection) -> None:
+    """``find`` answers for all: what is there keeps its number, what isn't gets the next."""
+    bodies = [body_of("inputs", number) for number in range(300)]
+    first = [_put(db, body) for body in bodies[:150]]
+    writer = BlobWriter(db)
+    writer.begin()
+    writer.find(body.hashed for body in bodies)
+    queries: list[str] = []
+    db.set_trace_callback(queries.append)
+    ids = [writer.put(body) for body in bodies]
+    assert (first, []) == (ids[:150], queries)
+    assert list(range(max(first) + 1, max(first) + 151)) == ids[150:]
+
+
+def test_nothing_is_written_before_it_is_flushed(db: sqlite3.Connection) -> None:
+    """Blobs wait for ``flush``; what a rollback forgot is never written."""
+    writer = BlobWriter(db)
+    writer.begin()
+    writer.put(body_of("inputs", 1))
+    assert 0 == _count(db, "inputs")
+    writer.forget()
+    writer.flush()
+    assert 0 == _count(db, "inputs")
 
 
 def test_a_kind_is_part_of_the_hash(db: sqlite3.Connection) -> None:
     """The same value of another kind is another blob."""
-    writer = BlobWriter(db)
-    assert writer.put("inputs", 1) != writer.put("outputs", 1)
+    assert _put(db, body_of("inputs", 1)) != _put(db, body_of("outputs", 1))
 
 
 @pytest.mark.parametrize("request_", [_chat("a"), _chat("a", "b", "c"), ToolRequest("t", "i", Record(a=[1, None]), 2)])
 def test_a_request_reads_back(db: sqlite3.Connection, request_: Request) -> None:
     """A request is what it was."""
-    blob = BlobWriter(db).request(request_, request_.key)
+    blob = _asked(db, request_)
     assert request_ == BlobReader(db, "s").request(blob)
 
 
 def test_messages_are_shared(db: sqlite3.Connection) -> None:
     """Of requests that begin alike, each message and the common beginning are stored once."""
     writer = BlobWriter(db)
+    writer.begin()
     for last in "xyz":
         request = _chat("one", "two", last)
         writer.request(request, request.key)
+    writer.flush()
     assert (5, 1, 3) == (_count(db, "message"), _count(db, "prefix"), _count(db, "request"))
 
 
 def test_a_value_is_read_once(db: sqlite3.Connection) -> None:
     """A reader gives the same object again."""
-    blob, reader = BlobWriter(db).put("inputs", {"a": [1]}), BlobReader(db, "s")
+    blob, reader = _put(db, body_of("inputs", {"a": [1]})), BlobReader(db, "s")
     assert reader.get(blob) is reader.get(blob)
 
 
@@ -94,7 +139,7 @@ def test_no_blob_is_no_value(db: sqlite3.Connection) -> None:
 @pytest.mark.parametrize("change", ["data = x'7b7d'", "data = x'ff'", "enc = 1", "kind = 'outputs'"])
 def test_a_changed_blob_is_tampered(db: sqlite3.Connection, change: str) -> None:
     """A blob that doesn't match its hash, or can't be read, is named."""
-    blob = BlobWriter(db).put("inputs", {"a": 1})
+    blob = _put(db, body_of("inputs", {"a": 1}))
     db.execute(f"UPDATE blob SET {change} WHERE id = ?", (blob,))  # noqa: S608 - the cases above
     with pytest.raises(Tampered, match=f"blob {blob} "):
         BlobReader(db, "s").get(blob)
@@ -109,7 +154,7 @@ def test_a_missing_blob_is_tampered(db: sqlite3.Connection) -> None:
 def test_a_changed_message_is_found_through_its_request(db: sqlite3.Connection) -> None:
     """Whoever reads a request reads the messages that were asked."""
     request = _chat("one", "two")
-    blob = BlobWriter(db).request(request, request.key)
+    blob = _asked(db, request)
     db.execute("UPDATE blob SET data = CAST(replace(CAST(data AS TEXT), 'one', 'won') AS BLOB) WHERE kind = 'message'")
     with pytest.raises(Tampered, match="message blob"):
         BlobReader(db, "s").request(blob)
@@ -118,5 +163,5 @@ def test_a_changed_message_is_found_through_its_request(db: sqlite3.Connection) 
 def test_a_key_is_the_address_of_a_request(db: sqlite3.Connection) -> None:
     """A request is found by the hash of what was asked."""
     request = _chat("one")
-    blob = BlobWriter(db).request(request, request.key)
+    blob = _asked(db, request)
     assert [(blob,)] == db.execute("SELECT id FROM blob WHERE hash = ?", (raw(request.key),)).fetchall()
