@@ -5,24 +5,31 @@ from __future__ import annotations
 import click
 
 from lmflow import __version__
+from lmflow.cli.completion import completion
+from lmflow.cli.doctor import doctor
 from lmflow.cli.explain import bisect, why
 from lmflow.cli.models import models
+from lmflow.cli.render import render
 from lmflow.cli.replays import replay, resume
 from lmflow.cli.runs import runs, verify
+from lmflow.cli.scaffold import new
 from lmflow.cli.shared import Group
+from lmflow.cli.tail import search, tail
 from lmflow.cli.work import index, run
 
 
 @click.group(cls=Group)
 @click.version_option(__version__, prog_name="lmflow")
 def main() -> None:
-    r"""Compound AI systems as values: run programs, look at what happened, replay it offline.
+    """Compound AI systems as values: run programs, look at what happened, replay it offline.
 
     \b
     Example:
-      lmflow run app:rag --set question="What is a decorator?"
+      lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
     """
 
 
-for _command in (run, runs, replay, resume, bisect, why, verify, index, models):
+for _command in (new, run, render, runs, replay, resume, bisect, why, verify, index, models, doctor, completion):
     main.add_command(_command)
+for _command in (tail, search):
+    runs.add_command(_command)

@@ -11,7 +11,7 @@ from lmflow.models import weights
 
 @click.group(cls=Group)
 def models() -> None:
-    r"""Weights of models that run on this machine.
+    """Weights of models that run on this machine.
 
     \b
     Example:
@@ -22,7 +22,7 @@ def models() -> None:
 @models.command("ls")
 @json_option
 def ls(*, as_json: bool) -> None:
-    r"""List the models that can be pulled, and which are here.
+    """List the models that can be pulled, and which are here.
 
     \b
     Example:
@@ -47,28 +47,37 @@ def ls(*, as_json: bool) -> None:
 
 @models.command()
 @click.argument("name")
-def pull(name: str) -> None:
-    r"""Download a model's weights into the user's cache, checked against their pinned hash.
+@json_option
+def pull(name: str, *, as_json: bool) -> None:
+    """Download a model's weights, checked against their hash.
 
     \b
     Example:
       lmflow models pull smollm2-135m
     """
     path = fetch(name)
-    click.echo(f"{path}\nUse it as local/{name.removeprefix('local/')}.")
+    used = f"local/{name.removeprefix('local/')}"
+    if as_json:
+        echo_json({"name": used, "path": path})
+    else:
+        click.echo(f"{path}\nUse it as {used}.")
 
 
 @models.command()
 @click.argument("name")
-def rm(name: str) -> None:
-    r"""Remove a model's weights from the cache.
+@json_option
+def rm(name: str, *, as_json: bool) -> None:
+    """Remove a model's weights from the cache.
 
     \b
     Example:
       lmflow models rm smollm2-135m
     """
     freed = weights.remove(name.removeprefix("local/"))
-    click.echo(f"freed {freed / 1e6:.0f} MB")
+    if as_json:
+        echo_json({"freed": freed})
+    else:
+        click.echo(f"freed {freed / 1e6:.0f} MB")
 
 
 def fetch(name: str) -> str:

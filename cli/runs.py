@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.completion import complete_program, complete_run
 from lmflow.cli.shared import Group, echo_json, json_option, store_option
 from lmflow.cli.text import run_tree, table
 from lmflow.errors import Tampered
@@ -32,7 +33,7 @@ _COLUMNS = (
 
 @click.group(cls=Group)
 def runs() -> None:
-    r"""List recorded runs and show them.
+    """List recorded runs and show them.
 
     \b
     Example:
@@ -46,7 +47,7 @@ def runs() -> None:
 @store_option
 @json_option
 def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
-    r"""List the latest runs.
+    """List the latest runs.
 
     \b
     Example:
@@ -64,12 +65,12 @@ def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
 
 
 @runs.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option("--messages", is_flag=True, help="Also the exact messages and replies.")
 @store_option
 @json_option
 def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
-    r"""Show a run as a tree of traces and calls. RUN may be short.
+    """Show a run as a tree of traces and calls. RUN may be short.
 
     \b
     Example:
@@ -84,11 +85,11 @@ def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @store_option
 @json_option
 def verify(run: str, store: str, *, as_json: bool) -> None:
-    r"""Derive every hash of a run again: messages, requests, replies, versions, roots.
+    """Derive every hash of a run again, and compare.
 
     \b
     Example:

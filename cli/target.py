@@ -1,17 +1,19 @@
-"""Programs by name: ``MODULE:PROGRAM``."""
+"""Programs by name, ``MODULE:PROGRAM``, and their inputs, ``NAME=VALUE``."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lmflow.errors import near
+from lmflow.errors import UnknownInput, WrongType, near
 from lmflow.program import Program
+from lmflow.signature import Signature
+from lmflow.types import read, type_text
 
 
 def load(target: str) -> Program:
@@ -50,3 +52,20 @@ def _module(module: str) -> Any:
         if error.name and not module.replace("/", ".").startswith(error.name):
             raise
         raise click.ClickException(f"there is no module {module!r} here. Run lmflow where {module}.py lies.") from None
+
+
+def given(signature: Signature, name: str, pairs: Iterable[str]) -> dict[str, Any]:
+    """The inputs of ``name`` that ``NAME=VALUE`` pairs give, of the types that its signature says."""
+    fields = {field.name: field for field in signature.inputs}
+    inputs = {}
+    for pair in pairs:
+        field, equals, text = pair.partition("=")
+        if not equals:
+            raise click.ClickException(f"--set {pair!r} has no value. Write --set {pair}=...")
+        if field not in fields:
+            raise UnknownInput(name, field, tuple(fields))
+        try:
+            inputs[field] = text if fields[field].type is str else read(text, fields[field].type)
+        except ValueError as problem:
+            raise WrongType(f"--set {field}", f"{text!r} ({problem})", type_text(fields[field].type)) from None
+    return inputs

@@ -10,26 +10,30 @@ from typing import Any
 
 import click
 
+from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.shared import echo_json, json_option, store_option
-from lmflow.cli.target import load
+from lmflow.cli.target import given, load
 from lmflow.cli.text import clean, line, result_line, trace_tree
-from lmflow.errors import UnknownInput, WrongType
 from lmflow.execute import Executor
-from lmflow.program import Program
 from lmflow.progress import bar, silent
 from lmflow.stores.corpus import Corpus
 from lmflow.stores.sqlite import SqliteStore
 from lmflow.trace import Run, Trace
-from lmflow.types import read, type_text
 from lmflow.values import pretty
 
 
 @click.command("run")
-@click.argument("target", metavar="MODULE:PROGRAM")
+@click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; may be given several times.")
 @click.option("--input", "file", type=click.Path(exists=True, dir_okay=False), help="A JSONL file: one run an object.")
 @click.option("--model", metavar="PROVIDER/MODEL", help="The model, such as local/smollm2-135m or openai/gpt-5-mini.")
-@click.option("--version", "version", metavar="REF", help="A ref or version of the parameters; the defaults otherwise.")
+@click.option(
+    "--version",
+    "version",
+    metavar="REF",
+    shell_complete=complete_ref,
+    help="A ref or version of the parameters; the defaults otherwise.",
+)
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Calls open at once.")
 @store_option
 @json_option
@@ -37,17 +41,17 @@ def run(  # noqa: PLR0913, PLR0917 - one an option
     target: str, pairs: tuple[str, ...], file: str | None, model: str | None, version: str | None,
     concurrency: int, store: str, *, as_json: bool,
 ) -> None:  # fmt: skip
-    r"""Run a program, once with --set or on each line of --input, and record every call.
+    """Run a program, once or on each line of a file, and record it.
 
     \b
     Example:
-      lmflow run app:rag --set question="What is a decorator?"
+      lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
     """
     program = load(target)
     if bool(pairs) == bool(file) and program.signature.inputs:
         names = " ".join(f"--set {field.name}=..." for field in program.signature.inputs if field.required)
         raise click.ClickException(f"give the inputs, either {names} or --input FILE.jsonl.")
-    rows = _rows(Path(file)) if file else [_inputs(program, pairs)]
+    rows = _rows(Path(file)) if file else [given(program.signature, str(program), pairs)]
 
     async def go(kept: SqliteStore) -> Run | Trace:
         async with Executor(model, kept, concurrency=concurrency, target=target) as ex:
@@ -71,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 - one an option
 @click.option("--size", default=600, show_default=True, type=click.IntRange(50), help="Characters a passage at most.")
 @json_option
 def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
-    r"""Split the txt, md, html and rst files of a folder into passages that can be searched.
+    """Make a corpus of the txt, md, html and rst files of a folder.
 
     \b
     Example:
@@ -108,22 +112,6 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
             raise click.ClickException(f"{file} line {number} is no JSON object. Nothing was sent.")
         rows.append(row)
     return rows
-
-
-def _inputs(program: Program, pairs: tuple[str, ...]) -> dict[str, Any]:
-    fields = {field.name: field for field in program.signature.inputs}
-    inputs = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals:
-            raise click.ClickException(f"--set {pair!r} has no value. Write --set {pair}=...")
-        if name not in fields:
-            raise UnknownInput(str(program), name, tuple(fields))
-        try:
-            inputs[name] = text if fields[name].type is str else read(text, fields[name].type)
-        except ValueError as problem:
-            raise WrongType(f"--set {name}", f"{text!r} ({problem})", type_text(fields[name].type)) from None
-    return inputs
 
 
 def _report(done: Run | Trace, *, as_json: bool) -> None:

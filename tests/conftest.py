@@ -1,9 +1,25 @@
-"""Hypothesis profiles: CI draws the same examples every time, a desk draws new ones."""
+"""Hypothesis profiles: CI draws the same examples every time, a desk draws new ones. And a folder with a program."""
 
 import os
+from pathlib import Path
 
+import pytest
+from commanding import APP
 from hypothesis import settings
 
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder, where we are, with a program in it; no key, endpoint or store is named."""
+    name = f"app_{abs(hash(tmp_path))}"
+    (tmp_path / f"{name}.py").write_text(APP, encoding="utf-8")
+    (tmp_path / "name").write_text(name, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE"):
+        monkeypatch.delenv(variable, raising=False)
+    return tmp_path

@@ -1,63 +1,13 @@
 """The command line: what it prints, and one line with the fix for each mistake."""
 
-import json
 import re
-import shlex
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner, Result
+from commanding import call, done
 
-from lmflow.cli.main import main
 from lmflow.stores.sqlite import SqliteStore
-
-APP = """
-import lmflow as lf
-
-def measure(text: str) -> int:
-    return len(text)
-
-size = lf.tool("size", "text -> size: int", measure)
-broken = lf.tool("broken", "text -> n: int", lambda text: 1 // 0, version="1")
-answer = lf.predict("answer", "question -> answer", "Answer.")
-"""
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder with a program in it."""
-    name = f"app_{abs(hash(tmp_path))}"
-    (tmp_path / f"{name}.py").write_text(APP, encoding="utf-8")
-    (tmp_path / "name").write_text(name, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    for variable in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE"):
-        monkeypatch.delenv(variable, raising=False)
-    return tmp_path
-
-
-def call(here: Path, line: str) -> Result:
-    """Run a command line; ``app`` stands for the module in the folder."""
-    words = [word.replace("app:", f"{(here / 'name').read_text('utf-8')}:") for word in shlex.split(line)]
-    return CliRunner().invoke(main, words)
-
-
-def done(here: Path, line: str) -> Any:
-    """What a command prints as JSON."""
-    result = call(here, f"{line} --json")
-    assert result.exit_code == 0, result.output
-    return json.loads(result.stdout)
-
-
-def commands(group: click.Command, path: str = "lmflow") -> Iterator[tuple[str, click.Command]]:
-    """Every command, with its words."""
-    yield path, group
-    for name, command in getattr(group, "commands", {}).items():
-        yield from commands(command, f"{path} {name}")
 
 
 def test_a_run_prints_its_outputs(here: Path) -> None:
@@ -150,16 +100,3 @@ def test_what_a_model_wrote_can_t_write_to_the_terminal(here: Path) -> None:
     """Control characters in outputs are shown as replacement characters."""
     result = call(here, "run app:size --set text=\x1b[31m")
     assert "\x1b" not in result.output
-
-
-@pytest.mark.parametrize(("name", "command"), list(commands(main)), ids=[name for name, _ in commands(main)])
-def test_help_shows_an_example_of_the_command(name: str, command: click.Command) -> None:
-    """``--help`` of every command has an example that names the command and options that exist."""
-    text = CliRunner().invoke(main, [*name.split()[1:], "--help"]).output
-    examples = re.findall(r"^\s+(lmflow .*)$", text.partition("Example:")[2], re.MULTILINE)
-    assert examples, text
-    words = shlex.split(examples[0])
-    known = {option for parameter in command.params for option in parameter.opts}
-    if not isinstance(command, click.Group):
-        assert words[: len(name.split())] == name.split()
-        assert {word for word in words if word.startswith("--")} <= known
