@@ -11,7 +11,7 @@ QUESTIONS ?=
 
 BIN := .venv/bin
 STAMPS := .venv/.stamps
-BENCHES := $(sort $(wildcard bench/*.py))
+BENCHES := $(filter-out bench/common.py bench/clients.py,$(sort $(wildcard bench/*.py)))
 # Named one by one: pdoc shows of a package with __all__ only what that lists.
 MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
 	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from strategies import json_values, records
 
 from lmflow.errors import BadValue
@@ -119,6 +119,40 @@ def test_or_takes_the_right_side(a: Record, b: Record) -> None:
 def test_records_are_equal_by_canonical_form(a: Record, b: Record) -> None:
     """Two records are equal exactly when their canonical forms are."""
     assert (canonical(a) == canonical(b)) == (a == b)
+
+
+class _Level(enum.IntEnum):
+    LOW = 1
+
+
+@attrs.frozen
+class _Point:
+    x: int
+
+
+@given(json_values)
+@example(Record(a=_Level.LOW, b=(_Point(1), dt.date(2026, 1, 2))))
+@example([{"a": Record(b=1.0)}, {"a": (True, None, "\udc80")}])
+@example({"a": {"b": _Level.LOW}})
+def test_the_quick_way_writes_as_the_slow(value: Any) -> None:
+    """What is encoded without a copy has the form of the copy, byte by byte."""
+    slow = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    assert slow == canonical(value)
+
+
+@pytest.mark.parametrize("value", [{1: 2}, [{"a": {2: 3}}], math.nan, [math.inf], {"a": [math.nan]}, object()])
+def test_what_has_no_canonical_form_is_refused_anywhere(value: Any) -> None:
+    """Keys that are no text and numbers that are none are refused, however deep."""
+    with pytest.raises(BadValue):
+        canonical(value)
+
+
+@given(records)
+def test_a_record_of_a_record_is_that_record(record: Record) -> None:
+    """Made of a record alone it is equal, and no copy is made of its values."""
+    again = Record(record)
+    assert (record, record.digest) == (again, again.digest)
+    assert all(record[name] is again[name] for name in record)
 
 
 def test_a_digest_is_stable() -> None:
