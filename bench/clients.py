@@ -1,7 +1,8 @@
 """The clients that are compared, each in a process of its own: ``clients.py bare|lmflow|dspy BASE_URL``.
 
-Each line asked is ``{"calls": 1000, "concurrency": 64}``, each line answered ``{"seconds": 0.7, "peak_mb": 61.2}``. All
-ask the same: one predictor, question -> answer, with the same instruction, a new question each call.
+A line asked is ``{"calls": 1000, "concurrency": 64}``, its answer
+``{"seconds": 0.7, "cpu": 0.6, "peak_mb": 61.2}``.
+All ask the same: one predictor, question -> answer, with the same instruction, a new question each call.
 """
 
 from __future__ import annotations
@@ -91,11 +92,11 @@ async def main(name: str, url: str) -> None:
     async with client(url) as ask:
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             asked = json.loads(line)
-            started = time.perf_counter()
+            started, worked = time.perf_counter(), time.process_time()
             await ask(asked["calls"], asked["concurrency"])
-            seconds = time.perf_counter() - started
+            seconds, cpu = time.perf_counter() - started, time.process_time() - worked
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
-            print(json.dumps({"seconds": seconds, "peak_mb": peak}), flush=True)
+            print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak}), flush=True)
 
 
 if __name__ == "__main__":

@@ -65,17 +65,27 @@ def recorded(pythons: dict[str, str], concurrencies: list[int], rounds: int) -> 
         peaks = dict.fromkeys(clients, 0.0)
         for concurrency in concurrencies:
             speeds: dict[str, list[float]] = {name: [] for name in clients}
+            works: dict[str, list[float]] = {name: [] for name in clients}
             for _ in range(rounds):
                 for name, client in clients.items():
                     calls = max(concurrency, round(CALLS[name] * (SMALL if concurrency == 1 else 1)))
                     answer = client.ask(calls=calls, concurrency=concurrency)
                     speeds[name].append(calls / answer["seconds"])
+                    works[name].append(answer["cpu"] / calls * 1e6)
                     peaks[name] = max(peaks[name], answer["peak_mb"])
-            for name in list(clients):
-                if name != "lmflow":
-                    yield _compared(
-                        f"recorded calls/s, {concurrency} open", speeds["lmflow"], name, speeds[name], concurrency
-                    )
+            for name in (other for other in clients if other != "lmflow"):
+                yield _compared(
+                    f"recorded calls/s, {concurrency} open", speeds["lmflow"], name, speeds[name], concurrency
+                )
+                part = ratio(works["lmflow"], works[name])
+                yield (
+                    f"CPU µs a call, {concurrency} open",
+                    spread(works["lmflow"]),
+                    name,
+                    spread(works[name]),
+                    part,
+                    "",
+                )
         for name in clients:
             if name != "lmflow":
                 part = f"{peaks['lmflow'] / peaks[name]:.2f}"

@@ -18,8 +18,12 @@ WHERE run.status = 'open' AND call.status = 'started' AND (:run = '' OR run.id =
 """
 _NEW = "SELECT id, status FROM call WHERE id > ? ORDER BY id"
 _OF_RUN = """
-SELECT call.id, call.status FROM run_item JOIN call ON call.trace = run_item.trace
-WHERE run_item.run = ? AND call.id > ? ORDER BY call.id
+SELECT call.id, call.status FROM call CROSS JOIN run_item ON run_item.trace = call.trace AND run_item.run = ?
+WHERE call.id > ? ORDER BY call.id
+"""
+_BEFORE = """
+SELECT call.id FROM call CROSS JOIN run_item ON run_item.trace = call.trace AND run_item.run = ?
+ORDER BY call.id DESC LIMIT 1 OFFSET ?
 """
 _ROW = """
 SELECT call.id, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in, call.tok_out,
@@ -88,9 +92,9 @@ class Tail:
         if last is None:
             return 0
         if self._run:
-            numbers = [call for call, _ in self._db.execute(_OF_RUN, (self._run, 0))]
-            return numbers[-last - 1] if len(numbers) > last else 0
-        rows = self._db.execute("SELECT id FROM call ORDER BY id DESC LIMIT 1 OFFSET ?", (last,)).fetchone()
+            rows = self._db.execute(_BEFORE, (self._run, last)).fetchone()
+        else:
+            rows = self._db.execute("SELECT id FROM call ORDER BY id DESC LIMIT 1 OFFSET ?", (last,)).fetchone()
         return rows[0] if rows else 0
 
     def _new(self) -> list[tuple[int, str]]:
