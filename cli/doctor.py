@@ -20,7 +20,8 @@ from lmflow.cli.text import clean, line
 from lmflow.errors import LmflowError, StoreError
 from lmflow.models import weights
 from lmflow.models.names import model as model_named
-from lmflow.models.openai import OPENAI, mistake
+from lmflow.models.openai import OPENAI
+from lmflow.models.wire import mistake
 from lmflow.stores.health import MENDED, SQLITE, Health, affected, health, lacking
 
 OURS = frozenset({"test", "check", "docs"})  # extras of who works on lmflow itself

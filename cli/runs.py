@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.completion import complete_program, complete_run
+from lmflow.cli.completion import complete_run
 from lmflow.cli.shared import Group, echo_json, json_option, store_option
 from lmflow.cli.text import run_tree, table
 from lmflow.errors import Tampered

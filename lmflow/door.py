@@ -7,6 +7,7 @@ import inspect
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import Any
 
 import attrs
@@ -26,7 +27,7 @@ from lmflow.messages import (
     ToolRequest,
     failure_of,
 )
-from lmflow.models.base import Exchange, Http, Model, Response, Stream
+from lmflow.models.base import Exchange, Http, Model, Response, Send, Stream
 from lmflow.outside import Account, Outside
 from lmflow.partial import Source
 from lmflow.program import Program
@@ -80,7 +81,7 @@ class Execution:
 
     def recalled(self, address: str, request: Request) -> Asked | None:
         """The recorded call that answers a request, where there is one."""
-        asked = self.reuse.placed(request)
+        asked = self.reuse.placed(request, address)
         if asked is request and not isinstance(request, ToolRequest):
             model = self.model(request.model)
             asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
@@ -142,12 +143,14 @@ class Door:
         until = asyncio.get_running_loop().time() + seconds
         return until if self._execution.deadline is None else min(until, self._execution.deadline)
 
-    def _sending(self, model: Model, asked: ModelRequest, key: str) -> Callable[[Exchange], Awaitable[ModelReply]]:
-        async def send(exchange: Exchange) -> ModelReply:
+    def _sending(self, model: Model, asked: ModelRequest, key: str) -> Send:
+        async def send(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
             for attempt in self._past:
                 answered(attempt.outcome)
-            perform = self._streamed(asked, exchange, hear) if hear else lambda: exchange(outside.http)
-            reply = await self._paid(asked, key, perform)
+            sent = asked if by is None else attrs.evolve(asked, model=by.name, endpoint=by.endpoint)
+            perform = self._streamed(sent, exchange, hear) if hear else lambda: exchange(outside.http)
+            paid = partial(self._attempted, source=source) if source else self._paid
+            reply = await paid(sent, key if sent is asked else sent.key, perform)
             if not isinstance(reply, ModelReply):
                 msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
                 raise TypeError(msg)
@@ -180,21 +183,22 @@ class Door:
         return await self._attempted(request, key, perform, worst)
 
     async def _attempted(
-        self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], worst: Spent = NOTHING
-    ) -> Outcome:
+        self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], worst: Spent = NOTHING,
+        source: str = "",
+    ) -> Outcome:  # fmt: skip
         execution, actual = self._execution, NOTHING
-        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns())
+        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns(), source=source)
         try:
             execution.outside.send(CallStarted(execution.trace, asked))
             self._attempt, actual = self._attempt + 1, settled(None, None, worst)
             outcome = await self._outcome(perform)
-            cost = self._cost(request, outcome)
+            cost = 0 if source else self._cost(request, outcome)
             actual = settled(outcome, cost, worst)
         finally:
             if worst is not NOTHING:
                 execution.account.settle(worst, actual)
         place, number, began = self._address, asked.attempt, asked.started
-        await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost))
+        await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost, source))
         self._heed()
         if isinstance(outcome, Failure):
             raise outcome.error()

@@ -16,7 +16,7 @@ import attrs
 import toolz
 
 from lmflow.again import ended, left, opening, replays, wanted_of
-from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on, unpriced
+from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on
 from lmflow.door import Hear
 from lmflow.effects import Pending
 from lmflow.errors import BudgetExceeded, UnknownVersion
@@ -24,6 +24,7 @@ from lmflow.events import Listener
 from lmflow.live import together
 from lmflow.models.base import Model
 from lmflow.models.http import Session
+from lmflow.models.prices import cost_of
 from lmflow.outside import Account, Models, Outside
 from lmflow.params import Version
 from lmflow.program import Program, completed, take
@@ -55,7 +56,7 @@ class Executor:
         target: str = "",
         budget: Budget | None = None,
         timeout: float | None = None,
-        prices: Prices = unpriced,
+        prices: Prices = cost_of,
         redact: Callable[[str], str] | None = None,
         secret: bytes = b"",
     ) -> None:

@@ -14,8 +14,9 @@ import attrs
 from lmflow.budget import NOTHING, Budget, Ledger, Left, Prices, Spent
 from lmflow.errors import BudgetExceeded, ModelUnavailable
 from lmflow.events import Listener
-from lmflow.models.base import Http, Model
+from lmflow.models.base import Http, Model, place
 from lmflow.models.names import model as model_named
+from lmflow.models.wrap import Routed
 from lmflow.redact import Redactor
 from lmflow.store import Recorder
 from lmflow.trace import Event, Run
@@ -171,13 +172,14 @@ class Models:
         self._made: dict[str, Model] = {}
 
     def get(self, name: str) -> Model:
-        """The model of that name, the default for none. ``ModelUnavailable`` where there is none."""
+        """The model of that name, the default for none or its own name. ``ModelUnavailable`` where there is none."""
         if name == "" and self._default is None:
             fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
             raise ModelUnavailable("the default", "no model was given", fix)
-        if name == "" and not isinstance(self._default, str):
-            assert self._default is not None  # noqa: S101 - for the type checker
+        if not isinstance(self._default, (str, type(None))) and name in {"", self._default.name}:
             return self._default
+        if isinstance(self._default, Routed) and name in self._default.models:
+            return self._default.models[name]
         wanted = name or str(self._default)
         if wanted not in self._made:
             self._made[wanted] = model_named(wanted)
@@ -186,7 +188,7 @@ class Models:
     def places(self, names: Iterable[str]) -> Record:
         """Per name what it stands for: the resolved model and its endpoint class."""
         models = {name: self.get(name) for name in dict.fromkeys(names)}
-        return Record({name: {"model": model.name, "endpoint": model.endpoint} for name, model in models.items()})
+        return Record({name: place(model) for name, model in models.items()})
 
     async def aclose(self) -> None:
         """Close what was made by name."""

@@ -15,6 +15,7 @@ from lmflow.effects import Pending
 from lmflow.errors import ENDING
 from lmflow.live import Live
 from lmflow.messages import ChatRequest
+from lmflow.models.base import place
 from lmflow.outside import Account, Outside
 from lmflow.params import Env, Version
 from lmflow.program import Predict, Program, completed, init
@@ -90,7 +91,7 @@ class Begun:
         return done, error
 
     def _closed(self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None) -> Trace:
-        used = {name: {"model": model.name, "endpoint": model.endpoint} for name, model in execution.models.items()}
+        used = {name: place(model) for name, model in execution.models.items()}
         models = {**execution.reuse.places, **self.world.models, **used}
         return attrs.evolve(
             trace, calls=tuple(sorted(execution.calls, key=_when)), choices=Record(execution.choices), outputs=outputs,

@@ -34,6 +34,7 @@ _TRACES = """
 INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample, started_ns, ended_ns) VALUES {rows}
 """
 _ITEMS = "INSERT INTO run_item (run, position, label, trace) VALUES {rows}"
+_WANTED = "INSERT INTO wanted (run, position, label, inputs, version, sample) VALUES {rows}"
 _CALLS = """
 INSERT INTO call (id, trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
                   cost, source, started_ns, ended_ns) VALUES {rows}
@@ -87,6 +88,7 @@ class RowWriter:
         self._bodies.clear()
         self._new_traces: list[tuple[Any, ...]] = []
         self._items: list[tuple[Any, ...]] = []
+        self._wanted: list[tuple[Any, ...]] = []
         self._calls: dict[int, tuple[Any, ...]] = {}
         self._words: list[tuple[int, str, str]] = []
         self._closed: dict[int, tuple[Any, ...]] = {}
@@ -96,10 +98,11 @@ class RowWriter:
         self._blobs.flush()
         many(self._db, _TRACES, self._new_traces)
         many(self._db, _ITEMS, self._items)
+        many(self._db, _WANTED, self._wanted)
         many(self._db, _CALLS, list(self._calls.values()))
         many(self._db, f"{KEPT} VALUES {{rows}}", self._words)
         many(self._db, _CLOSED, list(self._closed.values()))
-        for waiting in (self._new_traces, self._items, self._calls, self._words, self._closed):
+        for waiting in (self._new_traces, self._items, self._wanted, self._calls, self._words, self._closed):
             waiting.clear()
 
     def _hashes(self, event: Event) -> Iterator[bytes]:
@@ -109,6 +112,8 @@ class RowWriter:
                 yield from self._blobs.hashes(call.request, _own(call))
                 if call.outcome is not None:
                     yield self._reply(call.outcome).hashed
+            case RunOpened(run):
+                yield from (self._body("inputs", wanted.inputs).hashed for wanted in run.wanted)
             case TraceOpened(trace=trace):
                 yield self._body("inputs", trace.inputs).hashed
                 yield self._body("world", trace.world).hashed
@@ -148,12 +153,10 @@ class RowWriter:
         names = "id, kind, name, target, status, started_ns, ended_ns, of"
         self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - our own names
         known = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
-        rows = [
-            (run.id, position, w.label, self._blobs.put("inputs", w.inputs), known[w.version], w.sample)
+        self._wanted += [
+            (run.id, position, w.label, self._put("inputs", w.inputs), known[w.version], w.sample)
             for position, w in enumerate(run.wanted)
         ]
-        names = "run, position, label, inputs, version, sample"
-        self._db.executemany(f"INSERT INTO wanted ({names}) VALUES (?, ?, ?, ?, ?, ?)", rows)  # noqa: S608 - our own names
 
     def _known(self, version: str) -> int:
         found = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()

@@ -47,7 +47,7 @@ async def test_what_is_not_recorded_is_asked(store: Store) -> None:
     """Another question goes to the model, and is recorded without a source."""
     await _run(lf.scripted(["fine"]), store)
     trace = await _run(lf.cached(lf.scripted(["new"]), store), store, "how?")
-    assert ("new", "", None) == (trace.outputs.answer, trace.calls[0].source, trace.calls[0].cost)  # type: ignore[union-attr]
+    assert ("new", "", 0) == (trace.outputs.answer, trace.calls[0].source, trace.calls[0].cost)  # type: ignore[union-attr]
 
 
 async def test_the_newest_reply_counts(store: Store) -> None:

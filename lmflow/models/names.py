@@ -45,7 +45,7 @@ def model(name: str, *, base_url: str | None = None, api_key: str | None = None,
     ``local/smollm2-135m``, ``local/path/to/file.gguf``.
 
     ``base_url`` and ``api_key`` win over the provider's variables (``OPENAI_BASE_URL``, ``OPENAI_API_KEY``, ...);
-    ``openai`` with a base URL is any OpenAI-compatible endpoint. What may pass is asked again, but for ``local``.
+    ``openai`` with a base URL is any OpenAI-compatible endpoint. What may pass is asked again.
     Raises ``ModelUnavailable`` with the fix.
     """
     provider, slash, rest = name.partition("/")
@@ -56,7 +56,7 @@ def model(name: str, *, base_url: str | None = None, api_key: str | None = None,
     if provider == "local":
         from lmflow.models.local import local  # noqa: PLC0415 - needs the extra
 
-        return local(rest)
+        return retrying(local(rest))
     if provider == "litellm":
         from lmflow.models.litellm import litellm  # noqa: PLC0415 - needs the extra
 

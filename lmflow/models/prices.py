@@ -108,8 +108,6 @@ def priced(prices: Mapping[str, Price], others: Prices = cost_of) -> Prices:
 @functools.lru_cache(maxsize=1024)
 def _known(model: str) -> tuple[Any, Any] | None:
     """The provider and the model in the price list."""
-    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - slow to import, and only who pays needs it
-
     provider, _, name = model.partition("/")
     if provider == "litellm":
         provider, _, name = name.partition("/")
@@ -118,6 +116,8 @@ def _known(model: str) -> tuple[Any, Any] | None:
         provider = _PROVIDERS.get(provider, "")
     if not provider or not name:
         return None
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - slow to import, and only who pays needs it
+
     try:
         return get_snapshot().find_provider_model(name, None, provider, None)
     except LookupError:
