@@ -10,10 +10,10 @@ import pytest
 
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
-    errors values vectors types source signature messages params effects program embedding combine build
-    diagram adapter rendering trace redact drive data metrics splits readers metrics/* student stats tables histogram
-    rows evaluation scores comparison optimize replay store progress budget partial
-    models/base models/http models/scripted
+    errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
+    effects program embedding combine build diagram adapter rendering trace redact drive data metrics splits readers
+    metrics/* student stats tables histogram rows evaluation scores comparison optimize replay store progress budget
+    partial models/base models/http models/scripted
     models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic
     models/litellm models/bert_gguf models/weights models/llama_child models/llama_server models/local
     models/prices models/wrap models/limited models/cached models/names models/__init__
