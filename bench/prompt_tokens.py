@@ -154,7 +154,9 @@ async def answers(dspy: Dspy, base_url: str, api_key: str, count: int) -> None:
         seen: list[tuple[bool, bool, int, int]] = []
         begun = time.monotonic()
         async with lf.Executor(OpenAI(f"local/{MODEL}", MODEL, base_url, "local", api_key, 600.0)) as executor:
-            for row in rows:
+            for number, row in enumerate(rows):
+                if number and number % 10 == 0:
+                    report(f"{name} so far", seen, time.monotonic() - begun)
                 asked = {given: row[given]}
                 (trace,) = await executor.map(step, [asked])
                 theirs = await asyncio.to_thread(dspy.answer, case | {"inputs": asked})

@@ -23,6 +23,7 @@ import lmflow as lf
 
 MODEL = "local/qwen2.5-coder-0.5b"
 CHUNK, DEMOS = 20, 2
+OPTIONS = {"temperature": 0, "max_tokens": 400}
 
 
 Names = Annotated[tuple[str, ...], lf.Field(max_length=8)]
@@ -89,7 +90,7 @@ async def main() -> None:
 async def bench(executor: lf.Executor, store: lf.SqliteStore, make: Any, folder: Path, count: int) -> None:
     """One data set: ask in chunks, then count."""
     program = make(folder)
-    version = lf.init(program).put({f"{make.__name__}.options": decoding(program)})
+    version = lf.init(program).put({f"{make.__name__}.options": OPTIONS})
     asked = rows(folder / "dev.jsonl", count)
     done = dict(finished(store, version))
     missing = [row for row in asked if row["text"] not in done]
@@ -98,12 +99,6 @@ async def bench(executor: lf.Executor, store: lf.SqliteStore, make: Any, folder:
         done |= {trace.inputs.text: trace for trace in run}
         print(f"{make.__name__}: {len(done)} of {len(asked)}", flush=True)
     report(make.__name__, [done[row["text"]] for row in asked])
-
-
-def decoding(program: Any) -> dict[str, Any]:
-    """Greedy, and the schema as the server takes it."""
-    schema = {"type": "json_schema", "json_schema": dict(program.signature.schema)}
-    return {"temperature": 0, "max_tokens": 400, "response_format": schema}
 
 
 def finished(store: lf.SqliteStore, version: lf.Version) -> Iterable[tuple[str, lf.Trace]]:

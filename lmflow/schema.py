@@ -32,15 +32,29 @@ _SIZES = {"min_length": "minItems", "max_length": "maxItems"}
 
 
 def schema_of(fields: tuple[Field, ...]) -> Record:
-    """Name, schema and strictness of an object with these fields, as a request carries them.
+    """The schema of an object with these fields, as a request carries it.
 
     A field with a default is required too, and null means the default. What the outputs leave open (a mapping with any
-    keys, ``Any``) makes the schema not strict, which ``strict`` says.
+    keys, ``Any``) makes the schema not strict, which ``is_strict`` tells.
     """
     defs: dict[str, Any] = {}
     schema = _object(fields, defs, ())
-    whole = schema | ({"$defs": defs} if defs else {})
-    return Record(name="outputs", schema=whole, strict=_is_strict(whole))
+    return Record(schema | ({"$defs": defs} if defs else {}))
+
+
+def is_strict(schema: Mapping[str, Any]) -> bool:
+    """Whether a schema is one that a strict endpoint takes."""
+    found = list(_walk(schema, 1))
+    names = [name for _, node in found for name in node.get("properties", {})]
+    choices = [choice for _, node in found for choice in node.get("enum", ())]
+    characters = sum(map(len, names)) + sum(len(choice) for choice in choices if isinstance(choice, str))
+    return (
+        not any(_open(node) for _, node in found)
+        and max(level for level, _ in found) <= _MOST_LEVELS
+        and len(names) <= _MOST_FIELDS
+        and len(choices) <= _MOST_CHOICES
+        and characters <= _MOST_CHARACTERS
+    )
 
 
 def _object(fields: tuple[Field, ...], defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
@@ -121,23 +135,10 @@ def _limits(inner: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
     return {_BOUNDS[name]: held for name, held in limits.items() if name in _BOUNDS}
 
 
-def _is_strict(schema: Mapping[str, Any]) -> bool:
-    found = list(_walk(schema, 1))
-    names = [name for _, node in found for name in node.get("properties", {})]
-    choices = [choice for _, node in found for choice in node.get("enum", ())]
-    characters = sum(map(len, names)) + sum(len(choice) for choice in choices if isinstance(choice, str))
-    return (
-        not any(_open(node) for _, node in found)
-        and max(level for level, _ in found) <= _MOST_LEVELS
-        and len(names) <= _MOST_FIELDS
-        and len(choices) <= _MOST_CHOICES
-        and characters <= _MOST_CHARACTERS
-    )
-
-
 def _open(node: Mapping[str, Any]) -> bool:
     if node.get("type") == "object":
-        return node.get("additionalProperties") is not False
+        closed = node.get("additionalProperties") is False
+        return not closed or set(node.get("required", ())) != set(node.get("properties", {}))
     return not node.keys() & {"type", "anyOf", "$ref"}
 
 
@@ -149,5 +150,5 @@ def _walk(schema: Mapping[str, Any], level: int) -> Iterator[tuple[int, Mapping[
     for part in (*schema.get("anyOf", ()), *schema.get("$defs", {}).values()):
         yield from _walk(part, level)
     for name in ("items", "additionalProperties"):
-        if isinstance(schema.get(name), dict):
+        if isinstance(schema.get(name), Mapping):
             yield from _walk(schema[name], level + 1)

@@ -68,7 +68,7 @@ class Signature:
 
     @functools.cached_property
     def schema(self) -> Record:
-        """The JSON schema of the outputs: name, schema, strictness."""
+        """The JSON schema of the outputs."""
         return schema_of(self.outputs)
 
     @functools.cached_property

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import json
-import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from strategies import Pair, typed
 
 from lmflow.field import Field
-from lmflow.schema import schema_of
+from lmflow.schema import is_strict, schema_of
 from lmflow.signature import parse
 from lmflow.values import Record, plain
 
@@ -71,8 +70,9 @@ def fits(value: Any, schema: Mapping[str, Any]) -> bool:
 
 
 def one(kind: Any, **more: Any) -> Any:
-    """The schema of one output of a type."""
-    return json.loads(json.dumps(plain(schema_of((Field(name="a", type=kind, **more),)))))
+    """The schema of one output of a type, and whether it is strict."""
+    schema = json.loads(json.dumps(plain(schema_of((Field(name="a", type=kind, **more),)))))
+    return {"schema": schema, "strict": is_strict(schema)}
 
 
 @given(typed, st.data())
@@ -164,7 +164,7 @@ def test_the_documented_bounds_are_kept() -> None:
 
 def test_an_output_with_a_default_may_be_null() -> None:
     """All outputs are required; null stands for a default."""
-    schema = plain(parse("q -> a: int = 3, b").schema)["schema"]
+    schema = plain(parse("q -> a: int = 3, b").schema)
     assert (["a", "b"], {"anyOf": [{"type": "integer"}, {"type": "null"}]}) == (
         schema["required"],
         schema["properties"]["a"],
@@ -172,7 +172,7 @@ def test_an_output_with_a_default_may_be_null() -> None:
 
 
 def test_the_schema_of_a_signature_is_a_value() -> None:
-    """A signature's schema is a record with a name that endpoints take."""
+    """A signature's schema is a record of the object that holds the outputs."""
     found = parse("q -> a").schema
     assert isinstance(found, Record)
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", found.name)
+    assert ("object", ("a",)) == (found.type, found.required)
