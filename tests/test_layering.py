@@ -11,7 +11,6 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
-    errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
     effects program embedding combine build diagram adapter rendering trace redact drive data metrics splits readers
     metrics/* student stats tables histogram rows evaluation scores comparison optimize replay store progress budget
     partial models/base models/http models/scripted
