@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
+from lmflow.adapters.known import adapter_of
 from lmflow.combine import Branch, Map, Parallel, Repeat
 from lmflow.embedding import Embed, check_signature
 from lmflow.errors import BadSignature
@@ -27,6 +28,7 @@ def predict(
     demos: Iterable[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
     model: str = "",
+    adapter: str = "",
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Predict: ...
@@ -40,6 +42,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
     demos: Iterable[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
     model: str = "",
+    adapter: str = "",
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Predict:
@@ -47,12 +50,13 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
 
     As a decorator it makes the step from a typed stub, whose docstring is the default instruction. ``demos`` are
     records of inputs and outputs; ``options`` decoding options by their wire names; ``model`` is ``provider/model``
-    (empty: the executor's); ``timeout`` is in seconds a call.
+    (empty: the executor's); ``adapter`` is ``chat`` (the default) or ``json``; ``timeout`` is in seconds a call.
     """
     if not isinstance(name, str):
         stub = name
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     sig = signature_of(signature, types)
+    _ = adapter_of(adapter)
     text = textwrap.dedent(instruction).strip() or _default_instruction(sig)
     return Predict(
         name=name,
@@ -61,6 +65,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         demos=tuple(Record(demo) for demo in demos),
         options=Record(options or {}),
         model=model,
+        adapter=adapter,
         timeout=timeout,
     )
 

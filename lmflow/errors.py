@@ -4,6 +4,7 @@ LmflowError
 ├── ProgramError          a program is composed or called in a way that can't work
 │   ├── BadValue            a value that has no canonical form
 │   ├── BadSignature        a signature that can't be read
+│   ├── UnknownAdapter      an adapter that there isn't
 │   ├── DuplicateStep       two different steps under one name
 │   ├── MissingInput        an input that nothing gives
 │   ├── UnknownInput        an input that the signature doesn't have
@@ -92,6 +93,17 @@ class BadSignature(ProgramError):
 
     def __str__(self) -> str:
         return f"signature {self.text!r}: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class UnknownAdapter(ProgramError):
+    """An adapter that there isn't."""
+
+    name: str
+    known: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"there is no adapter {self.name!r}; there are {listed(self.known)}.{near(self.name, self.known)}"
 
 
 @attrs.frozen(eq=False)

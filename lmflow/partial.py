@@ -11,6 +11,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapter import Unreadable, parse
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.messages import ChatReply, ChatRequest, Failure, Request
@@ -55,11 +56,14 @@ class Source:
 class Sections:
     """A reply in marked sections as far as it has been read: ``fed`` gives the next one, with what is certain by then.
 
-    For any cut into pieces, the pieces of a field, put together, are the text that the whole reply holds for it.
+    For any cut into pieces, the pieces of a field, put together, are the text that the whole reply holds for it: where
+    that is read in a way that no piece shows (markers within a line, labels), the field is begun anew at the end.
     """
 
     address: str
-    names: tuple[str, ...]
+    signature: Signature
+    text: str = ""
+    told: Record = attrs.field(factory=Record)
     held: str = ""
     fresh: bool = True
     field: str | None = None
@@ -70,11 +74,24 @@ class Sections:
 
     def fed(self, piece: str, *, last: bool = False) -> tuple[Sections, tuple[Partial, ...]]:
         """The reading after a piece, and what that showed. ``last``: nothing follows, so nothing is held back."""
-        now, parts = attrs.evolve(self, held=self.held + piece), []
+        now, parts = attrs.evolve(self, held=self.held + piece, text=self.text + piece), []
         while now.held and (step := now.step(last=last)) is not None:
             now, found = step
             parts += found
-        return now, tuple(parts)
+        now = attrs.evolve(now, told=_folded(self.told, parts))
+        return now, (*parts, *(now.settled() if last else ()))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The outputs."""
+        return tuple(field.name for field in self.signature.outputs)
+
+    def settled(self) -> Iterator[Partial]:
+        """The texts of the whole reply that are not what was told of them."""
+        with contextlib.suppress(Unreadable):
+            for name, value in parse(self.signature, self.text).items():
+                if isinstance(value, str) and value != self.told.get(name, ""):
+                    yield Partial(self.address, name, value, anew=True)
 
     def step(self, *, last: bool) -> tuple[Sections, list[Partial]] | None:
         """The reading after the next line or marker, ``None`` where that isn't certain yet."""
@@ -142,7 +159,7 @@ def reading(source: Source) -> Sections | Members:
     signature: Signature = source.step.signature
     address, names = source.address.rpartition("/")[0], tuple(field.name for field in signature.outputs)
     in_json = isinstance(source.request, ChatRequest) and source.request.schema is not None
-    return Members(address, names) if in_json else Sections(address, names)
+    return Members(address, names) if in_json else Sections(address, signature)
 
 
 def again(before: Sections | Members, source: Source) -> tuple[Sections | Members, tuple[Partial, ...]]:
@@ -178,6 +195,14 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
         env = Env(completed(code, trace.version), "", trace.sample)
         drive_pure(code(**trace.inputs), env, recall, trace.choices, told)
     yield from _shown(heard)
+
+
+def _folded(told: Record, parts: list[Partial]) -> Record:
+    """What stands in each field after these pieces."""
+    fields = dict(told)
+    for part in parts:
+        fields[part.field] = part.text if part.anew else fields.get(part.field, "") + part.text
+    return Record(fields)
 
 
 def _shown(heard: list[tuple[Source, ChatReply]]) -> Iterator[Partial]:

@@ -135,12 +135,13 @@ class Step(Program):
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Predict(Step):
-    """A step that asks a model. Instruction, demos, options and model are defaults of its parameters."""
+    """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters."""
 
     instruction: str = ""
     demos: tuple[Record, ...] = ()
     options: Record = attrs.field(factory=Record, converter=Record)
     model: str = ""
+    adapter: str = ""
     timeout: float | None = None
 
     @property
@@ -150,8 +151,8 @@ class Predict(Step):
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """Instruction, demos, decoding options and model."""
-        return {"instruction": self.instruction, "demos": self.demos, "options": self.options, "model": self.model}
+        """Instruction, demos, decoding options, model and adapter."""
+        return {name: getattr(self, name) for name in ("instruction", "demos", "options", "model", "adapter")}
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import keyword
 import re
@@ -12,62 +13,32 @@ from typing import Any
 
 import attrs
 
+from lmflow.codec import Codec, codec_of
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, near
-from lmflow.types import convert, default_of, type_of_node, type_text
-from lmflow.values import Record, freeze, pretty
+from lmflow.field import REQUIRED, Field, settled, type_of_node, type_text
+from lmflow.schema import schema_of
+from lmflow.shape import hint, members
+from lmflow.values import Record, plain, pretty
+
+__all__ = ["REQUIRED", "Field", "Signature", "first_missing", "from_function", "parse", "signature_of"]
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
 _TAKEN = frozenset({"items", "keys", "values", "get", "only", "digest"})
 
 
-class _Required:
-    """The default of a field that has none."""
-
-    def __repr__(self) -> str:
-        return "REQUIRED"
-
-    def __reduce__(self) -> str:
-        return "REQUIRED"
-
-
-REQUIRED: Any = _Required()
-
-
-def _default(value: Any) -> Any:
-    return value if value is REQUIRED else freeze(value)
-
-
-@attrs.frozen(kw_only=True)
-class Field:
-    """One input or output: its name, type, description and default.
-
-    In ``Annotated[str, lf.Field(description="one search query")]`` the name and the type come from where it stands.
-    """
-
-    name: str = ""
-    type: Any = str
-    description: str = ""
-    default: Any = attrs.field(default=REQUIRED, converter=_default)
-
-    @property
-    def required(self) -> bool:
-        """Whether a caller must give it."""
-        return self.default is REQUIRED
-
-    def __str__(self) -> str:
-        kind = "" if self.type is str else f": {type_text(self.type)}"
-        default = "" if self.required else f" = {pretty(self.default)}"
-        return f"{self.name}{kind}{default}"
+def _settled(fields: Iterable[Field]) -> tuple[Field, ...]:
+    return tuple(settled(field) for field in fields)
 
 
 @attrs.frozen(cache_hash=True)
 class Signature:
     """Typed inputs and outputs, ``str(signature)`` is its string form."""
 
-    inputs: tuple[Field, ...]
-    outputs: tuple[Field, ...]
+    inputs: tuple[Field, ...] = attrs.field(converter=_settled)
+    outputs: tuple[Field, ...] = attrs.field(converter=_settled)
 
     def __attrs_post_init__(self) -> None:
+        _ = self.codecs
         for side in (self.inputs, self.outputs):
             names = [field.name for field in side]
             for name in names:
@@ -90,6 +61,26 @@ class Signature:
             for side in (self.inputs, self.outputs)
         ]
 
+    @functools.cached_property
+    def codecs(self) -> Mapping[int, Codec]:
+        """What converts the values of each field, by the field's own ``id``. ``BadSignature`` where nothing can."""
+        return {id(field): self._codec(field) for field in (*self.inputs, *self.outputs)}
+
+    @functools.cached_property
+    def schema(self) -> Record:
+        """The JSON schema of the outputs."""
+        return schema_of(self.outputs)
+
+    @functools.cached_property
+    def hints(self) -> tuple[str, ...]:
+        """What each output is told as where its value stands by itself."""
+        return tuple(hint(field) for field in self.outputs)
+
+    @functools.cached_property
+    def sketch(self) -> str:
+        """The outputs as a JSON object is sketched."""
+        return members(self.outputs)
+
     def prepending(self, field: Field) -> Signature:
         """The signature with one more output, before the others."""
         return attrs.evolve(self, outputs=(field, *self.outputs))
@@ -103,7 +94,7 @@ class Signature:
         for name in given:
             if name not in known:
                 raise UnknownInput(program, name, known)
-        return Record({field.name: _bound(program, field, given) for field in self.inputs})
+        return Record({field.name: self._bound(program, field, given) for field in self.inputs})
 
     def outcome(self, program: str, result: Any) -> Record:
         """What a function returned as a record of the outputs: a mapping, or the one output's bare value."""
@@ -112,7 +103,42 @@ class Signature:
         if not isinstance(result, Mapping):
             names = ", ".join(field.name for field in self.outputs)
             raise WrongType(f"the result of {program}", type(result).__qualname__, f"a mapping with {names}")
-        return Record({field.name: _bound(f"the result of {program}", field, result) for field in self.outputs})
+        return Record({field.name: self._bound(f"the result of {program}", field, result) for field in self.outputs})
+
+    def typed(self, stored: Mapping[str, Any]) -> Record:
+        """Outputs that were stored as JSON values, or inputs and outputs, as values of their types again.
+
+        Fields that the signature lacks stay as they are. ``WrongType`` where a value doesn't fit.
+        """
+        known = {field.name: field for field in (*self.inputs, *self.outputs)}
+        held = {name: self._bound("the record", known[name], stored) for name in stored if name in known}
+        return Record({**stored, **held})
+
+    def _codec(self, field: Field) -> Codec:
+        try:
+            return codec_of(field.type)
+        except TypeError as problem:
+            raise BadSignature(field.name, str(problem), "Change the type of the field.") from None
+
+    def _bound(self, program: str, field: Field, given: Mapping[str, Any]) -> Any:
+        if field.name not in given:
+            if field.required:
+                raise MissingInput(program, field.name, tuple(given))
+            return self.default(field)
+        value = given[field.name]
+        try:
+            return self.taken(field, value)
+        except (ValueError, BadValue) as problem:
+            where = f"{program}.{field.name}"
+            raise WrongType(where, f"{value!r:.200} ({problem})", type_text(field.type)) from None
+
+    def default(self, field: Field) -> Any:
+        """A field's default as its type says, or as it is where it is ``None`` (a field that may be left out)."""
+        return None if field.default is None else self.taken(field, field.default)
+
+    def taken(self, field: Field, value: Any) -> Any:
+        """A value as the field's type says. ``ValueError`` says what doesn't fit."""
+        return self.codecs[id(field)](value if type(value) is str else plain(value))
 
 
 def signature_of(source: str | Signature | Callable[..., Any], types: Mapping[str, Any] | None = None) -> Signature:
@@ -125,8 +151,8 @@ def signature_of(source: str | Signature | Callable[..., Any], types: Mapping[st
 def parse(text: str, types: Mapping[str, Any] | None = None) -> Signature:
     """Read ``"question, n: int = 3 -> label: Literal['a', 'b'], why"``.
 
-    Types are builtins, ``Literal``, ``Optional``, ``Annotated`` with a description, and what ``types`` names: they
-    are looked up, never evaluated.
+    Types are builtins, ``Literal``, ``Optional``, ``Annotated`` with a description or ``Field(ge=0, ...)``, and what
+    ``types`` names: they are looked up, never evaluated.
     """
     cuts = [match.start() for match in re.finditer("->", text)]
     if not cuts:
@@ -156,8 +182,8 @@ def from_function(function: Callable[..., Any]) -> Signature:
             raise BadSignature(f"def {name}", f"parameter {parameter.name!r} has no type", "Annotate each parameter.")
     result = hints["return"]
     outputs = typing.get_type_hints(result, include_extras=True) if typing.is_typeddict(result) else {name: result}
-    inputs = [_annotated(p.name, hints[p.name], REQUIRED if p.default is p.empty else p.default) for p in parameters]
-    return Signature(tuple(inputs), tuple(_annotated(key, kind, REQUIRED) for key, kind in outputs.items()))
+    inputs = [Field(name=p.name, type=hints[p.name], default=_given(p)) for p in parameters]
+    return Signature(tuple(inputs), tuple(Field(name=key, type=kind) for key, kind in outputs.items()))
 
 
 def first_missing(needed: Iterable[Field], given: Iterable[str]) -> str | None:
@@ -166,16 +192,8 @@ def first_missing(needed: Iterable[Field], given: Iterable[str]) -> str | None:
     return next((field.name for field in needed if field.required and field.name not in have), None)
 
 
-def _bound(program: str, field: Field, given: Mapping[str, Any]) -> Any:
-    if field.name not in given:
-        if field.required:
-            raise MissingInput(program, field.name, tuple(given))
-        return default_of(field.default, field.type)
-    where = f"{program}.{field.name}"
-    try:
-        return convert(given[field.name], field.type)
-    except (ValueError, BadValue) as problem:
-        raise WrongType(where, f"{given[field.name]!r:.200} ({problem})", type_text(field.type)) from None
+def _given(parameter: inspect.Parameter) -> Any:
+    return REQUIRED if parameter.default is parameter.empty else parameter.default
 
 
 def _holds(result: Any, name: str) -> bool:
@@ -210,22 +228,10 @@ def _field(text: str, node: ast.arg, default: ast.expr | None, types: Mapping[st
         raise BadSignature(
             text, f"{node.arg!r} has the type {error.args[0]!r}, which isn't known", _hint(error, types)
         ) from None
-    return _annotated(node.arg, kind, value)
+    return Field(name=node.arg, type=kind, default=value)
 
 
 def _hint(error: LookupError, types: Mapping[str, Any]) -> str:
     name = str(error.args[0])
     guess = near(name, ["str", "int", "float", "bool", "list", "dict", "Literal", "Optional", *types]).strip()
     return guess or f"Give it by name: types={{{name!r}: ...}}."
-
-
-def _annotated(name: str, kind: Any, default: Any) -> Field:
-    if typing.get_origin(kind) is not typing.Annotated:
-        return Field(name=name, type=kind, default=default)
-    inner, *extras = typing.get_args(kind)
-    for extra in extras:
-        if isinstance(extra, Field):
-            return attrs.evolve(extra, name=name, type=inner, default=default)
-        if isinstance(extra, str):
-            return Field(name=name, type=inner, description=extra, default=default)
-    return Field(name=name, type=kind, default=default)

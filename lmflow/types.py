@@ -1,82 +1,41 @@
-"""Types of fields: their names, their conversion from JSON values, and the lax reading of model text."""
+"""The lax reading of what models and people write, as values of a type."""
 
 from __future__ import annotations
 
-import ast
 import enum
-import json
+import math
 import re
-import types as pytypes
-import typing
-from collections.abc import Mapping
-from typing import Any, Literal, Optional, Union, get_args, get_origin
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Union
 
-import attrs
-import msgspec
+from lmflow.codec import DATES, SEQUENCES, convert
+from lmflow.field import fields_of, nullable, parts, peeled, type_of_node, type_text
+from lmflow.jsontext import load
+from lmflow.values import pretty
 
-from lmflow.values import freeze, plain
+__all__ = ["convert", "default_of", "fit", "loosened", "meant", "read", "type_of_node", "type_text"]
 
-_BUILTIN: dict[str, Any] = {
-    "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "None": None,
-}  # fmt: skip
-_SPECIAL: dict[str, Any] = {
-    "Literal": Literal, "Optional": Optional, "Union": Union, "Annotated": typing.Annotated, "Any": Any,
-}  # fmt: skip
 _BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
-_QUOTES = "\"'` "
+_NUMBERED = re.compile(r"^\s*(?:\[?\d+[.)\]])\s+\S", re.MULTILINE)
+_TEXT_LIST = re.compile(r"\s*\[\s*(?:[\"'\]]|null\b)")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+_WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_BOOLS = {"true": True, "false": False, "yes": True, "no": False}
+_QUOTES = "\"'`* "
 
 
-def type_text(kind: Any) -> str:  # noqa: PLR0911 - one return a kind
-    """The type as it is written, the same on every Python: ``list[str]``, ``Literal['a', 'b']``, ``int | None``."""
-    origin, args = get_origin(kind), get_args(kind)
-    if kind is None or kind is type(None):
-        return "None"
-    if origin in {Union, pytypes.UnionType}:
-        return " | ".join(type_text(arg) for arg in args)
-    if origin is Literal:
-        return f"Literal[{', '.join(repr(arg) for arg in args)}]"
-    if origin is typing.Annotated:
-        return type_text(args[0])
-    if origin is not None:
-        return f"{origin.__name__}[{', '.join('...' if arg is ... else type_text(arg) for arg in args)}]"
-    if isinstance(kind, type) and attrs.has(kind):
-        return f"{kind.__name__}({', '.join(f'{f.name}: {type_text(f.type)}' for f in _resolved(kind))})"
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return f"{kind.__name__}({', '.join(repr(member.value) for member in kind)})"
-    return getattr(kind, "__name__", str(kind))
+def read(text: str, kind: Any, *, whole: bool = True) -> Any:
+    """What a model or a person meant by ``text``, as a value of the type. ``ValueError`` says what doesn't fit.
+
+    Of a text that was cut (``whole`` is false) no broken JSON is mended.
+    """
+    return convert(meant(text.strip(), kind, whole=whole), kind)
 
 
-def type_of_node(node: ast.expr, types: Mapping[str, Any]) -> Any:
-    """The type that an annotation's syntax stands for. ``LookupError`` with the name that isn't known."""
-    match node:
-        case ast.Constant(value=None):
-            return None
-        case ast.Name(id=name):
-            return _named(name, types)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return type_of_node(left, types) | type_of_node(right, types)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            return Literal[tuple(ast.literal_eval(item) for item in _items(inner))]
-        case ast.Subscript(
-            value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, ast.Constant(value=str(text))])
-        ):
-            return typing.Annotated[type_of_node(inner, types), text]
-        case ast.Subscript(value=ast.Name(id=name), slice=inner):
-            return _named(name, types)[tuple(_argument(item, types) for item in _items(inner))]
-    raise LookupError(ast.unparse(node))
-
-
-def convert(value: Any, kind: Any) -> Any:
-    """``value`` as an immutable value of the type. ``ValueError`` says what doesn't fit."""
-    if kind is str and isinstance(value, str):
-        return value
-    value = plain(value)
-    if isinstance(kind, type) and attrs.has(kind):
-        return _built(value, kind)
-    try:
-        return freeze(msgspec.convert(value, kind))
-    except msgspec.ValidationError as error:
-        raise ValueError(_first_lower(str(error))) from None
+def fit(value: Any, kind: Any) -> Any:
+    """A JSON value of a model as a value of the type, read as laxly as text. ``ValueError`` says what doesn't fit."""
+    return convert(loosened(value, kind), kind)
 
 
 def default_of(value: Any, kind: Any) -> Any:
@@ -84,119 +43,146 @@ def default_of(value: Any, kind: Any) -> Any:
     return value if value is None else convert(value, kind)
 
 
-def read(text: str, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind
-    """What a model or a person meant by ``text``, as a value of the type. ``ValueError`` says what doesn't fit."""
-    kind = get_args(kind)[0] if get_origin(kind) is typing.Annotated else kind
-    origin, args = get_origin(kind), get_args(kind)
-    bare = text.strip()
-    if kind is str:
-        return bare
-    if origin in {Union, pytypes.UnionType}:
-        return _read_union(bare, args)
+def meant(text: str, kind: Any, *, whole: bool = True) -> Any:  # noqa: PLR0911 - one return a kind
+    """What ``read`` converts: the JSON value that a stripped text means. It may still not fit the type."""
+    inner = peeled(kind)[0]
+    origin, args = parts(inner)
+    if inner is str:
+        return text
+    if origin is Union:
+        return _meant_of_union(text, args, whole)
     if origin is Literal:
-        return _choice(bare, {str(arg): arg for arg in args})
-    if isinstance(kind, type) and issubclass(kind, enum.Enum):
-        return _choice(bare, {m.name: m for m in kind} | {str(m.value): m for m in kind})
-    if kind in {int, float, bool}:
-        return _read_scalar(bare, kind)
-    if (origin or kind) in {list, tuple, set, frozenset}:
-        return _read_list(bare, kind)
-    return convert(_json(bare), kind)
+        return _choice(text, {str(arg): arg for arg in args})
+    if isinstance(inner, type) and issubclass(inner, enum.Enum):
+        return _choice(text, {m.name: m for m in inner} | {str(m.value): m for m in inner})
+    if inner in {int, float, bool}:
+        return _scalar(text, inner)
+    if inner in DATES:
+        return text.strip(_QUOTES)
+    if (origin or inner) in SEQUENCES:
+        return _meant_list(text, args, whole)
+    return loosened(load(text, whole=whole), kind)
 
 
-def _named(name: str, types: Mapping[str, Any]) -> Any:
-    for known in (types, _BUILTIN, _SPECIAL):
-        if name in known:
-            return known[name]
-    raise LookupError(name)
-
-
-def _items(node: ast.expr) -> list[ast.expr]:
-    return node.elts if isinstance(node, ast.Tuple) else [node]
-
-
-def _argument(node: ast.expr, types: Mapping[str, Any]) -> Any:
-    return ... if isinstance(node, ast.Constant) and node.value is ... else type_of_node(node, types)
-
-
-def _resolved(kind: type) -> tuple[attrs.Attribute[Any], ...]:
-    attrs.resolve_types(kind)
-    return tuple(attrs.fields(kind))
-
-
-def _built(value: Any, kind: type) -> Any:
-    if not isinstance(value, dict):
-        msg = f"expected an object with {', '.join(f.name for f in _resolved(kind))}"
-        raise ValueError(msg)  # noqa: TRY004 - one kind of problem for who reads a reply
-    fields = {f.name: f for f in _resolved(kind)}
-    if unknown := [name for name in value if name not in fields]:
-        msg = f"{kind.__name__} has no field {unknown[0]!r}"
-        raise ValueError(msg)
-    try:
-        return kind(**{fields[name].alias or name: convert(item, fields[name].type) for name, item in value.items()})
-    except TypeError as error:
-        raise ValueError(str(error)) from None
-
-
-def _read_union(text: str, kinds: tuple[Any, ...]) -> Any:
+def _meant_of_union(text: str, kinds: tuple[Any, ...], whole: bool) -> Any:  # noqa: FBT001
     if type(None) in kinds and text.lower() in {"", "null", "none", "n/a"}:
         return None
     problems = []
-    for kind in sorted((k for k in kinds if k is not type(None)), key=lambda k: k is str):
+    for kind in sorted((k for k in kinds if k is not type(None)), key=lambda k: peeled(k)[0] is str):
         try:
-            return read(text, kind)
+            return read(text, kind, whole=whole)
         except ValueError as error:
             problems.append(str(error))
-    raise ValueError("; ".join(problems))
+    raise ValueError("; ".join(dict.fromkeys(problems)))
 
 
-def _choice(text: str, known: dict[str, Any]) -> Any:
+def _choice(text: str, known: Mapping[str, Any]) -> Any:
     wanted = text.strip(_QUOTES).removesuffix(".").strip(_QUOTES)
     folded = [value for name, value in known.items() if name.casefold() == wanted.casefold()]
-    if wanted in known:
-        return known[wanted]
+    for exact in (text, wanted):
+        if exact in known:
+            return known[exact]
     if len(set(folded)) == 1:
         return folded[0]
     msg = f"{text[:80]!r} is none of {', '.join(known)}"
     raise ValueError(msg)
 
 
-def _read_scalar(text: str, kind: type) -> Any:
+def _scalar(text: str, kind: type) -> Any:
     bare = text.strip(_QUOTES)
     if kind is bool:
-        return _choice(bare, {"true": True, "false": False, "yes": True, "no": False})
-    if re.fullmatch(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?", bare):
-        msg = f"{bare!r} has a thousands separator, write {bare.replace(',', '')}"
+        return _choice(bare, _BOOLS)
+    if _THOUSANDS.fullmatch(bare):
+        msg = f"{bare[:80]!r} has a thousands separator, write {bare[:80].replace(',', '')}"
         raise ValueError(msg)
-    pattern = r"[+-]?\d+(\.0+)?" if kind is int else r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"
-    if not re.fullmatch(pattern, bare):
-        msg = f"{bare[:80]!r} is no {'whole number' if kind is int else 'number'}"
+    if not (_WHOLE if kind is int else _NUMBER).fullmatch(bare):
+        msg = f"{text[:80]!r} is no {'whole number' if kind is int else 'number'}"
         raise ValueError(msg)
-    return kind(bare.partition(".")[0]) if kind is int else freeze(float(bare))
+    return int(bare.partition(".")[0]) if kind is int else float(bare)
 
 
-def _read_list(text: str, kind: Any) -> Any:
-    args = get_args(kind)
+def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # noqa: FBT001
+    """A JSON list, else one item a line, else items between commas."""
     item = args[0] if args else Any
-    try:
-        value = _json(text)
-    except ValueError:
-        value = None
-    if isinstance(value, list):
-        return convert(value, kind)
+    value = _json_list(text, item, whole)
+    if value is not None:
+        return _each(value, args)
+    if fields_of(peeled(item)[0]) is not None or parts(peeled(item)[0])[0] is dict:
+        msg = f"{text[:80]!r} is no JSON list"
+        raise ValueError(msg)
     lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
-    parts = lines if len(lines) > 1 or item is str else [part for part in text.split(",") if part.strip()]
-    return tuple(part.strip() if item is Any else read(part, item) for part in parts)
+    if len(lines) == 1 and not _takes_text(item):
+        lines = [part for part in lines[0].split(",") if part.strip()]
+    return [line.strip() if item is Any else meant(line.strip(), item) for line in lines]
 
 
-def _json(text: str) -> Any:
-    fenced = re.fullmatch(r"```\w*\s*(.*?)\s*```", text, re.DOTALL)
+def _json_list(text: str, item: Any, whole: bool) -> list[Any] | None:  # noqa: FBT001
+    """The JSON list in a text; a numbered list is none, and a list of texts stands by itself."""
+    if "[" not in text or _NUMBERED.search(text):
+        return None
+    if _takes_text(item) and not (_TEXT_LIST.match(text) or text.startswith("```")):
+        return None
     try:
-        return json.loads(fenced.group(1) if fenced else text)
-    except json.JSONDecodeError as error:
-        msg = f"{text[:80]!r} is no JSON ({error.msg.lower()})"
-        raise ValueError(msg) from None
+        value = load(text, whole=whole)
+    except ValueError:
+        if not whole:
+            raise
+        return None
+    return value if isinstance(value, list) else None
 
 
-def _first_lower(text: str) -> str:
-    return text[:1].lower() + text[1:]
+def _takes_text(kind: Any) -> bool:
+    inner = peeled(kind)[0]
+    return inner is str or (parts(inner)[0] is Union and any(map(_takes_text, parts(inner)[1])))
+
+
+def _each(values: list[Any], args: tuple[Any, ...]) -> list[Any]:
+    kinds = args if len(args) == len(values) and ... not in args else args[:1] * len(values)
+    return [loosened(value, kind) for value, kind in zip(values, kinds, strict=True)] if args else values
+
+
+def loosened(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind
+    """What ``fit`` converts: a JSON value nearer to the type (numbers in quotes, whole floats, null for a default)."""
+    inner = peeled(kind)[0]
+    origin, args = parts(inner)
+    if inner is Any or (value is None and nullable(inner)):
+        return value
+    if origin is Union:
+        return _loosened_union(value, args)
+    if inner is str:
+        return value if isinstance(value, str | list | dict) or value is None else pretty(value)
+    if isinstance(value, str):
+        return meant(value.strip(), kind)
+    if inner is int and isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)
+    if isinstance(value, list) and (origin or inner) in SEQUENCES:
+        return _each(value, args)
+    if isinstance(value, dict):
+        return _loosened_object(value, inner, args)
+    return value
+
+
+def _loosened_union(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """As the first member that fits as it is, else as the first that fits laxly."""
+    changes: tuple[Callable[[Any, Any], Any], ...] = (lambda value, _: value, loosened)
+    for change in changes:
+        for kind in sorted(kinds, key=lambda k: peeled(k)[0] is str):
+            try:
+                changed = change(value, kind)
+                convert(changed, kind)
+            except ValueError:
+                continue
+            return changed
+    return value
+
+
+def _loosened_object(value: dict[str, Any], kind: Any, args: tuple[Any, ...]) -> dict[str, Any]:
+    fields = fields_of(kind)
+    if fields is None:
+        return {name: loosened(item, args[1]) for name, item in value.items()} if len(args) > 1 else value
+    known = {field.name: field for field in fields}
+    return {
+        name: loosened(item, known[name].type) if name in known else item
+        for name, item in value.items()
+        if not (item is None and name in known and not known[name].required and not nullable(known[name].type))
+    }

@@ -129,9 +129,9 @@ def freeze(value: Any, where: str = "the value") -> Any:
         return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
     if isinstance(value, AbstractSet):
         return frozenset(freeze(item, where) for item in value)
-    if _is_frozen_attrs(value):
+    if _is_frozen_object(value):
         return value
-    fix = "Use JSON values, dates, enums or frozen attrs classes."
+    fix = "Use JSON values, dates, enums or frozen classes (attrs, msgspec, pydantic)."
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
@@ -151,8 +151,8 @@ def plain(value: Any, where: str = "the value") -> Any:  # noqa: PLR0911 - one r
         return sorted((plain(item, where) for item in value), key=canonical)
     if isinstance(value, _DATES):
         return value.isoformat()
-    if attrs.has(type(value)):
-        return {f.name: plain(getattr(value, f.name), f"{where}.{f.name}") for f in attrs.fields(type(value))}
+    if (names := _names_of(type(value))) is not None:
+        return {name: plain(getattr(value, name), f"{where}.{name}") for name in names}
     raise BadValue(where, f"a {type(value).__qualname__}", "Use JSON values, dates, enums or attrs classes.")
 
 
@@ -256,8 +256,21 @@ def _check_key(key: Any, where: str) -> str:
     return key
 
 
-def _is_frozen_attrs(value: Any) -> bool:
+def _names_of(kind: Any) -> tuple[str, ...] | None:
+    """The fields of an attrs class, a msgspec Struct or a pydantic model, which are told by what they carry."""
+    if attrs.has(kind):
+        return tuple(field.name for field in attrs.fields(kind))
+    if hasattr(kind, "__struct_fields__"):
+        return tuple(kind.__struct_fields__)
+    return tuple(kind.model_fields) if hasattr(kind, "__pydantic_fields__") else None
+
+
+def _is_frozen_object(value: Any) -> bool:
     if isinstance(value, enum.Enum):
         return True
-    cls = type(value)
-    return attrs.has(cls) and cls.__setattr__ is not object.__setattr__ and cls.__hash__ is not None
+    kind: Any = type(value)
+    if attrs.has(kind):
+        return kind.__setattr__ is not object.__setattr__ and kind.__hash__ is not None
+    if hasattr(kind, "__struct_config__"):
+        return bool(kind.__struct_config__.frozen)
+    return hasattr(kind, "__pydantic_fields__") and bool(kind.model_config.get("frozen"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import enum
 import keyword
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Optional
 
+import attrs
 from hypothesis import strategies as st
 
 from lmflow.signature import REQUIRED, Field, Signature
@@ -50,3 +53,51 @@ def _sides(minimum: int) -> st.SearchStrategy[tuple[Field, ...]]:
 
 
 signatures = st.builds(Signature, _sides(0), _sides(1))
+
+
+class Colour(enum.Enum):
+    """A choice by value."""
+
+    RED = "r"
+    BLUE = "b"
+
+
+Pair = tuple[Any, st.SearchStrategy[Any]]
+
+
+def _of_class(inner: Pair) -> Pair:
+    kind, values = inner
+    fields = {"x": attrs.field(type=kind), "label": attrs.field(type=str, default="")}
+    made: Any = attrs.make_class("Made", fields, frozen=True)
+    return made, st.builds(made, x=values, label=texts)
+
+
+_LEAVES: list[Pair] = [
+    (str, texts),
+    (int, st.integers(-(2**63), 2**63 - 1)),
+    (float, st.floats(allow_nan=False, allow_infinity=False)),
+    (bool, st.booleans()),
+    (dt.date, st.dates()),
+    (dt.datetime, st.datetimes()),
+    (dt.time, st.times()),
+    (Literal["a", "b c", 3, None], st.sampled_from(["a", "b c", 3, None])),  # noqa: PYI061
+    (Colour, st.sampled_from(list(Colour))),
+    (Annotated[int, Field(ge=0, le=9)], st.integers(0, 9)),
+    (Annotated[str, Field(min_length=1, max_length=3)], st.text("xyz", min_size=1, max_size=3)),
+]
+_LIST: Any = list
+_DICT: Any = dict
+_TUPLE: Any = tuple
+_OPTIONAL: Any = Optional
+typed: st.SearchStrategy[Pair] = st.recursive(
+    st.sampled_from(_LEAVES),
+    lambda inner: st.one_of(
+        inner.map(lambda pair: (_LIST[pair[0]], st.lists(pair[1], max_size=3).map(tuple))),
+        inner.map(lambda pair: (_DICT[str, pair[0]], st.dictionaries(texts, pair[1], max_size=3).map(Record))),
+        inner.map(lambda pair: (_OPTIONAL[pair[0]], st.none() | pair[1])),
+        st.tuples(inner, inner).map(lambda two: (_TUPLE[two[0][0], two[1][0]], st.tuples(two[0][1], two[1][1]))),
+        inner.map(_of_class),
+    ),
+    max_leaves=4,
+)
+"""Types of fields, each with the strategy of its values."""

@@ -8,13 +8,15 @@ import pytest
 from driving import drive
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import lines, texts
+from strategies import Pair, lines, texts, typed
 
 import lmflow as lf
 from lmflow.adapter import Unreadable, parse, render
 from lmflow.effects import Call
 from lmflow.errors import ModelFailed, ParseFailure
+from lmflow.field import Field
 from lmflow.messages import ChatRequest, Message
+from lmflow.program import Predict
 from lmflow.signature import Signature
 from lmflow.signature import parse as signature
 from lmflow.values import Record
@@ -42,10 +44,15 @@ ask = lf.predict("ask", "context: list[str], question -> answer", "Answer.")
 count = lf.predict("count", "question -> n: int", "Count.")
 
 
+def params(step: Predict, **slots: Any) -> dict[str, Any]:
+    """The parameters of a step, without instruction and with these."""
+    return {f"{step.name}.{slot}": value for slot, value in {**step.slots, "instruction": "", **slots}.items()}
+
+
 def _demo(kind: str, value: Any, rest: str = "") -> tuple[Signature, str]:
     step = lf.predict("s", f"q -> a: {kind}{rest}")
     demo = {"q": "?", "a": value, **({"b": "why"} if rest else {})}
-    return step.signature, render(step, {"s.instruction": "", "s.demos": (Record(demo),)}, {"q": "!"})[2].content
+    return step.signature, render(step, params(step, demos=(Record(demo),)), {"q": "!"})[-2].content
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -93,15 +100,12 @@ def test_the_messages_are_instruction_demos_and_inputs() -> None:
         Message("user", "[[context]]\n[1] x\n[[question]]\nWho?"),
         Message("assistant", "Ada"),
         Message("user", "[[context]]\n[1] a\n[2] b\n[[question]]\nWhy?"),
-    ) == render(ask, {"ask.instruction": "Answer.", "ask.demos": (demo,)}, Record(context=("a", "b"), question="Why?"))
+    ) == render(ask, params(ask, instruction="Answer.", demos=(demo,)), Record(context=("a", "b"), question="Why?"))
 
 
 def test_rendering_reads_the_parameters_it_is_given() -> None:
     """The instruction is the parameter's, not the step's default."""
-    assert (
-        "Think."
-        == render(ask, {"ask.instruction": "Think.", "ask.demos": ()}, Record(context=(), question=""))[0].content
-    )
+    assert "Think." == render(ask, params(ask, instruction="Think."), Record(context=(), question=""))[0].content
 
 
 def test_one_output_asks_for_its_kind_alone() -> None:
@@ -124,17 +128,17 @@ def test_a_step_without_inputs_says_go() -> None:
 def test_a_part_of_a_demo_is_shown_as_one() -> None:
     """A demo that lacks fields says so and stands before the whole ones."""
     demos = (Record(context=("x",), question="whole", answer="A"), Record(question="part", answer="B"))
-    shown = render(ask, {"ask.instruction": "", "ask.demos": demos}, Record(context=(), question=""))
+    shown = render(ask, params(ask, demos=demos), Record(context=(), question=""))
     assert [
         "(An example with some fields left out.)\n[[question]]\npart",
         "[[context]]\n[1] x\n[[question]]\nwhole",
-    ] == [message.content for message in shown[1:5:2]]
+    ] == [message.content for message in shown[0:4:2]]
 
 
 def test_a_demo_without_output_is_left_out() -> None:
     """A demo that shows no answer is not shown."""
-    shown = render(ask, {"ask.instruction": "", "ask.demos": (Record(question="x"),)}, Record(context=(), question=""))
-    assert 2 == len(shown)
+    shown = render(ask, params(ask, demos=(Record(question="x"),)), Record(context=(), question=""))
+    assert 1 == len(shown)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +161,7 @@ def test_a_section_may_be_left_out_where_it_has_a_default() -> None:
 
 def test_every_problem_is_named() -> None:
     """What is wrong with each output is in one sentence."""
-    with pytest.raises(Unreadable, match=r"a: 'x' is no whole number; b: there is no \[\[b\]\] section"):
+    with pytest.raises(Unreadable, match=r"a: 'x' is no whole number; b: it is missing"):
         parse(signature("q -> a: int, b"), "[[a]]\nx")
 
 
@@ -223,3 +227,46 @@ def test_a_tool_is_one_call_with_its_identity() -> None:
     double = lf.tool("double", "n: int -> n: int", lambda n: n * 2, version="2")
     assert Record(n=6) == drive(double(n=3), seen=seen)
     assert 'tool: double (version:2)\ninputs: {"n": 3}\nsample: 0' == str(seen[0][1])
+
+
+@pytest.mark.parametrize(
+    ("expected", "shape", "text"),
+    [
+        (Record(a="1", b=2), "q -> a, b: int", "a: 1\nb: 2"),
+        (Record(a="1", b=2), "q -> a, b: int", '```json\n{"a": "1", "b": "2"}\n```'),
+        (Record(a="1", b=2), "q -> a, b: int", "[[a]] 1 [[b]] 2"),
+        (Record(a="1", b=2), "q -> a, b: int", "<think>\n[[a]] 9\n</think>\n[[a]]\n1\n[[b]]\n**2**"),
+        (Record(a="", b=2), "q -> a, b: int", "[[a]]\n[[b]]\n2"),
+        (Record(n=3), "q -> n: int", "n: 3"),
+        (Record(n=3), "q -> n: int", '{"n": 3}'),
+        (Record(a="Note: x"), "q -> a", "Note: x"),
+        (Record(a=""), "q -> a", ""),
+        (Record(a=None), "q -> a: int | None", ""),
+        (Record(a=(1, 2, 3)), "q -> a: list[int]", "1, 2, 3"),
+        (Record(a=("x", "y [1]")), "q -> a: list[str]", "[1] x\n[2] y [1]"),
+        (Record(a=42), "q -> a: int", "42.0"),
+        (Record(a="1", b=None), "q -> a, b: int | None", "[[a]]\n1"),
+    ],
+)
+def test_a_messy_reply_is_read_where_its_meaning_is_plain(expected: Record, shape: str, text: str) -> None:
+    """Labels for markers, JSON for sections, markers within a line and thinking before them are no obstacle."""
+    assert expected == parse(signature(shape), text)
+
+
+@given(typed, st.data())
+def test_a_demonstration_of_any_type_is_read_back(pair: Pair, data: st.DataObject) -> None:
+    """In chat too: what a demonstration shows is read as its value, but for texts with markers or space around them."""
+    kind, values = pair
+    value = data.draw(values.filter(lambda value: not _lossy(value)))
+    step = lf.predict("s", Signature((Field(name="q"),), (Field(name="a", type=kind), Field(name="b"))))
+    demo = Record(q="", a=value, b="x")
+    shown = render(step, params(step, demos=(demo,)), {"q": "?"})[-2].content
+    assert Record(a=value, b="x") == parse(step.signature, shown)
+
+
+def _lossy(value: Any) -> bool:
+    """What a section can't say: space around a text, markers in it, a text that says null."""
+    words = value if isinstance(value, tuple) else (value,)
+    texts_in = [word for word in words if isinstance(word, str)]
+    said = {"", "null", "none", "n/a"}
+    return any(text != text.strip() or "[[" in text or text.lower() in said or "\r" in text for text in texts_in)

@@ -68,6 +68,7 @@ def test_what_is_tuned_are_defaults() -> None:
         "demos": (Record(x="a", y="b"),),
         "options": Record(temperature=0),
         "model": "a/b",
+        "adapter": "",
     } == dict(step.slots)
 
 

@@ -10,17 +10,18 @@ import pytest
 
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
-    errors values vectors types source signature messages params effects program embedding combine build
-    diagram adapter rendering trace redact drive reuse walk divergence whatif bisecting provenance data
-    metrics splits readers metrics/* student stats tables histogram rows evaluation scores comparison optimize
-    replay store progress budget partial models/base models/http models/scripted models/wire models/sse
-    models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
-    models/bert_gguf models/weights models/llama_child models/llama_server models/local models/prices
-    models/wrap models/limited models/cached models/names models/__init__ events outside door live rollout
-    again stream execute sync programs/* optimizers/* serve/*
+    errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
+    effects program embedding combine build diagram adapter rendering trace redact drive reuse walk divergence
+    whatif bisecting provenance data metrics splits readers metrics/* student stats tables histogram rows
+    evaluation scores comparison optimize replay store progress budget partial models/base models/http
+    models/scripted models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes
+    models/anthropic models/litellm models/bert_gguf models/weights models/llama_child models/llama_server
+    models/local models/prices models/wrap models/limited models/cached models/names models/__init__ events
+    outside door live rollout again stream execute sync programs/* optimizers/* serve/*
 """.split()
 STORES = """
-    split bm25 corpus_file dense corpus memory bulk blobs search schema tail rows health queries sqlite __init__
+    split bm25 corpus_file dense corpus memory bulk blobs search schema tail rows health queries sqlite
+    __init__
 """.split()
 CLI = """
     text target shared completion render runs tail models work scaffold doctor replays explain demo main

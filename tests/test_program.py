@@ -170,7 +170,7 @@ def test_the_same_step_twice_shares_its_parameters() -> None:
 
 def test_a_renamed_step_has_its_own_parameters() -> None:
     """A step under another name has paths under that name."""
-    assert ("hop.instruction", "hop.demos", "hop.options", "hop.model") == answer.named("hop").paths
+    assert ("hop.instruction", "hop.demos", "hop.options", "hop.model", "hop.adapter") == answer.named("hop").paths
 
 
 def test_a_renamed_program_has_its_own_parameters() -> None:

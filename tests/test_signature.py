@@ -243,3 +243,47 @@ def test_the_first_missing_field_has_no_default() -> None:
 def test_required_survives_pickling() -> None:
     """The mark of a required field is one object."""
     assert pickle.loads(pickle.dumps(REQUIRED)) is REQUIRED  # noqa: S301
+
+
+LIMITED = 'q -> n: Annotated[int, Field(ge=0, le=5)], w: Annotated[str, Field(pattern="^a", max_length=3)]'
+
+
+def test_limits_are_read_and_written() -> None:
+    """Limits stand in a signature's text, are part of its identity, and are read back."""
+    signature = parse(LIMITED)
+    assert signature == parse(str(signature))
+    assert signature.identity != parse("q -> n: int, w").identity
+
+
+def test_limits_on_a_field_are_limits_of_its_type() -> None:
+    """A field with limits and one whose type has them are one."""
+    inline = Signature((), (Field(name="n", type=int, ge=0, description="stars"),))
+    annotated_too = Signature((), (Field(name="n", type=Annotated[int, Field(ge=0, description="stars")]),))
+    assert inline == annotated_too
+
+
+def test_limits_are_checked_where_inputs_are_bound() -> None:
+    """An input beyond a limit is a WrongType that names the limit."""
+    with pytest.raises(WrongType, match="<= 5"):
+        parse("n: Annotated[int, Field(le=5)] -> y").bind("step", {"n": 6})
+
+
+def test_only_literal_limits_are_read() -> None:
+    """Annotated takes a text or Field with literal limits, nothing else."""
+    for extra in ("Field(name='x')", "Other(ge=0)", "Field(0)"):
+        with pytest.raises(BadSignature, match="isn't known"):
+            parse(f"q -> n: Annotated[int, {extra}]")
+
+
+def test_stored_values_are_typed_again() -> None:
+    """JSON that was stored becomes values of the types again; fields that the signature lacks stay."""
+    signature = parse("p: Point -> q: list[Point]", {"Point": Point})
+    stored = {"p": {"x": 1, "y": 0}, "q": [{"x": 2}], "note": "n"}
+    assert Record(p=Point(1), q=(Point(2),), note="n") == signature.typed(stored)
+    assert isinstance(signature.typed(stored).q[0], Point)
+
+
+def test_a_type_that_cannot_be_said_is_refused() -> None:
+    """A field of a type without JSON is a BadSignature that names the field."""
+    with pytest.raises(BadSignature, match=r"'x'.*object can't be said in JSON"):
+        Signature((Field(name="x", type=object),), (Field(name="y"),))

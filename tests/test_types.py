@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import datetime as dt
 import enum
 from typing import Any, Literal, Optional
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from strategies import types
 
-from lmflow.types import convert, read, type_of_node, type_text
+from lmflow.types import convert, fit, read, type_of_node, type_text
 from lmflow.values import Record
 
 
@@ -160,3 +161,45 @@ def test_an_unknown_name_is_a_lookup_error() -> None:
     """A name that is no known type is the error's argument."""
     with pytest.raises(LookupError, match="Quux"):
         type_of_node(ast.parse("list[Quux]", mode="eval").body, {})
+
+
+@pytest.mark.parametrize(
+    ("expected", "value", "kind"),
+    [
+        (3, "3", int),
+        (3, 3.0, int),
+        ("3", 3, str),
+        ("true", True, str),
+        ((1, 2), ["1", 2.0], list[int]),
+        ((1, "2"), ["1", 2], tuple[int, str]),
+        (Point(1), {"x": "1", "label": None}, Point),
+        ((Point(1),), [{"x": 1}], tuple[Point, ...]),
+        (Record(a=1), {"a": "1"}, dict[str, int]),
+        (None, None, int | None),
+        (Colour.RED, "RED", Colour),
+        ("3", "3", str | int),
+        (3, "3", int | None),
+        (dt.date(2026, 1, 2), "2026-01-02", dt.date | None),
+    ],
+)
+def test_a_json_value_is_fitted_where_its_meaning_is_plain(expected: Any, value: Any, kind: Any) -> None:
+    """Numbers in quotes, whole floats, null for a default, names of choices: as lax as text."""
+    found = fit(value, kind)
+    assert (expected, type(expected)) == (found, type(found))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(3.5, int), ("x", int), ([1], str), (None, str), (True, int), ({"x": None}, Point), (5, list[int])],
+)
+def test_a_json_value_is_not_bent(value: Any, kind: Any) -> None:
+    """What means something else is a ValueError."""
+    with pytest.raises(ValueError, match=r"\w"):
+        fit(value, kind)
+
+
+def test_dates_are_read_bare_and_in_quotes() -> None:
+    """A date in a text is ISO 8601, with or without quotes."""
+    assert dt.date(2026, 1, 2) == read('"2026-01-02"', dt.date) == read("2026-01-02", dt.date)
+    with pytest.raises(ValueError, match="date"):
+        read("tomorrow", dt.date)

@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import ModelFailed
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Message, ToolCall, Usage
 from lmflow.models.wire import count, numbered
-from lmflow.values import plain
+from lmflow.schema import is_strict
 
 
 @attrs.frozen
@@ -59,7 +59,7 @@ def chat_body(name: str, wire: str, request: ChatRequest, dialect: Dialect, *, s
     if request.tools:
         body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
     if schema and request.schema is not None:
-        format_ = {"name": "reply", "schema": request.schema, "strict": _is_strict(plain(request.schema))}
+        format_ = {"name": "reply", "schema": request.schema, "strict": is_strict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": format_}
     return body
 
@@ -165,19 +165,6 @@ def _turn(message: Message, dialect: Dialect) -> dict[str, Any]:
             for call in message.calls
         ]
     return turn
-
-
-def _is_strict(schema: Any) -> bool:
-    """Whether OpenAI's strict form holds: every object is closed, and requires all its properties."""
-    if isinstance(schema, list):
-        return all(map(_is_strict, schema))
-    if not isinstance(schema, dict):
-        return True
-    if schema.get("type") == "object" or "properties" in schema:
-        closed = schema.get("additionalProperties") is False
-        if not closed or set(schema.get("required", ())) != set(schema.get("properties", {})):
-            return False
-    return all(map(_is_strict, schema.values()))
 
 
 def _calls(calls: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:

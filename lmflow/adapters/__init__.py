@@ -1,0 +1,1 @@
+"""How a step is put to a model and its reply is read: chat with marked sections, or JSON."""
