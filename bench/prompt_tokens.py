@@ -65,12 +65,12 @@ class Dspy:
 
     def __init__(self, python: str) -> None:
         child = str(Path(__file__).parent / "dspy_child.py")
-        self._process = subprocess.Popen([python, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
+        self._process = subprocess.Popen([python, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def answer(self, case: Mapping[str, Any]) -> Any:
         """What it answers to one line."""
-        assert self._process.stdin is not None  # noqa: S101 - piped
-        assert self._process.stdout is not None  # noqa: S101 - piped
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(case) + "\n")
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
@@ -107,7 +107,7 @@ def made(folder: Path) -> str:
     python = folder / "bin" / "python"
     steps = ([sys.executable, "-m", "venv", str(folder)], [str(python), "-m", "pip", "install", "-q", "dspy"])
     for step in steps:
-        if subprocess.run(step, check=False, stderr=subprocess.DEVNULL).returncode:  # noqa: S603
+        if subprocess.run(step, check=False, stderr=subprocess.DEVNULL).returncode:
             return ""
     return str(python)
 
