@@ -46,6 +46,9 @@ class Frame:
         return f"{self.at}/{name}[{k}]" if self.at else f"{name}[{k}]"
 
 
+Watch = Callable[[Pending, Frame, Record], None]
+
+
 def advance(
     coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow"
 ) -> Done | Effect:
@@ -113,18 +116,20 @@ def shut(coroutine: Body) -> None:
         coroutine.close()
 
 
-def drive_pure(
+def drive_pure(  # noqa: PLR0913, PLR0917 - who answers, and who may listen
     pending: Pending,
     env: Env,
     recall: Recall,
     choices: Mapping[str, Any] | None = None,
     told: Told | None = None,
+    watch: Watch | None = None,
 ) -> Record:
     """Run a program without event loop or I/O: ``recall(call, address)`` answers each call or raises a ``CallError``.
 
-    Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step.
+    Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step,
+    ``watch`` each program that came to its end: its pending, the frame that it ran in, its outputs.
     """
-    result: Record = _Pure(recall, choices or {}, told).run(pending, Frame(env))
+    result: Record = _Pure(recall, choices or {}, told, watch).run(pending, Frame(env))
     return result
 
 
@@ -133,6 +138,7 @@ class _Pure:
     recall: Recall
     choices: Mapping[str, Any]
     told: Told | None = None
+    watch: Watch | None = None
 
     def run(self, pending: Pending, outer: Frame) -> Record:
         coroutine, frame = opened(pending, outer)
@@ -146,7 +152,10 @@ class _Pure:
                     error = problem
         finally:
             shut(coroutine)
-        return closed(pending, effect.value)
+        outputs = closed(pending, effect.value)
+        if self.watch is not None:
+            self.watch(pending, frame, outputs)
+        return outputs
 
     def settle(self, effect: Effect, frame: Frame) -> Any:
         if isinstance(effect, Call):

@@ -6,7 +6,7 @@ from typing import Any, overload
 
 import attrs
 
-from lmflow.drive import drive_pure
+from lmflow.drive import Recall, drive_pure
 from lmflow.effects import Call
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Env
@@ -46,7 +46,7 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
     outputs, failure = None, None
     try:
         env = Env(completed(code, trace.version), "", trace.sample)
-        outputs = drive_pure(code(**trace.inputs), env, _recall(trace, asked), trace.choices)
+        outputs = drive_pure(code(**trace.inputs), env, recall(trace, asked), trace.choices)
     except ReplayDiverged:
         raise
     except Exception as error:  # noqa: BLE001 - what a recorded execution may have ended with
@@ -58,15 +58,17 @@ def _replayed(trace: Trace, program: Program | None) -> Trace:
     return again
 
 
-def _recall(trace: Trace, asked: set[str]) -> Any:
+def recall(trace: Trace, asked: set[str] | None = None) -> Recall:
+    """What answers the calls of a trace when it is driven again: its own answers. ``asked`` is told their addresses."""
     reuse = exact(trace)
 
-    def recall(call: Call, address: str) -> Any:
+    def answer(call: Call, address: str) -> Any:
         found = reuse(address, resolved(call.request, trace.world, address, trace.answers.get(address)))
-        asked.add(address)
+        if asked is not None:
+            asked.add(address)
         return settled(found.outcome if found else None)
 
-    return recall
+    return answer
 
 
 def _compare(trace: Trace, again: Trace) -> None:

@@ -12,8 +12,8 @@ import pytest
 LMFLOW = """
     errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
     effects program embedding combine build diagram adapter rendering trace redact drive reuse walk divergence
-    whatif bisecting provenance data metrics splits readers metrics/* student stats tables histogram rows
-    evaluation scores comparison optimize replay store progress budget partial models/base models/http
+    whatif bisecting provenance data splits readers metrics/* student stats tables histogram rows
+    evaluation scores comparison optimize replay credit store progress budget partial models/base models/http
     models/scripted models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes
     models/anthropic models/litellm models/bert_gguf models/weights models/llama_child models/llama_server
     models/local models/prices models/wrap models/limited models/cached models/names models/__init__ events

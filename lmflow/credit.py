@@ -1,0 +1,51 @@
+"""Credit: what each step of a recorded execution was given and gave, found by driving it again against its calls."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from lmflow.drive import Frame, drive_pure
+from lmflow.effects import Pending
+from lmflow.errors import ReplayDiverged
+from lmflow.params import Env
+from lmflow.program import Predict, Program, completed
+from lmflow.replay import recall
+from lmflow.trace import Trace
+from lmflow.values import Record
+
+
+@attrs.frozen
+class Taken:
+    """One step of an execution: the predictor's name as parameter paths begin with it, where it ran, what it read and
+    gave.
+    """
+
+    step: str
+    address: str
+    inputs: Record
+    outputs: Record
+
+
+def taken(trace: Trace, program: Program) -> tuple[Taken, ...]:
+    """The predictors' steps of an execution, in the order in which they ended; of a failed one, those before it failed.
+
+    Nothing goes outside. ``ReplayDiverged`` where the program isn't the one that was recorded.
+    """
+    steps: list[Taken] = []
+
+    def watch(pending: Pending, frame: Frame, outputs: Record) -> None:
+        step: Any = pending.program
+        if isinstance(step, Predict):
+            steps.append(Taken(frame.env.prefix + step.name, frame.at, pending.inputs, outputs))
+
+    env = Env(completed(program, trace.version), "", trace.sample)
+    try:
+        drive_pure(program(**trace.inputs), env, recall(trace), trace.choices, watch=watch)
+    except ReplayDiverged:
+        raise
+    except Exception:
+        if trace.failure is None:  # it ended well then, so it must now
+            raise
+    return tuple(steps)

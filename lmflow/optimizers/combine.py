@@ -1,0 +1,171 @@
+"""Optimizers made of optimizers: one after the other, on some paths only, the best of several, guarded, bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+import attrs
+
+from lmflow.data import Data
+from lmflow.errors import ProgramError
+from lmflow.messages import ToolRequest
+from lmflow.optimize import Bound, Need, Plan, Staged, Task, staged, unanswered
+from lmflow.optimizers.scoring import Best, Scores, scored, tried
+from lmflow.params import Version, diff
+from lmflow.program import Predict, Program
+from lmflow.stats import paired
+from lmflow.trace import Trace
+from lmflow.values import Record
+
+
+def chain(*optimizers: Staged) -> Staged:
+    """One after the other, each from the version that the one before gave."""
+
+    def plan(task: Task) -> Plan:
+        start, origin = task.version, Record()
+        for turn, optimizer in enumerate(optimizers):
+            version = yield from relabelled(optimizer.plan(task), f"chain[{turn}]")
+            origin |= version.origin
+            task = attrs.evolve(task, version=version)
+        return _kept(start, attrs.evolve(task.version, origin=origin), lambda _: True)
+
+    return staged("chain", {"optimizers": list(optimizers)}, plan, lambda *it: _sum(optimizers, *it))
+
+
+def only(pattern: str, optimizer: Staged) -> Staged:
+    """The optimizer, but of what it changes only the paths that fit the pattern (``answer.*``, ``*.demos``) are kept.
+
+    It proposes and scores with all of its changes. ``ProgramError`` where no path of the program fits.
+    """
+
+    def plan(task: Task) -> Plan:
+        if not any(fnmatchcase(path, pattern) for path in task.program.paths):
+            msg = f"no path of {task.program} fits {pattern!r}; it has {', '.join(task.program.paths)}"
+            raise ProgramError(msg)
+
+        def kept(version: Version) -> Version:
+            return _kept(task.version, version, lambda path: fnmatchcase(path, pattern))
+
+        found = yield from mapped(optimizer.plan(task), lambda need: attrs.evolve(need, best=kept(need.best)))
+        return kept(found)
+
+    return staged("only", {"pattern": pattern, "optimizer": optimizer}, plan, optimizer.bound)
+
+
+def first_best(*optimizers: Staged) -> Staged:
+    """Each from the start version; the best of what they give and of the start version by the mean on the selection
+    data, the earlier where they tie.
+    """
+
+    def plan(task: Task) -> Plan:
+        _, best = yield from tried(task, task.version, "start", Best(task.version))
+        for turn, optimizer in enumerate(optimizers):
+            found = yield from relabelled(_keeping(optimizer.plan(task), best), f"first_best[{turn}]")
+            _, best = yield from tried(task, found, f"first_best[{turn}]/result", best)
+        return best.version
+
+    def bound(program: Program, data: Data) -> Bound:
+        return _sum(optimizers, program, data) + Bound((len(optimizers) + 1) * len(data.select))
+
+    return staged("first_best", {"optimizers": list(optimizers)}, plan, bound)
+
+
+def guard(optimizer: Staged) -> Staged:
+    """Do no harm: the optimizer's version only where the paired comparison on the held-back data says that it is better
+    (the interval of the difference lies above 0), the start version otherwise, also where it is stopped early.
+    """
+
+    def plan(task: Task) -> Plan:
+        old = Best(task.version)
+        found = yield from _keeping(optimizer.plan(task), old)
+        if found.tree == task.version.tree:
+            return task.version
+        before = yield from scored(task, task.version, task.data.held, "guard/before", old, "guard")
+        after = yield from scored(task, found, task.data.held, "guard/after", old, "guard")
+        return found if better(before, after) else task.version
+
+    def bound(program: Program, data: Data) -> Bound:
+        return optimizer.bound(program, data) + Bound(2 * len(data.held))
+
+    return staged("guard", {"optimizer": optimizer}, plan, bound)
+
+
+def within(optimizer: Staged, *, max_calls: int) -> Staged:
+    """The optimizer, stopped before its calls could be more than ``max_calls``: the best version so far then.
+
+    What is counted is what is asked for, whether it was paid now or before: model calls of the program, of proposers
+    and of judges. A need is asked for whole or not at all, each rollout at the most calls that one took so far.
+    """
+
+    def plan(task: Task) -> Plan:
+        inner = optimizer.plan(task)
+        answers: dict[str, Trace] = {}
+        dearest: dict[str, int] = {}
+        spent = 0
+        try:
+            need = next(inner)
+            while True:
+                fresh = unanswered(need, answers).rollouts
+                if spent + sum(_most(rollout.program, dearest) for rollout in fresh) > max_calls:
+                    return need.best
+                traces = yield need
+                answers |= {rollout.key: trace for rollout, trace in zip(need.rollouts, traces, strict=True)}
+                for rollout in fresh:
+                    calls = model_calls(answers[rollout.key])
+                    spent += calls
+                    dearest[rollout.program.key] = max(calls, dearest.get(rollout.program.key, 1))
+                need = inner.send(traces)
+        except StopIteration as stop:
+            version: Version = stop.value
+            return version
+
+    return staged("within", {"optimizer": optimizer, "max_calls": max_calls}, plan, optimizer.bound)
+
+
+def better(before: Scores, after: Scores) -> bool:
+    """Whether the 95 % interval of the paired difference on the same examples lies above 0."""
+    a, b = before.values, after.values
+    differences = [b[label] - a[label] for label in a if label in b]
+    low = paired(differences).difference.low if differences else None
+    return low is not None and low > 0
+
+
+def model_calls(trace: Trace) -> int:
+    """How many times a model was asked in an execution, retries counted."""
+    return sum(not isinstance(call.request, ToolRequest) for call in trace.calls)
+
+
+def mapped(plan: Plan, change: Callable[[Need], Need]) -> Plan:
+    """The plan with each of its needs changed."""
+    try:
+        need = next(plan)
+        while True:
+            need = plan.send((yield change(need)))
+    except StopIteration as stop:
+        version: Version = stop.value
+        return version
+
+
+def _keeping(plan: Plan, best: Best) -> Plan:
+    return mapped(plan, lambda need: attrs.evolve(need, best=best.version, score=best.score))
+
+
+def relabelled(plan: Plan, prefix: str) -> Plan:
+    """The plan with its labels under a prefix."""
+    return mapped(plan, lambda need: attrs.evolve(need, labels=tuple(f"{prefix}/{label}" for label in need.labels)))
+
+
+def _most(program: Program, dearest: dict[str, int]) -> int:
+    known = dearest.get(program.key)
+    return known if known is not None else sum(isinstance(step, Predict) for step in program.steps.values())
+
+
+def _kept(start: Version, found: Version, fits: Callable[[str], bool]) -> Version:
+    changes = {change.path: change.after for change in diff(start, found) if fits(change.path)}
+    origin = {path: found.origin[path] for path in changes if path in found.origin}
+    return start.put(changes, note=found.note, origin=origin) if changes else start
+
+
+def _sum(optimizers: tuple[Staged, ...], program: Program, data: Data) -> Bound:
+    return sum((optimizer.bound(program, data) for optimizer in optimizers), Bound(0))

@@ -1,0 +1,148 @@
+"""The laws of optimizers: pure, seeded, resumable, within their bounds, and fitting."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import Seen, asked_again, by_hash, kept_going
+
+import lmflow as lf
+from lmflow.optimize import Staged, Traces
+from lmflow.optimizers.combine import chain, first_best, guard, only, within
+from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.mipro import mipro
+from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+from lmflow.optimizers.random_search import random_search
+
+think = lf.predict("think", "question -> thought", "Think of it.")
+decide = lf.predict("decide", "question, thought -> answer", "Decide it.")
+PROGRAM = think >> decide
+ANSWER = by_hash({"Think": "well hm", "Decide": "yes no maybe", "You write instructions": "Try Think Decide Ponder"})
+SIZES = {"train": 12, "select": 9, "held": 8}
+METRIC = lf.exact_match("answer")
+
+MAKERS: dict[str, Callable[[int], Staged]] = {
+    "labeled_few_shot": lambda seed: labeled_few_shot(k=3, seed=seed),
+    "bootstrap_few_shot": lambda seed: bootstrap_few_shot(max_bootstrapped=2, max_labeled=3, rounds=2, seed=seed),
+    "harvest": lambda seed: harvest(seed=seed),
+    "random_search": lambda seed: random_search(candidates=3, max_bootstrapped=2, max_labeled=3, seed=seed),
+    "opro": lambda seed: opro("decide", steps=2, breadth=2, seed=seed),
+    "coordinate_ascent_opro": lambda _: coordinate_ascent_opro(breadth=3, depth=2),
+    "module_opro": lambda seed: module_opro(steps=2, breadth=2, seed=seed),
+    "mipro": lambda seed: mipro(candidates=3, trials=4, seed=seed),
+    "mipro_zero_shot": lambda seed: mipro(candidates=3, trials=4, max_bootstrapped=0, max_labeled=0, seed=seed),
+    "chain": lambda seed: chain(labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)),
+    "only": lambda seed: only("*.demos", mipro(candidates=2, trials=2, seed=seed)),
+    "first_best": lambda seed: first_best(labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)),
+    "guard": lambda seed: guard(random_search(candidates=1, seed=seed)),
+    "within": lambda seed: within(random_search(candidates=2, seed=seed), max_calls=60),
+}
+
+
+def rows(start: int, count: int) -> list[lf.Record]:
+    """Questions with answers that the simulated model sometimes gives."""
+    return [
+        lf.Record(id=f"e{n}", question=f"is {n} odd?", answer="yes no".split()[n % 2])
+        for n in range(start, start + count)
+    ]
+
+
+def given_traces() -> Traces:
+    """What optimizers are given here."""
+    data = lf.Data(rows(0, 12), rows(20, 9), rows(40, 8))
+    return Traces(lf.init(PROGRAM), data)
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def maker(request: pytest.FixtureRequest) -> Callable[[int], Staged]:
+    """Each of the optimizers, by its seed."""
+    return MAKERS[request.param]
+
+
+def test_the_same_arguments_give_the_same_answer(maker: Callable[[int], Staged]) -> None:
+    """An optimizer is pure: asked twice in one state it answers the same, and changes nothing that it was given."""
+    traces = given_traces()
+    before = (traces.version.id, traces.data.digest, dict(traces.answers))
+    first, second = (maker(1)(PROGRAM, traces, METRIC) for _ in range(2))
+    assert first == second
+    assert before == (traces.version.id, traces.data.digest, dict(traces.answers))
+
+
+def test_asking_again_and_keeping_the_plan_agree(maker: Callable[[int], Staged]) -> None:
+    """Whether the plan is kept between needs or run again over the answers, version and what was run are the same."""
+    again = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
+    kept = kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
+    assert (kept.version.id, sorted(kept.answers)) == (again.version.id, sorted(again.answers))
+
+
+def test_a_seed_is_a_seed(maker: Callable[[int], Staged]) -> None:
+    """Equal seeds give equal versions, seed 0 among them."""
+    for seed in (0, 1):
+        one, other = (asked_again(maker(seed), PROGRAM, given_traces(), METRIC, ANSWER).version.id for _ in range(2))
+        assert one == other
+
+
+@functools.cache
+def whole_of(name: str) -> Seen:
+    """An optimization that wasn't stopped."""
+    return kept_going(MAKERS[name](1), PROGRAM, given_traces(), METRIC, ANSWER)
+
+
+@given(cut=st.floats(0, 1), order=st.randoms())
+@settings(max_examples=4)
+@pytest.mark.parametrize("name", sorted(MAKERS))
+def test_any_part_of_the_answers_resumes_to_the_same_version(name: str, cut: float, order: Any) -> None:
+    """From any part of what was answered before, it goes on to the same version and asks for nothing of it again."""
+    whole = whole_of(name)
+    keys = sorted(whole.answers)
+    order.shuffle(keys)
+    had = {key: whole.answers[key] for key in keys[: int(cut * len(keys))]}
+    resumed = asked_again(MAKERS[name](1), PROGRAM, given_traces().with_answers(had), METRIC, ANSWER)
+    assert whole.version.id == resumed.version.id
+    assert not {rollout.key for rollout in resumed.asked} & set(had)
+
+
+def test_what_it_returns_fits_and_descends(maker: Callable[[int], Staged]) -> None:
+    """The version fits the program, and is the start version or a child of it, so its lineage is whole."""
+    traces = given_traces()
+    seen = asked_again(maker(1), PROGRAM, traces, METRIC, ANSWER)
+    assert set(seen.version.params) <= set(PROGRAM.paths)
+    assert seen.version.id == traces.version.id or (traces.version.id,) == seen.version.parents
+
+
+def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], Staged]) -> None:
+    """Rollouts of the program and of proposers, counted as asked for, are within the bound."""
+    optimizer, traces = maker(1), given_traces()
+    seen = kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER)
+    bound = optimizer.bound(PROGRAM, traces.data)
+    own = [rollout for rollout in seen.asked if rollout.program == PROGRAM]
+    assert (len(own), len(seen.asked) - len(own)) <= (bound.rollouts, bound.proposals)
+    assert len(own) <= bound.rollouts
+    assert len(seen.asked) - len(own) <= bound.proposals
+
+
+def test_held_back_data_is_for_the_guard(maker: Callable[[int], Staged], request: pytest.FixtureRequest) -> None:
+    """No optimizer but the guard runs an example that is held back."""
+    seen = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
+    held = {row.question for row in rows(40, 8)}
+    touched = {rollout.example.question for rollout in seen.asked if "question" in rollout.example} & held
+    assert not touched or "guard" in request.node.name
+
+
+def test_demonstrations_come_from_training_data(maker: Callable[[int], Staged]) -> None:
+    """No example that a version is chosen by is shown in it."""
+    version = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).version
+    shown = {demo.question for step in ("think", "decide") for demo in version[f"{step}.demos"]}
+    assert shown <= {row.question for row in rows(0, 12)}
+
+
+def test_each_need_carries_a_version_that_could_be_returned(maker: Callable[[int], Staged]) -> None:
+    """The best so far fits the program, whenever it is stopped."""
+    for need in kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).needs:
+        assert set(need.best.params) <= set(PROGRAM.paths)
+        assert len(need.rollouts) == len(need.labels)

@@ -1,0 +1,111 @@
+"""A model world without models: rollouts are answered by a function of the request, as traces like any others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.adapter import ADAPTER
+from lmflow.drive import drive_pure
+from lmflow.effects import Call
+from lmflow.errors import CallError
+from lmflow.messages import ChatReply, ChatRequest, Outcome, ToolReply, ToolRequest, failure_of
+from lmflow.optimize import Need, Optimizer, Rollout, Staged, Traces
+from lmflow.params import Env, Version
+from lmflow.program import Program, completed
+from lmflow.reuse import resolved
+from lmflow.trace import Asked, Trace, failed
+from lmflow.values import Record, digest, plain
+
+Answer = Callable[[ChatRequest], str | CallError]
+
+
+def by_hash(words: Mapping[str, str]) -> Answer:
+    """A model that says, of the space-separated words for the first key in the system message, one that the request's
+    hash picks.
+    """
+
+    def answer(request: ChatRequest) -> str:
+        system = request.messages[0].content
+        choices = next((text.split() for key, text in words.items() if key in system), ["nothing"])
+        return choices[int(digest("pick", request.key)[-8:], 16) % len(choices)]
+
+    return answer
+
+
+def ran(rollout: Rollout, answer: Answer) -> Trace:
+    """The trace of a rollout in that world."""
+    params = completed(rollout.program, rollout.version)
+    names = dict.fromkeys(value for path, value in params.items() if path.endswith(".model"))
+    places = {name: {"model": name or "simulated/model", "endpoint": "simulated"} for name in ("", *names)}
+    world, calls = Record(adapter=ADAPTER, models=places), list[Asked]()
+
+    def recall(call: Call, address: str) -> Any:
+        request = resolved(call.request, world, address)
+        said = _said(call, answer)
+        outcome: Outcome = failure_of(said) if isinstance(said, CallError) else said
+        calls.append(Asked(address, request, request.key, 0, outcome, 1, 2))
+        if isinstance(said, CallError):
+            raise said
+        return outcome
+
+    inputs = rollout.example.only(*(field.name for field in rollout.program.signature.inputs))
+    outputs, failure = None, None
+    try:
+        pending = attrs.evolve(rollout.program(**inputs), sample=rollout.sample)
+        outputs = drive_pure(pending, Env(params), recall)
+    except CallError as error:
+        failure = failed(error)
+    bound = rollout.program.signature.bind(str(rollout.program), inputs)
+    return Trace(
+        rollout.key[-18:], rollout.program.key, str(rollout.program), rollout.version, bound, world,
+        sample=rollout.sample, calls=tuple(calls), outputs=outputs, failure=failure, started=1, ended=2,
+    )  # fmt: skip
+
+
+def _said(call: Call, answer: Answer) -> Any:
+    if isinstance(call.request, ToolRequest):
+        assert call.function is not None
+        return ToolReply(plain(call.function(**call.request.inputs)))
+    assert isinstance(call.request, ChatRequest)
+    said = answer(call.request)
+    return said if isinstance(said, CallError) else ChatReply(said)
+
+
+@attrs.frozen(eq=False)
+class Seen:
+    """An optimization that came to its end: the version, every need, and what was run, by key."""
+
+    version: Version
+    needs: tuple[Need, ...]
+    answers: dict[str, Trace]
+
+    @property
+    def asked(self) -> list[Rollout]:
+        """All rollouts that were asked for, repeats counted."""
+        return [rollout for need in self.needs for rollout in need.rollouts]
+
+
+def asked_again(optimizer: Optimizer, program: Program, traces: Traces, metric: Any, answer: Answer) -> Seen:
+    """Ask, run what is needed, ask again with the answers, until there is a version."""
+    needs: list[Need] = []
+    while isinstance(found := optimizer(program, traces, metric), Need):
+        needs.append(found)
+        assert len(needs) < 10_000, "it never ends"
+        traces = traces.with_answers({rollout.key: ran(rollout, answer) for rollout in found.rollouts})
+    return Seen(found, tuple(needs), dict(traces.answers))
+
+
+def kept_going(optimizer: Staged, program: Program, traces: Traces, metric: Any, answer: Answer) -> Seen:
+    """Keep the plan between needs, as the executor does."""
+    plan, needs, answers = optimizer.begin(program, traces, metric), list[Need](), dict[str, Trace]()
+    try:
+        need = next(plan)
+        while True:
+            needs.append(need)
+            answers |= {it.key: ran(it, answer) for it in need.rollouts if it.key not in answers}
+            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
+    except StopIteration as stop:
+        return Seen(stop.value, tuple(needs), answers)
