@@ -33,13 +33,14 @@ from lmflow.whatif import Estimate, Plan, what_if
 @store_option
 @json_option
 def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
-    r"""Show where an answer comes from: its calls, the versions of their parameters, demonstrations and their origin.
+    """Show where an answer comes from.
 
-    TRACE is the id of a trace, or of a run with one.
+    Its calls, the versions of their parameters, demonstrations and what made them. TRACE is the id of a trace, or of a
+    run with one.
 
     \b
     Example:
-      lmflow why TRACE
+      lmflow why RUN
     """
     with reading(store) as reader:
         found = provenance(_trace(reader, trace), reader.version, load(target) if target else None)
@@ -61,14 +62,14 @@ def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
 @store_option
 @json_option
 def bisect(good: str, bad: str, target: str, store: str, *, as_json: bool, **given: Any) -> None:
-    r"""Find the version that broke an example, between GOOD and BAD along first parents.
+    """Find the version that broke an example.
 
-    Recorded answers are used first. It assumes that what broke once stayed broken. A version is good where it scores
-    more than halfway from BAD to GOOD; a failure is bad.
+    It lies between GOOD and BAD along first parents. Recorded answers are used first. It assumes that what broke once
+    stayed broken. A version is good where it scores more than halfway from BAD to GOOD; a failure is bad.
 
     \b
     Example:
-      lmflow bisect GOOD BAD --run RUN --example e17 --metric app:exact
+      lmflow bisect good bad --run RUN --example '{"question": "How long?"}' --metric app:brief
     """
     with reading(store) as reader:
         recorded = reader.run(given["run"]) if given["run"] else None

@@ -48,14 +48,14 @@ _CONCURRENCY = click.option(
 @store_option
 @json_option
 def replay(run: str, target: str, store: str, *, as_json: bool, **given: Any) -> None:
-    r"""Drive a run again: exactly and offline, or under another version at the price of what changes.
+    """Drive a run again, as it was or under another version.
 
     Without options it proves that the run is the same, with no network and no model. --version and --from print what
     would be reused and what would be asked; with --live they do it.
 
     \b
     Example:
-      lmflow replay RUN --version prod --live
+      lmflow replay RUN
     """
     with reading(store) as reader:
         recorded, root = reader.run(run), reader.root(run)
@@ -93,7 +93,7 @@ def replay(run: str, target: str, store: str, *, as_json: bool, **given: Any) ->
 @store_option
 @json_option
 def resume(run: str, target: str, store: str, *, as_json: bool, **given: Any) -> None:
-    r"""Finish a run that a crash or Ctrl-C stopped. What was answered is not asked again.
+    """Finish a run that a crash or Ctrl-C stopped. What was answered is not asked again.
 
     \b
     Example:

@@ -13,7 +13,7 @@ from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.stores.search import MADE, fill
 
 APPLICATION = 0x6C6D666C
-VERSION = 4
+VERSION = 5
 MAGIC = b"SQLite format 3\0"
 HEADER = 100
 

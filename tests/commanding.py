@@ -28,6 +28,10 @@ search = lf.tool("search", "query -> context: list[str]", lambda query: ["Two mi
 answer = lf.predict("answer", "context: list[str] = [], question -> answer", "Answer.")
 rewrite = lf.predict("rewrite", "question -> query")
 rag = rewrite >> search >> answer
+
+
+def brief(example: object, outputs: lf.Record) -> bool:
+    return len(outputs.answer) < 20
 """
 
 

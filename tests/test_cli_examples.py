@@ -12,6 +12,8 @@ from click.testing import CliRunner
 from commanding import call, commands, done, endpoint
 
 from lmflow.cli.main import main
+from lmflow.stores.sqlite import SqliteStore
+from lmflow.trace import RefMoved, VersionSaved
 
 LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
 NETWORK = {"lmflow models pull"}  # what fetches from a package index, which is taken away here: it ends in one line
@@ -38,6 +40,11 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         done(here, "run app:rag --set question=decorator --model openai/gpt-5-mini")
+        with SqliteStore("lmflow.db") as store:
+            good = store.run(store.runs(1)[0].id).traces[0].version
+            bad = good.put({"answer.instruction": "Answer at length."})
+            refs = (RefMoved("good", good.id, "", 1), RefMoved("bad", bad.id, "", 1))
+            store.append(VersionSaved(bad, 1), *refs).result()
         yield here
 
 

@@ -344,8 +344,8 @@ def test_why_follows_an_answer_to_its_versions(here: Path, model: Model) -> None
     assert ["draft[0]/call[0]"] == calls["polish[0]/call[0]"]["reads"]
     (found,) = calls["sign[0]/call[0]"]["demos"]
     assert (tuned.id, "bootstrapped", {"example": "e17"}) == (found["version"], found["note"], found["origin"])
-    instruction = calls["draft[0]/call[0]"]["params"][0]
-    assert ("draft.instruction", later.id) == (instruction["path"], instruction["version"])
+    since = {source["path"]: source["version"] for source in calls["draft[0]/call[0]"]["params"]}
+    assert later.id == since["draft.instruction"]
     text = call(here, f"why {run['id']}").stdout
     assert 'made by {"example": "e17"}' in text
     assert len(model.seen) == 12

@@ -167,7 +167,16 @@ async def test_a_plan_counts_what_is_needed() -> None:
     plan = lf.what_if(trace, chain, put(chain, polish__instruction="Polish"))
     assert (1, 1, 2) == (plan.reused, plan.least.calls, plan.most.calls)
     assert 20 <= plan.least.tokens <= 25
-    assert (plan.most.tokens - plan.least.tokens, None) == (25, plan.least.cost)
+    assert 25 == plan.most.tokens - plan.least.tokens
+
+
+@pytest.mark.parametrize(("cost", "expected"), [(7, (7, 14, 0)), (None, (None, None, 1))])
+async def test_a_plan_has_the_recorded_price(cost: int | None, expected: tuple[int | None, int | None, int]) -> None:
+    """What recorded calls cost is what they are expected to cost again; an unknown price is unknown, not 0."""
+    trace = await recorded(chain, text="a")
+    priced = attrs.evolve(trace, calls=tuple(attrs.evolve(call, cost=cost) for call in trace.calls))
+    plan = lf.what_if(priced, chain, put(chain, polish__instruction="Polish"))
+    assert expected == (plan.least.cost, plan.most.cost, plan.least.unknown)
 
 
 async def test_a_tool_costs_nothing() -> None:
