@@ -58,7 +58,7 @@ def main(python: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out.json", "same.json", "changed.json")]
         files[0].write_text(as_json(to_dspy(rag, version)), encoding="utf-8")
-        done = subprocess.run(  # noqa: S603 - the interpreter that was named
+        done = subprocess.run(
             [python, "-W", "ignore", "-c", THERE, *map(str, files)], capture_output=True, text=True, check=False
         )
         if done.returncode:

@@ -116,25 +116,26 @@ def fill(path: Path, calls: int) -> None:
     prepare(db, path)
     db.execute("PRAGMA synchronous = OFF")
     rows, line, left, number = RowWriter(db), versions(), min(calls, UNIQUE), 0
-    rows.begin()
+    kept: list[Event] = []
     for k, version in enumerate(line):
-        rows.write(VersionSaved(version, k, "bench"))
-        if k % 100 == 0:
-            rows.write(RefMoved("prod", version.id, f"round {k}", k, "bench"))
-    rows.write(RefMoved("prod", line[-1].id, "last", VERSIONS, "bench"))
-    db.execute("COMMIT")
+        kept.append(VersionSaved(version, k, "bench"))
+        kept += [RefMoved("prod", version.id, f"round {k}", k, "bench")] if k % 100 == 0 else []
+    written(db, rows, [*kept, RefMoved("prod", line[-1].id, "last", VERSIONS, "bench")])
     while left > 0:
-        rows.begin()
-        for _ in range(BATCH):
-            if left > 0:
-                for event in events(number, line[number % VERSIONS], left):
-                    rows.write(event)
-                left -= TRACES * 3
-                number += 1
-        db.execute("COMMIT")
+        batch = [event for k in range(BATCH) for event in events(number + k, line[(number + k) % VERSIONS], left)]
+        written(db, rows, batch)
+        left -= BATCH * TRACES * 3
+        number += BATCH
     again(db, calls)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
+
+
+def written(db: sqlite3.Connection, rows: RowWriter, events: list[Event]) -> None:
+    """Write events in one transaction."""
+    db.execute("BEGIN IMMEDIATE")
+    rows.write(events)
+    db.execute("COMMIT")
 
 
 def again(db: sqlite3.Connection, calls: int) -> None:
@@ -151,12 +152,13 @@ def again(db: sqlite3.Connection, calls: int) -> None:
 
 
 _AGAIN = """
-INSERT INTO run SELECT 's' || :copy || substr(id, 5, 11) || :copy, kind, name, target, status, root,
+INSERT INTO run (id, kind, name, target, status, root, started_ns, ended_ns) SELECT 's' || :copy || substr(id, 5, 11) || :copy, kind, name, target, status, root,
     started_ns + :later, ended_ns + :later FROM run WHERE id < 's';
-INSERT INTO trace SELECT id + :shift, 'u' || :copy || substr(uid, 5, 11) || :copy, program, name, target, version,
+INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample, outputs, failure, root, started_ns,
+    ended_ns) SELECT id + :shift, 'u' || :copy || substr(uid, 5, 11) || :copy, program, name, target, version,
     inputs, world, sample, outputs, failure, root, started_ns + :later, ended_ns + :later
     FROM trace WHERE id <= :traces;
-INSERT INTO run_item SELECT 's' || :copy || substr(run, 5, 11) || :copy, position, label, trace + :shift
+INSERT INTO run_item (run, position, label, trace) SELECT 's' || :copy || substr(run, 5, 11) || :copy, position, label, trace + :shift
     FROM run_item WHERE run < 's';
 INSERT INTO call (trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
     started_ns, ended_ns) SELECT trace + :shift, address, attempt, key, kind, model, request, reply, status, tok_in,
@@ -194,7 +196,7 @@ def table(path: Path) -> None:
     slow = 0
     for words in (words.strip() for line in commands.splitlines() for words in line.split(";") if words.strip()):
         child = [sys.executable, __file__, "--measure", str(path), *words.split()]
-        found = json.loads(subprocess.run(child, capture_output=True, check=True, text=True).stdout)  # noqa: S603
+        found = json.loads(subprocess.run(child, capture_output=True, check=True, text=True).stdout)
         slow += found["first"] > LIMIT_MS or found["mb"] > LIMIT_MB
         print(f"{words:42} {found['first']:9.0f} {found['again']:9.0f} {found['mb']:8.0f}")
     print(f"{slow} over {LIMIT_MS} ms or {LIMIT_MB} MB")

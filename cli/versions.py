@@ -12,7 +12,6 @@ from lmflow.cli.shared import echo_json, in_colour, json_option, program_option,
 from lmflow.cli.target import given, load
 from lmflow.cli.text import clean
 from lmflow.cli.version_text import diff_text, log_lines, params_data, side_by_side, stat_text, version_text
-
 from lmflow.errors import MissingInput
 from lmflow.messages import Message
 from lmflow.params import Version

@@ -107,6 +107,8 @@ async def test_old_runs_go_with_all_that_only_they_hold(store: lf.SqliteStore) -
     with pytest.raises(NotFound, match="was pruned on"):
         store.run(old)
     assert store.run(young).root == lf.replay(store.run(young), ANSWER).root
+    with reading(store.path) as reader:
+        assert ([], 1) == (reader.search(["old"]), len(reader.search(["young"])))
     _sound(store)
 
 
