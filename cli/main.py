@@ -9,12 +9,16 @@ from lmflow.cli.completion import completion
 from lmflow.cli.doctor import doctor
 from lmflow.cli.explain import bisect, why
 from lmflow.cli.models import models
+from lmflow.cli.provenance import blame, status
+from lmflow.cli.refs import edit, merge, ref, reflog, rollback
 from lmflow.cli.render import render
 from lmflow.cli.replays import replay, resume
 from lmflow.cli.runs import runs, verify
 from lmflow.cli.scaffold import new
 from lmflow.cli.shared import Group
 from lmflow.cli.tail import search, tail
+from lmflow.cli.upkeep import export, gc, import_, pin, score
+from lmflow.cli.versions import diff, log, show
 from lmflow.cli.work import index, run
 
 
@@ -29,7 +33,13 @@ def main() -> None:
     """
 
 
-for _command in (new, run, render, runs, replay, resume, bisect, why, verify, index, models, doctor, completion):
+_COMMANDS = (
+    *(new, run, render, runs, replay, resume, bisect, why, verify, score),
+    *(log, show, diff, blame, status),
+    *(ref, rollback, reflog, edit, merge, pin),
+    *(export, import_, gc, index, models, doctor, completion),
+)
+for _command in _COMMANDS:
     main.add_command(_command)
 for _command in (tail, search):
     runs.add_command(_command)

@@ -9,9 +9,10 @@ import click
 
 from lmflow.cli.completion import complete_run
 from lmflow.cli.shared import Group, echo_json, json_option, store_option
-from lmflow.cli.text import run_tree, table
+from lmflow.cli.text import line, run_tree, table
 from lmflow.errors import Tampered
 from lmflow.stores.sqlite import reading
+from lmflow.stores.verify import Checked
 from lmflow.trace import Run
 from lmflow.values import short
 
@@ -85,17 +86,20 @@ def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @store_option
 @json_option
 def verify(run: str, store: str, *, as_json: bool) -> None:
-    """Derive every hash of a run again, and compare.
+    """Derive every hash of a run again, and compare; without RUN of the whole store.
 
     \b
     Example:
       lmflow verify RUN
     """
     with reading(store) as reader:
+        if not run:
+            _whole(reader.check(), as_json=as_json)
+            return
         try:
             found = reader.verify(run)
         except Tampered as error:
@@ -108,6 +112,19 @@ def verify(run: str, store: str, *, as_json: bool) -> None:
     else:
         calls = sum(len(trace.calls) for trace in found)
         click.echo(f"sound: {len(found)} traces, {calls} calls, root {short(found.root)}")
+
+
+def _whole(checked: Checked, *, as_json: bool) -> None:
+    """What a check of the whole store found; exit code 1 where a hash doesn't hold."""
+    if as_json:
+        echo_json({**attrs.asdict(checked), "sound": not checked.problems})
+    else:
+        counts = f"{checked.runs} runs, {checked.traces} traces, {checked.calls} calls, {checked.versions} versions"
+        click.echo("\n".join(f"broken: {line(problem)}" for problem in checked.problems) or f"sound: {counts}")
+        if checked.pruned or checked.absent:
+            click.echo(f"parents that aren't here: {checked.pruned} pruned, {checked.absent} never kept")
+    if checked.problems:
+        raise SystemExit(1)
 
 
 def _as_data(run: Run) -> dict[str, Any]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import os
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -32,6 +35,27 @@ def store_option(command: F) -> F:
 def json_option(command: F) -> F:
     """``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def program_option(command: F) -> F:
+    """``--program MODULE:PROGRAM``."""
+    decorate = click.option(
+        "--program", "target", default="", metavar="MODULE:PROGRAM", help="The program that the version is for."
+    )
+    return decorate(command)
+
+
+def in_colour() -> bool:
+    """Whether the terminal shows colours and nobody asked for none."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def user() -> str:
+    """Who runs the command, as reflogs and authors name them."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
 
 
 def echo_json(value: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lmflow.blame import blame
 from lmflow.budget import Budget
 from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
 from lmflow.data import Data, Dataset, example_id
@@ -17,6 +18,8 @@ from lmflow.divergence import Divergence, diverge
 from lmflow.drive import drive_pure
 from lmflow.effects import Fork, Pending, first, gather, samples
 from lmflow.errors import LmflowError
+from lmflow.history import lineage
+from lmflow.merging import merge, migrate, rebase
 from lmflow.metrics import (
     Score,
     citation_precision,
@@ -37,18 +40,20 @@ from lmflow.metrics import (
     squad_f1,
 )
 from lmflow.models.scripted import scripted
-from lmflow.params import Version, diff
+from lmflow.params import Version
 from lmflow.partial import Partial, replay_stream
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
 from lmflow.programs.retrieve import fuse, retrieve
 from lmflow.progress import bar
+from lmflow.refs import commit
 from lmflow.rendering import render
 from lmflow.replay import replay
 from lmflow.signature import Field, Signature
 from lmflow.splits import split
 from lmflow.trace import Run, Trace
 from lmflow.values import Record, canonical, digest
+from lmflow.versions import apply, diff
 from lmflow.whatif import Plan, what_if
 
 if TYPE_CHECKING:
@@ -126,13 +131,16 @@ __all__ = [
     "SqliteStore",
     "Trace",
     "Version",
+    "apply",
     "bar",
+    "blame",
     "branch",
     "cached",
     "canonical",
     "chain_of_thought",
     "citation_precision",
     "citation_recall",
+    "commit",
     "compare",
     "contains",
     "cost_of",
@@ -157,8 +165,11 @@ __all__ = [
     "hotpot_f1",
     "init",
     "limited",
+    "lineage",
     "map",
+    "merge",
     "metric",
+    "migrate",
     "model",
     "mrr",
     "numeric",
@@ -168,6 +179,7 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "rebase",
     "recall_at_k",
     "render",
     "repeat",

@@ -13,10 +13,11 @@ import attrs
 import toolz
 
 from lmflow.messages import ChatRequest, Request, ToolRequest
-from lmflow.params import Version, diff
+from lmflow.params import Version
 from lmflow.program import Program, completed
 from lmflow.reuse import Reuse, depends
 from lmflow.trace import Asked, Run, Trace
+from lmflow.versions import diff
 from lmflow.walk import Case, Walk, patch, walk
 
 KINDS = ("same", "moved", "again", "changed", "new", "dropped", "unknown")

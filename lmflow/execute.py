@@ -33,7 +33,7 @@ from lmflow.redact import Redactor
 from lmflow.rollout import Begun, Rollout, begun, new_id, places, versioned
 from lmflow.store import Recorder
 from lmflow.stream import Streaming
-from lmflow.trace import Event, Run, RunClosed, Trace
+from lmflow.trace import Event, Run, RunClosed, Scored, Trace
 from lmflow.values import Record
 
 
@@ -132,7 +132,8 @@ class Executor:
     async def run(self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any) -> Trace:
         """Run a program on its inputs and return the trace; ``trace.outputs`` holds the outputs.
 
-        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. A program
+        ``version`` is a version, or the name of a ref or version in the store; without one the defaults run. Where it
+        holds defaults that the code has changed since, ``trace.world.stale`` names them. A program
         that has its inputs already, ``step(x=1)``, runs as it is, with its overlay and sample. It always runs anew.
         Raises what the program raises, after the failure is recorded.
         """
@@ -167,9 +168,9 @@ class Executor:
         """
         rows = [Record(example) for example in examples]
         pendings = [take(program, row) for row in rows]
-        found = self._version(version)
+        found, line = self._version(version), self._first(version)
         many = [
-            Rollout(sample, versioned(sample, found), label)
+            Rollout(sample, versioned(sample, found), label, first=line)
             for pending, name in zip(pendings, _labels(rows), strict=True)
             for sample, label in _sampled(pending, name, samples)
         ]
@@ -217,6 +218,13 @@ class Executor:
         spent = NOTHING if budget is None else spent_on(calls, self._outside.prices, measured=budget.measured)
         bounded = self if budget is None else self.limited(budget, spent=spent)
         return await bounded._completed(run, todo, progress)  # noqa: SLF001 - its own class
+
+    async def score(
+        self, trace: Trace | str, value: float | None, *, name: str = "score", feedback: str = "", who: str = ""
+    ) -> None:
+        """Keep a judgement of a trace that is recorded: a number, words, or both. None is overwritten."""
+        uid = trace if isinstance(trace, str) else trace.id
+        await self._outside.kept(Scored(uid, name, value, feedback, "", who, time.time_ns()))
 
     async def rollouts(
         self, kind: str, name: str, rollouts: Sequence[Rollout], *, of: str = "", progress: Progress = silent
@@ -294,10 +302,14 @@ class Executor:
             msg = f"{program} has its inputs already, found more: {', '.join(inputs)}"
             raise TypeError(msg)
         pending = program if isinstance(program, Pending) else program(**inputs)
-        return Rollout(pending, versioned(pending, self._version(version)))
+        return Rollout(pending, versioned(pending, self._version(version)), first=self._first(version))
 
     def _version(self, version: Version | str | None) -> Version | None:
         return self.store.version(version) if isinstance(version, str) else version
+
+    def _first(self, version: Version | str | None) -> Version | None:
+        """The first version of a line that was named; of one that was given only itself is known."""
+        return self.store.first(version) if isinstance(version, str) else version
 
     def _ready(self, rollouts: Sequence[Rollout], account: Account) -> list[Begun]:
         ready: dict[tuple[Program, Version], Begun] = {}
@@ -318,6 +330,10 @@ class _Unkept:
         return done
 
     def version(self, name: str) -> Version:
+        """There are no names without a store."""
+        raise UnknownVersion(name)
+
+    def first(self, name: str) -> Version:
         """There are no names without a store."""
         raise UnknownVersion(name)
 

@@ -1,15 +1,19 @@
-"""Parameters apart from programs: immutable versions with content hashes, parents and differences."""
+"""Parameters apart from programs: immutable versions with content hashes and parents."""
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.errors import ForeignPaths
-from lmflow.values import Record, canonical, digest, uncached
+from lmflow.errors import BadRef, ForeignPaths
+from lmflow.values import Record, digest, uncached
+
+_REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
+_ID = re.compile(r"[0-9a-f]{12,64}")
 
 SAMPLES = 65_536
 
@@ -59,35 +63,23 @@ class Version:
         }
 
 
-@attrs.frozen
-class Change:
-    """One path that differs: ``before`` or ``after`` is ``None`` where it is absent."""
-
-    path: str
-    before: Any
-    after: Any
-
-
 def version_of(data: Mapping[str, Any]) -> Version:
     """The version that was stored as JSON values."""
     return Version(params=data["params"], parents=tuple(data["parents"]), note=data["note"], origin=data["origin"])
 
 
-def diff(a: Version, b: Version) -> tuple[Change, ...]:
-    """The paths that differ between two versions, in order of their names."""
-    paths = sorted({*a.params, *b.params})
-    return tuple(
-        Change(path, a.params.get(path), b.params.get(path))
-        for path in paths
-        if canonical(a.params.only(path)) != canonical(b.params.only(path))
-    )
-
-
-def check_paths(holder: str, paths: Iterable[str], known: Iterable[str]) -> None:
+def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: str = "") -> None:
     """``ForeignPaths`` where ``holder``, which has the ``known`` paths, lacks one of ``paths``."""
     known = tuple(known)
     if foreign := tuple(path for path in paths if path not in known):
-        raise ForeignPaths(holder, foreign, known)
+        raise ForeignPaths(holder, foreign, known, fix)
+
+
+def check_ref(name: str) -> str:
+    """The name of a ref. ``BadRef`` where it can't be one: it would read as an id, an option or ``REF~N``."""
+    if not _REF.fullmatch(name) or _ID.fullmatch(name):
+        raise BadRef(name)
+    return name
 
 
 @attrs.frozen

@@ -317,7 +317,8 @@ def completed(program: Program, version: Version | None) -> Record:
     """
     if version is None:
         return program.defaults
-    check_paths(str(program), version.params, program.paths)
+    fix = 'Was a step renamed? `lf.migrate(version, rename={"old": "new"})`.'
+    check_paths(str(program), version.params, program.paths, fix)
     return program.defaults | version.params
 
 

@@ -13,6 +13,7 @@ from lmflow.door import Execution, Hear
 from lmflow.drive import Frame
 from lmflow.effects import Pending
 from lmflow.errors import ENDING
+from lmflow.fit import fitting, stale
 from lmflow.live import Live
 from lmflow.messages import ChatRequest
 from lmflow.models.base import place
@@ -32,7 +33,8 @@ class Rollout:
     """What to execute once: a program with its inputs, a version of its parameters, and the label in its run.
 
     The pending's ``sample`` tells intended repeats apart. ``reuse`` is what answers instead of the outside; ``begun``
-    is the trace that it goes on with, where it was cut off.
+    is the trace that it goes on with, where it was cut off; ``first`` the first version
+    of its line, where that is known.
     """
 
     pending: Pending
@@ -40,6 +42,7 @@ class Rollout:
     label: str = ""
     reuse: Reuse = attrs.field(default=NOTHING_KEPT, eq=False)
     begun: Trace | None = None
+    first: Version | None = attrs.field(default=None, eq=False)
 
     @property
     def program(self) -> Program:
@@ -107,8 +110,10 @@ def begun(
     budget needs to know what each step may cost: before anything is sent or recorded.
     """
     program, version = rollout.program, rollout.version
-    params = completed(program, version)
+    params = fitting(program, version)
     world = Record(adapter=ADAPTER, models=places(outside, params))
+    if old := stale(program, version, rollout.first or version):
+        world |= {"stale": old}
     if account.measured:
         _check_bounds(outside, account, program, params)
     return Begun(outside, account, program, version, params, world, target, timeout)

@@ -6,9 +6,25 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
+import attrs
+
 from lmflow.messages import Outcome
 from lmflow.params import Version
-from lmflow.trace import Event, Run, Trace
+from lmflow.trace import Event, RefMoved, Run, Scored, Trace
+
+
+@attrs.frozen
+class Saved:
+    """A version with the rows beside it: when it was kept (nanoseconds since the epoch), by whom, its refs, the mean
+    score and the number of scores by name, and the parents that aren't kept.
+    """
+
+    version: Version
+    at: int = 0
+    author: str = ""
+    refs: tuple[str, ...] = ()
+    scores: Mapping[str, tuple[float, int]] = attrs.field(factory=dict)
+    absent: tuple[str, ...] = ()
 
 
 class Recorder(Protocol):
@@ -19,7 +35,13 @@ class Recorder(Protocol):
         ...
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names. ``UnknownVersion`` otherwise."""
+        """The version that a ref, an id or a short id names, or ``REF~N``, its N-th first parent. ``UnknownVersion``
+        otherwise.
+        """
+        ...
+
+    def first(self, name: str) -> Version:
+        """The first version that is kept of the line of ``name``, by first parents."""
         ...
 
 
@@ -52,6 +74,18 @@ class Store(Recorder, Protocol):
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""
+        ...
+
+    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
+        """The latest moves of a ref, or of all, newest first, each with where it pointed before."""
+        ...
+
+    def saved(self, name: str) -> Saved:
+        """The version with when and by whom it was kept."""
+        ...
+
+    def scores(self, trace: str) -> Sequence[Scored]:
+        """The scores of a trace, in the order in which they were given."""
         ...
 
     def close(self) -> None:

@@ -53,7 +53,8 @@ class Failed:
 class Trace:
     """One execution: what was run, every call, and what came of it.
 
-    ``world`` says what it ran against (adapter, and per model name the resolved one and its endpoint). ``choices``
+    ``world`` says what it ran against (adapter, and per model name the resolved one and its endpoint; ``stale``: the
+    paths whose version holds a default that the code has changed since, with both). ``choices``
     maps the address of a ``first`` to its winner. ``target`` is ``module:program`` where the caller said so.
     """
 
@@ -228,20 +229,66 @@ class RunClosed:
 
 @attrs.frozen
 class VersionSaved:
-    """A version of parameters."""
+    """A version of parameters. ``author`` is who or what made it, as a row beside it: not part of its id."""
 
     version: Version
     at: int
+    author: str = ""
 
 
 @attrs.frozen
 class RefMoved:
-    """A name points at another version."""
+    """A name points at another version, by its id; empty: the name is gone.
+
+    ``before`` is the version that it must point at until then, empty where it must not exist, ``None`` for any
+    (``RefChanged`` otherwise). As read from a reflog it is the version that the ref did point at.
+    """
 
     name: str
     version: str
     why: str
     at: int
+    who: str = ""
+    before: str | None = None
 
 
-Event = RunOpened | TraceOpened | CallStarted | CallEnded | Chosen | TraceClosed | RunClosed | VersionSaved | RefMoved
+@attrs.frozen
+class Scored:
+    """A judgement of a trace: by a metric, or by a person of an answer that was used.
+
+    ``value`` is ``None`` where there are only words; ``metric`` is the identity of what judged, ``who`` who did.
+    """
+
+    trace: str
+    name: str
+    value: float | None
+    feedback: str = ""
+    metric: str = ""
+    who: str = ""
+    at: int = 0
+
+
+@attrs.frozen
+class Pinned:
+    """A version is kept whatever collects garbage, or no longer (``on=False``)."""
+
+    version: str
+    why: str
+    at: int
+    who: str = ""
+    on: bool = True
+
+
+Event = (
+    RunOpened
+    | TraceOpened
+    | CallStarted
+    | CallEnded
+    | Chosen
+    | TraceClosed
+    | RunClosed
+    | VersionSaved
+    | RefMoved
+    | Scored
+    | Pinned
+)

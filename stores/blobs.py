@@ -17,6 +17,7 @@ from lmflow.values import KEYED, Record, canonical, digest, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
+REMEMBERED = 5_000
 DIGEST = 32
 HELD = 20_000_000
 """Characters of messages whose hashes are remembered."""
@@ -31,9 +32,14 @@ def packed(text: str) -> tuple[int, bytes]:
     return (1, small) if len(small) < len(raw) else (0, raw)
 
 
+def form_of(enc: int, data: bytes) -> str:
+    """The text that was packed."""
+    return (zlib.decompress(data) if enc else data).decode("ascii")
+
+
 def unpacked(enc: int, data: bytes) -> Any:
     """The JSON value that was packed."""
-    return json.loads(zlib.decompress(data) if enc else data)
+    return json.loads(form_of(enc, data))
 
 
 def raw(digest_text: str) -> bytes:
@@ -87,8 +93,9 @@ class BlobWriter:
         self._held = 0
         self.forget()
 
-    def forget(self) -> None:
-        """Drop the cached ids and what waits to be written."""
+    def forget(self, *, sweeping: bool = False) -> None:
+        """Drop the cached ids and what waits to be written. While garbage is swept, what is used is noted."""
+        self._sweeping = sweeping
         self._ids.clear()
         self._absent: set[bytes] = set()
         self._rows: list[tuple[int, bytes, str, int, int, bytes]] = []
@@ -109,6 +116,7 @@ class BlobWriter:
             self._ids.clear()
         rows = among(self._db, "SELECT hash, id FROM blob WHERE hash IN ({keys})", unknown)
         self._ids.update((bytes(hashed), found) for hashed, found in rows)
+        self._touch(found for _, found in rows)
         self._absent = {hashed for hashed in unknown if hashed not in self._ids}
 
     def flush(self) -> None:
@@ -116,6 +124,11 @@ class BlobWriter:
         if self._rows:
             many(self._db, "INSERT INTO blob (id, hash, kind, enc, size, data) VALUES {rows}", self._rows)
             self._rows = []
+
+    def _touch(self, ids: Iterable[int]) -> None:
+        if self._sweeping:
+            touch = "INSERT OR IGNORE INTO touched (kind, id) VALUES ('blob', ?)"
+            self._db.executemany(touch, [(found,) for found in ids])
 
     def put(self, body: Body) -> int:
         """The id of a value."""
@@ -164,6 +177,7 @@ class BlobWriter:
             row = self._db.execute("SELECT id FROM blob WHERE hash = ?", (hashed,)).fetchone()
             if row is not None:
                 self._ids[hashed] = row[0]
+                self._touch(row)
                 return int(row[0])
         made = self._next
         self._next += 1
@@ -174,7 +188,7 @@ class BlobWriter:
 
 
 class BlobReader:
-    """Reads values back, each at most once. ``Tampered`` names a blob that doesn't match its hash."""
+    """Reads values back, ``REMEMBERED`` of them from memory. ``Tampered`` names a blob that doesn't match its hash."""
 
     def __init__(self, connection: sqlite3.Connection, store: str) -> None:
         self._db = connection
@@ -189,7 +203,10 @@ class BlobReader:
             row = self._db.execute("SELECT hash, kind, enc, data FROM blob WHERE id = ?", (blob,)).fetchone()
             if row is None:
                 raise Tampered(self._store, f"blob {blob} is missing", "Restore the store from a backup.")
-            self._values[blob] = self._checked(blob, *row)
+            value = self._checked(blob, *row)
+            if len(self._values) >= REMEMBERED:
+                self._values.clear()
+            self._values[blob] = value
         return self._values[blob]
 
     def request(self, blob: int) -> Request:
@@ -199,8 +216,7 @@ class BlobReader:
 
     def _checked(self, blob: int, hashed: bytes, kind: str, enc: int, data: bytes) -> Any:
         try:
-            value = unpacked(enc, data)
-            found, value = self._derived(kind, value)
+            found, value = self._derived(kind, form_of(enc, data))
         except Tampered:
             raise
         except Exception as error:
@@ -209,14 +225,15 @@ class BlobReader:
             raise self._tampered(blob, kind, text(hashed), f"hashes to {found[:18]}")
         return value
 
-    def _derived(self, kind: str, value: Any) -> tuple[str, Any]:
+    def _derived(self, kind: str, form: str) -> tuple[str, Any]:
+        value = json.loads(form)
         if kind == "prefix":
             turns = [self.get(blob) for blob in value]
             return digest("prefix", [digest("message", turn) for turn in turns]), [message_of(turn) for turn in turns]
         if kind == "request":
             request = _request(value, self)
             return request.key, request
-        return digest(kind, value), value
+        return hash_text(kind, form), value
 
     def _tampered(self, blob: int, kind: str, hashed: str, problem: str) -> Tampered:
         return Tampered(self._store, f"{kind} blob {blob} ({hashed[:18]}) {problem}", "It was changed outside lmflow.")

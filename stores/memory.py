@@ -8,20 +8,25 @@ from concurrent.futures import Future
 from typing import Any
 
 import attrs
+import toolz
 
-from lmflow.errors import LmflowError, NotFound, StoreError, UnknownVersion
+from lmflow.errors import LmflowError, MissingParent, NotFound, RefChanged, StoreError, UnknownVersion
+from lmflow.history import ancestor, parent_of
 from lmflow.messages import Failure, Outcome
-from lmflow.params import Version
+from lmflow.params import Version, check_ref
+from lmflow.store import Saved
 from lmflow.trace import (
     Asked,
     CallEnded,
     CallStarted,
     Chosen,
     Event,
+    Pinned,
     RefMoved,
     Run,
     RunClosed,
     RunOpened,
+    Scored,
     Trace,
     TraceClosed,
     TraceOpened,
@@ -39,12 +44,16 @@ class MemoryStore:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._closed = False
-        self._undo: list[tuple[dict[str, Any], str, Any]] = []
+        self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._runs: dict[str, Run] = {}
         self._items: dict[str, tuple[tuple[int, str, str], ...]] = {}
         self._traces: dict[str, Trace] = {}
         self._versions: dict[str, Version] = {}
+        self._kept: dict[str, tuple[int, str]] = {}
         self._refs: dict[str, str] = {}
+        self._log: dict[int, RefMoved] = {}
+        self._scores: dict[str, tuple[Scored, ...]] = {}
+        self._pins: dict[str, str] = {}
         self._answers: dict[str, tuple[int, Any]] = {}
 
     def append(self, *events: Event) -> Future[None]:
@@ -58,7 +67,7 @@ class MemoryStore:
                     self._keep(event)
             except Exception as error:  # noqa: BLE001 - the caller awaits it
                 for table, key, before in reversed(self._undo):
-                    table.pop(key) if before is None else table.update({key: before})
+                    table.pop(key, None) if before is None else table.update({key: before})
                 problem = f"it can't keep what happened ({type(error).__name__}: {error})"
                 done.set_exception(error if isinstance(error, LmflowError) else StoreError(self.name, problem))
             else:
@@ -82,12 +91,36 @@ class MemoryStore:
         return self._traces[_only("trace", trace, self._traces, self.name)]
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names."""
-        wanted = self._refs.get(name, name)
-        found = [known for known in self._versions if _begins(known, wanted)]
-        if len(found) != 1:
-            raise UnknownVersion(name, tuple(self._refs))
-        return self._versions[found[0]]
+        """The version that a ref, an id or a short id names, or ``REF~N``."""
+        return ancestor(name, self._named)
+
+    def first(self, name: str) -> Version:
+        """The first version that is kept of its line, by first parents."""
+        version = self.version(name)
+        while version.parents:
+            try:
+                version = parent_of(version, version.parents[0], self._versions.__getitem__)
+            except MissingParent:
+                break
+        return version
+
+    def saved(self, name: str) -> Saved:
+        """The version with what stands beside it."""
+        version = self.version(name)
+        given = [s for id_, scores in self._scores.items() if self._traces[id_].version == version for s in scores]
+        scored = toolz.groupby(lambda score: score.name, (score for score in given if score.value is not None))
+        means = {name: (sum(s.value for s in group) / len(group), len(group)) for name, group in scored.items()}
+        refs = tuple(sorted(name for name, id_ in self._refs.items() if id_ == version.id))
+        absent = tuple(parent for parent in version.parents if parent not in self._versions)
+        return Saved(version, *self._kept[version.id], refs, means, absent)
+
+    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
+        """The latest moves of a ref, or of all, newest first."""
+        return [moved for _, moved in sorted(self._log.items(), reverse=True) if name in {"", moved.name}][:limit]
+
+    def scores(self, trace: str) -> Sequence[Scored]:
+        """The scores of a trace, in the order in which they were given."""
+        return self._scores.get(_only("trace", trace, self._traces, self.name), ())
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
         """The newest reply that was recorded for a key, with the id of its trace."""
@@ -103,7 +136,7 @@ class MemoryStore:
         """Take no more events. What is kept can still be read."""
         self._closed = True
 
-    def _keep(self, event: Event) -> None:  # noqa: C901 - one case an event
+    def _keep(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
             case RunOpened(run, versions):
                 for version in versions:
@@ -111,13 +144,13 @@ class MemoryStore:
                 if run.id in self._runs:
                     raise StoreError(self.name, f"run {run.id} was opened before")
                 for wanted in run.wanted:
-                    self._require(wanted.version)
+                    self._known(wanted.version)
                 self._set(self._runs, run.id, run)
                 self._set(self._items, run.id, ())
             case TraceOpened(run_id, label, position, trace):
                 self._set(self._items, run_id, (*self._items[run_id], (position, label, trace.id)))
                 self._set(self._traces, trace.id, attrs.evolve(trace, code=None))
-                self._set(self._versions, trace.version.id, trace.version)
+                self._save(trace.version, trace.started, "")
             case CallStarted(trace_id, call) | CallEnded(trace_id, call):
                 self._call(trace_id, call)
             case Chosen(trace_id, address, winner):
@@ -127,15 +160,44 @@ class MemoryStore:
                 self._change(trace.id, **ended)
             case RunClosed(run_id, status, _, ended_at):
                 self._set(self._runs, run_id, attrs.evolve(self._runs[run_id], status=status, ended=ended_at))
-            case VersionSaved(version):
-                self._set(self._versions, version.id, version)
-            case RefMoved(name, version_id):
-                self._require(version_id)
-                self._set(self._refs, name, version_id)
+            case VersionSaved(version, at, author):
+                self._save(version, at, author)
+            case RefMoved():
+                self._ref(event)
+            case Scored():
+                self._set(self._scores, event.trace, (*self._scores.get(self._traces[event.trace].id, ()), event))
+            case Pinned(version_id, why):
+                self._set(self._pins, self._known(version_id), why if event.on else None)
 
-    def _require(self, version: str) -> None:
+    def _named(self, name: str) -> Version:
+        wanted = self._refs.get(name, name)
+        found = [known for known in self._versions if _begins(known, wanted)]
+        if len(found) != 1:
+            matches = tuple(known[6:22] for known in found[:4])
+            raise UnknownVersion(name, tuple(self._refs), matches)
+        return self._versions[found[0]]
+
+    def _known(self, version: str) -> str:
         if version not in self._versions:
             raise UnknownVersion(version, tuple(self._refs))
+        return version
+
+    def _save(self, version: Version, at: int, author: str) -> None:
+        if version.id not in self._versions:
+            self._set(self._versions, version.id, version)
+            self._set(self._kept, version.id, (at, author))
+
+    def _ref(self, moved: RefMoved) -> None:
+        found = self._refs.get(moved.name, "")
+        if moved.before is not None and moved.before != found:
+            raise RefChanged(moved.name, moved.before, found)
+        if moved.version:
+            self._set(self._refs, check_ref(moved.name), self._known(moved.version))
+        elif found:
+            self._set(self._refs, moved.name, None)
+        else:
+            raise UnknownVersion(moved.name, tuple(self._refs))
+        self._set(self._log, len(self._log), attrs.evolve(moved, before=found))
 
     def _call(self, trace: str, call: Asked) -> None:
         calls = {(known.address, known.attempt): known for known in self._traces[trace].calls}
@@ -149,9 +211,13 @@ class MemoryStore:
     def _change(self, trace: str, **changes: Any) -> None:
         self._set(self._traces, trace, attrs.evolve(self._traces[trace], **changes))
 
-    def _set(self, table: dict[str, Any], key: str, value: Any) -> None:
+    def _set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
+        """Set what undoing sets back; ``None`` takes it out."""
         self._undo.append((table, key, table.get(key)))
-        table[key] = value
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
 
 
 def _begins(known: str, wanted: str) -> bool:

@@ -9,15 +9,20 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import NotFound, Tampered, UnknownVersion
+from lmflow.errors import NotFound, Tampered
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
 from lmflow.stores import search
 from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
 from lmflow.stores.search import Hit
 from lmflow.stores.tail import Tail
-from lmflow.trace import Asked, Failed, Run, Trace, Wanted
-from lmflow.values import Record
+from lmflow.stores.verify import Checked, Checker
+from lmflow.stores.versions import Versions
+from lmflow.trace import Asked, Failed, Run, Scored, Trace, Wanted
+from lmflow.values import Record, pretty
+
+TAIL = 8
+LAST = chr(0x10FFFF)
 
 LATEST = 2**63 - 1
 
@@ -29,11 +34,12 @@ class Reader:
         self._db = connection
         self._store = store
         self._blobs = BlobReader(connection, store)
+        self.versions = Versions(connection, store, self._blobs)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
-        query = "SELECT * FROM run WHERE :before = '' OR id < :before ORDER BY id DESC LIMIT :limit"
-        rows = self._db.execute(query, {"before": before, "limit": limit})
+        query = "SELECT * FROM run WHERE id < ? ORDER BY id DESC LIMIT ?"
+        rows = self._db.execute(query, (before or LAST, limit))
         return [_run(row) for row in rows]
 
     def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:
@@ -58,6 +64,14 @@ class Reader:
         row = self._db.execute("SELECT root FROM run WHERE id = ?", (self._only("run", "id", wanted),)).fetchone()
         return text(row["root"]) if row["root"] else ""
 
+    def labels(self, wanted: str) -> list[tuple[str, str]]:
+        """The traces of a run, (label, id), in order. ``NotFound``."""
+        rows = self._db.execute(
+            "SELECT label, uid FROM run_item JOIN trace ON trace.id = run_item.trace WHERE run = ? ORDER BY position",
+            (self._only("run", "id", wanted),),
+        )
+        return [(row["label"], row["uid"]) for row in rows]
+
     def trace(self, wanted: str) -> Trace:
         """A trace with all its calls."""
         found = self._only("trace", "uid", wanted)
@@ -73,12 +87,8 @@ class Reader:
         return [self._trace(row["id"]) for row in rows.fetchall()]
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names."""
-        row = self._db.execute("SELECT version FROM ref WHERE name = ?", (name,)).fetchone()
-        found = [row["version"]] if row else self._versions(name.removeprefix("v1:b2:").upper())
-        if len(found) != 1:
-            raise UnknownVersion(name, tuple(self.refs()))
-        return self._version(found[0])
+        """The version that a ref, an id or a short id names, or ``REF~N``."""
+        return self.versions.version(name)
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
         """The newest reply that was recorded for a key, with the id of its trace."""
@@ -91,10 +101,37 @@ class Reader:
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""
+        return self.versions.refs()
+
+    def latest(self, version: str) -> Trace | None:
+        """The last trace that ran a version, ``None`` where none did."""
+        row = self._db.execute(
+            "SELECT id FROM trace WHERE version = ? ORDER BY id DESC LIMIT 1", (self.versions.row_of(version),)
+        ).fetchone()
+        return self._trace(row["id"]) if row else None
+
+    def asked(self, key: str, limit: int = 3) -> list[tuple[str, str, str]]:
+        """The last calls with that key: trace, address and the reply in short."""
         rows = self._db.execute(
-            "SELECT ref.name, version.hash FROM ref JOIN version ON version.id = ref.version ORDER BY 1"
+            "SELECT uid, address, reply FROM call JOIN trace ON trace.id = call.trace WHERE key = ?"
+            " ORDER BY call.id DESC LIMIT ?",
+            (raw(key), limit),
         )
-        return {row["name"]: text(row["hash"]) for row in rows}
+        return [(row["uid"], row["address"], pretty(self._blobs.get(row["reply"]))) for row in rows]
+
+    def scores(self, wanted: str) -> list[Scored]:
+        """The scores of a trace, in the order in which they were given."""
+        uid = self._only("trace", "uid", wanted)
+        rows = self._db.execute(
+            "SELECT score.* FROM score JOIN trace ON trace.id = score.trace WHERE uid = ? ORDER BY score.id", (uid,)
+        )
+        return [
+            Scored(
+                uid, row["name"], row["value"], self._blobs.get(row["feedback"]) or "", row["metric"], row["who"],
+                row["at_ns"],
+            )
+            for row in rows
+        ]  # fmt: skip
 
     def verify(self, wanted: str) -> Run:
         """The run, after every hash in it was derived again: blobs, keys, versions, trace roots and its own root."""
@@ -131,17 +168,36 @@ class Reader:
             shown, marks,
         )  # fmt: skip
 
+    def check(self) -> Checked:
+        """The whole store, after every hash in it was derived again; what is wrong is in the result."""
+        return Checker(self._db, self._store).check()
+
     def _only(self, kind: str, column: str, wanted: str) -> str:
+        """The one id that begins or ends so. Both ends are looked up in an index, the tail from ``TAIL`` on."""
+        tail = f"substr({column}, -{TAIL}) = substr(:id, -{TAIL}) AND " if len(wanted) >= TAIL else ""
         rows = self._db.execute(
-            f"SELECT {column} FROM {kind} WHERE substr({column}, 1, length(:id)) = :id"  # noqa: S608
-            f" OR substr({column}, -length(:id)) = :id ORDER BY {column} = :id DESC, {column} DESC LIMIT 4",
+            f"SELECT {column} FROM {kind} WHERE {column} >= :id AND {column} < :id || char(1114111)"  # noqa: S608
+            f" UNION SELECT {column} FROM {kind} WHERE {tail}substr({column}, -length(:id)) = :id"
+            f" ORDER BY 1 DESC LIMIT 4",
             {"id": wanted},
         ).fetchall()
         found = [row[0] for row in rows]
-        if wanted and (found[:1] == [wanted] or len(found) == 1):
-            return str(found[0])
+        if wanted and (wanted in found or len(found) == 1):
+            return wanted if wanted in found else str(found[0])
         problem = f"{kind} {wanted!r} is ambiguous: {', '.join(found)}" if found else f"no {kind} {wanted!r}"
-        raise NotFound(self._store, problem, "`lmflow runs ls` lists what there is.")
+        raise NotFound(self._store, *self._pruned(kind, wanted, problem))
+
+    def _pruned(self, kind: str, wanted: str, problem: str) -> tuple[str, str]:
+        row = None
+        if wanted:
+            row = self._db.execute(
+                "SELECT name, date(at_ns / 1000000000, 'unixepoch') AS day FROM tombstone"
+                " WHERE kind = :kind AND name >= :id AND name < :id || char(1114111)",
+                {"kind": kind, "id": wanted},
+            ).fetchone()
+        if row is None:
+            return problem, "`lmflow runs ls` lists what there is."
+        return f"{kind} {row['name']} was pruned on {row['day']}", "`lmflow gc` removed it; a backup may have it."
 
     def _wanted(self, run: str) -> tuple[Wanted, ...]:
         query = (
@@ -159,7 +215,7 @@ class Reader:
         choices = self._db.execute("SELECT address, winner FROM choice WHERE trace = ?", (row_id,)).fetchall()
         outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
         return Trace(
-            id=row["uid"], program=text(row["program"]), name=row["name"], version=self._version(row["version"]),
+            id=row["uid"], program=text(row["program"]), name=row["name"], version=self.versions.at(row["version"]),
             inputs=Record(self._blobs.get(row["inputs"])), world=Record(self._blobs.get(row["world"])),
             target=row["target"], sample=row["sample"], calls=tuple(map(self._call, calls)),
             choices=Record({c["address"]: json.loads(c["winner"]) for c in choices}),
@@ -173,23 +229,6 @@ class Reader:
             row["address"], self._blobs.request(row["request"]), text(row["key"]), row["attempt"],
             outcome_of(reply) if reply else None, row["started_ns"], row["ended_ns"], row["cost"], row["source"],
         )  # fmt: skip
-
-    def _versions(self, prefix: str) -> list[int]:
-        if len(prefix) < 4 or not set(prefix) <= set("0123456789ABCDEF"):  # noqa: PLR2004 - shorter ids are mistakes
-            return []
-        rows = self._db.execute("SELECT id FROM version WHERE hex(hash) LIKE ? LIMIT 2", (f"{prefix}%",))
-        return [row["id"] for row in rows]
-
-    def _version(self, row_id: int) -> Version:
-        row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
-        parents = self._db.execute("SELECT hash FROM parent WHERE version = ? ORDER BY position", (row_id,)).fetchall()
-        version = Version(
-            params=Record(self._blobs.get(row["params"])), parents=tuple(text(p["hash"]) for p in parents),
-            note=row["note"], origin=Record(self._blobs.get(row["origin"])),
-        )  # fmt: skip
-        if version.id != text(row["hash"]):
-            raise Tampered(self._store, f"version {text(row['hash'])[:18]} hashes to {version.id[:18]}")
-        return version
 
 
 def _run(row: sqlite3.Row) -> Run:

@@ -7,10 +7,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from lmflow.errors import UnknownVersion
+from lmflow.errors import RefChanged, UnknownVersion
 from lmflow.messages import ChatReply, EmbedReply, EmbedRequest, Failure, Outcome, ToolRequest, outcome_to
-from lmflow.params import Version
-from lmflow.stores.blobs import BlobWriter, Body, body_of, derived, raw
+from lmflow.params import Version, check_ref
+from lmflow.stores.blobs import BlobWriter, Body, body_of, derived, raw, text
 from lmflow.stores.bulk import many
 from lmflow.stores.search import KEPT, texts
 from lmflow.trace import (
@@ -19,10 +19,12 @@ from lmflow.trace import (
     CallStarted,
     Chosen,
     Event,
+    Pinned,
     RefMoved,
     Run,
     RunClosed,
     RunOpened,
+    Scored,
     Trace,
     TraceClosed,
     TraceOpened,
@@ -50,6 +52,19 @@ FROM (VALUES {rows}) WHERE id = column1
 _At = tuple[int, str, int]
 
 
+_LINE = """
+WITH RECURSIVE line(id) AS (
+    SELECT ? UNION SELECT version.id FROM line JOIN parent ON parent.version = line.id
+    JOIN version ON version.hash = parent.hash
+) INSERT OR IGNORE INTO touched (kind, id)
+"""
+_TOUCH = (
+    f"{_LINE} SELECT 'version', id FROM line",
+    f"{_LINE} SELECT 'blob', params FROM version JOIN line ON line.id = version.id",
+    f"{_LINE} SELECT 'blob', origin FROM version JOIN line ON line.id = version.id",
+)
+
+
 class RowWriter:
     """Writes events inside the caller's transaction, in bulk: ``write`` takes what one transaction holds. ``forget``
     after a rollback.
@@ -59,11 +74,12 @@ class RowWriter:
         self._db = connection
         self._blobs = BlobWriter(connection)
         self._bodies: dict[tuple[str, int], Body] = {}
+        self._generation = 0
         self.forget()
 
     def forget(self) -> None:
         """Drop cached ids and what waits to be written."""
-        self._blobs.forget()
+        self._blobs.forget(sweeping=self._generation % 2 == 1)
         self._traces: dict[str, int] = {}
         self._own: set[int] = set()
         self._open: dict[_At, int] = {}
@@ -80,6 +96,10 @@ class RowWriter:
 
     def _begin(self) -> None:
         self._clear()
+        (generation,) = self._db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'gc'").fetchone()
+        if generation != self._generation or generation % 2:  # garbage was, or is being, collected
+            self._generation = generation
+            self.forget()
         self._blobs.begin()
         query = "SELECT (SELECT coalesce(max(id), 0) FROM trace), (SELECT coalesce(max(id), 0) FROM call)"
         self._last_trace, self._last_call = map(int, self._db.execute(query).fetchone())
@@ -122,7 +142,7 @@ class RowWriter:
                     if value is not None:
                         yield self._body(kind, value).hashed
 
-    def _write(self, event: Event) -> None:
+    def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
             case CallStarted(trace, call) | CallEnded(trace, call):
                 self._call(trace, call)
@@ -141,17 +161,21 @@ class RowWriter:
                 if not self._db.execute(update, (status, raw(root) if root else None, ended, run_id)).rowcount:
                     msg = f"no run {run_id!r} was opened"
                     raise KeyError(msg)
-            case VersionSaved(version, at):
-                self._version(version, at)
+            case VersionSaved(version, at, author):
+                self._version(version, at, author)
             case RefMoved():
                 self._ref(event)
+            case Scored():
+                self._score(event)
+            case Pinned():
+                self._pin(event)
 
     def _run(self, run: Run, versions: tuple[Version, ...]) -> None:
         for version in versions:
             self._version(version, run.started)
         row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended, run.of)
         names = "id, kind, name, target, status, started_ns, ended_ns, of"
-        self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608 - our own names
+        self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
         known = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
         self._wanted += [
             (run.id, position, w.label, self._put("inputs", w.inputs), known[w.version], w.sample)
@@ -159,10 +183,18 @@ class RowWriter:
         ]
 
     def _known(self, version: str) -> int:
-        found = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()
+        found = self._found(version)
         if found is None:
             raise UnknownVersion(version)
-        return int(found[0])
+        return found
+
+    def _found(self, version: str) -> int | None:
+        """The row of a version; while garbage is swept it is touched, with its ancestors and what they hold."""
+        row = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()
+        if row and self._generation % 2:
+            for touch in _TOUCH:
+                self._db.execute(touch, row)
+        return int(row[0]) if row else None
 
     def _trace(self, run: str, label: str, position: int, trace: Trace) -> None:
         version = self._version(trace.version, trace.started)
@@ -224,16 +256,16 @@ class RowWriter:
         self._last_call += 1
         return self._last_call
 
-    def _version(self, version: Version, at: int) -> int:
-        hashed = raw(version.id)
-        found = self._db.execute("SELECT id FROM version WHERE hash = ?", (hashed,)).fetchone()
-        if found:
-            return int(found[0])
+    def _version(self, version: Version, at: int, author: str = "") -> int:
+        found = self._found(version.id)
+        if found is not None:
+            return found
         params, origin = self._put("params", version.params), self._put("origin", version.origin)
         self._blobs.flush()
-        row = (hashed, raw(version.tree), params, version.note, origin, at)
+        row = (raw(version.id), raw(version.tree), params, version.note, origin, at, author)
         (made,) = self._db.execute(
-            "INSERT INTO version (hash, tree, params, note, origin, created_ns) VALUES (?, ?, ?, ?, ?, ?) RETURNING id",
+            "INSERT INTO version (hash, tree, params, note, origin, created_ns, author)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id",
             row,
         ).fetchone()
         parents = [(made, position, raw(parent)) for position, parent in enumerate(version.parents)]
@@ -241,15 +273,41 @@ class RowWriter:
         return int(made)
 
     def _ref(self, moved: RefMoved) -> None:
-        found = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(moved.version),)).fetchone()
-        if found is None:
-            raise UnknownVersion(moved.version)
-        before = self._db.execute("SELECT version FROM ref WHERE name = ?", (moved.name,)).fetchone()
-        self._db.execute(
-            "INSERT OR REPLACE INTO ref (name, version, updated_ns) VALUES (?, ?, ?)", (moved.name, found[0], moved.at)
+        name = moved.name
+        query = "SELECT version.id, hash FROM ref JOIN version ON version.id = ref.version WHERE name = ?"
+        row, held = self._db.execute(query, (name,)).fetchone() or (None, b"")
+        found = text(held) if held else ""
+        if moved.before is not None and moved.before != found:
+            raise RefChanged(name, moved.before, found)
+        after = None
+        if moved.version:
+            after = self._known(moved.version)
+            update = "INSERT OR REPLACE INTO ref (name, version, updated_ns) VALUES (?, ?, ?)"
+            self._db.execute(update, (check_ref(name), after, moved.at))
+        elif not self._db.execute("DELETE FROM ref WHERE name = ?", (name,)).rowcount:
+            raise UnknownVersion(name, tuple(r[0] for r in self._db.execute("SELECT name FROM ref")))
+        log = "INSERT INTO reflog (name, before, after, why, at_ns, who) VALUES (?, ?, ?, ?, ?, ?)"
+        self._db.execute(log, (name, row, after, moved.why, moved.at, moved.who))
+
+    def _score(self, scored: Scored) -> None:
+        feedback = self._put("feedback", scored.feedback) if scored.feedback else None
+        self._flush()
+        trace = self._id(scored.trace)
+        (version,) = self._db.execute("SELECT version FROM trace WHERE id = ?", (trace,)).fetchone()
+        row = (trace, version, scored.name, scored.value, feedback, scored.metric, scored.who, scored.at)
+        insert = (
+            "INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
         )
-        log = "INSERT INTO reflog (name, before, after, why, at_ns) VALUES (?, ?, ?, ?, ?)"
-        self._db.execute(log, (moved.name, before and before[0], found[0], moved.why, moved.at))
+        self._db.execute(insert, row)
+
+    def _pin(self, pinned: Pinned) -> None:
+        version = self._known(pinned.version)
+        if pinned.on:
+            row = (version, pinned.why, pinned.who, pinned.at)
+            self._db.execute("INSERT OR REPLACE INTO pin (version, why, who, at_ns) VALUES (?, ?, ?, ?)", row)
+        else:
+            self._db.execute("DELETE FROM pin WHERE version = ?", (version,))
 
     def _optional(self, kind: str, value: Record | Any) -> int | None:
         return None if value is None else self._put(kind, value)

@@ -15,7 +15,6 @@ from lmflow.stores.search import MADE, fill
 APPLICATION = 0x6C6D666C
 VERSION = 5
 MAGIC = b"SQLite format 3\0"
-HEADER = 100
 
 migrations = Migrations("lmflow")
 
@@ -53,6 +52,14 @@ def m004_search(db: sqlite_utils.Database) -> None:
     """
     db.conn.execute(MADE)
     fill(db.conn)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m005_versions(db: sqlite_utils.Database) -> None:
+    """Who made a version and moved a ref, scores of traces, pins, and what a collection of garbage leaves behind."""
+    for statement in _VERSIONS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
 
 
 _SPINE = """
@@ -162,26 +169,89 @@ CREATE INDEX trace_inputs ON trace(inputs);
 """
 
 
+_VERSIONS = """
+ALTER TABLE version ADD COLUMN author TEXT NOT NULL DEFAULT '';
+ALTER TABLE reflog ADD COLUMN who TEXT NOT NULL DEFAULT '';
+CREATE INDEX reflog_name ON reflog(name, id);
+CREATE INDEX ref_version ON ref(version);
+CREATE INDEX parent_hash ON parent(hash);
+CREATE INDEX trace_version ON trace(version);
+CREATE INDEX trace_tail ON trace(substr(uid, -8));
+CREATE INDEX run_tail ON run(substr(id, -8));
+CREATE TABLE score (
+    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id),
+    version INTEGER NOT NULL REFERENCES version(id),
+    name TEXT NOT NULL, value REAL, feedback INTEGER REFERENCES blob(id), metric TEXT NOT NULL, who TEXT NOT NULL,
+    at_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX score_trace ON score(trace);
+CREATE INDEX score_version ON score(version, name, value);
+CREATE TABLE pin (
+    version INTEGER PRIMARY KEY REFERENCES version(id), why TEXT NOT NULL, who TEXT NOT NULL, at_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tombstone (
+    kind TEXT NOT NULL, name TEXT NOT NULL, at_ns INTEGER NOT NULL, PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE touched (
+    kind TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta (key, value) VALUES ('gc', '0');
+CREATE VIEW v_scores AS
+    SELECT trace.uid AS trace, score.name, score.value, score.metric, score.who,
+           datetime(score.at_ns / 1000000000, 'unixepoch') AS at
+    FROM score JOIN trace ON trace.id = score.trace;
+CREATE VIEW v_reflog AS
+    SELECT reflog.id, reflog.name, lower(hex(b.hash)) AS before, lower(hex(a.hash)) AS after, reflog.why, reflog.who,
+           datetime(reflog.at_ns / 1000000000, 'unixepoch') AS at
+    FROM reflog LEFT JOIN version b ON b.id = reflog.before LEFT JOIN version a ON a.id = reflog.after;
+"""
+
+
 def check_file(path: Path) -> bool:
-    """Whether there is a store; ``False`` for no file or an empty one. Only the header is read, SQLite isn't asked.
+    """Whether there is a store; ``False`` for no file or an empty one. Nothing is written, nor any lock taken.
 
     ``NotAStore`` where the file is something else, ``NewerSchema`` where a newer lmflow made it.
     """
     try:
-        with path.open("rb") as file:
-            head = file.read(HEADER)
+        if not path.stat().st_size:
+            return False
     except FileNotFoundError:
         return False
     except OSError as error:
         raise NotAStore(str(path), f"it can't be read ({error.strerror})", "Name a file that you may read.") from None
-    if not head:
-        return False
-    if not head.startswith(MAGIC):
-        found = f"it is no SQLite database (it begins with {head[:12]!r})"
-        raise NotAStore(str(path), found, "Name another file; this one is untouched.")
-    version, application = (int.from_bytes(head[at : at + 4], "big") for at in (60, 68))
+    try:
+        version, application = _header(path)
+    except sqlite3.DatabaseError:
+        _refuse_other(path)
+        return True  # it is damaged: who opens it says how
     _ours(path, application, version)
     return True
+
+
+def _header(path: Path) -> tuple[int, int]:
+    """The version and the application in the file's header. SQLite reads it and not we: when a process closes any file
+    handle of its own on a database, POSIX drops the locks that its connections hold there.
+    """
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
+    try:
+        version, application = (
+            int(db.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("user_version", "application_id")
+        )
+        return version, application
+    finally:
+        db.close()
+
+
+def _refuse_other(path: Path) -> None:
+    """``NotAStore`` where the file is no database, which is why no connection can hold a lock that opening it drops."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(12)
+    except OSError as error:
+        raise NotAStore(str(path), f"it can't be read ({error.strerror})", "Name a file that you may read.") from None
+    if not MAGIC.startswith(head):
+        found = f"it is no SQLite database (it begins with {head!r})"
+        raise NotAStore(str(path), found, "Name another file; this one is untouched.")
 
 
 def _ours(path: Path, application: int, version: int) -> bool:

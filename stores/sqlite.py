@@ -14,10 +14,11 @@ from typing import Any, Self
 from lmflow.errors import LmflowError, StoreError
 from lmflow.messages import Outcome
 from lmflow.params import Version
+from lmflow.store import Saved
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import check_file, made, prepare
-from lmflow.trace import Event, Run, Trace
+from lmflow.trace import Event, RefMoved, Run, Scored, Trace
 
 LARGEST_BATCH = 1000
 
@@ -79,9 +80,29 @@ class SqliteStore:
             return reader.trace(trace)
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names."""
+        """The version that a ref, an id or a short id names, or ``REF~N``."""
         with self.reading() as reader:
             return reader.version(name)
+
+    def first(self, name: str) -> Version:
+        """The first version that is kept of its line, by first parents."""
+        with self.reading() as reader:
+            return reader.versions.first(name)
+
+    def saved(self, name: str) -> Saved:
+        """The version with when and by whom it was kept."""
+        with self.reading() as reader:
+            return reader.versions.saved(name)
+
+    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
+        """The latest moves of a ref, or of all, newest first."""
+        with self.reading() as reader:
+            return reader.versions.reflog(name, limit)
+
+    def scores(self, trace: str) -> Sequence[Scored]:
+        """The scores of a trace, in the order in which they were given."""
+        with self.reading() as reader:
+            return reader.scores(trace)
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
         """The newest reply that was recorded for a key, with the id of its trace."""

@@ -92,6 +92,7 @@ class Remembering:
         self.inner = lf.MemoryStore()
         self.events: list[Event] = []
         self.version = self.inner.version
+        self.first = self.inner.first
 
     def append(self, *events: Event) -> Future[None]:
         """Keep them."""

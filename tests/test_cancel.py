@@ -32,6 +32,7 @@ class Later:
         """With nothing kept."""
         self.store = lf.MemoryStore()
         self.version = self.store.version
+        self.first = self.store.first
         self.acknowledged: list[CallEnded] = []
 
     def append(self, *events: Event) -> Future[None]:

@@ -42,6 +42,10 @@ def _example(kind: type[LmflowError]) -> LmflowError:
         "given": ("x z",),
         "paths": ("x z",),
         "problems": ("no",),
+        "clashes": (errors.Clash("x y", "", "a", "b"),),
+        "matches": (),
+        "fields": ("x y",),
+        "outputs": ("x z",),
         "replies": ("r",),
         "seconds": 3.0,
     }

@@ -10,24 +10,25 @@ import pytest
 
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
-    errors values vectors field codec jsontext types shape schema source signature adapters/* messages params
-    effects program embedding combine build diagram adapter rendering trace redact drive reuse walk divergence
-    whatif bisecting provenance data splits readers metrics/* student stats tables histogram rows
-    evaluation scores comparison optimize replay credit store progress budget partial models/base models/http
-    models/scripted models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes
-    models/anthropic models/litellm models/bert_gguf models/weights models/llama_child models/llama_server
-    models/local models/prices models/wrap models/limited models/cached models/names models/__init__ events
-    outside door live rollout again stream execute sync programs/* optimizers/* serve/*
+    errors values vectors field codec jsontext types shape schema source signature adapters/* messages words
+    demos params versions merging history blame interchange effects program fit dspy embedding combine build
+    diagram adapter rendering trace redact drive reuse walk divergence whatif bisecting provenance data
+    metrics splits readers metrics/* student stats tables histogram rows evaluation scores comparison optimize
+    replay credit store refs progress budget partial models/base models/http models/scripted models/wire
+    models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
+    models/bert_gguf models/weights models/llama_child models/llama_server models/local models/prices
+    models/wrap models/limited models/cached models/names models/__init__ events outside door live rollout
+    again stream execute sync programs/* optimizers/* serve/*
 """.split()
 STORES = """
-    split bm25 corpus_file dense corpus memory bulk blobs search schema tail rows health queries sqlite
-    __init__
+    split bm25 corpus_file dense corpus memory bulk blobs search schema tail versions verify rows health
+    queries sqlite gc __init__
 """.split()
 CLI = """
-    text target shared completion render runs tail models work scaffold doctor replays explain demo main
-    __init__
+    text version_text target shared completion render runs tail models work versions refs provenance upkeep
+    scaffold doctor replays explain demo main __init__
 """.split()
-STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params trace store".split())
+STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params history trace store".split())
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.
 LOOP = tuple(f"lmflow/{name}" for name in "events outside door live stream execute sync".split())

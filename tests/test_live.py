@@ -37,6 +37,10 @@ class Ledger:
         """None has a name."""
         raise UnknownVersion(name)
 
+    def first(self, name: str) -> lf.Version:
+        """None has a name."""
+        raise UnknownVersion(name)
+
 
 @lf.flow("question -> answer", uses=[ANSWER])
 async def pair(question):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - a flow is typed by its signature

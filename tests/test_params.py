@@ -1,4 +1,4 @@
-"""The laws of versions: content hashes, children, differences, environments."""
+"""The laws of versions: content hashes, children, names of refs, environments."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from strategies import json_values, records
+from strategies import records
 
-from lmflow.errors import ForeignPaths
-from lmflow.params import Change, Env, Version, diff, version_of
+from lmflow.errors import BadRef, ForeignPaths
+from lmflow.params import Env, Version, check_ref, version_of
 from lmflow.values import Record, canonical
 
 versions = st.builds(Version, params=records, parents=st.lists(st.text()).map(tuple), note=st.text(), origin=records)
@@ -86,41 +86,6 @@ def test_reading_an_unknown_path_names_the_near_one() -> None:
         _ = BASE["a.modle"]
 
 
-def test_an_absent_path_is_not_null() -> None:
-    """A path that only one of two versions has is a difference, also where its value is null."""
-    assert (Change("a", None, None),) == diff(Version(), Version(params=Record(a=None)))
-
-
-@given(versions)
-@settings(max_examples=40)
-def test_a_version_differs_in_nothing_from_itself(version: Version) -> None:
-    """The difference of a version and itself is empty."""
-    assert () == diff(version, version)
-
-
-@given(versions, versions)
-@settings(max_examples=40)
-def test_diff_turned_round_swaps_its_sides(a: Version, b: Version) -> None:
-    """The difference back is the difference with before and after swapped."""
-    assert tuple(Change(c.path, c.after, c.before) for c in diff(a, b)) == diff(b, a)
-
-
-@given(records, st.data())
-@settings(max_examples=40)
-def test_diff_says_what_put_did(params: Record, data: st.DataObject) -> None:
-    """The paths that differ between a version and its child are the changed ones."""
-    version = Version(params=params)
-    keys = st.sampled_from(list(params)) if params else st.nothing()
-    changes = data.draw(st.dictionaries(keys, json_values))
-    really = sorted(path for path, value in changes.items() if canonical(value) != canonical(params[path]))
-    assert really == [change.path for change in diff(version, version.put(changes))]
-
-
-def test_diff_compares_by_canonical_form() -> None:
-    """1 and True are a difference."""
-    assert (Change("a.n", 1, after=True),) == diff(Version(params={"a.n": 1}), Version(params={"a.n": True}))
-
-
 def test_an_environment_reads_under_its_prefix() -> None:
     """A prefix leads to the parameters of the renamed program."""
     env = Env(Record({"b.a.model": "x", "a.model": "y"}))
@@ -137,3 +102,16 @@ def test_prefixes_add_up() -> None:
     """A named program in a named program has the parameters under both names."""
     env = Env(Record({"c.b.a.model": "x"})).under("c.", {}).under("b.", {"b.a.model": "y"})
     assert "y" == env["a.model"]
+
+
+@pytest.mark.parametrize("name", ["prod", "team/candidate", "v1.2-rc_3", "A"])
+def test_a_ref_may_be_called_so(name: str) -> None:
+    """Letters, digits and a few marks."""
+    assert name == check_ref(name)
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "prod~1", "1st", "a\x1b[31m", "deadbeefcafe", "é", "a" * 101])
+def test_a_ref_may_not_be_called_so(name: str) -> None:
+    """What would read as an option, an id, a ``REF~N`` or as nothing is refused."""
+    with pytest.raises(BadRef, match="can't be the name of a ref"):
+        check_ref(name)

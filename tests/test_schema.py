@@ -1,6 +1,8 @@
 """The laws of the schema: whose file is it, and what is in ours."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -11,7 +13,7 @@ import sqlite_utils
 import lmflow as lf
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.messages import ChatReply, Usage
-from lmflow.stores.schema import APPLICATION, VERSION, migrations
+from lmflow.stores.schema import APPLICATION, VERSION, check_file, migrations
 from lmflow.stores.sqlite import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -67,6 +69,25 @@ def test_an_empty_file_becomes_a_store(path: Path) -> None:
     path.touch()
     with lf.SqliteStore(path) as store:
         assert [] == list(store.runs())
+
+
+COMMITTER = """
+import sys, lmflow as lf
+with lf.SqliteStore(sys.argv[1]) as store:
+    lf.commit(store, "theirs", lf.Version(note="theirs"))
+"""
+
+
+def test_reading_drops_no_locks(path: Path) -> None:
+    """A process that reads beside its open store keeps the store's locks: another's closing takes nothing from it."""
+    with lf.SqliteStore(path) as store:
+        lf.commit(store, "ours", lf.Version(note="ours"))
+        assert check_file(path)
+        subprocess.run([sys.executable, "-c", COMMITTER, str(path)], check=True)
+        assert path.with_name(f"{path.name}-wal").exists()
+        lf.commit(store, "later", lf.Version(note="later"))
+    with closing(sqlite3.connect(path)) as db:
+        assert [("later",), ("ours",), ("theirs",)] == db.execute("SELECT name FROM ref ORDER BY 1").fetchall()
 
 
 def test_a_store_says_what_it_is(path: Path) -> None:

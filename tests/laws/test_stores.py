@@ -1,5 +1,6 @@
 """The laws of every trace store: one suite over memory and SQLite."""
 
+import itertools
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lmflow as lf
-from lmflow.errors import ModelFailed, NotFound, UnknownVersion
+from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, RefChanged, UnknownVersion
 from lmflow.messages import (
     ChatReply,
     ChatRequest,
@@ -33,10 +34,12 @@ from lmflow.trace import (
     Chosen,
     Event,
     Failed,
+    Pinned,
     RefMoved,
     Run,
     RunClosed,
     RunOpened,
+    Scored,
     Trace,
     TraceClosed,
     TraceOpened,
@@ -333,6 +336,131 @@ def test_a_ref_to_nowhere_is_refused(store: Either) -> None:
     """A ref points at a version that is in the store."""
     future = store.append(RefMoved("best", VERSION.id, "first", 3))
     assert (UnknownVersion, {}) == (type(future.exception(10)), dict(store.refs()))
+
+
+OTHER = VERSION.put({"answer.instruction": "Sing."}, note="other")
+THIRD = OTHER.put({"answer.instruction": "Dance."}, note="third")
+SAVED = (VersionSaved(VERSION, 1, "ann"), VersionSaved(OTHER, 2), VersionSaved(THIRD, 3))
+
+
+def _failure(store: Either, event: Event) -> BaseException | None:
+    return store.append(event).exception(10)
+
+
+@pytest.mark.parametrize(("expected", "moved"), [(VERSION.id, True), (OTHER.id, False), ("", False), (None, True)])
+def test_a_ref_moves_only_from_where_it_is_expected(store: Either, expected: str | None, *, moved: bool) -> None:
+    """A move that names another version than the ref has is refused, and nothing changes."""
+    _kept(store, *SAVED, RefMoved("best", VERSION.id, "first", 3))
+    error = _failure(store, RefMoved("best", THIRD.id, "better", 4, before=expected))
+    assert ({"best": THIRD.id if moved else VERSION.id}, moved) == (dict(store.refs()), error is None)
+    assert moved or isinstance(error, RefChanged)
+
+
+def test_a_ref_that_must_not_exist(store: Either) -> None:
+    """An empty ``before`` makes a ref, once."""
+    _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3, before=""))
+    assert isinstance(_failure(store, RefMoved("best", OTHER.id, "made again", 4, before="")), RefChanged)
+    assert {"best": VERSION.id} == store.refs()
+
+
+def test_a_ref_may_go(store: Either) -> None:
+    """No version is the end of a ref; its log stays, and one that isn't there can't go."""
+    _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3), RefMoved("best", "", "done", 4))
+    assert ({}, ["done", "made"]) == (dict(store.refs()), [moved.why for moved in store.reflog("best")])
+    assert isinstance(_failure(store, RefMoved("best", "", "again", 5)), UnknownVersion)
+
+
+def test_the_reflog_says_everything(store: Either) -> None:
+    """Each move with where it came from, why, when and who, newest first; of one ref or of all."""
+    _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3, "ann"), RefMoved("best", OTHER.id, "better", 4, "bob"))
+    _kept(store, RefMoved("prod", THIRD.id, "live", 5))
+    latest = RefMoved("best", OTHER.id, "better", 4, "bob", VERSION.id)
+    assert [latest, RefMoved("best", VERSION.id, "made", 3, "ann", "")] == list(store.reflog("best"))
+    assert (["prod", "best"], []) == ([moved.name for moved in store.reflog(limit=2)], list(store.reflog("other")))
+
+
+@pytest.mark.parametrize("name", ["", "prod~1", "a b", "-x", "deadbeefdeadbeef", "x\n"])
+def test_a_ref_has_a_decent_name(store: Either, name: str) -> None:
+    """A name that reads as something else is refused."""
+    _kept(store, *SAVED)
+    assert isinstance(_failure(store, RefMoved(name, VERSION.id, "made", 3)), BadRef)
+
+
+@pytest.mark.parametrize(("name", "expected"), [("best~0", THIRD), ("best~", OTHER), ("best~2", VERSION)])
+def test_a_name_counts_parents_back(store: Either, name: str, expected: lf.Version) -> None:
+    """``REF~N`` is the N-th first parent; so are ids and short ids."""
+    _kept(store, *SAVED, RefMoved("best", THIRD.id, "made", 3))
+    assert expected == store.version(name)
+    assert expected == store.version(name.replace("best", THIRD.id[6:18]))
+
+
+def test_beyond_the_first_there_is_no_version(store: Either) -> None:
+    """A line that ends is ``UnknownVersion``, one whose parent isn't kept ``MissingParent``."""
+    _kept(store, *SAVED, RefMoved("best", THIRD.id, "made", 3))
+    with pytest.raises(UnknownVersion):
+        store.version("best~3")
+    orphan = attrs.evolve(VERSION, parents=(PROGRAM,))
+    _kept(store, VersionSaved(orphan, 4), RefMoved("lost", orphan.id, "made", 5))
+    with pytest.raises(MissingParent):
+        store.version("lost~1")
+    assert (orphan, (PROGRAM,)) == (store.first("lost"), store.saved("lost").absent)
+
+
+def test_an_ambiguous_version_names_the_candidates(store: Either) -> None:
+    """A beginning that fits several ids is an error with those."""
+    versions = [attrs.evolve(VERSION, note=str(k)) for k in range(400)]
+    _kept(store, *(VersionSaved(version, 1) for version in versions))
+    digits = sorted(version.id[6:] for version in versions)
+    shared = next((a[:4] for a, b in itertools.pairwise(digits) if a[:4] == b[:4]), None)
+    if shared is not None:
+        with pytest.raises(UnknownVersion, match="is ambiguous"):
+            store.version(shared)
+
+
+def test_the_first_of_a_line(store: Either) -> None:
+    """By first parents, whatever leads there."""
+    _kept(store, *SAVED, RefMoved("best", THIRD.id, "made", 3))
+    assert (VERSION, VERSION) == (store.first("best"), store.first(VERSION.id))
+
+
+def test_a_version_is_saved_with_what_stands_beside_it(store: Either) -> None:
+    """Author and time of its first saving, its refs, and the mean of its scores by name."""
+    _kept(store, *SAVED, RefMoved("a", VERSION.id, "", 3), RefMoved("b", VERSION.id, "", 3), VersionSaved(VERSION, 9))
+    _kept(store, *_events(_run("run", _trace("t"))))
+    _kept(store, *(Scored("t", "exact", value) for value in (1.0, 0.0, None)), Scored("t", "short", 1.0))
+    saved = store.saved("a")
+    assert (VERSION, 1, "ann", ("a", "b"), ()) == (saved.version, saved.at, saved.author, saved.refs, saved.absent)
+    assert {"exact": (0.5, 2), "short": (1.0, 1)} == saved.scores
+
+
+def test_scores_are_kept_in_order(store: Either) -> None:
+    """Each score of a trace, none overwritten."""
+    scores = [
+        Scored("t", "exact", 1.0, "fine", "m", "ann", 5),
+        Scored("t", "exact", None, "no: \ud800"),
+        Scored("t", "x", 0.0),
+    ]
+    _kept(store, *_events(_run("run", _trace("t"), _trace("u"))), *scores)
+    assert (scores, []) == (list(store.scores("t")), list(store.scores("u")))
+
+
+def test_a_score_of_nothing_is_refused(store: Either) -> None:
+    """A trace that isn't there has no score."""
+    assert _failure(store, Scored("nothing", "exact", 1.0)) is not None
+
+
+def test_a_pin_needs_a_version(store: Either) -> None:
+    """What isn't kept can't be pinned; what is can, twice, and unpinned."""
+    assert isinstance(_failure(store, Pinned(VERSION.id, "why", 1)), UnknownVersion)
+    _kept(store, *SAVED, Pinned(VERSION.id, "why", 1), Pinned(VERSION.id, "", 2), Pinned(VERSION.id, "", 3, on=False))
+
+
+def test_events_that_belong_together_are_kept_together(store: Either) -> None:
+    """Where a move is refused, the version beside it isn't kept either."""
+    _kept(store, SAVED[0], RefMoved("best", VERSION.id, "made", 3))
+    assert store.append(SAVED[1], RefMoved("best", OTHER.id, "x", 4, before="")).exception(10) is not None
+    with pytest.raises(UnknownVersion):
+        store.version(OTHER.id)
 
 
 def test_a_bad_event_fails_alone(store: Either) -> None:

@@ -1,0 +1,43 @@
+"""Whether a version fits a program as it is now: paths, demonstrations, defaults that have changed since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lmflow.errors import UnfitDemos
+from lmflow.params import Version
+from lmflow.program import Predict, Program, completed
+from lmflow.values import Record
+from lmflow.versions import same
+
+_DEFAULTS = "defaults of "
+
+
+def fitting(program: Program, version: Version | None) -> Record:
+    """The parameters that the program runs with, as ``completed`` says them.
+
+    ``ForeignPaths`` where the version has paths that the program doesn't, ``UnfitDemos`` where its demonstrations hold
+    no output of their step: the signature has changed since.
+    """
+    params = completed(program, version)
+    for name, step in program.steps.items():
+        if isinstance(step, Predict):
+            outputs = {field.name for field in step.signature.outputs}
+            for demo in params[f"{name}.demos"]:
+                if outputs.isdisjoint(demo):
+                    raise UnfitDemos(f"{name}.demos", tuple(demo), tuple(sorted(outputs)))
+    return params
+
+
+def stale(program: Program, version: Version, first: Version) -> Record:
+    """The paths at which a version holds a default that the code has changed since: path -> the default then and now.
+
+    ``first`` is the first version of its line; only where that is a program's defaults is anything known of them.
+    """
+    if first.parents or not first.note.startswith(_DEFAULTS):
+        return Record()
+    now = program.defaults
+    kept = (path for path, value in version.params.items() if same(first.params.get(path), value) and path in now)
+    found: Mapping[str, Any] = {path: {"then": version.params[path], "now": now[path]} for path in kept}
+    return Record({path: sides for path, sides in found.items() if not same(sides["then"], sides["now"])})
