@@ -16,7 +16,7 @@ from lmflow.errors import ENDING
 from lmflow.fit import fitting, stale
 from lmflow.live import Live
 from lmflow.messages import ChatRequest
-from lmflow.models.base import place
+from lmflow.models.base import leaves, place
 from lmflow.outside import Account, Outside
 from lmflow.params import Env, Version
 from lmflow.program import Predict, Program, completed, init
@@ -146,9 +146,9 @@ def _check_bounds(outside: Outside, account: Account, program: Program, params: 
     """``Unbounded`` for the first step whose calls the budget could not bound."""
     for name, step in program.steps.items():
         if isinstance(step, Predict):
-            model = outside.models.get(params[f"{name}.model"]).name
-            request = ChatRequest((), model, options=params[f"{name}.options"])
-            worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
+            for model in leaves(outside.models.get(params[f"{name}.model"])):
+                request = ChatRequest((), model.name, options=params[f"{name}.options"])
+                worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
 
 
 def _when(call: Asked) -> tuple[int, str, int]:

@@ -79,7 +79,7 @@ class Record(Mapping[str, Any]):
         return len(self._items)
 
     def __or__(self, other: Mapping[str, Any]) -> Record:
-        return Record({**self._items, **other})
+        return _sharing({**self._items, **record(other)._items})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Record):
@@ -106,10 +106,18 @@ class Record(Mapping[str, Any]):
 
     def only(self, *names: str) -> Record:
         """The record with the named fields that it has, in the given order."""
-        return Record({name: self._items[name] for name in names if name in self._items})
+        return _sharing({name: self._items[name] for name in names if name in self._items})
 
 
 _FROZEN = frozenset({str, int, bool, type(None), Record})
+
+
+def _sharing(items: dict[str, Any]) -> Record:
+    """A record of values that are frozen already."""
+    made = object.__new__(Record)
+    object.__setattr__(made, "_items", items)
+    object.__setattr__(made, "_digest", None)
+    return made
 
 
 def record(mapping: Mapping[str, Any]) -> Record:

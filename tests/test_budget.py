@@ -194,6 +194,19 @@ async def test_what_can_not_be_bounded_is_refused_first(options: dict[str, Any],
     assert (0, []) == (model.calls, list(store.runs()))
 
 
+async def test_each_model_that_may_answer_is_bounded() -> None:
+    """A model that chooses among others is as dear as those: each of them needs a price, its own name needs none."""
+    one, other = Billed(name="billed/one"), Billed(name="billed/other")
+    prices = {"billed/one": priced, "billed/other": priced}
+    chosen, rows = lf.fallback(one, other), [{"question": "a"}]
+    known = lambda m, u, at: prices[m](m, u, at) if m in prices else None  # noqa: E731
+    async with lf.Executor(chosen, budget=Budget(usd=1), prices=known) as ex:
+        assert [] == list((await ex.map(ANSWER, rows)).failures)
+        del prices["billed/other"]
+        with pytest.raises(Unbounded, match="asks billed/other, whose price isn't known"):
+            await ex.map(ANSWER, rows)
+
+
 @pytest.mark.parametrize("limits", [{"calls": -1}, {"tokens": True}, {"usd": float("nan")}, {"usd": float("inf")}])
 def test_a_limit_is_a_number_from_0(limits: dict[str, Any]) -> None:
     """What is no limit is refused."""

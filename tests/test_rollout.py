@@ -231,8 +231,8 @@ async def test_what_a_call_cost_is_on_record(kind: str, tmp_path: Path) -> None:
 
 
 async def test_an_unknown_price_is_unknown() -> None:
-    """Without prices a call's cost is unknown, not nothing."""
-    async with lf.Executor(lf.scripted(lambda _: ChatReply("x", usage=Usage(5, 2)))) as ex:
+    """The cost of a model that no price list has is unknown, not nothing."""
+    async with lf.Executor(lf.scripted(lambda _: ChatReply("x", usage=Usage(5, 2)), name="some/model")) as ex:
         trace = await ex.run(ANSWER, question="a")
         assert (None, Spent(1, 7, 0, 1)) == (trace.calls[0].cost, ex.spent)
 

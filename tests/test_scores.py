@@ -155,5 +155,5 @@ async def test_a_live_run_is_scored_from_what_it_recorded() -> None:
         done = await ex.map(STEP, rows)
     found = scores_from(done, rows, lf.exact_match())
     assert [1.0, 0.0] == [float(row.score or 9) for row in found.rows]
-    assert (None, 2) == (found.cost, found.unpriced)
+    assert (0, 0) == (found.cost, found.unpriced)
     assert found.root == scores_from(lf.replay(done), rows, lf.exact_match()).root
