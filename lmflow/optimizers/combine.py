@@ -12,11 +12,12 @@ from lmflow.errors import ProgramError
 from lmflow.messages import ToolRequest
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, staged, unanswered
 from lmflow.optimizers.scoring import Best, Scores, scored, tried
-from lmflow.params import Version, diff
+from lmflow.params import Version
 from lmflow.program import Predict, Program
 from lmflow.stats import paired
 from lmflow.trace import Trace
 from lmflow.values import Record
+from lmflow.versions import diff
 
 
 def chain(*optimizers: Staged) -> Staged:

@@ -9,10 +9,11 @@ import attrs
 from lmflow.optimize import Need, Rollout, need
 from lmflow.optimizers.demos import DemoSet
 from lmflow.optimizers.scoring import Best
-from lmflow.params import Version, diff
+from lmflow.params import Version
 from lmflow.program import Predict, Program, completed, init
 from lmflow.trace import Trace
 from lmflow.values import Record, pretty
+from lmflow.versions import diff
 
 LONGEST = 2000
 
