@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from commanding import call, commands, done, endpoint
 
+import lmflow as lf
 from lmflow.cli.main import main
 
 LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
@@ -38,7 +39,21 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         done(here, "run app:rag --set question=decorator --model openai/gpt-5-mini")
+        refs(here)
+        monkeypatch.setenv("EDITOR", "true")
         yield here
+
+
+def refs(here: Path) -> None:
+    """Two refs of what was run, one of them pinned, and a file of them."""
+    with lf.SqliteStore("lmflow.db") as store:
+        first = store.run(store.runs(1)[0].id).traces[0].version
+        tuned = first.put({"answer.instruction": "Answer in one word."}, note="shorter")
+        lf.commit(store, "prod", first)
+        lf.commit(store, "prod", tuned)
+        lf.commit(store, "candidate", first.put({"rewrite.instruction": "Search."}))
+    done(here, "pin add candidate")
+    done(here, "export --out prod.json")
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
