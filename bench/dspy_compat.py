@@ -13,7 +13,7 @@ from pathlib import Path
 
 import lmflow as lf
 from lmflow.dspy import from_dspy, to_dspy
-from lmflow.interchange import as_json
+from lmflow.interchange import json_text
 
 THERE = """
 import json, sys, dspy
@@ -57,7 +57,7 @@ def main(python: str) -> None:
     version = lf.init(rag).put(changes, note="tuned")
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder, name) for name in ("out.json", "same.json", "changed.json")]
-        files[0].write_text(as_json(to_dspy(rag, version)), encoding="utf-8")
+        files[0].write_text(json_text(to_dspy(rag, version)), encoding="utf-8")
         done = subprocess.run(
             [python, "-W", "ignore", "-c", THERE, *map(str, files)], capture_output=True, text=True, check=False
         )

@@ -152,14 +152,14 @@ def again(db: sqlite3.Connection, calls: int) -> None:
 
 
 _AGAIN = """
-INSERT INTO run (id, kind, name, target, status, root, started_ns, ended_ns) SELECT 's' || :copy || substr(id, 5, 11) || :copy, kind, name, target, status, root,
-    started_ns + :later, ended_ns + :later FROM run WHERE id < 's';
+INSERT INTO run (id, kind, name, target, status, root, started_ns, ended_ns)
+    SELECT 's' || :copy || substr(id, 5, 11) || :copy, kind, name, target, status, root, started_ns + :later,
+    ended_ns + :later FROM run WHERE id < 's';
 INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample, outputs, failure, root, started_ns,
-    ended_ns) SELECT id + :shift, 'u' || :copy || substr(uid, 5, 11) || :copy, program, name, target, version,
-    inputs, world, sample, outputs, failure, root, started_ns + :later, ended_ns + :later
-    FROM trace WHERE id <= :traces;
-INSERT INTO run_item (run, position, label, trace) SELECT 's' || :copy || substr(run, 5, 11) || :copy, position, label, trace + :shift
-    FROM run_item WHERE run < 's';
+    ended_ns) SELECT id + :shift, 'u' || :copy || substr(uid, 5, 11) || :copy, program, name, target, version, inputs,
+    world, sample, outputs, failure, root, started_ns + :later, ended_ns + :later FROM trace WHERE id <= :traces;
+INSERT INTO run_item (run, position, label, trace)
+    SELECT 's' || :copy || substr(run, 5, 11) || :copy, position, label, trace + :shift FROM run_item WHERE run < 's';
 INSERT INTO call (trace, address, attempt, key, kind, model, request, reply, status, tok_in, tok_out, tok_cached,
     started_ns, ended_ns) SELECT trace + :shift, address, attempt, key, kind, model, request, reply, status, tok_in,
     tok_out, tok_cached, started_ns + :later, ended_ns + :later FROM call WHERE trace <= :traces;

@@ -30,7 +30,7 @@ from lmflow.versions import changes
 @store_option
 @json_option
 def blame(version: str, path: str, store: str, *, as_json: bool) -> None:
-    r"""Show which version introduced each line, demonstration or key of a parameter, and what produced it.
+    """Show which version introduced each part of a parameter. Lines, demonstrations, keys, and what produced them.
 
     \b
     Example:
@@ -52,7 +52,7 @@ def blame(version: str, path: str, store: str, *, as_json: bool) -> None:
 @store_option
 @json_option
 def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> None:
-    r"""Compare what a version was last run with, program, models, defaults, with what runs now.
+    """Compare what a version was last run with to what runs now.
 
     When any of them changed, instructions and demonstrations may no longer be the best: what to tune again is said.
 

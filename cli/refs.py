@@ -17,7 +17,7 @@ from lmflow.cli.version_text import diff_text, reflog_line
 from lmflow.errors import UnknownVersion
 from lmflow.fit import fitting
 from lmflow.history import common_ancestor
-from lmflow.interchange import as_json
+from lmflow.interchange import json_text
 from lmflow.merging import merge as merged_of
 from lmflow.params import Version, check_ref
 from lmflow.stores.queries import Reader
@@ -29,7 +29,7 @@ from lmflow.versions import diff, same
 
 @click.group(cls=Group)
 def ref() -> None:
-    r"""Names that point at versions: what is live, what is tried.
+    """Names that point at versions: what is live, what is tried.
 
     \b
     Example:
@@ -41,7 +41,7 @@ def ref() -> None:
 @store_option
 @json_option
 def ls(store: str, *, as_json: bool) -> None:
-    r"""List the refs and what they point at.
+    """List the refs and what they point at.
 
     \b
     Example:
@@ -62,25 +62,27 @@ def ls(store: str, *, as_json: bool) -> None:
 @click.argument("version")
 @click.option("--why", default="", help="The reason, for the reflog.")
 @store_option
-def set_(name: str, version: str, why: str, store: str) -> None:
-    r"""Point a ref at a version.
+@json_option
+def set_(name: str, version: str, why: str, store: str, *, as_json: bool) -> None:
+    """Point a ref at a version.
 
     \b
     Example:
-      lmflow ref set prod 84275cc4 --why "better on dev"
+      lmflow ref set live candidate --why "better on dev"
     """
     check_ref(name)
     with reading(store) as reader:
         found, before = reader.version(version), reader.refs().get(name, "")
-    move(store, name, found, before, why or f"set to {version}")
+    move(store, name, found, before, why or f"set to {version}", as_json=as_json)
 
 
 @ref.command("rm")
 @click.argument("name")
 @click.option("--why", default="", help="The reason, for the reflog.")
 @store_option
-def rm(name: str, why: str, store: str) -> None:
-    r"""Remove a ref; its versions and its reflog stay.
+@json_option
+def rm(name: str, why: str, store: str, *, as_json: bool) -> None:
+    """Remove a ref; its versions and its reflog stay.
 
     \b
     Example:
@@ -88,7 +90,7 @@ def rm(name: str, why: str, store: str) -> None:
     """
     with reading(store) as reader:
         before = _pointed(reader, name)
-    move(store, name, None, before, why or "removed")
+    move(store, name, None, before, why or "removed", as_json=as_json)
 
 
 @click.command()
@@ -98,8 +100,11 @@ def rm(name: str, why: str, store: str) -> None:
 @click.option("--why", default="", help="The reason, for the reflog.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @store_option
-def rollback(ref: str, to: str, steps: int | None, why: str, store: str, *, dry_run: bool) -> None:  # noqa: PLR0913 - one an option
-    r"""Move a ref back to where it was: its last move is taken back, or several, or to a version.
+@json_option
+def rollback(  # noqa: PLR0913 - one an option
+    ref: str, to: str, steps: int | None, why: str, store: str, *, dry_run: bool, as_json: bool
+) -> None:
+    """Move a ref back to where it was. Its last move is taken back, or several, or to a version.
 
     Nothing is lost: the move is in the reflog, and a rollback can be rolled back.
 
@@ -113,10 +118,8 @@ def rollback(ref: str, to: str, steps: int | None, why: str, store: str, *, dry_
         before = _pointed(reader, ref)
         target = reader.version(to) if to else _earlier(reader, ref, steps or 1)
         current = reader.version(before)
-    click.echo(f"{ref}: {short(before)} -> {short(target.id)}{'  (dry run)' if dry_run else ''}")
-    click.echo(diff_text(diff(current, target), colour=in_colour()))
-    if not dry_run:
-        move(store, ref, target, before, f"rollback: {why or (f'to {to}' if to else f'{steps or 1} back')}", quiet=True)
+    why = f"rollback: {why or (f'to {to}' if to else f'{steps or 1} back')}"
+    _moved(store, ref, current, target, why, dry_run=dry_run, as_json=as_json)
 
 
 @click.command()
@@ -125,7 +128,7 @@ def rollback(ref: str, to: str, steps: int | None, why: str, store: str, *, dry_
 @store_option
 @json_option
 def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
-    r"""List where a ref pointed, the latest move first; without REF those of all.
+    """List where a ref pointed. The latest move first; without REF those of all.
 
     \b
     Example:
@@ -148,8 +151,9 @@ def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
 @click.option("--note", default="", help="What was changed and why.")
 @program_option
 @store_option
-def edit(ref: str, path: str, note: str, target: str, store: str) -> None:
-    r"""Change one parameter of a ref in $EDITOR: texts as they are, anything else as JSON.
+@json_option
+def edit(ref: str, path: str, note: str, target: str, store: str, *, as_json: bool) -> None:  # noqa: PLR0913
+    """Change one parameter of a ref in $EDITOR. Texts as they are, anything else as JSON.
 
     \b
     Example:
@@ -161,19 +165,22 @@ def edit(ref: str, path: str, note: str, target: str, store: str) -> None:
     if target:
         version = attrs.evolve(version, params=fitting(load(target), version))
     held = version[path]
-    text = held if isinstance(held, str) else as_json(held)
+    text = held if isinstance(held, str) else json_text(held)
     typed = click.edit(text, extension=".md" if isinstance(held, str) else ".json", require_save=False)
     new = _typed(path, held, typed if typed is not None else text)
     if same(new, held):
-        click.echo("nothing was changed")
+        click.echo("nothing was changed", err=as_json)
+        if as_json:
+            echo_json({"ref": ref, "before": before, "after": before, "changes": []})
         return
     child = Version(
         params=version.params | {path: new}, parents=(before,), note=note or f"edit {path}", origin=Record()
     )
     if target:
         fitting(load(target), child)
-    click.echo(diff_text(diff(version, child), colour=in_colour()))
-    move(store, ref, child, before, child.note)
+    with reading(store) as reader:
+        current = reader.version(before)
+    _moved(store, ref, current, child, child.note, as_json=as_json)
 
 
 @click.command()
@@ -185,8 +192,11 @@ def edit(ref: str, path: str, note: str, target: str, store: str) -> None:
 @click.option("--note", default="", help="The reason.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @store_option
-def merge(ref: str, other: str, base: str, note: str, store: str, *, dry_run: bool) -> None:  # noqa: PLR0913 - one an option
-    r"""Bring the changes of a version into a ref, path by path; what both changed is a conflict.
+@json_option
+def merge(  # noqa: PLR0913 - one an option
+    ref: str, other: str, base: str, note: str, store: str, *, dry_run: bool, as_json: bool
+) -> None:
+    """Bring the changes of a version into a ref. Path by path; what both changed is a conflict.
 
     \b
     Example:
@@ -200,24 +210,42 @@ def merge(ref: str, other: str, base: str, note: str, store: str, *, dry_run: bo
         raise click.ClickException(
             f"no common ancestor of {ref} and {other} is kept: name what both come from, --base."
         )
-    if root.id == theirs.id:
+    if root.id == theirs.id and not as_json:
         click.echo(f"{ref} has all of {other} already")
-        return
     note = note or f"merge {other} into {ref}"
-    merged = theirs if root.id == ours.id else merged_of(root, ours, theirs, note=note)
-    click.echo(diff_text(diff(ours, merged), colour=in_colour()))
+    ahead = {theirs.id: ours, ours.id: theirs}
+    merged = ahead[root.id] if root.id in ahead else merged_of(root, ours, theirs, note=note)
+    if merged.id != ours.id or as_json:
+        _moved(store, ref, ours, merged, note, dry_run=dry_run or merged.id == ours.id, as_json=as_json)
+
+
+def _moved(  # noqa: PLR0913 - one an option
+    store: str, ref: str, before: Version, after: Version, why: str, *, dry_run: bool = False, as_json: bool
+) -> None:
+    """Say what a move of a ref changes, and move it where it isn't a dry run."""
+    changed = diff(before, after)
     if not dry_run:
-        move(store, ref, merged, before, note)
+        move(store, ref, after, before.id, why, quiet=True)
+    if as_json:
+        found = {"ref": ref, "before": before.id, "after": after.id, "why": why, "dry_run": dry_run}
+        echo_json({**found, "changes": changed.to_json()})
+        return
+    click.echo(f"{ref}: {short(before.id)} -> {short(after.id)}{'  (dry run)' if dry_run else ''}")
+    click.echo(diff_text(changed, colour=in_colour()))
 
 
-def move(store: str, name: str, version: Version | None, before: str, why: str, *, quiet: bool = False) -> None:  # noqa: PLR0913
+def move(  # noqa: PLR0913
+    store: str, name: str, version: Version | None, before: str, why: str, *, quiet: bool = False, as_json: bool = False
+) -> None:
     """Keep a version and point a ref at it, if the ref is still where it was; ``None`` removes the ref."""
     now, who = time.time_ns(), user()
     target = version.id if version else ""
     with SqliteStore(Path(store)) as kept:
         saved = [VersionSaved(version, now, who)] if version else []
         kept.append(*saved, RefMoved(name, target, why, now, who, before)).result()
-    if not quiet:
+    if as_json:
+        echo_json({"ref": name, "before": before, "after": target, "why": why})
+    elif not quiet:
         click.echo(f"{name}: {short(before) or 'new'} -> {short(target) or 'removed'}")
 
 

@@ -90,7 +90,7 @@ def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
 @store_option
 @json_option
 def verify(run: str, store: str, *, as_json: bool) -> None:
-    """Derive every hash of a run again, and compare; without RUN of the whole store.
+    """Derive every hash again, of a run or of the whole store.
 
     \b
     Example:

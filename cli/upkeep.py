@@ -16,7 +16,7 @@ from lmflow.cli.text import table
 from lmflow.dspy import from_dspy, to_dspy
 from lmflow.errors import ForeignFile, NotFound, UnknownVersion, near
 from lmflow.history import lineage
-from lmflow.interchange import Bundle, as_json, bundle, from_text, read_json, to_text
+from lmflow.interchange import Bundle, bundle, from_text, json_text, read_json, to_text
 from lmflow.params import Version, check_ref
 from lmflow.stores.gc import Swept, collect, shrink
 from lmflow.stores.queries import Reader
@@ -44,10 +44,19 @@ _names_option = click.option(
 @_names_option
 @program_option
 @store_option
+@json_option
 def export(  # noqa: PLR0913, PLR0917 - one an option
-    names: tuple[str, ...], out: str | None, kind: str, pairs: tuple[str, ...], target: str, store: str, *, only: bool
+    names: tuple[str, ...],
+    out: str | None,
+    kind: str,
+    pairs: tuple[str, ...],
+    target: str,
+    store: str,
+    *,
+    only: bool,
+    as_json: bool,
 ) -> None:
-    r"""Write versions with their ancestors and refs as JSON; without VERSION those of all refs.
+    """Write versions with their ancestors and refs as JSON. Without VERSION those of all refs.
 
     \b
     Example:
@@ -69,7 +78,10 @@ def export(  # noqa: PLR0913, PLR0917 - one an option
         click.echo(text, nl=False)
         return
     Path(out).write_text(text, encoding="utf-8")
-    click.echo(f"{', '.join(short(version.id) for version in found)} in {out}")
+    if as_json:
+        echo_json({"out": out, "versions": [version.id for version in found]})
+    else:
+        click.echo(f"{', '.join(short(version.id) for version in found)} in {out}")
 
 
 @click.command("import")
@@ -79,8 +91,11 @@ def export(  # noqa: PLR0913, PLR0917 - one an option
 @_names_option
 @program_option
 @store_option
-def import_(file: str, name: str, kind: str, pairs: tuple[str, ...], target: str, store: str) -> None:  # noqa: PLR0913, PLR0917
-    r"""Keep the versions of a file under the ids that they had; a file that was changed is refused.
+@json_option
+def import_(  # noqa: PLR0913, PLR0917 - one an option
+    file: str, name: str, kind: str, pairs: tuple[str, ...], target: str, store: str, *, as_json: bool
+) -> None:
+    """Keep the versions of a file, under their ids. A file that was changed is refused.
 
     Refs of the file are set where the store has none of that name.
 
@@ -101,7 +116,11 @@ def import_(file: str, name: str, kind: str, pairs: tuple[str, ...], target: str
         found = from_text(text, file)
     if name and len(tips := _tips(found)) != 1:
         raise click.ClickException(f"{file} has {len(tips)} latest versions; import it without --ref, then `ref set`.")
-    click.echo("\n".join(_keep(store, found, name, Path(file).name)))
+    said = _keep(store, found, name, Path(file).name)
+    if as_json:
+        echo_json({"versions": [version.id for version in found.versions], "said": said})
+    else:
+        click.echo("\n".join(said))
 
 
 @click.command()
@@ -111,8 +130,11 @@ def import_(file: str, name: str, kind: str, pairs: tuple[str, ...], target: str
 @click.option("--feedback", default="", help="The reason, in words.")
 @click.option("--label", default="", help="Which trace of the run, where it has several.")
 @store_option
-def score(run: str, name: str, value: float | None, feedback: str, label: str, store: str) -> None:  # noqa: PLR0913, PLR0917
-    r"""Judge a run, or a trace by its id: scores are kept beside it, none is overwritten.
+@json_option
+def score(  # noqa: PLR0913, PLR0917 - one an option
+    run: str, name: str, value: float | None, feedback: str, label: str, store: str, *, as_json: bool
+) -> None:
+    """Judge a run, or a trace by its id. Scores are kept beside it, none is overwritten.
 
     \b
     Example:
@@ -126,12 +148,15 @@ def score(run: str, name: str, value: float | None, feedback: str, label: str, s
         trace = _trace(reader, run, label)
     with SqliteStore(store) as kept:
         kept.append(Scored(trace, name, value, feedback, "", user(), time.time_ns())).result()
-    click.echo(f"{trace}: {name} {'' if value is None else f'{value:g}'}".rstrip())
+    if as_json:
+        echo_json({"trace": trace, "name": name, "value": value, "feedback": feedback})
+    else:
+        click.echo(f"{trace}: {name} {'' if value is None else f'{value:g}'}".rstrip())
 
 
 @click.group(cls=Group)
 def pin() -> None:
-    r"""Versions that are kept whatever `gc` collects.
+    """Versions that are kept whatever `gc` collects.
 
     \b
     Example:
@@ -143,34 +168,36 @@ def pin() -> None:
 @click.argument("version")
 @click.option("--why", default="", help="The reason.")
 @store_option
-def pin_add(version: str, why: str, store: str) -> None:
-    r"""Keep a version and its ancestors.
+@json_option
+def pin_add(version: str, why: str, store: str, *, as_json: bool) -> None:
+    """Keep a version and its ancestors.
 
     \b
     Example:
-      lmflow pin add 84275cc4 --why "in the paper"
+      lmflow pin add prod --why "in the paper"
     """
-    _pin(version, why, store, on=True)
+    _pin(version, why, store, on=True, as_json=as_json)
 
 
 @pin.command("rm")
 @click.argument("version")
 @store_option
-def pin_rm(version: str, store: str) -> None:
-    r"""Keep a version no longer than others.
+@json_option
+def pin_rm(version: str, store: str, *, as_json: bool) -> None:
+    """Keep a version no longer than others.
 
     \b
     Example:
-      lmflow pin rm 84275cc4
+      lmflow pin rm candidate
     """
-    _pin(version, "", store, on=False)
+    _pin(version, "", store, on=False, as_json=as_json)
 
 
 @pin.command("ls")
 @store_option
 @json_option
 def pin_ls(store: str, *, as_json: bool) -> None:
-    r"""List the pinned versions.
+    """List the pinned versions.
 
     \b
     Example:
@@ -192,7 +219,7 @@ def pin_ls(store: str, *, as_json: bool) -> None:
 @store_option
 @json_option
 def gc(age: str | None, store: str, *, yes: bool, vacuum: bool, as_json: bool) -> None:
-    r"""Remove what no ref, reflog, pin or run reaches, and with --older-than old runs.
+    """Remove what no ref, reflog, pin or run reaches. With --older-than old runs too.
 
     \b
     Example:
@@ -213,7 +240,7 @@ def _dspy(reader: Reader, found: list[Version], target: str, pairs: tuple[str, .
     if len(found) != 1:
         raise click.ClickException(f"DSPy's file holds one version, found {len(found)}. Name one.")
     ancestors = [version.id for version in lineage(found[0], reader.version, whole=False)][1:]
-    return as_json(to_dspy(load(_needed(target, "dspy")), found[0], tuple(ancestors), _names(pairs)))
+    return json_text(to_dspy(load(_needed(target, "dspy")), found[0], tuple(ancestors), _names(pairs)))
 
 
 def _needed(target: str, kind: str) -> str:
@@ -272,14 +299,17 @@ def _trace(reader: Reader, wanted: str, label: str) -> str:
     return found[0]
 
 
-def _pin(version: str, why: str, store: str, *, on: bool) -> None:
+def _pin(version: str, why: str, store: str, *, on: bool, as_json: bool) -> None:
     with reading(store) as reader:
         found = reader.version(version).id
         if not on and found not in reader.versions.pins():
             raise UnknownVersion(version, tuple(reader.refs()), hint="It isn't pinned; `lmflow pin ls` lists what is.")
     with SqliteStore(store) as kept:
         kept.append(Pinned(found, why, time.time_ns(), user(), on)).result()
-    click.echo(f"{short(found)} {'is kept' if on else 'is no longer pinned'}")
+    if as_json:
+        echo_json({"version": found, "pinned": on})
+    else:
+        click.echo(f"{short(found)} {'is kept' if on else 'is no longer pinned'}")
 
 
 def _nanoseconds(age: str) -> int:

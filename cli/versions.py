@@ -29,7 +29,7 @@ WIDE = 120
 @store_option
 @json_option
 def log(ref: str, limit: int, store: str, *, as_json: bool) -> None:
-    r"""List a version and its ancestors, the latest first; without VERSION what was kept last.
+    """List a version and its ancestors. The latest first; without VERSION what was kept last.
 
     VERSION is a ref, an id, the beginning of an id, or REF~N for the N-th parent.
 
@@ -59,7 +59,7 @@ def log(ref: str, limit: int, store: str, *, as_json: bool) -> None:
 def show(  # noqa: PLR0913 - one an option
     version: str, step: str, pairs: tuple[str, ...], target: str, store: str, *, as_json: bool
 ) -> None:
-    r"""Show a version's parameters, or with --render what a step would send under it.
+    """Show a version's parameters. With --render what a step would send under it.
 
     Inputs that --set doesn't give are shown as {name}.
 
@@ -89,7 +89,7 @@ def show(  # noqa: PLR0913 - one an option
 @store_option
 @json_option
 def diff(a: str, b: str, store: str, *, stat: bool, beside: bool | None, as_json: bool) -> None:  # noqa: PLR0913
-    r"""Show what leads from version A to version B: words of instructions, demonstrations, options.
+    """Show what leads from version A to version B. Words of instructions, demonstrations, options.
 
     \b
     Example:

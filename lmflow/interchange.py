@@ -55,10 +55,10 @@ def to_text(versions: Bundle) -> str:
         "absent": list(versions.absent),
         "versions": [{"id": version.id, **plain(version.to_json())} for version in versions.versions],
     }
-    return as_json(data)
+    return json_text(data)
 
 
-def as_json(data: Any) -> str:
+def json_text(data: Any) -> str:
     """JSON text for people: indented, characters as they are, but for those that have no UTF-8."""
     text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
     return _SURROGATE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n"

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from commanding import call, commands, done, endpoint
 
+import lmflow as lf
 from lmflow.cli.main import main
 from lmflow.stores.sqlite import SqliteStore
 from lmflow.trace import RefMoved, VersionSaved
@@ -40,12 +41,29 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         done(here, "run app:rag --set question=decorator --model openai/gpt-5-mini")
+<<<<<<< HEAD
         with SqliteStore("lmflow.db") as store:
             good = store.run(store.runs(1)[0].id).traces[0].version
             bad = good.put({"answer.instruction": "Answer at length."})
             refs = (RefMoved("good", good.id, "", 1), RefMoved("bad", bad.id, "", 1))
             store.append(VersionSaved(bad, 1), *refs).result()
+=======
+        refs(here)
+        monkeypatch.setenv("EDITOR", "true")
+>>>>>>> versions
         yield here
+
+
+def refs(here: Path) -> None:
+    """Two refs of what was run, one of them pinned, and a file of them."""
+    with lf.SqliteStore("lmflow.db") as store:
+        first = store.run(store.runs(1)[0].id).traces[0].version
+        tuned = first.put({"answer.instruction": "Answer in one word."}, note="shorter")
+        lf.commit(store, "prod", first)
+        lf.commit(store, "prod", tuned)
+        lf.commit(store, "candidate", first.put({"rewrite.instruction": "Search."}))
+    done(here, "pin add candidate")
+    done(here, "export --out prod.json")
 
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])

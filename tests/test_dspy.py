@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.dspy import from_dspy, to_dspy
 from lmflow.errors import ForeignFile
-from lmflow.interchange import as_json
+from lmflow.interchange import json_text
 
 rewrite = lf.predict("rewrite", "question -> query", "Write a query.")
 look = lf.tool("look", "query -> context: list[str]", lambda query: [query], version="1")
@@ -26,7 +26,7 @@ DEMOS: list[dict[str, Any]] = [
 TUNED = lf.init(RAG).put(
     {"answer.demos": DEMOS, "answer.instruction": "Think."}, note="tuned", origin={"answer.demos": {}}
 )
-STATE = json.loads(as_json(to_dspy(RAG, TUNED, (lf.init(RAG).id,))))
+STATE = json.loads(json_text(to_dspy(RAG, TUNED, (lf.init(RAG).id,))))
 
 
 def test_the_state_is_what_dspy_saves() -> None:
@@ -71,7 +71,7 @@ def test_there_and_back_keeps_the_id(instruction: str, demos: list[dict[str, str
     """An exported version that nobody changed is the same version when it is imported."""
     changes = {"rewrite.instruction": instruction, "rewrite.demos": demos, "rewrite.model": "x/y" if model else ""}
     version = TUNED.put(changes)
-    assert version.id == from_dspy(RAG, json.loads(as_json(to_dspy(RAG, version))), "x.json").id
+    assert version.id == from_dspy(RAG, json.loads(json_text(to_dspy(RAG, version))), "x.json").id
 
 
 def test_a_change_there_is_a_child() -> None:
