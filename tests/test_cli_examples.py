@@ -41,16 +41,13 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         done(here, "run app:rag --set question=decorator --model openai/gpt-5-mini")
-<<<<<<< HEAD
         with SqliteStore("lmflow.db") as store:
             good = store.run(store.runs(1)[0].id).traces[0].version
             bad = good.put({"answer.instruction": "Answer at length."})
-            refs = (RefMoved("good", good.id, "", 1), RefMoved("bad", bad.id, "", 1))
-            store.append(VersionSaved(bad, 1), *refs).result()
-=======
+            moves = (RefMoved("good", good.id, "", 1), RefMoved("bad", bad.id, "", 1))
+            store.append(VersionSaved(bad, 1), *moves).result()
         refs(here)
         monkeypatch.setenv("EDITOR", "true")
->>>>>>> versions
         yield here
 
 
