@@ -58,6 +58,7 @@ from lmflow.whatif import Plan, what_if
 
 if TYPE_CHECKING:
     from lmflow.comparison import Comparison, compare
+    from lmflow.curve import CascadeCurve, Curves, cascade_curve, curves
     from lmflow.evaluation import Evaluation
     from lmflow.execute import Executor
     from lmflow.models.cached import cached
@@ -65,8 +66,24 @@ if TYPE_CHECKING:
     from lmflow.models.names import model
     from lmflow.models.prices import Price, cost_of, price_of, priced
     from lmflow.models.wrap import fallback, retrying, routed
+    from lmflow.programs.beam import beam
+    from lmflow.programs.best_of_n import best_of_n
+    from lmflow.programs.classify import classify
+    from lmflow.programs.comparing import multi_chain_comparison
+    from lmflow.programs.constraining import constrain
+    from lmflow.programs.ensembling import ensemble, majority
+    from lmflow.programs.extract import extract
     from lmflow.programs.index import dense_index
+    from lmflow.programs.ircot import ircot
     from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
+    from lmflow.programs.multi_hop import multi_hop
+    from lmflow.programs.rag import rag
+    from lmflow.programs.refining import Feedback, refine
+    from lmflow.programs.report import report
+    from lmflow.programs.rerank import rerank
+    from lmflow.programs.routing import cascade, router
+    from lmflow.programs.summarize import summarize
+    from lmflow.programs.voting import adaptive_consistency, early_stopping_consistency, self_consistency
     from lmflow.readers import dataset
     from lmflow.scores import scores_from
     from lmflow.stores.corpus import Corpus
@@ -76,44 +93,72 @@ if TYPE_CHECKING:
     from lmflow.sync import run
 
 _LAZY = {
+    "CascadeCurve": "curve",
     "Comparison": "comparison",
     "Corpus": "stores.corpus",
+    "Curves": "curve",
     "Dense": "stores.dense",
     "Evaluation": "evaluation",
     "Executor": "execute",
+    "Feedback": "programs.refining",
     "Judge": "programs.judges",
     "MemoryStore": "stores.memory",
     "Price": "models.prices",
     "SqliteStore": "stores.sqlite",
+    "adaptive_consistency": "programs.voting",
+    "beam": "programs.beam",
+    "best_of_n": "programs.best_of_n",
     "cached": "models.cached",
+    "cascade": "programs.routing",
+    "cascade_curve": "curve",
+    "classify": "programs.classify",
     "compare": "comparison",
+    "constrain": "programs.constraining",
     "cost_of": "models.prices",
+    "curves": "curve",
     "dataset": "readers",
     "dense_index": "programs.index",
+    "early_stopping_consistency": "programs.voting",
+    "ensemble": "programs.ensembling",
+    "extract": "programs.extract",
     "fallback": "models.wrap",
     "grounded": "programs.judges",
+    "ircot": "programs.ircot",
     "limited": "models.limited",
+    "majority": "programs.ensembling",
     "model": "models.names",
+    "multi_chain_comparison": "programs.comparing",
+    "multi_hop": "programs.multi_hop",
     "pairwise": "programs.judges",
     "price_of": "models.prices",
     "priced": "models.prices",
+    "rag": "programs.rag",
+    "refine": "programs.refining",
+    "report": "programs.report",
+    "rerank": "programs.rerank",
     "retrying": "models.wrap",
     "routed": "models.wrap",
+    "router": "programs.routing",
     "run": "sync",
     "scores_from": "scores",
+    "self_consistency": "programs.voting",
     "semantic_f1": "programs.judges",
+    "summarize": "programs.summarize",
 }
 
 __all__ = [
     "Budget",
+    "CascadeCurve",
     "Comparison",
     "Corpus",
+    "Curves",
     "Data",
     "Dataset",
     "Dense",
     "Divergence",
     "Evaluation",
     "Executor",
+    "Feedback",
     "Field",
     "Fork",
     "Judge",
@@ -131,19 +176,27 @@ __all__ = [
     "SqliteStore",
     "Trace",
     "Version",
+    "adaptive_consistency",
     "apply",
     "bar",
+    "beam",
+    "best_of_n",
     "blame",
     "branch",
     "cached",
     "canonical",
+    "cascade",
+    "cascade_curve",
     "chain_of_thought",
     "citation_precision",
     "citation_recall",
+    "classify",
     "commit",
     "compare",
+    "constrain",
     "contains",
     "cost_of",
+    "curves",
     "dataset",
     "dense_index",
     "diagram",
@@ -151,9 +204,12 @@ __all__ = [
     "digest",
     "diverge",
     "drive_pure",
+    "early_stopping_consistency",
     "embed",
+    "ensemble",
     "exact_match",
     "example_id",
+    "extract",
     "f1",
     "fallback",
     "first",
@@ -164,14 +220,18 @@ __all__ = [
     "hotpot_em",
     "hotpot_f1",
     "init",
+    "ircot",
     "limited",
     "lineage",
+    "majority",
     "map",
     "merge",
     "metric",
     "migrate",
     "model",
     "mrr",
+    "multi_chain_comparison",
+    "multi_hop",
     "numeric",
     "pairwise",
     "parallel",
@@ -179,25 +239,32 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "rag",
     "rebase",
     "recall_at_k",
+    "refine",
     "render",
     "repeat",
     "replay",
     "replay_stream",
+    "report",
+    "rerank",
     "retrieve",
     "retrying",
     "routed",
+    "router",
     "run",
     "samples",
     "scores_from",
     "scripted",
+    "self_consistency",
     "semantic_f1",
     "set_f1",
     "slot_f1",
     "split",
     "squad_em",
     "squad_f1",
+    "summarize",
     "tool",
     "what_if",
 ]

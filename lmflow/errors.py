@@ -28,7 +28,8 @@ LmflowError
 │   ├── ModelFailed
 │   ├── ParseFailure
 │   ├── ToolFailed
-│   └── StepTimeout
+│   ├── StepTimeout
+│   └── ConstraintFailed    outputs that break a constraint, also after the retries
 ├── BudgetExceeded        the next call could cost more than the budget has left
 ├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
 ├── ModelUnavailable      a model that can't be used as configured
@@ -389,7 +390,9 @@ class ForeignFile(VersionError):
 
 
 class CallError(LmflowError):
-    """The closed set of errors that are recorded and thrown into flows, so that try/except replays."""
+    """The closed set of errors that are thrown into flows: recorded, or following from what is, so that try/except
+    replays.
+    """
 
 
 @attrs.frozen(eq=False)
@@ -450,6 +453,21 @@ class StepTimeout(CallError):
 
     def __str__(self) -> str:
         return f"{self.step} took longer than {self.seconds:g} s"
+
+
+@attrs.frozen(eq=False)
+class ConstraintFailed(CallError):
+    """Outputs that break a constraint, also after the retries that named the problem. ``problems``: one an attempt.
+
+    It follows from recorded calls, so a flow that catches it replays.
+    """
+
+    program: str
+    problems: tuple[str, ...]
+
+    def __str__(self) -> str:
+        found = "; then ".join(self.problems)
+        return f"{self.program} broke its constraints: {found}. Allow more retries, or hard=False for the best attempt."
 
 
 @attrs.frozen(eq=False)

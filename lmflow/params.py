@@ -83,6 +83,21 @@ def check_ref(name: str) -> str:
 
 
 @attrs.frozen
+class Added:
+    """In an overlay: a text that stands below the parameter's own, whatever that is, instead of replacing it."""
+
+    text: str
+
+
+def overlaid(params: Mapping[str, Any], overlay: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values that an overlay gives its paths: ``Added`` texts below those that ``params`` has."""
+    return {
+        path: "\n\n".join(part for part in (params[path], value.text) if part) if isinstance(value, Added) else value
+        for path, value in overlay.items()
+    }
+
+
+@attrs.frozen
 class Env:
     """The parameters that a frame sees: all of them, and the prefix under which its steps look theirs up.
 
@@ -103,6 +118,6 @@ class Env:
         if not prefix and not overlay and sample is None:
             return self
         changed = {self.prefix + path: value for path, value in overlay.items()}
-        params = self.params | changed if changed else self.params
+        params = self.params | overlaid(self.params, changed) if changed else self.params
         number = self.sample if sample is None else self.sample * SAMPLES + sample
         return Env(params, self.prefix + prefix, number)

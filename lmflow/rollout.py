@@ -18,7 +18,7 @@ from lmflow.live import Live
 from lmflow.messages import ChatRequest
 from lmflow.models.base import leaves, place
 from lmflow.outside import Account, Outside
-from lmflow.params import Env, Version
+from lmflow.params import Env, Version, overlaid
 from lmflow.program import Predict, Program, completed, init
 from lmflow.reuse import NOTHING_KEPT, Reuse
 from lmflow.trace import Asked, Trace, TraceClosed, TraceOpened, failed
@@ -133,7 +133,7 @@ def versioned(pending: Pending, version: Version | None) -> Version:
     whole = (
         found if found.params.keys() >= set(program.paths) else attrs.evolve(found, params=completed(program, found))
     )
-    return whole.put(pending.overlay, note="overlay")
+    return whole.put(overlaid(whole.params, pending.overlay), note="overlay")
 
 
 def new_id(random: Random) -> str:

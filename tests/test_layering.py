@@ -18,7 +18,7 @@ LMFLOW = """
     models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
     models/bert_gguf models/weights models/llama_child models/llama_server models/local models/prices
     models/wrap models/limited models/cached models/names models/__init__ events outside door live rollout
-    again stream execute sync programs/* optimizers/* serve/*
+    again stream execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk blobs search schema tail versions verify rows health
