@@ -56,7 +56,10 @@ class Curves:
     def rows(self) -> list[dict[str, Any]]:
         """A row a ``k``, with 95 % intervals over examples."""
         return [
-            {"k": p.k, **_bounds("pass", p.best), **_bounds("vote", p.vote), "cost": p.cost, "tokens": p.tokens, "calls": p.calls}
+            {
+                "k": p.k, **_bounds("pass", p.best), **_bounds("vote", p.vote),
+                "cost": p.cost, "tokens": p.tokens, "calls": p.calls,
+            }
             for p in self.points
         ]  # fmt: skip
 
@@ -84,7 +87,10 @@ class Curves:
 
     def __str__(self) -> str:
         table = [
-            {"k": p.k, "pass@k": str(p.best), "vote@k": str(p.vote), "tokens": _short(p.tokens), "calls": _short(p.calls)}
+            {
+                "k": p.k, "pass@k": str(p.best), "vote@k": str(p.vote),
+                "tokens": _short(p.tokens), "calls": _short(p.calls),
+            }
             for p in self.points
         ]  # fmt: skip
         return markdown_table(table, ("k", "pass@k", "vote@k", "tokens", "calls"))
@@ -92,7 +98,7 @@ class Curves:
 
 @attrs.frozen
 class Step:
-    """A cascade that accepts at ``threshold``: its mean score, what it costs an example, the share each model answers."""
+    """A cascade that accepts at ``threshold``: its score and cost an example, and the share that each model answers."""
 
     threshold: float
     score: Estimate
@@ -137,10 +143,16 @@ class CascadeCurve:
         return markdown_table(table, ("threshold", "score", "tokens", "calls", *self.models))
 
 
-def curves(
-    run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric, *, key: Key = "", subsets: int = 1000, seed: int = 0
-) -> Curves:  # fmt: skip
-    """pass@k and vote@k of a run with samples, ``ex.map(program, rows, samples=n)``, for ``k`` up to ``n``: no new call.
+def curves(  # noqa: PLR0913 - each is a choice of its own
+    run: Run,
+    examples: Iterable[Mapping[str, Any]],
+    metric: Metric,
+    *,
+    key: Key = "",
+    subsets: int = 1000,
+    seed: int = 0,
+) -> Curves:
+    """pass@k and vote@k of a run with samples, ``ex.map(program, rows, samples=n)``, up to ``n``: no new call.
 
     pass@k is the expected best score of ``k`` of the ``n`` samples, without bias: for scores of 0 and 1 it is ``1 -
     C(n - c, k) / C(n, k)`` (Chen et al. 2021, arXiv 2107.03374, section 2.1). vote@k is the mean score of what
@@ -261,15 +273,13 @@ def _answer(
     if not said:
         return _Answer(0.0, -math.inf, *costs)
     at, share = elected([vote_of(row.outputs or {}, by) for row in said])
-    outputs, score = said[at].outputs or {}, said[at].score
-    sure = share * len(said) / len(rows) if confidence is None else float(confidence(outputs))
+    score = said[at].score
+    sure = share * len(said) / len(rows) if confidence is None else float(confidence(said[at].outputs or {}))
     return _Answer(score.value if score else 0.0, sure, *costs)
 
 
 def _step(chains: Sequence[Sequence[_Answer]], threshold: float) -> Step:
-    ends = [
-        next((at for at, it in enumerate(chain[:-1]) if it.confidence >= threshold), len(chain) - 1) for chain in chains
-    ]
+    ends = [_end(chain, threshold) for chain in chains]
     asked = [list(chain[: end + 1]) for chain, end in zip(chains, ends, strict=True)]
     return Step(
         threshold,
@@ -279,6 +289,11 @@ def _step(chains: Sequence[Sequence[_Answer]], threshold: float) -> Step:
         math.fsum(answer.calls for chain in asked for answer in chain) / len(asked),
         tuple(ends.count(at) / len(ends) for at in range(len(chains[0]))),
     )
+
+
+def _end(chain: Sequence[_Answer], threshold: float) -> int:
+    """Where a cascade ends: at the first answer that is sure enough, else the last."""
+    return next((at for at, answer in enumerate(chain[:-1]) if answer.confidence >= threshold), len(chain) - 1)
 
 
 def _total(parts: Iterable[float | None]) -> float | None:

@@ -17,7 +17,8 @@ def lines_svg(series: Mapping[str, Sequence[tuple[float, float]]], title: str) -
 
     def place(x: float, y: float) -> str:
         across = (x - left) / (right - left) if right > left else 0.5
-        return f"{_EDGE + across * (_WIDE - 2 * _EDGE):.1f},{_HIGH - _EDGE - (y - low) / (high - low) * (_HIGH - 2 * _EDGE):.1f}"
+        up = (y - low) / (high - low)
+        return f"{_EDGE + across * (_WIDE - 2 * _EDGE):.1f},{_HIGH - _EDGE - up * (_HIGH - 2 * _EDGE):.1f}"
 
     lines = [
         _line(name, [place(x, y) for x, y in line], _COLOURS[at % len(_COLOURS)], at)

@@ -19,9 +19,11 @@ from lmflow.programs.passages import bare, numbers, overlap, recited
 
 P = tuple((f"p{n}#0", f"passage {n} about the tower and the river") for n in range(1, 5))
 PIECES = st.sampled_from(
-    ["[1]", "[2]", "[99]", "[[1]]", "[[99]1]", "[1", "2]", "[", "]", "[1, 3]", "[ 2 ; 4 ]", "[0]", "[-1]", "[１]", "[1](http://e)",
-     "[123456789012345678901234567890]", "[" + "9" * 5000 + "]", "![x](javascript:1)", "<script>", "</p>", "&#91;1&#93;", "\\[3\\]",
-     "[4]: http://e", "\n\n", "# head", "* [1]\n", "`[2]`", "|", "www.e.com", "\u202e", "\x00", "text. ", "the tower and the river "]
+    ["[1]", "[2]", "[99]", "[[1]]", "[[99]1]", "[1", "2]", "[", "]", "[1, 3]", "[ 2 ; 4 ]", "[0]", "[-1]", "[\uff11]",
+     "[1](http://e)", "[123456789012345678901234567890]", "[" + "9" * 5000 + "]", "![x](javascript:1)", "<script>",
+     "</p>",
+     "&#91;1&#93;", "\\[3\\]", "[4]: http://e", "\n\n", "# head", "* [1]\n", "`[2]`", "|", "www.e.com", "\u202e",
+     "\x00", "text. ", "the tower and the river "]
 )  # fmt: skip
 HOSTILE = st.lists(PIECES, max_size=12).map("".join)
 

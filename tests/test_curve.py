@@ -7,6 +7,7 @@ import math
 import xml.etree.ElementTree as ET
 from fractions import Fraction
 
+import attrs
 import pytest
 from chances import Chances
 from hypothesis import given
@@ -73,6 +74,7 @@ async def test_the_last_vote_is_what_self_consistency_gives() -> None:
     found = lf.curves(await sampled(5), ROWS, METRIC)
     async with lf.Executor(Chances()) as ex:
         voted = lf.scores_from(await ex.map(lf.self_consistency(ANSWER, n=5), ROWS), ROWS, METRIC)
+    assert voted.mean is not None
     assert voted.mean.value == pytest.approx(found.points[-1].vote.value)
 
 
@@ -103,8 +105,6 @@ async def test_they_are_shown() -> None:
 
 async def test_uneven_samples_are_refused() -> None:
     """Examples must have been run equally often."""
-    import attrs
-
     run = await sampled(2)
     with pytest.raises(BadData, match="1 to 2 samples"):
         lf.curves(attrs.evolve(run, items=run.items[:-1]), ROWS, METRIC)

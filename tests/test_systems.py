@@ -53,7 +53,7 @@ SYSTEMS: dict[str, tuple[Callable[[], lf.Program], dict[str, Any], int, int]] = 
     "classify": (lambda: lf.classify(LABELS[:5]), {"text": "this"}, 1, 0),
     "classify_many": (lambda: lf.classify(LABELS), {"text": "this"}, 3 + 2, 0),
     "summarize": (lambda: lf.summarize(size=200), {"text": LONG}, 2 * 4 - 1, 0),
-    "rerank": (lambda: lf.rerank(), {"query": "Paris", **CONTEXT}, 3, 0),
+    "rerank": (lf.rerank, {"query": "Paris", **CONTEXT}, 3, 0),
     "rerank_list": (lambda: lf.rerank("listwise", k=2), {"query": "Paris", **CONTEXT}, 1, 0),
 }
 SAYS = {
@@ -155,7 +155,7 @@ def test_a_search_is_checked_when_a_system_is_made() -> None:
     no_sources = lf.tool("search", "query -> context: list[str]", found, version="1")
     more = lf.tool("search", "query, where -> context: list[str], sources: list[str]", found, version="1")
     for search in (no_sources, more):
-        with pytest.raises(BadSignature, match="lf.retrieve"):
+        with pytest.raises(BadSignature, match="Give lf"):
             lf.rag(search)
 
 
@@ -170,9 +170,8 @@ def hop(request: ChatRequest) -> str:
     """Facts of both kinds: with a mark, without, and made up."""
     system = request.messages[0].content
     if "List the facts" in system:
-        return (
-            "Paris is the capital of France [1]\nThe Seine flows through Paris\nGhosts dance nightly\nLima rules the seas [7]"
-        )
+        facts = "Paris is the capital of France [1]", "The Seine flows through Paris"
+        return "\n".join([*facts, "Ghosts dance nightly", "Lima rules the seas [7]"])
     if "Do the facts suffice" in system:
         return "true"
     return "Paris [1] [9]" if "from the facts" in system else "capital"
@@ -209,7 +208,7 @@ async def test_extract_gives_the_type() -> None:
 async def test_extract_gives_nothing_else() -> None:
     """A reply that isn't of the type twice is a failure, not a value."""
     with pytest.raises(ParseFailure):
-        await told(lf.extract(list[Person]), {"text": "x"}, lambda _: '[{"name": 1}]')
+        await told(lf.extract(list[Person]), {"text": "x"}, lambda _: '[{"born": "long ago"}]')
 
 
 def test_labels_are_some_and_differ() -> None:
@@ -242,7 +241,7 @@ async def test_one_likely_label_is_not_asked_about() -> None:
 
 async def test_nothing_longer_than_the_size_is_read() -> None:
     """A model that says too much doesn't make the next one read it all, and it ends."""
-    model = Chances(lambda request, _: "word " * 500)
+    model = Chances(lambda _, __: "word " * 500)
     run = await once(lf.summarize(size=200), {"text": LONG * 3}, model)
     assert () == run.failures
     assert counted(run)[0] <= 2 * len(cut(LONG * 3, 200)) - 1

@@ -69,8 +69,8 @@ def classify(
 
     Cost: up to ``group`` labels 1 call, the step ``classify``, which may be asked again once as any step. With more,
     ``ceil(labels / group)`` calls side by side, the step ``classify.shortlist``, each of which names up to ``likely``
-    of its group; then 1 of ``classify.choose``, or 2 where the first says no label of the shortlist, which is then told;
-    then it is a ``ParseFailure``. Where only one is likely it isn't asked; where none is, it chooses of all.
+    of its group; then 1 of ``classify.choose``, or 2 where the first says no label of the shortlist, which is then
+    told; then it is a ``ParseFailure``. Where only one is likely it isn't asked; where none is, it chooses of all.
 
     Shortlisting before ranking: D'Oosterlinck et al. 2024, arXiv 2401.12178, section 2, with groups in place of search.
     """

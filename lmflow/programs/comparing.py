@@ -36,15 +36,15 @@ def multi_chain_comparison(program: Program, *, n: int = 3, name: str = "compare
     """``n`` samples of a program, all read by one step that gives the program's outputs anew.
 
     Cost: ``n`` runs of the program and 1 call, the step ``name``, whose parameters are its own. For free text, on which
-    no vote can be held. Samples that fail aren't read; where all do, the first failure is raised. ``n=1`` is the program
-    itself.
+    no vote can be held. Samples that fail aren't read; where all do, the first failure is raised. ``n=1`` is the
+    program itself.
 
     Yoran et al. 2023, arXiv 2304.13007 (answering over several chains of thought).
     """
     inputs = (*program.signature.inputs, Field(name="attempts", type=list[str]))
     text = instruction or (
-        "Several attempts at the task follow. They may be wrong, also where they agree. Compare them step by step, find "
-        "what holds, and give the right result."
+        "Several attempts at the task follow. They may be wrong, also where they agree. Compare them step by step, "
+        "find what holds, and give the right result."
     )
     step = Predict(name=name, signature=Signature(inputs, program.signature.outputs), instruction=text)
     return MultiChainComparison(program, step, positive("n", n))

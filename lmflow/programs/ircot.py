@@ -31,7 +31,8 @@ class Ircot(System):
 
     async def body(self, inputs: Record) -> Record:
         """A search by the question, then by each thought until one says the answer; then the reader."""
-        found, thoughts = await self._found(inputs.question, ()), ()
+        found = await self._found(inputs.question, ())
+        thoughts: tuple[str, ...] = ()
         for step in range(self.steps_most):
             context = tuple(text for _, text in found)
             said = await self.thought(context=context, question=inputs.question, thoughts=thoughts)

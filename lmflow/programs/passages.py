@@ -14,8 +14,10 @@ _PLAIN = str.maketrans("[]", "()")
 _LONGEST = 6
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
-    "a an and are as at be been but by for from had has have he her his in into is it its of on or she that the their "
-    "there they this to was were which who will with".split()
+    """
+    a an and are as at be been but by for from had has have he her his in into is it its of on or she that the their
+    there they this to was were which who will with
+    """.split()  # noqa: SIM905 - words read better as words
 )
 
 Passage = tuple[str, str]

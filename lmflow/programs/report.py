@@ -119,7 +119,7 @@ class Report(System):
         return composed(topic, [Section("", lead), *written])
 
 
-def report(
+def report(  # noqa: PLR0913 - each is a choice of its own
     search: Program,
     *,
     perspectives: int = 2,

@@ -60,7 +60,7 @@ def summarize(instruction: str = "", *, size: int = 4000, name: str = "summarize
         predict(
             "combine",
             "summaries: list[str] -> summary",
-            f"These summaries are of the parts of one text, in order. Make one summary of them, without repeats. {kept}",
+            f"These summaries are of parts of one text, in order. Make one summary of them, without repeats. {kept}",
         ),
         size,
     )

@@ -80,7 +80,7 @@ class SelfConsistency(Search):
         return outputs | {self.share: share} if self.share else outputs
 
 
-def self_consistency(
+def self_consistency(  # noqa: PLR0913 - each is a choice of its own
     program: Program, *, n: int, key: Of = "", weight: Of = "", width: int | None = None, share: str = "",
     version: str | None = None,
 ) -> SelfConsistency:  # fmt: skip
@@ -92,16 +92,18 @@ def self_consistency(
     ``key`` is the output, or the function of the outputs, that votes are compared by: by default the last output. Texts
     are compared without case and outer space. ``weight`` is the output or function that says how much a vote counts.
     ``share`` names an output to add: the winner's share of the votes, for a ``cascade`` to accept by. Samples that fail
-    don't vote; where all do, the first failure is raised. Ties go to what was said first. ``n=1`` is the program itself.
-    ``version`` identifies functions whose source doesn't.
+    don't vote; where all do, the first failure is raised. Ties go to what was said first. ``n=1`` is the program
+    itself. ``version`` identifies functions whose source doesn't.
 
     Wang et al. 2022, arXiv 2203.11171, section 2; weighted by a verifier: Li et al. 2022, arXiv 2206.02336.
     """
     stop = "never" if weight else "settled"
-    return _voting(program, n, n if width is None else width, key, weight, share, stop, 0.0, version)
+    ways = _way(program, key, version), _way(program, weight, version)
+    wave = positive("width", n if width is None else width)
+    return SelfConsistency(program, positive("n", n), wave, *ways, share, stop, 0.0)
 
 
-def adaptive_consistency(
+def adaptive_consistency(  # noqa: PLR0913 - each is a choice of its own
     program: Program, *, n: int, level: float = 0.95, key: Of = "", width: int = 1, share: str = "",
     version: str | None = None,
 ) -> SelfConsistency:  # fmt: skip
@@ -116,10 +118,11 @@ def adaptive_consistency(
     if not 0.5 < level < 1:  # noqa: PLR2004 - below one half every leader is the majority
         msg = f"level must be above 0.5 and below 1, found {level}"
         raise ValueError(msg)
-    return _voting(program, n, width, key, "", share, "posterior", level, version)
+    by = _way(program, key, version)
+    return SelfConsistency(program, positive("n", n), positive("width", width), by, "", share, "posterior", level)
 
 
-def early_stopping_consistency(
+def early_stopping_consistency(  # noqa: PLR0913 - each is a choice of its own
     program: Program, *, n: int, window: int = 5, key: Of = "", share: str = "", version: str | None = None
 ) -> SelfConsistency:
     """``self_consistency`` that draws windows of samples and stops after one in which all say the same.
@@ -129,7 +132,8 @@ def early_stopping_consistency(
 
     Li et al. 2024, arXiv 2401.10480, section 3.
     """
-    return _voting(program, n, window, key, "", share, "unanimous", 0.0, version)
+    by = _way(program, key, version)
+    return SelfConsistency(program, positive("n", n), positive("window", window), by, "", share, "unanimous", 0.0)
 
 
 def vote_of(outputs: Mapping[str, Any], key: str | Function = "") -> str:
@@ -170,12 +174,11 @@ def _first_two(votes: Sequence[str | None]) -> tuple[int, int]:
     return (*counts, 0, 0)[0], (*counts, 0, 0)[1]
 
 
-def _voting(
-    program: Program, n: int, width: int, key: Of, weight: Of, share: str, stop: str, level: float, version: str | None
-) -> SelfConsistency:
+def _way(program: Program, of: Of, version: str | None) -> str | Function:
+    """How votes are compared or weighed: by an output that the program has, or by a function."""
     names = tuple(field.name for field in program.signature.outputs)
-    for of in (key, weight):
-        if isinstance(of, str) and of and of not in names:
-            raise UnknownInput(f"the vote on {program}", of, names)
-    ways = [of if isinstance(of, str) else function_of(of, version) for of in (key, weight)]
-    return SelfConsistency(program, positive("n", n), positive("width", width), *ways, share, stop, level)
+    if not isinstance(of, str):
+        return function_of(of, version)
+    if of and of not in names:
+        raise UnknownInput(f"the vote on {program}", of, names)
+    return of
