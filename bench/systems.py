@@ -115,15 +115,21 @@ SOLVE = lf.predict(
 )
 GRADE = lf.predict(
     "grade",
-    "question, reasoning, answer: float -> score: float",
-    "Is the answer to the problem right? Give a number from 0, surely wrong, to 10, surely right.",
+    "question, solution -> score: float",
+    "Is the solution to the problem right? Give a number from 0, surely wrong, to 10, surely right.",
 )
 
 
 @lf.metric
 def right(example: Any, outputs: Any) -> bool:
     """Whether the number is the expected one."""
-    return bool(abs(float(example["answer"]) - outputs["answer"]) < 1e-6)  # noqa: PLR2004 - a rounding
+    return last_number(outputs) == float(example["answer"])
+
+
+def last_number(outputs: Mapping[str, Any]) -> float | None:
+    """The last number that a solution says."""
+    found = re.findall(r"-?\d[\d,]*(?:\.\d+)?", outputs["solution"])
+    return float(found[-1].replace(",", "")) if found else None
 
 
 async def votes(bench: Bench) -> None:
@@ -131,10 +137,10 @@ async def votes(bench: Bench) -> None:
     rows, n = bench.examples("svamp"), bench.samples
     one = told("one, greedy", await bench.run(SOLVE, rows), rows, right)
     warm = await bench.run(SOLVE, rows, samples=n, options=WARM)
-    print(lf.curves(warm, rows, right))
-    voted = await bench.run(lf.self_consistency(SOLVE, n=n), rows, options=WARM)
+    print(lf.curves(warm, rows, right, key=last_number))
+    voted = await bench.run(lf.self_consistency(SOLVE, n=n, key=last_number), rows, options=WARM)
     differs(one, told(f"self_consistency, n={n}", voted, rows, right))
-    adaptive = await bench.run(lf.adaptive_consistency(SOLVE, n=n), rows, options=WARM)
+    adaptive = await bench.run(lf.adaptive_consistency(SOLVE, n=n, key=last_number), rows, options=WARM)
     differs(one, told(f"adaptive_consistency, n={n}", adaptive, rows, right))
     best = await bench.run(lf.best_of_n(SOLVE, GRADE, n=n), rows, options=WARM)
     differs(one, told(f"best_of_n, n={n}, own grades", best, rows, right))
@@ -145,7 +151,7 @@ async def cascade(bench: Bench) -> None:
     rows = bench.examples("svamp")
     small = await bench.run(SOLVE, rows, samples=3, options=WARM, model=SMALL)
     large = await bench.run(SOLVE, rows)
-    print(lf.cascade_curve({SMALL: small, MODEL: large}, rows, right))
+    print(lf.cascade_curve({SMALL: small, MODEL: large}, rows, right, key=last_number))
 
 
 async def hops(bench: Bench) -> None:

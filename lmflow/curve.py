@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-import toolz
 
 from lmflow.errors import BadData
 from lmflow.metrics import Metric
@@ -169,7 +168,7 @@ def curves(  # noqa: PLR0913 - each is a choice of its own
     n = sizes.pop()
     samples = {label: [_sample(row, by) for row in rows] for label, rows in groups.items()}
     rows = [row for found in groups.values() for row in found]
-    calls = toolz.pipe(run.traces, lambda traces: sum(len(trace.calls) for trace in traces) / len(traces))
+    calls = sum(len(trace.calls) for trace in run) / len(run)
     cost, tokens = _mean(row.cost for row in rows), _mean(row.tokens for row in rows)
     points = [
         Point(

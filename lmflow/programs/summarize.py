@@ -30,12 +30,12 @@ class Summarize(System):
         """The summaries of the parts, combined until one is left."""
         parts = cut(inputs.text, self.size) or ("",)
         found = await Fork(tuple(self.part(text=text) for text in parts), name="part")
-        summaries = tuple(said.summary for said in found)
+        summaries = [said.summary for said in found]
         while len(summaries) > 1:
             groups = packed([text[: self.size // 2] for text in summaries], self.size)
             found = await Fork(tuple(self.combine(summaries=group) for group in groups if len(group) > 1), name="group")
             alone = [group[0] for group in groups if len(group) == 1]
-            summaries = (*(said.summary for said in found), *alone)
+            summaries = [*(said.summary for said in found), *alone]
         return Record(summary=summaries[0])
 
 

@@ -99,8 +99,8 @@ def self_consistency(  # noqa: PLR0913 - each is a choice of its own
     """
     stop = "never" if weight else "settled"
     ways = _way(program, key, version), _way(program, weight, version)
-    wave = positive("width", n if width is None else width)
-    return SelfConsistency(program, positive("n", n), wave, *ways, share, stop, 0.0)
+    wave = positive("n", n) if width is None else positive("width", width)
+    return SelfConsistency(program, n, wave, *ways, share, stop, 0.0)
 
 
 def adaptive_consistency(  # noqa: PLR0913 - each is a choice of its own
