@@ -109,9 +109,7 @@ def differs(a: lf.Evaluation, b: lf.Evaluation) -> None:
 
 
 SOLVE = lf.predict(
-    "solve",
-    "question -> reasoning, answer: float",
-    "Solve the problem. Reason in one or two sentences, then the number.",
+    "solve", "question -> solution", "Solve the problem in one or two short sentences. End with the number alone."
 )
 GRADE = lf.predict(
     "grade",
