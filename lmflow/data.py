@@ -22,6 +22,11 @@ def example_id(example: Mapping[str, Any]) -> str:
     return example.digest if isinstance(example, Record) else Record(example).digest
 
 
+def dataset_of(name: str, examples: Iterable[Mapping[str, Any]]) -> Dataset:
+    """The data set of examples; one that is a data set already is taken as it is."""
+    return examples if isinstance(examples, Dataset) else Dataset(name, _records(examples))
+
+
 def _records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
     return tuple(row if isinstance(row, Record) else Record(row) for row in rows)
 

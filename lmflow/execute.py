@@ -17,23 +17,31 @@ import toolz
 
 from lmflow.again import ended, left, opening, replays, wanted_of
 from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on
+from lmflow.data import Data, dataset_of
 from lmflow.door import Hear
 from lmflow.effects import Pending
 from lmflow.errors import BudgetExceeded, UnknownVersion
+from lmflow.evaluating import evaluate_on
+from lmflow.evaluation import Evaluation
 from lmflow.events import Listener
+from lmflow.growing import Ground, Growing
 from lmflow.live import together
+from lmflow.metrics import Metric
 from lmflow.models.base import Model
 from lmflow.models.http import Session
 from lmflow.models.prices import cost_of
+from lmflow.optimize import Staged, Traces
+from lmflow.optimizing import Optimization, Tell, pursue, untold
 from lmflow.outside import Account, Models, Outside
-from lmflow.params import Version
-from lmflow.program import Program, completed, take
+from lmflow.params import Version, check_ref
+from lmflow.program import Program, completed, init, take
+from lmflow.programs.judges import Judge
 from lmflow.progress import Progress, silent
 from lmflow.redact import Redactor
 from lmflow.rollout import Begun, Rollout, begun, new_id, places, versioned
-from lmflow.store import Recorder
+from lmflow.store import Recorder, Wish
 from lmflow.stream import Streaming
-from lmflow.trace import Event, Run, RunClosed, Scored, Trace
+from lmflow.trace import Event, RefMoved, Run, RunClosed, Scored, Trace
 from lmflow.values import Record
 
 
@@ -226,6 +234,83 @@ class Executor:
         uid = trace if isinstance(trace, str) else trace.id
         await self._outside.kept(Scored(uid, name, value, feedback, "", who, time.time_ns()))
 
+    async def evaluate(  # noqa: PLR0913 - what an evaluation is of
+        self,
+        program: Program,
+        version: Version | str | None,
+        examples: Iterable[Mapping[str, Any]],
+        metric: Metric | Judge,
+        *,
+        samples: int = 1,
+        cluster: str = "",
+        reuse: bool = True,
+        budget: Budget | None = None,
+        progress: Progress = silent,
+    ) -> Evaluation:
+        """Run a program under a version on examples and score each: the mean with its interval, rows, cost, latency.
+
+        ``cluster`` is a field of the examples whose equal values count as one in the interval. Calls that are recorded
+        already are reused where their requests are the same (stored outputs never are); without ``reuse`` all are
+        asked anew. Scores are kept beside the traces. ``MetricFailed`` where the metric fails on all outputs.
+        """
+        data = dataset_of(str(program), examples)
+        found = self._version(version) or init(program)
+        async with self._growing("evaluate", str(program), reuse=reuse, budget=budget) as grown:
+            return await evaluate_on(
+                grown, program, found, data, metric, samples=samples, cluster=cluster, progress=progress
+            )
+
+    async def optimize(  # noqa: PLR0913 - what an optimization is of
+        self,
+        optimizer: Staged,
+        program: Program,
+        version: Version | str | None,
+        data: Data,
+        metric: Metric | Judge,
+        *,
+        ref: str = "",
+        reuse: bool = True,
+        budget: Budget | None = None,
+        tell: Tell = untold,
+    ) -> Optimization:
+        """Run what an optimizer needs until it comes to a version, or the budget ends it: then it is the best so far.
+
+        The version is kept, and ``ref`` points at it where that is given and it is another than the start. On the
+        held-back data both are scored in the end, at the expense of the executor's own budget alone. ``tell(need,
+        fresh)`` is told of each need and how many of its rollouts weren't run before. Begun again it pays nothing
+        twice, with ``reuse``, and comes to the same version id.
+        """
+        traces = Traces(self._version(version) or init(program), data)
+        async with self._growing("optimize", f"{optimizer.name} {program}", reuse=reuse, budget=budget) as grown:
+            await grown.save(traces.version)
+            found, stages, stopped = await pursue(grown, optimizer, program, traces, metric, tell)
+            await grown.save(found)
+            spent = grown.spent
+            scores = await self._compared(grown, program, (traces.version, found), data, metric)
+            run = await grown.close("stopped" if stopped else "done")
+        if ref and found.id != traces.version.id:
+            await self._outside.kept(RefMoved(check_ref(ref), found.id, found.note, time.time_ns()))
+        return Optimization(found, traces.version, optimizer, run, stages, stopped, spent, *scores)
+
+    async def _compared(
+        self, grown: Growing, program: Program, versions: tuple[Version, Version], data: Data, metric: Metric | Judge
+    ) -> tuple[Evaluation | None, Evaluation | None]:
+        """Both versions on the held-back data, where there is some; one of them where they are the same."""
+        if not len(data.held):
+            return None, None
+        own = grown.bounded(self._account)
+        before = await evaluate_on(own, program, versions[0], data.held, metric, label="held/before")
+        if versions[0].id == versions[1].id:
+            return before, before
+        return before, await evaluate_on(own, program, versions[1], data.held, metric, label="held/after")
+
+    def _growing(self, kind: str, name: str, *, reuse: bool, budget: Budget | None) -> Growing:
+        bounded = self if budget is None else self.limited(budget)
+        account = Account(parent=bounded._account)  # noqa: SLF001 - its own class
+        places = (lambda program, version: self._places(program)(version)) if reuse else None
+        ground = Ground(self._outside, account, self._ready, self.concurrency, places)
+        return Growing(self._run(kind, name, ()), ground)
+
     async def rollouts(
         self, kind: str, name: str, rollouts: Sequence[Rollout], *, of: str = "", progress: Progress = silent
     ) -> Run:
@@ -336,6 +421,10 @@ class _Unkept:
     def first(self, name: str) -> Version:
         """There are no names without a store."""
         raise UnknownVersion(name)
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """Nothing is kept without a store."""
+        return [None] * len(wishes)
 
 
 def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:

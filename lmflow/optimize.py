@@ -135,7 +135,7 @@ class Staged:
             plan.close()
         return missing
 
-    def begin(self, program: Program, traces: Traces, metric: Metric) -> Plan:
+    def begin(self, program: Program, traces: Traces, metric: Any) -> Plan:
         """The plan, begun. It sees what existed before, never the answers: live and resumed it takes the same way."""
         return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
 

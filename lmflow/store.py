@@ -11,6 +11,7 @@ import attrs
 from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.trace import Event, RefMoved, Run, Scored, Trace
+from lmflow.values import Record
 
 
 @attrs.frozen
@@ -25,6 +26,16 @@ class Saved:
     refs: tuple[str, ...] = ()
     scores: Mapping[str, tuple[float, int]] = attrs.field(factory=dict)
     absent: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Wish:
+    """What was executed: the program by its key, the digest of its parameters, its inputs, which sample."""
+
+    program: str
+    tree: str
+    inputs: Record
+    sample: int = 0
 
 
 class Recorder(Protocol):
@@ -42,6 +53,10 @@ class Recorder(Protocol):
 
     def first(self, name: str) -> Version:
         """The first version that is kept of the line of ``name``, by first parents."""
+        ...
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """For each the newest trace of just that, ``None`` where there is none. It may be one that never ended."""
         ...
 
 

@@ -14,7 +14,7 @@ from lmflow.errors import LmflowError, MissingParent, NotFound, RefChanged, Stor
 from lmflow.history import ancestor, parent_of
 from lmflow.messages import Failure, Outcome
 from lmflow.params import Version, check_ref
-from lmflow.store import Saved
+from lmflow.store import Saved, Wish
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -127,6 +127,13 @@ class MemoryStore:
         with self._lock:
             found: tuple[str, Outcome] | None = self._answers.get(key, (0, None))[1]
         return found
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """For each the newest trace of just that, one that ended where there is such."""
+        with self._lock:
+            every = sorted(self._traces.values(), key=lambda trace: trace.done)
+        newest = {Wish(trace.program, trace.version.tree, trace.inputs, trace.sample): trace for trace in every}
+        return [newest.get(wish) for wish in wishes]
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""

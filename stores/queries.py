@@ -12,6 +12,7 @@ import attrs
 from lmflow.errors import NotFound, Tampered
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
+from lmflow.store import Wish
 from lmflow.stores import search
 from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
 from lmflow.stores.search import Hit
@@ -19,12 +20,18 @@ from lmflow.stores.tail import Tail
 from lmflow.stores.verify import Checked, Checker
 from lmflow.stores.versions import Versions
 from lmflow.trace import Asked, Failed, Run, Scored, Trace, Wanted
-from lmflow.values import Record, pretty
+from lmflow.values import Record, digest, pretty
 
 TAIL = 8
 LAST = chr(0x10FFFF)
 
 LATEST = 2**63 - 1
+
+_RECORDED = """
+SELECT trace.id FROM blob JOIN trace ON trace.inputs = blob.id JOIN version ON version.id = trace.version
+WHERE blob.hash = ? AND trace.program = ? AND version.tree = ? AND trace.sample = ?
+ORDER BY trace.ended_ns > 0 DESC, trace.id DESC LIMIT 1
+"""
 
 
 class Reader:
@@ -102,6 +109,11 @@ class Reader:
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""
         return self.versions.refs()
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """For each the newest trace of just that, one that ended where there is such."""
+        found = [self._db.execute(_RECORDED, _wished(wish)).fetchone() for wish in wishes]
+        return [self._trace(row["id"]) if row else None for row in found]
 
     def latest(self, version: str) -> Trace | None:
         """The last trace that ran a version, ``None`` where none did."""
@@ -236,3 +248,7 @@ def _run(row: sqlite3.Row) -> Run:
         row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"],
         row["of"],
     )  # fmt: skip
+
+
+def _wished(wish: Wish) -> tuple[bytes, bytes, bytes, int]:
+    return raw(digest("inputs", wish.inputs)), raw(wish.program), raw(wish.tree), wish.sample

@@ -14,7 +14,7 @@ from typing import Any, Self
 from lmflow.errors import LmflowError, StoreError
 from lmflow.messages import Outcome
 from lmflow.params import Version
-from lmflow.store import Saved
+from lmflow.store import Saved, Wish
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import check_file, made, prepare
@@ -108,6 +108,11 @@ class SqliteStore:
         """The newest reply that was recorded for a key, with the id of its trace."""
         with self.reading() as reader:
             return reader.answer(key)
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """For each the newest trace of just that, one that ended where there is such."""
+        with self.reading() as reader:
+            return reader.recorded(wishes)
 
     def refs(self) -> Mapping[str, str]:
         """The refs: name -> version id."""

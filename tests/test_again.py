@@ -93,6 +93,7 @@ class Remembering:
         self.events: list[Event] = []
         self.version = self.inner.version
         self.first = self.inner.first
+        self.recorded = self.inner.recorded
 
     def append(self, *events: Event) -> Future[None]:
         """Keep them."""

@@ -33,6 +33,7 @@ class Later:
         self.store = lf.MemoryStore()
         self.version = self.store.version
         self.first = self.store.first
+        self.recorded = self.store.recorded
         self.acknowledged: list[CallEnded] = []
 
     def append(self, *events: Event) -> Future[None]:

@@ -18,7 +18,8 @@ LMFLOW = """
     models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
     models/bert_gguf models/weights models/llama_child models/llama_server models/local models/prices
     models/wrap models/limited models/cached models/names models/__init__ events outside door live rollout
-    again stream execute sync programs/* pictures curve optimizers/* serve/*
+    again growing programs/judges evaluating optimizing stream execute sync programs/* pictures
+    curve optimizers/* serve/*
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk blobs search schema tail versions verify rows health
@@ -31,7 +32,7 @@ CLI = """
 STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params history trace store".split())
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.
-LOOP = tuple(f"lmflow/{name}" for name in "events outside door live stream execute sync".split())
+LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stream execute sync".split())
 OWNERS = {
     "asyncio": (*LOOP, "lmflow/models/", "lmflow/serve/", "cli/"),
     "aiohttp": ("lmflow/execute", "lmflow/models/", "lmflow/serve/"),

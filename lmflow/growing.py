@@ -1,0 +1,150 @@
+"""A run that grows: executions are added as they turn out to be needed, until it is closed."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import itertools
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from lmflow.budget import Spent
+from lmflow.errors import BudgetExceeded
+from lmflow.live import together
+from lmflow.outside import Account, Outside
+from lmflow.params import Version
+from lmflow.program import Program
+from lmflow.rollout import Begun, Rollout
+from lmflow.store import Recorder, Wish
+from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace, VersionSaved
+from lmflow.values import Record
+from lmflow.walk import Case
+
+Ready = Callable[[Sequence[Rollout], Account], list[Begun]]
+Places = Callable[[Program, Version], Record]
+
+
+@attrs.frozen(eq=False)
+class Ground:
+    """What a growing run stands on: its executor's outside and account, and what makes rollouts ready.
+
+    ``places`` says what model names stand for where recorded calls are to be reused; ``None``: they aren't.
+    """
+
+    outside: Outside
+    account: Account
+    ready: Ready
+    concurrency: int
+    places: Places | None = None
+
+
+class Growing:
+    """An open run of an executor, ``async with``: what is added is on record at once, and its end closes the run.
+
+    Recorded calls of earlier executions of the same program, parameters, inputs and sample are reused where their
+    requests are still the same; an execution that is reused throughout costs nothing.
+    """
+
+    def __init__(self, run: Run, ground: Ground) -> None:
+        self.run = run
+        self._ground = ground
+        self._traces: dict[str, Trace] = {}
+        self._places = itertools.count()
+
+    async def __aenter__(self) -> Self:
+        """Open the run."""
+        await self.keep(RunOpened(self.run))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the run, as stopped where it didn't come to its end."""
+        if kind is not None:
+            self._ground.outside.send(RunClosed(self.run.id, "stopped", "", time.time_ns()))
+        elif self.run.status == "open":
+            await self.close()
+
+    async def add(self, rollouts: Sequence[Rollout], step: Callable[[bool], object] = bool) -> list[Trace]:
+        """Execute rollouts side by side; their traces, in order. ``step`` is told of each whether it succeeded.
+
+        ``BudgetExceeded`` when all open calls have ended and are recorded; what it stopped stays open in the store.
+        """
+        ground, todo = self._ground, self._reusing(rollouts)
+        account, gate = Account(parent=ground.account), asyncio.Semaphore(ground.concurrency)
+        ready, places = ground.ready(todo, account), [next(self._places) for _ in todo]
+
+        async def one(at: int) -> Trace | BudgetExceeded:
+            async with gate:
+                try:
+                    trace, _ = await ready[at].drive(self.run.id, todo[at], places[at])
+                except BudgetExceeded as refusal:
+                    return refusal
+            step(trace.failure is None)
+            return trace
+
+        settled = await together([one(at) for at in range(len(todo))])
+        made = [found for found in settled if isinstance(found, Trace)]
+        self._traces |= {it.label: found for it, found in zip(todo, settled, strict=True) if isinstance(found, Trace)}
+        if len(made) < len(todo):
+            raise attrs.evolve(account.refusal(), run=self.run.id, done=len(made), total=len(todo))
+        return made
+
+    def bounded(self, account: Account) -> Growing:
+        """The same run at the expense of another account."""
+        other = copy.copy(self)
+        other._ground = attrs.evolve(self._ground, account=Account(parent=account))  # noqa: SLF001 - its own class
+        return other
+
+    @property
+    def spent(self) -> Spent:
+        """What its calls have cost so far."""
+        return self._ground.account.ledger.spent
+
+    async def keep(self, *events: Event) -> None:
+        """Keep other events beside it."""
+        await self._ground.outside.kept(*events)
+
+    async def save(self, version: Version) -> None:
+        """Keep a version."""
+        await self.keep(VersionSaved(version, time.time_ns()))
+
+    async def close(self, status: str = "done") -> Run:
+        """The run with all its traces, closed. One that was stopped has no root: what it lacks is open in the store."""
+        items = tuple(self._traces.items())
+        self.run = attrs.evolve(self.run, items=items, status=status, ended=time.time_ns())
+        root = self._ground.outside.root(self.run) if status == "done" else ""
+        await self.keep(RunClosed(self.run.id, status, root, self.run.ended))
+        return self.run
+
+    def _reusing(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        places, store = self._ground.places, self._ground.outside.recorder
+        if places is None:
+            return list(rollouts)
+        found = _recorded(store, rollouts)
+        return [
+            rollout
+            if trace is None or trace.world.get("redacted")
+            else attrs.evolve(
+                rollout,
+                reuse=Case(trace, rollout.program, rollout.version, places(rollout.program, rollout.version)).open,
+            )
+            for rollout, trace in zip(rollouts, found, strict=True)
+        ]
+
+
+def _recorded(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | None]:
+    wishes = [
+        Wish(rollout.program.key, rollout.version.tree, rollout.pending.inputs, rollout.pending.sample or 0)
+        for rollout in rollouts
+    ]
+    return store.recorded(wishes)
+
+
+def by_label(rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> Mapping[str, Trace]:
+    """Traces by the labels of the rollouts that they are of."""
+    return {rollout.label: trace for rollout, trace in zip(rollouts, traces, strict=True)}

@@ -1,0 +1,181 @@
+"""Optimization live: a plan's needs are run as they come, until there is a version or the budget ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.budget import NOTHING, Spent
+from lmflow.errors import BudgetExceeded, NotRecorded
+from lmflow.evaluation import Evaluation
+from lmflow.growing import Growing
+from lmflow.messages import ToolRequest
+from lmflow.metrics import Metric, metric_key
+from lmflow.optimize import Need, Plan, Staged, Traces, fitting, unanswered
+from lmflow.optimize import Rollout as Wanted
+from lmflow.params import Version
+from lmflow.program import Program, completed, take
+from lmflow.programs.judges import Judge
+from lmflow.replay import replay
+from lmflow.rollout import Rollout
+from lmflow.trace import Run, Trace
+
+Tell = Callable[[Need, int], None]
+"""Is told what is needed next, and how many of its rollouts weren't run before."""
+
+
+def untold(need: Need, fresh: int) -> None:
+    """Tell nobody."""
+    del need, fresh
+
+
+@attrs.frozen
+class Stage:
+    """One need of an optimization: what went on, how many rollouts it asked for and how many were run, what was spent
+    by then, and the best mean score so far.
+    """
+
+    phase: str
+    label: str
+    asked: int
+    ran: int
+    calls: int
+    score: float | None
+
+
+@attrs.frozen(eq=False)
+class Optimization:
+    """An optimization that came to its end, or was ended by its budget (``stopped``): then ``version`` is the best so
+    far.
+
+    ``before`` and ``after`` score the start version and the version on the held-back data, where there is some.
+    """
+
+    version: Version
+    start: Version
+    optimizer: Staged
+    run: Run
+    stages: tuple[Stage, ...]
+    stopped: str = ""
+    spent: Spent = NOTHING
+    before: Evaluation | None = None
+    after: Evaluation | None = None
+
+    @property
+    def curve(self) -> tuple[tuple[int, float], ...]:
+        """The learning curve: after how many calls which score was the best."""
+        return tuple((stage.calls, stage.score) for stage in self.stages if stage.score is not None)
+
+
+async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of
+    grown: Growing, optimizer: Staged, program: Program, traces: Traces, metric: Metric | Judge, tell: Tell
+) -> tuple[Version, tuple[Stage, ...], str]:
+    """The version that an optimizer comes to, its stages, and why it was stopped where a budget did."""
+    plan, answers, stages = optimizer.begin(program, traces, metric), dict[str, Trace](), list[Stage]()
+    need, calls = None, 0
+    try:
+        need = next(plan)
+        while True:
+            fresh = unanswered(need, answers)
+            tell(need, len(fresh.rollouts))
+            todo = [executable(it, label) for it, label in zip(fresh.rollouts, fresh.labels, strict=True)]
+            made = await grown.add(todo)
+            answers |= {it.key: trace for it, trace in zip(fresh.rollouts, made, strict=True)}
+            calls += sum(map(sent, made))
+            label = need.labels[0] if need.labels else ""
+            stages.append(Stage(need.phase, label, len(need.rollouts), len(made), calls, need.score))
+            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
+    except StopIteration as stop:
+        return tuned(optimizer, program, traces, metric, stop.value), tuple(stages), ""
+    except BudgetExceeded as refusal:
+        best = need.best if need else traces.version
+        return tuned(optimizer, program, traces, metric, best), tuple(stages), str(refusal)
+    finally:
+        plan.close()
+
+
+def replayed(run: Run, optimizer: Staged, program: Program, traces: Traces, metric: Metric | Judge) -> Version:
+    """The version that a recorded optimization comes to, offline: every execution is replayed exactly.
+
+    ``ReplayDiverged`` where one differs, ``NotRecorded`` where something is asked that a finished run doesn't hold; one
+    that was stopped ends where it was.
+    """
+    known = _Known(run)
+    plan: Plan = optimizer.begin(program, traces, metric)
+    try:
+        need = next(plan)
+        while True:
+            found = [known.trace(it) for it in need.rollouts]
+            if any(trace is None for trace in found):
+                return tuned(optimizer, program, traces, metric, _cut(run, need, found))
+            need = plan.send(tuple(trace for trace in found if trace is not None))
+    except StopIteration as stop:
+        return tuned(optimizer, program, traces, metric, stop.value)
+    finally:
+        plan.close()
+
+
+def tuned(optimizer: Staged, program: Program, traces: Traces, metric: Metric | Judge, version: Version) -> Version:
+    """The version with what it came from beside its paths' origins: optimizer, data, metric, program. The start version
+    stays as it is. ``ForeignPaths`` where the program doesn't fit it.
+    """
+    if fitting(program, version).id == traces.version.id:
+        return version
+    provenance = {
+        "optimizer": {"name": optimizer.name, "options": optimizer.options},
+        "data": traces.data.digest,
+        "metric": metric.key if isinstance(metric, Judge) else metric_key(metric),
+        "program": program.key,
+    }
+    return attrs.evolve(version, note=f"{optimizer.name}: {version.note}", origin=version.origin | provenance)
+
+
+def executable(it: Wanted, label: str) -> Rollout:
+    """A rollout as an executor takes it."""
+    pending = take(it.program, it.example)
+    return Rollout(pending.sampled(it.sample) if it.sample else pending, it.version, label)
+
+
+class _Known:
+    """The traces of a run by what was executed, each replayed once."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._found: dict[str, dict[tuple[str, str, int], Trace]] = {}
+        self._replayed: dict[str, Trace] = {}
+
+    def trace(self, it: Wanted) -> Trace | None:
+        """The trace of a rollout, replayed exactly; ``None`` where there is none that ended."""
+        if it.key not in self._replayed:
+            inputs = take(it.program, it.example).inputs
+            found = self._of(it.program).get(_what(it.program, it.version, inputs, it.sample))
+            if found is None:
+                return None
+            self._replayed[it.key] = replay(found, it.program)
+        return self._replayed[it.key]
+
+    def _of(self, program: Program) -> Mapping[tuple[str, str, int], Trace]:
+        if program.key not in self._found:
+            own = [trace for trace in self._run.traces if trace.program == program.key and trace.done]
+            self._found[program.key] = {
+                _what(program, trace.version, trace.inputs, trace.sample): trace for trace in own
+            }
+        return self._found[program.key]
+
+
+def _what(program: Program, version: Version, inputs: Any, sample: int) -> tuple[str, str, int]:
+    return completed(program, version).digest, inputs.digest, sample
+
+
+def _cut(run: Run, need: Need, found: list[Trace | None]) -> Version:
+    if run.status != "done":
+        return need.best
+    label = next(label for label, trace in zip(need.labels, found, strict=True) if trace is None)
+    raise NotRecorded(f"run {run.id}", label, tuple(name for name, _ in run.items))
+
+
+def sent(trace: Trace) -> int:
+    """How many of an execution's model calls were sent, not reused; retries count."""
+    return sum(not call.source and not isinstance(call.request, ToolRequest) for call in trace.calls)

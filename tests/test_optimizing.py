@@ -1,0 +1,150 @@
+"""The laws of optimization live: what is needed is run once, replays offline to the same version, and stops in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmflow as lf
+from lmflow.messages import ChatRequest
+from lmflow.optimize import Need, Staged, Traces
+from lmflow.optimizers.combine import guard
+from lmflow.optimizers.few_shot import bootstrap_few_shot
+from lmflow.optimizers.mipro import mipro
+from lmflow.optimizers.opro import opro
+from lmflow.optimizers.random_search import random_search
+from lmflow.optimizing import replayed
+from lmflow.values import digest
+
+think = lf.predict("think", "question -> thought", "Think of it.", options={"max_tokens": 20})
+decide = lf.predict("decide", "question, thought -> answer", "Decide it.", options={"max_tokens": 20})
+PROGRAM = think >> decide
+METRIC = lf.exact_match("answer")
+
+
+def rows(start: int, count: int) -> list[dict[str, str]]:
+    """Questions with answers that the model sometimes gives."""
+    return [
+        {"id": f"e{n}", "question": f"is {n} odd?", "answer": "yes no".split()[n % 2]}
+        for n in range(start, start + count)
+    ]
+
+
+DATA = lf.Data(rows(0, 8), rows(20, 6), rows(40, 6))
+MAKERS: dict[str, Callable[[], Staged]] = {
+    "bootstrap": lambda: bootstrap_few_shot(max_bootstrapped=2, max_labeled=3),
+    "random_search": lambda: random_search(candidates=2, max_bootstrapped=2, max_labeled=2),
+    "opro": lambda: opro("decide", steps=2, breadth=2),
+    "mipro": lambda: mipro(candidates=3, trials=3),
+    "guard": lambda: guard(random_search(candidates=1)),
+}
+
+
+class Model:
+    """A model that answers by the hash of what it is asked, and counts."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def __call__(self, request: ChatRequest) -> str:
+        """One of the words that go with what the system message begins with."""
+        self.sent += 1
+        words = {"Think": "well hm", "Decide": "yes no maybe"}
+        system = request.messages[0].content
+        choices = next((text for key, text in words.items() if key in system), "Think Decide Try Ponder").split()
+        return choices[int(digest("pick", [message.content for message in request.messages])[-8:], 16) % len(choices)]
+
+
+async def tuned(optimizer: Staged, store: Any, model: Model, **more: Any) -> lf.Optimization:
+    """An optimization of the program."""
+    async with lf.Executor(lf.scripted(model), store, concurrency=4) as ex:
+        return await ex.optimize(optimizer, PROGRAM, None, DATA, METRIC, **more)
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def maker(request: pytest.FixtureRequest) -> Callable[[], Staged]:
+    """Each of some optimizers."""
+    return MAKERS[request.param]
+
+
+async def test_a_whole_optimization_replays_offline_to_the_same_version(
+    maker: Callable[[], Staged], tmp_path: Path
+) -> None:
+    """From the recording alone, without a model, the plan comes to the identical version id."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        done = await tuned(maker(), store, Model())
+        run = store.run(done.run.id)
+    assert run.root == done.run.root
+    assert done.version.id == replayed(run, maker(), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC).id
+
+
+async def test_begun_again_it_pays_for_nothing_twice(maker: Callable[[], Staged], tmp_path: Path) -> None:
+    """A second optimization over the same store sends nothing and comes to the same version."""
+    model = Model()
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        first = await tuned(maker(), store, model)
+        sent = model.sent
+        second = await tuned(maker(), store, model)
+    assert (first.version.id, sent) == (second.version.id, model.sent)
+
+
+async def test_stopped_by_its_budget_it_goes_on_to_the_same_version(
+    maker: Callable[[], Staged], tmp_path: Path
+) -> None:
+    """A budget ends it with the best so far, not one call above; with a larger one it pays only the rest."""
+    whole, stopped = Model(), Model()
+    with lf.SqliteStore(tmp_path / "whole.db") as store:
+        expected = await tuned(maker(), store, whole)
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        first = await tuned(maker(), store, stopped, budget=lf.Budget(calls=15))
+        assert first.spent.calls <= 15
+        second = await tuned(maker(), store, stopped)
+    assert (expected.version.id, whole.sent) == (second.version.id, stopped.sent)
+
+
+async def test_a_stopped_optimization_replays_too(tmp_path: Path) -> None:
+    """One that its budget ended replays offline to the best version so far."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        done = await tuned(random_search(candidates=2), store, Model(), budget=lf.Budget(calls=40))
+        run = store.run(done.run.id)
+    assert "stopped" == run.status
+    again = replayed(run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC)
+    assert done.version.id == again.id
+
+
+async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
+    """Both versions are scored on the held-back examples, at no expense of the budget of the search."""
+    done = await tuned(random_search(candidates=1), lf.MemoryStore(), Model(), budget=lf.Budget(calls=200))
+    assert done.before is not None
+    assert done.after is not None
+    assert [row["id"] for row in rows(40, 6)] == [row.example.id for row in done.before.rows]
+    assert done.spent.calls <= 200
+
+
+async def test_a_ref_points_at_the_version(tmp_path: Path) -> None:
+    """With a ref the new version is what it points at, and its lineage is whole."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        done = await tuned(random_search(candidates=1), store, Model(), ref="main")
+        assert done.version == store.version("main")
+        assert lf.init(PROGRAM).id == store.version("main~1").id
+
+
+async def test_a_version_says_what_it_came_from() -> None:
+    """Optimizer with options, data, metric and program are in the origin of the version, and so in its id."""
+    optimizer = random_search(candidates=1)
+    origin = (await tuned(optimizer, None, Model())).version.origin
+    assert (optimizer.name, optimizer.options) == (origin.optimizer.name, origin.optimizer.options)
+    assert (DATA.digest, METRIC.key, PROGRAM.key) == (origin.data, origin.metric, origin.program)
+
+
+async def test_each_need_is_told() -> None:
+    """Whoever listens hears of each need, and how many of its rollouts weren't run before."""
+    heard: list[tuple[Need, int]] = []
+    done = await tuned(
+        opro("decide", steps=1, breadth=2), None, Model(), tell=lambda need, fresh: heard.append((need, fresh))
+    )
+    assert [(len(need.rollouts), fresh) for need, fresh in heard] == [(stage.asked, stage.ran) for stage in done.stages]
+    assert done.curve == tuple((stage.calls, stage.score) for stage in done.stages if stage.score is not None)
