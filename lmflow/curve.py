@@ -19,7 +19,7 @@ from lmflow.rows import Row
 from lmflow.scores import scores_from
 from lmflow.source import Function, function_of
 from lmflow.stats import Estimate, mean
-from lmflow.tables import markdown_table
+from lmflow.tables import printable
 from lmflow.trace import Run
 
 _SAMPLE = re.compile(r"/n\[\d+\]\Z")
@@ -87,12 +87,12 @@ class Curves:
     def __str__(self) -> str:
         table = [
             {
-                "k": p.k, "pass@k": str(p.best), "vote@k": str(p.vote),
+                "k": str(p.k), "pass@k": str(p.best), "vote@k": str(p.vote),
                 "tokens": _short(p.tokens), "calls": _short(p.calls),
             }
             for p in self.points
         ]  # fmt: skip
-        return markdown_table(table, ("k", "pass@k", "vote@k", "tokens", "calls"))
+        return _columns(table)
 
 
 @attrs.frozen
@@ -139,7 +139,7 @@ class CascadeCurve:
             }
             for step in self.steps
         ]
-        return markdown_table(table, ("threshold", "score", "tokens", "calls", *self.models))
+        return _columns(table)
 
 
 def curves(  # noqa: PLR0913 - each is a choice of its own
@@ -312,6 +312,15 @@ def _price(step: Step) -> float:
 
 def _bounds(name: str, estimate: Estimate) -> dict[str, float | None]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+
+
+def _columns(rows: Sequence[Mapping[str, str]]) -> str:
+    """Rows of texts as aligned columns under their names."""
+    names = list(rows[0])
+    lines = [names, *([row[name] for name in names] for row in rows)]
+    cells = [[printable(cell) for cell in line] for line in lines]
+    widths = [max(len(line[at]) for line in cells) for at in range(len(names))]
+    return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells)
 
 
 def _short(value: float | None) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from driving import last
+from driving import drive, last
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -227,16 +227,25 @@ def test_advice_stands_below_what_the_version_says() -> None:
     assert "a\n\nb" == Env(lf.Record({"x.s.i": "a"}), "x.").under("", {"s.i": Added("b")})["s.i"]
 
 
-async def test_advice_is_in_what_if() -> None:
-    """Under another version the retry stands below that version's instruction, and the call is known to change."""
+async def test_a_text_may_be_added_to_a_run() -> None:
+    """The version that is recorded says it all, so the run replays."""
+    pending = ANSWER(question="q").under({"answer.instruction": Added("Be brief.")})
+    async with lf.Executor(lf.scripted(lambda r: r.messages[0].content)) as ex:
+        trace = await ex.run(pending)
+    assert "Answer.\n\nBe brief." == trace.version["answer.instruction"] == (trace.outputs or {})["answer"]
+    assert trace.root == lf.replay(trace, ANSWER).root
+
+
+async def test_advice_follows_the_version() -> None:
+    """Under another version the retry stands below that version's instruction, and a recording replays."""
     program = lf.constrain(ANSWER, is_short, retries=1)
     other = lf.init(program).put({"answer.instruction": "Say it."})
     async with lf.Executor(lf.scripted(lambda r: "ok" if "refused" in r.messages[0].content else "too long")) as ex:
         trace = await ex.run(program, question="q")
         again = await ex.run(program, other, question="q")
-    assert (
-        again.calls[1].request.messages[0].content.startswith("Say it.\n\nA former reply was refused. It was: answer: ")
-    )  # type: ignore[union-attr]
+    request = again.calls[1].request
+    assert isinstance(request, ChatRequest)
+    assert request.messages[0].content.startswith("Say it.\n\nA former reply was refused. It was: answer: ")
     assert trace.root == lf.replay(trace, program).root
 
 
@@ -280,6 +289,15 @@ def test_a_hard_constraint_can_be_caught() -> None:
         "ok"
         == driven(lf.best_of_n(lf.constrain(ANSWER, is_short, retries=0), length, n=2), ["too long", "ok"])[0].answer
     )
+
+
+def test_a_program_without_predictors_is_asked_again_as_it_is() -> None:
+    """There is nobody to tell."""
+    ways = iter([{"answer": "too long"}, {"answer": "ok"}])
+    tool = lf.tool("say", "question -> answer", lambda **_: next(ways), version="1")
+    with pytest.raises(ConstraintFailed):
+        drive(lf.constrain(tool, is_short, retries=0)(question="q"))
+    assert "ok" == drive(lf.constrain(tool, is_short)(question="q")).answer
 
 
 def test_constraints_name_a_step() -> None:
@@ -346,7 +364,7 @@ def test_an_ensemble_votes_under_its_versions() -> None:
         lf.ensemble(ANSWER, [])
 
 
-def joined(outputs: tuple[lf.Record, ...]) -> lf.Record:
+def joined(outputs: Sequence[lf.Record]) -> lf.Record:
     """All answers in one."""
     return lf.Record(answer="+".join(each.answer for each in outputs))
 

@@ -46,7 +46,7 @@ class Constrain(Search):
                 return outputs
             passed.append((count, outputs))
             problems.append(problem)
-            advice = {f"{self.step}.instruction": Added(_told(outputs, problem))}
+            advice = {f"{self.step}.instruction": Added(_told(outputs, problem))} if self.step else {}
         found = outputs_of(attempts)
         if self.hard and found:
             raise ConstraintFailed(str(self.part), tuple(problems))
@@ -87,7 +87,7 @@ def constrain(
         raise UnknownInput(f"constrain({program})", step, steps)
     judges = [judge_of(program, check, "ok", version) for check in checks]
     ordered = sorted(judges, key=lambda judge: isinstance(judge, Program))
-    return Constrain(program, tuple(ordered), retries, hard, step or steps[-1])
+    return Constrain(program, tuple(ordered), retries, hard, step or next(reversed(steps), ""))
 
 
 def _problem(check: Function | Program, said: Any) -> str:
