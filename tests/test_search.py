@@ -232,7 +232,8 @@ async def test_a_text_may_be_added_to_a_run() -> None:
     pending = ANSWER(question="q").under({"answer.instruction": Added("Be brief.")})
     async with lf.Executor(lf.scripted(lambda r: r.messages[0].content)) as ex:
         trace = await ex.run(pending)
-    assert "Answer.\n\nBe brief." == trace.version["answer.instruction"] == (trace.outputs or {})["answer"]
+    assert trace.outputs is not None
+    assert "Answer.\n\nBe brief." == trace.version["answer.instruction"] == trace.outputs.answer
     assert trace.root == lf.replay(trace, ANSWER).root
 
 
