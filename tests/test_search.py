@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
+from lmflow.credit import taken
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.errors import (
@@ -406,3 +408,18 @@ def test_a_beam_stops_at_its_threshold() -> None:
 def test_they_are_drawn(make: Any) -> None:
     """A diagram shows the operator and what it is made of."""
     assert "answer" in str(lf.diagram(make(ANSWER, length, n=3)))
+
+
+def test_the_threshold_saves_what_the_docstring_says() -> None:
+    """Where a sample reaches it with probability p, it takes (1 - (1 - p)**n) / p runs on average."""
+    program = lf.best_of_n(ANSWER, length, n=3, threshold=2)
+    runs = [len(driven(program, chance)[1]) for chance in itertools.product(("a", "bb"), repeat=3)]
+    assert (1 - 0.5**3) / 0.5 == sum(runs) / len(runs)
+
+
+async def test_credit_sees_every_sample() -> None:
+    """What each step was given and gave is found in searches too, so optimizers learn from them."""
+    program = lf.best_of_n(TWO, length, n=2)
+    async with lf.Executor(lf.scripted(lambda r: r.messages[0].content)) as ex:
+        trace = await ex.run(program, question="q")
+    assert ["think", "answer"] * 2 == [step.step for step in taken(trace, program)]

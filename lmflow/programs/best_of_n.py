@@ -69,7 +69,7 @@ def best_of_n(  # noqa: PLR0913 - each is a choice of its own
     do, the first failure is raised, or the first sample that couldn't be judged is given. ``n=1`` is the program
     itself. Sampling needs a temperature above 0. ``version`` identifies a function whose source doesn't.
 
-    Best-of-n: Nakano et al. 2021, arXiv 2112.09332, section 4; how imperfect rewards cap it: Stroebl et al. 2024,
+    Best-of-n: Nakano et al. 2021, arXiv 2112.09332; how imperfect rewards cap it: Stroebl et al. 2024,
     arXiv 2411.17501.
     """
     wave = (1 if threshold is not None else n) if width is None else width

@@ -72,7 +72,7 @@ def classify(
     of its group; then 1 of ``classify.choose``, or 2 where the first says no label of the shortlist, which is then
     told; then it is a ``ParseFailure``. Where only one is likely it isn't asked; where none is, it chooses of all.
 
-    Shortlisting before ranking: D'Oosterlinck et al. 2024, arXiv 2401.12178, section 2, with groups in place of search.
+    Shortlisting before ranking: D'Oosterlinck et al. 2024, arXiv 2401.12178, with groups in place of search.
     """
     kept = tuple(labels)
     if not kept or not toolz.isdistinct(label.casefold() for label in kept):

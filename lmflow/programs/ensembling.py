@@ -50,7 +50,7 @@ def ensemble(
     left out; where all do, the first failure is raised. The parameters of the versions win over those that the ensemble
     runs with. ``ForeignPaths`` where a version has paths that the program doesn't.
 
-    Khattab et al. 2023, arXiv 2310.03714, section 4 (ensembles of optimized programs).
+    Khattab et al. 2023, arXiv 2310.03714 (ensembles of optimized programs).
     """
     kept = tuple(versions)
     if not kept:

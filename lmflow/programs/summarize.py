@@ -48,7 +48,7 @@ def summarize(instruction: str = "", *, size: int = 4000, name: str = "summarize
     is cut there when it is combined, so nothing that a model reads is longer than ``size``. Steps: ``part``,
     ``combine``; ``instruction`` says what both are to keep.
 
-    Wu et al. 2021, arXiv 2109.10862, section 2 (recursive summaries).
+    Wu et al. 2021, arXiv 2109.10862 (recursive summaries).
     """
     if size < _LEAST:
         msg = f"size must be at least {_LEAST} characters, found {size}"
