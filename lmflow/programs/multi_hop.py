@@ -8,6 +8,7 @@ import attrs
 import toolz
 
 from lmflow.build import predict
+from lmflow.errors import ParseFailure
 from lmflow.program import Predict, Program
 from lmflow.programs.passages import Passage, bare, closest, gathered, numbers, overlap
 from lmflow.programs.search import positive
@@ -43,13 +44,13 @@ class MultiHop(System):
         passages: tuple[Passage, ...] = ()
         queries: tuple[str, ...] = ()
         for hop in range(self.hops):
-            known = tuple(text for text, _ in facts)
-            if hop and (await self.enough(question=inputs.question, facts=known)).enough:
+            asked = inputs | {"facts": tuple(text for text, _ in facts)}
+            if hop and await self._suffice(asked):
                 break
-            query = (await self.query(question=inputs.question, facts=known)).query
+            query = (await self.query(**asked)).query if hop else inputs.question
             found = await self.search(query=query)
-            new = await self.condense(question=inputs.question, facts=known, context=found.context)
-            facts = merged(facts, traced(new.new_facts, found.context, found.sources), self.facts)
+            new = await self._condensed(asked, found.context) if found.context else ()
+            facts = merged(facts, traced(new, found.context, found.sources), self.facts)
             passages, queries = gathered(passages, found.sources, found.context), (*queries, query)
         known = tuple(text for text, _ in facts)
         said = (await self.answer(question=inputs.question, facts=known)).answer
@@ -58,13 +59,27 @@ class MultiHop(System):
             context=tuple(text for _, text in passages), sources=tuple(id_ for id_, _ in passages),
         )  # fmt: skip
 
+    async def _suffice(self, asked: Record) -> bool:
+        try:
+            return bool((await self.enough(**asked)).enough)
+        except ParseFailure:
+            return False
+
+    async def _condensed(self, asked: Record, context: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            found: tuple[str, ...] = (await self.condense(**asked, context=context)).new_facts
+        except ParseFailure:
+            return ()
+        return found
+
 
 def multi_hop(search: Program, hops: int = 2, *, facts: int = 8, name: str = "multi_hop") -> MultiHop:
     """``question -> answer, citations, facts, queries, context, sources`` over at most ``hops`` searches.
 
-    Cost: at most ``hops`` searches and ``3 * hops`` calls: a query and its condensing a hop, a check before each hop
-    but the first whether the facts suffice, and the answer. So what a model reads grows with the facts, at most
-    ``facts``, not with the passages.
+    Cost: at most ``hops`` searches and ``3 * hops - 1`` calls. The first search is by the question; before each other
+    one a step says whether the facts suffice, and one writes the query; what a search finds is condensed; the last
+    call is the answer. So what a model reads grows with the facts, at most ``facts``, not with the passages. A
+    condensing that can't be read brings no facts, and a check that can't be read is a no.
 
     A fact is kept with the id of the passage that the model cites for it, else of the one that has at least half of
     its words; a fact that no passage of its hop has is dropped. ``citations`` are the ids of the passages behind the
