@@ -55,7 +55,8 @@ def _wire(kind: Any) -> Any:
     if origin is dict and inner is not dict and args[0] is not str:
         msg = f"the keys of {inner} are no text, dict[str, ...]"
         raise TypeError(msg)
-    made = Union[tuple(wires)] if origin is Union else origin[tuple(wires)]  # noqa: UP007 - of any number
+    generic: Any = origin
+    made = Union[tuple(wires)] if origin is Union else generic[tuple(wires)]  # noqa: UP007 - of any number
     return _met(made, limits) if origin is not Union or _accepted(made) else _NONE
 
 
@@ -277,11 +278,11 @@ def _reason(error: Exception) -> str:
 
 def _check_frozen(kind: Any) -> None:
     """``TypeError`` with the line that mends it where instances of a class can be changed."""
-    name = kind.__name__
-    if attrs.has(kind) and (kind.__setattr__ is object.__setattr__ or kind.__hash__ is None):
+    name, by_attrs = kind.__name__, attrs.has(kind)
+    if by_attrs and (kind.__setattr__ is object.__setattr__ or kind.__hash__ is None):
         msg = f"{name} can be changed: @attrs.frozen"
         raise TypeError(msg)
-    if is_pydantic(kind) and not kind.model_config.get("frozen"):
+    if not by_attrs and is_pydantic(kind) and not kind.model_config.get("frozen"):
         msg = f"{name} can be changed: model_config = pydantic.ConfigDict(frozen=True)"
         raise TypeError(msg)
     if issubclass(kind, msgspec.Struct) and not kind.__struct_config__.frozen:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -108,9 +109,9 @@ def _csv(path: Path) -> Iterator[_Row]:
 
 def _parquet(path: Path) -> Iterator[_Row]:
     try:
-        from pyarrow import parquet  # noqa: PLC0415 - optional
+        parquet: Any = importlib.import_module("pyarrow.parquet")  # of the extra, so it may be missing
     except ImportError:
-        raise BadData(str(path), "reading Parquet needs pyarrow", "pip install pyarrow") from None
+        raise BadData(str(path), "reading Parquet needs pyarrow", 'pip install "lmflow-dsl[data]"') from None
     table = parquet.read_table(path)
     return _numbered(f"{path}, row", table.to_pylist())
 

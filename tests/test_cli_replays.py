@@ -73,13 +73,13 @@ def model() -> Iterator[Model]:
             self.end_headers()
             self.wfile.write(body.encode())
 
-        def log_message(self, *_: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as it is called there
             """Say nothing."""
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
 
-        def handle_error(self, *_: Any) -> None:
+        def handle_error(self, request: Any, client_address: Any) -> None:
             """A client that was killed is no news."""
 
     with Server(("127.0.0.1", 0), Handler) as server:

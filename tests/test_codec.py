@@ -59,7 +59,7 @@ class Rated:
     stars: Annotated[int, Field(ge=0, le=5)] = attrs.field(default=0)
     even: int = attrs.field(default=0)
 
-    @even.validator
+    @even.validator  # type: ignore[attr-defined, unused-ignore]  # pyright: ignore[reportAttributeAccessIssue]
     def _is_even(self, _: Any, value: int) -> None:
         if value % 2:
             raise KeyError("odd")

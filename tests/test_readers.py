@@ -252,7 +252,7 @@ def test_pandas() -> None:
 def test_parquet(tmp_path: Path) -> None:
     """A table's rows, lists and nulls included."""
     pyarrow = pytest.importorskip("pyarrow")
-    from pyarrow import parquet  # noqa: PLC0415
+    parquet = pytest.importorskip("pyarrow.parquet")
 
     parquet.write_table(
         pyarrow.Table.from_pylist([{"q": "a", "tags": ["x"]}, {"q": None, "tags": []}]), tmp_path / "t.parquet"
@@ -269,4 +269,4 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
         f"try: lf.dataset({str(path)!r})\nexcept lf.errors.BadData as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().endswith("reading Parquet needs pyarrow. pip install pyarrow")
+    assert done.stdout.strip().endswith('reading Parquet needs pyarrow. pip install "lmflow-dsl[data]"')
