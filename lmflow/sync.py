@@ -33,10 +33,16 @@ def run(
     ``lf.run(program(model="T"), model=...)``. Raises what the program raises.
     """
 
+
     async def go() -> Trace:
         async with Executor(model, store) as ex:
             return await ex.run(program, version, **inputs)
 
+    return finished(go)
+
+
+def finished(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
+    """The trace that a coroutine function comes to, as ``run`` waits for it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

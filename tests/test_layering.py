@@ -22,11 +22,12 @@ LMFLOW = """
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk blobs search schema tail versions verify rows health
-    queries sqlite gc __init__
+    queries sqlite gc recording __init__
 """.split()
 CLI = """
     text version_text target shared completion render runs tail models work versions refs provenance upkeep
-    scaffold doctor replays explain demo main __init__
+    scaffold doctor replays explain demo main shut
+    recorded pytest_plugin __init__
 """.split()
 STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params history trace store".split())
 
