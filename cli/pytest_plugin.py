@@ -97,7 +97,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def mode(item: pytest.Item, environ: Mapping[str, str]) -> str:
-    """What may be sent in a test: as the command line says, else its marker, else ``none`` in CI and ``once`` outside."""
+    """What may be sent in a test: as the command line says, else its marker, else ``none`` in CI, else ``once``."""
     found = item.config.getoption("--lmflow-record") or _marked(item).get("mode")
     if found is None:
         return "none" if environ.get("CI", "").lower() not in {"", "0", "false"} else "once"
@@ -110,10 +110,10 @@ def recording_path(item: pytest.Item) -> Path:
     """The file of a test's recording: one a test, so that tests which run side by side share none."""
     store = _marked(item).get("store")
     if store is not None and not str(store).endswith("/"):
-        return item.path.parent / store
+        return Path(item.path.parent, store)
     folder = item.path.parent / (store or f"recordings/{item.path.stem}")
     _, _, name = item.nodeid.partition("::")
-    return folder / f"{_file_name(name or item.name)}.db"
+    return Path(folder, f"{_file_name(name or item.name)}.db")
 
 
 def _marked(item: pytest.Item) -> Mapping[str, Any]:

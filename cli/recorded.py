@@ -25,7 +25,6 @@ from lmflow.stores.memory import MemoryStore
 from lmflow.stores.recording import load, save
 from lmflow.sync import finished
 from lmflow.trace import Asked, Event, Run, RunOpened, Trace
-from lmflow.values import Record, digest
 from lmflow.walk import Case, walk
 
 
@@ -38,11 +37,11 @@ class Execution:
 
 
 class Recording:
-    """The recording of one test, in a file of its own. ``mode`` is what may be sent:
+    """The recording of one test, in a file of its own.
 
-    ``none`` nothing; ``once`` everything where there is no file, else nothing; ``new`` what the file doesn't answer;
-    ``all`` everything, and the file is written anew. What is neither recorded nor sent is ``ReplayDiverged``, or
-    ``Unrecorded`` where no execution of that program with these inputs was.
+    In mode ``none`` nothing is sent; in ``once`` everything where there is no file, else nothing; in ``new`` what the
+    file doesn't answer; in ``all`` everything, and the file is written anew. What is neither recorded nor sent is
+    ``ReplayDiverged``, or ``Unrecorded`` where no execution of that program with these inputs was.
     """
 
     def __init__(self, path: Path, test: str, mode: str) -> None:
@@ -56,9 +55,7 @@ class Recording:
         self._runs: list[str] = []
         self._programs: dict[str, Program] = {}
 
-    def executor(
-        self, model: str | Model | None = None, *, store: Recorder | None = None, **options: Any
-    ) -> Executor:
+    def executor(self, model: str | Model | None = None, *, store: Recorder | None = None, **options: Any) -> Executor:
         """An executor, ``lf.Executor(model, ...)``, whose calls are answered by the recording or recorded in it.
 
         Where they are answered, no model is made: it needs no key. ``store`` is where names of versions are looked up;
@@ -263,7 +260,8 @@ class _Answers:
         given = self.given if isinstance(self.given, (str, type(None))) else self.given.name
         place = self.recording.place(name, name or given or "")
         if place is not None:
-            return _Stand(place["model"], place["endpoint"], str(self.recording.path), make)
+            inner = [_Stand(model, at, "", make) for model, at in place.get("among", ())]
+            return _Stand(place["model"], place["endpoint"], str(self.recording.path), make, tuple(inner))
         if self.recording.replays:
             return _Stand(name or given or "none", "unrecorded", str(self.recording.path), make)
         return make()
@@ -277,6 +275,7 @@ class _Stand:
     endpoint: str
     path: str
     make: Callable[[], Model]
+    inner: tuple[Model, ...] = ()
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         model = self.make()

@@ -82,7 +82,8 @@ class Executor:
         self._account = Account(budget)
         self._streams: set[asyncio.Task[Trace]] = set()
         self._outside = Outside(
-            Models(model, answers.model if answers else None), self._session, ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
+            Models(model, answers.model if answers else None), self._session,
+            ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
             asyncio.Semaphore(concurrency), self.store, prices,
             Redactor(redact, secret or secrets.token_bytes(32)) if redact else None,
         )  # fmt: skip

@@ -33,7 +33,6 @@ def run(
     ``lf.run(program(model="T"), model=...)``. Raises what the program raises.
     """
 
-
     async def go() -> Trace:
         async with Executor(model, store) as ex:
             return await ex.run(program, version, **inputs)

@@ -268,8 +268,8 @@ def test_new_refuses_to_mix_models(desk: pytest.Pytester) -> None:
     """In mode new a recording isn't continued by another model than it was begun with."""
     desk.makepyfile(ONE)
     ran(desk)
-    desk.makepyfile(ONE.replace("MODEL,", 'lf.scripted(["A"], name="other/model"),').replace("why?", "new?") + "")
-    desk.path.joinpath("conftest.py").write_text("import builtins, lmflow\nbuiltins.lf = lmflow\n", encoding="utf-8")
+    other = 'run(answer, model=lf.scripted(["A"], name="other/model"),'
+    desk.makepyfile("import lmflow as lf\n" + ONE.replace("run(answer, model=MODEL,", other).replace("why?", "new?"))
     result = ran(desk, "--lmflow-record=new")
     result.stdout.fnmatch_lines(["*recorded with it at scripted, now it is other/model*--lmflow-record=all*"])
 
@@ -291,8 +291,9 @@ def test_one(lmflow_replay):
     "attempt",
     [
         "socket.create_connection(('127.0.0.1', 9))",
-        "socket.socket().connect(('127.0.0.1', 9))",
-        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', 9))",
+        "with socket.socket() as it: it.connect(('127.0.0.1', 9))",
+        "with socket.socket() as it: it.connect_ex(('127.0.0.1', 9))",
+        "with socket.socket(type=socket.SOCK_DGRAM) as it: it.sendto(b'x', ('127.0.0.1', 9))",
         "__import__('urllib.request').request.urlopen('http://127.0.0.1:9')",
     ],
 )
@@ -325,7 +326,7 @@ def test_a_failed_test_replays_its_failure(desk: pytest.Pytester) -> None:
 
 def test_what_no_model_answered_is_not_kept(desk: pytest.Pytester) -> None:
     """A test that failed since a model did isn't recorded: it is asked again."""
-    desk.makepyfile("import lmflow as lf\n" + ONE.replace("MODEL,", "lf.scripted([]),"))
+    desk.makepyfile("import lmflow as lf\n" + ONE.replace("model=MODEL,", "model=lf.scripted([]),"))
     result = ran(desk)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*not kept: the test failed, and not every call was answered"])
@@ -523,14 +524,15 @@ def test_projects_that_don_t_use_it_are_left_alone(desk: pytest.Pytester) -> Non
     result = desk.runpytest_subprocess(*PLUGIN)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*assert not True"])
-    result.stdout.no_fnmatch_line("*lmflow*")
+    result.stdout.no_fnmatch_line("*lmflow recording*")
     assert {} == files(desk)
 
 
 @pytest.mark.parametrize("heavy", ["aiohttp", "asyncio", "sqlite3", "sqlite_utils", "rich", "click", "lmflow.execute"])
 def test_the_plugin_is_light(heavy: str) -> None:
     """Loading the plugin imports nothing that tests without recordings don't need."""
-    code = f"import pytest, sys; before = set(sys.modules); import lmflow.cli.pytest_plugin; print({heavy!r} in set(sys.modules) - before)"
+    code = "import pytest, sys; before = set(sys.modules); import lmflow.cli.pytest_plugin as it"
+    code += f"; print({heavy!r} in set(sys.modules) - before)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
 
