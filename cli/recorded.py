@@ -109,6 +109,10 @@ class Recording:
         """A version that an execution of the test ran."""
         return self._kept.version(name)
 
+    def first(self, name: str) -> Version:
+        """The first version of its line among those that executions of the test ran."""
+        return self._kept.first(name)
+
     def finish(self, *, failed: bool) -> None:
         """Write what was recorded, once the test is over.
 
@@ -244,6 +248,9 @@ class _Tape:
 
     def version(self, name: str) -> Version:
         return (self.store or self.recording).version(name)
+
+    def first(self, name: str) -> Version:
+        return (self.store or self.recording).first(name)
 
 
 @attrs.frozen(eq=False)

@@ -45,6 +45,7 @@ LmflowError
 ├── ReplayDiverged        the program asked for something else than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
 ├── NotRecorded           an address at which a trace has no call
+├── BadCondition          a condition on executions that can't be read
 ├── Unrecorded            an execution that a test's recording doesn't hold
 ├── NetworkShut           something reached for the network where a recording answers
 ├── NotBisectable         two versions between which no first bad one can be searched
@@ -627,6 +628,19 @@ class NotRecorded(LmflowError):
         frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
         fix = "`lmflow runs show RUN` lists the addresses."
         return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+
+
+@attrs.frozen(eq=False)
+class BadCondition(LmflowError):
+    """A condition on executions that can't be read."""
+
+    text: str
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        fix = 'Write FIELD OPERATOR LITERAL: "score>0.8", "input.lang = en", "output.answer ~ Paris".'
+        return f"condition {self.text!r}: {self.problem}.{self.hint} {fix}"
 
 
 @attrs.frozen(eq=False)
