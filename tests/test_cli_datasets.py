@@ -195,7 +195,7 @@ async def test_files_are_imported_in_splits(here: Path) -> None:
 
 
 async def test_data_sets_are_listed_and_shown(here: Path) -> None:
-    """ls names them with their splits, show prints examples, in both forms."""
+    """``ls`` names them with their splits, show prints examples, in both forms."""
     del here
     assert "No data sets yet" in said("dataset", "ls")
     said("dataset", "from-runs", "--name", "x", "--split", "train")

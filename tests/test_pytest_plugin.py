@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import subprocess
 import sys
 import tomllib
@@ -493,6 +494,7 @@ def test_a_file_that_is_no_recording_is_left(desk: pytest.Pytester) -> None:
     assert {"notes.db": b"notes"} == files(desk)
 
 
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "testing.md"
 CANARY = "sk-canary-8f3a1c"
 KEYED = """
 import lmflow as lf
@@ -516,6 +518,19 @@ async def test_no_key_is_in_a_recording(desk: pytest.Pytester, monkeypatch: pyte
     ran(desk).assert_outcomes(passed=1)
     (data,) = files(desk).values()
     assert CANARY.encode() not in data
+
+
+async def test_the_page_on_testing_runs(desk: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests on the page are recorded from an endpoint, and replay without it."""
+    (block,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    desk.makepyfile("from app import answer as rag\n\n" + block)
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    async with serving(chat("Three to five minutes.")) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.url)
+        (await asyncio.to_thread(desk.runpytest_subprocess, *PLUGIN, *ASYNC)).assert_outcomes(passed=2)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    again = await asyncio.to_thread(desk.runpytest_subprocess, *PLUGIN, *ASYNC, "--lmflow-record=none")
+    again.assert_outcomes(passed=2)
 
 
 def test_projects_that_don_t_use_it_are_left_alone(desk: pytest.Pytester) -> None:
