@@ -59,7 +59,8 @@ CREATE VIEW v_traces AS
            CASE WHEN trace.failure IS NOT NULL THEN 'failed' WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END
            AS status,
            {_text("inputs")} AS inputs, {_text("outputs")} AS outputs, {_text("failure", "$.text")} AS failure,
-           (SELECT group_concat(name || ' ' || round(value, 3), ', ') FROM score WHERE score.trace = trace.id) AS scores,
+           (SELECT group_concat(name || ' ' || round(value, 3), ', ') FROM score WHERE score.trace = trace.id)
+           AS scores,
            {_time("trace.started_ns")} AS started,
            round(max(trace.ended_ns - trace.started_ns, 0) / 1e9, 3) AS seconds, trace.sample,
            {_hash("version.hash")} AS version, {_hash("trace.root")} AS root
