@@ -20,7 +20,7 @@ from lmflow.program import Program
 from lmflow.replay import replay
 from lmflow.reuse import exact
 from lmflow.rollout import Rollout
-from lmflow.store import Recorder
+from lmflow.store import Recorder, Wish
 from lmflow.stores.memory import MemoryStore
 from lmflow.stores.recording import load, save
 from lmflow.sync import finished
@@ -112,6 +112,10 @@ class Recording:
     def first(self, name: str) -> Version:
         """The first version of its line among those that executions of the test ran."""
         return self._kept.first(name)
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        """What the test itself has executed already."""
+        return self._kept.recorded(wishes)
 
     def finish(self, *, failed: bool) -> None:
         """Write what was recorded, once the test is over.
@@ -248,6 +252,9 @@ class _Tape:
 
     def version(self, name: str) -> Version:
         return (self.store or self.recording).version(name)
+
+    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+        return self.recording.recorded(wishes)
 
     def first(self, name: str) -> Version:
         return (self.store or self.recording).first(name)

@@ -312,7 +312,7 @@ class Executor:
         bounded = self if budget is None else self.limited(budget)
         account = Account(parent=bounded._account)  # noqa: SLF001 - its own class
         places = (lambda program, version: self._places(program)(version)) if reuse else None
-        ground = Ground(self._outside, account, self._ready, self.concurrency, places)
+        ground = Ground(self._outside, account, self._ready, self.concurrency, places, self._answered)
         return Growing(self._run(kind, name, ()), ground)
 
     async def rollouts(

@@ -47,7 +47,9 @@ async def test_the_programs_from_dspy_run(tmp_path: Path) -> None:
     replies = {"Which tea": "[[answer]]\nblack", "How long": "[[reasoning]]\nIt says so.\n\n[[answer]]\nthree minutes"}
     script = lf.scripted(lambda request: next(text for key, text in replies.items() if key in str(request)))
     async with lf.Executor(script) as ex:
-        known = await run("from-dspy.md", tmp_path, {"ex": ex, "find": find})
+        rows = lf.dataset({"question": f"How long {n}?", "answer": "three minutes"} for n in range(9))
+        known = await run("from-dspy.md", tmp_path, {"ex": ex, "find": find, "examples": rows})
+    assert 2 == len(known["found"].version.params["answer.demos"])
     assert "three minutes" == known["trace"].outputs.answer
     assert ("black", 5) == (known["hops"].outputs.answer, len(known["hops"].calls))
     assert ("black", 5) == (known["vote"].outputs.answer, len(known["vote"].calls))

@@ -439,6 +439,28 @@ def test_names_of_versions_come_from_the_store(desk: pytest.Pytester) -> None:
     assert 1 == sent(desk)
 
 
+EVALUATED = """
+import lmflow as lf
+from app import MODEL, answer
+
+async def test_one(lmflow_replay):
+    rows = lf.dataset({"question": f"is {n}?", "answer": f"S {n}?"} for n in range(4))
+    async with lmflow_replay.executor(MODEL) as ex:
+        found = await ex.evaluate(answer, None, rows, lf.exact_match())
+        best = await ex.optimize(lf.bootstrap_few_shot(max_bootstrapped=2, max_labeled=0), answer, None, lf.Data(rows), lf.exact_match())
+    assert 2 == len(best.version.params["answer.demos"])
+"""
+
+
+def test_evaluations_and_optimizations_replay(desk: pytest.Pytester) -> None:
+    """Whatever an executor runs passes the recording."""
+    desk.makepyfile(EVALUATED)
+    ran(desk).assert_outcomes(passed=1)
+    before = sent(desk)
+    ran(desk, "--lmflow-record=none").assert_outcomes(passed=1)
+    assert before == sent(desk) > 0
+
+
 PARAMETRIZED = """
 import pytest
 from app import MODEL, answer
