@@ -447,7 +447,8 @@ async def test_one(lmflow_replay):
     rows = lf.dataset({"question": f"is {n}?", "answer": f"S {n}?"} for n in range(4))
     async with lmflow_replay.executor(MODEL) as ex:
         found = await ex.evaluate(answer, None, rows, lf.exact_match())
-        best = await ex.optimize(lf.bootstrap_few_shot(max_bootstrapped=2, max_labeled=0), answer, None, lf.Data(rows), lf.exact_match())
+        few = lf.bootstrap_few_shot(max_bootstrapped=2, max_labeled=0)
+        best = await ex.optimize(few, answer, None, lf.Data(rows), lf.exact_match())
     assert 2 == len(best.version.params["answer.demos"])
 """
 
