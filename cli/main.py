@@ -6,8 +6,10 @@ import click
 
 from lmflow import __version__
 from lmflow.cli.completion import completion
+from lmflow.cli.datasets import dataset
 from lmflow.cli.doctor import doctor
 from lmflow.cli.explain import bisect, why
+from lmflow.cli.exports import export as export_runs
 from lmflow.cli.models import models
 from lmflow.cli.provenance import blame, status
 from lmflow.cli.refs import edit, merge, ref, reflog, rollback
@@ -37,9 +39,9 @@ _COMMANDS = (
     *(new, run, render, runs, replay, resume, bisect, why, verify, score),
     *(log, show, diff, blame, status),
     *(ref, rollback, reflog, edit, merge, pin),
-    *(export, import_, gc, index, models, doctor, completion),
+    *(export, import_, dataset, gc, index, models, doctor, completion),
 )
 for _command in _COMMANDS:
     main.add_command(_command)
-for _command in (tail, search):
+for _command in (tail, search, export_runs):
     runs.add_command(_command)

@@ -17,6 +17,7 @@ from lmflow.effects import Call
 from lmflow.errors import CallError, StepTimeout, ToolFailed
 from lmflow.messages import (
     ChatReply,
+    ChatRequest,
     EmbedReply,
     Failure,
     ModelReply,
@@ -29,7 +30,7 @@ from lmflow.messages import (
 )
 from lmflow.models.base import Exchange, Http, Model, Response, Send, Stream
 from lmflow.outside import Account, Outside
-from lmflow.partial import Source
+from lmflow.partial import Source, pieces
 from lmflow.program import Program
 from lmflow.reuse import NOTHING_KEPT, Reuse, carried
 from lmflow.reuse import settled as answered
@@ -118,12 +119,20 @@ class Door:
         """The answer. Raises the ``CallError`` that was recorded, ``BudgetExceeded``, ``Unbounded``, ``StoreError``."""
         execution, request = self._execution, self._call.request
         if execution.reuse is not NOTHING_KEPT and (found := execution.recalled(self._address, request)) is not None:
-            return await execution.again(found, self._address)
+            return self._shown(request, await execution.again(found, self._address))
         if isinstance(request, ToolRequest):
             return await self._in_time(request, request.key, lambda: self._attempted(request, request.key, self._tool))
         model = execution.model(request.model)
         asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
         return await self._in_time(asked, key := asked.key, lambda: model(asked, self._sending(model, asked, key)))
+
+    def _shown(self, request: Request, outcome: Outcome) -> Outcome:
+        """A recorded outcome, which who listens hears in the pieces in which it came."""
+        if self._execution.hear is not None and isinstance(outcome, ChatReply) and isinstance(request, ChatRequest):
+            source = Source(self._step, request, self._address, self._attempt)
+            for piece in (*pieces(outcome), None):
+                self._execution.hear(source, piece)
+        return outcome
 
     async def _in_time(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
         execution, task = self._execution, asyncio.current_task()

@@ -46,6 +46,9 @@ LmflowError
 ├── ReplayDiverged        the program asked for something else than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
 ├── NotRecorded           an address at which a trace has no call
+├── BadCondition          a condition on executions that can't be read
+├── Unrecorded            an execution that a test's recording doesn't hold
+├── NetworkShut           something reached for the network where a recording answers
 ├── NotBisectable         two versions between which no first bad one can be searched
 └── Redacted              a recording without what was asked, which can't be driven on
 
@@ -643,6 +646,47 @@ class NotRecorded(LmflowError):
         frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
         fix = "`lmflow runs show RUN` lists the addresses."
         return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+
+
+@attrs.frozen(eq=False)
+class BadCondition(LmflowError):
+    """A condition on executions that can't be read."""
+
+    text: str
+    problem: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        fix = 'Write FIELD OPERATOR LITERAL: "score>0.8", "input.lang = en", "output.answer ~ Paris".'
+        return f"condition {self.text!r}: {self.problem}.{self.hint} {fix}"
+
+
+@attrs.frozen(eq=False)
+class Unrecorded(LmflowError):
+    """An execution that a test's recording doesn't hold. ``parted`` says how it differs from the nearest that it holds,
+    as a tree.
+    """
+
+    path: str
+    program: str
+    problem: str
+    parted: str = ""
+
+    def __str__(self) -> str:
+        fix = "Record it: pytest --lmflow-record=new adds what is new, --lmflow-record=all records anew."
+        head = f"{self.path} doesn't answer {self.program}: {self.problem}. {fix}"
+        return "\n".join(part for part in (head, self.parted) if part)
+
+
+@attrs.frozen(eq=False)
+class NetworkShut(LmflowError):
+    """Something reached for the network where it is shut."""
+
+    where: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"the network is shut, found an attempt to reach {self.where}. {self.why}"
 
 
 @attrs.frozen(eq=False)

@@ -38,7 +38,7 @@ from lmflow.program import Program, completed, init, take
 from lmflow.programs.judges import Judge
 from lmflow.progress import Progress, silent
 from lmflow.redact import Redactor
-from lmflow.rollout import Begun, Rollout, begun, new_id, places, versioned
+from lmflow.rollout import Answers, Begun, Rollout, begun, new_id, places, versioned
 from lmflow.store import Recorder, Wish
 from lmflow.stream import Streaming
 from lmflow.trace import Event, RefMoved, Run, RunClosed, Scored, Trace
@@ -53,6 +53,7 @@ class Executor:
     by name end with it. ``budget`` bounds what all its runs spend, ``timeout`` the seconds that each execution may
     take; ``limited`` bounds some of its runs. ``redact`` cleans each text that is stored; ``secret`` is the key of the
     hashes that then stand for what was asked (without one a random key, so that nobody can compare them later).
+    ``answers`` is a recording that answers executions, and stands for models, instead of the outside.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own
@@ -67,6 +68,7 @@ class Executor:
         prices: Prices = cost_of,
         redact: Callable[[str], str] | None = None,
         secret: bytes = b"",
+        answers: Answers | None = None,
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
@@ -75,11 +77,13 @@ class Executor:
         self.concurrency = concurrency
         self._target = target
         self._timeout = timeout
+        self._answers = answers
         self._session = Session()
         self._account = Account(budget)
         self._streams: set[asyncio.Task[Trace]] = set()
         self._outside = Outside(
-            Models(model), self._session, ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
+            Models(model, answers.model if answers else None), self._session,
+            ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
             asyncio.Semaphore(concurrency), self.store, prices,
             Redactor(redact, secret or secrets.token_bytes(32)) if redact else None,
         )  # fmt: skip
@@ -308,7 +312,7 @@ class Executor:
         bounded = self if budget is None else self.limited(budget)
         account = Account(parent=bounded._account)  # noqa: SLF001 - its own class
         places = (lambda program, version: self._places(program)(version)) if reuse else None
-        ground = Ground(self._outside, account, self._ready, self.concurrency, places)
+        ground = Ground(self._outside, account, self._ready, self.concurrency, places, self._answered)
         return Growing(self._run(kind, name, ()), ground)
 
     async def rollouts(
@@ -319,6 +323,7 @@ class Executor:
         Failures are the traces'. ``BudgetExceeded`` is raised when all open calls have ended and are recorded; the
         executions that it stopped stay open in the store.
         """
+        rollouts = self._answered(rollouts)
         run = self._run(kind, name, rollouts, of)
         return await self._completed(run, dict(enumerate(rollouts)), progress, first=(opening(run, rollouts),))
 
@@ -351,6 +356,7 @@ class Executor:
 
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
         account = Account(parent=self._account)
+        (rollout,) = self._answered([rollout])
         ready = self._ready([rollout], account)[0]
         run = self._run("run", str(rollout.program), [rollout])
         with self._opened(run):
@@ -395,6 +401,9 @@ class Executor:
     def _first(self, version: Version | str | None) -> Version | None:
         """The first version of a line that was named; of one that was given only itself is known."""
         return self.store.first(version) if isinstance(version, str) else version
+
+    def _answered(self, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
+        return rollouts if self._answers is None else [self._answers.rollout(rollout) for rollout in rollouts]
 
     def _ready(self, rollouts: Sequence[Rollout], account: Account) -> list[Begun]:
         ready: dict[tuple[Program, Version], Begun] = {}

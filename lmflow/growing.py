@@ -33,6 +33,7 @@ class Ground:
     """What a growing run stands on: its executor's outside and account, and what makes rollouts ready.
 
     ``places`` says what model names stand for where recorded calls are to be reused; ``None``: they aren't.
+    ``answered`` gives rollouts what answers them instead of the outside.
     """
 
     outside: Outside
@@ -40,6 +41,7 @@ class Ground:
     ready: Ready
     concurrency: int
     places: Places | None = None
+    answered: Callable[[Sequence[Rollout]], Sequence[Rollout]] = list
 
 
 class Growing:
@@ -74,7 +76,8 @@ class Growing:
 
         ``BudgetExceeded`` when all open calls have ended and are recorded; what it stopped stays open in the store.
         """
-        ground, todo = self._ground, self._reusing(rollouts)
+        ground = self._ground
+        todo = ground.answered(self._reusing(rollouts))
         account, gate = Account(parent=ground.account), asyncio.Semaphore(ground.concurrency)
         ready, places = ground.ready(todo, account), [next(self._places) for _ in todo]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from random import Random
 
@@ -164,15 +164,28 @@ class Account:
         return next((account for account in self._bounded if not account.ledger.fits(worst)), None)
 
 
-class Models:
-    """The models that an executor was given or made by name."""
+Stands = Callable[[str, Callable[[], Model]], Model]
+"""What stands for the model of a name; the model itself is made where it is asked for."""
 
-    def __init__(self, default: str | Model | None) -> None:
+
+class Models:
+    """The models that an executor was given or made by name, or what ``stands`` for them."""
+
+    def __init__(self, default: str | Model | None, stands: Stands | None = None) -> None:
         self._default = default
+        self._stands = stands
         self._made: dict[str, Model] = {}
+        self._standing: dict[str, Model] = {}
 
     def get(self, name: str) -> Model:
         """The model of that name, the default for none or its own name. ``ModelUnavailable`` where there is none."""
+        if self._stands is None:
+            return self._real(name)
+        if name not in self._standing:
+            self._standing[name] = self._stands(name, lambda: self._real(name))
+        return self._standing[name]
+
+    def _real(self, name: str) -> Model:
         if name == "" and self._default is None:
             fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
             raise ModelUnavailable("the default", "no model was given", fix)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from random import Random
+from typing import Protocol
 
 import attrs
 
@@ -16,7 +18,7 @@ from lmflow.errors import ENDING
 from lmflow.fit import fitting, stale
 from lmflow.live import Live
 from lmflow.messages import ChatRequest
-from lmflow.models.base import leaves, place
+from lmflow.models.base import Model, leaves, place
 from lmflow.outside import Account, Outside
 from lmflow.params import Env, Version, overlaid
 from lmflow.program import Predict, Program, completed, init
@@ -49,6 +51,18 @@ class Rollout:
         """The program."""
         program: Program = self.pending.program
         return program
+
+
+class Answers(Protocol):
+    """What an executor is answered by instead of the outside: a recording."""
+
+    def rollout(self, rollout: Rollout) -> Rollout:
+        """The rollout with what answers it, ``Rollout.reuse``. Asked in order, before anything of it is driven."""
+        ...
+
+    def model(self, name: str, make: Callable[[], Model]) -> Model:
+        """What stands for the model of a name ("" for the default); ``make`` gives the model itself."""
+        ...
 
 
 @attrs.frozen(eq=False)

@@ -37,6 +37,11 @@ def run(
         async with Executor(model, store) as ex:
             return await ex.run(program, version, **inputs)
 
+    return finished(go)
+
+
+def finished(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
+    """The trace that a coroutine function comes to, as ``run`` waits for it."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

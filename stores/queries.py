@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -15,6 +15,8 @@ from lmflow.params import Version
 from lmflow.store import Wish
 from lmflow.stores import search
 from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
+from lmflow.stores.datasets import Datasets
+from lmflow.stores.facts import Fact, facts
 from lmflow.stores.search import Hit
 from lmflow.stores.tail import Tail
 from lmflow.stores.verify import Checked, Checker
@@ -42,6 +44,7 @@ class Reader:
         self._store = store
         self._blobs = BlobReader(connection, store)
         self.versions = Versions(connection, store, self._blobs)
+        self.datasets = Datasets(connection, store, self._blobs)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """The latest runs without their traces, newest first."""
@@ -144,6 +147,10 @@ class Reader:
             )
             for row in rows
         ]  # fmt: skip
+
+    def facts(self) -> Iterator[Fact]:
+        """What is known of each execution, oldest first."""
+        return facts(self._db, self._blobs)
 
     def verify(self, wanted: str) -> Run:
         """The run, after every hash in it was derived again: blobs, keys, versions, trace roots and its own root."""

@@ -11,9 +11,10 @@ from sqlite_utils import Migrations
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.stores.search import MADE, fill
+from lmflow.stores.views import DATASETS
 
 APPLICATION = 0x6C6D666C
-VERSION = 5
+VERSION = 6
 MAGIC = b"SQLite format 3\0"
 
 migrations = Migrations("lmflow")
@@ -58,6 +59,14 @@ def m004_search(db: sqlite_utils.Database) -> None:
 def m005_versions(db: sqlite_utils.Database) -> None:
     """Who made a version and moved a ref, scores of traces, pins, and what a collection of garbage leaves behind."""
     for statement in _VERSIONS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m006_datasets(db: sqlite_utils.Database) -> None:
+    """Data sets with their splits, names that point at them, and views that people can read."""
+    for statement in DATASETS.split(";\n"):
         if statement.strip():
             db.execute(statement)
 

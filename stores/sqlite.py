@@ -6,15 +6,18 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Self
 
+from lmflow.data import Dataset
 from lmflow.errors import LmflowError, StoreError
 from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.store import Saved, Wish
+from lmflow.stores.datasets import put
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import check_file, made, prepare
@@ -118,6 +121,25 @@ class SqliteStore:
         """The refs: name -> version id."""
         with self.reading() as reader:
             return reader.refs()
+
+    def put_dataset(
+        self, name: str, parts: Dataset | Mapping[str, Dataset], *, origins: Mapping[str, str] | None = None
+    ) -> str:
+        """Keep a data set, or one in splits as ``lf.split`` gives them, under a name; its digest.
+
+        What the name stood for stays kept under its digest. ``origins`` are the traces that examples come from, by id.
+        """
+        return put(self.path, name, parts, time.time_ns(), origins or {})
+
+    def dataset(self, name: str, split: str = "") -> Dataset:
+        """The data set that a name or a digest stands for, or one of its splits. ``NotFound``."""
+        with self.reading() as reader:
+            return reader.datasets.dataset(name, split)
+
+    def splits(self, name: str) -> Mapping[str, Dataset]:
+        """The splits of a data set; one without splits is under ``""``."""
+        with self.reading() as reader:
+            return reader.datasets.splits(name)
 
     def reading(self) -> contextlib.AbstractContextManager[Reader]:
         """A reader on a read-only connection of its own."""

@@ -7,6 +7,8 @@ import pytest
 from commanding import APP
 from hypothesis import settings
 
+pytest_plugins = ["pytester"]
+
 settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")

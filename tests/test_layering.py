@@ -14,22 +14,23 @@ LMFLOW = """
     demos params versions merging history blame interchange effects program fit dspy embedding combine build
     diagram adapter rendering trace redact drive reuse walk divergence whatif bisecting provenance data
     metrics splits readers metrics/* student stats tables histogram rows evaluation scores comparison optimize
-    replay credit store refs progress budget partial models/base models/http models/scripted models/wire
-    models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
+    replay credit tuning conditions store refs progress budget partial models/base models/http models/scripted
+    models/wire models/sse models/openai_shapes models/openai models/anthropic_shapes models/anthropic models/litellm
     models/bert_gguf models/weights models/llama_child models/llama_server models/local models/prices
     models/wrap models/limited models/cached models/names models/__init__ events outside door live rollout
     again growing programs/judges evaluating optimizing stream execute sync programs/* pictures
     curve optimizers/* serve/*
 """.split()
 STORES = """
-    split bm25 corpus_file dense corpus memory bulk blobs search schema tail versions verify rows health
-    queries sqlite gc __init__
+    split bm25 corpus_file dense corpus memory bulk blobs search views schema tail datasets facts versions
+    verify rows health queries sqlite gc recording __init__
 """.split()
 CLI = """
     text version_text target shared completion render runs tail models work versions refs provenance upkeep
-    scaffold doctor replays explain demo main __init__
+    scaffold doctor replays explain datasets exports demo main shut
+    recorded pytest_plugin __init__
 """.split()
-STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params history trace store".split())
+STORES_MAY_IMPORT = frozenset("errors values vectors types signature messages params history trace data store".split())
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.
 LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stream execute sync".split())
