@@ -98,8 +98,11 @@ def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> Non
 @click.option("--seed", default=0, show_default=True, help="The seed of the parting.")
 @click.option("--drop-repeats", is_flag=True, help="Leave out rows that are equal to an earlier one.")
 @store_option
-def import_(file: Path, name: str, splits: tuple[str, ...], store: str, **given: Any) -> None:
-    """Keep the examples of a file (.jsonl, .csv, .tsv, .parquet) under a name.
+@json_option
+def import_(file: Path, name: str, splits: tuple[str, ...], store: str, *, as_json: bool, **given: Any) -> None:
+    """Keep the examples of a file under a name.
+
+    Files are .jsonl, .csv, .tsv and .parquet.
 
     \b
     Example:
@@ -108,7 +111,8 @@ def import_(file: Path, name: str, splits: tuple[str, ...], store: str, **given:
     rows = read(file, drop_repeats=given["drop_repeats"])
     name = name or file.stem
     with SqliteStore(store) as kept:
-        _said(name, kept.put_dataset(name, _parts(kept, name, rows, splits, given["seed"])), rows)
+        digest = kept.put_dataset(name, _parts(kept, name, rows, splits, given["seed"]))
+    _said(name, digest, rows, as_json=as_json)
 
 
 @dataset.command("from-runs")
@@ -119,16 +123,19 @@ def import_(file: Path, name: str, splits: tuple[str, ...], store: str, **given:
 @click.option("--split", default="", help="Keep it as this split, the others stay.")
 @_PROGRAM
 @store_option
-def from_runs(wheres: tuple[str, ...], name: str, split: str, target: str, store: str, **given: str) -> None:
-    r"""Make a data set of recorded executions: their inputs with their outputs. Each example knows its trace.
+@json_option
+def from_runs(  # noqa: PLR0913 - one an option
+    wheres: tuple[str, ...], name: str, split: str, target: str, store: str, *, as_json: bool, **given: str
+) -> None:
+    """Make a data set of recorded executions: inputs with outputs.
 
-    CONDITION is a field, an operator and a literal. Fields: score, score.NAME, program, version, status, model,
-    started, input.FIELD, output.FIELD. Operators: = != > >= < <= and ~ (contains). Failed executions are left out, and
-    of equal examples all but the first.
+    Each example knows its trace. CONDITION is a field, an operator and a literal. Fields: score, score.NAME, program,
+    version, status, model, started, input.FIELD, output.FIELD. Operators: = != > >= < <= and ~ (contains). Failed
+    executions are left out, and of equal examples all but the first.
 
     \b
     Example:
-      lmflow dataset from-runs --where "score>0.8" --where "program=rag" --metric-name helpful --name good
+      lmflow dataset from-runs --where "score>0.8" --where "status=ok" --metric-name helpful --name good
     """
     conditions = [condition(where) for where in wheres]
     with reading(store) as reader:
@@ -139,7 +146,8 @@ def from_runs(wheres: tuple[str, ...], name: str, split: str, target: str, store
     found = Dataset(name, rows.values())
     with SqliteStore(store) as kept:
         parts = _parts(kept, name, found, (split,) if split else (), 0)
-        _said(name, kept.put_dataset(name, parts, origins=origins), found)
+        digest = kept.put_dataset(name, parts, origins=origins)
+    _said(name, digest, found, as_json=as_json)
 
 
 @dataset.command()
@@ -153,8 +161,13 @@ def from_runs(wheres: tuple[str, ...], name: str, split: str, target: str, store
 @_PROGRAM
 @_OUT
 @store_option
-def export(name: str, split: str, form: str, store: str, *, step: str, target: str, out: Path | None) -> None:  # noqa: PLR0913 - one an option
-    """Write a data set as JSON lines: its examples, or chats to fine-tune each step on.
+@json_option
+def export(  # noqa: PLR0913 - one an option
+    name: str, split: str, form: str, store: str, *, step: str, target: str, out: Path | None, as_json: bool
+) -> None:
+    """Write a data set as JSON lines.
+
+    They are its examples, or the chats to fine-tune each step on.
 
     \b
     Example:
@@ -168,8 +181,15 @@ def export(name: str, split: str, form: str, store: str, *, step: str, target: s
             written = _written(_chats(reader, name, split, step, target), out)
     if not written:
         raise click.ClickException(f"no call of {step or 'any step'} came to outputs: there is nothing to tune on.")
-    if out:
-        click.echo(f"{written} lines in {out}")
+    told(written, "lines", out, as_json=as_json)
+
+
+def told(written: int, what: str, out: Path | None, *, as_json: bool) -> None:
+    """Say what was written to a file; the lines on a terminal are JSON themselves."""
+    if out and as_json:
+        echo_json({what: written, "out": str(out)})
+    elif out:
+        click.echo(f"{written} {what} in {out}")
 
 
 def written_lines(rows: Iterator[Any], out: Path | None) -> int:
@@ -294,7 +314,10 @@ def _step(program: Program, step: str) -> str:
     return step
 
 
-def _said(name: str, digest: str, rows: Dataset) -> None:
+def _said(name: str, digest: str, rows: Dataset, *, as_json: bool) -> None:
+    if as_json:
+        echo_json({"name": name, "digest": digest, "examples": len(rows)})
+        return
     click.echo(f"{name} {short(digest)}  {len(rows)} examples")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from lmflow.cli.datasets import written_lines
-from lmflow.cli.shared import store_option
+from lmflow.cli.datasets import told, written_lines
+from lmflow.cli.shared import json_option, store_option
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Failure, ToolReply, ToolRequest
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import reading
@@ -31,15 +31,21 @@ BATCH = 5_000
 
 @click.command()
 @click.argument("wanted", nargs=-1, metavar="[RUN]...")
-@click.option("--format", "form", default="jsonl", show_default=True, type=click.Choice(["jsonl", "parquet"]))
+@click.option(
+    "--format", "form", default="jsonl", show_default=True, type=click.Choice(["jsonl", "parquet"]),
+    help="jsonl: a JSON object a line. parquet: a table (needs pyarrow).",
+)  # fmt: skip
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file (parquet needs one).")
 @store_option
-def export(wanted: tuple[str, ...], form: str, store: str, *, out: Path | None) -> None:
-    """Write one row a recorded call: of some runs, or of all. Costs are in nano-dollars.
+@json_option
+def export(wanted: tuple[str, ...], form: str, store: str, *, out: Path | None, as_json: bool) -> None:
+    """Write one row a recorded call: of some runs, or of all.
+
+    Costs are in nano-dollars.
 
     \b
     Example:
-      lmflow runs export RUN --format parquet --out calls.parquet
+      lmflow runs export RUN --out calls.jsonl
     """
     with reading(store) as reader:
         runs = _runs(reader, wanted)
@@ -47,8 +53,7 @@ def export(wanted: tuple[str, ...], form: str, store: str, *, out: Path | None) 
             written = written_lines((row for run in runs for row in rows(run)), out)
         else:
             written = _parquet((row for run in runs for row in rows(run)), out)
-    if out:
-        click.echo(f"{written} calls in {out}")
+    told(written, "calls", out, as_json=as_json)
 
 
 def rows(run: Run) -> Iterator[dict[str, Any]]:

@@ -34,6 +34,8 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (here / "dev.jsonl").write_text(
         '{"id": "e1", "question": "How long?", "answer": "two minutes"}\n', encoding="utf-8"
     )
+    lines = (f'{{"id": "q{n}", "question": "How {n}?", "answer": "so"}}\n' for n in range(10))
+    (here / "qa.jsonl").write_text("".join(lines), encoding="utf-8")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(here))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
@@ -60,6 +62,10 @@ def refs(here: Path) -> None:
         lf.commit(store, "prod", tuned)
         lf.commit(store, "candidate", first.put({"rewrite.instruction": "Search."}))
     done(here, "pin add candidate")
+    done(here, "dataset import qa.jsonl --name qa --split train=0.5 --split select=0.5")
+    (run,) = done(here, "runs ls --limit 1")
+    done(here, f"score {run['id']} --name helpful --value 1")
+    done(here, "dataset from-runs --where score>0.8 --name good")
     done(here, "export --out prod.json")
 
 
