@@ -135,7 +135,7 @@ def from_runs(  # noqa: PLR0913 - one an option
 
     \b
     Example:
-      lmflow dataset from-runs --where "score>0.8" --where "status=ok" --metric-name helpful --name good
+      lmflow dataset from-runs --where "score>0.8" --where "model~gpt" --metric-name helpful --name good
     """
     conditions = [condition(where) for where in wheres]
     with reading(store) as reader:
