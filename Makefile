@@ -2,7 +2,7 @@
 #   make demo   a small local model answers questions     MODEL=smollm2-135m QUESTIONS=4
 #   make test   the tests, with branch coverage
 #   make check  ruff, mypy, pyright
-#   make bench  every script in bench/
+#   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the API pages, into docs/_build
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ QUESTIONS ?=
 
 BIN := .venv/bin
 STAMPS := .venv/.stamps
-BENCHES := $(filter-out bench/common.py bench/clients.py,$(sort $(wildcard bench/*.py)))
+BENCH ?= speed
 # Named one by one: pdoc shows of a package with __all__ only what that lists.
 MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
 	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')
@@ -32,7 +32,7 @@ check: $(STAMPS)/check
 	$(BIN)/pyright
 
 bench: $(STAMPS)/bench
-	@set -e; for script in $(BENCHES); do echo "== $$script"; $(BIN)/python "$$script"; done
+	$(BIN)/python bench/$(BENCH).py $(ARGS)
 
 docs: $(STAMPS)/docs
 	$(BIN)/pdoc --output-directory docs/_build lmflow $(MODULES)
@@ -41,7 +41,7 @@ docs: $(STAMPS)/docs
 $(STAMPS)/local: EXTRAS = [local]
 $(STAMPS)/test: EXTRAS = [local,test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
-$(STAMPS)/bench: EXTRAS =
+$(STAMPS)/bench: EXTRAS = [local,dense,optuna]
 $(STAMPS)/docs: EXTRAS = [local,docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
