@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import attrs
+
 from lmflow.adapters.base import Adapter, Unreadable, sections
 from lmflow.adapters.known import ADAPTER, adapter_of
 from lmflow.effects import Call
@@ -25,12 +27,7 @@ __all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
 
 def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     """The exact messages that the step would send: instruction and form, demonstrations as turns, the inputs."""
-    adapter = adapter_of(params[f"{step.name}.adapter"])
-    instruction, demos = params[f"{step.name}.instruction"], params[f"{step.name}.demos"]
-    turns = (turn for demo in _ordered(step.signature, demos) for turn in _turns(adapter, step.signature, demo))
-    system = "\n\n".join(part for part in (instruction, adapter.form(step.signature)) if part)
-    head = (Message("system", system),) if system else ()
-    return (*head, *turns, Message("user", sections(step.signature.inputs, inputs) or "Go."))
+    return (*_head(step, params), _last(step, inputs))
 
 
 def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
@@ -44,10 +41,12 @@ def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = T
 
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
-    adapter = adapter_of(env[f"{step.name}.adapter"])
-    messages, problems, replies = render(step, env, inputs), [], []
+    asking = env.once(step, lambda: _asking(step, env))
+    adapter, messages = asking.adapter, (*asking.head, _last(step, inputs))
+    problems: list[str] = []
+    replies: list[str] = []
     for _ in range(2):
-        reply = await Call(_request(step, env, adapter, messages), timeout=step.timeout)
+        reply = await Call(asking.request(messages), timeout=step.timeout)
         try:
             return adapter.read(step.signature, reply.text, reply.finish != "length")
         except Unreadable as problem:
@@ -65,9 +64,37 @@ async def use(tool: Tool, inputs: Record) -> Record:
     return tool.signature.outcome(tool.name, reply.value)
 
 
-def _request(step: Predict, env: Env, adapter: Adapter, messages: tuple[Message, ...]) -> ChatRequest:
+@attrs.frozen(eq=False)
+class _Asking:
+    """What all calls of a step have in common under the same parameters."""
+
+    adapter: Adapter
+    head: tuple[Message, ...]
+    model: str
+    options: Record
+    schema: Record | None
+
+    def request(self, messages: tuple[Message, ...]) -> ChatRequest:
+        return ChatRequest(messages, self.model, options=self.options, schema=self.schema)
+
+
+def _asking(step: Predict, env: Env) -> _Asking:
+    adapter = adapter_of(env[f"{step.name}.adapter"])
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
-    return ChatRequest(messages, model=model, options=options, schema=adapter.schema(step.signature))
+    return _Asking(adapter, _head(step, env), model, options, adapter.schema(step.signature))
+
+
+def _head(step: Predict, params: Env | Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages that don't depend on the inputs."""
+    adapter = adapter_of(params[f"{step.name}.adapter"])
+    instruction, demos = params[f"{step.name}.instruction"], params[f"{step.name}.demos"]
+    turns = (turn for demo in _ordered(step.signature, demos) for turn in _turns(adapter, step.signature, demo))
+    system = "\n\n".join(part for part in (instruction, adapter.form(step.signature)) if part)
+    return (*((Message("system", system),) if system else ()), *turns)
+
+
+def _last(step: Predict, inputs: Mapping[str, Any]) -> Message:
+    return Message("user", sections(step.signature.inputs, inputs) or "Go.")
 
 
 def _ordered(signature: Signature, demos: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

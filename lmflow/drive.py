@@ -150,8 +150,9 @@ class _Pure:
                     answer = self.settle(effect, frame)
                 except CallError as problem:
                     error = problem
-        finally:
+        except BaseException:
             shut(coroutine)
+            raise
         outputs = closed(pending, effect.value)
         if self.watch is not None:
             self.watch(pending, frame, outputs)

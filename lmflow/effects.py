@@ -133,6 +133,8 @@ def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
 class Hidden:
     """What a flow finds in place of the event loop: nothing works, and ``touched`` says what it reached for."""
 
+    __slots__ = ("touched",)
+
     def __init__(self) -> None:
         self.touched = ""
 

@@ -35,8 +35,9 @@ class Live:
                     answer = await self.settle(effect, frame)
                 except CallError as problem:
                     error = problem
-        finally:
+        except BaseException:
             shut(coroutine)
+            raise
         return closed(pending, effect.value)
 
     async def settle(self, effect: Effect, frame: Frame) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
-from lmflow.values import Record, digest, lean, pretty, record
+from lmflow.values import Form, Record, canonical, digest, lean, pretty, record, text_form
 from lmflow.vectors import Vector, compact
 
 
@@ -36,6 +36,13 @@ class Message:
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
 
+    @property
+    def form(self) -> Form:
+        """The canonical form of what isn't at its default. Most messages are a role and a content, written at once."""
+        if self.calls or self.answers:
+            return Form(canonical(lean(self)))
+        return Form(f'{{"content":{text_form(self.content)},"role":{text_form(self.role)}}}')
+
 
 @attrs.frozen
 class ChatRequest:
@@ -59,7 +66,11 @@ class ChatRequest:
     @property
     def key(self) -> str:
         """The hash of everything that was asked for: no key, timeout or client id."""
-        return digest("chat", lean(self) | {"messages": [lean(message) for message in self.messages]})
+        return digest("chat", lean(self) | {"messages": [message.form for message in self.messages]})
+
+    def to(self, model: str, endpoint: str) -> ChatRequest:
+        """The same, asked of that model there."""
+        return ChatRequest(self.messages, model, endpoint, self.options, self.tools, self.schema, self.sample)
 
     def __str__(self) -> str:
         head = [f"model: {self.model}@{self.endpoint}", f"options: {pretty(self.options)}", f"sample: {self.sample}"]
@@ -80,6 +91,10 @@ class EmbedRequest:
     def key(self) -> str:
         """The hash of everything that was asked for."""
         return digest("embed", lean(self))
+
+    def to(self, model: str, endpoint: str) -> EmbedRequest:
+        """The same, asked of that model there."""
+        return EmbedRequest(self.texts, model, endpoint)
 
     def __str__(self) -> str:
         return "\n".join([f"model: {self.model}@{self.endpoint}", *(f"text: {text}" for text in self.texts)])

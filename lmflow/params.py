@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 
@@ -16,6 +16,8 @@ _REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 SAMPLES = 65_536
+
+T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True, slots=False)
@@ -101,15 +103,25 @@ def overlaid(params: Mapping[str, Any], overlay: Mapping[str, Any]) -> Mapping[s
 class Env:
     """The parameters that a frame sees: all of them, and the prefix under which its steps look theirs up.
 
-    ``sample`` is what its requests carry; samples within samples are numbers of their own.
+    ``sample`` is what its requests carry; samples within samples are numbers of their own. ``made`` holds what was made
+    of the parameters once, for all executions under them.
     """
 
     params: Record
     prefix: str = ""
     sample: int = 0
+    made: dict[Any, Any] = attrs.field(factory=dict, eq=False, repr=False)
 
     def __getitem__(self, path: str) -> Any:
         return self.params[self.prefix + path]
+
+    def once(self, what: Any, make: Callable[[], T]) -> T:
+        """What ``make`` makes of these parameters for ``what``; it is made once."""
+        at = (self.prefix, what)
+        if (found := self.made.get(at)) is None:
+            found = self.made[at] = make()
+        known: T = found
+        return known
 
     def under(self, prefix: str, overlay: Mapping[str, Any], sample: int | None = None) -> Env:
         """The environment of a frame that is renamed, overlaid or sampled; overlay paths are those of the program in
@@ -120,4 +132,4 @@ class Env:
         changed = {self.prefix + path: value for path, value in overlay.items()}
         params = self.params | overlaid(self.params, changed) if changed else self.params
         number = self.sample if sample is None else self.sample * SAMPLES + sample
-        return Env(params, self.prefix + prefix, number)
+        return Env(params, self.prefix + prefix, number, {} if changed else self.made)

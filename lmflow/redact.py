@@ -47,7 +47,7 @@ def agrees(recorded: Asked, request: Request) -> bool:
     is compared without its texts.
     """
     if not recorded.key.startswith(KEYED):
-        return recorded.key == request.key
+        return recorded.request == request or recorded.key == request.key  # equal requests have equal keys
     return _frame(recorded.request) == _frame(request)
 
 

@@ -120,8 +120,8 @@ def placed(request: Request, places: Mapping[str, Any], recorded: Asked | None =
         return request
     went = recorded.request if recorded else request
     if not isinstance(went, ToolRequest) and (went.model, went.endpoint) in map(tuple, place.get("among", ())):
-        return attrs.evolve(request, model=went.model, endpoint=went.endpoint)
-    return attrs.evolve(request, model=place["model"], endpoint=place["endpoint"])
+        return request.to(went.model, went.endpoint)
+    return request.to(place["model"], place["endpoint"])
 
 
 def changed_since(trace: Trace) -> str:

@@ -162,7 +162,7 @@ class BlobWriter:
     def _turn(self, message: Message) -> tuple[str, str]:
         """The digest and the canonical form of a message."""
         if (found := self._turns.get(message)) is None:
-            form = canonical(lean(message))
+            form = message.form
             self._held += len(form)
             found = self._turns[message] = hash_text("message", form), form
         return found
