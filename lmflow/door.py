@@ -85,7 +85,7 @@ class Execution:
         asked = self.reuse.placed(request, address)
         if asked is request and not isinstance(request, ToolRequest):
             model = self.model(request.model)
-            asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+            asked = request.to(model.name, model.endpoint)
         return self.reuse(address, asked)
 
     async def again(self, found: Asked, address: str) -> Outcome:
@@ -112,7 +112,8 @@ class Door:
         self._execution, self._call, self._address, self._step = execution, call, address, step
         self._attempt = execution.reuse.attempts.get(address, 0)
         self._past = iter(execution.reuse.past.get(address, ()))
-        self._scope = asyncio.timeout_at(execution.deadline)
+        timed = execution.deadline is not None or call.timeout is not None
+        self._scope = asyncio.timeout_at(execution.deadline) if timed else None
         self._cancelled = 0
 
     async def through(self) -> Outcome:
@@ -123,7 +124,7 @@ class Door:
         if isinstance(request, ToolRequest):
             return await self._in_time(request, request.key, lambda: self._attempted(request, request.key, self._tool))
         model = execution.model(request.model)
-        asked = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+        asked = request.to(model.name, model.endpoint)
         return await self._in_time(asked, key := asked.key, lambda: model(asked, self._sending(model, asked, key)))
 
     def _shown(self, request: Request, outcome: Outcome) -> Outcome:
@@ -135,7 +136,11 @@ class Door:
         return outcome
 
     async def _in_time(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        execution, task = self._execution, asyncio.current_task()
+        execution = self._execution
+        if self._scope is None:
+            async with execution.outside.slots:
+                return await perform()
+        task = asyncio.current_task()
         self._cancelled = task.cancelling() if task else 0
         try:
             if not execution.late:
@@ -156,7 +161,7 @@ class Door:
         async def send(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
             for attempt in self._past:
                 answered(attempt.outcome)
-            sent = asked if by is None else attrs.evolve(asked, model=by.name, endpoint=by.endpoint)
+            sent = asked if by is None else asked.to(by.name, by.endpoint)
             perform = self._streamed(sent, exchange, hear) if hear else lambda: exchange(outside.http)
             paid = partial(self._attempted, source=source) if source else self._paid
             reply = await paid(sent, key if sent is asked else sent.key, perform)
@@ -220,7 +225,7 @@ class Door:
         except CallError as problem:
             return failure_of(problem)
         except asyncio.CancelledError:
-            if not self._scope.expired():
+            if not self._expired:
                 raise
             return failure_of(self._timeout())
 
@@ -232,9 +237,13 @@ class Door:
 
     def _heed(self) -> None:
         """Heed a cancellation from outside that came together with the timeout's own."""
-        task = asyncio.current_task()
-        if self._scope.expired() and task and task.cancelling() > self._cancelled + 1:
+        task = asyncio.current_task() if self._expired else None
+        if task and task.cancelling() > self._cancelled + 1:
             raise asyncio.CancelledError
+
+    @property
+    def _expired(self) -> bool:
+        return self._scope is not None and self._scope.expired()
 
     async def _overdue(self) -> Outcome:
         raise self._timeout()

@@ -38,7 +38,7 @@ from lmflow.program import Program, completed, init, take
 from lmflow.programs.judges import Judge
 from lmflow.progress import Progress, silent
 from lmflow.redact import Redactor
-from lmflow.rollout import Answers, Begun, Rollout, begun, new_id, places, versioned
+from lmflow.rollout import Answers, Begun, Rollout, begun, driven, new_id, places, versioned
 from lmflow.store import Recorder, Wish
 from lmflow.stream import Streaming
 from lmflow.trace import Event, RefMoved, Run, RunClosed, Scored, Trace
@@ -104,7 +104,7 @@ class Executor:
         await self._outside.models.aclose()
         await self._session.close()
         self._outside.tools.shutdown(wait=False, cancel_futures=True)
-        await self._outside.kept()
+        await self._outside.apart().durable()
         for listener in self._outside.listeners:
             listener.close()
 
@@ -236,7 +236,7 @@ class Executor:
     ) -> None:
         """Keep a judgement of a trace that is recorded: a number, words, or both. None is overwritten."""
         uid = trace if isinstance(trace, str) else trace.id
-        await self._outside.kept(Scored(uid, name, value, feedback, "", who, time.time_ns()))
+        await self._outside.apart(Scored(uid, name, value, feedback, "", who, time.time_ns())).durable()
 
     async def evaluate(  # noqa: PLR0913 - what an evaluation is of
         self,
@@ -293,7 +293,7 @@ class Executor:
             scores = await self._compared(grown, program, (traces.version, found), data, metric)
             run = await grown.close("stopped" if stopped else "done")
         if ref and found.id != traces.version.id:
-            await self._outside.kept(RefMoved(check_ref(ref), found.id, found.note, time.time_ns()))
+            await self._outside.apart(RefMoved(check_ref(ref), found.id, found.note, time.time_ns())).durable()
         return Optimization(found, traces.version, optimizer, run, stages, stopped, spent, *scores)
 
     async def _compared(
@@ -331,26 +331,15 @@ class Executor:
         self, run: Run, todo: Mapping[int, Rollout], progress: Progress, *, first: Sequence[Event] = ()
     ) -> Run:
         """A run with what was left of it executed, by position; ``first`` is recorded before."""
-        account, gate = Account(parent=self._account), asyncio.Semaphore(self.concurrency)
-        ready = dict(zip(todo, self._ready(list(todo.values()), account), strict=True))
-
-        async def one(position: int) -> Trace | BudgetExceeded:
-            async with gate:
-                try:
-                    trace, _ = await ready[position].drive(run.id, todo[position], position)
-                except BudgetExceeded as refusal:
-                    return refusal
-            step(trace.failure is None)
-            return trace
-
+        account = Account(parent=self._account)
+        ready = self._ready(list(todo.values()), account)
         with self._opened(run):
-            await self._outside.kept(*first)
+            await self._outside.apart(*first).durable()
             with progress(run.name, len(todo)) as step:
-                settled = await together([one(position) for position in todo])
-            traces = [trace for trace in settled if isinstance(trace, Trace)]
-            if len(traces) < len(settled):
-                raise attrs.evolve(account.refusal(), run=run.id, done=len(traces), total=len(settled))
-            done = ended(run, dict(zip((rollout.label for rollout in todo.values()), traces, strict=True)))
+                made = await driven(run.id, todo, ready, self.concurrency, step)
+            if len(made) < len(todo):
+                raise attrs.evolve(account.refusal(), run=run.id, done=len(made), total=len(todo))
+            done = ended(run, {rollout.label: made[position] for position, rollout in todo.items()})
             await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
         return done
 
@@ -360,16 +349,17 @@ class Executor:
         ready = self._ready([rollout], account)[0]
         run = self._run("run", str(rollout.program), [rollout])
         with self._opened(run):
-            await self._outside.kept(opening(run, [rollout]))
+            await self._outside.apart(opening(run, [rollout])).durable()
             try:
-                trace, error = await ready.drive(run.id, rollout, 0, hear)
+                end = await ready.drive(run.id, rollout, 0, hear)
             except BudgetExceeded:
                 raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
-            done = ended(run, {rollout.label: trace})
+            await end.kept.durable()
+            done = ended(run, {rollout.label: end.trace})
             await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
-        if error:
-            raise error
-        return trace
+        if end.error:
+            raise end.error
+        return end.trace
 
     def _run(self, kind: str, name: str, rollouts: Sequence[Rollout], of: str = "") -> Run:
         found, wanted = new_id(self._outside.random), wanted_of(rollouts)
@@ -385,7 +375,7 @@ class Executor:
         try:
             yield
         except BaseException:
-            self._outside.send(RunClosed(run.id, "stopped", "", time.time_ns()))
+            self._outside.apart(RunClosed(run.id, "stopped", "", time.time_ns()))
             raise
 
     def _rollout(self, program: Program | Pending, version: Version | str | None, inputs: Mapping[str, Any]) -> Rollout:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import itertools
 import time
@@ -13,12 +12,10 @@ from typing import Self
 import attrs
 
 from lmflow.budget import Spent
-from lmflow.errors import BudgetExceeded
-from lmflow.live import together
 from lmflow.outside import Account, Outside
 from lmflow.params import Version
 from lmflow.program import Program
-from lmflow.rollout import Begun, Rollout
+from lmflow.rollout import Begun, Rollout, driven
 from lmflow.store import Recorder, Wish
 from lmflow.trace import Event, Run, RunClosed, RunOpened, Trace, VersionSaved
 from lmflow.values import Record
@@ -67,7 +64,7 @@ class Growing:
     ) -> None:
         """Close the run, as stopped where it didn't come to its end."""
         if kind is not None:
-            self._ground.outside.send(RunClosed(self.run.id, "stopped", "", time.time_ns()))
+            self._ground.outside.apart(RunClosed(self.run.id, "stopped", "", time.time_ns()))
         elif self.run.status == "open":
             await self.close()
 
@@ -78,21 +75,11 @@ class Growing:
         """
         ground = self._ground
         todo = ground.answered(self._reusing(rollouts))
-        account, gate = Account(parent=ground.account), asyncio.Semaphore(ground.concurrency)
-        ready, places = ground.ready(todo, account), [next(self._places) for _ in todo]
-
-        async def one(at: int) -> Trace | BudgetExceeded:
-            async with gate:
-                try:
-                    trace, _ = await ready[at].drive(self.run.id, todo[at], places[at])
-                except BudgetExceeded as refusal:
-                    return refusal
-            step(trace.failure is None)
-            return trace
-
-        settled = await together([one(at) for at in range(len(todo))])
-        made = [found for found in settled if isinstance(found, Trace)]
-        self._traces |= {it.label: found for it, found in zip(todo, settled, strict=True) if isinstance(found, Trace)}
+        account = Account(parent=ground.account)
+        placed = {next(self._places): rollout for rollout in todo}
+        found = await driven(self.run.id, placed, ground.ready(todo, account), ground.concurrency, step)
+        made = [found[at] for at in placed if at in found]
+        self._traces |= {rollout.label: found[at] for at, rollout in placed.items() if at in found}
         if len(made) < len(todo):
             raise attrs.evolve(account.refusal(), run=self.run.id, done=len(made), total=len(todo))
         return made
@@ -110,7 +97,7 @@ class Growing:
 
     async def keep(self, *events: Event) -> None:
         """Keep other events beside it."""
-        await self._ground.outside.kept(*events)
+        await self._ground.outside.apart(*events).durable()
 
     async def save(self, version: Version) -> None:
         """Keep a version."""

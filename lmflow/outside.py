@@ -6,13 +6,13 @@ import asyncio
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import attrs
 
 from lmflow.budget import NOTHING, Budget, Ledger, Left, Prices, Spent
-from lmflow.errors import BudgetExceeded, ModelUnavailable
+from lmflow.errors import BudgetExceeded, LmflowError, ModelUnavailable
 from lmflow.events import Listener
 from lmflow.models.base import Http, Model, place
 from lmflow.models.names import model as model_named
@@ -36,62 +36,113 @@ class Outside:
     redactor: Redactor | None = None
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
-    acknowledged: Acknowledged = attrs.field(factory=lambda: Acknowledged())  # noqa: PLW0108 - it stands below
+    writing: Writing = attrs.field(default=attrs.Factory(lambda self: Writing(self.recorder), takes_self=True))
 
-    def send(self, *events: Event) -> Future[None]:
-        """Record events, cleaned where there is a redactor, without waiting; the future is done when they are kept."""
+    def send(self, *events: Event) -> Kept:
+        """Record events, cleaned where there is a redactor, together with what else happens in this turn of the loop.
+        Who needs them to be durable waits for what is returned.
+        """
         if self.redactor is not None:
             events = tuple(map(self.redactor.event, events))
-        future = self.recorder.append(*events)
         if self.listeners:
             for listener in self.listeners:
                 listener.hear(events)
-        return future
+        return self.writing.add(events)
 
     def root(self, run: Run) -> str:
         """The root that is stored of a run."""
         return run.root if self.redactor is None else self.redactor.root(run)
 
     async def kept(self, *events: Event) -> None:
-        """Record events and wait until they are durable."""
-        future = self.send(*events)
-        if future.done():
-            future.result()
-        else:
-            await self.acknowledged.wait(future)
+        """Record events and wait until they are durable, with all that was sent before."""
+        await self.send(*events).durable()
+
+    def apart(self, *events: Event) -> Kept:
+        """As ``send``, but kept or refused by themselves, and after what was sent before: for what a store may refuse."""
+        self.writing.flush()
+        kept = self.send(*events)
+        self.writing.flush()
+        return kept
 
 
-class Acknowledged:
-    """Wakes those who wait for the store: once a batch, since waking a loop from another thread is a system call."""
+class Kept:
+    """Events that are kept, or not, in one piece, and who waits for that."""
+
+    __slots__ = ("_error", "_ready", "_waiting", "events")
 
     def __init__(self) -> None:
-        self._ready: deque[tuple[asyncio.Future[None], Future[None]]] = deque()
+        self.events: list[Event] = []
+        self._waiting: list[asyncio.Future[None]] = []
+        self._ready = False
+        self._error: BaseException | None = None
+
+    async def durable(self) -> None:
+        """Wait until they are kept. ``StoreError`` where they can't be."""
+        if not self._ready:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        if self._error is not None:
+            raise self._error
+
+    def settle(self, error: BaseException | None) -> None:
+        """Let go those who wait."""
+        self._ready, self._error = True, error
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(None)
+        self._waiting.clear()
+
+
+class Writing:
+    """Hands the recorder in one piece what happens in one turn of the loop, in order, and hears of it once.
+
+    Each piece costs a lock, a queue's entry and a wake-up from another thread, so that one for each event would cost
+    more than what is recorded.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._open: Kept | None = None
+        self._settled: deque[tuple[Kept, BaseException | None]] = deque()
         self._woken = False
 
-    def wait(self, future: Future[None]) -> asyncio.Future[None]:
-        """A future of the running loop that ends as that one does."""
-        loop = asyncio.get_running_loop()
-        waiter: asyncio.Future[None] = loop.create_future()
+    def add(self, events: Iterable[Event]) -> Kept:
+        """The piece that the events are in."""
+        if self._open is None:
+            self._open = Kept()
+            asyncio.get_running_loop().call_soon(self.flush)
+        self._open.events += events
+        return self._open
 
-        def settled(future: Future[None]) -> None:
-            self._ready.append((waiter, future))
-            if not self._woken:
-                self._woken = True
-                loop.call_soon_threadsafe(self._wake)
+    def flush(self) -> None:
+        """Hand over what there is."""
+        kept, self._open = self._open, None
+        if kept is None:
+            return
+        try:
+            future = self._recorder.append(*kept.events)
+        except LmflowError as error:
+            kept.settle(error)
+            return
+        if future.done():
+            kept.settle(future.exception())
+        else:
+            loop = asyncio.get_running_loop()
+            future.add_done_callback(lambda done: self._tell(loop, kept, done.exception()))
 
-        future.add_done_callback(settled)
-        return waiter
+    def _tell(self, loop: asyncio.AbstractEventLoop, kept: Kept, error: BaseException | None) -> None:
+        """From the recorder's thread; the loop is woken once for all that is settled until it looks."""
+        self._settled.append((kept, error))
+        if not self._woken:
+            self._woken = True
+            loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:
         self._woken = False
-        while self._ready:
-            waiter, future = self._ready.popleft()
-            if waiter.done():
-                continue
-            if error := future.exception():
-                waiter.set_exception(error)
-            else:
-                waiter.set_result(None)
+        while self._settled:
+            kept, error = self._settled.popleft()
+            kept.settle(error)
 
 
 class Account:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Protocol
 
@@ -14,12 +15,12 @@ from lmflow.budget import worst_case
 from lmflow.door import Execution, Hear
 from lmflow.drive import Frame
 from lmflow.effects import Pending
-from lmflow.errors import ENDING
+from lmflow.errors import ENDING, BudgetExceeded
 from lmflow.fit import fitting, stale
-from lmflow.live import Live
+from lmflow.live import Live, together
 from lmflow.messages import ChatRequest
 from lmflow.models.base import Model, leaves, place
-from lmflow.outside import Account, Outside
+from lmflow.outside import Account, Kept, Outside
 from lmflow.params import Env, Version, overlaid
 from lmflow.program import Predict, Program, completed, init
 from lmflow.reuse import NOTHING_KEPT, Reuse
@@ -66,6 +67,15 @@ class Answers(Protocol):
 
 
 @attrs.frozen(eq=False)
+class Ended:
+    """An execution that is over: its trace, the error that it ended with, and whether that is on record."""
+
+    trace: Trace
+    error: Exception | None
+    kept: Kept
+
+
+@attrs.frozen(eq=False)
 class Begun:
     """A program with the version, parameters and world that it is about to be executed in, within bounds."""
 
@@ -73,16 +83,16 @@ class Begun:
     account: Account
     program: Program
     version: Version
-    params: Record
+    env: Env
     world: Record
     target: str = ""
     timeout: float | None = None
 
     async def drive(
         self, run: str, rollout: Rollout, position: int = 0, hear: Hear | None = None
-    ) -> tuple[Trace, Exception | None]:
-        """The trace of an execution, and the error that it ended with. What ends the run is raised: then it isn't over
-        in the store.
+    ) -> Ended:
+        """The trace of an execution and what it ended with. What ends the run is raised: then it isn't over in the
+        store.
         """
         outside, pending = self.outside, rollout.pending
         sample = pending.sample or 0
@@ -91,29 +101,30 @@ class Begun:
             target=self.target, sample=sample, started=time.time_ns(), code=self.program,
         )  # fmt: skip
         if rollout.begun is None:
-            await outside.kept(TraceOpened(run, rollout.label, position, trace))
+            outside.send(TraceOpened(run, rollout.label, position, trace))
         execution = Execution(
             outside, trace.id, account=self.account, name=str(self.program), timeout=self.timeout, hear=hear,
             reuse=rollout.reuse, calls=trace.calls,
         )  # fmt: skip
         outputs, error = None, None
         try:
-            outputs = await Live(execution).run(self.program(**pending.inputs), Frame(Env(self.params, "", sample)))
+            env = self.env if not sample else attrs.evolve(self.env, sample=sample)
+            outputs = await Live(execution).run(Pending(self.program, pending.inputs), Frame(env))
         except ENDING:
             raise
         except Exception as problem:  # noqa: BLE001 - recorded, then raised or returned by the caller
             error = problem
         done = self._closed(trace, execution, outputs, error)
-        await outside.kept(TraceClosed(done))
-        return done, error
+        return Ended(done, error, outside.send(TraceClosed(done)))
 
     def _closed(self, trace: Trace, execution: Execution, outputs: Record | None, error: Exception | None) -> Trace:
-        used = {name: place(model) for name, model in execution.models.items()}
-        models = {**execution.reuse.places, **self.world.models, **used}
+        known = self.world.models
+        used = {name: place(model) for name, model in execution.models.items() if name not in known}
+        models = {**execution.reuse.places, **known, **used}
         return attrs.evolve(
             trace, calls=tuple(sorted(execution.calls, key=_when)), choices=Record(execution.choices), outputs=outputs,
             failure=failed(error) if error else None, ended=time.time_ns(),
-            world=self.world if models.keys() <= self.world.models.keys() else self.world | {"models": models},
+            world=self.world if models.keys() <= known.keys() else self.world | {"models": models},
         )  # fmt: skip
 
 
@@ -130,7 +141,27 @@ def begun(
         world |= {"stale": old}
     if account.measured:
         _check_bounds(outside, account, program, params)
-    return Begun(outside, account, program, version, params, world, target, timeout)
+    return Begun(outside, account, program, version, Env(params), world, target, timeout)
+
+
+async def driven(
+    run: str, todo: Mapping[int, Rollout], ready: Iterable[Begun], concurrency: int, step: Callable[[bool], object]
+) -> dict[int, Trace]:
+    """The traces of rollouts that are executed side by side, by position, all of them on record. Those that a budget
+    stopped are missing. ``step`` is told of each whether it succeeded.
+    """
+    waiting, made = iter(zip(todo.items(), ready, strict=True)), dict[int, Ended]()
+
+    async def work() -> None:  # as many of these as may be open, not a task for each rollout
+        for (position, rollout), begun_ in waiting:
+            with contextlib.suppress(BudgetExceeded):
+                made[position] = await begun_.drive(run, rollout, position)
+                step(made[position].error is None)
+
+    await together([work() for _ in range(min(concurrency, len(todo)))])
+    for kept in {end.kept for end in made.values()}:
+        await kept.durable()
+    return {position: end.trace for position, end in made.items()}
 
 
 def places(outside: Outside, params: Record) -> Record:
