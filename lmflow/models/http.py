@@ -45,7 +45,8 @@ class Session:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
-        if urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
             shown = url.rpartition("@")[2]
             raise ModelFailed("request", f"{shown!r} is no URL. Write it like http://127.0.0.1:8080/v1.")
         if self._session is None:

@@ -79,8 +79,9 @@ class Peer:
     def read(self, response: Response, form: Callable[[Any], T]) -> T:
         """The answer in the form that it must have; ``ModelFailed`` with its kind where it is a failure, or none."""
         text = response.body.decode("utf-8", "replace")
-        data = clean(_json(text), self.secret)
-        text = clean(text, self.secret)
+        data, whole = _json(text)
+        if not whole or len(self.secret) >= SECRET:
+            data, text = clean(data, self.secret), clean(text, self.secret)
         if response.status >= _FAILED:
             raise self.failed(response.status, data, text, response.headers)
         if isinstance(data, Mapping) and data.get("error") and not data.get("choices"):
@@ -169,7 +170,9 @@ def numbered(messages: tuple[Message, ...]) -> list[Message]:
             ids = {call.id: f"call_{count + place}" for place, call in enumerate(message.calls)}
             count += len(message.calls)
         calls = tuple(attrs.evolve(call, id=ids[call.id]) for call in message.calls)
-        turns.append(attrs.evolve(message, calls=calls, answers=ids.get(message.answers, message.answers)))
+        answers = ids.get(message.answers, message.answers)
+        same = not calls and answers == message.answers
+        turns.append(message if same else attrs.evolve(message, calls=calls, answers=answers))
     return turns
 
 
@@ -240,11 +243,16 @@ def _finite(number: str) -> float:
     return value if math.isfinite(value) else _refuse(number)
 
 
-def _json(text: str) -> Any:
+def _json(text: str) -> tuple[Any, bool]:
+    """The JSON value of a text, and whether it is known to hold no halves of pairs: msgspec reads none."""
     try:
-        return parsed(text)
+        return msgspec.json.decode(text), True
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        return parsed(text), False
     except ValueError:
-        return None
+        return None, False
 
 
 def _kind(status: int, code: str) -> str:

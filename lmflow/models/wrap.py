@@ -41,11 +41,18 @@ class Retrying:
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The model's first reply. Raises the last ``ModelFailed`` after its kind's attempts."""
-        again = AsyncRetrying(
-            retry=retry_if_exception(self._may_pass), stop=self._enough, wait=self._wait, reraise=True
-        )
-        async for attempt in again:
+        try:
+            return await self.model(request, send)
+        except ModelFailed as failure:
+            return await self._again(request, send, failure)
+
+    async def _again(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
+        """The reply after a first failure: what counts attempts is made only where there is more than one."""
+        retry, failures = retry_if_exception(self._may_pass), [failure]
+        async for attempt in AsyncRetrying(retry=retry, stop=self._enough, wait=self._wait, reraise=True):
             with attempt:
+                if failures:
+                    raise failures.pop()
                 return await self.model(request, send)
         raise AssertionError  # pragma: no cover - reraise ends the loop
 
