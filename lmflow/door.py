@@ -200,17 +200,18 @@ class Door:
         self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], worst: Spent = NOTHING,
         source: str = "",
     ) -> Outcome:  # fmt: skip
-        execution, actual = self._execution, NOTHING
+        execution = self._execution
+        actual: Spent | None = NOTHING
         asked = Asked(self._address, request, key, self._attempt, started=time.time_ns(), source=source)
         try:
             execution.outside.send(CallStarted(execution.trace, asked))
-            self._attempt, actual = self._attempt + 1, settled(None, None, worst)
+            self._attempt, actual = self._attempt + 1, None
             outcome = await self._outcome(perform)
             cost = 0 if source else self._cost(request, outcome)
             actual = settled(outcome, cost, worst)
         finally:
             if worst is not NOTHING:
-                execution.account.settle(worst, actual)
+                execution.account.settle(worst, settled(None, None, worst) if actual is None else actual)
         place, number, began = self._address, asked.attempt, asked.started
         await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost, source))
         self._heed()

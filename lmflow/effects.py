@@ -38,7 +38,7 @@ class Pending:
 
     program: Any
     inputs: Record
-    overlay: Record = attrs.field(factory=Record)
+    overlay: Record = Record()
     sample: int | None = None
 
     def __await__(self) -> Generator[Pending, Any, Any]:

@@ -152,6 +152,10 @@ class Account:
         self.ledger = Ledger(budget or Budget(), spent)
         self.chain: tuple[Account, ...] = (self, *(parent.chain if parent is not None else ()))
         self._bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
+        self.priced = any(account.ledger.budget.usd is not None for account in self._bounded)
+        """Whether the price of each call must be known."""
+        self.measured = any(account.ledger.budget.measured for account in self._bounded)
+        """Whether the worst case of each call must be known."""
         self._waiting: list[asyncio.Future[None]] = []
         self._refused: tuple[Account, Spent] | None = None
 
@@ -159,16 +163,6 @@ class Account:
     def left(self) -> Left:
         """What the budget still allows."""
         return self.ledger.budget.left(self.ledger.spent)
-
-    @property
-    def priced(self) -> bool:
-        """Whether the price of each call must be known."""
-        return any(account.ledger.budget.usd is not None for account in self._bounded)
-
-    @property
-    def measured(self) -> bool:
-        """Whether the worst case of each call must be known."""
-        return any(account.ledger.budget.measured for account in self._bounded)
 
     async def reserve(self, worst: Spent) -> None:
         """Reserve the worst case of a call here and above. ``BudgetExceeded`` where it can't fit; then nothing more

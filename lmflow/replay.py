@@ -56,7 +56,10 @@ def _replayed(trace: Trace, program: Program | None, envs: dict[tuple[Program, V
     except Exception as error:  # noqa: BLE001 - what a recorded execution may have ended with
         failure = failed(error)
     calls = tuple(call for call in trace.calls if call.address in asked)
-    again = attrs.evolve(trace, calls=calls, outputs=outputs, failure=failure, code=code)
+    again = trace.over(
+        calls=calls, choices=trace.choices, world=trace.world, outputs=outputs, failure=failure, ended=trace.ended,
+        code=code,
+    )  # fmt: skip
     _compare(trace, again)
     return again
 

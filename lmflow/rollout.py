@@ -121,9 +121,10 @@ class Begun:
         known = self.world.models
         used = {name: place(model) for name, model in execution.models.items() if name not in known}
         models = {**execution.reuse.places, **known, **used}
-        return attrs.evolve(
-            trace, calls=tuple(sorted(execution.calls, key=_when)), choices=Record(execution.choices), outputs=outputs,
-            failure=failed(error) if error else None, ended=time.time_ns(),
+        calls = execution.calls if len(execution.calls) == 1 else sorted(execution.calls, key=_when)
+        return trace.over(
+            calls=tuple(calls), choices=Record(execution.choices) if execution.choices else trace.choices,
+            outputs=outputs, failure=failed(error) if error else None, ended=time.time_ns(), code=trace.code,
             world=self.world if models.keys() <= known.keys() else self.world | {"models": models},
         )  # fmt: skip
 

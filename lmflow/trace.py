@@ -67,12 +67,22 @@ class Trace:
     target: str = ""
     sample: int = 0
     calls: tuple[Asked, ...] = attrs.field(default=(), repr=lambda calls: f"<{len(calls)}>")
-    choices: Record = attrs.field(factory=Record)
+    choices: Record = Record()
     outputs: Record | None = None
     failure: Failed | None = None
     started: int = 0
     ended: int = 0
     code: Any = attrs.field(default=None, eq=False, repr=False)
+
+    def over(  # noqa: PLR0913 - each is a fact of its own
+        self, *, calls: tuple[Asked, ...], choices: Record, world: Record, outputs: Record | None,
+        failure: Failed | None, ended: int, code: Any,
+    ) -> Trace:  # fmt: skip
+        """The trace with what it came to: one call where ``attrs.evolve`` would look at every field."""
+        return Trace(
+            self.id, self.program, self.name, self.version, self.inputs, world, self.target, self.sample, calls, choices,
+            outputs, failure, self.started, ended, code,
+        )  # fmt: skip
 
     @property
     def done(self) -> bool:

@@ -244,7 +244,12 @@ def digest(kind: str, value: Any) -> str:
 
 def hash_text(kind: str, text: str) -> str:
     """The digest of a text that is canonical already."""
-    return "v1:b2:" + hashlib.blake2b(f"{kind}\0{text}".encode("ascii"), digest_size=32).hexdigest()
+    return "v1:b2:" + hash_bytes(kind, text).hex()
+
+
+def hash_bytes(kind: str, text: str) -> bytes:
+    """The hash alone."""
+    return hashlib.blake2b(f"{kind}\0{text}".encode("ascii"), digest_size=32).digest()
 
 
 def uncached(value: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import attrs
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
 from lmflow.stores.bulk import among, many
-from lmflow.values import KEYED, Record, canonical, digest, hash_text, lean
+from lmflow.values import KEYED, Record, canonical, digest, hash_bytes, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
@@ -76,7 +76,7 @@ class Body:
 def body_of(kind: str, value: Any) -> Body:
     """A JSON value as it is stored."""
     form = canonical(value)
-    return Body(raw(hash_text(kind, form)), kind, form)
+    return Body(hash_bytes(kind, form), kind, form)
 
 
 class BlobWriter:
@@ -89,7 +89,8 @@ class BlobWriter:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._ids: dict[bytes, int] = {}
-        self._turns: dict[Message, tuple[str, str]] = {}
+        self._turns: dict[Message, tuple[bytes, str]] = {}
+        self._prefixes: dict[tuple[bytes, ...], bytes] = {}
         self._held = 0
         self.forget()
 
@@ -107,6 +108,7 @@ class BlobWriter:
         self._next = last + 1
         if self._held > HELD:
             self._turns.clear()
+            self._prefixes.clear()
             self._held = 0
 
     def find(self, hashes: Iterable[bytes]) -> None:
@@ -140,9 +142,9 @@ class BlobWriter:
         if hashed not in self._ids:
             yield hashed
             if isinstance(request, ChatRequest):
-                turns = [raw(self._turn(message)[0]) for message in request.messages]
+                turns = tuple([self._turn(message)[0] for message in request.messages])
                 yield from turns
-                yield raw(self._prefix(request))
+                yield self._prefix(turns[:-1])
 
     def request(self, request: Request, key: str) -> int:
         """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix
@@ -154,21 +156,26 @@ class BlobWriter:
         body = lean(request)
         if isinstance(request, ChatRequest):
             turns = [self._turn(message) for message in request.messages]
-            ids = [self._put(raw(digested), "message", turn) for digested, turn in turns]
-            prefix = self._put(raw(self._prefix(request)), "prefix", canonical(ids[:-1]))
+            ids = [self._put(hashed_turn, "message", turn) for hashed_turn, turn in turns]
+            before = self._prefix(tuple([hashed_turn for hashed_turn, _ in turns[:-1]]))
+            prefix = self._put(before, "prefix", canonical(ids[:-1]))
             body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
         return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
 
-    def _turn(self, message: Message) -> tuple[str, str]:
-        """The digest and the canonical form of a message."""
+    def _turn(self, message: Message) -> tuple[bytes, str]:
+        """The hash and the canonical form of a message."""
         if (found := self._turns.get(message)) is None:
             form = message.form
             self._held += len(form)
-            found = self._turns[message] = hash_text("message", form), form
+            found = self._turns[message] = hash_bytes("message", form), form
         return found
 
-    def _prefix(self, request: ChatRequest) -> str:
-        return digest("prefix", [self._turn(message)[0] for message in request.messages[:-1]])
+    def _prefix(self, turns: tuple[bytes, ...]) -> bytes:
+        """The hash of messages before the last, by theirs."""
+        if (found := self._prefixes.get(turns)) is None:
+            self._held += DIGEST * len(turns)
+            found = self._prefixes[turns] = raw(digest("prefix", [text(turn) for turn in turns]))
+        return found
 
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
         if (found := self._ids.get(hashed)) is not None:

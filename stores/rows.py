@@ -81,6 +81,7 @@ class RowWriter:
         """Drop cached ids and what waits to be written."""
         self._blobs.forget(sweeping=self._generation % 2 == 1)
         self._traces: dict[str, int] = {}
+        self._versions: dict[str, int] = {}
         self._own: set[int] = set()
         self._open: dict[_At, int] = {}
         self._clear()
@@ -88,7 +89,8 @@ class RowWriter:
     def write(self, events: Sequence[Event]) -> None:
         """Write events in order. ``UnknownVersion`` where a ref would point nowhere."""
         self._begin()
-        self._blobs.find(hashed for event in events for hashed in self._hashes(event))
+        asked: set[str] = set()
+        self._blobs.find(hashed for event in events for hashed in self._hashes(event, asked))
         for event in events:
             self._write(event)
         self._flush()
@@ -125,11 +127,13 @@ class RowWriter:
         for waiting in (self._new_traces, self._items, self._wanted, self._calls, self._words, self._closed):
             waiting.clear()
 
-    def _hashes(self, event: Event) -> Iterator[bytes]:
-        """The hashes of the blobs that an event puts."""
+    def _hashes(self, event: Event, asked: set[str]) -> Iterator[bytes]:
+        """The hashes of the blobs that an event puts, without those of requests that are ``asked`` already."""
         match event:
             case CallStarted(_, call) | CallEnded(_, call):
-                yield from self._blobs.hashes(call.request, _own(call))
+                if (own := _own(call)) not in asked:
+                    asked.add(own)
+                    yield from self._blobs.hashes(call.request, own)
                 if call.outcome is not None:
                     yield self._reply(call.outcome).hashed
             case RunOpened(run):
@@ -190,10 +194,14 @@ class RowWriter:
 
     def _found(self, version: str) -> int | None:
         """The row of a version; while garbage is swept it is touched, with its ancestors and what they hold."""
+        if (known := self._versions.get(version)) is not None:
+            return known
         row = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()
         if row and self._generation % 2:
             for touch in _TOUCH:
                 self._db.execute(touch, row)
+        elif row:
+            self._versions[version] = int(row[0])
         return int(row[0]) if row else None
 
     def _trace(self, run: str, label: str, position: int, trace: Trace) -> None:
