@@ -30,6 +30,9 @@ class Done:
     value: Any
 
 
+_NOBODY = Program()  # whose body awaits where nobody's does
+
+
 @attrs.frozen(eq=False)
 class Frame:
     """Where an await stands: the address, how often each name was opened here, the parameters, whose body awaits."""
@@ -37,7 +40,7 @@ class Frame:
     env: Env
     at: str = ""
     seen: dict[str, int] = attrs.field(factory=dict)
-    program: Program = attrs.field(factory=Program)
+    program: Program = _NOBODY
 
     def next(self, name: str) -> str:
         """The address of the next thing of that name in this frame."""

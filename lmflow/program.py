@@ -90,6 +90,11 @@ class Program:
             {f"{name}.{slot}": value for name, step in self.steps.items() for slot, value in step.slots.items()}
         )
 
+    @functools.cached_property
+    def initial(self) -> Version:
+        """The first version of its parameters: its defaults."""
+        return Version(params=self.defaults, note=f"defaults of {self}")
+
     @property
     def paths(self) -> tuple[str, ...]:
         """The paths of its parameters."""
@@ -307,7 +312,7 @@ def walk(program: Program) -> Iterator[Program]:
 
 def init(program: Program) -> Version:
     """The first version of a program's parameters: its defaults."""
-    return Version(params=program.defaults, note=f"defaults of {program}")
+    return program.initial
 
 
 def completed(program: Program, version: Version | None) -> Record:

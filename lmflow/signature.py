@@ -15,7 +15,7 @@ import attrs
 
 from lmflow.codec import Codec, codec_of
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, near
-from lmflow.field import REQUIRED, Field, settled, type_of_node, type_text
+from lmflow.field import REQUIRED, Field, peeled, settled, type_of_node, type_text
 from lmflow.schema import schema_of
 from lmflow.shape import hint, members
 from lmflow.values import Record, plain, pretty
@@ -70,6 +70,11 @@ class Signature:
     def schema(self) -> Record:
         """The JSON schema of the outputs."""
         return schema_of(self.outputs)
+
+    @functools.cached_property
+    def bare(self) -> bool:
+        """Whether there is one output, which is a text: then a reply may be that text and nothing more."""
+        return len(self.outputs) == 1 and peeled(self.outputs[0].type)[0] is str
 
     @functools.cached_property
     def hints(self) -> tuple[str, ...]:

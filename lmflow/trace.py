@@ -134,7 +134,7 @@ class Run:
     started: int = 0
     ended: int = 0
     of: str = ""
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[Wanted, ...] = attrs.field(default=(), repr=lambda wanted: f"<{len(wanted)}>")
 
     def __iter__(self) -> Iterator[Trace]:
         return iter(self.traces)
@@ -160,9 +160,10 @@ class Run:
 
 def root_of(calls: Any, choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None) -> str:
     """The Merkle root of an execution; calls of branches that lost a ``first`` are not in it."""
-    counted = (call for call in calls if not _lost(call.address, choices))
+    counted = [call for call in calls if not (choices and _lost(call.address, choices))]
     leaves = sorted([call.address, digest("leaf", [call.address, call.key, call.outcome.content])] for call in counted)
-    return digest("trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": failure})
+    told = None if failure is None else {"kind": failure.kind, "text": failure.text}
+    return digest("trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": told})
 
 
 def failed(error: BaseException) -> Failed:

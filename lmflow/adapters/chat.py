@@ -29,6 +29,8 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
     text = spoken(text)
+    if signature.bare and "[[" not in text and "{" not in text:
+        return gathered(signature, {signature.outputs[0].name: text.strip()}, _as_it_is)
     fields = _json_fields(signature, text)
     if fields:
         return gathered(signature, fields, loosened)
@@ -42,11 +44,14 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
     return gathered(signature, _found(signature, text), one)
 
 
+def _as_it_is(found: str, _: Any) -> str:
+    return found
+
+
 def _found(signature: Signature, text: str) -> dict[str, str]:
     """The text of each output: marked, else labelled, else the whole reply where there is one output."""
     names, inputs = [field.name for field in signature.outputs], [field.name for field in signature.inputs]
-    only_text = len(names) == 1 and peeled(signature.outputs[0].type)[0] is str
-    found = marked(text, names, inputs) or ({} if only_text else labelled(text, names))
+    found = marked(text, names, inputs) or ({} if signature.bare else labelled(text, names))
     return found or ({names[0]: unmarked(text, inputs)} if len(names) == 1 else {})
 
 

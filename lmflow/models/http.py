@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -28,20 +29,20 @@ class Session:
 
     async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
         """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came."""
-        async with self._answer(url, headers, body, {"total": seconds}) as answer:
-            return Response(answer.status, dict(answer.headers), await _read(answer, url))
+        async with self._answer(url, headers, body, total=seconds) as answer:
+            return Response(answer.status, answer.headers, await _read(answer, url))
 
     @contextlib.asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> AsyncIterator[Stream]:
         """One JSON POST whose answer is read line by line, at most ``seconds`` between two. Fails as ``post`` does."""
-        async with self._answer(url, headers, body, {"total": None, "sock_read": seconds}) as answer:
+        async with self._answer(url, headers, body, sock_read=seconds) as answer:
             yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
 
     @contextlib.asynccontextmanager
     async def _answer(
-        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], times: Mapping[str, Any]
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], **times: float
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
@@ -53,8 +54,8 @@ class Session:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         data = msgspec.json.encode(body, enc_hook=dict)
         sent = {"Content-Type": "application/json", **headers}
-        seconds = max(value for value in times.values() if value is not None)
-        timeout = aiohttp.ClientTimeout(**times, sock_connect=min(seconds, 10))
+        (seconds,) = times.values()
+        timeout = _timeout(**times)
         try:
             async with self._session.post(
                 url, data=data, headers=sent, timeout=timeout, allow_redirects=False
@@ -71,6 +72,14 @@ class Session:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+@functools.lru_cache(maxsize=64)
+def _timeout(total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
+    """The seconds for a whole answer, or between two pieces of it, as aiohttp takes them."""
+    import aiohttp  # noqa: PLC0415 - see above
+
+    return aiohttp.ClientTimeout(total=total, sock_read=sock_read, sock_connect=min(total or sock_read or 10, 10))
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:

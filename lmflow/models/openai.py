@@ -37,6 +37,7 @@ class OpenAI:
     key_from: str = "api_key=... or OPENAI_API_KEY"
     dialect: Dialect = attrs.field(default=attrs.Factory(lambda self: dialect_of(self.wire), takes_self=True))
     learned: Learned = attrs.field(factory=Learned, repr=False)
+    peer: Peer = attrs.field(default=attrs.Factory(lambda self: self._peer(), takes_self=True), init=False, repr=False)
 
     @property
     def structured(self) -> bool | None:
@@ -57,7 +58,7 @@ class OpenAI:
             body = chat_body(self.name, self.wire, request, self.dialect, schema=schema)
             if http.hear is None:
                 response = await http.post(self._url("chat/completions"), self._headers(), body, self.timeout)
-                reply = self._peer().read(response, chat_reply)
+                reply = self.peer.read(response, chat_reply)
             else:
                 reply = await self._streamed(http, http.hear, body)
             return reply if request.schema is None else attrs.evolve(reply, structured=schema)
@@ -67,12 +68,12 @@ class OpenAI:
     async def _embed(self, request: EmbedRequest, http: Http) -> ModelReply:
         body = {"model": self.wire, "input": request.texts}
         response = await http.post(self._url("embeddings"), self._headers(), body, self.timeout)
-        return self._peer().read(response, partial(embed_reply, len(request.texts)))
+        return self.peer.read(response, partial(embed_reply, len(request.texts)))
 
     async def _streamed(self, http: Http, hear: Callable[[str], None], body: dict[str, Any]) -> ChatReply:
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         opening = http.stream(self._url("chat/completions"), self._headers(), body, self.timeout)
-        return await streamed(opening, Heard(hear, self.api_key), Joined(), self._peer(), chat_reply)
+        return await streamed(opening, Heard(hear, self.api_key), Joined(), self.peer, chat_reply)
 
     def _url(self, path: str) -> str:
         version = f"?api-version={self.api_version}" if self.api_version else ""
