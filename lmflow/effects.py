@@ -11,7 +11,7 @@ import attrs
 from lmflow.errors import NotDriven
 from lmflow.messages import Request
 from lmflow.params import SAMPLES, check_paths
-from lmflow.values import Record
+from lmflow.values import EMPTY, Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Pending:
 
     program: Any
     inputs: Record
-    overlay: Record = Record()
+    overlay: Record = EMPTY
     sample: int | None = None
 
     def __await__(self) -> Generator[Pending, Any, Any]:

@@ -25,7 +25,6 @@ from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
 from lmflow.events import Listener
 from lmflow.growing import Ground, Growing
-from lmflow.live import together
 from lmflow.metrics import Metric
 from lmflow.models.base import Model
 from lmflow.models.http import Session

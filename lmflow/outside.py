@@ -58,7 +58,7 @@ class Outside:
         await self.send(*events).durable()
 
     def apart(self, *events: Event) -> Kept:
-        """As ``send``, but kept or refused by themselves, and after what was sent before: for what a store may refuse."""
+        """As ``send``, but kept or refused by themselves, after what was sent before: for what a store may refuse."""
         self.writing.flush()
         kept = self.send(*events)
         self.writing.flush()

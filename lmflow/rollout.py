@@ -88,9 +88,7 @@ class Begun:
     target: str = ""
     timeout: float | None = None
 
-    async def drive(
-        self, run: str, rollout: Rollout, position: int = 0, hear: Hear | None = None
-    ) -> Ended:
+    async def drive(self, run: str, rollout: Rollout, position: int = 0, hear: Hear | None = None) -> Ended:
         """The trace of an execution and what it ended with. What ends the run is raised: then it isn't over in the
         store.
         """

@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import LmflowError
 from lmflow.messages import Outcome, Request
 from lmflow.params import Version
-from lmflow.values import Record, digest
+from lmflow.values import EMPTY, Record, digest
 
 
 def segment(at: str, name: str, k: str | int) -> str:
@@ -67,7 +67,7 @@ class Trace:
     target: str = ""
     sample: int = 0
     calls: tuple[Asked, ...] = attrs.field(default=(), repr=lambda calls: f"<{len(calls)}>")
-    choices: Record = Record()
+    choices: Record = EMPTY
     outputs: Record | None = None
     failure: Failed | None = None
     started: int = 0
@@ -80,8 +80,8 @@ class Trace:
     ) -> Trace:  # fmt: skip
         """The trace with what it came to: one call where ``attrs.evolve`` would look at every field."""
         return Trace(
-            self.id, self.program, self.name, self.version, self.inputs, world, self.target, self.sample, calls, choices,
-            outputs, failure, self.started, ended, code,
+            self.id, self.program, self.name, self.version, self.inputs, world, self.target, self.sample, calls,
+            choices, outputs, failure, self.started, ended, code,
         )  # fmt: skip
 
     @property

@@ -120,6 +120,10 @@ def _sharing(items: dict[str, Any]) -> Record:
     return made
 
 
+EMPTY = Record()
+"""The record without fields."""
+
+
 def record(mapping: Mapping[str, Any]) -> Record:
     """The mapping as a record: itself where it is one."""
     return mapping if type(mapping) is Record else Record(mapping)
@@ -185,7 +189,7 @@ def alike(a: Any, b: Any) -> bool:
         ours, theirs = a._items, b._items  # noqa: SLF001 - beside its class
         return ours is theirs or (
             len(ours) == len(theirs)
-            and all([name in theirs and alike(value, theirs[name]) for name, value in ours.items()])
+            and all(name in theirs and alike(value, theirs[name]) for name, value in ours.items())
         )
     if kind is tuple:
         return len(a) == len(b) and all(map(alike, a, b))
