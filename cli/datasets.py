@@ -33,7 +33,7 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group(cls=Group)
 def dataset() -> None:
-    """Data sets in the store, kept by content: names point at digests, and nothing kept is changed.
+    """Data sets in the store, kept by content. Names point at digests, and nothing kept is changed.
 
     \b
     Example:

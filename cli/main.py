@@ -1,30 +1,50 @@
-"""The command ``lmflow``."""
+"""The command ``lmflow``, whose commands are imported when they are asked for."""
 
 from __future__ import annotations
 
 import click
 
 from lmflow import __version__
-from lmflow.cli.completion import completion
-from lmflow.cli.datasets import dataset
-from lmflow.cli.doctor import doctor
-from lmflow.cli.explain import bisect, why
-from lmflow.cli.exports import export as export_runs
-from lmflow.cli.models import models
-from lmflow.cli.provenance import blame, status
-from lmflow.cli.refs import edit, merge, ref, reflog, rollback
-from lmflow.cli.render import render
-from lmflow.cli.replays import replay, resume
-from lmflow.cli.runs import runs, verify
-from lmflow.cli.scaffold import new
-from lmflow.cli.shared import Group
-from lmflow.cli.tail import search, tail
-from lmflow.cli.upkeep import export, gc, import_, pin, score
-from lmflow.cli.versions import diff, log, show
-from lmflow.cli.work import index, run
+from lmflow.cli.later import Later, LaterGroup
+
+COMMANDS = {
+    "new": ("scaffold:new", "Write a small project that works at once, into a folder."),
+    "run": ("work:run", "Run a program, once or on each line of a file, and record it."),
+    "render": ("render:render", "Print the exact messages and options that a step would send."),
+    "runs": ("runs:runs", "List recorded runs and show them."),
+    "replay": ("replays:replay", "Drive a run again, as it was or under another version."),
+    "resume": ("replays:resume", "Finish a run that a crash or Ctrl-C stopped."),
+    "bisect": ("explain:bisect", "Find the version that broke an example."),
+    "why": ("explain:why", "Show where an answer comes from."),
+    "verify": ("runs:verify", "Derive every hash again, of a run or of the whole store."),
+    "score": ("upkeep:score", "Judge a run, or a trace by its id."),
+    "log": ("versions:log", "List a version and its ancestors."),
+    "show": ("versions:show", "Show a version's parameters."),
+    "diff": ("versions:diff", "Show what leads from version A to version B."),
+    "blame": ("provenance:blame", "Show which version introduced each part of a parameter."),
+    "status": ("provenance:status", "Compare what a version was last run with to what runs now."),
+    "ref": ("refs:ref", "Names that point at versions: what is live, what is tried."),
+    "rollback": ("refs:rollback", "Move a ref back to where it was."),
+    "reflog": ("refs:reflog", "List where a ref pointed."),
+    "edit": ("refs:edit", "Change one parameter of a ref in $EDITOR."),
+    "merge": ("refs:merge", "Bring the changes of a version into a ref."),
+    "pin": ("upkeep:pin", "Versions that are kept whatever `gc` collects."),
+    "export": ("upkeep:export", "Write versions with their ancestors and refs as JSON."),
+    "import": ("upkeep:import_", "Keep the versions of a file, under their ids."),
+    "dataset": (
+        "datasets:dataset",
+        "Data sets in the store, kept by content.",
+    ),
+    "gc": ("upkeep:gc", "Remove what no ref, reflog, pin or run reaches."),
+    "index": ("work:index", "Make a corpus of the txt, md, html and rst files of a folder."),
+    "models": ("models:models", "Weights of models that run on this machine."),
+    "doctor": ("doctor:doctor", "Say what is missing, and the line that mends it."),
+    "completion": ("completion:completion", "Print the script that makes a shell complete."),
+}
+"""Where each command is, and what it says of itself in the list of all."""
 
 
-@click.group(cls=Group)
+@click.group(cls=LaterGroup, commands=Later(COMMANDS))
 @click.version_option(__version__, prog_name="lmflow")
 def main() -> None:
     """Compound AI systems as values: run programs, look at what happened, replay it offline.
@@ -33,15 +53,3 @@ def main() -> None:
     Example:
       lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
     """
-
-
-_COMMANDS = (
-    *(new, run, render, runs, replay, resume, bisect, why, verify, score),
-    *(log, show, diff, blame, status),
-    *(ref, rollback, reflog, edit, merge, pin),
-    *(export, import_, dataset, gc, index, models, doctor, completion),
-)
-for _command in _COMMANDS:
-    main.add_command(_command)
-for _command in (tail, search, export_runs):
-    runs.add_command(_command)

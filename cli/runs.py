@@ -8,7 +8,8 @@ import attrs
 import click
 
 from lmflow.cli.completion import complete_run
-from lmflow.cli.shared import Group, echo_json, json_option, store_option
+from lmflow.cli.later import Later, LaterGroup
+from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.text import line, run_tree, table
 from lmflow.errors import Tampered
 from lmflow.stores.sqlite import reading
@@ -32,7 +33,14 @@ _COLUMNS = (
 )
 
 
-@click.group(cls=Group)
+_LATER = {
+    "tail": ("tail:tail", "Follow the calls of the store, or of RUN, as they end."),
+    "search": ("tail:search", "Find calls by the words of their messages and answers."),
+    "export": ("exports:export", "Write one row a recorded call: of some runs, or of all."),
+}
+
+
+@click.group(cls=LaterGroup, commands=Later(_LATER))
 def runs() -> None:
     """List recorded runs and show them.
 

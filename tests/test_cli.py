@@ -2,11 +2,16 @@
 
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from commanding import call, done
 
+from lmflow.cli.later import Later
+from lmflow.cli.main import main
 from lmflow.stores.sqlite import SqliteStore
 
 
@@ -100,3 +105,19 @@ def test_what_a_model_wrote_can_t_write_to_the_terminal(here: Path) -> None:
     """Control characters in outputs are shown as replacement characters."""
     result = call(here, "run app:size --set text=\x1b[31m")
     assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("group", [main, main.commands["runs"]], ids=["lmflow", "lmflow runs"])
+def test_the_list_of_commands_says_what_they_say(group: click.Group) -> None:
+    """The list is written without importing a command, and holds each command's own words."""
+    assert isinstance(group.commands, Later)
+    found = {name: group.commands.words(name) for name in group.commands}
+    assert {name: command.get_short_help_str(62) for name, command in group.commands.items()} == found
+
+
+def test_help_imports_no_command() -> None:
+    """``lmflow --help`` waits for nothing that only a command needs."""
+    code = "import sys; from lmflow.cli.main import main; main(['--help'], standalone_mode=False); "
+    code += "print([m for m in ('sqlite3', 'asyncio', 'lmflow.cli.runs') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "[]" == done.stdout.splitlines()[-1]

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from strategies import json_values, records
 
 from lmflow.errors import BadValue
-from lmflow.values import Record, canonical, digest, freeze, plain, pretty, short
+from lmflow.values import Form, Record, alike, canonical, digest, freeze, plain, pretty, short
 
 VECTOR = "v1:b2:40cb82752d0fc272f454deae0580ba2a53ed014a068239c08720b515bd8b5d73"
 
@@ -255,3 +255,22 @@ def test_short_is_twelve_digits() -> None:
 def test_a_record_shows_its_fields() -> None:
     """The repr of a record is the call that makes it."""
     assert "Record(a=1, b='x')" == repr(Record(a=1, b="x"))
+
+
+@given(records, records)
+def test_alike_is_equal_canonical_forms(a: Record, b: Record) -> None:
+    """A look at two values finds what comparing their canonical forms finds."""
+    assert (canonical(a) == canonical(b)) == alike(a, b)
+    assert alike(a, Record(json.loads(canonical(a))))
+
+
+@pytest.mark.parametrize("others", [(1, 1.0), (1, True), (0.0, -0.0), ("1", 1), ((), Record()), (None, 0)])
+def test_what_differs_in_type_is_not_alike(others: tuple[Any, Any]) -> None:
+    """What Python calls equal and JSON does not is not alike, however deep it stands."""
+    a, b = others
+    assert not alike(Record(x=(a,)), Record(x=(b,)))
+
+
+def test_a_form_stands_for_its_value() -> None:
+    """A text that is canonical already is written as it is."""
+    assert canonical({"a": [1, "x"]}) == canonical({"a": Form(canonical([1, "x"]))})
