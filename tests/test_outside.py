@@ -72,7 +72,8 @@ def test_all_who_wait_hear_how_it_ended(error: StoreError | None) -> None:
         gone = asyncio.create_task(kept.durable())
         await asyncio.sleep(0)
         gone.cancel()  # who stops waiting takes nobody with them
-        await asyncio.to_thread(recorder.futures[0].set_exception if error else recorder.futures[0].set_result, error)
+        future = recorder.futures[0]
+        await asyncio.to_thread(lambda: future.set_exception(error) if error else future.set_result(None))
         found = await asyncio.gather(*waiting, return_exceptions=True)
         return [*found, *await asyncio.gather(kept.durable(), return_exceptions=True)]
 
