@@ -15,6 +15,7 @@ from lmflow.effects import Call
 from lmflow.errors import ParseFailure
 from lmflow.field import Field
 from lmflow.messages import ChatRequest, Message, ToolRequest
+from lmflow.neighbours import nearest
 from lmflow.params import Env
 from lmflow.program import Predict, Tool
 from lmflow.signature import Signature
@@ -26,7 +27,7 @@ __all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
 def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     """The exact messages that the step would send: instruction and form, demonstrations as turns, the inputs."""
     adapter = adapter_of(params[f"{step.name}.adapter"])
-    instruction, demos = params[f"{step.name}.instruction"], params[f"{step.name}.demos"]
+    instruction, demos = params[f"{step.name}.instruction"], _demos(step, params, inputs)
     turns = (turn for demo in _ordered(step.signature, demos) for turn in _turns(adapter, step.signature, demo))
     system = "\n\n".join(part for part in (instruction, adapter.form(step.signature)) if part)
     head = (Message("system", system),) if system else ()
@@ -68,6 +69,15 @@ async def use(tool: Tool, inputs: Record) -> Record:
 def _request(step: Predict, env: Env, adapter: Adapter, messages: tuple[Message, ...]) -> ChatRequest:
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
     return ChatRequest(messages, model=model, options=options, schema=adapter.schema(step.signature))
+
+
+def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The step's own demonstrations, then those of its pool that are nearest to the inputs."""
+    demos: tuple[Mapping[str, Any], ...] = params[f"{step.name}.demos"]
+    if not step.nearest:
+        return demos
+    names = tuple(field.name for field in step.signature.inputs)
+    return (*demos, *nearest(params[f"{step.name}.pool"], inputs, names, step.nearest))
 
 
 def _ordered(signature: Signature, demos: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
