@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from lmflow.optimizers.knn import knn_few_shot
     from lmflow.optimizers.mipro import mipro
     from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+    from lmflow.optimizers.racing import racing
     from lmflow.optimizers.random_search import random_search
     from lmflow.optimizers.rules import infer_rules
     from lmflow.optimizers.synthesis import synthesize
@@ -160,6 +161,7 @@ _LAZY = {
     "pairwise": "programs.judges",
     "price_of": "models.prices",
     "priced": "models.prices",
+    "racing": "optimizers.racing",
     "rag": "programs.rag",
     "random_search": "optimizers.random_search",
     "refine": "programs.refining",
@@ -287,6 +289,7 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "racing",
     "rag",
     "random_search",
     "rebase",

@@ -19,6 +19,7 @@ from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
 from lmflow.optimizers.synthesis import synthesize
@@ -47,6 +48,7 @@ MAKERS: dict[str, Callable[[int], Staged]] = {
     "synthesize": lambda seed: synthesize(count=2, attempts=5, seed=seed),
     "synthesize_one_step": lambda seed: only("decide.*", synthesize(count=2, attempts=5, seed=seed)),
     "knn_few_shot": lambda seed: knn_few_shot(size=5, seed=seed),
+    "racing": lambda seed: racing(sets=3, instructions=2, trials=6, block=3, finalists=2, seed=seed),
     "chain": lambda seed: chain(labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)),
     "only": lambda seed: only("*.demos", mipro(candidates=2, trials=2, seed=seed)),
     "first_best": lambda seed: first_best(labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)),
