@@ -66,7 +66,7 @@ def test_a_perfect_start_asks_for_nothing_more() -> None:
 
 def test_a_world_that_is_down_decides_nothing() -> None:
     """Where no call is answered the start version comes back."""
-    seen = run(lambda _: ModelFailed("unreachable", "down"))  # type: ignore[arg-type, return-value]
+    seen = run(lambda _: ModelFailed("unreachable", "down"))
     assert lf.init(STEP).id == seen.version.id
 
 
