@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 _EFFECT, _NOISE, _LEVEL = 0.15, 0.45, 1.0  # standard deviations: of a choice's effect, of one score, of the level
 _DIFFICULTY = 0.5  # how many scores the prior of an example's difficulty is worth
 _ROUNDS = 3  # of fitting effects and difficulties by turns
+_FRESH = 20  # draws may lag by one part in so many of what was told, so that all fits together stay linear
 
 Point = tuple[int, ...]
 
@@ -27,19 +28,23 @@ class Additive:
         self._seen: list[tuple[Point, Mapping[str, float]]] = []
         self._mean: list[float] = [0.0] * (1 + sum(sizes))
         self._factor: list[list[float]] = []
+        self._fitted = 0
 
     def tell(self, point: Point, scores: Mapping[str, float]) -> None:
         """The scores of a point by example. Those of one example are compared with each other alone."""
         if scores:
             self._seen.append((point, dict(scores)))
-            self._fit()
 
     def value(self, point: Point) -> float:
         """The posterior mean of a point's score on an example of mean difficulty, but for the level."""
-        return math.fsum(self._mean[at] for at in self._places(point))
+        if self._fitted < len(self._seen):
+            self._fit()
+        return self._effect(point)
 
     def draw(self, rng: random.Random) -> Point:
         """The best point of one draw from the posterior (Thompson 1933)."""
+        if self._fitted + self._fitted // _FRESH < len(self._seen):
+            self._fit()
         drawn = [_EFFECT * rng.gauss(0, 1) for _ in self._mean] if not self._factor else self._drawn(rng)
         return tuple(
             max(range(size), key=lambda k, start=start: drawn[start + k])  # type: ignore[misc]
@@ -61,7 +66,7 @@ class Additive:
             for i in places:
                 for j in places:
                     precision[i][j] += len(scores) / _NOISE**2
-        self._factor, self._mean = _cholesky(precision), [0.0] * size
+        self._factor, self._mean, self._fitted = _cholesky(precision), [0.0] * size, len(self._seen)
         for _ in range(_ROUNDS):
             target = self._target(self._difficulties())
             self._mean = _backward(self._factor, _forward(self._factor, target))
@@ -80,10 +85,13 @@ class Additive:
         rests: dict[str, list[float]] = {}
         level = statistics.fmean(score for _, scores in self._seen for score in scores.values())
         for point, scores in self._seen:
-            expected = level + self.value(point)
+            expected = level + self._effect(point)
             for name, score in scores.items():
                 rests.setdefault(name, []).append(score - expected)
         return {name: level + math.fsum(held) / (len(held) + _DIFFICULTY) for name, held in rests.items()}
+
+    def _effect(self, point: Point) -> float:
+        return math.fsum(self._mean[at] for at in self._places(point))
 
     def _places(self, point: Point) -> list[int]:
         return [start + at for start, at in zip(self._starts, point, strict=True)]
