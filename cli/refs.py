@@ -258,10 +258,12 @@ def _typed(path: str, held: Any, text: str) -> Any:
     except ValueError as error:
         raise click.ClickException(f"{path} is no JSON ({error}). Nothing was changed.") from None
     fits = isinstance(value, type(plain(held))) and (
-        not path.endswith(".demos") or all(isinstance(d, dict) for d in value)
+        not path.endswith((".demos", ".pool")) or all(isinstance(d, dict) for d in value)
     )
     if held is not None and not fits:
-        kind = "a JSON list of objects" if path.endswith(".demos") else f"a JSON {type(plain(held)).__name__}"
+        kind = (
+            "a JSON list of objects" if path.endswith((".demos", ".pool")) else f"a JSON {type(plain(held)).__name__}"
+        )
         raise click.ClickException(f"{path} must be {kind}, found {line(value, 60)}. Nothing was changed.")
     return value
 

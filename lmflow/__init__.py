@@ -44,6 +44,7 @@ from lmflow.params import Version
 from lmflow.partial import Partial, replay_stream
 from lmflow.program import Program, init
 from lmflow.programs.chain_of_thought import chain_of_thought
+from lmflow.programs.nearest import nearest
 from lmflow.programs.retrieve import fuse, retrieve
 from lmflow.progress import bar
 from lmflow.refs import commit
@@ -67,11 +68,16 @@ if TYPE_CHECKING:
     from lmflow.models.prices import Price, cost_of, price_of, priced
     from lmflow.models.wrap import fallback, retrying, routed
     from lmflow.optimize import Traces
+    from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
     from lmflow.optimizers.combine import chain, first_best, guard, only, within
     from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+    from lmflow.optimizers.knn import knn_few_shot
     from lmflow.optimizers.mipro import mipro
     from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+    from lmflow.optimizers.racing import racing
     from lmflow.optimizers.random_search import random_search
+    from lmflow.optimizers.rules import infer_rules
+    from lmflow.optimizers.synthesis import synthesize
     from lmflow.optimizing import Optimization
     from lmflow.programs.beam import beam
     from lmflow.programs.best_of_n import best_of_n
@@ -118,6 +124,7 @@ _LAZY = {
     "beam": "programs.beam",
     "best_of_n": "programs.best_of_n",
     "bootstrap_few_shot": "optimizers.few_shot",
+    "bootstrap_optuna": "optimizers.bootstrap_tpe",
     "cached": "models.cached",
     "cascade": "programs.routing",
     "cascade_curve": "curve",
@@ -138,7 +145,9 @@ _LAZY = {
     "grounded": "programs.judges",
     "guard": "optimizers.combine",
     "harvest": "optimizers.few_shot",
+    "infer_rules": "optimizers.rules",
     "ircot": "programs.ircot",
+    "knn_few_shot": "optimizers.knn",
     "labeled_few_shot": "optimizers.few_shot",
     "limited": "models.limited",
     "majority": "programs.ensembling",
@@ -152,6 +161,7 @@ _LAZY = {
     "pairwise": "programs.judges",
     "price_of": "models.prices",
     "priced": "models.prices",
+    "racing": "optimizers.racing",
     "rag": "programs.rag",
     "random_search": "optimizers.random_search",
     "refine": "programs.refining",
@@ -165,6 +175,7 @@ _LAZY = {
     "self_consistency": "programs.voting",
     "semantic_f1": "programs.judges",
     "summarize": "programs.summarize",
+    "synthesize": "optimizers.synthesis",
     "within": "optimizers.combine",
 }
 
@@ -207,6 +218,7 @@ __all__ = [
     "best_of_n",
     "blame",
     "bootstrap_few_shot",
+    "bootstrap_optuna",
     "branch",
     "cached",
     "canonical",
@@ -249,8 +261,10 @@ __all__ = [
     "harvest",
     "hotpot_em",
     "hotpot_f1",
+    "infer_rules",
     "init",
     "ircot",
+    "knn_few_shot",
     "labeled_few_shot",
     "limited",
     "lineage",
@@ -265,6 +279,7 @@ __all__ = [
     "mrr",
     "multi_chain_comparison",
     "multi_hop",
+    "nearest",
     "numeric",
     "only",
     "opro",
@@ -274,6 +289,7 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "racing",
     "rag",
     "random_search",
     "rebase",
@@ -301,6 +317,7 @@ __all__ = [
     "squad_em",
     "squad_f1",
     "summarize",
+    "synthesize",
     "tool",
     "what_if",
     "within",

@@ -17,6 +17,7 @@ from lmflow.effects import Call
 from lmflow.errors import ParseFailure
 from lmflow.field import Field
 from lmflow.messages import ChatRequest, Message, ToolRequest
+from lmflow.neighbours import nearest
 from lmflow.params import Env
 from lmflow.program import Predict, Tool
 from lmflow.signature import Signature
@@ -27,7 +28,7 @@ __all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
 
 def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     """The exact messages that the step would send: instruction and form, demonstrations as turns, the inputs."""
-    return (*_head(step, params), _last(step, inputs))
+    return (*_head(step, params, inputs), _last(step, inputs))
 
 
 def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
@@ -41,7 +42,7 @@ def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = T
 
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
-    asking = env.once(step, lambda: _asking(step, env))
+    asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
     adapter, messages = asking.adapter, (*asking.head, _last(step, inputs))
     problems: list[str] = []
     replies: list[str] = []
@@ -66,7 +67,7 @@ async def use(tool: Tool, inputs: Record) -> Record:
 
 @attrs.frozen(eq=False)
 class _Asking:
-    """What all calls of a step have in common under the same parameters."""
+    """What the calls of a step have in common under the same parameters."""
 
     adapter: Adapter
     head: tuple[Message, ...]
@@ -78,16 +79,16 @@ class _Asking:
         return ChatRequest(messages, self.model, options=self.options, schema=self.schema)
 
 
-def _asking(step: Predict, env: Env) -> _Asking:
+def _asking(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _Asking:
     adapter = adapter_of(env[f"{step.name}.adapter"])
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
-    return _Asking(adapter, _head(step, env), model, options, adapter.schema(step.signature))
+    return _Asking(adapter, _head(step, env, inputs), model, options, adapter.schema(step.signature))
 
 
-def _head(step: Predict, params: Env | Mapping[str, Any]) -> tuple[Message, ...]:
-    """The messages that don't depend on the inputs."""
+def _head(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
+    """The messages before the inputs, which they depend on only where the nearest demonstrations are shown."""
     adapter = adapter_of(params[f"{step.name}.adapter"])
-    instruction, demos = params[f"{step.name}.instruction"], params[f"{step.name}.demos"]
+    instruction, demos = params[f"{step.name}.instruction"], _demos(step, params, inputs)
     turns = (turn for demo in _ordered(step.signature, demos) for turn in _turns(adapter, step.signature, demo))
     system = "\n\n".join(part for part in (instruction, adapter.form(step.signature)) if part)
     return (*((Message("system", system),) if system else ()), *turns)
@@ -95,6 +96,15 @@ def _head(step: Predict, params: Env | Mapping[str, Any]) -> tuple[Message, ...]
 
 def _last(step: Predict, inputs: Mapping[str, Any]) -> Message:
     return Message("user", sections(step.signature.inputs, inputs) or "Go.")
+
+
+def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
+    """The step's own demonstrations, then those of its pool that are nearest to the inputs."""
+    demos: tuple[Mapping[str, Any], ...] = params[f"{step.name}.demos"]
+    if not step.nearest:
+        return demos
+    names = tuple(field.name for field in step.signature.inputs)
+    return (*demos, *nearest(params[f"{step.name}.pool"], inputs, names, step.nearest))
 
 
 def _ordered(signature: Signature, demos: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -24,9 +24,10 @@ def fitting(program: Program, version: Version | None) -> Record:
     for name, step in program.steps.items():
         if isinstance(step, Predict):
             outputs = {field.name for field in step.signature.outputs}
-            for demo in params[f"{name}.demos"]:
-                if outputs.isdisjoint(demo):
-                    raise UnfitDemos(f"{name}.demos", tuple(demo), tuple(sorted(outputs)))
+            for slot in step.slots.keys() & {"demos", "pool"}:
+                for demo in params[f"{name}.{slot}"]:
+                    if outputs.isdisjoint(demo):
+                        raise UnfitDemos(f"{name}.{slot}", tuple(demo), tuple(sorted(outputs)))
     return params
 
 

@@ -63,7 +63,7 @@ def _check_known(version: Version, names: Iterable[str]) -> None:
 
 def _is_field(version: Version, name: str) -> bool:
     step, _, field = name.rpartition(".")
-    demos = version.params.get(f"{step}.demos", ())
+    demos = (*version.params.get(f"{step}.demos", ()), *version.params.get(f"{step}.pool", ()))
     return name not in version.params and any(isinstance(demo, Mapping) and field in demo for demo in demos)
 
 
@@ -73,7 +73,7 @@ def _fields_renamed(path: str, value: Any, fields: Mapping[str, str]) -> Any:
     names = {
         old.rpartition(".")[2]: new.rpartition(".")[2] for old, new in fields.items() if old.startswith(f"{step}.")
     }
-    if slot != "demos" or not names:
+    if slot not in {"demos", "pool"} or not names:
         return value
     return tuple(Record({str(names.get(name, name)): held for name, held in demo.items()}) for demo in value)
 

@@ -140,7 +140,9 @@ class Step(Program):
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Predict(Step):
-    """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters."""
+    """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters; with
+    ``nearest`` more than 0 also its pool, of which it is shown so many demonstrations, those nearest to its inputs.
+    """
 
     instruction: str = ""
     demos: tuple[Record, ...] = ()
@@ -148,16 +150,20 @@ class Predict(Step):
     model: str = ""
     adapter: str = ""
     timeout: float | None = None
+    nearest: int = 0
+    pool: tuple[Record, ...] = ()
 
     @property
     def identity(self) -> Any:
-        """Name and signature: what can be tuned is not in it."""
-        return ["Predict", self.name, self.signature.identity]
+        """Name, signature and how many of the nearest it is shown: what can be tuned is not in it."""
+        near = [self.nearest] if self.nearest else []
+        return ["Predict", self.name, self.signature.identity, *near]
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """Instruction, demos, decoding options, model and adapter."""
-        return {name: getattr(self, name) for name in ("instruction", "demos", "options", "model", "adapter")}
+        """Instruction, demos, decoding options, model and adapter; the pool where there is one."""
+        pool = ("pool",) if self.nearest else ()
+        return {name: getattr(self, name) for name in ("instruction", "demos", "options", "model", "adapter", *pool)}
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)

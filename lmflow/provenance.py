@@ -110,8 +110,9 @@ def _reason(
 ) -> Reason:
     step = step_at(program, call.address) if program else _step(call.address, trace.version)
     paths = [path for path in trace.version.params if path.rpartition(".")[0] == step]
-    slots = [path for path in paths if not path.endswith(".demos")]
-    demos = [path for path in paths if path.endswith(".demos")] if isinstance(call.request, ChatRequest) else []
+    lists = [path for path in paths if path.endswith((".demos", ".pool"))]
+    slots = [path for path in paths if path not in lists]
+    demos = [path for path in lists if path.endswith(".demos")] if isinstance(call.request, ChatRequest) else []
     return Reason(
         call.address,
         step,

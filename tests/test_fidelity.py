@@ -10,10 +10,12 @@ from simulated import Answer, kept_going
 import lmflow as lf
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Staged, Traces
+from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.few_shot import bootstrap_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.random_search import random_search
+from lmflow.optimizers.rules import infer_rules
 from lmflow.values import short
 
 ONE = lf.predict("answer", "question -> answer", "Answer.")
@@ -102,3 +104,17 @@ def test_mipro_uses_small_selection_data_whole() -> None:
     """With at most 50 selection examples each trial is a full evaluation."""
     own, _ = _counted(mipro(), ONE, 20, 40)
     assert 4 + 3 <= own - 40 * 11 <= 4 + 3 * 4
+
+
+@pytest.mark.parametrize("program", [ONE, TWO])
+def test_bootstrap_optuna_asks_for_one_bootstrap_and_its_trials(program: lf.Program) -> None:
+    """The original asks for 16 * 40 + 4 rollouts; one more evaluation is that of the start."""
+    optimizer = bootstrap_optuna(trials=16, max_bootstrapped=1, factor=4)
+    assert (16 * 40 + 4 + 40, 0) == _counted(optimizer, program, 20, 40)
+
+
+@pytest.mark.parametrize("program", [ONE, TWO])
+def test_infer_rules_scores_each_candidate(program: lf.Program) -> None:
+    """The original asks for 10 * 20 + 4 rollouts and 10 proposals a step; the start and its demonstrations are ours."""
+    steps = len(program.steps)
+    assert (10 * 20 + 4 + 2 * 20, 10 * steps) == _counted(infer_rules(), program, 20, 20)

@@ -11,7 +11,7 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors values vectors field codec jsontext types shape schema source signature adapters/* messages words
-    demos params versions merging history blame interchange effects program fit dspy embedding combine build
+    demos neighbours params versions merging history blame interchange effects program fit dspy embedding combine build
     diagram adapter rendering trace redact drive reuse walk divergence whatif bisecting provenance data
     metrics splits readers metrics/* student stats tables histogram rows evaluation scores comparison optimize
     replay credit tuning conditions store refs progress budget partial models/base models/http models/scripted

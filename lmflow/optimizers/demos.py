@@ -66,10 +66,10 @@ def labelled(program: Program, examples: Iterable[Record]) -> dict[str, tuple[De
     return {name: tuple(_shown(step, rows)) for name, step in predictors(program).items()}
 
 
-def with_demos(version: Version, chosen: DemoSet, note: str) -> Version:
-    """A child version with these demonstrations, each with its origin."""
-    changes = {f"{step}.demos": tuple(demo.record for demo in demos) for step, demos in chosen.items()}
-    origin = {f"{step}.demos": tuple(demo.origin for demo in demos) for step, demos in chosen.items()}
+def with_demos(version: Version, chosen: DemoSet, note: str, *, slot: str = "demos") -> Version:
+    """A child version with these demonstrations, each with its origin; ``slot`` is ``demos`` or ``pool``."""
+    changes = {f"{step}.{slot}": tuple(demo.record for demo in demos) for step, demos in chosen.items()}
+    origin = {f"{step}.{slot}": tuple(demo.origin for demo in demos) for step, demos in chosen.items()}
     return version.put(changes, note=note, origin=origin)
 
 

@@ -34,7 +34,8 @@ class Grounded:
 def grounded(
     task: Task, sets: Sequence[DemoSet], count: int, how: Grounded, rng: random.Random
 ) -> Generator[Need, tuple[Trace, ...], dict[str, list[Proposal]]]:
-    """Per step ``count`` instructions, the present one first. The k-th is grounded in the k-th set of demonstrations.
+    """Per step ``count`` instructions, the present one first. The k-th is grounded in the k-th set of demonstrations,
+    from the first on again where there are fewer.
 
     Asks for ``2 + min(9, ceil(train / 10) - 1)`` proposals for the data and three for each instruction.
     """
@@ -42,7 +43,9 @@ def grounded(
     data = yield from _summary(task, how, best)
     picture = str(diagram(task.program))
     jobs = [
-        (name, leaf, sets[k], rng.choice(list(TIPS.values()))) for name, leaf in steps.items() for k in range(count)
+        (name, leaf, sets[k % len(sets)], rng.choice(list(TIPS.values())))
+        for name, leaf in steps.items()
+        for k in range(count)
     ]
     drawn = describer()
     programs = yield from _said([how.ask.asked(drawn, {"program": picture}) for _ in jobs], "describe/program", best)

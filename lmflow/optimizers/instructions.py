@@ -103,9 +103,9 @@ def shown(examples: Iterable[Mapping[str, object]]) -> list[str]:
     return [pretty({name: value for name, value in example.items() if name != "id"})[:LONGEST] for example in examples]
 
 
-def task_of(step: Predict) -> str:
-    """What a step reads and gives, as a proposer reads it."""
-    return f"{step.name}: {step.signature}"
+def task_of(program: Program) -> str:
+    """What a step or a program reads and gives, as a proposer reads it."""
+    return f"{program}: {program.signature}"
 
 
 def _changed(start: Version, version: Version) -> dict[str, object]:

@@ -123,7 +123,7 @@ def mipro(  # noqa: PLR0913 - each is an option
     def plan(task: Task) -> Plan:
         size, rng = shape(task.program, task.data), randomness(task.version, "mipro", seed)
         how = Sets(size.sets, max_bootstrapped, max_labeled, threshold, teacher)
-        sets = yield from _demo_sets(task, how, rng)
+        sets = yield from demo_sets(task, how, rng)
         grounding = Grounded(Proposers(model), temperature)
         pools = yield from grounded(task, sets, size.instructions, grounding, rng)
         rows = list(task.data.select)
@@ -153,7 +153,7 @@ class Sets:
     teacher: Who
 
 
-def _demo_sets(task: Task, how: Sets, rng: random.Random) -> Generator[Need, tuple[Trace, ...], list[DemoSet]]:
+def demo_sets(task: Task, how: Sets, rng: random.Random) -> Generator[Need, tuple[Trace, ...], list[DemoSet]]:
     """The start version's own, labelled ones, a bootstrap of the data as it is, and bootstraps of it shuffled."""
     zero_shot = how.max_bootstrapped == how.max_labeled == 0
     most, labels = (_GROUND, 0) if zero_shot else (how.max_bootstrapped, how.max_labeled)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+import attrs
+
 from lmflow.build import predict
-from lmflow.program import Predict
+from lmflow.program import Predict, Program
+from lmflow.signature import REQUIRED, Field, Signature
 
 TIPS = {
     "none": "",
@@ -85,3 +90,35 @@ def grounder(*, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
         "step do its part better than the present one. Heed the tip if there is one. Reply with the instruction alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
+
+
+def inducer(*, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
+    """Writes rules that hold in examples, to be followed by whoever does the task."""
+    return predict(
+        "induce",
+        "task, present, examples: list[str], most: int = 10 -> rules",
+        "You write rules for a language model. Find out what the right answers of the examples have in common and "
+        "write rules that lead to them on new inputs: short, general, one a line, no more than asked for. Don't repeat "
+        "the examples. Reply with the rules alone.",
+        options={"temperature": temperature, "max_tokens": max_tokens},
+    )
+
+
+def inventor(program: Program, *, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
+    """Makes an example for a program: values for its required inputs, and the right answer to them."""
+    fields = (*(field for field in program.signature.inputs if field.required), *program.signature.outputs)
+    names = {field.name for field in fields}
+    task, seen = _free("task", names), _free("examples", names)
+    given = (Field(name=task, type=str), Field(name=seen, type=list[str], default=()))
+    return predict(
+        "invent",
+        Signature(given, tuple(attrs.evolve(field, default=REQUIRED) for field in fields)),
+        "You make up examples for a task. Write one new example: realistic, unlike those that are shown, and with an "
+        "answer that is certainly right.",
+        options={"temperature": temperature, "max_tokens": max_tokens},
+    )
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or one made from it, that no field has."""
+    return name if name not in taken else _free(f"{name}_", taken)

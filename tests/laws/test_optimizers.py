@@ -13,16 +13,23 @@ from simulated import Seen, asked_again, by_hash, kept_going
 
 import lmflow as lf
 from lmflow.optimize import Staged, Traces
+from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combine import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
+from lmflow.optimizers.rules import infer_rules
+from lmflow.optimizers.synthesis import synthesize
 
 think = lf.predict("think", "question -> thought", "Think of it.")
-decide = lf.predict("decide", "question, thought -> answer", "Decide it.")
+decide = lf.nearest(lf.predict("decide", "question, thought -> answer", "Decide it."), k=2)
 PROGRAM = think >> decide
-ANSWER = by_hash({"Think": "well hm", "Decide": "yes no maybe", "You write instructions": "Try Think Decide Ponder"})
+INVENTED = " ".join(f'{{"question":"is-{n}-so?","thought":"hm","answer":"yes"}}' for n in (*range(9), 20))
+WORDS = {"Think": "well hm", "Decide": "yes no maybe", "You write": "Try Think Decide Ponder", "You make up": INVENTED}
+ANSWER = by_hash(WORDS)
 SIZES = {"train": 12, "select": 9, "held": 8}
 METRIC = lf.exact_match("answer")
 
@@ -36,6 +43,12 @@ MAKERS: dict[str, Callable[[int], Staged]] = {
     "module_opro": lambda seed: module_opro(steps=2, breadth=2, seed=seed),
     "mipro": lambda seed: mipro(candidates=3, trials=4, seed=seed),
     "mipro_zero_shot": lambda seed: mipro(candidates=3, trials=4, max_bootstrapped=0, max_labeled=0, seed=seed),
+    "bootstrap_optuna": lambda seed: bootstrap_optuna(trials=3, max_bootstrapped=2, factor=2, seed=seed),
+    "infer_rules": lambda seed: infer_rules(candidates=2, max_bootstrapped=2, max_labeled=3, seed=seed),
+    "synthesize": lambda seed: synthesize(count=2, attempts=5, seed=seed),
+    "synthesize_one_step": lambda seed: only("decide.*", synthesize(count=2, attempts=5, seed=seed)),
+    "knn_few_shot": lambda seed: knn_few_shot(size=5, seed=seed),
+    "racing": lambda seed: racing(sets=3, instructions=2, trials=6, block=3, finalists=2, seed=seed),
     "chain": lambda seed: chain(labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)),
     "only": lambda seed: only("*.demos", mipro(candidates=2, trials=2, seed=seed)),
     "first_best": lambda seed: first_best(labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)),
@@ -134,11 +147,12 @@ def test_held_back_data_is_for_the_guard(maker: Callable[[int], Staged], request
     assert not touched or "guard" in request.node.name
 
 
-def test_demonstrations_come_from_training_data(maker: Callable[[int], Staged]) -> None:
+def test_demonstrations_are_no_selection_data(maker: Callable[[int], Staged]) -> None:
     """No example that a version is chosen by is shown in it."""
     version = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).version
-    shown = {demo.question for step in ("think", "decide") for demo in version[f"{step}.demos"]}
-    assert shown <= {row.question for row in rows(0, 12)}
+    lists = (version[path] for path in ("think.demos", "decide.demos", "decide.pool"))
+    shown = {demo.question for demos in lists for demo in demos}
+    assert not shown & {row.question for row in (*rows(20, 9), *rows(40, 8))}
 
 
 def test_each_need_carries_a_version_that_could_be_returned(maker: Callable[[int], Staged]) -> None:

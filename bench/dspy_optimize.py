@@ -1,0 +1,78 @@
+"""DSPy's side of bench/optimizers.py, run by the Python of an environment that has dspy and optuna.
+
+One JSON line in: ``{"base_url", "api_key", "wire", "signature", "instruction", "inputs", "output", "optimizer",
+"size", "seed", "threads", "max_tokens", "train", "select", "dev"}``; one out: the calls that were counted and per dev
+row the answer, null where there is none. A repeated request is answered by DSPy's cache and not counted, as is ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from typing import Any
+
+import dspy  # type: ignore[import-not-found, unused-ignore]
+
+
+def main() -> None:
+    """Answer the line."""
+    case = json.loads(sys.stdin.readline())
+    with contextlib.redirect_stdout(sys.stderr):
+        answer = optimized(case)
+    print(json.dumps(answer), flush=True)
+
+
+def optimized(case: dict[str, Any]) -> dict[str, Any]:
+    """Tune, count, then answer the dev rows."""
+    place = {"api_base": case["base_url"], "api_key": case["api_key"], "num_retries": 2, "timeout": 600}
+    lm = dspy.LM("openai/" + case["wire"], temperature=0.0, max_tokens=case["max_tokens"], **place)
+    writer = dspy.LM("openai/" + case["wire"], temperature=1.0, max_tokens=300, **place)
+    dspy.configure(lm=lm)
+    student = dspy.Predict(dspy.Signature(case["signature"], case["instruction"]))
+    train, select = (examples(case[part], case["inputs"], case["output"]) for part in ("train", "select"))
+    tuned = compiled(case, student, train, select, writer)
+    counted = sum(bool(entry.get("usage")) for model in (lm, writer) for entry in model.history)
+    return {"calls": counted, "answers": answered(case, tuned), "instruction": tuned.signature.instructions,
+            "demos": len(tuned.demos)}  # fmt: skip
+
+
+def compiled(case: dict[str, Any], student: Any, train: list[Any], select: list[Any], writer: Any) -> Any:
+    """The student after the optimizer, set by its own knobs."""
+
+    def same(example: Any, prediction: Any, trace: Any = None) -> bool:
+        del trace
+        return str(getattr(prediction, case["output"], "")).strip() == str(example[case["output"]]).strip()
+
+    size, threads = case["size"], case["threads"]
+    if case["optimizer"] == "random_search":
+        search = dspy.BootstrapFewShotWithRandomSearch(
+            same, max_bootstrapped_demos=4, max_labeled_demos=4, num_candidate_programs=size, num_threads=threads,
+            max_errors=10_000,
+        )  # fmt: skip
+        return search.compile(student, trainset=train, valset=select)
+    search = dspy.MIPROv2(
+        same, prompt_model=writer, auto=None, num_candidates=case["candidates"], max_bootstrapped_demos=4,
+        max_labeled_demos=4, num_threads=threads, max_errors=10_000, seed=case["seed"],
+    )  # fmt: skip
+    return search.compile(student, trainset=train, valset=select, num_trials=size, minibatch=False)
+
+
+def answered(case: dict[str, Any], program: Any) -> dict[str, str | None]:
+    """What the program says to each dev row, by id."""
+    found: dict[str, str | None] = {}
+    for row in case["dev"]:
+        try:
+            found[row["id"]] = str(program(**{name: row[name] for name in case["inputs"]})[case["output"]])
+        except Exception:  # noqa: BLE001 - a reply that it can't read is a wrong answer
+            found[row["id"]] = None
+    return found
+
+
+def examples(rows: list[dict[str, Any]], inputs: list[str], output: str) -> list[Any]:
+    """Rows as DSPy's examples."""
+    kept = ({name: row[name] for name in (*inputs, output)} for row in rows)
+    return [dspy.Example(**row).with_inputs(*inputs) for row in kept]
+
+
+main()

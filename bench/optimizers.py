@@ -1,0 +1,303 @@
+"""What optimizers reach in a small budget of calls on a small local model, beside DSPy's own of the same name.
+
+    LMFLOW_DATA=... python bench/optimizers.py [--calls 300] [--seeds 0 1 2] [--tasks banking10 bbh/disambiguation_qa]
+        [--optimizers random_search mipro] [--folder optimizers-bench] [--no-dspy] [--report]
+
+Counted are the calls of the task, of proposers and of judges while tuning, not those of the final scoring. Both tune
+and select on the same rows of train, and are scored on the same rows of dev, by the same comparison. Ours stops where
+the next need could go beyond the budget; DSPy's optimizers know no budget: their number of candidates or trials is set
+so that they should stay within it, and a run that went beyond is run again with one less. Every cell is a file in
+``--folder`` beside a store with all of our calls, so a bench that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from common import table
+
+import lmflow as lf
+from lmflow.models.llama_server import LlamaServer
+from lmflow.models.openai import OpenAI
+from lmflow.models.weights import located
+from lmflow.optimize import Staged
+from lmflow.optimizers.combine import model_calls
+from lmflow.stats import mean, paired
+
+LIMIT, THREADS = 48, 2
+TEXTS = {"banking10": "Say what the customer's message is about.", "bbh": "Answer the question."}
+
+
+@attrs.frozen
+class Task:
+    """A data set: its signature, and the rows to learn from, to select by and to be scored on."""
+
+    name: str
+    signature: str
+    instruction: str
+    inputs: tuple[str, ...]
+    output: str
+    train: tuple[dict[str, Any], ...]
+    select: tuple[dict[str, Any], ...]
+    dev: tuple[dict[str, Any], ...]
+
+
+@attrs.frozen
+class Bench:
+    """What was asked for."""
+
+    folder: Path
+    model: str
+    calls: int
+    python: str
+    base_url: str = ""
+    api_key: str = ""
+
+
+async def main() -> None:
+    """Run the cells that are missing, then say what all came to."""
+    wanted = _arguments()
+    data = os.environ.get("LMFLOW_DATA")
+    if not data:
+        print("skipped: LMFLOW_DATA names no folder of data sets")
+        return
+    wanted.folder.mkdir(parents=True, exist_ok=True)
+    python = "" if wanted.no_dspy or wanted.report else _dspy()
+    bench = Bench(wanted.folder, wanted.model, wanted.calls, python)
+    cells = [(name, seed, kind) for name in wanted.tasks for seed in wanted.seeds for kind in wanted.optimizers]
+    if not wanted.report:
+        server = LlamaServer(located(wanted.model).path, slots=THREADS)
+        try:
+            bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
+            for name, seed, kind in cells:
+                await _cell(bench, task_of(Path(data), name, seed, wanted), kind, seed)
+        finally:
+            await server.stop()
+    print(report(bench, wanted.tasks, wanted.optimizers, wanted.seeds))
+
+
+def task_of(data: Path, name: str, seed: int, wanted: Any) -> Task:
+    """The task, its train rows shuffled by the seed and parted."""
+    folder = data / name
+    meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+    (output,), inputs = meta["outputs"], tuple(meta["inputs"])
+    train, dev = (_rows(folder / f"{part}.jsonl") for part in ("train", "dev"))
+    labels = meta.get("labels") or (sorted({row[output] for row in train}) if name.startswith("bbh") else [])
+    random.Random(seed).shuffle(train)  # noqa: S311 - no secret
+    end = min(wanted.train, len(train) // 2)
+    kind = f": Literal{labels}" if labels else ""
+    text = TEXTS[name.partition("/")[0]]
+    return Task(name, f"{', '.join(inputs)} -> {output}{kind}", text, inputs, output, tuple(train[:end]),
+                tuple(train[end : end + wanted.select]), tuple(dev[: wanted.dev]))  # fmt: skip
+
+
+async def _cell(bench: Bench, task: Task, kind: str, seed: int) -> None:
+    """Both libraries on one task with one optimizer and seed, where they aren't recorded yet."""
+    for library in ("lmflow", "dspy") if bench.python else ("lmflow",):
+        path = path_of(bench, task.name, library, kind, seed)
+        if path.exists():
+            continue
+        begun = time.monotonic()
+        found = await _ours(bench, task, kind, seed) if library == "lmflow" else await _theirs(bench, task, kind, seed)
+        right = {row["id"]: float(_same(found["answers"].get(row["id"]), row[task.output])) for row in task.dev}
+        found |= {"scores": right, "seconds": time.monotonic() - begun, "budget": bench.calls}
+        path.write_text(json.dumps(found, indent=1), encoding="utf-8")
+        share = sum(right.values()) / len(right)
+        print(
+            f"{path.stem}: {share:.3f} on {len(right)} rows, {found['calls']} calls, {found['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
+    """Tuned by an optimizer of ours, stopped before its budget; the start version's answers beside it."""
+    program = lf.predict("step", task.signature, task.instruction, options={"temperature": 0, "max_tokens": LIMIT})
+    model = OpenAI(f"local/{bench.model}", bench.model, bench.base_url, "local", bench.api_key, 600.0)
+    metric = lf.exact_match(task.output, normalize=False)
+    data = lf.Data([*task.train], [*task.select])
+    name = f"{task.name.replace('/', '-')}-{kind}-{seed}.db"
+    with lf.SqliteStore(bench.folder / name) as store:
+        async with lf.Executor(model, store, concurrency=THREADS) as ex:
+            optimizer = lf.within(_optimizer(kind, bench.calls, seed), max_calls=bench.calls)
+            done = await ex.optimize(optimizer, program, None, data, metric)
+            before, after = [
+                await ex.evaluate(program, version, task.dev, metric) for version in (done.start, done.version)
+            ]
+    calls = sum(model_calls(trace) for trace in done.run.traces)
+    answers = {row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows}
+    start = {row.example.id: row.outputs[task.output] if row.outputs else None for row in before.rows}
+    right = {row["id"]: float(_same(start.get(row["id"]), row[task.output])) for row in task.dev}
+    return {"calls": calls, "answers": answers, "start": right, "version": done.version.id, "note": done.version.note,
+            "select": done.stages[-1].score, "instruction": done.version["step.instruction"],
+            "demos": len(done.version["step.demos"])}  # fmt: skip
+
+
+def _optimizer(kind: str, calls: int, seed: int) -> Staged:
+    if kind == "random_search":
+        return lf.random_search(max_bootstrapped=4, max_labeled=4, seed=seed)
+    if kind == "mipro":
+        return lf.mipro(candidates=_candidates(calls), trials=30, seed=seed)
+    msg = f"no optimizer {kind!r} is compared here; random_search and mipro are"
+    raise SystemExit(msg)
+
+
+async def _theirs(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
+    """Tuned by DSPy's optimizer with as many candidates or trials as stay within the budget."""
+    each = len(task.select)
+    size = max(0, int(0.8 * bench.calls / each) - 3) if kind == "random_search" else int(0.75 * bench.calls / each) - 1
+    least = 0 if kind == "random_search" else 1
+    beyond: list[int] = []
+    while True:
+        case = {
+            "base_url": bench.base_url, "api_key": bench.api_key, "wire": bench.model, "optimizer": kind,
+            "signature": task.signature, "instruction": task.instruction, "inputs": task.inputs, "output": task.output,
+            "size": max(least, size), "candidates": _candidates(bench.calls), "seed": seed, "threads": THREADS,
+            "max_tokens": 2 * LIMIT, "train": task.train, "select": task.select, "dev": task.dev,
+        }  # fmt: skip
+        found = await asyncio.to_thread(_asked, bench.python, case)
+        if found["calls"] <= bench.calls or size <= least:
+            return found | {"size": size, "beyond": beyond}
+        beyond.append(found["calls"])
+        size -= 1
+
+
+def _asked(python: str, case: dict[str, Any]) -> dict[str, Any]:
+    """What DSPy's child says, with a cache of its own."""
+    with tempfile.TemporaryDirectory() as cache:
+        child = subprocess.run(
+            [python, str(Path(__file__).parent / "dspy_optimize.py")], input=json.dumps(case) + "\n", text=True,
+            capture_output=True, check=False, env={**os.environ, "DSPY_CACHEDIR": cache},
+        )  # fmt: skip
+    if child.returncode:
+        raise RuntimeError(child.stderr[-2000:])
+    found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
+    return found
+
+
+def report(bench: Bench, tasks: Sequence[str], kinds: Sequence[str], seeds: Sequence[int]) -> str:
+    """A row a task and optimizer: means over seeds and rows, and the paired difference a row."""
+    rows = [["task", "optimizer", "seeds", "start", "lmflow", "dspy", "lmflow - dspy", "lmflow - start", "calls"]]
+    for name in tasks:
+        for kind in kinds:
+            ours = {seed: cell for seed in seeds if (cell := _read(path_of(bench, name, "lmflow", kind, seed)))}
+            theirs = {seed: cell for seed in seeds if (cell := _read(path_of(bench, name, "dspy", kind, seed)))}
+            if not ours:
+                rows.append([name, kind, "0", *["-"] * 6])
+                continue
+            both = sorted(ours.keys() & theirs.keys())
+            own, start = _per_row(ours, "scores"), _per_row(ours, "start")
+            others = _per_row(theirs, "scores")
+            gap = _difference(
+                _per_row({s: ours[s] for s in both}, "scores"), _per_row({s: theirs[s] for s in both}, "scores")
+            )
+            spent = " / ".join(f"{max(c['calls'] for c in side.values())}" if side else "-" for side in (ours, theirs))
+            rows.append(
+                [
+                    name,
+                    kind,
+                    str(len(both)),
+                    _mean(start),
+                    _mean(own),
+                    _mean(others),
+                    gap,
+                    _difference(own, start),
+                    spent,
+                ]
+            )
+    return (
+        table(rows, right=range(2, 9))
+        + "\nMeans over seeds and dev rows; 95 % intervals by dev row; calls: the most of any seed, ours / theirs."
+    )
+
+
+def _per_row(cells: dict[int, dict[str, Any]], part: str) -> dict[str, float]:
+    """Per dev row the mean over seeds."""
+    names = [*next(iter(cells.values()))[part]] if cells else []
+    return {name: sum(cell[part][name] for cell in cells.values()) / len(cells) for name in names}
+
+
+def _mean(scores: dict[str, float]) -> str:
+    if not scores:
+        return "-"
+    found = mean([*scores.values()])
+    return f"{found.value:.3f} ({_end(found.low)} to {_end(found.high)})"
+
+
+def _difference(ours: dict[str, float], theirs: dict[str, float]) -> str:
+    pairs = [ours[name] - theirs[name] for name in ours if name in theirs]
+    if not pairs:
+        return "-"
+    found = paired(pairs).difference
+    return f"{found.value:+.3f} ({_end(found.low, '+')} to {_end(found.high, '+')})"
+
+
+def _end(value: float | None, sign: str = "") -> str:
+    return "?" if value is None else f"{value:{sign}.3f}"
+
+
+def path_of(bench: Bench, name: str, library: str, kind: str, seed: int) -> Path:
+    """Where a cell is recorded."""
+    return bench.folder / f"{name.replace('/', '-')}-{library}-{kind}-{seed}.json"
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _same(answer: str | None, gold: str) -> bool:
+    return answer is not None and str(answer).strip() == str(gold).strip()
+
+
+def _candidates(calls: int) -> int:
+    """Sets of demonstrations of a joint search: MIPRO's light preset, fewer where the budget is tiny."""
+    return 6 if calls >= 200 else 2  # noqa: PLR2004 - two thirds of the bench's budget
+
+
+def _dspy() -> str:
+    """The Python of an environment with dspy and optuna, made where there is none."""
+    if given := os.environ.get("LMFLOW_BENCH_DSPY_OPTUNA"):
+        return given
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmflow-bench" / "dspy-optuna"
+    python, done = cache / "bin" / "python", cache / "installed"
+    if not done.exists():
+        print("making an environment with dspy and optuna (once) ...", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "dspy[optuna]"], check=True)
+        done.touch()
+    return str(python)
+
+
+def _arguments() -> Any:
+    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words.add_argument("--model", default="qwen2.5-coder-0.5b")
+    words.add_argument("--calls", type=int, default=300)
+    words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    words.add_argument("--tasks", nargs="+", default=["banking10", "bbh/disambiguation_qa"])
+    words.add_argument("--optimizers", nargs="+", default=["random_search", "mipro"])
+    words.add_argument("--train", type=int, default=40)
+    words.add_argument("--select", type=int, default=30)
+    words.add_argument("--dev", type=int, default=60)
+    words.add_argument("--folder", type=Path, default=Path("optimizers-bench"))
+    words.add_argument("--no-dspy", action="store_true")
+    words.add_argument("--report", action="store_true", help="only say what is recorded")
+    return words.parse_args()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
