@@ -14,6 +14,7 @@ from lmflow.budget import Budget
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import clean, line, result_line
+from lmflow.cli.tuning import proven, resumed
 from lmflow.divergence import KINDS, Divergence, diverge
 from lmflow.errors import ReplayDiverged
 from lmflow.execute import Executor
@@ -23,6 +24,8 @@ from lmflow.replay import replay as replayed
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run
 from lmflow.whatif import Plan, what_if
+
+TUNING = frozenset({"optimize", "evaluate"})
 
 _PROGRAM = click.option(
     "--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it."
@@ -60,6 +63,9 @@ def replay(run: str, target: str, store: str, *, as_json: bool, **given: Any) ->
     with reading(store) as reader:
         recorded, root = reader.run(run), reader.root(run)
         version = reader.version(given["version"]) if given["version"] else None
+        if recorded.kind in TUNING and not any(given[name] for name in ("version", "at", "live", "report")):
+            proven(reader, recorded, as_json=as_json)
+            return
     program = program_of(recorded, target)
     named = target or recorded.target
     if given["report"]:
@@ -101,6 +107,9 @@ def resume(run: str, target: str, store: str, *, as_json: bool, **given: Any) ->
     """
     with reading(store) as reader:
         recorded = reader.run(run)
+    if recorded.kind in TUNING:
+        resumed(store, recorded, given["concurrency"], given["max_calls"], as_json=as_json)
+        return
     program = program_of(recorded, target)
     model = given["model"] or recorded_model(recorded)
     budget = None if given["max_calls"] is None else Budget(calls=given["max_calls"])

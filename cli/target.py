@@ -32,15 +32,21 @@ def load(target: str) -> Program:
 
 def function(target: str) -> Callable[..., Any]:
     """The function that ``MODULE:FUNCTION`` names."""
+    held: Callable[..., Any] = named(target, "function", callable)
+    return held
+
+
+def named(target: str, kind: str, fits: Callable[[Any], bool]) -> Any:
+    """What ``MODULE:NAME`` names, where it is no program and fits."""
     module, colon, name = target.partition(":")
     if not colon or not name:
-        raise click.ClickException(f"{target!r} names no function. Write MODULE:FUNCTION, such as app:exact.")
+        raise click.ClickException(f"{target!r} names no {kind}. Write MODULE:{kind.upper()}, such as app:exact.")
     found = _module(module)
     held = getattr(found, name, None)
-    if callable(held) and not isinstance(held, Program):
-        return held  # type: ignore[no-any-return]
-    known = [key for key, value in vars(found).items() if callable(value) and not key.startswith("_")]
-    raise click.ClickException(f"{module} has no function {name!r}.{near(name, known)}")
+    if fits(held) and not isinstance(held, Program):
+        return held
+    known = [key for key, value in vars(found).items() if fits(value) and not key.startswith("_")]
+    raise click.ClickException(f"{module} has no {kind} {name!r}.{near(name, known)}")
 
 
 def _module(module: str) -> Any:

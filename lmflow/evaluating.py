@@ -10,10 +10,10 @@ import attrs
 from lmflow.data import Dataset
 from lmflow.evaluation import Evaluation
 from lmflow.growing import Growing, by_label
-from lmflow.metrics import Metric, metric_key, name_of
+from lmflow.metrics import Metric, name_of
 from lmflow.params import Version
 from lmflow.program import Program, take
-from lmflow.programs.judges import Judge, judged
+from lmflow.programs.judges import Judge, judged, key_of
 from lmflow.progress import Progress, Step, silent
 from lmflow.rollout import Rollout
 from lmflow.scores import examples_of, scores_from
@@ -67,7 +67,7 @@ async def _verdicts(grown: Growing, run: Run, data: Dataset, judge: Judge, step:
 
 
 def _scored(found: Evaluation, metric: Metric | Judge) -> Sequence[Scored]:
-    key = metric.key if isinstance(metric, Judge) else metric_key(metric)
+    key = key_of(metric)
     name, now = name_of(metric), time.time_ns()
     return [
         Scored(row.trace, name, row.score.value, row.score.feedback, key, "", now)

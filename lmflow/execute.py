@@ -30,11 +30,11 @@ from lmflow.models.base import Model
 from lmflow.models.http import Session
 from lmflow.models.prices import cost_of
 from lmflow.optimize import Staged, Traces
-from lmflow.optimizing import Optimization, Tell, pursue, untold
+from lmflow.optimizing import Optimization, Tell, asked, pursue, untold
 from lmflow.outside import Account, Models, Outside
 from lmflow.params import Version, check_ref
 from lmflow.program import Program, completed, init, take
-from lmflow.programs.judges import Judge
+from lmflow.programs.judges import Judge, key_of
 from lmflow.progress import Progress, silent
 from lmflow.redact import Redactor
 from lmflow.rollout import Answers, Begun, Rollout, begun, driven, new_id, places, versioned
@@ -248,6 +248,9 @@ class Executor:
         cluster: str = "",
         reuse: bool = True,
         budget: Budget | None = None,
+        spent: Spent = NOTHING,
+        config: Mapping[str, Any] = Record(),
+        of: str = "",
         progress: Progress = silent,
     ) -> Evaluation:
         """Run a program under a version on examples and score each: the mean with its interval, rows, cost, latency.
@@ -255,13 +258,19 @@ class Executor:
         ``cluster`` is a field of the examples whose equal values count as one in the interval. Calls that are recorded
         already are reused where their requests are the same (stored outputs never are); without ``reuse`` all are
         asked anew. Scores are kept beside the traces. ``MetricFailed`` where the metric fails on all outputs.
+        ``config`` says on the run how it was asked for, beside its data, metric and version; ``of`` names the run that
+        it begins again, ``spent`` what that one has spent of the budget.
         """
         data = dataset_of(str(program), examples)
-        found = self._version(version) or init(program)
-        async with self._growing("evaluate", str(program), reuse=reuse, budget=budget) as grown:
-            return await evaluate_on(
-                grown, program, found, data, metric, samples=samples, cluster=cluster, progress=progress
+        under = self._version(version) or init(program)
+        said = Record({"data": data.digest, "metric": key_of(metric), "version": under.id, "samples": samples})
+        bounded = self._bounded(budget, spent)
+        async with bounded._growing("evaluate", str(program), said | config, of, reuse=reuse) as grown:  # noqa: SLF001
+            found = await evaluate_on(
+                grown, program, under, data, metric, samples=samples, cluster=cluster, progress=progress
             )
+            await grown.close(result=found.root)
+        return found
 
     async def optimize(  # noqa: PLR0913 - what an optimization is of
         self,
@@ -274,6 +283,9 @@ class Executor:
         ref: str = "",
         reuse: bool = True,
         budget: Budget | None = None,
+        spent: Spent = NOTHING,
+        config: Mapping[str, Any] = Record(),
+        of: str = "",
         tell: Tell = untold,
     ) -> Optimization:
         """Run what an optimizer needs until it comes to a version, or the budget ends it: then it is the best so far.
@@ -281,19 +293,23 @@ class Executor:
         The version is kept, and ``ref`` points at it where that is given and it is another than the start. On the
         held-back data both are scored in the end, at the expense of the executor's own budget alone. ``tell(need,
         fresh)`` is told of each need and how many of its rollouts weren't run before. Begun again it pays nothing
-        twice, with ``reuse``, and comes to the same version id.
+        twice, with ``reuse``, and comes to the same version id. ``config`` says on the run how it was asked for, beside
+        its optimizer, data, metric and start; ``of`` names the run that it begins again, ``spent`` what that one has
+        spent of the budget.
         """
         traces = Traces(self._version(version) or init(program), data)
-        async with self._growing("optimize", f"{optimizer.name} {program}", reuse=reuse, budget=budget) as grown:
+        said = asked(optimizer, traces, metric) | config
+        bounded = self._bounded(budget, spent)
+        async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001
             await grown.save(traces.version)
             found, stages, stopped = await pursue(grown, optimizer, program, traces, metric, tell)
             await grown.save(found)
-            spent = grown.spent
+            paid = grown.spent
             scores = await self._compared(grown, program, (traces.version, found), data, metric)
-            run = await grown.close("stopped" if stopped else "done")
+            run = await grown.close("stopped" if stopped else "done", found.id)
         if ref and found.id != traces.version.id:
             await self._outside.apart(RefMoved(check_ref(ref), found.id, found.note, time.time_ns())).durable()
-        return Optimization(found, traces.version, optimizer, run, stages, stopped, spent, *scores)
+        return Optimization(found, traces.version, optimizer, run, stages, stopped, paid, *scores)
 
     async def _compared(
         self, grown: Growing, program: Program, versions: tuple[Version, Version], data: Data, metric: Metric | Judge
@@ -307,12 +323,14 @@ class Executor:
             return before, before
         return before, await evaluate_on(own, program, versions[1], data.held, metric, label="held/after")
 
-    def _growing(self, kind: str, name: str, *, reuse: bool, budget: Budget | None) -> Growing:
-        bounded = self if budget is None else self.limited(budget)
-        account = Account(parent=bounded._account)  # noqa: SLF001 - its own class
+    def _bounded(self, budget: Budget | None, spent: Spent) -> Executor:
+        return self if budget is None else self.limited(budget, spent=spent)
+
+    def _growing(self, kind: str, name: str, config: Record, of: str, *, reuse: bool) -> Growing:
+        account = Account(parent=self._account)
         places = (lambda program, version: self._places(program)(version)) if reuse else None
         ground = Ground(self._outside, account, self._ready, self.concurrency, places, self._answered)
-        return Growing(self._run(kind, name, ()), ground)
+        return Growing(attrs.evolve(self._run(kind, name, (), of), config=config), ground)
 
     async def rollouts(
         self, kind: str, name: str, rollouts: Sequence[Rollout], *, of: str = "", progress: Progress = silent

@@ -103,12 +103,14 @@ class Growing:
         """Keep a version."""
         await self.keep(VersionSaved(version, time.time_ns()))
 
-    async def close(self, status: str = "done") -> Run:
-        """The run with all its traces, closed. One that was stopped has no root: what it lacks is open in the store."""
+    async def close(self, status: str = "done", result: str = "") -> Run:
+        """The run with all its traces and what it came to, closed. One that was stopped has no root: what it lacks is
+        open in the store.
+        """
         items = tuple(self._traces.items())
-        self.run = attrs.evolve(self.run, items=items, status=status, ended=time.time_ns())
+        self.run = attrs.evolve(self.run, items=items, status=status, ended=time.time_ns(), result=result)
         root = self._ground.outside.root(self.run) if status == "done" else ""
-        await self.keep(RunClosed(self.run.id, status, root, self.run.ended))
+        await self.keep(RunClosed(self.run.id, status, root, self.run.ended, result))
         return self.run
 
     def _reusing(self, rollouts: Sequence[Rollout]) -> list[Rollout]:

@@ -47,7 +47,8 @@ class Need:
     """What has to be run before an optimizer can go on.
 
     ``labels`` say where each rollout goes in the run tree; ``best`` is the best version so far, which is the answer
-    where the optimization ends here; ``score`` is its mean, where one is known; ``phase`` says what goes on, in words.
+    where the optimization ends here; ``score`` is the best mean so far, where one is known; ``phase`` says what goes
+    on, in words.
     """
 
     rollouts: tuple[Rollout, ...]

@@ -12,15 +12,16 @@ from lmflow.errors import BudgetExceeded, NotRecorded
 from lmflow.evaluation import Evaluation
 from lmflow.growing import Growing
 from lmflow.messages import ToolRequest
-from lmflow.metrics import Metric, metric_key
+from lmflow.metrics import Metric
 from lmflow.optimize import Need, Plan, Staged, Traces, fitting, unanswered
 from lmflow.optimize import Rollout as Wanted
 from lmflow.params import Version
 from lmflow.program import Program, completed, take
-from lmflow.programs.judges import Judge
+from lmflow.programs.judges import Judge, key_of
 from lmflow.replay import replay
 from lmflow.rollout import Rollout
 from lmflow.trace import Run, Trace
+from lmflow.values import Record
 
 Tell = Callable[[Need, int], None]
 """Is told what is needed next, and how many of its rollouts weren't run before."""
@@ -126,10 +127,22 @@ def tuned(optimizer: Staged, program: Program, traces: Traces, metric: Metric | 
     provenance = {
         "optimizer": {"name": optimizer.name, "options": optimizer.options},
         "data": traces.data.digest,
-        "metric": metric.key if isinstance(metric, Judge) else metric_key(metric),
+        "metric": key_of(metric),
         "program": program.key,
     }
     return attrs.evolve(version, note=f"{optimizer.name}: {version.note}", origin=version.origin | provenance)
+
+
+def asked(optimizer: Staged, traces: Traces, metric: Metric | Judge) -> Record:
+    """What an optimization is of, as its run keeps it."""
+    return Record(
+        {
+            "optimizer": {"name": optimizer.name, "options": optimizer.options},
+            "data": {part: getattr(traces.data, part).digest for part in ("train", "select", "held")},
+            "metric": key_of(metric),
+            "version": traces.version.id,
+        }
+    )
 
 
 def executable(it: Wanted, label: str) -> Rollout:

@@ -120,9 +120,10 @@ class Wanted:
 
 @attrs.frozen(slots=False)
 class Run:
-    """An ordered tree of labels that point at traces. ``kind`` is run, map, what_if or fork.
+    """An ordered tree of labels that point at traces. ``kind`` is run, map, what_if, fork, evaluate or optimize.
 
-    ``wanted`` is what it was begun for, in order; ``of`` the run or trace that it drives again.
+    ``wanted`` is what it was begun for, in order; ``of`` the run or trace that it drives again. ``config`` says how an
+    evaluation or optimization was asked for, ``result`` what it came to: an evaluation's root, a version's id.
     """
 
     id: str
@@ -135,6 +136,8 @@ class Run:
     ended: int = 0
     of: str = ""
     wanted: tuple[Wanted, ...] = attrs.field(default=(), repr=lambda wanted: f"<{len(wanted)}>")
+    config: Record = attrs.field(factory=Record, repr=False)
+    result: str = ""
 
     def __iter__(self) -> Iterator[Trace]:
         return iter(self.traces)
@@ -230,12 +233,13 @@ class TraceClosed:
 
 @attrs.frozen
 class RunClosed:
-    """A run came to an end; ``status`` is done, failed or stopped."""
+    """A run came to an end; ``status`` is done, failed or stopped, ``result`` what it came to."""
 
     id: str
     status: str
     root: str
     ended: int
+    result: str = ""
 
 
 @attrs.frozen

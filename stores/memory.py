@@ -165,8 +165,9 @@ class MemoryStore:
             case TraceClosed(trace):
                 ended = {"outputs": trace.outputs, "failure": trace.failure, "ended": trace.ended, "world": trace.world}
                 self._change(trace.id, **ended)
-            case RunClosed(run_id, status, _, ended_at):
-                self._set(self._runs, run_id, attrs.evolve(self._runs[run_id], status=status, ended=ended_at))
+            case RunClosed(run_id, status, _, ended_at, result):
+                run = attrs.evolve(self._runs[run_id], status=status, ended=ended_at, result=result)
+                self._set(self._runs, run_id, run)
             case VersionSaved(version, at, author):
                 self._save(version, at, author)
             case RefMoved():

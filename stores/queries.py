@@ -253,7 +253,7 @@ class Reader:
 def _run(row: sqlite3.Row) -> Run:
     return Run(
         row["id"], row["kind"], row["name"], (), row["target"], row["status"], row["started_ns"], row["ended_ns"],
-        row["of"],
+        row["of"], config=Record(json.loads(row["config"])), result=row["result"],
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from lmflow.trace import (
     TraceOpened,
     VersionSaved,
 )
-from lmflow.values import Record
+from lmflow.values import Record, plain
 
 _TRACES = """
 INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample, started_ns, ended_ns) VALUES {rows}
@@ -160,9 +160,10 @@ class RowWriter:
                 self._db.execute("INSERT OR REPLACE INTO choice (trace, address, winner) VALUES (?, ?, ?)", row)
             case RunOpened(run, versions):
                 self._run(run, versions)
-            case RunClosed(run_id, status, root, ended):
-                update = "UPDATE run SET status = ?, root = ?, ended_ns = ? WHERE id = ?"
-                if not self._db.execute(update, (status, raw(root) if root else None, ended, run_id)).rowcount:
+            case RunClosed(run_id, status, root, ended, result):
+                update = "UPDATE run SET status = ?, root = ?, ended_ns = ?, result = ? WHERE id = ?"
+                closed = (status, raw(root) if root else None, ended, result, run_id)
+                if not self._db.execute(update, closed).rowcount:
                     msg = f"no run {run_id!r} was opened"
                     raise KeyError(msg)
             case VersionSaved(version, at, author):
@@ -177,9 +178,10 @@ class RowWriter:
     def _run(self, run: Run, versions: tuple[Version, ...]) -> None:
         for version in versions:
             self._version(version, run.started)
-        row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended, run.of)
-        names = "id, kind, name, target, status, started_ns, ended_ns, of"
-        self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        config = json.dumps(plain(run.config), sort_keys=True)
+        row = (run.id, run.kind, run.name, run.target, run.status, run.started, run.ended, run.of, config, run.result)
+        names = "id, kind, name, target, status, started_ns, ended_ns, of, config, result"
+        self._db.execute(f"INSERT INTO run ({names}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         known = {wanted.version: self._known(wanted.version) for wanted in run.wanted}
         self._wanted += [
             (run.id, position, w.label, self._put("inputs", w.inputs), known[w.version], w.sample)

@@ -14,7 +14,7 @@ from lmflow.stores.search import MADE, fill
 from lmflow.stores.views import DATASETS
 
 APPLICATION = 0x6C6D666C
-VERSION = 6
+VERSION = 7
 MAGIC = b"SQLite format 3\0"
 
 migrations = Migrations("lmflow")
@@ -67,6 +67,14 @@ def m005_versions(db: sqlite_utils.Database) -> None:
 def m006_datasets(db: sqlite_utils.Database) -> None:
     """Data sets with their splits, names that point at them, and views that people can read."""
     for statement in DATASETS.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m007_config(db: sqlite_utils.Database) -> None:
+    """How an evaluation or optimization was asked for, and what it came to."""
+    for statement in _CONFIG.split(";\n"):
         if statement.strip():
             db.execute(statement)
 
@@ -213,6 +221,11 @@ CREATE VIEW v_reflog AS
     SELECT reflog.id, reflog.name, lower(hex(b.hash)) AS before, lower(hex(a.hash)) AS after, reflog.why, reflog.who,
            datetime(reflog.at_ns / 1000000000, 'unixepoch') AS at
     FROM reflog LEFT JOIN version b ON b.id = reflog.before LEFT JOIN version a ON a.id = reflog.after;
+"""
+
+_CONFIG = """
+ALTER TABLE run ADD COLUMN config TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE run ADD COLUMN result TEXT NOT NULL DEFAULT '';
 """
 
 

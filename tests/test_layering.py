@@ -26,7 +26,8 @@ STORES = """
     verify rows health queries sqlite gc recording __init__
 """.split()
 CLI = """
-    text version_text target shared later completion render runs tail models work versions refs provenance upkeep
+    text version_text target shared later completion tuning_text asked watching evals tuning render runs tail
+    models work versions refs provenance upkeep
     scaffold doctor replays explain datasets exports demo main shut
     recorded pytest_plugin __init__
 """.split()

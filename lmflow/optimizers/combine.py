@@ -79,7 +79,7 @@ def guard(optimizer: Staged) -> Staged:
 
     def plan(task: Task) -> Plan:
         old = Best(task.version)
-        found = yield from _keeping(optimizer.plan(task), old)
+        found = yield from mapped(optimizer.plan(task), lambda need: attrs.evolve(need, best=task.version))
         if found.tree == task.version.tree:
             return task.version
         before = yield from scored(task, task.version, task.data.held, "guard/before", old, "guard")

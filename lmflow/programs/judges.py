@@ -13,7 +13,7 @@ from lmflow.data import Dataset
 from lmflow.effects import gather
 from lmflow.errors import BadScore, MissingInput, near
 from lmflow.evaluation import Evaluation
-from lmflow.metrics import Score, as_score
+from lmflow.metrics import Metric, Score, as_score, metric_key
 from lmflow.params import Version
 from lmflow.program import Program, init
 from lmflow.rows import row_of
@@ -92,6 +92,11 @@ class Judge:
             raise BadScore(self.name, f"it said {said!r}", f"Its scale has {', '.join(self.scale)}.")
         found = as_score(self.name, self.scale[str(said)] if self.scale else said)
         return attrs.evolve(found, feedback=str(outputs.get(self.feedback_from, "")))
+
+
+def key_of(metric: Metric | Judge) -> str:
+    """The hash of what a metric or a judge does."""
+    return metric.key if isinstance(metric, Judge) else metric_key(metric)
 
 
 def judged(run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]) -> Evaluation:

@@ -1,0 +1,183 @@
+"""How a tuning or an evaluation was asked for, in words that its run keeps, and what the words stand for."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import attrs
+import click
+
+from lmflow import metrics
+from lmflow.budget import Budget
+from lmflow.cli.target import load, named
+from lmflow.data import Data, Dataset
+from lmflow.errors import BadData, near
+from lmflow.metrics import Metric
+from lmflow.optimize import Staged
+from lmflow.optimizers import OPTIMIZERS
+from lmflow.optimizers.combine import guard
+from lmflow.params import Version
+from lmflow.program import Program, init
+from lmflow.programs.judges import Judge
+from lmflow.readers import dataset
+from lmflow.splits import split
+from lmflow.trace import Run
+from lmflow.types import read, type_text
+from lmflow.values import Record, short
+
+PARTS = ("train", "select", "held")
+UNCHOSEN = frozenset({"labeled_few_shot", "bootstrap_few_shot"})  # they choose nothing, so they need no select data
+_SHIPPED = (
+    metrics.exact_match, metrics.f1, metrics.squad_em, metrics.squad_f1, metrics.hotpot_em, metrics.hotpot_f1,
+    metrics.contains, metrics.passage_match, metrics.numeric, metrics.set_f1, metrics.slot_f1,
+    metrics.citation_precision, metrics.citation_recall, metrics.recall_at_k, metrics.mrr,
+)  # fmt: skip
+METRICS: Mapping[str, Callable[..., Metric]] = types.MappingProxyType({it.__name__: it for it in _SHIPPED})
+_PLAIN = (int, float, bool, str, types.NoneType)
+
+
+@attrs.frozen
+class Source:
+    """A data file and the digest of the examples in it."""
+
+    path: str
+    digest: str = ""
+
+
+@attrs.frozen
+class Asked:
+    """How it was asked for: all that beginning it again takes but the store.
+
+    ``files`` are the data by their part, or as ``data``; ``version`` is the id of the version to start from; a budget
+    without limits has none.
+    """
+
+    target: str
+    metric: str
+    files: tuple[tuple[str, Source], ...]
+    optimizer: str = ""
+    options: tuple[str, ...] = ()
+    split: tuple[float, ...] = ()
+    guarded: bool = False
+    version: str = ""
+    model: str = ""
+    ref: str = ""
+    samples: int = 1
+    calls: int | None = None
+    usd: float | None = None
+
+    @property
+    def config(self) -> Record:
+        """As its run keeps it."""
+        files = {part: attrs.asdict(source) for part, source in self.files}
+        return Record({"command": {**attrs.asdict(self, recurse=False), "files": files}})
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget, ``None`` where it has no limits."""
+        return None if self.calls is None and self.usd is None else Budget(calls=self.calls, usd=self.usd)
+
+
+@attrs.frozen(eq=False)
+class Work:
+    """What the words stand for, loaded."""
+
+    asked: Asked
+    program: Program
+    metric: Metric | Judge
+    start: Version
+    sets: Mapping[str, Dataset]
+
+    @property
+    def data(self) -> Data:
+        """The data of a tuning, parted."""
+        rows, sizes = dict(self.sets), self.asked.split
+        parted = split(rows["train"], dict(zip(PARTS, sizes, strict=False))) if sizes else {}
+        return Data(**{**rows, **parted})
+
+    @property
+    def optimizer(self) -> Staged:
+        """The optimizer with its options."""
+        asked = self.asked
+        factory = found("optimizer", asked.optimizer, OPTIMIZERS)
+        made: Staged = built(f"--option of {asked.optimizer}", factory, asked.options)
+        return guard(made) if asked.guarded else made
+
+
+def asked_of(run: Run) -> Asked:
+    """How a run was asked for. An error where that was in Python."""
+    held: Any = run.config.get("command")
+    if held is None:
+        again = f"ex.{run.kind}" if run.kind == "evaluate" else "ex.optimize, or lmflow.optimizing.replayed offline"
+        raise click.ClickException(f"run {run.id} was begun in Python; do it there again: {again}.")
+    files = tuple((part, Source(**source)) for part, source in held["files"].items())
+    return Asked(**{**held, "files": files})
+
+
+def work(asked: Asked, version: Callable[[str], Version] | None) -> Work:
+    """Load program, metric, data and start version. ``BadData`` where a file holds other examples than it did."""
+    program = load(asked.target)
+    sets = {part: dataset(source.path, signature=program) for part, source in asked.files}
+    for part, source in asked.files:
+        if source.digest and sets[part].digest != source.digest:
+            problem = f"its examples are {short(sets[part].digest)}, the run had {short(source.digest)}"
+            raise BadData(source.path, problem, "Put back the file as it was, or begin anew.")
+    start = version(asked.version) if version and asked.version else init(program)
+    files = tuple((part, attrs.evolve(source, digest=sets[part].digest)) for part, source in asked.files)
+    said = attrs.evolve(asked, files=files, version=start.id)
+    return Work(said, program, metric_of(asked.metric), start, sets)
+
+
+def metric_of(text: str) -> Metric | Judge:
+    """The metric that ``NAME``, ``NAME:FIELD,OPTION=VALUE`` or ``MODULE:NAME`` names, which may be a judge."""
+    name, colon, rest = text.partition(":")
+    if name in METRICS:
+        made: Metric = built(f"--metric {name}", METRICS[name], rest.split(",") if rest else ())
+        return made
+    held: Metric | Judge
+    if not colon:
+        held = found("metric", name, METRICS)
+    else:
+        held = named(text, "metric", lambda it: isinstance(it, Judge) or callable(it))
+    return held
+
+
+def found(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    """What a name stands for, or an error with a near one."""
+    if name in known:
+        return known[name]
+    raise click.ClickException(f"there is no {kind} {name!r}; there are {', '.join(known)}.{near(name, known)}")
+
+
+def built(where: str, factory: Callable[..., Any], words: Iterable[str]) -> Any:
+    """What a factory makes of ``NAME=VALUE`` texts, and values by position, read as its signature says."""
+    kinds = typing.get_type_hints(factory)
+    names = list(inspect.signature(factory).parameters)
+    options = {}
+    for place, word in enumerate(words):
+        name, equals, text = word.partition("=")
+        if not equals:
+            name, text = names[min(place, len(names) - 1)], word
+        if name not in names:
+            raise click.ClickException(
+                f"{where}: there is no {name!r}; there are {', '.join(names)}.{near(name, names)}"
+            )
+        options[name] = _typed(f"{where}: {name}", text, kinds[name])
+    return factory(**options)
+
+
+def _typed(where: str, text: str, kind: Any) -> Any:
+    kinds = [part for part in (typing.get_args(kind) or (kind,)) if part in _PLAIN]
+    if not kinds:
+        raise click.ClickException(f"{where} takes what no text says; give it in Python.")
+    wanted: Any = functools.reduce(operator.or_, kinds)
+    try:
+        return read(text, wanted)
+    except ValueError as problem:
+        raise click.ClickException(f"{where}={text!r} is no {type_text(wanted)} ({problem}).") from None

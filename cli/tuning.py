@@ -1,0 +1,249 @@
+"""The command ``optimize``, and what ``resume`` and ``replay`` do with optimizations and evaluations."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from lmflow.budget import NOTHING, Spent, spent_on
+from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, asked_of, work
+from lmflow.cli.completion import complete_program, complete_ref
+from lmflow.cli.curve import curve_svg
+from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
+from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, user
+from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, verdict
+from lmflow.cli.watching import Watched, watching
+from lmflow.errors import ReplayDiverged, UnknownVersion
+from lmflow.execute import Executor
+from lmflow.models.prices import cost_of
+from lmflow.optimize import Bound, Traces
+from lmflow.optimizers import OPTIMIZERS
+from lmflow.optimizing import Optimization, replayed, tuned
+from lmflow.params import check_ref
+from lmflow.programs.judges import Judge
+from lmflow.replay import replay as driven_again
+from lmflow.stores.queries import Reader
+from lmflow.stores.sqlite import SqliteStore, reading
+from lmflow.trace import Run, VersionSaved
+from lmflow.values import short
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
+@click.option("--optimizer", required=True, metavar="NAME", help=f"One of {', '.join(OPTIMIZERS)}.")
+@click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of it; several times.")
+@click.option("--train", required=True, metavar="FILE", help="The examples to learn from.")
+@click.option("--select", default="", metavar="FILE", help="The examples to choose by.")
+@click.option("--held", default="", metavar="FILE", help="The examples to judge by in the end.")
+@click.option("--split", "parts", default="", metavar="A,B[,C]", help="Part the train file instead: .5,.25,.25.")
+@click.option("--metric", required=True, metavar="METRIC", help=METRIC_HELP)
+@click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="The version to start from.")
+@click.option("--ref", default="", metavar="NAME", help="Point this ref at the version that comes out.")
+@click.option("--model", default="", metavar="PROVIDER/MODEL", help="The program's model.")
+@click.option("--proposer-model", "proposer", default="", metavar="PROVIDER/MODEL", help="Who writes instructions.")
+@click.option("--budget-calls", "calls", type=click.IntRange(0), help="Send at most so many calls.")
+@click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Spend at most so many dollars.")
+@click.option("--guard", "guarded", is_flag=True, help="Keep the start unless the held-back data says better.")
+@click.option("--dry-run", is_flag=True, help="Print the plan and the most that it takes; send nothing.")
+@click.option("--curve", default="", metavar="FILE.svg", help="Write the learning curve as a picture.")
+@click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Calls open at once.")
+@store_option
+@json_option
+def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *, as_json: bool, **given: Any) -> None:
+    """Tune a program's parameters for a metric, within a budget.
+
+    Ctrl-C keeps the best so far; `lmflow resume RUN` goes on and pays for nothing twice.
+
+    \b
+    Example:
+      lmflow optimize app:rag --optimizer labeled_few_shot --train dev.jsonl --metric f1 --model openai/gpt-5-mini
+    """
+    curve, concurrency, dry_run = (given.pop(name) for name in ("curve", "concurrency", "dry_run"))
+    files = tuple((part, Source(path)) for part in ("train", "select", "held") if (path := given.pop(part)))
+    options += (f"model={proposer}",) if proposer else ()
+    asked = Asked(files=files, options=options, split=_sizes(parts), **given)
+    _check(asked, curve)
+    if dry_run:
+        _plan(asked, store, as_json=as_json)
+        return
+    with SqliteStore(store) as kept:
+        done = optimized(kept, work(asked, kept.version if asked.version else None), concurrency, quiet=as_json)
+    report_tuning(done, asked, curve, as_json=as_json)
+
+
+def optimized(  # noqa: PLR0913 - what it is of
+    kept: SqliteStore, it: Work, concurrency: int, *, quiet: bool, of: str = "", spent: Spent = NOTHING
+) -> Optimization:
+    """An optimization as it was asked for, on record. Ctrl-C keeps the best so far and says how to go on."""
+    asked, optimizer, data, metric = it.asked, it.optimizer, it.data, it.metric
+    seen = Watched(bound_of(it), asked.budget, lambda: spent)
+
+    async def go() -> Optimization:
+        async with Executor(asked.model or None, kept, concurrency=concurrency, target=asked.target) as ex:
+            seen.spent = lambda: spent + ex.spent
+            with watching(seen, quiet=quiet) as tell:
+                return await ex.optimize(
+                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=asked.budget, spent=spent,
+                    config=asked.config, of=of, tell=tell,
+                )  # fmt: skip
+
+    try:
+        return asyncio.run(go())
+    except KeyboardInterrupt:
+        best = seen.need.best if seen.need else it.start
+        version = tuned(optimizer, it.program, Traces(it.start, data), metric, best)
+        kept.append(VersionSaved(version, time.time_ns(), user())).result()
+        run = next(run.id for run in kept.runs() if run.config.get("command") == asked.config.command)
+        words = f"stopped; the best so far is kept as {short(version.id)}: `lmflow show {short(version.id)}`"
+        raise click.ClickException(f"{words}.\n`lmflow resume {run}` goes on and pays for nothing twice.") from None
+
+
+def bound_of(it: Work) -> Bound:
+    """The most that an optimization asks for, a judge's answers with it."""
+    bound = it.optimizer.bound(it.program, it.data)
+    judged = max(bound.judgements, bound.rollouts) if isinstance(it.metric, Judge) else bound.judgements
+    return Bound(bound.rollouts, bound.proposals, judged)
+
+
+def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, *, as_json: bool) -> None:
+    """Begin an optimization or an evaluation again that was stopped; what is recorded is not asked again."""
+    asked = asked_of(recorded)
+    if recorded.status == "done":
+        click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
+    if max_calls is not None:
+        asked = attrs.evolve(asked, calls=max_calls)
+    with SqliteStore(store) as kept:
+        it, spent = work(asked, kept.version), _spent_before(kept, recorded)
+        if recorded.kind == "evaluate":
+            found = evaluated(kept, it, concurrency, quiet=as_json, of=recorded.id, spent=spent)
+            told(found, as_json=as_json)
+            return
+        done = optimized(kept, it, concurrency, quiet=as_json, of=recorded.id, spent=spent)
+    report_tuning(done, asked, "", as_json=as_json)
+
+
+def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
+    """Replay an optimization or an evaluation offline; ``ReplayDiverged`` where it comes to something else."""
+    started, it = time.perf_counter(), work(asked_of(recorded), reader.version)
+    if recorded.kind == "evaluate":
+        came, words = _scored_again(recorded, it)
+    else:
+        version = replayed(recorded, it.optimizer, it.program, Traces(it.start, it.data), it.metric)
+        came, words = version.id, f"version {version.id}"
+    expected = recorded.result or (came if _holds(reader, came) else "")
+    if came != expected:
+        fix = "Was the program, the metric or the optimizer edited since?"
+        raise ReplayDiverged(f"run {recorded.id}", f"result {expected or 'none on record'}", f"result {came}", fix)
+    calls, seconds = sum(len(trace.answers) for trace in recorded), time.perf_counter() - started
+    if as_json:
+        echo_json({"run": recorded.id, "result": came, "same": True, "calls": calls, "sent": 0, "seconds": seconds})
+        return
+    click.echo(f"identical: {len(recorded)} traces, {calls} calls answered from the store, 0 sent, {seconds:.2f} s")
+    click.echo(words)
+
+
+def report_tuning(done: Optimization, asked: Asked, curve: str, *, as_json: bool) -> None:
+    """Print the closing report, and write the curve where that is asked for."""
+    if curve:
+        Path(curve).write_text(curve_svg(done.curve, f"{done.optimizer.name} of {asked.target}"), encoding="utf-8")
+    if as_json:
+        echo_json(_data(done))
+        return
+    click.echo("\n".join(report(done, colour=in_colour())))
+    old, new, run = short(done.start.id), short(done.version.id), done.run.id
+    click.echo("\nNext:")
+    click.echo(f"  lmflow show {new}")
+    if new != old:
+        click.echo(f"  lmflow diff {old} {new}")
+    if asked.ref and new != old:
+        click.echo(f"  lmflow rollback {asked.ref}")
+    elif new != old:
+        click.echo(f"  lmflow ref set main {new}")
+    click.echo(f"  lmflow replay {run}")
+    if done.stopped:
+        click.echo(f"  lmflow resume {run} --max-calls N")
+
+
+def _check(asked: Asked, curve: str) -> None:
+    """What can be refused before anything is loaded or sent."""
+    given = {part for part, _ in asked.files}
+    if asked.split and given != {"train"}:
+        raise click.ClickException("--split parts the train file: give no --select and no --held beside it.")
+    if "select" not in given and not asked.split and asked.optimizer in OPTIMIZERS and asked.optimizer not in UNCHOSEN:
+        raise click.ClickException(f"{asked.optimizer} chooses by other examples: --select FILE or --split .5,.25,.25.")
+    if asked.guarded and "held" not in given and len(asked.split) < 3:  # noqa: PLR2004 - train, select, held
+        raise click.ClickException("--guard judges by examples that were held back: --held FILE or --split .5,.25,.25.")
+    if asked.ref:
+        check_ref(asked.ref)
+    if curve and not curve.endswith(".svg"):
+        raise click.ClickException(f"--curve writes SVG: name it {Path(curve).stem}.svg.")
+
+
+def _sizes(text: str) -> tuple[float, ...]:
+    try:
+        sizes = tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        sizes = (0.0,)
+    if sizes and len(sizes) not in {2, 3}:
+        raise click.ClickException(f"--split {text!r} isn't two or three fractions: --split .5,.25,.25.")
+    return sizes
+
+
+def _plan(asked: Asked, store: str, *, as_json: bool) -> None:
+    """Print what an optimization would take at most."""
+    if Path(store).exists():
+        with reading(store) as reader:
+            it = work(asked, reader.version if asked.version else None)
+            last = reader.latest(it.start.id) if _holds(reader, it.start.id) else None
+    else:
+        it, last = work(asked, None), None
+    price = price_of(it.program, it.start, it.data.train[0], last)
+    plan = plan_data(bound_of(it), price, asked.model)
+    if as_json:
+        echo_json(plan)
+    else:
+        click.echo(plan_text(it.optimizer.name, it.program, it.data, plan, asked.budget))
+
+
+def _holds(reader: Reader, version: str) -> bool:
+    try:
+        reader.version(version)
+    except UnknownVersion:
+        return False
+    return True
+
+
+def _spent_before(kept: SqliteStore, run: Run) -> Spent:
+    """What a run and those that it begins again have spent of their budget; what scored held-back data is apart."""
+    calls = [call for label, trace in run.items if not label.startswith("held/") for call in trace.calls]
+    spent = spent_on(calls, cost_of)
+    return spent + _spent_before(kept, kept.run(run.of)) if run.of else spent
+
+
+def _scored_again(recorded: Run, it: Work) -> tuple[str, str]:
+    """The root of an evaluation whose executions were all replayed, and its words."""
+    judge = it.metric.program if isinstance(it.metric, Judge) else None
+    for trace in recorded:
+        driven_again(trace, judge if judge and trace.program == judge.key else it.program)
+    found = rescored(recorded, it)
+    return found.root, f"{found.metric_name} {found.mean}\nroot {found.root}"
+
+
+def _data(done: Optimization) -> dict[str, Any]:
+    """An optimization as JSON values."""
+    found = verdict(done)
+    scores = {
+        name: side and side.mean and {"mean": side.mean.value, "low": side.mean.low, "high": side.mean.high}
+        for name, side in (("before", done.before), ("after", done.after))
+    }
+    return {
+        "run": done.run.id, "version": done.version.id, "start": done.start.id, "stopped": done.stopped, **scores,
+        "verdict": found.verdict if found else None, "better": found.better if found else None,
+        "spent": {"calls": done.spent.calls, "tokens": done.spent.tokens, "cost": done.spent.cost},
+        "phases": spending(done.run), "curve": done.curve,
+    }  # fmt: skip
