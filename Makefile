@@ -1,5 +1,5 @@
 # Five verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
-#   make demo   a small local model answers questions     MODEL=smollm2-135m QUESTIONS=4
+#   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=4
 #   make test   the tests, with branch coverage
 #   make check  ruff, mypy, pyright
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
@@ -38,7 +38,7 @@ docs: $(STAMPS)/docs
 	$(BIN)/pdoc --output-directory docs/_build lmflow $(MODULES)
 
 # A stamp says that the extras were installed for the pyproject.toml of that time.
-$(STAMPS)/local: EXTRAS = [local]
+$(STAMPS)/local: EXTRAS = [local,optuna]
 $(STAMPS)/test: EXTRAS = [local,test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS = [local,dense,optuna]

@@ -174,7 +174,7 @@ def built(where: str, factory: Callable[..., Any], words: Iterable[str]) -> Any:
 
 def _typed(where: str, text: str, kind: Any) -> Any:
     kinds = [part for part in (typing.get_args(kind) or (kind,)) if part in _PLAIN]
-    if not kinds:
+    if not set(kinds) - {types.NoneType}:
         raise click.ClickException(f"{where} takes what no text says; give it in Python.")
     wanted: Any = functools.reduce(operator.or_, kinds)
     try:

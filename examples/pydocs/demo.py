@@ -1,4 +1,4 @@
-"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched off."""
+"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched off, tune."""
 
 import argparse
 import asyncio
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 async def walk(model: str, questions: int) -> None:
-    """Pull, index, ask, show, replay, teach."""
+    """Pull, index, ask, show, replay, tune, teach."""
     started = time.perf_counter()
     title("1  A language model on this machine")
     out.print(f"   weights   {fetch(model)}")
@@ -73,6 +73,10 @@ async def walk(model: str, questions: int) -> None:
     if again.root != run.root:
         raise SystemExit("demo: the replay gave another root")
     out.print("   [bold green]identical[/]")
+
+    from tuning import tune  # noqa: PLC0415 - what it needs is made above
+
+    await tune(model, questions, out, title, no_network)
     teach(run, model, time.perf_counter() - started)
 
 
@@ -96,7 +100,9 @@ def show(row: dict[str, Any], trace: lf.Trace) -> None:
 
 def hit(row: dict[str, Any], trace: lf.Trace) -> bool:
     """Whether the answer holds the reference answer."""
-    return trace.outputs is not None and str(row["answer"]).lower() in trace.outputs.answer.lower()
+    from pipeline import holds  # noqa: PLC0415 - building the corpus is a step of the demo
+
+    return trace.outputs is not None and bool(holds(row, trace.outputs).value)
 
 
 def teach(run: lf.Run, model: str, seconds: float) -> None:

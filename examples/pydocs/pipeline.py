@@ -21,6 +21,9 @@ answer = lf.predict(
 )
 
 
+holds = lf.contains("answer")  # whether the answer holds the reference answer
+
+
 @lf.flow("question -> answer, sources: list[str]", uses=[search, answer])
 async def rag(question: str) -> lf.Record:
     """Search the reference for the question, then answer from the three best passages."""

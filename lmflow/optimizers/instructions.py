@@ -28,15 +28,21 @@ class Proposal:
 
 @attrs.frozen
 class Proposers:
-    """The proposer programs' versions; a model name puts them on another model than the program's own."""
+    """The proposer programs' versions; a model name puts them on another model than the program's own, ``max_tokens``
+    above 0 bounds what each writes.
+    """
 
     model: str = ""
+    max_tokens: int = 0
 
     def asked(self, proposer: Predict, inputs: Mapping[str, object], sample: int = 0) -> Rollout:
         """The rollout that asks a proposer."""
         version = init(proposer)
         if self.model:
             version = version.put({f"{proposer.name}.model": self.model}, note="another model")
+        if self.max_tokens:
+            options = {**version.params[f"{proposer.name}.options"], "max_tokens": self.max_tokens}
+            version = version.put({f"{proposer.name}.options": options}, note="shorter")
         return Rollout(proposer, version, Record(inputs), sample)
 
 

@@ -84,7 +84,8 @@ class Space:
 def mipro(  # noqa: PLR0913 - each is an option
     *, auto: str = "light", candidates: int | None = None, trials: int | None = None, select: int | None = None,
     max_bootstrapped: int = 4, max_labeled: int = 4, minibatch: int = 35, full_every: int = 5,
-    threshold: float | None = None, teacher: Who = None, model: str = "", temperature: float = 1.0, seed: int = 0,
+    threshold: float | None = None, teacher: Who = None, model: str = "", temperature: float = 1.0,
+    max_tokens: int = 0, seed: int = 0,
 ) -> Staged:  # fmt: skip
     """The joint choice of an instruction and a set of demonstrations for each step that scores best.
 
@@ -95,7 +96,8 @@ def mipro(  # noqa: PLR0913 - each is an option
 
     ``auto`` is light, medium or heavy (6, 12, 18 sets; 100, 300, 1000 selection examples); ``candidates``, ``trials``
     and ``select`` override it. With ``max_bootstrapped`` and ``max_labeled`` 0 it searches instructions alone.
-    ``model`` is the proposers'. Needs the extra ``optuna``. Asks for ``select * (1 + ceil(trials / full_every)) +
+    ``model`` is the proposers', who write at most ``max_tokens`` each where that is above 0. Needs the extra
+    ``optuna``. Asks for ``select * (1 + ceil(trials / full_every)) +
     minibatch * trials`` rollouts and those of the bootstraps, where the selection data is more than 50 examples, else
     ``select * (1 + trials)``; and for ``2 + min(9, ceil(train / 10) - 1) + 3 * steps * instructions`` proposals.
 
@@ -109,7 +111,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         "auto": auto, "candidates": candidates, "trials": trials, "select": select,
         "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "minibatch": minibatch,
         "full_every": full_every, "threshold": threshold, "teacher": teacher, "model": model,
-        "temperature": temperature, "seed": seed,
+        "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
 
     def shape(program: Program, data: Data) -> Shape:
@@ -124,7 +126,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         size, rng = shape(task.program, task.data), randomness(task.version, "mipro", seed)
         how = Sets(size.sets, max_bootstrapped, max_labeled, threshold, teacher)
         sets = yield from demo_sets(task, how, rng)
-        grounding = Grounded(Proposers(model), temperature)
+        grounding = Grounded(Proposers(model, max_tokens), temperature)
         pools = yield from grounded(task, sets, size.instructions, grounding, rng)
         rows = list(task.data.select)
         rows = rows if size.select == len(rows) else rng.sample(rows, size.select)

@@ -1,0 +1,93 @@
+"""The demo's second half: tune the pipeline for its metric with a budget, judge it, roll it back, replay all of it."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import attrs
+from collection import questions as rows
+from pipeline import holds, rag
+from rich.console import Console
+
+import lmflow as lf
+from lmflow.cli.text import clean, line
+from lmflow.cli.tuning_text import scored
+from lmflow.cli.version_text import diff_text
+from lmflow.cli.watching import Watched, watching
+from lmflow.optimize import Staged, Traces
+from lmflow.optimizers.combine import guard
+from lmflow.optimizers.mipro import mipro
+from lmflow.optimizing import Optimization, replayed
+from lmflow.scores import scores_from
+from lmflow.values import short
+
+STORE = Path(__file__).resolve().parent / "lmflow.db"
+FULL = 20  # questions from which the search has its whole size
+
+
+async def tune(
+    model: str,
+    count: int,
+    out: Console,
+    title: Callable[[str], None],
+    offline: Callable[[], AbstractContextManager[None]],
+) -> None:
+    """Search, judge on the dev questions, show the difference, roll back, replay."""
+    small = count < FULL
+    search = mipro(
+        candidates=2 if small else 4, trials=1 if small else 4, max_bootstrapped=1, max_labeled=2, max_tokens=60
+    )
+    train, size = rows("train"), 3 if small else 6
+    data = lf.Data(train[:size], train[size : 2 * size], rows("dev")[:count])
+    budget = lf.Budget(calls=24 if small else 120)
+    title(f"6  Tuned by mipro within {budget.calls} calls, guarded by the {len(data.held)} dev questions")
+    done = await searched(model, search, data, budget)
+    out.print(f"   {line(done.stopped, 100) or f'{done.spent.calls} calls sent, {done.spent.tokens:,} tokens'}")
+    with lf.SqliteStore(STORE) as store:
+        run = store.run(done.run.id)
+        judged(out, store, done, search, data)
+    title("7  The whole search again, with the model stopped and the network shut")
+    before = time.perf_counter()
+    with offline():
+        again = replayed(run, guard(search), rag, Traces(done.start, data), holds)
+    calls = sum(len(trace.answers) for trace in run)
+    out.print(f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s")
+    out.print(f"   recorded  {done.version.id}\n   replayed  {again.id}")
+    if again.id != done.version.id:
+        raise SystemExit("demo: the replayed search came to another version")
+    out.print("   [bold green]identical[/]")
+
+
+async def searched(model: str, search: Staged, data: lf.Data, budget: lf.Budget) -> Optimization:
+    """The search, live; ``main`` points at the start, and then at what the guard lets through."""
+    optimizer, start = guard(search), lf.init(rag)
+    with lf.SqliteStore(STORE) as store:
+        lf.commit(store, "main", start, why="as the code says")
+        async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
+            seen = Watched(optimizer.bound(rag, data), budget, lambda: ex.spent)
+            with watching(seen, quiet=False) as tell:
+                return await ex.optimize(optimizer, rag, start, data, holds, ref="main", budget=budget, tell=tell)
+
+
+def judged(out: Console, store: lf.SqliteStore, done: Optimization, search: Staged, data: lf.Data) -> None:
+    """What the search came to, before and after, what the guard says of it, and the way back."""
+    run = store.run(done.run.id)
+    found = replayed(run, search, rag, Traces(done.start, data), holds)
+    before = done.before
+    tried = attrs.evolve(run, items=tuple(item for item in run.items if item[0].startswith("guard/after/")))
+    if before is None or found.id == done.start.id or not tried.items:
+        out.print("   nothing was better than the start version on the questions to choose by: it is kept")
+        return
+    after = scores_from(tried, data.held, holds)
+    out.print(f"   before    {scored(before)}\n   after     {scored(after)}")
+    out.print(f"   paired    {lf.compare(before, after).verdict}", markup=False)
+    kept = done.version.id == done.start.id
+    out.print(f"   the guard {'keeps the start version' if kept else 'lets it through'}\n")
+    for text in clean(diff_text(lf.diff(done.start, found), colour=False)).splitlines():
+        out.print(f"   {line(text, 110)}", markup=False)
+    if kept:
+        lf.commit(store, "main", found, why="tried all the same")
+    out.print(f"\n   main is {short(store.version('main').id)}", markup=False)
+    lf.commit(store, "main", done.start, why="rolled back")
+    out.print(f"   main is {short(store.version('main').id)}, rolled back", markup=False)

@@ -1,0 +1,285 @@
+"""The laws of the commands that score and tune: what was asked for is on record, so it resumes and replays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commanding import call, done, endpoint
+
+import lmflow as lf
+from lmflow.cli.tuning import optimize as command
+from lmflow.optimizers import OPTIMIZERS
+
+EVAL = "eval app:answer --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
+TUNE = "optimize app:rag --train dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
+SEARCH = f"{TUNE} --optimizer random_search --option candidates=1 --split .5,.25,.25"
+
+
+def rows(count: int = 12) -> str:
+    """Questions, two of three with the answer that the endpoint gives."""
+    found = [{"id": f"e{n}", "question": f"How {n}?", "answer": "two minutes" if n % 3 else "no"} for n in range(count)]
+    return "\n".join(map(json.dumps, found))
+
+
+@pytest.fixture
+def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a program, examples and an endpoint."""
+    (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
+    with endpoint() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        yield here
+
+
+def failing(here: Path, line: str) -> str:
+    """What a command line says that ends badly."""
+    result = call(here, line)
+    assert result.exit_code == 1, result.output
+    return result.stderr
+
+
+def last(kind: str) -> lf.Run:
+    """The latest run of a kind, whole."""
+    with lf.SqliteStore("lmflow.db") as store:
+        return store.run(next(run.id for run in store.runs() if run.kind == kind))
+
+
+def test_an_evaluation_is_told_whole(ready: Path) -> None:
+    """Mean with interval, failures apart, histogram, the worst rows first."""
+    result = call(ready, EVAL)
+    assert 0 == result.exit_code
+    assert "exact_match 0.667 [0.391, 0.862] (Wilson, n 12); 12 scored, 0 failed" in result.stdout
+    assert "1  ████████████████████████████████████████ 8" in result.stdout
+    assert result.stdout.index("expected no") < result.stdout.index("1.0")
+
+
+def test_how_an_evaluation_was_asked_for_is_on_its_run(ready: Path) -> None:
+    """Program, data with digest, metric, start version and model."""
+    call(ready, EVAL)
+    held = last("evaluate").config.command
+    digest = last("evaluate").config.data
+    assert ("dev.jsonl", digest) == (held.files.data["path"], held.files.data["digest"])
+    assert ("exact_match:answer", "openai/gpt-5-mini") == (held.metric, held.model)
+    assert held.version == last("evaluate").config.version
+
+
+def test_an_evaluation_replays_to_the_same_scores(ready: Path) -> None:
+    """Every execution is driven again offline and scored again: the same root, nothing sent."""
+    found = done(ready, EVAL)
+    again = done(ready, f"replay {found['run']}")
+    assert (found["root"], 0, True) == (again["result"], again["sent"], again["same"])
+
+
+def test_an_edited_metric_is_no_replay(ready: Path) -> None:
+    """A metric that was edited since comes to another root, which is an error."""
+    name = (ready / "name").read_text("utf-8")
+    call(ready, EVAL.replace("exact_match:answer", "app:brief"))
+    source = (ready / f"{name}.py").read_text("utf-8")
+    (ready / f"{name}.py").write_text(source.replace("< 20", "< 21"), encoding="utf-8")
+    sys.modules.pop(name)
+    assert "Was the program, the metric or the optimizer edited since?" in failing(
+        ready, f"replay {last('evaluate').id}"
+    )
+
+
+def test_two_evaluations_are_compared_from_the_store(ready: Path) -> None:
+    """Two runs need nothing beside them: pairs, test and verdict are made of what is recorded."""
+    first, second = done(ready, EVAL)["run"], done(ready, EVAL)["run"]
+    found = done(ready, f"compare {first} {second}")
+    assert (12, 0, None) == (found["ties"], found["wins"], found["better"])
+    assert call(ready, f"compare {first} {second}").stdout.startswith("can't tell")
+
+
+def test_a_run_that_scored_nothing_is_not_compared(ready: Path) -> None:
+    """A run of another kind is refused with the command that makes the right one."""
+    call(ready, "run app:answer --set question=x --model openai/gpt-5-mini")
+    run = last("run").id
+    assert "`lmflow eval` makes one" in failing(ready, f"compare {run} {run}")
+
+
+def test_two_versions_are_scored_and_compared(ready: Path) -> None:
+    """Two versions take program, data and metric; both are evaluated, on record."""
+    done(ready, f"{EVAL}")
+    start = last("evaluate").config.version
+    line = f"compare {start} {start} --program app:answer --data dev.jsonl --metric f1 --model openai/gpt-5-mini"
+    assert 12 == len(done(ready, line)["pairs"])
+    assert "--program, --data and --metric" in failing(ready, f"compare {start} {start} --data dev.jsonl")
+
+
+def test_a_search_is_reported(ready: Path) -> None:
+    """Before and after, the difference, what was spent on what, the curve and the next commands."""
+    result = call(ready, f"{SEARCH} --curve c.svg")
+    assert 0 == result.exit_code, result.output
+    words = ("before    exact_match", "what was spent on what", "cand ", "bootstrap ", "held/before", "learning curve")
+    assert [] == [text for text in words if text not in result.stdout]
+    assert f"lmflow replay {last('optimize').id}" in result.stdout
+    assert (ready / "c.svg").read_text("utf-8").startswith("<svg")
+
+
+def test_progress_goes_to_standard_error(ready: Path) -> None:
+    """A line a phase: best so far, rollouts of the most there can be, calls, time."""
+    result = call(ready, SEARCH)
+    assert "candidate 3 of 5  ·  best" in result.stderr
+    assert "candidate" not in result.stdout
+
+
+def test_a_new_version_is_shown_by_path(ready: Path) -> None:
+    """What changed is shown, the ref points at it, and rollback is named."""
+    result = call(ready, f"{TUNE} --optimizer labeled_few_shot --option k=2 --held held.jsonl --ref main")
+    assert 1 == result.exit_code  # there is no such file yet
+    (ready / "held.jsonl").write_text(rows(30).split("\n", 12)[12], encoding="utf-8")
+    result = call(ready, f"{TUNE} --optimizer labeled_few_shot --option k=2 --held held.jsonl --ref main")
+    assert "answer.demos" in result.stdout
+    assert "lmflow rollback main" in result.stdout
+    assert last("optimize").result == done(ready, "show main")["id"]
+
+
+@pytest.mark.parametrize("more", ["", " --guard", " --budget-calls 20"])
+def test_a_whole_search_replays(ready: Path, more: str) -> None:
+    """Offline, from the store alone: the same version, 0 calls, also where the budget ended it."""
+    found = done(ready, f"{SEARCH}{more}")
+    again = done(ready, f"replay {found['run']}")
+    assert (found["version"], 0, True) == (again["result"], again["sent"], again["same"])
+    assert call(ready, f"replay {found['run']}").stdout.startswith("identical: ")
+
+
+def test_a_dry_run_sends_nothing(here: Path) -> None:
+    """The most that it takes, without endpoint or store, which isn't made."""
+    (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
+    plan = done(here, f"{SEARCH} --dry-run")
+    assert (5 * 3 + 2 * 6, 2 * (5 * 3 + 2 * 6)) == (plan["rollouts"], plan["calls"])
+    assert plan["tokens"] > 0
+    assert plan["cost"] > 0
+    assert not (here / "lmflow.db").exists()
+    assert "Nothing was sent." in call(here, f"{SEARCH} --dry-run").stdout
+
+
+def test_a_plan_is_priced_by_what_is_recorded(ready: Path) -> None:
+    """Where the version was run, its last run says what a rollout takes; without token counts the prompts do."""
+    call(ready, SEARCH)
+    assert "estimated" in done(ready, f"{SEARCH} --dry-run")["tokens_are"]
+
+
+def test_a_changed_data_file_is_refused(ready: Path) -> None:
+    """Resume and replay are of the same examples or none."""
+    found = done(ready, SEARCH)
+    (ready / "dev.jsonl").write_text(rows(11), encoding="utf-8")
+    for line in (f"resume {found['run']}", f"replay {found['run']}"):
+        assert "Put back the file as it was" in failing(ready, line)
+
+
+def test_resumed_with_more_it_pays_only_the_rest(ready: Path) -> None:
+    """A search that its budget ended goes on under a larger one, to the version of one that was never stopped."""
+    whole = done(ready, f"{SEARCH} --store whole.db")
+    first = done(ready, f"{SEARCH} --budget-calls 20")
+    assert first["stopped"]
+    second = done(ready, f"resume {first['run']} --max-calls 1000")
+    assert (whole["version"], "") == (second["version"], second["stopped"])
+    assert whole["spent"]["calls"] >= first["spent"]["calls"] + second["spent"]["calls"]
+
+
+def test_the_budget_is_for_all_of_it(ready: Path) -> None:
+    """Resumed under its own budget, what was spent before counts."""
+    first = done(ready, f"{SEARCH} --budget-calls 20")
+    second = done(ready, f"resume {first['run']}")
+    assert (20, 0) == (first["spent"]["calls"], second["spent"]["calls"])
+    assert first["version"] == second["version"]
+
+
+def _killed(here: Path, how: signal.Signals, enough: int = 12) -> str:
+    """A search in a process of its own that is ended once some calls are recorded; what it said."""
+    line = SEARCH.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from lmflow.cli.main import main; main()", *line.split(), "--concurrency", "1"],
+        env={**os.environ, "PYTHONPATH": str(here)}, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    while process.poll() is None and _calls() < enough:
+        time.sleep(0.02)
+    process.send_signal(how)
+    return process.communicate(timeout=60)[1]
+
+
+def _calls() -> int:
+    try:
+        run = last("optimize")
+    except (StopIteration, lf.LmflowError):
+        return 0
+    return sum(len(trace.answers) for trace in run)
+
+
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_ended_from_outside_it_resumes_to_the_identical_version(ready: Path, how: signal.Signals) -> None:
+    """Killed or stopped in the middle, it comes to the version of a search that ran through, and pays nothing twice."""
+    whole = done(ready, f"{SEARCH} --store whole.db")
+    said = _killed(ready, how)
+    stopped = last("optimize")
+    assert stopped.status in {"open", "stopped"}
+    if how is signal.SIGINT:
+        assert f"`lmflow resume {stopped.id}` goes on" in said
+        assert "kept as" in said
+        assert done(ready, f"replay {stopped.id}")["same"]
+    second = done(ready, f"resume {stopped.id}")
+    assert whole["version"] == second["version"]
+    assert last("optimize").of == stopped.id
+    assert whole["spent"]["calls"] > second["spent"]["calls"]
+
+
+def test_an_evaluation_resumes(ready: Path) -> None:
+    """One that its budget ended is begun again; what was answered is reused, and the budget is for all of it."""
+    assert "budget of 5 calls" in failing(ready, f"{EVAL} --budget-calls 5 --concurrency 1")
+    found = done(ready, f"resume {last('evaluate').id} --max-calls 12")
+    assert 12 == len(found["rows"])
+
+
+def test_what_python_began_is_left_to_python(here: Path) -> None:
+    """A run without a command's config is refused with the call that does it."""
+
+    async def tuned(store: Any) -> None:
+        async with lf.Executor(lf.scripted({"": "x"}), store) as ex:
+            await ex.evaluate(
+                lf.predict("a", "question -> answer"), None, [{"question": "?"}], lf.f1("answer", "question")
+            )
+
+    import asyncio  # noqa: PLC0415 - this test alone
+
+    with lf.SqliteStore(here / "lmflow.db") as store:
+        asyncio.run(tuned(store))
+    assert "begun in Python" in failing(here, f"replay {last('evaluate').id}")
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("--optimizer mipr", "Did you mean 'mipro'?"),
+        ("--optimizer mipro --split .5,.5 --option trails=3", "Did you mean 'trials'?"),
+        ("--optimizer mipro --split .5,.5 --option trials=many", "is no int"),
+        ("--optimizer mipro", "--select FILE or --split"),
+        ("--optimizer mipro --split .5", "isn't two or three fractions"),
+        ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train file"),
+        ("--optimizer mipro --split .5,.5 --guard", "--held FILE"),
+        ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
+        ("--optimizer mipro --split .5,.5 --curve c.png", "c.svg"),
+        ("--optimizer labeled_few_shot --proposer-model openai/x", "no 'model'"),
+        ("--optimizer labeled_few_shot --metric exact", "exact_match"),
+        ("--optimizer labeled_few_shot --metric app:brif", "Did you mean 'brief'?"),
+    ],
+)
+def test_a_mistake_is_named(ready: Path, more: str, words: str) -> None:
+    """Before anything is sent, with what mends it."""
+    assert words in failing(ready, f"{TUNE} {more}")
+    with lf.SqliteStore("lmflow.db") as store:
+        assert not store.runs(1)
+
+
+def test_the_help_names_every_optimizer() -> None:
+    """What can be asked for by name is in the help."""
+    (option,) = [it for it in command.params if it.name == "optimizer"]
+    assert [] == [name for name in OPTIMIZERS if name not in str(getattr(option, "help", ""))]
