@@ -47,9 +47,9 @@ _CONCURRENCY = click.option(
 @store_option
 @json_option
 def evaluate(target: str, data: str, concurrency: int, store: str, *, as_json: bool, **given: Any) -> None:
-    """Score a program on examples: table, histogram, mean with its interval.
+    """Score a program on examples, with interval and failures apart.
 
-    Calls that are recorded already are reused. Failures are counted apart from zeros.
+    Calls that are recorded already are reused. Prints words, histogram and the rows, the worst first.
 
     \b
     Example:

@@ -36,7 +36,7 @@ async def tune(
     """Search, judge on the dev questions, show the difference, roll back, replay."""
     small = count < FULL
     search = mipro(
-        candidates=2 if small else 4, trials=1 if small else 4, max_bootstrapped=1, max_labeled=2, max_tokens=60
+        candidates=3 if small else 4, trials=2 if small else 4, max_bootstrapped=1, max_labeled=2, max_tokens=60
     )
     train, size = rows("train"), 3 if small else 6
     data = lf.Data(train[:size], train[size : 2 * size], rows("dev")[:count])
