@@ -13,10 +13,9 @@ import click
 from lmflow.budget import NOTHING, Spent, spent_on
 from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, asked_of, work
 from lmflow.cli.completion import complete_program, complete_ref
-from lmflow.cli.curve import curve_svg
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
 from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, user
-from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, verdict
+from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion
 from lmflow.execute import Executor
@@ -25,6 +24,7 @@ from lmflow.optimize import Bound, Traces
 from lmflow.optimizers import OPTIMIZERS
 from lmflow.optimizing import Optimization, replayed, tuned
 from lmflow.params import check_ref
+from lmflow.pictures import lines_svg
 from lmflow.programs.judges import Judge
 from lmflow.replay import replay as driven_again
 from lmflow.stores.queries import Reader
@@ -150,7 +150,9 @@ def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
 def report_tuning(done: Optimization, asked: Asked, curve: str, *, as_json: bool) -> None:
     """Print the closing report, and write the curve where that is asked for."""
     if curve:
-        Path(curve).write_text(curve_svg(done.curve, f"{done.optimizer.name} of {asked.target}"), encoding="utf-8")
+        Path(curve).write_text(
+            lines_svg({"best so far": steps(done.curve)}, f"{done.optimizer.name} of {asked.target}"), encoding="utf-8"
+        )
     if as_json:
         echo_json(_data(done))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +12,6 @@ import attrs
 import toolz
 
 from lmflow.budget import Spent, spent_on
-from lmflow.cli.curve import curve_text
 from lmflow.cli.text import clean, line, table
 from lmflow.cli.version_text import diff_text
 from lmflow.comparison import Comparison, compare
@@ -29,7 +29,10 @@ from lmflow.trace import Run, Trace
 from lmflow.values import pretty, short
 from lmflow.versions import diff
 
+Points = Sequence[tuple[int, float]]
+
 ROWS = 20
+_BARS = "▁▂▃▄▅▆▇█"
 _CHARACTERS = 4  # of English a token, about
 _PROPOSAL = Usage(700, 300)  # what a proposal reads and writes at most, about
 _ANSWER = 256  # what a step writes where it has no max_tokens
@@ -136,6 +139,32 @@ def spending(run: Run) -> list[dict[str, Any]]:
 def phase_of(label: str) -> str:
     """The phase of a rollout's label: where in the run tree, without numbers."""
     return re.sub(r"\[[^\]]*\]", "", label.partition("/ex[")[0].partition("ex[")[0]) or "rollouts"
+
+
+def curve_text(points: Points, width: int = 60) -> str:
+    """A learning curve as bars on one line, and where it begins and ends."""
+    if not points:
+        return "no scores"
+    last = points[-1][0]
+    low, high = min(score for _, score in points), max(score for _, score in points)
+    marks = [_at(points, last * (place + 1) / width) for place in range(width)]
+    bars = "".join(" " if mark is None else _BARS[_step(mark, low, high)] for mark in marks)
+    return f"{low:.3f} {bars} {high:.3f}  after {last:,} calls"
+
+
+def steps(points: Points) -> list[tuple[float, float]]:
+    """The corners of a curve whose score stays until it is beaten."""
+    corners = [(calls, old) for (_, old), (calls, _) in itertools.pairwise(points)]
+    return [point for pair in itertools.zip_longest(points, corners) for point in pair if point is not None]
+
+
+def _at(points: Points, calls: float) -> float | None:
+    """The best score after so many calls, ``None`` before the first."""
+    return next((score for after, score in reversed(points) if after <= calls), None)
+
+
+def _step(score: float, low: float, high: float) -> int:
+    return len(_BARS) - 1 if high == low else round((score - low) / (high - low) * (len(_BARS) - 1))
 
 
 def _spent(traces: Sequence[Trace]) -> dict[str, Any]:
