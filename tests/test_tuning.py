@@ -199,7 +199,8 @@ def _killed(here: Path, how: signal.Signals, enough: int = 12) -> str:
     line = SEARCH.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
     process = subprocess.Popen(
         [sys.executable, "-c", "from lmflow.cli.main import main; main()", *line.split(), "--concurrency", "1"],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(Path(lf.__file__).parents[1])])}, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(Path(lf.__file__).parents[1])])},
+        stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     while process.poll() is None and _calls() < enough:
         time.sleep(0.02)
