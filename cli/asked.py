@@ -134,6 +134,15 @@ def work(asked: Asked, version: Callable[[str], Version] | None) -> Work:
     return Work(said, program, metric_of(asked.metric), start, sets)
 
 
+def state(source: Source, target: str) -> str:
+    """Whether a data file holds the examples that it held: as it was, changed since, or why it can't be read."""
+    try:
+        digest = dataset(source.path, signature=load(target)).digest
+    except BadData as problem:
+        return str(problem)
+    return "as it was" if digest == source.digest else "changed since"
+
+
 def metric_of(text: str) -> Metric | Judge:
     """The metric that ``NAME``, ``NAME:FIELD,OPTION=VALUE`` or ``MODULE:NAME`` names, which may be a judge."""
     name, colon, rest = text.partition(":")

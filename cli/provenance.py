@@ -9,6 +9,7 @@ import click
 
 from lmflow.blame import Blamed
 from lmflow.blame import blame as blamed
+from lmflow.cli.asked import asked_of, state
 from lmflow.cli.shared import echo_json, json_option, program_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import clean, line
@@ -19,7 +20,7 @@ from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import reading
-from lmflow.trace import Trace
+from lmflow.trace import Run, Trace
 from lmflow.values import Record, pretty, short
 from lmflow.versions import changes
 
@@ -64,10 +65,11 @@ def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> N
         saved = reader.versions.saved(ref)
         last = reader.latest(saved.version.id)
         first = reader.versions.first(ref)
+        made = reader.came_to(saved.version.id)
     name = target or (last.target if last else "")
     if not name:
         raise click.ClickException("no run says which program it is for: add --program MODULE:PROGRAM.")
-    found = _compared(load(name), saved.version, first, last, model)
+    found = _compared(load(name), saved.version, first, last, model) | {"files": _files(made)}
     if as_json:
         echo_json({"version": saved.version.id, "program": name, "last": last and last.id, **found})
         return
@@ -128,6 +130,13 @@ def _compared(program: Program, version: Version, first: Version, last: Trace | 
     }
 
 
+def _files(made: Run | None) -> dict[str, str]:
+    """The data files of the optimization that made a version: as they were, changed or gone since."""
+    if made is None or "command" not in made.config:
+        return {}
+    return {source.path: state(source, made.target) for _, source in asked_of(made).files}
+
+
 def _models(last: Trace | None, model: str) -> dict[str, dict[str, str]]:
     """The default model where it was another: name in the version -> what it was and is."""
     ran = (last.world.models if last else Record()).get("", {}).get("model", "")
@@ -151,6 +160,8 @@ def _status_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if not found["models"]:
         yield "model     as it was, or not said (--model)"
     yield f"data      {line(found['data']) if found['data'] else 'no data hash is recorded'}"
+    for path, now in found["files"].items():
+        yield f"          {clean(path)}: {now}"
     for path, sides in found["stale"].items():
         then, now = (line(pretty(sides[side]), 40) for side in ("then", "now"))
         yield f"default   {clean(path)}: holds {then}, the code says {now}"

@@ -18,6 +18,7 @@ from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, u
 from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion
+from lmflow.evaluation import Evaluation
 from lmflow.execute import Executor
 from lmflow.models.prices import cost_of
 from lmflow.optimize import Bound, Traces
@@ -27,6 +28,7 @@ from lmflow.params import check_ref
 from lmflow.pictures import lines_svg
 from lmflow.programs.judges import Judge
 from lmflow.replay import replay as driven_again
+from lmflow.scores import scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run, VersionSaved
@@ -72,8 +74,9 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
         _plan(asked, store, as_json=as_json)
         return
     with SqliteStore(store) as kept:
-        done = optimized(kept, work(asked, kept.version if asked.version else None), concurrency, quiet=as_json)
-    report_tuning(done, asked, curve, as_json=as_json)
+        it = work(asked, kept.version if asked.version else None)
+        done = optimized(kept, it, concurrency, quiet=as_json)
+        report_tuning(done, it, curve, as_json=as_json)
 
 
 def optimized(  # noqa: PLR0913 - what it is of
@@ -124,7 +127,7 @@ def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, 
             told(found, as_json=as_json)
             return
         done = optimized(kept, it, concurrency, quiet=as_json, of=recorded.id, spent=spent)
-    report_tuning(done, asked, "", as_json=as_json)
+    report_tuning(done, it, "", as_json=as_json)
 
 
 def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
@@ -147,28 +150,37 @@ def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
     click.echo(words)
 
 
-def report_tuning(done: Optimization, asked: Asked, curve: str, *, as_json: bool) -> None:
+def report_tuning(done: Optimization, it: Work, curve: str, *, as_json: bool) -> None:
     """Print the closing report, and write the curve where that is asked for."""
     if curve:
         Path(curve).write_text(
-            lines_svg({"best so far": steps(done.curve)}, f"{done.optimizer.name} of {asked.target}"), encoding="utf-8"
+            lines_svg({"best so far": steps(done.curve)}, f"{done.optimizer.name} of {it.asked.target}"),
+            encoding="utf-8",
         )
     if as_json:
         echo_json(_data(done))
         return
-    click.echo("\n".join(report(done, colour=in_colour())))
+    click.echo("\n".join(report(done, refused(done, it), colour=in_colour())))
     old, new, run = short(done.start.id), short(done.version.id), done.run.id
     click.echo("\nNext:")
     click.echo(f"  lmflow show {new}")
     if new != old:
         click.echo(f"  lmflow diff {old} {new}")
-    if asked.ref and new != old:
-        click.echo(f"  lmflow rollback {asked.ref}")
+    if it.asked.ref and new != old:
+        click.echo(f"  lmflow rollback {it.asked.ref}")
     elif new != old:
         click.echo(f"  lmflow ref set main {new}")
     click.echo(f"  lmflow replay {run}")
     if done.stopped:
         click.echo(f"  lmflow resume {run} --max-calls N")
+
+
+def refused(done: Optimization, it: Work) -> Evaluation | None:
+    """What a guard that kept the start version saw of the best that the search came to, ``None`` elsewhere."""
+    items = tuple(item for item in done.run.items if item[0].startswith("guard/after/"))
+    if not it.asked.guarded or not items or done.version.id != done.start.id or isinstance(it.metric, Judge):
+        return None
+    return scores_from(attrs.evolve(done.run, items=items), it.data.held, it.metric)
 
 
 def _check(asked: Asked, curve: str) -> None:

@@ -102,14 +102,17 @@ def plan_text(name: str, program: Program, data: Any, plan: Mapping[str, Any], b
     ])  # fmt: skip
 
 
-def report(done: Optimization, *, colour: bool) -> Iterator[str]:
-    """The closing report of an optimization."""
+def report(done: Optimization, refused: Evaluation | None = None, *, colour: bool) -> Iterator[str]:
+    """The closing report of an optimization; ``refused`` is what a guard saw and kept the start version."""
     same = done.version.id == done.start.id
     kept = "the start version is kept" if same else f"version {short(done.version.id)}: {line(done.version.note)}"
     yield kept
     if done.stopped:
         yield f"stopped early: {line(done.stopped, 160)}"
     yield from _scores(done)
+    if refused is not None and done.before is not None:
+        yield f"refused   {clean(scored(refused))}, version {short(refused.version)}"
+        yield f"guard     {clean(compare(done.before, refused).verdict)}"
     yield ""
     yield (
         clean(diff_text(diff(done.start, done.version), colour=False))

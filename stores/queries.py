@@ -69,6 +69,12 @@ class Reader:
         items = tuple((row["label"], self._trace(row["trace"])) for row in rows)
         return attrs.evolve(run, items=items, wanted=self._wanted(found))
 
+    def came_to(self, result: str) -> Run | None:
+        """The latest run that came to a result, without its traces, ``None`` where none did."""
+        query = "SELECT * FROM run WHERE result = ? AND result <> '' ORDER BY id DESC LIMIT 1"
+        row = self._db.execute(query, (result,)).fetchone()
+        return _run(row) if row else None
+
     def root(self, wanted: str) -> str:
         """The root that was recorded when the run ended, empty where it didn't."""
         row = self._db.execute("SELECT root FROM run WHERE id = ?", (self._only("run", "id", wanted),)).fetchone()

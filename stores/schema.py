@@ -226,6 +226,7 @@ CREATE VIEW v_reflog AS
 _CONFIG = """
 ALTER TABLE run ADD COLUMN config TEXT NOT NULL DEFAULT '{}';
 ALTER TABLE run ADD COLUMN result TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_result ON run(result) WHERE result <> '';
 """
 
 

@@ -151,6 +151,27 @@ def test_a_whole_search_replays(ready: Path, more: str) -> None:
     assert call(ready, f"replay {found['run']}").stdout.startswith("identical: ")
 
 
+def test_status_says_whether_the_data_changed(ready: Path) -> None:
+    """Of a version that an optimization came to, the data files are as they were, changed or gone."""
+    line = f"{TUNE} --optimizer labeled_few_shot --option k=2 --ref main"
+    call(ready, line)
+    assert {"dev.jsonl": "as it was"} == done(ready, "status main --program app:rag")["files"]
+    (ready / "dev.jsonl").write_text(rows(11), encoding="utf-8")
+    assert "dev.jsonl: changed since" in call(ready, "status main --program app:rag").stdout
+    (ready / "dev.jsonl").unlink()
+    assert "no such file" in call(ready, "status main --program app:rag").stdout
+
+
+def test_a_guard_says_what_it_refused(ready: Path) -> None:
+    """Where the start version is kept, the report has the score that the search's best had, and the verdict."""
+    held = rows(30).split("\n", 12)[12]
+    (ready / "held.jsonl").write_text(held, encoding="utf-8")
+    result = call(ready, f"{TUNE} --optimizer labeled_few_shot --option k=2 --held held.jsonl --guard")
+    assert "the start version is kept" in result.stdout
+    assert "refused   exact_match" in result.stdout
+    assert "guard     can't tell" in result.stdout
+
+
 def test_a_dry_run_sends_nothing(here: Path) -> None:
     """The most that it takes, without endpoint or store, which isn't made."""
     (here / "dev.jsonl").write_text(rows(), encoding="utf-8")

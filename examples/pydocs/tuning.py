@@ -38,7 +38,7 @@ async def tune(
     search = mipro(
         candidates=3 if small else 4, trials=2 if small else 4, max_bootstrapped=1, max_labeled=2, max_tokens=60
     )
-    train, size = rows("train"), 3 if small else 6
+    train, size = rows("train"), 3 if small else 5
     data = lf.Data(train[:size], train[size : 2 * size], rows("dev")[:count])
     budget = lf.Budget(calls=24 if small else 120)
     title(f"6  Tuned by mipro within {budget.calls} calls, guarded by the {len(data.held)} dev questions")
