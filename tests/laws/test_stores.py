@@ -510,3 +510,12 @@ def test_many_threads_may_append(store: Either) -> None:
         thread.join()
     assert [None] * 80 == [future.result(10) for future in futures]
     assert {1} == {len(store.run(run.id).traces[0].calls) for run in store.runs(100)}
+
+
+def test_a_run_keeps_how_it_was_asked_for_and_what_it_came_to(store: Either) -> None:
+    """Config and result come back as they were; those of other runs are empty."""
+    config = lf.Record({"command": {"options": ["k=1"], "split": [0.5, 0.5], "calls": None, "ref": "größer"}})
+    asked = Run("asked", "optimize", "x", target="app:x", started=1, config=config)
+    _kept(store, RunOpened(asked), RunClosed("asked", "done", "", 2, "v1:b2:00"), RunOpened(Run("plain", "map", "x")))
+    assert (config, "v1:b2:00") == (store.run("asked").config, store.run("asked").result)
+    assert (lf.Record(), "") == (store.run("plain").config, store.run("plain").result)
