@@ -59,6 +59,6 @@ def test_prompts_are_estimated_where_nothing_was_run() -> None:
 def test_an_unknown_price_is_none() -> None:
     """A model without a listed price costs nobody knows what; calls and tokens are still bounded."""
     price = price_of(STEP, lf.init(STEP), {"question": "?"}, None)
-    plan = plan_data(Bound(10, 2, 10), price, "local/smollm2-135m")
+    plan = plan_data(Bound(10, 2, 10), price, "openai/unheard-of")
     assert (None, 22) == (plan["cost"], plan["calls"])
     assert plan["tokens"] > 10 * Usage(price.usage.prompt, 32).prompt  # type: ignore[operator]
