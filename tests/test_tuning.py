@@ -58,7 +58,7 @@ def test_an_evaluation_is_told_whole(ready: Path) -> None:
     assert 0 == result.exit_code
     assert "exact_match 0.667 [0.391, 0.862] (Wilson, n 12); 12 scored, 0 failed" in result.stdout
     assert "1  ████████████████████████████████████████ 8" in result.stdout
-    assert result.stdout.index("expected no") < result.stdout.index("1.0")
+    assert result.stdout.index("\ne9 ") < result.stdout.index("\ne1 ")
 
 
 def test_how_an_evaluation_was_asked_for_is_on_its_run(ready: Path) -> None:
