@@ -113,7 +113,8 @@ def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # 
     lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and not _takes_text(item):
         lines = [part for part in lines[0].split(",") if part.strip()]
-    return [line.strip() if item is Any else meant(line.strip(), item) for line in lines]
+    kinds = _kinds(args or (Any,), len(lines))
+    return [line.strip() if kind is Any else meant(line.strip(), kind) for line, kind in zip(lines, kinds, strict=True)]
 
 
 def _json_list(text: str, item: Any, whole: bool) -> list[Any] | None:  # noqa: FBT001
@@ -137,8 +138,13 @@ def _takes_text(kind: Any) -> bool:
 
 
 def _each(values: list[Any], args: tuple[Any, ...]) -> list[Any]:
-    kinds = args if len(args) == len(values) and ... not in args else args[:1] * len(values)
-    return [loosened(value, kind) for value, kind in zip(values, kinds, strict=True)] if args else values
+    pairs = zip(values, _kinds(args, len(values)), strict=True)
+    return [loosened(value, kind) for value, kind in pairs] if args else values
+
+
+def _kinds(args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """The type of each of so many items: of a tuple of fixed length its own, else the one of all."""
+    return args if len(args) == count and ... not in args else args[:1] * count
 
 
 def loosened(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind

@@ -203,3 +203,8 @@ def test_dates_are_read_bare_and_in_quotes() -> None:
     assert dt.date(2026, 1, 2) == read('"2026-01-02"', dt.date) == read("2026-01-02", dt.date)
     with pytest.raises(ValueError, match="date"):
         read("tomorrow", dt.date)
+
+
+def test_items_of_a_fixed_tuple_are_read_by_their_own_types() -> None:
+    """A list of lines for a tuple of several types: each line is read as the type in its place."""
+    assert ("a", dt.date(2000, 1, 1), 3) == read("[1] a\n[2] 2000-01-01\n[3] 3", tuple[str, dt.date, int])
