@@ -2,8 +2,8 @@
 
 Makes a store of 10,000 versions in one line and ``UNIQUE`` calls through the store's own rows (three calls a trace, ten
 traces a run, prompts with shared beginnings), then records those runs again under other ids until there are ``CALLS``
-(blobs are content-addressed, so they are shared, and every hash still holds). Then times each command after start-up
-and measures the memory of a process that runs it.
+(blobs are content-addressed, so they are shared, and every hash still holds), and takes all of them into the search.
+Then times each command after start-up and measures the memory of a process that runs it.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from lmflow.cli.main import main
 from lmflow.messages import ChatReply, ChatRequest, Message, ToolReply, ToolRequest, Usage
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import prepare
+from lmflow.stores.search import fill as index
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -127,6 +128,10 @@ def fill(path: Path, calls: int) -> None:
         left -= BATCH * TRACES * 3
         number += BATCH
     again(db, calls)
+    db.execute("BEGIN IMMEDIATE")
+    db.execute("INSERT INTO search (search) VALUES ('delete-all')")
+    index(db)
+    db.execute("COMMIT")
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
 
@@ -190,7 +195,7 @@ def table(path: Path) -> None:
         log prod; log; log prod --limit 1000; log {version[6:18]}; show prod; show {version[6:18]}; diff prod~1 prod
         diff prod~5000 prod; diff prod~5000 prod --stat; blame prod~9900 answer.demos; ref ls; reflog prod; runs ls
         runs ls --before {run[:8]}; runs show {run}; runs show {run[-8:]}; score {trace} --name ok --value 1
-        rollback prod --dry-run
+        rollback prod --dry-run; runs search statement; runs search thing 1234; runs search nowhere
     """
     print(f"{'command':42} {'first ms':>9} {'again ms':>9} {'peak MB':>8}")
     slow = 0
