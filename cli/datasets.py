@@ -232,15 +232,16 @@ def _parts(
     """The rows as they are put: whole, parted by fractions, or as one split beside those that are there."""
     if not splits:
         return rows
+    whole, *others = splits
     if all("=" in part for part in splits):
         return parted(rows, {part.partition("=")[0]: _fraction(part) for part in splits}, seed=seed)
-    if len(splits) > 1:
+    if others:
         raise click.ClickException("give one --split PART, or for each part its fraction, --split train=0.8.")
     try:
         held = {part: found for part, found in kept.splits(name).items() if part}
     except NotFound:
         held = {}
-    return {**held, splits[0]: rows}
+    return {**held, whole: rows}
 
 
 def _fraction(part: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -112,10 +113,10 @@ def _parquet(found: Iterator[dict[str, Any]], out: Path | None) -> int:
     if out is None:
         raise click.ClickException("Parquet isn't for a terminal: add --out calls.parquet.")
     try:
-        import pyarrow as pa  # noqa: PLC0415 - optional
-        from pyarrow import parquet  # noqa: PLC0415
+        pa: Any = importlib.import_module("pyarrow")  # of the extra, so it may be missing
+        parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise click.ClickException("writing Parquet needs pyarrow: pip install pyarrow") from None
+        raise click.ClickException('writing Parquet needs pyarrow: pip install "lmflow-dsl[data]"') from None
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
     count, batch = 0, []
     with parquet.ParquetWriter(out, schema) as writer:
