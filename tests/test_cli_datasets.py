@@ -228,4 +228,4 @@ async def test_parquet_says_what_it_needs(here: Path, monkeypatch: pytest.Monkey
     del here
     assert "--out calls.parquet" in refused("runs", "export", "--format", "parquet")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    assert "pip install pyarrow" in refused("runs", "export", "--format", "parquet", "--out", "x.parquet")
+    assert 'pip install "lmflow-dsl[data]"' in refused("runs", "export", "--format", "parquet", "--out", "x.parquet")
