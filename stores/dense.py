@@ -170,9 +170,11 @@ def _numpy() -> Any:
 
 
 def _unit(np: Any, matrix: Any) -> Any:
-    """Each row at length 1; a row of zeros stays one, near to nothing."""
-    lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
-    return matrix / np.where(lengths == 0, 1, lengths)
+    """Each row at length 1; a row of zeros stays one, near to nothing. Lengths are summed in 64 bits: squares of small
+    numbers are nothing in 32.
+    """
+    lengths = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
+    return (matrix / np.where(lengths == 0, 1, lengths)).astype(matrix.dtype)
 
 
 def _key(model: str, text: str) -> str:

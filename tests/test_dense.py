@@ -12,7 +12,7 @@ import attrs
 import numpy as np
 import pytest
 from embedder import NAME, Letters, letters, vectors_of
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import lmflow as lf
@@ -304,6 +304,7 @@ def test_an_index_is_a_value(dense: Dense) -> None:
 
 @settings(max_examples=20)
 @given(st.lists(st.lists(st.floats(-9, 9, width=32), min_size=3, max_size=3), min_size=1, max_size=6))
+@example([[0.0, 0.0, 1.9665946433112768e-31]])
 def test_vectors_are_kept_to_the_bit(tmp_path_factory: pytest.TempPathFactory, vectors: Sequence[list[float]]) -> None:
     """The nearest by the index are the nearest by exact arithmetic on what was given."""
     documents = [Document(str(n), "", str(n)) for n in range(len(vectors))]
