@@ -20,10 +20,13 @@ LONGEST = 2000
 
 @attrs.frozen
 class Proposal:
-    """An instruction, and the proposer's rollout that gave it (empty for the one that was there)."""
+    """An instruction, the proposer's rollout that gave it and the key of the call that did (both empty for the one that
+    was there).
+    """
 
     text: str
     rollout: str = ""
+    key: str = ""
 
 
 @attrs.frozen
@@ -57,7 +60,7 @@ def with_instructions(version: Version, chosen: Mapping[str, Proposal], note: st
     changed = {path: it for path, it in paths.items() if version.params.get(path) != it.text}
     if not changed:
         return version
-    origin = {path: {"proposal": it.rollout} for path, it in changed.items() if it.rollout}
+    origin = {path: {"proposal": it.rollout, "key": it.key} for path, it in changed.items() if it.rollout}
     return version.put({path: it.text for path, it in changed.items()}, note=note, origin=origin)
 
 
@@ -87,7 +90,8 @@ def proposed(
 def proposal_of(rollout: Rollout, trace: Trace) -> Proposal | None:
     """What a proposer's rollout proposes, ``None`` where it failed or is empty."""
     text = _clean(trace)
-    return Proposal(text, rollout.key) if text else None
+    keys = [call.key for call in trace.answers.values()]
+    return Proposal(text, rollout.key, keys[-1] if keys else "") if text else None
 
 
 @attrs.frozen
