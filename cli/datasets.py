@@ -176,9 +176,9 @@ def export(  # noqa: PLR0913 - one an option
     with reading(store) as reader:
         if form == "jsonl":
             rows: Iterator[Any] = iter(reader.datasets.dataset(name, split))
-            written = _written(rows, out)
+            written = written_lines(rows, out)
         else:
-            written = _written(_chats(reader, name, split, step, target), out)
+            written = written_lines(_chats(reader, name, split, step, target), out)
     if not written:
         raise click.ClickException(f"no call of {step or 'any step'} came to outputs: there is nothing to tune on.")
     told(written, "lines", out, as_json=as_json)
@@ -194,10 +194,6 @@ def told(written: int, what: str, out: Path | None, *, as_json: bool) -> None:
 
 def written_lines(rows: Iterator[Any], out: Path | None) -> int:
     """Write rows as JSON lines, to the terminal in ASCII; how many they were."""
-    return _written(rows, out)
-
-
-def _written(rows: Iterator[Any], out: Path | None) -> int:
     count = 0
     if out is None:
         for count, row in enumerate(rows, 1):  # noqa: B007 - how many there were
