@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from lmflow.blame import Blamed
-from lmflow.blame import blame as blamed
+from lmflow.blaming import Blamed
+from lmflow.blaming import blame as blamed
 from lmflow.cli.asked import asked_of, state
 from lmflow.cli.shared import echo_json, json_option, program_option, store_option
 from lmflow.cli.target import load

@@ -17,7 +17,7 @@ from lmflow.messages import Failure, ModelReply, ModelRequest
 from lmflow.models.base import Model, Send
 from lmflow.params import Version
 from lmflow.program import Program
-from lmflow.replay import replay
+from lmflow.replaying import replay
 from lmflow.reuse import exact
 from lmflow.rollout import Rollout
 from lmflow.store import Recorder, Wish

@@ -20,7 +20,7 @@ from lmflow.errors import ReplayDiverged
 from lmflow.execute import Executor
 from lmflow.program import Program
 from lmflow.progress import bar, silent
-from lmflow.replay import replay as replayed
+from lmflow.replaying import replay as replayed
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run
 from lmflow.whatif import Plan, what_if

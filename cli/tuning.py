@@ -27,7 +27,7 @@ from lmflow.optimizing import Optimization, replayed, tuned
 from lmflow.params import check_ref
 from lmflow.pictures import lines_svg
 from lmflow.programs.judges import Judge
-from lmflow.replay import replay as driven_again
+from lmflow.replaying import replay as driven_again
 from lmflow.scores import scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading

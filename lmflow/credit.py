@@ -11,7 +11,7 @@ from lmflow.effects import Pending
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Env
 from lmflow.program import Predict, Program, completed
-from lmflow.replay import recall
+from lmflow.replaying import recall
 from lmflow.trace import Trace
 from lmflow.values import Record
 

@@ -18,7 +18,7 @@ from lmflow.optimize import Rollout as Wanted
 from lmflow.params import Version
 from lmflow.program import Program, completed, take
 from lmflow.programs.judges import Judge, key_of
-from lmflow.replay import replay
+from lmflow.replaying import replay
 from lmflow.rollout import Rollout
 from lmflow.trace import Run, Trace
 from lmflow.values import Record

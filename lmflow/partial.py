@@ -17,7 +17,7 @@ from lmflow.effects import Call
 from lmflow.messages import ChatReply, ChatRequest, Failure, Request
 from lmflow.params import Env
 from lmflow.program import Program, completed
-from lmflow.replay import replay
+from lmflow.replaying import replay
 from lmflow.signature import Signature
 from lmflow.trace import Asked, Trace
 from lmflow.values import Record

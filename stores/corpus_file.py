@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from sqlite_utils import Database
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.stores.bm25 import RULES, TOKENIZER
@@ -130,6 +129,8 @@ def write(path: Path, passages: Sequence[Passage], meta: Mapping[str, str], prog
 def _fill(
     connection: sqlite3.Connection, passages: Sequence[Passage], meta: Mapping[str, str], progress: Progress | None
 ) -> None:
+    from sqlite_utils import Database  # noqa: PLC0415 - importing it is slow, and a corpus that is there never needs it
+
     for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):
         connection.execute(f"PRAGMA {pragma}")
     db = Database(connection, execute_plugins=False)

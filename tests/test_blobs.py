@@ -12,7 +12,7 @@ from sqlite_utils import Database
 from lmflow.errors import Tampered
 from lmflow.messages import ChatRequest, Message, Request, ToolRequest
 from lmflow.stores.blobs import BlobReader, BlobWriter, Body, body_of, packed, raw, text, unpacked
-from lmflow.stores.schema import migrations
+from lmflow.stores.migrations import migrations
 from lmflow.values import Record, canonical, digest
 
 

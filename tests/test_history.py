@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmflow.blame import Blamed, blame
+from lmflow.blaming import Blamed, blame
 from lmflow.errors import CyclicParent, ForeignPaths, MissingParent, UnknownVersion
 from lmflow.history import ancestor, common_ancestor, lineage
 from lmflow.merging import merge, migrate

@@ -12,10 +12,10 @@ import pytest
 LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
     errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
-    adapters/* messages words demos neighbours params versions merging history blame interchange effects
+    adapters/* messages words demos neighbours params versions merging history blaming interchange effects
     program fit dspy embedding combine build diagram adapter rendering trace redact drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
-    histogram rows evaluation scores comparison optimize replay credit tuning conditions store refs progress
+    histogram rows evaluation scores comparison optimize replaying credit tuning conditions store refs progress
     budget partial models/base models/http models/scripted models/wire models/sse models/openai_shapes
     models/openai models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights
     models/llama_child models/llama_server models/local models/prices models/wrap models/limited models/cached
@@ -23,7 +23,7 @@ LMFLOW = """
     optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
-    split bm25 corpus_file dense corpus memory bulk blobs search views schema tail datasets facts versions
+    split bm25 corpus_file dense corpus memory bulk blobs search views migrations schema tail datasets facts versions
     verify rows health queries sqlite gc recording __init__
 """.split()
 CLI = """

@@ -13,7 +13,8 @@ import sqlite_utils
 import lmflow as lf
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.messages import ChatReply, Usage
-from lmflow.stores.schema import APPLICATION, VERSION, check_file, migrations
+from lmflow.stores.migrations import migrations
+from lmflow.stores.schema import APPLICATION, VERSION, check_file
 from lmflow.stores.sqlite import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
