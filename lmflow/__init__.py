@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lmflow.comparison import Comparison, compare
     from lmflow.curve import CascadeCurve, Curves, cascade_curve, curves
     from lmflow.data import Data, Dataset, example_id
-    from lmflow.diagram import diagram
+    from lmflow.diagrams import diagram
     from lmflow.divergence import Divergence, diverge
     from lmflow.drive import drive_pure
     from lmflow.effects import Fork, Pending, first, gather, samples
@@ -162,7 +162,7 @@ _WHERE = {
     "curves": "curve",
     "dataset": "readers",
     "dense_index": "programs.index",
-    "diagram": "diagram",
+    "diagram": "diagrams",
     "diff": "versions",
     "digest": "values",
     "diverge": "divergence",

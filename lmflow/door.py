@@ -28,7 +28,7 @@ from lmflow.messages import (
     ToolRequest,
     failure_of,
 )
-from lmflow.models.base import Exchange, Http, Model, Response, Send, Stream
+from lmflow.models.base import Exchange, Http, Model, Response, Stream
 from lmflow.outside import Account, Outside
 from lmflow.partial import Source, pieces
 from lmflow.program import Program
@@ -37,6 +37,7 @@ from lmflow.reuse import settled as answered
 from lmflow.trace import Asked, CallEnded, CallStarted
 from lmflow.values import plain
 
+Perform = Callable[[], Awaitable[Outcome]]
 Hear = Callable[[Source, str | None], None]
 """What is told the pieces of a reply as they come, and ``None`` at its end."""
 
@@ -115,6 +116,9 @@ class Door:
         timed = execution.deadline is not None or call.timeout is not None
         self._scope = asyncio.timeout_at(execution.deadline) if timed else None
         self._cancelled = 0
+        self._begun = False
+        self._asked: Request = call.request
+        self._key = ""
 
     async def through(self) -> Outcome:
         """The answer. Raises the ``CallError`` that was recorded, ``BudgetExceeded``, ``Unbounded``, ``StoreError``."""
@@ -122,10 +126,14 @@ class Door:
         if execution.reuse is not NOTHING_KEPT and (found := execution.recalled(self._address, request)) is not None:
             return self._shown(request, await execution.again(found, self._address))
         if isinstance(request, ToolRequest):
-            return await self._in_time(request, request.key, lambda: self._attempted(request, request.key, self._tool))
-        model = execution.model(request.model)
-        asked = request.to(model.name, model.endpoint)
-        return await self._in_time(asked, key := asked.key, lambda: model(asked, self._sending(model, asked, key)))
+            self._asked, self._key = request, request.key
+            perform: Perform = partial(self._attempted, request, request.key, self._tool)
+        else:
+            model = execution.model(request.model)
+            self._asked = asked = request.to(model.name, model.endpoint)
+            self._key = asked.key
+            perform = partial(model, asked, self._send)
+        return await (perform() if self._scope is None else self._in_time(self._scope, perform))
 
     def _shown(self, request: Request, outcome: Outcome) -> Outcome:
         """A recorded outcome, which who listens hears in the pieces in which it came."""
@@ -135,44 +143,58 @@ class Door:
                 self._execution.hear(source, piece)
         return outcome
 
-    async def _in_time(self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        execution = self._execution
-        if self._scope is None:
-            async with execution.outside.slots:
-                return await perform()
+    async def _in_time(self, scope: asyncio.Timeout, perform: Perform) -> Outcome:
         task = asyncio.current_task()
         self._cancelled = task.cancelling() if task else 0
         try:
-            if not execution.late:
-                async with self._scope, execution.outside.slots:
-                    if self._call.timeout is not None:
-                        self._scope.reschedule(self._until(self._call.timeout))
+            if not self._execution.late:
+                async with scope:
                     return await perform()
         except TimeoutError:
-            if not self._scope.expired():
+            if not scope.expired():
                 raise
-        return await self._attempted(request, key, self._overdue)
+        return await self._overdue()
 
-    def _until(self, seconds: float) -> float:
-        until = asyncio.get_running_loop().time() + seconds
-        return until if self._execution.deadline is None else min(until, self._execution.deadline)
+    async def _overdue(self) -> Outcome:
+        """The attempt that there is no time for, as it is recorded."""
+        execution, place, number, now = self._execution, self._address, self._attempt, time.time_ns()
+        failure = failure_of(self._timeout())
+        execution.outside.send(CallStarted(execution.trace, Asked(place, self._asked, self._key, number, None, now)))
+        await execution.kept(Asked(place, self._asked, self._key, number, failure, now, time.time_ns()))
+        raise failure.error()
 
-    def _sending(self, model: Model, asked: ModelRequest, key: str) -> Send:
-        async def send(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
-            for attempt in self._past:
-                answered(attempt.outcome)
-            sent = asked if by is None else asked.to(by.name, by.endpoint)
-            perform = self._streamed(sent, exchange, hear) if hear else lambda: exchange(outside.http)
-            paid = partial(self._attempted, source=source) if source else self._paid
-            reply = await paid(sent, key if sent is asked else sent.key, perform)
-            if not isinstance(reply, ModelReply):
-                msg = f"{model.name} answered {reply!r}, expected a ChatReply or an EmbedReply"
-                raise TypeError(msg)
-            return reply
+    def _begin(self) -> None:
+        """The call may go out: from now on its step's time runs."""
+        self._begun = True
+        if self._scope is not None and self._call.timeout is not None:
+            execution, until = self._execution, asyncio.get_running_loop().time() + self._call.timeout
+            self._scope.reschedule(until if execution.deadline is None else min(until, execution.deadline))
 
-        outside, hear = self._execution.outside, self._execution.hear
+    async def _send(self, exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        """The door as models know it, ``Send``: an attempt's worst case is reserved before it is sent."""
+        execution, asked, worst = self._execution, self._asked, NOTHING
+        assert not isinstance(asked, ToolRequest)  # noqa: S101 - those aren't sent
+        for attempt in self._past:
+            answered(attempt.outcome)
+        sent = asked if by is None else asked.to(by.name, by.endpoint)
+        key = self._key if sent is asked else sent.key
+        if not source:
+            worst = self._worst(sent)
+            if execution.account.bounded:
+                await execution.account.reserve(worst)
+        outside, hear = execution.outside, execution.hear
+        perform = self._streamed(sent, exchange, hear) if hear else partial(exchange, outside.http)
+        reply = await self._attempted(sent, key, perform, worst, source)
+        if not isinstance(reply, ModelReply):
+            msg = f"{sent.model} answered {reply!r}, expected a ChatReply or an EmbedReply"
+            raise TypeError(msg)
+        return reply
 
-        return send
+    def _worst(self, request: ModelRequest) -> Spent:
+        account, prices = self._execution.account, self._execution.outside.prices
+        if not account.measured:
+            return ONE
+        return worst_case(str(self._step), request, prices, time.time_ns(), priced=account.priced)
 
     def _streamed(self, asked: ModelRequest, exchange: Exchange, told: Hear) -> Callable[[], Awaitable[ModelReply]]:
         """The exchange with somebody who listens; a reply that doesn't stream is heard as one piece."""
@@ -189,37 +211,35 @@ class Door:
 
         return perform
 
-    async def _paid(self, request: ModelRequest, key: str, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """An attempt whose worst case is reserved before it is sent."""
-        account, prices, step = self._execution.account, self._execution.outside.prices, str(self._step)
-        worst = worst_case(step, request, prices, time.time_ns(), priced=account.priced) if account.measured else ONE
-        await account.reserve(worst)
-        return await self._attempted(request, key, perform, worst)
-
     async def _attempted(
-        self, request: Request, key: str, perform: Callable[[], Awaitable[Outcome]], worst: Spent = NOTHING,
-        source: str = "",
-    ) -> Outcome:  # fmt: skip
-        execution = self._execution
+        self, request: Request, key: str, perform: Perform, worst: Spent = NOTHING, source: str = ""
+    ) -> Outcome:
+        """One attempt, which is one of the calls that are open until it is answered; then it is waited for its record,
+        while others may go out.
+        """
+        execution, place, number = self._execution, self._address, self._attempt
         actual: Spent | None = NOTHING
-        asked = Asked(self._address, request, key, self._attempt, started=time.time_ns(), source=source)
         try:
-            execution.outside.send(CallStarted(execution.trace, asked))
-            self._attempt, actual = self._attempt + 1, None
-            outcome = await self._outcome(perform)
+            async with execution.outside.slots:
+                if not self._begun:
+                    self._begin()
+                began = time.time_ns()
+                asked = Asked(place, request, key, number, None, began, source=source)
+                execution.outside.send(CallStarted(execution.trace, asked))
+                self._attempt, actual = number + 1, None
+                outcome = await self._outcome(perform)
             cost = 0 if source else self._cost(request, outcome)
             actual = settled(outcome, cost, worst)
         finally:
             if worst is not NOTHING:
                 execution.account.settle(worst, settled(None, None, worst) if actual is None else actual)
-        place, number, began = self._address, asked.attempt, asked.started
         await execution.kept(Asked(place, request, key, number, outcome, began, time.time_ns(), cost, source))
         self._heed()
         if isinstance(outcome, Failure):
             raise outcome.error()
         return outcome
 
-    async def _outcome(self, perform: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _outcome(self, perform: Perform) -> Outcome:
         """The reply, or the failure as data; being too late is one."""
         try:
             return await perform()
@@ -245,9 +265,6 @@ class Door:
     @property
     def _expired(self) -> bool:
         return self._scope is not None and self._scope.expired()
-
-    async def _overdue(self) -> Outcome:
-        raise self._timeout()
 
     def _timeout(self) -> StepTimeout:
         """Whose time it was that was over."""

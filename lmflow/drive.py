@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from lmflow.adapter import ask, use
-from lmflow.effects import Call, Effect, Fork, Pending, hidden_loop
+from lmflow.effects import Call, Effect, Fork, Hidden, Pending, hidden_loop
 from lmflow.embedding import Embed, embedded
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged, Undecided
 from lmflow.messages import EmbedRequest
@@ -56,17 +56,22 @@ def advance(
     coroutine: Body, answer: Any = None, error: CallError | None = None, name: str = "the flow"
 ) -> Done | Effect:
     """Run a coroutine to its next effect or its end. Raises ``ImpureAwait`` where it awaits anything else."""
-    effect: Any = None
     with hidden_loop() as hidden:
-        try:
-            effect = coroutine.throw(error) if error else coroutine.send(answer)
-        except StopIteration as stop:
-            effect = Done(stop.value)
-        except Exception:
-            if not hidden.touched:
-                raise
+        return _advanced(coroutine, answer, error, name, hidden)
+
+
+def _advanced(coroutine: Body, answer: Any, error: CallError | None, name: str, hidden: Hidden) -> Done | Effect:
+    effect: Any = None
+    try:
+        effect = coroutine.throw(error) if error else coroutine.send(answer)
+    except StopIteration as stop:
+        effect = Done(stop.value)
+    except Exception:
+        if not hidden.touched:
+            raise
     if hidden.touched:
-        raise ImpureAwait(name, f"the event loop ({hidden.touched})")
+        touched, hidden.touched = hidden.touched, ""
+        raise ImpureAwait(name, f"the event loop ({touched})")
     if isinstance(effect, (Done, Call, Pending, Fork)):
         return effect
     raise ImpureAwait(name, "a bare yield, such as asyncio.sleep(0)" if effect is None else repr(effect)[:80])
@@ -132,12 +137,14 @@ def drive_pure(  # noqa: PLR0913, PLR0917 - who answers, and who may listen
     Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step,
     ``watch`` each program that came to its end: its pending, the frame that it ran in, its outputs.
     """
-    result: Record = _Pure(recall, choices or {}, told, watch).run(pending, Frame(env))
+    with hidden_loop() as hidden:
+        result: Record = _Pure(hidden, recall, choices or {}, told, watch).run(pending, Frame(env))
     return result
 
 
 @attrs.frozen
 class _Pure:
+    hidden: Hidden
     recall: Recall
     choices: Mapping[str, Any]
     told: Told | None = None
@@ -147,7 +154,7 @@ class _Pure:
         coroutine, frame = opened(pending, outer)
         answer, error, name = None, None, str(pending.program)
         try:
-            while not isinstance(effect := advance(coroutine, answer, error, name), Done):
+            while not isinstance(effect := _advanced(coroutine, answer, error, name, self.hidden), Done):
                 answer, error = None, None
                 try:
                     answer = self.settle(effect, frame)

@@ -10,8 +10,6 @@ from lmflow.door import Door, Execution
 from lmflow.drive import Done, Frame, advance, branch, closed, opened, sampled, shut
 from lmflow.effects import Call, Effect, Fork, Pending
 from lmflow.errors import ENDING, CallError, StoreError
-from lmflow.messages import Outcome
-from lmflow.program import Program
 from lmflow.trace import Chosen
 from lmflow.values import Record
 
@@ -43,7 +41,8 @@ class Live:
     async def settle(self, effect: Effect, frame: Frame) -> Any:
         """The answer to one effect. A ``CallError`` is for the coroutine that awaits it."""
         if isinstance(effect, Call):
-            return await self.perform(sampled(effect, frame.env.sample), frame.next("call"), frame.program)
+            call = sampled(effect, frame.env.sample)
+            return await Door(self.execution, call, frame.next("call"), frame.program).through()
         if isinstance(effect, Pending):
             return await self.run(effect, frame)
         at = frame.next(effect.name)
@@ -95,10 +94,6 @@ class Live:
             raise
         except Exception as problem:  # noqa: BLE001 - branches settle before any of them is heard
             return problem
-
-    async def perform(self, call: Call, address: str, step: Program) -> Outcome:
-        """One call through the door. Raises the ``CallError`` that it ended with."""
-        return await Door(self.execution, call, address, step).through()
 
 
 async def together(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

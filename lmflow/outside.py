@@ -151,10 +151,11 @@ class Account:
     def __init__(self, budget: Budget | None = None, spent: Spent = NOTHING, parent: Account | None = None) -> None:
         self.ledger = Ledger(budget or Budget(), spent)
         self.chain: tuple[Account, ...] = (self, *(parent.chain if parent is not None else ()))
-        self._bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
-        self.priced = any(account.ledger.budget.usd is not None for account in self._bounded)
+        self.bounded = tuple(account for account in self.chain if account.ledger.budget.limited)
+        """Those of the chain that refuse a call which doesn't fit."""
+        self.priced = any(account.ledger.budget.usd is not None for account in self.bounded)
         """Whether the price of each call must be known."""
-        self.measured = any(account.ledger.budget.measured for account in self._bounded)
+        self.measured = any(account.ledger.budget.measured for account in self.bounded)
         """Whether the worst case of each call must be known."""
         self._waiting: list[asyncio.Future[None]] = []
         self._refused: tuple[Account, Spent] | None = None
@@ -174,7 +175,7 @@ class Account:
                 self.wake()
                 raise self.refusal()
             await full.changed()
-        for account in self._bounded:
+        for account in self.bounded:
             account.ledger = account.ledger.reserving(worst)
 
     def refusal(self) -> BudgetExceeded:
@@ -206,7 +207,7 @@ class Account:
     def _full(self, worst: Spent) -> Account | None:
         if self._refused:
             return self
-        return next((account for account in self._bounded if not account.ledger.fits(worst)), None)
+        return next((account for account in self.bounded if not account.ledger.fits(worst)), None)
 
 
 Stands = Callable[[str, Callable[[], Model]], Model]

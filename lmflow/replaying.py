@@ -11,6 +11,7 @@ from lmflow.effects import Call
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Env, Version
 from lmflow.program import Program, completed
+from lmflow.redact import agrees
 from lmflow.reuse import changed_since, exact, resolved, settled
 from lmflow.trace import Run, Trace, failed
 from lmflow.values import Record, pretty
@@ -66,10 +67,13 @@ def _replayed(trace: Trace, program: Program | None, envs: dict[tuple[Program, V
 
 def recall(trace: Trace, asked: set[str] | None = None) -> Recall:
     """What answers the calls of a trace when it is driven again: its own answers. ``asked`` is told their addresses."""
-    reuse = exact(trace)
+    answers = trace.answers
 
     def answer(call: Call, address: str) -> Any:
-        found = reuse(address, resolved(call.request, trace.world, address, trace.answers.get(address)))
+        found = answers.get(address)
+        request = resolved(call.request, trace.world, address, found)
+        if found is None or not agrees(found, request):
+            found = exact(trace)(address, request)
         if asked is not None:
             asked.add(address)
         return settled(found.outcome if found else None)

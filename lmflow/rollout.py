@@ -151,13 +151,14 @@ async def driven(
     """
     waiting, made = iter(zip(todo.items(), ready, strict=True)), dict[int, Ended]()
 
-    async def work() -> None:  # as many of these as may be open, not a task for each rollout
+    async def work() -> None:
         for (position, rollout), begun_ in waiting:
             with contextlib.suppress(BudgetExceeded):
                 made[position] = await begun_.drive(run, rollout, position)
                 step(made[position].error is None)
 
-    await together([work() for _ in range(min(concurrency, len(todo)))])
+    # Not a task for each rollout, but for twice as many as may be open: half of them wait for what they have recorded.
+    await together([work() for _ in range(min(2 * concurrency - 1, len(todo)))])
     for kept in {end.kept for end in made.values()}:
         await kept.durable()
     return {position: end.trace for position, end in made.items()}

@@ -92,6 +92,8 @@ class Trace:
     @functools.cached_property
     def answers(self) -> Mapping[str, Asked]:
         """The attempt that counts at each address: the last that ended."""
+        if len(self.calls) == 1 and self.calls[0].outcome is not None:
+            return {self.calls[0].address: self.calls[0]}
         ended = sorted((call for call in self.calls if call.outcome is not None), key=lambda call: call.attempt)
         return {call.address: call for call in ended}
 

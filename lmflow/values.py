@@ -13,7 +13,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -48,7 +48,8 @@ class Record(Mapping[str, Any]):
         for name, value in items.items():
             if type(value) not in _FROZEN:
                 items[name] = freeze(value, str(name))
-            _check_key(name, "the record")
+            if type(name) is not str:
+                _check_key(name, "the record")
         object.__setattr__(self, "_items", items)
         object.__setattr__(self, "_digest", None)
 
@@ -77,6 +78,25 @@ class Record(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._items
+
+    def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override, unused-ignore]
+        """The value of a field, or the default where it has none."""
+        return self._items.get(name, default)
+
+    def keys(self) -> KeysView[str]:
+        """The names of its fields."""
+        return self._items.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The values of its fields."""
+        return self._items.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Its fields, each a name and a value."""
+        return self._items.items()
 
     def __or__(self, other: Mapping[str, Any]) -> Record:
         return _sharing({**self._items, **record(other)._items})

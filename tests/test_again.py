@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import attrs
@@ -63,23 +64,19 @@ class Counting:
         assert isinstance(request, ChatRequest)
         text = request.messages[-1].content.rpartition("\n")[2]
 
-        async def exchange(_: Http) -> ModelReply:
+        async def exchange(_: Http, *, again: bool = False) -> ModelReply:
             self.sent.append(text)
             if self.delay:
                 await asyncio.sleep(self.delay())
-            if self.fails:
+            if self.fails and not again:
                 self.fails -= 1
                 raise ModelFailed("server", "down", 503)
             return ChatReply(text + ".")
 
-        return await self.retried(lambda: send(exchange))
-
-    async def retried(self, ask: Callable[[], Awaitable[ModelReply]]) -> ModelReply:
-        """The answer at the second attempt at the latest."""
         try:
-            return await ask()
+            return await send(exchange)
         except ModelFailed:
-            return await ask()
+            return await send(partial(exchange, again=True))
 
     async def aclose(self) -> None:
         """Nothing to do."""

@@ -68,7 +68,20 @@ def test_version_is_said_once() -> None:
 
 @pytest.mark.parametrize("heavy", ["aiohttp", "asyncio", "sqlite_utils", "rich"])
 def test_import_is_light(heavy: str) -> None:
-    """What replay doesn't need isn't imported before it is used."""
-    code = f"import sys, lmflow; print({heavy!r} in sys.modules)"
+    """What making and replaying programs doesn't need isn't imported before it is used."""
+    names = "lf.predict, lf.flow, lf.render, lf.replay, lf.diff, lf.metric, lf.Version, lf.LmflowError"
+    code = f"import sys, lmflow as lf; {names}; print({heavy!r} in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "False" == done.stdout.strip()
+
+
+def test_no_module_hides_a_public_name() -> None:
+    """A public name is no module's of the package, which would take its place as soon as it is imported."""
+    modules = {path.stem for path in (ROOT / "lmflow").iterdir()}
+    assert set() == modules & set(lmflow.__all__)
+
+
+def test_each_public_name_is_found() -> None:
+    """What ``__all__`` promises is there, by the table of where it is, and what the table has is promised."""
+    assert sorted(lmflow._WHERE) == lmflow.__all__
+    assert [] == [name for name in lmflow.__all__ if not hasattr(lmflow, name)]

@@ -71,7 +71,8 @@ async def test_the_page_on_systems_runs(tmp_path: Path) -> None:
 def test_all_that_is_shipped_is_on_the_pages() -> None:
     """What the package exports of programs is named on one of the pages on programs."""
     pages = "".join(
-        (DOCS / f"{page}.md").read_text("utf-8") for page in ("programs", "search", "systems", "evaluation", "retrieval")
+        (DOCS / f"{page}.md").read_text("utf-8")
+        for page in ("programs", "search", "systems", "evaluation", "retrieval")
     )
     shipped = [name for name, module in lf._WHERE.items() if module.startswith("programs.")]
     assert [] == [name for name in shipped if name not in pages]

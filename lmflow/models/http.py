@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -29,21 +30,26 @@ class Session:
 
     async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
         """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came."""
-        async with self._answer(url, headers, body, total=seconds) as answer:
-            return Response(answer.status, answer.headers, await _read(answer, url))
+        try:
+            async with self._posting(url, headers, body, _timeout(total=seconds)) as answer:
+                return Response(answer.status, answer.headers, await _read(answer, url))
+        except _lost() as error:
+            raise _failure(error, url, seconds) from None
 
     @contextlib.asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> AsyncIterator[Stream]:
         """One JSON POST whose answer is read line by line, at most ``seconds`` between two. Fails as ``post`` does."""
-        async with self._answer(url, headers, body, sock_read=seconds) as answer:
-            yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
+        try:
+            async with self._posting(url, headers, body, _timeout(sock_read=seconds)) as answer:
+                yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
+        except _lost() as error:
+            raise _failure(error, url, seconds) from None
 
-    @contextlib.asynccontextmanager
-    async def _answer(
-        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], **times: float
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
+    def _posting(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], timeout: aiohttp.ClientTimeout
+    ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
         parts = urlsplit(url)
@@ -54,18 +60,7 @@ class Session:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
         data = msgspec.json.encode(body, enc_hook=dict)
         sent = {"Content-Type": "application/json", **headers}
-        (seconds,) = times.values()
-        timeout = _timeout(**times)
-        try:
-            async with self._session.post(
-                url, data=data, headers=sent, timeout=timeout, allow_redirects=False
-            ) as answer:
-                yield answer
-        except TimeoutError:
-            raise ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s") from None
-        except (aiohttp.ClientError, OSError) as error:
-            words = f"{_place(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
-            raise ModelFailed("unreachable", words) from None
+        return self._session.post(url, data=data, headers=sent, timeout=timeout, allow_redirects=False)
 
     async def close(self) -> None:
         """Close the session."""
@@ -80,6 +75,21 @@ def _timeout(total: float | None = None, sock_read: float | None = None) -> aioh
     import aiohttp  # noqa: PLC0415 - see above
 
     return aiohttp.ClientTimeout(total=total, sock_read=sock_read, sock_connect=min(total or sock_read or 10, 10))
+
+
+@functools.cache
+def _lost() -> tuple[type[Exception], ...]:
+    """What is raised where no answer came, or not all of it."""
+    import aiohttp  # noqa: PLC0415 - see above
+
+    return TimeoutError, aiohttp.ClientError, OSError
+
+
+def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
+    if isinstance(error, TimeoutError):
+        return ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s")
+    words = f"{_place(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
+    return ModelFailed("unreachable", words)
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:

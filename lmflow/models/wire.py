@@ -164,6 +164,8 @@ async def asked(request: ChatRequest, send: Send, exchange: Callable[[bool], Exc
 
 def numbered(messages: tuple[Message, ...]) -> list[Message]:
     """The messages with call ids that no two calls of the conversation share, as the servers want it."""
+    if not any(message.calls for message in messages):
+        return list(messages)
     count, ids, turns = 0, {}, []
     for message in messages:
         if message.calls:

@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 
 import attrs
 
-from lmflow.diagram import diagram
+from lmflow.diagrams import diagram
 from lmflow.optimize import Need, Rollout, Task, need
 from lmflow.optimizers.demos import DemoSet, predictors
 from lmflow.optimizers.instructions import Proposal, Proposers, instruction, proposal_of, shown
