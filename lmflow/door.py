@@ -227,7 +227,14 @@ class Door:
                 asked = Asked(place, request, key, number, None, began, source=source)
                 execution.outside.send(CallStarted(execution.trace, asked))
                 self._attempt, actual = number + 1, None
-                outcome = await self._outcome(perform)
+                try:
+                    outcome = await perform()
+                except CallError as problem:
+                    outcome = failure_of(problem)
+                except asyncio.CancelledError:
+                    if not self._expired:
+                        raise
+                    outcome = failure_of(self._timeout())  # being too late is an answer
             cost = 0 if source else self._cost(request, outcome)
             actual = settled(outcome, cost, worst)
         finally:
@@ -238,17 +245,6 @@ class Door:
         if isinstance(outcome, Failure):
             raise outcome.error()
         return outcome
-
-    async def _outcome(self, perform: Perform) -> Outcome:
-        """The reply, or the failure as data; being too late is one."""
-        try:
-            return await perform()
-        except CallError as problem:
-            return failure_of(problem)
-        except asyncio.CancelledError:
-            if not self._expired:
-                raise
-            return failure_of(self._timeout())
 
     def _cost(self, request: Request, outcome: Outcome) -> int | None:
         """What the reply cost, in nano-dollars."""

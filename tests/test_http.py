@@ -78,3 +78,12 @@ async def test_a_closed_session_opens_again(session: Session) -> None:
         await session.close()
         await session.post(server.url, {}, {}, 5.0)
     assert 2 == len(server.seen)
+
+
+async def test_no_answer_changes_a_later_request(session: Session) -> None:
+    """A cookie that a server sets is not sent back: a request is what it says, and no more."""
+    async with serving(Reply(body="{}", headers={"Set-Cookie": "seen=1"})) as server:
+        url = server.url.replace("127.0.0.1", "localhost")  # of an address no cookies would be kept anyway
+        for _ in range(2):
+            await session.post(url, {}, {}, 5.0)
+    assert [None, None] == [seen.headers.get("Cookie") for seen in server.seen]

@@ -21,7 +21,9 @@ LARGEST = 50_000_000
 
 
 class Session:
-    """One session for all requests of an executor. Nobody listens to its replies as they come."""
+    """One session for all requests of an executor: it keeps connections, and no cookies, so that no answer can change
+    a later request. Nobody listens to its replies as they come.
+    """
 
     hear: Callable[[str], None] | None = None
 
@@ -57,7 +59,9 @@ class Session:
             shown = url.rpartition("@")[2]
             raise ModelFailed("request", f"{shown!r} is no URL. Write it like http://127.0.0.1:8080/v1.")
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+            )
         data = msgspec.json.encode(body, enc_hook=dict)
         sent = {"Content-Type": "application/json", **headers}
         return self._session.post(url, data=data, headers=sent, timeout=timeout, allow_redirects=False)

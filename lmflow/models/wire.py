@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -144,18 +144,24 @@ class Learned:
         return True
 
 
-async def asked(request: ChatRequest, send: Send, exchange: Callable[[bool], Exchange], learned: Learned) -> ModelReply:
+def asked(
+    request: ChatRequest, send: Send, exchange: Callable[[bool], Exchange], learned: Learned
+) -> Awaitable[ModelReply]:
     """The reply to a request, with its schema where the endpoint takes it.
 
     A schema that is refused is an attempt of its own in the record; then the request is sent without it, and so are the
     later ones. The reply's ``structured`` says which way it was.
     """
     if request.schema is None or not learned.takes(request.schema):
-        return await send(exchange(False))  # noqa: FBT003 - without the schema
+        return send(exchange(False))  # noqa: FBT003 - without the schema
+    return _structured(request.schema, send, exchange, learned)
+
+
+async def _structured(schema: Record, send: Send, exchange: Callable[[bool], Exchange], learned: Learned) -> ModelReply:
     try:
-        reply = await send(exchange(True))  # noqa: FBT003 - with it
+        reply = await send(exchange(True))  # noqa: FBT003 - with the schema
     except ModelFailed as failure:
-        if not learned.heed(failure, request.schema):
+        if not learned.heed(failure, schema):
             raise
         return await send(exchange(False))  # noqa: FBT003 - without it
     learned.structured = True
