@@ -17,7 +17,7 @@ from lmflow import metrics
 from lmflow.budget import Budget
 from lmflow.cli.target import load, named
 from lmflow.data import Data, Dataset
-from lmflow.errors import BadData, near
+from lmflow.errors import BadData, near, short
 from lmflow.metrics import Metric
 from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
@@ -29,7 +29,7 @@ from lmflow.readers import dataset
 from lmflow.splits import split
 from lmflow.trace import Run
 from lmflow.types import read, type_text
-from lmflow.values import Record, short
+from lmflow.values import Record
 
 PARTS = ("train", "select", "held")
 UNCHOSEN = frozenset({"labeled_few_shot", "bootstrap_few_shot"})  # they choose nothing, so they need no select data

@@ -15,7 +15,7 @@ from lmflow.cli.target import load
 from lmflow.cli.text import line, table
 from lmflow.conditions import Condition, condition
 from lmflow.data import Dataset, example_id
-from lmflow.errors import NotFound, ReplayDiverged
+from lmflow.errors import NotFound, ReplayDiverged, short
 from lmflow.program import Program
 from lmflow.readers import dataset as read
 from lmflow.splits import split as parted
@@ -23,7 +23,7 @@ from lmflow.stores.facts import Fact
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.tuning import chats, step_examples
-from lmflow.values import Record, plain, short
+from lmflow.values import Record, plain
 
 _PROGRAM = click.option(
     "--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, where the run doesn't name it."

@@ -16,13 +16,14 @@ import click
 
 from lmflow import __version__
 from lmflow.cli.shared import echo_json, json_option, store_option
-from lmflow.cli.text import clean, line
+from lmflow.cli.text import line
 from lmflow.errors import LmflowError, StoreError
 from lmflow.models import weights
 from lmflow.models.names import model as model_named
 from lmflow.models.openai import OPENAI
 from lmflow.models.wire import mistake
 from lmflow.stores.health import MENDED, SQLITE, Health, affected, health, lacking
+from lmflow.tables import clean
 
 OURS = frozenset({"test", "check", "docs"})  # extras of who works on lmflow itself
 _NAME, _EXTRA = re.compile(r"[\w.-]+"), re.compile(r"extra\s*==\s*[\"']([\w-]+)")

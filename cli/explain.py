@@ -14,16 +14,17 @@ from lmflow.bisecting import Found, Judge, between, search
 from lmflow.cli.replays import program_of, recorded_model
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import function, load
-from lmflow.cli.text import clean, line
-from lmflow.errors import NotFound
+from lmflow.cli.text import line
+from lmflow.errors import NotFound, short
 from lmflow.execute import Executor
 from lmflow.params import Version
 from lmflow.program import Program, take
 from lmflow.provenance import why as provenance
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
+from lmflow.tables import clean
 from lmflow.trace import Trace
-from lmflow.values import Record, short
+from lmflow.values import Record
 from lmflow.whatif import Estimate, Plan, what_if
 
 

@@ -12,16 +12,17 @@ from lmflow.blaming import blame as blamed
 from lmflow.cli.asked import asked_of, state
 from lmflow.cli.shared import echo_json, json_option, program_option, store_option
 from lmflow.cli.target import load
-from lmflow.cli.text import clean, line
+from lmflow.cli.text import line
 from lmflow.cli.version_text import when
-from lmflow.errors import VersionError
+from lmflow.errors import VersionError, short
 from lmflow.fit import fitting, stale
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import reading
+from lmflow.tables import clean
 from lmflow.trace import Run, Trace
-from lmflow.values import Record, pretty, short
+from lmflow.values import Record, pretty
 from lmflow.versions import changes
 
 

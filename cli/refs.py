@@ -14,7 +14,7 @@ from lmflow.cli.shared import Group, echo_json, in_colour, json_option, program_
 from lmflow.cli.target import load
 from lmflow.cli.text import line, table
 from lmflow.cli.version_text import diff_text, reflog_line
-from lmflow.errors import UnknownVersion
+from lmflow.errors import UnknownVersion, short
 from lmflow.fit import fitting
 from lmflow.history import common_ancestor
 from lmflow.interchange import json_text
@@ -23,7 +23,7 @@ from lmflow.params import Version, check_ref
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import RefMoved, VersionSaved
-from lmflow.values import Record, plain, short
+from lmflow.values import Record, plain
 from lmflow.versions import diff, same
 
 

@@ -8,11 +8,11 @@ import click
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import given, load
-from lmflow.cli.text import clean
 from lmflow.errors import near
 from lmflow.program import Predict, Program, completed
 from lmflow.rendering import render as rendered
 from lmflow.stores.sqlite import reading
+from lmflow.tables import clean
 from lmflow.values import pretty
 
 

@@ -13,7 +13,7 @@ import click
 from lmflow.budget import Budget
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import load
-from lmflow.cli.text import clean, line, result_line
+from lmflow.cli.text import line, result_line
 from lmflow.cli.tuning import proven, resumed
 from lmflow.divergence import KINDS, Divergence, diverge
 from lmflow.errors import ReplayDiverged
@@ -22,6 +22,7 @@ from lmflow.program import Program
 from lmflow.progress import bar, silent
 from lmflow.replaying import replay as replayed
 from lmflow.stores.sqlite import SqliteStore, reading
+from lmflow.tables import clean
 from lmflow.trace import Run
 from lmflow.whatif import Plan, what_if
 

@@ -11,11 +11,10 @@ from lmflow.cli.completion import complete_run
 from lmflow.cli.later import Later, LaterGroup
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.text import line, run_tree, table
-from lmflow.errors import Tampered
+from lmflow.errors import Tampered, short
 from lmflow.stores.sqlite import reading
 from lmflow.stores.verify import Checked
 from lmflow.trace import Run
-from lmflow.values import short
 
 _COLUMNS = (
     "id",

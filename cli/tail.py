@@ -11,10 +11,11 @@ import click
 
 from lmflow.cli.completion import complete_run
 from lmflow.cli.shared import echo_json, json_option, store_option
-from lmflow.cli.text import clean, line
+from lmflow.cli.text import line
 from lmflow.stores.search import Hit
 from lmflow.stores.sqlite import reading
 from lmflow.stores.tail import Ended
+from lmflow.tables import clean
 
 
 @click.command()

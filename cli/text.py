@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from lmflow.errors import short
 from lmflow.messages import ChatReply, EmbedReply, Failure, ToolReply, ToolRequest
+from lmflow.tables import clean, printable
 from lmflow.trace import Asked, Run, Trace
-from lmflow.values import pretty, short
+from lmflow.values import pretty
 
 WIDEST = 100
 
 
-def clean(text: str) -> str:
-    """Text from outside without control characters, so that no model writes to the terminal itself."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char) not in {"Cc", "Cf"} else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
-
-
 def line(value: Any, width: int = WIDEST) -> str:
     """A value on one line of at most ``width`` characters."""
-    text = " ".join(clean(value if isinstance(value, str) else pretty(value)).split())
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return printable(value, width)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:

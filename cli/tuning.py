@@ -17,7 +17,7 @@ from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
 from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, user
 from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
-from lmflow.errors import ReplayDiverged, UnknownVersion
+from lmflow.errors import ReplayDiverged, UnknownVersion, short
 from lmflow.evaluation import Evaluation
 from lmflow.execute import Executor
 from lmflow.models.prices import cost_of
@@ -32,7 +32,6 @@ from lmflow.scores import scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run, VersionSaved
-from lmflow.values import short
 
 
 @click.command()

@@ -12,9 +12,10 @@ import attrs
 import toolz
 
 from lmflow.budget import Spent, spent_on
-from lmflow.cli.text import clean, line, table
+from lmflow.cli.text import line, table
 from lmflow.cli.version_text import diff_text
 from lmflow.comparison import Comparison, compare
+from lmflow.errors import short
 from lmflow.evaluation import Evaluation
 from lmflow.messages import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
@@ -24,9 +25,9 @@ from lmflow.optimizers.demos import predictors
 from lmflow.optimizing import Optimization
 from lmflow.params import Version
 from lmflow.program import Program, completed
-from lmflow.tables import columns_of
+from lmflow.tables import clean, columns_of
 from lmflow.trace import Run, Trace
-from lmflow.values import pretty, short
+from lmflow.values import pretty
 from lmflow.versions import diff
 
 Points = Sequence[tuple[int, float]]

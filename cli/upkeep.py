@@ -14,7 +14,7 @@ from lmflow.cli.shared import Group, echo_json, json_option, program_option, sto
 from lmflow.cli.target import load
 from lmflow.cli.text import table
 from lmflow.dspy import from_dspy, to_dspy
-from lmflow.errors import ForeignFile, NotFound, UnknownVersion, near
+from lmflow.errors import ForeignFile, NotFound, UnknownVersion, near, short
 from lmflow.history import lineage
 from lmflow.interchange import Bundle, bundle, from_text, json_text, read_json, to_text
 from lmflow.params import Version, check_ref
@@ -23,7 +23,6 @@ from lmflow.stores.queries import Reader
 from lmflow.stores.schema import check_file
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Event, Pinned, RefMoved, Scored, VersionSaved
-from lmflow.values import short
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 

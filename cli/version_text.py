@@ -9,12 +9,14 @@ from typing import Any
 
 import click
 
-from lmflow.cli.text import clean, line
+from lmflow.cli.text import line
 from lmflow.demos import DemoEdit
+from lmflow.errors import short
 from lmflow.params import Version
 from lmflow.store import Saved
+from lmflow.tables import clean
 from lmflow.trace import RefMoved
-from lmflow.values import pretty, short
+from lmflow.values import pretty
 from lmflow.versions import Change, Diff, edit_line, said
 from lmflow.words import Piece, elided
 

@@ -10,7 +10,6 @@ import click
 
 from lmflow.cli.shared import echo_json, in_colour, json_option, program_option, store_option
 from lmflow.cli.target import given, load
-from lmflow.cli.text import clean
 from lmflow.cli.version_text import diff_text, log_lines, params_data, side_by_side, stat_text, version_text
 from lmflow.errors import MissingInput
 from lmflow.messages import Message
@@ -18,6 +17,7 @@ from lmflow.params import Version
 from lmflow.program import Predict
 from lmflow.rendering import render
 from lmflow.stores.sqlite import reading
+from lmflow.tables import clean
 from lmflow.versions import diff as differing
 
 WIDE = 120

@@ -13,11 +13,12 @@ import click
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import given, load
-from lmflow.cli.text import clean, line, result_line, trace_tree
+from lmflow.cli.text import line, result_line, trace_tree
 from lmflow.execute import Executor
 from lmflow.progress import bar, silent
 from lmflow.stores.corpus import Corpus
 from lmflow.stores.sqlite import SqliteStore
+from lmflow.tables import clean
 from lmflow.trace import Run, Trace
 from lmflow.values import pretty
 

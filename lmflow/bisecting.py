@@ -7,9 +7,8 @@ from math import ceil, log2
 
 import attrs
 
-from lmflow.errors import NotBisectable, UnknownVersion
+from lmflow.errors import NotBisectable, UnknownVersion, short
 from lmflow.params import Version
-from lmflow.values import short
 
 
 @attrs.frozen

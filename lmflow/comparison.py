@@ -10,12 +10,12 @@ from typing import Any, Literal
 import attrs
 import toolz
 
-from lmflow.errors import NotComparable
+from lmflow.errors import NotComparable, short
 from lmflow.evaluation import Evaluation
 from lmflow.rows import Row
 from lmflow.stats import Estimate, Test, detectable, needed, number, paired
 from lmflow.tables import columns_of, html_table, html_text, markdown_table, markdown_text, printable
-from lmflow.values import Record, digest, short
+from lmflow.values import Record, digest
 
 SIGNIFICANT = 0.05
 SHOWN = 20

@@ -8,8 +8,8 @@ from typing import Any, overload
 
 import attrs
 
-from lmflow.errors import BadData
-from lmflow.values import Record, digest, short, uncached
+from lmflow.errors import BadData, short
+from lmflow.values import Record, digest, uncached
 
 _APART = 'Give each example an "id" of its own, or drop the repeats: lf.dataset(rows, drop_repeats=True).'
 

@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.errors import ForeignFile, LmflowError, listed, near
+from lmflow.errors import ForeignFile, LmflowError, listed, near, short
 from lmflow.params import Version, version_of
 from lmflow.program import Predict, Program, completed
 from lmflow.signature import Field
-from lmflow.values import Record, canonical, plain, short
+from lmflow.values import Record, canonical, plain
 
 LM = "dspy.clients.lm.LM"
 

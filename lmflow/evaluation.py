@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 import toolz
 
-from lmflow.errors import BadData, near
+from lmflow.errors import BadData, near, short
 from lmflow.histogram import histogram
 from lmflow.rows import Row, cells, row_from, total
 from lmflow.stats import Estimate, mean
 from lmflow.tables import columns_of, html_table, html_text, markdown_table, markdown_text, printable
-from lmflow.values import digest, plain, short, uncached
+from lmflow.values import digest, plain, uncached
 
 SHOWN = 20
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadRef, ForeignFile, LmflowError
+from lmflow.errors import BadRef, ForeignFile, LmflowError, short
 from lmflow.params import Version, check_ref, version_of
-from lmflow.values import plain, short
+from lmflow.values import plain
 
 FORMAT = "lmflow-version/1"
 

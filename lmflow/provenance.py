@@ -9,12 +9,12 @@ from typing import Any
 import attrs
 
 from lmflow.divergence import step_at
-from lmflow.errors import UnknownVersion
+from lmflow.errors import UnknownVersion, short
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Failure, ToolReply, ToolRequest
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.trace import Asked, Trace
-from lmflow.values import Record, canonical, pretty, short
+from lmflow.values import Record, canonical, pretty
 
 Get = Callable[[str], Version]
 SHORTEST = 2

@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 
 from lmflow.data import example_id
+from lmflow.errors import short
 from lmflow.messages import ChatReply, EmbedReply, ToolRequest
 from lmflow.metrics import Counts, Metric, Score, score_of
 from lmflow.trace import Asked, Failed, Trace, failed
-from lmflow.values import Record, short
+from lmflow.values import Record
 
 
 @attrs.frozen

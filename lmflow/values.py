@@ -297,11 +297,6 @@ def lean(value: Any) -> dict[str, Any]:
     return found
 
 
-def short(name: str) -> str:
-    """The first 12 hex digits of a digest, or the text itself, for people."""
-    return name.removeprefix("v1:b2:")[:12] if name.startswith("v1:b2:") else name
-
-
 def pretty(value: Any) -> str:
     """JSON as a person or a model reads it: spaces, no escapes but for what can't be encoded."""
     return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)

@@ -10,12 +10,12 @@ from typing import Any
 import attrs
 
 from lmflow.data import Dataset, example_id
-from lmflow.errors import BadData, NotFound, StoreError, Tampered, near
+from lmflow.errors import BadData, NotFound, StoreError, Tampered, near, short
 from lmflow.params import check_ref
 from lmflow.stores.blobs import BlobReader, BlobWriter, body_of, raw, text
 from lmflow.stores.bulk import many
 from lmflow.stores.schema import prepare
-from lmflow.values import Record, digest, short
+from lmflow.values import Record, digest
 
 KIND = "example"
 SHORTEST = 4

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
-from lmflow.errors import Tampered
+from lmflow.errors import Tampered, short
 from lmflow.messages import Outcome, outcome_of
 from lmflow.stores.blobs import BlobReader, text
 from lmflow.stores.versions import Versions
 from lmflow.trace import Failed, root_of
-from lmflow.values import Record, digest, short
+from lmflow.values import Record, digest
 
 MOST = 100
 

@@ -6,13 +6,13 @@ import heapq
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
-from lmflow.errors import MissingParent, Tampered, UnknownVersion
+from lmflow.errors import MissingParent, Tampered, UnknownVersion, short
 from lmflow.history import steps_back
 from lmflow.params import Version
 from lmflow.store import Saved
 from lmflow.stores.blobs import BlobReader, raw, text
 from lmflow.trace import RefMoved
-from lmflow.values import Record, short
+from lmflow.values import Record
 
 SHORTEST = 4
 DIGITS = 64

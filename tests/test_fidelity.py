@@ -8,6 +8,7 @@ import pytest
 from simulated import Answer, kept_going
 
 import lmflow as lf
+from lmflow.errors import short
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
@@ -16,7 +17,6 @@ from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
-from lmflow.values import short
 
 ONE = lf.predict("answer", "question -> answer", "Answer.")
 TWO = lf.predict("think", "question -> thought", "Think.") >> lf.predict(

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import example, given
 from strategies import json_values, records
 
-from lmflow.errors import BadValue
-from lmflow.values import Form, Record, alike, canonical, digest, freeze, plain, pretty, short
+from lmflow.errors import BadValue, short
+from lmflow.values import Form, Record, alike, canonical, digest, freeze, plain, pretty
 
 VECTOR = "v1:b2:40cb82752d0fc272f454deae0580ba2a53ed014a068239c08720b515bd8b5d73"
 

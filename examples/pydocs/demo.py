@@ -18,7 +18,8 @@ from rich.console import Console  # noqa: E402 - after the path is set
 
 import lmflow as lf  # noqa: E402
 from lmflow.cli.models import fetch  # noqa: E402
-from lmflow.cli.text import clean, line, trace_tree  # noqa: E402
+from lmflow.cli.text import line, trace_tree  # noqa: E402
+from lmflow.tables import clean  # noqa: E402
 
 STORE = HERE / "lmflow.db"
 out = Console(highlight=False, soft_wrap=True)

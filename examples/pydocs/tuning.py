@@ -11,16 +11,17 @@ from pipeline import holds, rag
 from rich.console import Console
 
 import lmflow as lf
-from lmflow.cli.text import clean, line
+from lmflow.cli.text import line
 from lmflow.cli.tuning_text import scored
 from lmflow.cli.version_text import diff_text
 from lmflow.cli.watching import Watched, watching
+from lmflow.errors import short
 from lmflow.optimize import Staged, Traces
 from lmflow.optimizers.combine import guard
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizing import Optimization, replayed
 from lmflow.scores import scores_from
-from lmflow.values import short
+from lmflow.tables import clean
 
 STORE = Path(__file__).resolve().parent / "lmflow.db"
 FULL = 20  # questions from which the search has its whole size

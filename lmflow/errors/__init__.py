@@ -122,10 +122,10 @@ from lmflow.errors.versioning import (
 )
 from lmflow.errors.words import (
     LmflowError,
-    brief,
     clipped,
     listed,
     near,
+    short,
 )
 
 ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
@@ -185,8 +185,8 @@ __all__ = [
     "Unrecorded",
     "VersionError",
     "WrongType",
-    "brief",
     "clipped",
     "listed",
     "near",
+    "short",
 ]

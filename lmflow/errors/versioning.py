@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.errors.words import LmflowError, brief, clipped, listed, near
+from lmflow.errors.words import LmflowError, clipped, listed, near, short
 
 
 class VersionError(LmflowError):
@@ -107,7 +107,7 @@ class MissingParent(VersionError):
 
     def __str__(self) -> str:
         return (
-            f"version {brief(self.child)} has the parent {brief(self.parent)}, which isn't here. "
+            f"version {short(self.child)} has the parent {short(self.parent)}, which isn't here. "
             "Import it, or keep versions with their parents, `lf.commit`."
         )
 
@@ -122,7 +122,7 @@ class CyclicParent(VersionError):
 
     def __str__(self) -> str:
         return (
-            f"version {brief(self.child)} has the parent {brief(self.parent)}, which leads to {brief(self.found)}: "
+            f"version {short(self.child)} has the parent {short(self.parent)}, which leads to {short(self.found)}: "
             "a cycle or a changed version. `lmflow verify` names what was changed."
         )
 
@@ -136,7 +136,7 @@ class RefChanged(VersionError):
     found: str
 
     def __str__(self) -> str:
-        found, expected = brief(self.found) or "nothing", brief(self.expected) or "nothing"
+        found, expected = short(self.found) or "nothing", short(self.expected) or "nothing"
         return (
             f"ref {self.name!r} points at {found}, expected {expected}: it was moved meanwhile. "
             f"Look, `lmflow reflog {self.name}`, and try again."

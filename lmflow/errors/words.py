@@ -17,8 +17,8 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "nothing"
 
 
-def brief(name: str) -> str:
-    """The first 12 hex digits of a digest, or the text itself."""
+def short(name: str) -> str:
+    """The first 12 hex digits of a digest, or the text itself, for people."""
     return name.removeprefix("v1:b2:")[:12] if name.startswith("v1:b2:") else name
 
 
