@@ -91,6 +91,7 @@ class BlobWriter:
         self._ids: dict[bytes, int] = {}
         self._turns: dict[Message, tuple[bytes, str]] = {}
         self._prefixes: dict[tuple[bytes, ...], bytes] = {}
+        self._parts: dict[bytes, tuple[list[tuple[bytes, str]], bytes]] = {}
         self._held = 0
         self.forget()
 
@@ -106,6 +107,7 @@ class BlobWriter:
         """Number new blobs after those that are there: in each transaction anew, since others write too."""
         (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'blob'").fetchone()
         self._next = last + 1
+        self._parts.clear()
         if self._held > HELD:
             self._turns.clear()
             self._prefixes.clear()
@@ -142,9 +144,9 @@ class BlobWriter:
         if hashed not in self._ids:
             yield hashed
             if isinstance(request, ChatRequest):
-                turns = tuple([self._turn(message)[0] for message in request.messages])
-                yield from turns
-                yield self._prefix(turns[:-1])
+                turns, before = self._parts[hashed] = self._parted(request)
+                yield from (turn for turn, _ in turns)
+                yield before
 
     def request(self, request: Request, key: str) -> int:
         """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix
@@ -155,12 +157,20 @@ class BlobWriter:
             return found
         body = lean(request)
         if isinstance(request, ChatRequest):
-            turns = [self._turn(message) for message in request.messages]
+            turns, before = self._parts.pop(hashed) if hashed in self._parts else self._parted(request)
             ids = [self._put(hashed_turn, "message", turn) for hashed_turn, turn in turns]
-            before = self._prefix(tuple([hashed_turn for hashed_turn, _ in turns[:-1]]))
             prefix = self._put(before, "prefix", canonical(ids[:-1]))
             body = {**body, "messages": {"prefix": prefix, "last": ids[-1:]}}
         return self._put(hashed, "request", canonical({"is": type(request).__name__, **body}))
+
+    def _parted(self, request: ChatRequest) -> tuple[list[tuple[bytes, str]], bytes]:
+        """The hashes and forms of a request's messages, and the hash of those before the last."""
+        turns = [self._turn(message) for message in request.messages[:-1]]
+        before = self._prefix(tuple([turn for turn, _ in turns]))
+        for message in request.messages[-1:]:  # met once, most often, so it isn't remembered
+            form = message.form
+            turns.append((hash_bytes("message", form), form))
+        return turns, before
 
     def _turn(self, message: Message) -> tuple[bytes, str]:
         """The hash and the canonical form of a message."""

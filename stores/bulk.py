@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sqlite3
 from collections.abc import Sequence
 from itertools import chain
@@ -16,8 +17,7 @@ def many(db: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]) 
     at = 0
     for size in SIZES:
         while len(rows) - at >= size:
-            marks = ", ".join([f"({', '.join('?' * len(rows[at]))})"] * size)
-            db.execute(statement.format(rows=marks), tuple(chain.from_iterable(rows[at : at + size])))
+            db.execute(_of_rows(statement, size, len(rows[at])), tuple(chain.from_iterable(rows[at : at + size])))
             at += size
 
 
@@ -30,3 +30,9 @@ def among(db: sqlite3.Connection, query: str, keys: Sequence[Any]) -> list[Any]:
             found += db.execute(query.format(keys=", ".join("?" * size)), keys[at : at + size]).fetchall()
             at += size
     return found
+
+
+@functools.lru_cache(maxsize=256)
+def _of_rows(statement: str, rows: int, columns: int) -> str:
+    """The statement for that many rows: a long text, which SQLite's module looks prepared statements up by."""
+    return statement.format(rows=", ".join([f"({', '.join('?' * columns)})"] * rows))

@@ -129,27 +129,28 @@ class RowWriter:
 
     def _hashes(self, event: Event, asked: set[str]) -> Iterator[bytes]:
         """The hashes of the blobs that an event puts, without those of requests that are ``asked`` already."""
-        match event:
-            case CallStarted(_, call) | CallEnded(_, call):
-                if (own := _own(call)) not in asked:
-                    asked.add(own)
-                    yield from self._blobs.hashes(call.request, own)
-                if call.outcome is not None:
-                    yield self._reply(call.outcome).hashed
-            case RunOpened(run):
-                yield from (self._body("inputs", wanted.inputs).hashed for wanted in run.wanted)
-            case TraceOpened(trace=trace):
-                yield self._body("inputs", trace.inputs).hashed
-                yield self._body("world", trace.world).hashed
-            case TraceClosed(trace):
-                for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
-                    if value is not None:
-                        yield self._body(kind, value).hashed
+        if isinstance(event, (CallStarted, CallEnded)):
+            call = event.call
+            if (own := _own(call)) not in asked:
+                asked.add(own)
+                yield from self._blobs.hashes(call.request, own)
+            if call.outcome is not None:
+                yield self._reply(call.outcome).hashed
+        elif isinstance(event, TraceOpened):
+            yield self._body("inputs", event.trace.inputs).hashed
+            yield self._body("world", event.trace.world).hashed
+        elif isinstance(event, TraceClosed):
+            trace = event.trace
+            for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
+                if value is not None:
+                    yield self._body(kind, value).hashed
+        elif isinstance(event, RunOpened):
+            yield from (self._body("inputs", wanted.inputs).hashed for wanted in event.run.wanted)
 
     def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
-            case CallStarted(trace, call) | CallEnded(trace, call):
-                self._call(trace, call)
+            case CallStarted() | CallEnded():
+                self._call(event.trace, event.call)
             case TraceOpened(run, label, position, trace):
                 self._trace(run, label, position, trace)
             case TraceClosed(trace):

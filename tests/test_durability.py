@@ -54,8 +54,8 @@ program = lf.map(step, "questions", item="question")
 
 async def main():
     store = lf.SqliteStore(sys.argv[1])
-    print("ready", flush=True)
     async with lf.Executor(Slow(), Telling(store), concurrency=8) as ex:
+        print("ready", flush=True)
         for turn in range(1000):
             await ex.map(program, [{"questions": [f"{turn}.{i}.{k}" for k in range(4)]} for i in range(16)])
 
