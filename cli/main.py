@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+
 import click
 
 from lmflow import __version__
 from lmflow.cli.later import Later, LaterGroup
+
+ROOMY = 20_000
+"""New objects between two looks for garbage: a run keeps nearly all it makes, so that looking often is for nothing."""
 
 COMMANDS = {
     "new": ("scaffold:new", "Write a small project that works at once, into a folder."),
@@ -56,3 +61,4 @@ def main() -> None:
     Example:
       lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
     """
+    gc.set_threshold(ROOMY)  # the process is the command's own
