@@ -89,7 +89,7 @@ class Recording:
         self.made.append(Execution(rollout, found))
         if found is not None:
             case = Case(found, rollout.program, rollout.version)
-            return attrs.evolve(rollout, reuse=exact(found) if self.replays else case.open)
+            return attrs.evolve(rollout, reuse=exact(found) if self.replays else case.kept)
         if self.replays:
             raise self._unrecorded(rollout)
         return rollout

@@ -60,7 +60,7 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
 
 async def use(tool: Tool, inputs: Record) -> Record:
     """One call of the tool's function; its result as a record of the tool's outputs."""
-    request = ToolRequest(tool.name, tool.function.identity, inputs)
+    request = ToolRequest(tool.name, tool.function.identity, inputs, mode=tool.mode)
     reply = await Call(request, tool.function.call, tool.timeout)
     return tool.signature.outcome(tool.name, reply.value)
 

@@ -10,7 +10,8 @@ from typing import Any, overload
 from lmflow.adapters.known import adapter_of
 from lmflow.combine import Branch, Map, Parallel, Repeat
 from lmflow.embedding import Embed, check_signature
-from lmflow.errors import BadSignature
+from lmflow.errors import BadSignature, near
+from lmflow.messages import CACHED, MODES
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.signature import Field, Signature, from_function, signature_of
 from lmflow.source import Function, function_of
@@ -84,37 +85,57 @@ def embed(name: str, signature: str | Signature, *, model: str = "", timeout: fl
 def tool(name: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(
+    *, mode: str = CACHED, description: str | None = None, version: str | None = None, timeout: float | None = None
+) -> Callable[[Callable[..., Any]], Tool]: ...
+@overload
+def tool(
     name: str,
     signature: str | Signature | None,
     function: Callable[..., Any],
     *,
+    mode: str = CACHED,
+    description: str | None = None,
     version: str | None = None,
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Tool: ...
 
 
-def tool(  # noqa: PLR0913 - the two forms share one name
-    name: str | Callable[..., Any],
+def tool(  # noqa: PLR0913 - the three forms share one name
+    name: str | Callable[..., Any] | None = None,
     signature: str | Signature | None = None,
     function: Callable[..., Any] | None = None,
     *,
+    mode: str = CACHED,
+    description: str | None = None,
     version: str | None = None,
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
-) -> Tool:
+) -> Tool | Callable[[Callable[..., Any]], Tool]:
     """A step that runs a function outside: ``tool("search", "query -> context: list[str]", corpus.search)``.
 
-    As a decorator it takes an annotated function. Sync functions run in a bounded thread pool. ``version`` identifies a
-    function whose source doesn't (``Unidentified`` asks for it).
+    As a decorator, with or without options, it takes an annotated function. Sync functions run in a bounded thread
+    pool. ``mode`` says how recorded answers may be used beyond exact replay and resume: ``cached`` where the same is
+    asked at the same place, ``pure`` wherever the same is asked, ``live`` nowhere. ``description`` is what a model is
+    told of the tool, by default the function's docstring. ``version`` identifies a function whose source doesn't
+    (``Unidentified`` asks for it).
     """
+    if mode not in MODES:
+        msg = f"a tool is {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
+        raise ValueError(msg)
+
+    def made(given: Callable[..., Any], called: str, signed: Signature) -> Tool:
+        text = _documented(given) if description is None else textwrap.dedent(description).strip()
+        return Tool(called, signed, function_of(given, version), timeout, mode, text)
+
+    if name is None:
+        return lambda given: made(given, given.__name__, from_function(given))
     if not isinstance(name, str):
-        return Tool(name=name.__name__, signature=from_function(name), function=function_of(name))
+        return made(name, name.__name__, from_function(name))
     if function is None:
         msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
         raise TypeError(msg)
-    sig = from_function(function) if signature is None else signature_of(signature, types)
-    return Tool(name=name, signature=sig, function=function_of(function, version), timeout=timeout)
+    return made(function, name, from_function(function) if signature is None else signature_of(signature, types))
 
 
 def flow(
@@ -190,6 +211,12 @@ def _condition(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Fi
     if isinstance(when, str):
         return when, (Field(name=when, type=Any),)
     return function_of(when), from_function(when).inputs
+
+
+def _documented(function: Callable[..., Any]) -> str:
+    """The docstring of a function or method; other objects have that of their class, which says nothing of them."""
+    own = inspect.isroutine(function) and function.__doc__
+    return inspect.cleandoc(own) if own else ""
 
 
 def _default_instruction(signature: Signature) -> str:

@@ -12,7 +12,7 @@ from lmflow.adapter import ask, use
 from lmflow.effects import Call, Effect, Fork, Hidden, Pending, hidden_loop
 from lmflow.embedding import Embed, embedded
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged, Undecided
-from lmflow.messages import EmbedRequest
+from lmflow.messages import PURE, EmbedRequest, ToolRequest
 from lmflow.params import Env
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.trace import segment
@@ -112,10 +112,11 @@ def branch(fork: Fork, position: int, at: str, frame: Frame) -> Frame:
 
 
 def sampled(call: Call, sample: int) -> Call:
-    """The call as an intended repeat: its request has that ``sample``. Embeddings have no repeats."""
-    if not sample or isinstance(call.request, EmbedRequest):
+    """The call as an intended repeat: its request has that ``sample``. Embeddings and pure tools have no repeats."""
+    request = call.request
+    if not sample or isinstance(request, EmbedRequest) or (isinstance(request, ToolRequest) and request.mode == PURE):
         return call
-    return attrs.evolve(call, request=attrs.evolve(call.request, sample=sample))
+    return attrs.evolve(call, request=attrs.evolve(request, sample=sample))
 
 
 def shut(coroutine: Body) -> None:

@@ -11,6 +11,14 @@ from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
 from lmflow.values import Form, Record, canonical, digest, lean, pretty, record, text_form
 from lmflow.vectors import Vector, compact
 
+CACHED, PURE, LIVE = "cached", "pure", "live"
+MODES = (CACHED, PURE, LIVE)
+"""How a tool's recorded answers may be used beyond exact replay and resume.
+
+``cached``: at their own address, where the same is asked again. ``pure``: also anywhere else that asks the same, and
+for every sample, since the answer depends on the inputs alone. ``live``: nowhere, the tool is always asked anew.
+"""
+
 
 @attrs.frozen
 class ToolCall:
@@ -102,12 +110,16 @@ class EmbedRequest:
 
 @attrs.frozen
 class ToolRequest:
-    """One call of a tool. ``identity`` says what its function does (source, version or owner's digest)."""
+    """One call of a tool. ``identity`` says what its function does (source, version or owner's digest).
+
+    ``mode`` is how the tool's recorded answers may be used: no part of what is asked, so neither keyed nor kept.
+    """
 
     tool: str
     identity: str
     inputs: Record
     sample: int = 0
+    mode: str = attrs.field(default=CACHED, eq=False)
 
     @property
     def key(self) -> str:

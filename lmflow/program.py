@@ -17,6 +17,7 @@ import toolz
 
 from lmflow.effects import Pending
 from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram
+from lmflow.messages import CACHED
 from lmflow.params import Version, check_paths
 from lmflow.signature import Field, Signature, first_missing
 from lmflow.source import Function
@@ -168,14 +169,21 @@ class Predict(Step):
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Tool(Step):
-    """A step that runs a function outside: search, clock, randomness, files, HTTP."""
+    """A step that runs a function outside: search, clock, randomness, files, HTTP.
+
+    ``mode`` (cached, pure, live) says how its recorded answers may be used. ``description`` is what a model that may
+    call it is told of it, ``parameters`` the JSON schema of its inputs where that isn't the signature's.
+    """
 
     function: Function
     timeout: float | None = None
+    mode: str = CACHED
+    description: str = ""
+    parameters: Record | None = None
 
     @property
     def identity(self) -> Any:
-        """Name, signature and what the function does."""
+        """Name, signature and what the function does; not what is told of it, nor how its answers may be used."""
         return ["Tool", self.name, self.signature.identity, self.function.identity]
 
 

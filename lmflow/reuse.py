@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import attrs
 
 from lmflow.adapter import ADAPTER
 from lmflow.errors import ReplayDiverged
-from lmflow.messages import Failure, Outcome, Request, ToolRequest
+from lmflow.messages import CACHED, LIVE, PURE, Failure, Outcome, Request, ToolReply, ToolRequest
 from lmflow.redact import agrees
 from lmflow.trace import Asked, Trace
 from lmflow.values import pretty
@@ -22,6 +23,8 @@ class Reuse:
     ``source`` is the trace that they come from, ``choices`` its winners, ``places`` what model names stand for. What
     differs or is missing is asked anew where ``changed`` or ``missing`` say so, else it is ``ReplayDiverged``.
     ``past`` holds the attempts at an address that a model's own retries go on from, ``attempts`` their next number.
+    ``live`` is whether answers of live tools count. Where what changed is asked anew, a pure tool's answer counts at
+    every address that asks the same.
     """
 
     source: str
@@ -33,10 +36,15 @@ class Reuse:
     past: Mapping[str, tuple[Asked, ...]] = attrs.field(factory=dict)
     attempts: Mapping[str, int] = attrs.field(factory=dict)
     hint: str = ""
+    live: bool = True
 
     def __call__(self, address: str, request: Request) -> Asked | None:
         """The recorded call that answers a resolved request; ``None`` where it is to be asked anew."""
         found = self.answers.get(address)
+        if not self.live and mode_of(request) == LIVE:
+            return None
+        if self.changed and mode_of(request) == PURE and (found is None or not agrees(found, request)):
+            return self.pure.get(request.key)
         if found is None and self.missing:
             self._check_begun(address, request)
             return None
@@ -48,6 +56,11 @@ class Reuse:
             return None
         raise ReplayDiverged(address, str(found.request), str(request), self.hint)
 
+    @functools.cached_property
+    def pure(self) -> Mapping[str, Asked]:
+        """What tools answered, by key."""
+        return {call.key: call for call in self.answers.values() if isinstance(call.outcome, ToolReply)}
+
     def placed(self, request: Request, address: str) -> Request:
         """The request with the model and endpoint that it goes to, as it is where the model is not among the places."""
         return placed(request, self.places, self.answers.get(address))
@@ -56,6 +69,11 @@ class Reuse:
         for attempt in self.past.get(address, ()):
             if attempt.key != request.key and not self.changed:
                 raise ReplayDiverged(address, str(attempt.request), str(request), self.hint)
+
+
+def mode_of(request: Request) -> str:
+    """How the recorded answers to a request may be used; models' are cached."""
+    return request.mode if isinstance(request, ToolRequest) else CACHED
 
 
 NOTHING_KEPT = Reuse("", {}, missing=True)

@@ -287,7 +287,10 @@ def uncached(value: Any) -> dict[str, Any]:
 
 
 def lean(value: Any) -> dict[str, Any]:
-    """The fields of an attrs value that differ from their defaults: a field that is added later changes no digest."""
+    """The fields of an attrs value that differ from their defaults: a field that is added later changes no digest.
+
+    Fields that don't count in its equality are left out.
+    """
     kind: Any = type(value)
     found = {}
     for name, default in _defaults(kind):
@@ -305,7 +308,7 @@ def pretty(value: Any) -> str:
 @functools.cache
 def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
     """The fields of an attrs class with their defaults, ``NOTHING`` for none."""
-    found: list[tuple[str, Any]] = [(field.name, field.default) for field in attrs.fields(kind)]
+    found: list[tuple[str, Any]] = [(field.name, field.default) for field in attrs.fields(kind) if field.eq]
     return tuple((name, it.factory() if isinstance(it, attrs.Factory) else it) for name, it in found)  # type: ignore[arg-type]
 
 

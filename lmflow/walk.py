@@ -11,10 +11,10 @@ import attrs
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.errors import NotRecorded, Redacted, ReplayDiverged, Undecided
-from lmflow.messages import Request
+from lmflow.messages import CACHED, Request
 from lmflow.params import Env, Version
 from lmflow.program import Program, completed
-from lmflow.reuse import Reuse, depends, settled
+from lmflow.reuse import Reuse, depends, mode_of, settled
 from lmflow.trace import Asked, Failed, Trace, failed
 from lmflow.values import Record
 
@@ -32,7 +32,7 @@ class Case:
 
     @property
     def open(self) -> Reuse:
-        """All of the trace's answers at their own addresses; what differs or is missing is asked anew.
+        """All of the trace's answers at their own addresses; what differs or is missing is asked anew, and live tools.
 
         ``Redacted`` where the recording doesn't hold what was asked.
         """
@@ -40,7 +40,12 @@ class Case:
         if trace.world.get("redacted"):
             raise Redacted(trace.id)
         places = {**trace.world["models"], **(self.places or {})}
-        return Reuse(trace.id, trace.answers, trace.choices, places, changed=True, missing=True)
+        return Reuse(trace.id, trace.answers, trace.choices, places, changed=True, missing=True, live=False)
+
+    @property
+    def kept(self) -> Reuse:
+        """The same with the answers of live tools: what was recorded stays."""
+        return attrs.evolve(self.open, live=True)
 
 
 @attrs.frozen
@@ -115,14 +120,14 @@ def walk(case: Case, reuse: Reuse, *, find: Find | None = None, assume: bool = F
     return Walk(tuple(met), outputs, failure)
 
 
-def patch(case: Case) -> tuple[Reuse, Walk]:
+def patch(case: Case, *, live: bool = False) -> tuple[Reuse, Walk]:
     """What of a trace answers the program under a version: the same request at the same address; else the same request
     from elsewhere in the trace, where it stands once and isn't used already. All else is asked anew.
 
     It is settled in program order before anything is asked, so that concurrency can't change it. The walk is what is
-    met with it.
+    met with it. Answers of live tools count with ``live`` alone.
     """
-    reuse = case.open
+    reuse = case.kept if live else case.open
     first = walk(case, reuse)
     kept = {met.address for met in first.met if met.found is not None}
     spare = {call.key for address, call in case.trace.answers.items() if address not in kept}
@@ -156,7 +161,7 @@ def fork(case: Case, at: str) -> tuple[Reuse, Walk]:
 
     ``NotRecorded`` where the trace has no such call, ``ReplayDiverged`` where something differs before it.
     """
-    reuse, answers = case.open, case.trace.answers
+    reuse, answers = case.kept, case.trace.answers
     steps = walk(case, reuse, assume=True).met
     order = [step.address for step in steps]
     point = next((address for address in order if below(address, at)), None)
@@ -186,7 +191,7 @@ def _moved(case: Case, reuse: Reuse, kept: set[str]) -> tuple[Mapping[str, Asked
 
     def taking(address: str, request: Request) -> Asked | None:
         found = reuse(address, request)
-        if address in kept:
+        if address in kept or mode_of(request) != CACHED:
             return found
         waiting = spare[request.key]
         if found is not None and found in waiting:
