@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from lmflow.programs.multi_hop import multi_hop
     from lmflow.programs.nearest import nearest
     from lmflow.programs.rag import rag
+    from lmflow.programs.react import react
     from lmflow.programs.refining import Feedback, refine
     from lmflow.programs.report import report
     from lmflow.programs.rerank import rerank
@@ -216,6 +217,7 @@ _WHERE = {
     "racing": "optimizers.racing",
     "rag": "programs.rag",
     "random_search": "optimizers.random_search",
+    "react": "programs.react",
     "rebase": "merging",
     "recall_at_k": "metrics",
     "refine": "programs.refining",
@@ -360,6 +362,7 @@ __all__ = [
     "racing",
     "rag",
     "random_search",
+    "react",
     "rebase",
     "recall_at_k",
     "refine",

@@ -151,7 +151,8 @@ def diverge(
         for label, trace in labelled(recorded)
     ]
     items = tuple(
-        compared(label, case, reuse := patch(case, live=True)[0], walk(case, reuse, assume=True)) for label, case in cases
+        compared(label, case, reuse := patch(case, live=True)[0], walk(case, reuse, assume=True))
+        for label, case in cases
     )
     return Divergence(_named(recorded, version), items)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.acting import Act, acted
 from lmflow.adapter import ask, use
 from lmflow.effects import Call, Effect, Fork, Hidden, Pending, hidden_loop
 from lmflow.embedding import Embed, embedded
@@ -90,6 +91,8 @@ def opened(pending: Pending, frame: Frame) -> tuple[Body, Frame]:
 
 def body_of(program: Any, env: Env, inputs: Record) -> Body:
     """What a program does, as a coroutine over effects."""
+    if isinstance(program, Act):
+        return acted(program, env, inputs)
     if isinstance(program, Predict):
         return ask(program, env, inputs)
     if isinstance(program, Tool):

@@ -10,6 +10,7 @@ import attrs
 
 from lmflow.divergence import step_at
 from lmflow.errors import UnknownVersion, short
+from lmflow.jsontext import load
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Failure, ToolReply, ToolRequest
 from lmflow.params import Version
 from lmflow.program import Program
@@ -164,20 +165,29 @@ def _reads(call: Asked, other: Asked) -> bool:
 
 def _asked(call: Asked) -> str:
     if isinstance(call.request, ChatRequest):
-        return call.request.messages[-1].content
+        *before, last = call.request.messages
+        return "\n".join([*(message.content for message in before if message.role == "tool"), last.content])
     return pretty(call.request.inputs) if isinstance(call.request, ToolRequest) else "\n".join(call.request.texts)
 
 
 def _texts(call: Asked) -> tuple[str, ...]:
     """The texts that a reply gives to what follows it."""
     match call.outcome:
-        case ChatReply(text=text):
-            return (text.strip(),)
+        case ChatReply(text=text, calls=calls):
+            return (text.strip(), *(word for use in calls for word in _words(use.arguments)))
         case ToolReply(value=value):
             return tuple(_leaves(value))
         case Failure():
             return (str(call.outcome.error()),)
     return ()
+
+
+def _words(arguments: str) -> tuple[str, ...]:
+    """The texts in the arguments of a call that a model asks for."""
+    try:
+        return tuple(_leaves(load(arguments)))
+    except ValueError:
+        return (arguments,)
 
 
 def _leaves(value: Any) -> Iterator[str]:
@@ -202,8 +212,8 @@ def _holders(value: Any, calls: list[Asked]) -> tuple[str, ...]:
 
 def _gave(call: Asked) -> str:
     match call.outcome:
-        case ChatReply(text=text):
-            return text
+        case ChatReply(text=text, calls=calls):
+            return "\n".join([*([text] if text else []), *(f"{use.name} {use.arguments}" for use in calls)])
         case ToolReply(value=value):
             return pretty(value)
         case EmbedReply(vectors=vectors):

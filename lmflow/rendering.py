@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmflow.acting import Act, messages_of
 from lmflow.adapter import render as rendered
 from lmflow.errors import near
 from lmflow.messages import Message
@@ -28,4 +29,5 @@ def render(
     leaf = found[wanted]
     params = completed(program, version)
     own = {f"{leaf.name}.{slot}": params[f"{wanted}.{slot}"] for slot in leaf.slots}
-    return rendered(leaf, own, leaf.signature.bind(wanted, inputs))
+    given = leaf.signature.bind(wanted, inputs)
+    return messages_of(leaf, own, given) if isinstance(leaf, Act) else rendered(leaf, own, given)

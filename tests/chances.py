@@ -15,7 +15,7 @@ from lmflow.errors import ModelFailed
 from lmflow.messages import ChatReply, ChatRequest, ModelReply, ModelRequest
 from lmflow.models.base import Http, Send
 
-Say = Callable[[ChatRequest, random.Random], str]
+Say = Callable[[ChatRequest, random.Random], str | ChatReply]
 
 
 def digits(request: ChatRequest, dice: random.Random) -> str:
@@ -50,7 +50,8 @@ class Chances:
             dice = random.Random(request.key)  # noqa: S311 - no secret
             if dice.random() < self.fails:
                 raise ModelFailed("server", "by chance")
-            return ChatReply(self.say(request, dice), model=self.name)
+            said = self.say(request, dice)
+            return said if isinstance(said, ChatReply) else ChatReply(said, model=self.name)
 
         return await send(exchange)
 

@@ -13,7 +13,7 @@ LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
     errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
     adapters/* messages words demos neighbours params versions merging history blaming interchange effects
-    program fit dspy embedding combine build diagrams adapter rendering trace redact drive reuse walk
+    program fit dspy embedding combine build toolbox diagrams adapter acting rendering trace redact drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
     histogram rows evaluation scores comparison optimize replaying credit tuning conditions store refs progress
     budget partial models/base models/http models/scripted models/wire models/sse models/openai_shapes

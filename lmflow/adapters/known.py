@@ -13,9 +13,9 @@ ADAPTER = "adapters/2"
 ADAPTERS: tuple[Adapter, ...] = (CHAT, JSON)
 
 
-def adapter_of(name: str) -> Adapter:
-    """The adapter of that name, chat for none. ``UnknownAdapter`` names the known ones."""
+def adapter_of(name: str, others: tuple[str, ...] = ()) -> Adapter:
+    """The adapter of that name, chat for none. ``UnknownAdapter`` names the known ones, and what else there may be."""
     found = next((adapter for adapter in ADAPTERS if adapter.name == (name or CHAT.name)), None)
     if found is None:
-        raise UnknownAdapter(name, tuple(adapter.name for adapter in ADAPTERS))
+        raise UnknownAdapter(name, (*others, *(adapter.name for adapter in ADAPTERS)))
     return found

@@ -29,7 +29,8 @@ LmflowError
 │   ├── ParseFailure
 │   ├── ToolFailed
 │   ├── StepTimeout
-│   └── ConstraintFailed    outputs that break a constraint, also after the retries
+│   ├── ConstraintFailed    outputs that break a constraint, also after the retries
+│   └── Unanswered          an agent that came to nothing
 ├── BudgetExceeded        the next call could cost more than the budget has left
 ├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
 ├── ModelUnavailable      a model that can't be used as configured
@@ -58,6 +59,7 @@ Fields carry the data, ``str(error)`` says it in words: what was found, what was
 from __future__ import annotations
 
 from lmflow.errors.calling import (
+    NO_TOOLS,
     BudgetExceeded,
     CallError,
     ConstraintFailed,
@@ -66,6 +68,7 @@ from lmflow.errors.calling import (
     ParseFailure,
     StepTimeout,
     ToolFailed,
+    Unanswered,
     Unbounded,
 )
 from lmflow.errors.composing import (
@@ -133,6 +136,7 @@ ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
 
 __all__ = [
     "ENDING",
+    "NO_TOOLS",
     "BadCondition",
     "BadData",
     "BadRef",
@@ -174,6 +178,7 @@ __all__ = [
     "StoreError",
     "Tampered",
     "ToolFailed",
+    "Unanswered",
     "Unbounded",
     "Undecided",
     "UndeclaredProgram",

@@ -8,6 +8,9 @@ import attrs
 
 from lmflow.errors.words import LmflowError
 
+NO_TOOLS = "no_tools"
+"""The kind of a failure where an endpoint has no function calling."""
+
 
 class CallError(LmflowError):
     """The closed set of errors that are thrown into flows: recorded, or following from what is, so that try/except
@@ -18,7 +21,7 @@ class CallError(LmflowError):
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
     """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout, rate_limit, server,
-    request, bad_reply.
+    request, bad_reply, no_tools (the endpoint has no function calling).
 
     ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text that had come.
     """
@@ -88,6 +91,22 @@ class ConstraintFailed(CallError):
     def __str__(self) -> str:
         found = "; then ".join(self.problems)
         return f"{self.program} broke its constraints: {found}. Allow more retries, or hard=False for the best attempt."
+
+
+@attrs.frozen(eq=False)
+class Unanswered(CallError):
+    """An agent that came to nothing: no step was read or brought a result, or the answer is empty.
+
+    It follows from recorded calls, so a flow that catches it replays.
+    """
+
+    program: str
+    steps: int
+    problem: str
+
+    def __str__(self) -> str:
+        fix = "Allow more steps (max_steps=), choose another form (adapter=), or use a more capable model."
+        return f"{self.program} has no answer after {self.steps} steps: {self.problem}. {fix}"
 
 
 @attrs.frozen(eq=False)

@@ -6,15 +6,16 @@ import json
 import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
-from lmflow.errors import ModelFailed
+from lmflow.errors import NO_TOOLS, ModelFailed
 from lmflow.messages import ChatRequest, Message, ModelReply
-from lmflow.models.base import Exchange, Response, Send
+from lmflow.models.base import Exchange, Http, Response, Send
 from lmflow.values import Record
 
 T = TypeVar("T")
@@ -61,6 +62,12 @@ _SCHEMA = re.compile(
 )
 _THIS_SCHEMA = re.compile(r"invalid schema|schema error|failed to parse grammar|schema is too", re.IGNORECASE)
 _REFUSING = frozenset({400, 404, 415, 422, 500, 501})
+_FUNCTIONS = r"(?:tools?\b|tool[ _-]?(?:use|calls?|calling|choice)|function[ _-]?call)"
+_NO_FUNCTIONS = re.compile(
+    rf"(?:not |n't |un)support\w*[^.]{{0,40}}{_FUNCTIONS}|{_FUNCTIONS}[^.]{{0,60}}(?:not support|n't support|unsupport)"
+    rf"|that support tool use|{_FUNCTIONS}[^.]{{0,40}}requires? --",
+    re.IGNORECASE,
+)
 
 
 @attrs.frozen
@@ -122,11 +129,13 @@ class Peer:
 @attrs.define(eq=False)
 class Learned:
     """What a model found out about its endpoint, for its own life. ``structured`` is whether the endpoint takes a JSON
-    schema, ``None`` before it was asked to; ``refused`` are the schemas that it takes exception to.
+    schema, ``None`` before it was asked to; ``refused`` are the schemas that it takes exception to; ``no_tools`` is how
+    it refused functions, where it did.
     """
 
     structured: bool | None = None
     refused: set[str] = attrs.field(factory=set)
+    no_tools: ModelFailed | None = None
 
     def takes(self, schema: Record | None) -> bool:
         """Whether a schema is to be sent."""
@@ -143,6 +152,24 @@ class Learned:
             self.structured = False
         return True
 
+    def calling(self, exchange: Callable[[bool], Exchange]) -> Callable[[bool], Exchange]:
+        """Exchanges with functions. Where the endpoint has none the failure is one of that kind, and what is known of
+        it is not asked again: the next attempt fails the same way with nothing sent.
+        """
+
+        async def exchanged(asking: Exchange, http: Http) -> ModelReply:
+            if self.no_tools is not None:
+                raise attrs.evolve(self.no_tools)  # one of its own: a raised error grows
+            try:
+                return await asking(http)
+            except ModelFailed as failure:
+                if failure.status not in _REFUSING or not _NO_FUNCTIONS.search(f"{failure.text} {failure.raw}"):
+                    raise
+                self.no_tools = attrs.evolve(failure, kind=NO_TOOLS, retry_after=None)
+                raise self.no_tools from None
+
+        return lambda schema: partial(exchanged, exchange(schema))
+
 
 def asked(
     request: ChatRequest, send: Send, exchange: Callable[[bool], Exchange], learned: Learned
@@ -150,8 +177,10 @@ def asked(
     """The reply to a request, with its schema where the endpoint takes it.
 
     A schema that is refused is an attempt of its own in the record; then the request is sent without it, and so are the
-    later ones. The reply's ``structured`` says which way it was.
+    later ones. The reply's ``structured`` says which way it was. Functions that are refused are a failure of that kind.
     """
+    if request.tools:
+        exchange = learned.calling(exchange)
     if request.schema is None or not learned.takes(request.schema):
         return send(exchange(False))  # noqa: FBT003 - without the schema
     return _structured(request.schema, send, exchange, learned)
