@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from lmflow.evaluation import Evaluation
     from lmflow.execute import Executor
     from lmflow.history import lineage
+    from lmflow.mcp_client import mcp_tools
     from lmflow.merging import merge, migrate, rebase
     from lmflow.metrics import (
         Score,
@@ -195,6 +196,7 @@ _WHERE = {
     "lineage": "history",
     "majority": "programs.ensembling",
     "map": "build",
+    "mcp_tools": "mcp_client",
     "merge": "merging",
     "metric": "metrics",
     "migrate": "merging",
@@ -340,6 +342,7 @@ __all__ = [
     "lineage",
     "majority",
     "map",
+    "mcp_tools",
     "merge",
     "metric",
     "migrate",

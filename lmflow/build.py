@@ -120,9 +120,7 @@ def tool(  # noqa: PLR0913 - the three forms share one name
     told of the tool, by default the function's docstring. ``version`` identifies a function whose source doesn't
     (``Unidentified`` asks for it).
     """
-    if mode not in MODES:
-        msg = f"a tool is {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
-        raise ValueError(msg)
+    _ = checked(mode)
 
     def made(given: Callable[..., Any], called: str, signed: Signature) -> Tool:
         text = _documented(given) if description is None else textwrap.dedent(description).strip()
@@ -136,6 +134,14 @@ def tool(  # noqa: PLR0913 - the three forms share one name
         msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
         raise TypeError(msg)
     return made(function, name, from_function(function) if signature is None else signature_of(signature, types))
+
+
+def checked(mode: str) -> str:
+    """A tool's mode. ``ValueError`` where there is no such mode."""
+    if mode not in MODES:
+        msg = f"a tool is one of {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
+        raise ValueError(msg)
+    return mode
 
 
 def flow(

@@ -13,13 +13,14 @@ LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
     errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
     adapters/* messages words demos neighbours params versions merging history blaming interchange effects
-    program fit dspy embedding combine build toolbox diagrams adapter acting rendering trace redact drive reuse walk
+    program fit dspy embedding combine build toolbox foreign diagrams adapter acting rendering trace redact
+    drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
     histogram rows evaluation scores comparison optimize replaying credit tuning conditions store refs progress
     budget partial models/base models/http models/scripted models/wire models/sse models/openai_shapes
     models/openai models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights
     models/llama_child models/llama_server models/local models/prices models/wrap models/limited models/cached
-    models/names models/__init__ events outside door live rollout again growing programs/judges evaluating
+    models/names models/__init__ mcp_client events outside door live rollout again growing programs/judges evaluating
     optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
@@ -37,7 +38,7 @@ STORES_MAY_IMPORT = frozenset(
 )
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.
-LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stream execute sync".split())
+LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stream execute sync mcp_client".split())
 OWNERS = {
     "asyncio": (*LOOP, "lmflow/models/", "lmflow/serve/", "cli/"),
     "aiohttp": ("lmflow/execute", "lmflow/models/", "lmflow/serve/"),

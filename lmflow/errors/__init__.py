@@ -34,6 +34,7 @@ LmflowError
 ├── BudgetExceeded        the next call could cost more than the budget has left
 ├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
 ├── ModelUnavailable      a model that can't be used as configured
+├── ToolsUnavailable      a server whose tools can't be had
 ├── StoreError            the trace store can't do what was asked
 │   ├── NotAStore
 │   ├── NewerSchema
@@ -68,6 +69,7 @@ from lmflow.errors.calling import (
     ParseFailure,
     StepTimeout,
     ToolFailed,
+    ToolsUnavailable,
     Unanswered,
     Unbounded,
 )
@@ -178,6 +180,7 @@ __all__ = [
     "StoreError",
     "Tampered",
     "ToolFailed",
+    "ToolsUnavailable",
     "Unanswered",
     "Unbounded",
     "Undecided",

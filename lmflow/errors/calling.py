@@ -144,6 +144,18 @@ class Unbounded(LmflowError):
 
 
 @attrs.frozen(eq=False)
+class ToolsUnavailable(LmflowError):
+    """A server whose tools can't be had: no connection, no such tool, a missing extra."""
+
+    server: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"tools of {self.server!r}: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
 class ModelUnavailable(LmflowError):
     """A model that can't be used as configured: unknown name, missing key, missing weights, missing extra."""
 
