@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import re
 from pathlib import Path
-from types import FunctionType
-from typing import Any
 
 import pytest
+from pages import DOCS, shown
 
 import lmflow as lf
 from lmflow.messages import ChatRequest
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 SAYS = {
     "Is the answer right": "9",
     "as JSON": '{"data": {"name": "Ada Lovelace", "born": 1815}}',
@@ -37,30 +32,16 @@ def say(request: ChatRequest) -> str:
     return next((answer for key, answer in SAYS.items() if key in system), "Paris")
 
 
-async def shown(page: str, folder: Path) -> dict[str, Any]:
-    """What the page's names are after its blocks ran, each after those before it."""
-    text = (DOCS / page).read_text(encoding="utf-8")
-    async with lf.Executor(lf.scripted(say)) as ex:
-        known: dict[str, Any] = {"ex": ex, "__name__": "page"}
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
-            path = folder / f"block_{number}.py"  # a function is known by its source, so there is a file
-            path.write_text(block, encoding="utf-8")
-            result = FunctionType(compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
-            if inspect.iscoroutine(result):
-                await result
-    return known
-
-
 async def test_the_page_on_search_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It prints a vote of five and curves over four samples."""
-    known = await shown("search.md", tmp_path)
+    known = await shown("search.md", tmp_path, say)
     assert capsys.readouterr().out.startswith("42 5\n")
     assert 1 == known["found"].enough(within=0.01)
 
 
 async def test_the_page_on_systems_runs(tmp_path: Path) -> None:
     """It ends in values of the user's types and an article that cites."""
-    known = await shown("systems.md", tmp_path)
+    known = await shown("systems.md", tmp_path, say)
     assert ("Ada Lovelace", 1815) == (known["person"].name, known["person"].born)
     assert ("complaint", "Paris") == (known["label"], known["summary"])
     assert "[1]" in known["article"].markdown
@@ -70,9 +51,7 @@ async def test_the_page_on_systems_runs(tmp_path: Path) -> None:
 
 def test_all_that_is_shipped_is_on_the_pages() -> None:
     """What the package exports of programs is named on one of the pages on programs."""
-    pages = "".join(
-        (DOCS / f"{page}.md").read_text("utf-8")
-        for page in ("programs", "search", "systems", "evaluation", "retrieval")
-    )
+    names = ("programs", "search", "systems", "agents", "evaluation", "retrieval")
+    pages = "".join((DOCS / f"{page}.md").read_text("utf-8") for page in names)
     shipped = [name for name, module in lf._WHERE.items() if module.startswith("programs.")]
     assert [] == [name for name in shipped if name not in pages]

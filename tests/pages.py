@@ -1,0 +1,29 @@
+"""The Python of a page, run from top to bottom."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+import lmflow as lf
+from lmflow.models.scripted import Script
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+
+
+async def shown(page: str, folder: Path, say: Script) -> dict[str, Any]:
+    """What the page's names are after its blocks ran, each after those before it."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    async with lf.Executor(lf.scripted(say)) as ex:
+        known: dict[str, Any] = {"ex": ex, "__name__": "page"}
+        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+            path = folder / f"block_{number}.py"  # a function is known by its source, so there is a file
+            path.write_text(block, encoding="utf-8")
+            result = FunctionType(compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
+            if inspect.iscoroutine(result):
+                await result
+    return known
