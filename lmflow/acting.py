@@ -235,7 +235,7 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
     said, problem = _said(step, adapter, text, whole=whole)
     if said is not None and said.calls:
         return said.thought, tuple(ToolUse(use.name, use.arguments) for use in said.calls)
-    if loose := _calls_in(text, [tool.name for tool in step.toolset]):
+    if loose := _calls_in(text, [tool.name for tool in step.toolset], whole=whole):
         return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), loose
     if problem is not None and ("{" in text or "[[" in text):
         raise problem
@@ -262,10 +262,10 @@ def _native_call(call: ToolCall) -> ToolUse:
     return ToolUse(call.name, problem=f"{call.arguments[:80]!r} is no JSON object")
 
 
-def _calls_in(text: str, names: Collection[str]) -> tuple[ToolUse, ...]:
+def _calls_in(text: str, names: Collection[str], *, whole: bool) -> tuple[ToolUse, ...]:
     """The calls of known tools that stand in a text as JSON, each once."""
     found: list[ToolUse] = []
     with contextlib.suppress(ValueError):
-        for value in candidates(text):
+        for value in candidates(text, whole=whole):
             found += [call_in(item) for item in (value if isinstance(value, list) else [value]) if is_call(item, names)]
     return tuple(dict.fromkeys(found))

@@ -38,11 +38,9 @@ def sent(form: str, **inputs: Any) -> tuple[Message, ...]:
 
 async def requests(form: str) -> list[ChatRequest]:
     """What is asked in a form."""
-    asked: list[ChatRequest] = []
-    script = lf.scripted(lambda request: asked.append(request) or "done")  # type: ignore[func-returns-value]
-    async with lf.Executor(script) as ex:
-        await ex.run(ACT(question="q").under({"act.adapter": form}))
-    return asked
+    async with lf.Executor(lf.scripted(["done"])) as ex:
+        trace = await ex.run(ACT(question="q").under({"act.adapter": form}))
+    return [call.request for call in trace.calls if isinstance(call.request, ChatRequest)]
 
 
 async def test_native_requests_carry_the_tools() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-from agents import asks, calling
+from agents import Asked, asks, calling
 from pages import DOCS, shown
 
 from lmflow.messages import MODES, ChatReply, ChatRequest
@@ -19,7 +19,7 @@ EXAMPLE = DOCS.parent / "examples" / "agents" / "shop.py"
 
 def say(request: ChatRequest) -> ChatReply | str:
     """Look, order, answer."""
-    steps = [("stock", {"item": "black tea"})], [("order", {"item": "black tea", "count": 2})], []
+    steps: list[list[Asked]] = [[("stock", {"item": "black tea"})], [("order", {"item": "black tea", "count": 2})], []]
     return calling(request, *steps[len(request.messages) // 2 - 1]) if asks(request) else "Two are ordered."
 
 

@@ -126,7 +126,8 @@ async def test_an_agent_is_a_tool_of_another() -> None:
         if not asks(request):
             return "42"
         first = len(request.messages) == 2
-        return native(("reckon", {"question": "?"})) if first and request.tools[0].name == "reckon" else native()
+        asked = first and request.tools[0].name == "reckon"
+        return native(("reckon", {"question": "?"})) if asked else native(text="It is 42.")
 
     trace = await ran(outer, lf.scripted(script))
     assert "boss[0]/use[0]/branch[0]/reckon[0]/act[0]/call[0]" in trace.answers
@@ -147,14 +148,15 @@ async def test_a_reply_that_can_not_be_read_is_a_step() -> None:
 @pytest.mark.parametrize(
     ("steps", "problem"),
     [
-        (("[[calls]]\n{",) * 3, "the last step: calls: "),
-        (((("nope", {}),),) * 3, "the last step: there is no tool 'nope'"),
-        (((("breaks", {"text": "x"}),),) * 3, "the last step: tool 'breaks' raised LookupError"),
+        (("[[calls]]\n{",) * 3, "no tool gave anything; the last step: calls: "),
+        (((("nope", {}),),) * 3, "no tool gave anything; the last step: there is no tool 'nope'"),
+        (((("breaks", {"text": "x"}),),) * 3, "no tool gave anything; the last step: tool 'breaks' raised LookupError"),
+        ((native(),), "no tool gave anything; the last step: the reply is empty"),
     ],
 )
 async def test_nothing_is_no_answer(steps: Any, problem: str) -> None:
     """Where no step brought anything there is nothing to answer from: an error that says why, and no made-up answer."""
-    agent = lf.react("question -> answer", TOOLS, max_steps=3, adapter="chat")
+    agent = lf.react("question -> answer", TOOLS, max_steps=3, adapter="native" if steps == (native(),) else "chat")
     with pytest.raises(Unanswered) as caught:
         await ran(agent, scripted(*steps))
     assert caught.value.problem.startswith(problem)
@@ -164,7 +166,7 @@ async def test_nothing_is_no_answer(steps: Any, problem: str) -> None:
 async def test_an_empty_answer_is_none() -> None:
     """An answer that is empty is no answer, and replays as such; one that is false or 0 is one."""
     agent = lf.react("question -> answer", [add])
-    async with lf.Executor(scripted((), (), answer="")) as ex:
+    async with lf.Executor(scripted((), answer="")) as ex:
         run = await ex.map(agent, [{"question": "?"}])
     assert ["Unanswered"] == [failure.kind for _, failure in run.failures]
     assert run.root == lf.replay(run, agent).root
@@ -219,7 +221,7 @@ def test_the_trajectory_is_its_own(signature: str) -> None:
 def test_bounds_are_positive(option: str) -> None:
     """A bound is at least 1."""
     with pytest.raises(ValueError, match=f"{option} must be at least 1"):
-        lf.react("question -> answer", [add], **{option: 0})
+        lf.react("question -> answer", [add], **{option: 0})  # type: ignore[arg-type]
 
 
 async def test_it_can_be_tuned() -> None:

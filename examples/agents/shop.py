@@ -85,7 +85,7 @@ def scripted(request: ChatRequest) -> ChatReply | str:
     return ChatReply("", "tool_calls", calls=tuple(calls))
 
 
-STEPS = [
+STEPS: list[list[tuple[str, dict[str, object]]]] = [
     [("stock", {"item": "Green tea"}), ("stock", {"item": "black"})],
     [("stock", {"item": "black tea"})],
     [("order", {"item": "black tea", "count": 2})],

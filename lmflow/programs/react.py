@@ -148,8 +148,9 @@ def _seen(tool: Program, attempt: Any) -> Observation:
 
 
 def _nothing(turns: Sequence[Turn]) -> str:
-    """Why an agent that came to no end has nothing to answer from; empty where it has."""
-    if turns[-1].last or any(seen.kind == "result" for turn in turns for seen in turn.observations):
+    """Why an agent has nothing to answer from; empty where a tool gave something, or the model ended with words."""
+    end = turns[-1]
+    if (end.last and end.thought) or any(seen.kind == "result" for turn in turns for seen in turn.observations):
         return ""
-    problems = [turn.problem or (turn.observations[-1].text if turn.observations else "") for turn in turns]
-    return f"the last step: {problems[-1]}".rstrip(".")
+    problem = end.problem or (end.observations[-1].text if end.observations else "the reply is empty")
+    return f"no tool gave anything; the last step: {problem}".rstrip(".")
