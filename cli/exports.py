@@ -89,8 +89,8 @@ def _asked(call: Asked) -> Any:
 def _replied(call: Asked) -> str | None:
     """The reply's text; of tools and embeddings the value as JSON."""
     match call.outcome:
-        case ChatReply(text=text):
-            return text
+        case ChatReply() as reply:
+            return reply.shown
         case ToolReply(value=value):
             return json.dumps(plain(value))
         case EmbedReply(vectors=vectors):

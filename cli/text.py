@@ -65,8 +65,8 @@ def tokens(call: Asked) -> str:
 def outcome_line(call: Asked) -> str:
     """What came of a call, short."""
     match call.outcome:
-        case ChatReply(text=text):
-            return f"→ {line(text, 60)}"
+        case ChatReply() as reply:
+            return f"→ {line(reply.shown, 60)}"
         case ToolReply(value=value):
             return f"→ {line(value, 60)}"
         case EmbedReply(vectors=vectors):
@@ -81,8 +81,8 @@ def exchange(call: Asked) -> Iterator[str]:
     for text in clean(str(call.request)).splitlines():
         yield f"> {text}"
     match call.outcome:
-        case ChatReply(text=reply):
-            yield from (f"< {text}" for text in clean(reply).splitlines())
+        case ChatReply() as reply:
+            yield from (f"< {text}" for text in clean(reply.shown).splitlines())
         case ToolReply(value=value):
             yield f"< {clean(pretty(value))}"
 

@@ -124,7 +124,8 @@ def tool(  # noqa: PLR0913 - the three forms share one name
 
     def made(given: Callable[..., Any], called: str, signed: Signature) -> Tool:
         text = _documented(given) if description is None else textwrap.dedent(description).strip()
-        return Tool(called, signed, function_of(given, version), timeout, mode, text)
+        code = function_of(given, version)
+        return Tool(name=called, signature=signed, function=code, timeout=timeout, mode=mode, description=text)
 
     if name is None:
         return lambda given: made(given, given.__name__, from_function(given))
@@ -221,8 +222,7 @@ def _condition(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Fi
 
 def _documented(function: Callable[..., Any]) -> str:
     """The docstring of a function or method; other objects have that of their class, which says nothing of them."""
-    own = inspect.isroutine(function) and function.__doc__
-    return inspect.cleandoc(own) if own else ""
+    return inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
 
 
 def _default_instruction(signature: Signature) -> str:

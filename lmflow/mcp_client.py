@@ -174,9 +174,14 @@ def _tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
     identity = f"mcp:{server}/{own}:{digest('mcp', schema)}"
     text = inspect.cleandoc(str(entry.get("description") or entry.get("title") or ""))
     return Tool(
-        name, Signature(found.fields, _RESULT), Function(f"{server}/{own}", identity, call), timeout, checked(mode),
-        text, found.schema,
-    )  # fmt: skip
+        name=name,
+        signature=Signature(found.fields, _RESULT),
+        function=Function(f"{server}/{own}", identity, call),
+        timeout=timeout,
+        mode=checked(mode),
+        description=text,
+        parameters=found.schema,
+    )
 
 
 async def _transport(  # noqa: PLR0913 - what a connection is made of

@@ -171,6 +171,11 @@ class ChatReply:
     structured: bool | None = None
 
     @property
+    def shown(self) -> str:
+        """What a person is shown of it: the text, and below it the calls that it asks for."""
+        return "\n".join([*([self.text] if self.text else []), *(f"{it.name} {it.arguments}" for it in self.calls)])
+
+    @property
     def content(self) -> Any:
         """What a replay must reproduce: the text, the calls and how it ended, not tokens, names or borders."""
         more = {"calls": self.calls, "refusal": self.refusal}

@@ -155,10 +155,15 @@ class Members:
 
 
 def reading(source: Source) -> Sections | Members:
-    """The beginning of a reply: in JSON where the request says so, else in marked sections."""
-    signature: Signature = source.step.signature
+    """The beginning of a reply: in JSON where the request says so, else in marked sections.
+
+    What is said beside calls of functions is the first output.
+    """
+    signature, request = source.step.signature, source.request
     address, names = source.address.rpartition("/")[0], tuple(field.name for field in signature.outputs)
-    in_json = isinstance(source.request, ChatRequest) and source.request.schema is not None
+    if isinstance(request, ChatRequest) and request.tools:
+        return Sections(address, attrs.evolve(signature, outputs=signature.outputs[:1]))
+    in_json = isinstance(request, ChatRequest) and request.schema is not None
     return Members(address, names) if in_json else Sections(address, signature)
 
 

@@ -212,8 +212,8 @@ def _holders(value: Any, calls: list[Asked]) -> tuple[str, ...]:
 
 def _gave(call: Asked) -> str:
     match call.outcome:
-        case ChatReply(text=text, calls=calls):
-            return "\n".join([*([text] if text else []), *(f"{use.name} {use.arguments}" for use in calls)])
+        case ChatReply() as reply:
+            return reply.shown
         case ToolReply(value=value):
             return pretty(value)
         case EmbedReply(vectors=vectors):

@@ -134,6 +134,20 @@ async def test_an_agent_is_a_tool_of_another() -> None:
     assert "boss.reckon.act.instruction" in outer.paths
 
 
+@pytest.mark.parametrize("adapter", ["native", "chat", "json"])
+async def test_thoughts_stream(adapter: str) -> None:
+    """Who listens hears each thought and the answer as they come, and a replay of the stream says the same."""
+    agent = lf.react("question -> answer", TOOLS, adapter=adapter)
+    heard: dict[str, str] = {}
+    async with lf.Executor(scripted((SUM,), ())) as ex:
+        stream = ex.stream(agent, question="20 + 22?")
+        async for part in stream:
+            if part.field in {"thought", "answer"}:
+                heard[part.address] = ("" if part.anew else heard.get(part.address, "")) + part.text
+    assert {"react[0]/act[0]": "so", "react[0]/act[1]": "so", "react[0]/answer[0]": "42"} == heard
+    assert [part.text for part in lf.replay_stream(stream.trace, agent) if part.field == "answer"] == ["42"]
+
+
 async def test_a_reply_that_can_not_be_read_is_a_step() -> None:
     """It is shown to the model with what is wrong with it, and the agent goes on."""
     agent = lf.react("question -> answer", TOOLS, adapter="chat")
