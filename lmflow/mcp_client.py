@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from lmflow.build import checked
 from lmflow.errors import ToolsUnavailable, near
-from lmflow.foreign import foreign, named
+from lmflow.foreign import Foreign, foreign, named
 from lmflow.messages import LIVE
 from lmflow.models.wire import mistake, place_of
 from lmflow.program import Tool
@@ -76,6 +76,39 @@ def tools_of(  # noqa: PLR0913, PLR0917 - what a tool is made of
     return tuple(
         _tool(name, server, entry, ask, mode if isinstance(mode, str) else mode.get(str(entry["name"]), LIVE), timeout)
         for name, entry in zip(names, listed, strict=True)
+    )
+
+
+def listing_of(tools: Iterable[Tool]) -> list[dict[str, Any]]:
+    """Tools of servers as JSON values, which ``offline`` reads back."""
+    return [
+        {
+            "name": tool.name,
+            "identity": tool.function.identity,
+            "description": tool.description,
+            "parameters": plain(tool.parameters),
+            "mode": tool.mode,
+        }
+        for tool in tools
+    ]
+
+
+def offline(listing: Iterable[Mapping[str, Any]]) -> tuple[Tool, ...]:
+    """The same tools without their server, with the same keys: recordings of them replay; asked anew they fail."""
+
+    async def call(**_: Any) -> Any:
+        msg = "there is no server behind this tool: run the program inside `async with lf.mcp_tools(...)`"
+        raise McpError(msg)
+
+    return tuple(
+        _made(
+            it["name"],
+            foreign(it["parameters"]),
+            Function(it["name"], it["identity"], call),
+            it["description"],
+            it["mode"],
+        )
+        for it in listing
     )
 
 
@@ -173,13 +206,19 @@ def _tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
 
     identity = f"mcp:{server}/{own}:{digest('mcp', schema)}"
     text = inspect.cleandoc(str(entry.get("description") or entry.get("title") or ""))
+    return _made(name, found, Function(f"{server}/{own}", identity, call), text, mode, timeout)
+
+
+def _made(  # noqa: PLR0913, PLR0917 - what a tool is made of
+    name: str, found: Foreign, function: Function, description: str, mode: str, timeout: float | None = None
+) -> Tool:
     return Tool(
         name=name,
         signature=Signature(found.fields, _RESULT),
-        function=Function(f"{server}/{own}", identity, call),
+        function=function,
         timeout=timeout,
         mode=checked(mode),
-        description=text,
+        description=description,
         parameters=found.schema,
     )
 

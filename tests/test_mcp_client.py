@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -17,7 +18,7 @@ from agents import asks, native
 
 import lmflow as lf
 from lmflow.errors import StepTimeout, ToolFailed, ToolsUnavailable, WrongType
-from lmflow.mcp_client import McpError, tools_of, value_of
+from lmflow.mcp_client import McpError, listing_of, offline, tools_of, value_of
 from lmflow.program import Tool
 
 SERVER = Path(__file__).with_name("mcp_server.py")
@@ -119,6 +120,20 @@ async def test_an_agent_uses_them_and_replays_without_the_server(url: str) -> No
     assert trace.outputs is not None
     assert 42 == trace.outputs.trajectory[0].observations[0].value
     assert trace.root == lf.replay(trace, agent).root
+
+
+async def test_tools_can_be_kept_for_replays(url: str) -> None:
+    """Tools that were kept as JSON have the same keys without a server: recordings replay, new calls fail by name."""
+    async with connected(url) as (tools, ex):
+        agent = lf.react("question -> answer", tools.values())
+        trace = await ex.run(tools["search_notes"], query_text="tea")
+        kept = json.loads(json.dumps(listing_of(tools.values())))
+    again = offline(kept)
+    assert agent.key == lf.react("question -> answer", again).key
+    assert trace.root == lf.replay(trace, again[1]).root
+    async with lf.Executor(lf.scripted([])) as ex:
+        with pytest.raises(ToolFailed, match="no server behind"):
+            await ex.run(again[1], query_text="tea")
 
 
 async def test_a_closed_connection_says_so(url: str) -> None:
