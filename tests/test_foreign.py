@@ -107,7 +107,7 @@ schemas = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), schemas), st.sets(st.sampled_from(["a", "b", "c"])))
 def test_any_schema_gives_a_signature(properties: dict[str, Any], required: set[str]) -> None:
-    """Whatever types a schema combines, its fields make a signature; of optional ones that are left out none is sent."""
+    """Whatever types a schema combines, its fields make a signature; optional ones that are left out aren't sent."""
     found = foreign({"properties": properties, "required": sorted(required & properties.keys())})
     signature = Signature(found.fields, OUT)
     assert set(found.names) == {field.name for field in signature.inputs}

@@ -130,7 +130,7 @@ def react(  # noqa: PLR0913 - each is a choice of its own
         "act", sig.inputs, f"{task}\n\n{_HOW}", toolset, keep=None if keep is None else positive("keep", keep),
         longest=positive("longest", longest), adapter=adapter, **defaults,
     )  # fmt: skip
-    asked = Signature((*sig.inputs, Field(name=TRAJECTORY)), sig.outputs)
+    asked = Signature((Field(name=TRAJECTORY), *sig.inputs), sig.outputs)  # the question last, nearest to its answer
     answer = predict("answer", asked, f"{task}\n\n{_ANSWER}", **defaults)
     return React(name, act, answer, found, positive("max_steps", max_steps), positive("width", width))
 
