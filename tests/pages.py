@@ -15,15 +15,19 @@ from lmflow.models.scripted import Script
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
-async def shown(page: str, folder: Path, say: Script) -> dict[str, Any]:
-    """What the page's names are after its blocks ran, each after those before it."""
+async def run(page: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
+    """What a page's Python defines, block after block, in a place where some names are ``known``."""
     text = (DOCS / page).read_text(encoding="utf-8")
-    async with lf.Executor(lf.scripted(say)) as ex:
-        known: dict[str, Any] = {"ex": ex, "__name__": "page"}
-        for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
-            path = folder / f"block_{number}.py"  # a function is known by its source, so there is a file
-            path.write_text(block, encoding="utf-8")
-            result = FunctionType(compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
-            if inspect.iscoroutine(result):
-                await result
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
+        path = folder / f"block_{number}.py"  # a function is known by its source, so there is a file
+        path.write_text(block, encoding="utf-8")
+        result = FunctionType(compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
+        if inspect.iscoroutine(result):
+            await result
     return known
+
+
+async def shown(page: str, folder: Path, say: Script) -> dict[str, Any]:
+    """What a page's Python defines, with an executor whose model says ``say``."""
+    async with lf.Executor(lf.scripted(say)) as ex:
+        return await run(page, folder, {"ex": ex, "__name__": "page"})

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
-import inspect
 import re
 from pathlib import Path
-from types import FunctionType
-from typing import Any
 
 import click
 import pytest
 from commanding import commands
+from pages import DOCS, run
 
 import lmflow as lf
 from lmflow.stores.sqlite import SqliteStore
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 PAGES = ["from-dspy.md", "testing.md", "datasets.md"]
 
 
 def page(name: str) -> str:
     """The text of a page."""
     return (DOCS / name).read_text(encoding="utf-8")
-
-
-async def run(name: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
-    """What a page's Python defines, block after block."""
-    for number, text in enumerate(re.findall(r"```python\n(.*?)```", page(name), re.DOTALL)):
-        path = folder / f"block_{number}.py"  # a flow is keyed by its source, so there is a file
-        path.write_text(text, encoding="utf-8")
-        result = FunctionType(compile(text, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
-        if inspect.iscoroutine(result):
-            await result
-    return known
 
 
 def find(question: str = "", query: str = "") -> list[str]:
