@@ -107,7 +107,7 @@ def act_of(  # noqa: PLR0913 - what it is made of
 ) -> Act:
     """The step for a task with these inputs; ``defaults`` are a predictor's (options, model, adapter, timeout)."""
     trajectory = Field(name=TRAJECTORY, type=tuple[Turn, ...], default=())
-    signature = Signature((*inputs, trajectory), _GIVES)
+    signature = Signature((trajectory, *inputs), _GIVES)  # the task last, nearest to what is asked for
     if (adapter := defaults.get("adapter")) and adapter != NATIVE:
         _ = _adapter(adapter)
     return Act(

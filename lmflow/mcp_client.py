@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import re
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from lmflow.build import checked
 from lmflow.errors import ToolsUnavailable, near
 from lmflow.foreign import Foreign, foreign, named
 from lmflow.messages import LIVE
-from lmflow.models.wire import mistake, place_of
+from lmflow.models.wire import clean, mistake, place_of
 from lmflow.program import Tool
 from lmflow.signature import Field, Signature
 from lmflow.source import Function
@@ -26,6 +27,7 @@ Ask = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 _RESULT = (Field(name="result", type=Any),)
 _READ, _PAGES, _LINES = 300.0, 1000, 5
+_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH", re.IGNORECASE)
 _FIX = "Check that it is an MCP server, and that it starts."
 _HOW = 'Give a command, ["python", "server.py"], or a URL, "http://127.0.0.1:8000/mcp".'
 
@@ -51,9 +53,10 @@ async def mcp_tools(  # noqa: PLR0913 - each is a choice of its own
     tools' identities, by default what it calls itself; ``only`` are the tools that are wanted, by the server's names;
     ``prefix`` stands before their names here. ``mode`` is one for all, or by tool (live otherwise). ``timeout`` is in
     seconds a call, ``starting`` for the connection. A tool's identity is server, tool and schema.
-    ``ToolsUnavailable`` where there is no connection.
+    ``ToolsUnavailable`` where there is no connection. Headers, and what ``env`` names a secret, are masked by value.
     """
-    link = _Link(_place(server), functools.partial(_transport, server, env=env, cwd=cwd, headers=headers), starting)
+    transport = functools.partial(_transport, server, env=env, cwd=cwd, headers=headers)
+    link = _Link(_place(server), transport, starting, _secrets(env or {}, headers or {}))
     try:
         listing = await link.open()
         known = name or link.name
@@ -134,11 +137,14 @@ class McpError(Exception):
 
 class _Link:
     """A connection, held by a task of its own: what ends the block that uses it stays as it is, and nothing of the
-    connection reaches into it.
+    connection reaches into it. ``secrets`` are masked by value in whatever the server answers.
     """
 
-    def __init__(self, place: str, transport: Callable[..., Awaitable[Any]], starting: float) -> None:
+    def __init__(
+        self, place: str, transport: Callable[..., Awaitable[Any]], starting: float, secrets: Iterable[str]
+    ) -> None:
         self._place, self._transport, self._starting = place, transport, starting
+        self._secrets = tuple(secrets)
         self._client: Any = None
         self._ready: asyncio.Future[list[dict[str, Any]]] = asyncio.get_running_loop().create_future()
         self._closing = asyncio.Event()
@@ -174,8 +180,11 @@ class _Link:
         try:
             result = await self._client.call_tool(tool, arguments)
         except MCPError as error:
-            raise McpError(error.message) from None
-        return value_of(_plain(result))
+            raise McpError(self._masked(error.message)) from None
+        return value_of(self._masked(_plain(result)))
+
+    def _masked(self, said: Any) -> Any:
+        return functools.reduce(clean, self._secrets, said)
 
     async def _hold(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
@@ -188,8 +197,8 @@ class _Link:
             except ToolsUnavailable as error:
                 self._ready.set_exception(error)
             except Exception as error:  # noqa: BLE001 - whatever a connection of others ends with
-                reason = _reason(error, self._starting)
-                self._ready.set_exception(ToolsUnavailable(self._place, reason, _FIX + _tail(log)))
+                reason, fix = self._masked(_reason(error, self._starting)), self._masked(_FIX + _tail(log))
+                self._ready.set_exception(ToolsUnavailable(self._place, reason, fix))
             else:
                 self._ready.set_result(listing)
                 await self._closing.wait()
@@ -276,6 +285,12 @@ def _chosen(server: str, listing: list[dict[str, Any]], only: Collection[str]) -
             text = f"it has no tool {name!r}; it has {', '.join(names) or 'none'}"
             raise ToolsUnavailable(server, text, f"Name those that it has, only=[...].{near(name, names)}")
     return [entry for entry in listing if not only or entry["name"] in only]
+
+
+def _secrets(env: Mapping[str, str], headers: Mapping[str, str]) -> list[str]:
+    """What a server is told in confidence, the longest first: headers, and what the environment names a secret."""
+    held = [*headers.values(), *(value for name, value in env.items() if _SECRET.search(name))]
+    return sorted({word for value in held for word in (value, value.split(" ")[-1])}, key=lambda it: (-len(it), it))
 
 
 def _place(server: str | Sequence[str]) -> str:

@@ -34,6 +34,12 @@ def person(name: str) -> dict[str, Any]:
 
 
 @server.tool()
+def tell() -> str:
+    """Tell what it was told in confidence."""
+    return f"the key is {os.environ.get('NOTES_KEY', 'sk-canary-1234')}"
+
+
+@server.tool()
 def leave() -> str:
     """End the server."""
     os._exit(3)

@@ -72,9 +72,10 @@ def test_a_native_trajectory_is_a_chat() -> None:
 
 
 def test_a_trajectory_in_text_is_a_field() -> None:
-    """In the other forms the trajectory is a text below the inputs; there is none before the first step."""
+    """In the other forms the trajectory is a text above the inputs; there is none before the first step."""
     *_, user = sent("chat", trajectory=[LOOKED])
-    assert user.content.startswith('[[question]]\nq\n[[trajectory]]\nStep 1: look\nlook_up {"query": "tea"}\n-> xxx')
+    assert user.content.startswith('[[trajectory]]\nStep 1: look\nlook_up {"query": "tea"}\n-> xxx')
+    assert user.content.endswith("left out)\n[[question]]\nq")
     assert "[[question]]\nq" == sent("chat")[-1].content
 
 
@@ -94,8 +95,8 @@ def test_demonstrations_stand_in_the_system_message_natively() -> None:
     demos = [{"question": "d", "trajectory": [plain(LOOKED)], "thought": "hm", "calls": [{"name": "add"}]}]
     version = lf.init(AGENT).put({"react.act.demos": [*demos, {"thought": "{", "problem": "no"}]})
     system, _ = lf.render(AGENT, {"question": "q"}, version, step="react.act")
-    assert "An example of a step:\n[[question]]\nd\n[[trajectory]]\nStep 1: look" in system.content
-    assert system.content.endswith("Next: hm\nadd {}")
+    assert "An example of a step:\n[[trajectory]]\nStep 1: look" in system.content
+    assert system.content.endswith("[[question]]\nd\nNext: hm\nadd {}")
 
 
 def test_descriptions_are_parameters() -> None:

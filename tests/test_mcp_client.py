@@ -52,9 +52,11 @@ def url() -> Iterator[str]:
 
 
 @contextlib.asynccontextmanager
-async def connected(server: Any, **options: Any) -> AsyncIterator[tuple[dict[str, Tool], lf.Executor]]:
+async def connected(
+    server: Any, store: Any = None, **options: Any
+) -> AsyncIterator[tuple[dict[str, Tool], lf.Executor]]:
     """The real server's tools by name, and an executor."""
-    async with lf.mcp_tools(server, **options) as tools, lf.Executor(lf.scripted([])) as ex:
+    async with lf.mcp_tools(server, **options) as tools, lf.Executor(lf.scripted([]), store) as ex:
         yield {tool.name: tool for tool in tools}, ex
 
 
@@ -68,7 +70,7 @@ def command() -> list[str]:
 async def test_a_server_offers_its_tools(url: str) -> None:
     """Each tool of a server is one here: named as lmflow names, described and typed as the server says, and live."""
     async with connected(url) as (tools, _):
-        assert ["add", "search_notes", "fail", "person", "leave"] == list(tools)
+        assert ["add", "search_notes", "fail", "person", "tell", "leave"] == list(tools)
         search = tools["search_notes"]
         assert "query_text, max_results: int = 2, tag: str | None = null -> result: Any" == str(search.signature)
         assert ("Find notes.", "live") == (search.description, search.mode)
@@ -161,6 +163,22 @@ async def test_a_command_is_started_and_ended(command: list[str], tmp_path: Path
         await used()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+@pytest.mark.parametrize(
+    ("place", "options"),
+    [
+        ("url", {"headers": {"Authorization": "Bearer sk-canary-1234"}}),
+        ("command", {"env": {"NOTES_KEY": "sk-canary-1234", "LANG": "the key"}}),
+    ],
+)
+async def test_secrets_are_masked(place: str, options: Any, url: str, tmp_path: Path) -> None:
+    """What a server was told in confidence and says again is neither in its result nor in the store."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with connected(url if place == "url" else COMMAND, store, **options) as (tools, ex):
+            trace = await ex.run(tools["tell"])
+    assert lf.Record(result="the key is ***") == trace.outputs
+    assert b"sk-canary" not in (tmp_path / "s.db").read_bytes()
 
 
 async def test_a_server_that_ends_is_a_failed_tool(command: list[str]) -> None:

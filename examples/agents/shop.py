@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import lmflow as lf
 from lmflow.messages import ChatReply, ChatRequest, ToolCall
+from lmflow.tables import clean
 
 STOCK = {"green tea": 7, "black tea": 0, "rooibos": 3}
 ORDERS: list[str] = []
@@ -70,10 +71,10 @@ def tell(trace: lf.Trace) -> None:
     """Print a trajectory."""
     outputs = trace.outputs or lf.Record(trajectory=(), answer="")
     for number, turn in enumerate(outputs.trajectory, 1):
-        print(f"{number} ({turn.form})  {turn.thought}")
+        print(clean(f"{number} ({turn.form})  {turn.thought}"))
         for use, seen in zip(turn.calls, turn.observations, strict=True):
-            print(f"   {use.name}({', '.join(map(str, use.arguments.values()))}) -> {seen}")
-    print(f"{outputs.answer}\n\n{len(trace.calls)} calls:", *sorted(trace.answers), sep="\n   ")
+            print(clean(f"   {use.name}({', '.join(map(str, use.arguments.values()))}) -> {seen}"))
+    print(clean(f"{outputs.answer}\n\n{len(trace.calls)} calls:"), *sorted(trace.answers), sep="\n   ")
 
 
 def scripted(request: ChatRequest) -> ChatReply | str:
