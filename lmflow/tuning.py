@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.acting import Act
 from lmflow.credit import Taken, taken
 from lmflow.messages import ChatReply, ChatRequest, Message
 from lmflow.program import Program
@@ -16,31 +17,37 @@ from lmflow.values import Record
 
 @attrs.frozen
 class Chat:
-    """The exact messages of a step's last call, and its reply, which was read as the outputs that the step gave."""
+    """The exact messages of a step's last call, and its reply, which was read as the outputs that the step gave.
+
+    ``tools`` are the functions that the model could call.
+    """
 
     step: str
     messages: tuple[Message, ...]
     reply: ChatReply
+    tools: tuple[Record, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """It as a line of a file for fine-tuning, in the form that OpenAI's and most trainers' chats have."""
         said = Message("assistant", self.reply.text, self.reply.calls)
-        return {"messages": [_turn(message) for message in (*self.messages, said)], "step": self.step}
+        tools = {"tools": [{"type": "function", "function": tool} for tool in self.tools]} if self.tools else {}
+        return {"messages": [_turn(message) for message in (*self.messages, said)], **tools, "step": self.step}
 
 
 def chats(trace: Trace, program: Program, step: str = "") -> Iterator[Chat]:
     """The chats of the steps that came to outputs, or of one step; none of an execution that failed.
 
-    Where the first reply couldn't be read, the chat is the one that was: with the mistake and its correction in it.
+    Where the first reply couldn't be read, the chat is the one that was: with the mistake and its correction in it. A
+    step of an agent whose reply couldn't be read has none.
     ``ReplayDiverged`` where the program isn't the one that was recorded.
     """
     if trace.failure is not None or trace.outputs is None:
         return
     for found in taken(trace, program):
-        if step in {"", found.step}:
+        if step in {"", found.step} and not (isinstance(program.steps[found.step], Act) and found.outputs.problem):
             call = _last(trace, found)
             if call is not None and isinstance(call.request, ChatRequest) and isinstance(call.outcome, ChatReply):
-                yield Chat(found.step, call.request.messages, call.outcome)
+                yield Chat(found.step, call.request.messages, call.outcome, call.request.tools)
 
 
 def step_examples(trace: Trace, program: Program, step: str) -> Iterator[Record]:

@@ -64,8 +64,8 @@ def texts(request: Request, outcome: Outcome) -> tuple[str, str] | None:
 def answer(outcome: Outcome | None) -> str:
     """The words of an outcome."""
     match outcome:
-        case ChatReply(text=text):
-            return text
+        case ChatReply() as reply:
+            return reply.shown
         case Failure():
             return str(outcome.error())
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,9 @@ from lmflow.errors import BadSignature, Unanswered
 from lmflow.messages import ChatReply, ChatRequest, ToolRequest
 from lmflow.models.openai import OpenAI
 from lmflow.provenance import why
+from lmflow.stores.sqlite import reading
 from lmflow.toolbox import Observation
+from lmflow.tuning import chats
 
 LOOK = ("look_up", {"query": "tea"})
 SUM = ("add", {"a": 20, "b": 22})
@@ -256,6 +259,27 @@ async def test_it_can_be_tuned() -> None:
     for form in ("native", "chat", "json"):
         version = tuned.version.put({"react.act.adapter": form})
         assert "22?" in str(lf.render(agent, {"question": "?"}, version, step="react.act"))
+
+
+async def test_its_steps_can_be_fine_tuned_on() -> None:
+    """A native step is a chat with its functions and the calls that were right; what nobody could read is left out."""
+    agent = lf.react("question -> answer", [add])
+    trace = await ran(agent, scripted(ChatReply("It", "length"), (SUM,), ()))
+    found = [chat.to_json() for chat in chats(trace, agent, "react.act")]
+    assert 2 == len(found)
+    assert "add" == found[0]["tools"][0]["function"]["name"]
+    assert "add" == found[0]["messages"][-1]["tool_calls"][0]["function"]["name"]
+    assert "tools" not in next(chats(trace, agent, "react.answer")).to_json()
+
+
+async def test_what_a_model_calls_is_found(tmp_path: Path) -> None:
+    """A search of recorded calls finds the arguments that a model wrote."""
+    agent = lf.react("question -> answer", [look_up])
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(scripted((("look_up", {"query": "oolong"}),), ()), store) as ex:
+            await ex.run(agent, question="Which?")
+    with reading(tmp_path / "s.db") as reader:
+        assert "react[0]/act[0]/call[0]" in {hit.address for hit in reader.search(["oolong"])}
 
 
 async def test_why_follows_calls_to_the_answer() -> None:
