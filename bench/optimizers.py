@@ -81,7 +81,7 @@ async def main() -> None:
     kinds = [(name, seed, kind) for name in wanted.tasks for seed in wanted.seeds for kind in wanted.optimizers]
     cells = [*((name, 0, START) for name in wanted.tasks), *kinds]
     if not wanted.report:
-        server = LlamaServer(located(wanted.model).path, slots=THREADS)
+        server = LlamaServer(located(wanted.model).path, slots=THREADS, threads=wanted.server_threads)
         try:
             bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
             for name, seed, kind in cells:
@@ -316,6 +316,7 @@ def _arguments() -> Any:
     words.add_argument("--select", type=int, default=30)
     words.add_argument("--dev", type=int, default=60)
     words.add_argument("--folder", type=Path, default=Path("optimizers-bench"))
+    words.add_argument("--server-threads", type=int, help="1 is faster where other work keeps the cores busy")
     words.add_argument("--no-dspy", action="store_true")
     words.add_argument("--report", action="store_true", help="only say what is recorded")
     return words.parse_args()
