@@ -14,7 +14,7 @@ from lmflow.budget import NOTHING, Spent, spent_on
 from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, asked_of, work
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
-from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, user
+from lmflow.cli.shared import echo_json, in_colour, json_option, store_option
 from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
@@ -23,7 +23,7 @@ from lmflow.execute import Executor
 from lmflow.models.prices import cost_of
 from lmflow.optimize import Bound, Traces
 from lmflow.optimizers import OPTIMIZERS
-from lmflow.optimizing import Optimization, replayed, tuned
+from lmflow.optimizing import Optimization, replayed
 from lmflow.params import check_ref
 from lmflow.pictures import lines_svg
 from lmflow.programs.judges import Judge
@@ -31,7 +31,7 @@ from lmflow.replaying import replay as driven_again
 from lmflow.scores import scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
-from lmflow.trace import Run, VersionSaved
+from lmflow.trace import Run
 
 
 @click.command()
@@ -97,12 +97,12 @@ def optimized(  # noqa: PLR0913 - what it is of
     try:
         return asyncio.run(go())
     except KeyboardInterrupt:
-        best = seen.need.best if seen.need else it.start
-        version = tuned(optimizer, it.program, Traces(it.start, data), metric, best)
-        kept.append(VersionSaved(version, time.time_ns(), user())).result()
-        run = next(run.id for run in kept.runs() if run.config.get("command") == asked.config.command)
-        words = f"stopped; the best so far is kept as {short(version.id)}: `lmflow show {short(version.id)}`"
-        raise click.ClickException(f"{words}.\n`lmflow resume {run}` goes on and pays for nothing twice.") from None
+        run = next((run for run in kept.runs(1) if run.config.get("command") == asked.config.command), None)
+        if run is None or not run.result:
+            raise
+        best = short(run.result)
+        words = f"stopped; the best so far is kept as {best}: `lmflow show {best}`"
+        raise click.ClickException(f"{words}.\n`lmflow resume {run.id}` goes on and pays for nothing twice.") from None
 
 
 def bound_of(it: Work) -> Bound:

@@ -73,7 +73,10 @@ class Optimization:
 async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of
     grown: Growing, optimizer: Staged, program: Program, traces: Traces, metric: Metric | Judge, tell: Tell
 ) -> tuple[Version, tuple[Stage, ...], str]:
-    """The version that an optimizer comes to, its stages, and why it was stopped where a budget did."""
+    """The version that an optimizer comes to, its stages, and why it was stopped where a budget did.
+
+    Whatever else stops it, a cancellation or an error, leaves the run with the best version so far.
+    """
     plan, answers, stages = optimizer.begin(program, traces, metric), dict[str, Trace](), list[Stage]()
     need, calls = None, 0
     try:
@@ -93,6 +96,9 @@ async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of
     except BudgetExceeded as refusal:
         best = need.best if need else traces.version
         return tuned(optimizer, program, traces, metric, best), tuple(stages), str(refusal)
+    except BaseException:
+        grown.leave(tuned(optimizer, program, traces, metric, need.best if need else traces.version))
+        raise
     finally:
         plan.close()
 

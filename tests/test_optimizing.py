@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,48 @@ async def test_a_stopped_optimization_replays_too(tmp_path: Path) -> None:
     assert "stopped" == run.status
     again = replayed(run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC)
     assert done.version.id == again.id
+
+
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+async def test_cancelled_it_keeps_the_best_so_far(at: int, tmp_path: Path) -> None:
+    """Stopped from Python at any need, its run holds the best version by then, replays to it, and goes on from there to
+    the version of one that was never stopped, paying nothing twice.
+    """
+    whole, model, best = Model(), Model(), list[str]()
+    with lf.SqliteStore(tmp_path / "whole.db") as store:
+        expected = await tuned(random_search(candidates=2), store, whole)
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+
+        def tell(need: Need, fresh: int) -> None:
+            del fresh
+            best.append(need.best.tree)
+            if len(best) > at:
+                work.cancel()
+
+        work = asyncio.create_task(tuned(random_search(candidates=2), store, model, tell=tell))
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        run = store.run(store.runs(1)[0].id)
+        assert ("stopped", best[-1]) == (run.status, store.version(run.result).tree)
+        again = replayed(run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC)
+        assert run.result == again.id
+        second = await tuned(random_search(candidates=2), store, model, of=run.id)
+    assert (expected.version.id, whole.sent) == (second.version.id, model.sent)
+
+
+async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
+    """Where whoever listens fails, what was found by then is kept too."""
+
+    def tell(need: Need, fresh: int) -> None:
+        del fresh
+        if need.score is not None:
+            raise RuntimeError(need.best.tree)
+
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        with pytest.raises(RuntimeError) as raised:
+            await tuned(random_search(candidates=2), store, Model(), tell=tell)
+        run = store.runs(1)[0]
+        assert ("stopped", str(raised.value)) == (run.status, store.version(run.result).tree)
 
 
 async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
