@@ -79,7 +79,7 @@ async def main() -> None:
     python = "" if wanted.no_dspy or wanted.report else _dspy()
     bench = Bench(wanted.folder, wanted.model, wanted.calls, python)
     kinds = [(name, seed, kind) for name in wanted.tasks for seed in wanted.seeds for kind in wanted.optimizers]
-    cells = [*((name, 0, START) for name in wanted.tasks), *kinds]
+    cells = [*kinds, *((name, 0, START) for name in wanted.tasks)]
     if not wanted.report:
         server = LlamaServer(located(wanted.model).path, slots=THREADS, threads=wanted.server_threads)
         try:

@@ -26,9 +26,10 @@ from lmflow.optimizers import OPTIMIZERS
 from lmflow.optimizing import Optimization, replayed
 from lmflow.params import check_ref
 from lmflow.pictures import lines_svg
-from lmflow.programs.judges import Judge
+from lmflow.program import take
+from lmflow.programs.judges import Judge, judged
 from lmflow.replaying import replay as driven_again
-from lmflow.scores import scores_from
+from lmflow.scores import examples_of, scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run
@@ -176,10 +177,19 @@ def report_tuning(done: Optimization, it: Work, curve: str, *, as_json: bool) ->
 
 def refused(done: Optimization, it: Work) -> Evaluation | None:
     """What a guard that kept the start version saw of the best that the search came to, ``None`` elsewhere."""
-    items = tuple(item for item in done.run.items if item[0].startswith("guard/after/"))
-    if not it.asked.guarded or not items or done.version.id != done.start.id or isinstance(it.metric, Judge):
+    seen = tuple((label, trace) for label, trace in done.run.items if label.startswith("guard/after/ex["))
+    if not it.asked.guarded or not seen or done.version.id != done.start.id:
         return None
-    return scores_from(attrs.evolve(done.run, items=items), it.data.held, it.metric)
+    run, held, metric = attrs.evolve(done.run, items=seen), it.data.held, it.metric
+    if not isinstance(metric, Judge):
+        return scores_from(run, held, metric)
+    said = {trace.inputs: trace for trace in done.run.traces if trace.program == metric.program.key}
+    asked = {
+        label: take(metric.program, metric.inputs(example, trace.outputs)).inputs
+        for (label, trace), example in zip(seen, examples_of(run, held), strict=True)
+        if trace.outputs is not None
+    }
+    return judged(run, held, metric, {label: said[inputs] for label, inputs in asked.items() if inputs in said})
 
 
 def _check(asked: Asked, curve: str) -> None:

@@ -190,4 +190,33 @@ async def test_each_need_is_told() -> None:
         opro("decide", steps=1, breadth=2), None, Model(), tell=lambda need, fresh: heard.append((need, fresh))
     )
     assert [(len(need.rollouts), fresh) for need, fresh in heard] == [(stage.asked, stage.ran) for stage in done.stages]
-    assert done.curve == tuple((stage.calls, stage.score) for stage in done.stages if stage.score is not None)
+
+
+async def test_the_learning_curve_ends_with_what_was_found() -> None:
+    """Its last point is the score that the version was chosen by, after all calls, also of a win in the last stage."""
+    best = lf.exact_match("answer")
+    for maker in (MAKERS["random_search"], MAKERS["opro"], MAKERS["mipro"]):
+        done = await tuned(maker(), lf.MemoryStore(), Model())
+        async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
+            chosen = await ex.evaluate(PROGRAM, done.version, DATA.select, best)
+        assert chosen.mean is not None
+        assert (done.stages[-1].calls, chosen.mean.value) == done.curve[-1]
+        assert sorted(done.curve) == [*done.curve]
+
+
+async def test_a_score_is_on_the_curve_where_it_was_known() -> None:
+    """A point is after the calls that were sent before the need that told it, also where a budget refuses that need."""
+    seen: list[tuple[int, float]] = []
+    async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
+
+        def tell(need: Need, fresh: int) -> None:
+            del fresh
+            if need.score is not None:
+                seen.append((ex.spent.calls, need.score))
+
+        optimizer = random_search(candidates=2)
+        done = await ex.optimize(
+            optimizer, PROGRAM, None, lf.Data(DATA.train, DATA.select), METRIC, budget=lf.Budget(calls=40), tell=tell
+        )
+    assert done.stopped
+    assert tuple(seen) == done.curve

@@ -172,6 +172,19 @@ def test_a_guard_says_what_it_refused(ready: Path) -> None:
     assert "guard     can't tell" in result.stdout
 
 
+def test_a_guard_says_what_it_refused_by_a_judge(ready: Path) -> None:
+    """Where a judge is the metric the refused version's score is made of the verdicts that are on record."""
+    (ready / "held.jsonl").write_text(rows(30).split("\n", 12)[12], encoding="utf-8")
+    with (ready / f"{(ready / 'name').read_text('utf-8')}.py").open("a", encoding="utf-8") as source:
+        source.write('opine = lf.predict("opine", "question, response -> score", "Judge.")\n')
+        reads = {"question": "example.question", "response": "outputs.answer"}
+        source.write(f"opinion = lf.Judge(opine, reads={reads}, scale={{'two minutes': 0.5}})\n")
+    line = f"{TUNE} --optimizer labeled_few_shot --option k=2 --held held.jsonl --guard"
+    result = call(ready, line.replace("exact_match:answer", "app:opinion"))
+    assert "refused   opine 0.500" in result.stdout, result.output
+    assert "guard     can't tell" in result.stdout
+
+
 def test_a_dry_run_sends_nothing(here: Path) -> None:
     """The most that it takes, without endpoint or store, which isn't made."""
     (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
