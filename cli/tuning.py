@@ -11,7 +11,8 @@ import attrs
 import click
 
 from lmflow.budget import NOTHING, Spent, spent_on
-from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, asked_of, work
+from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, work
+from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
 from lmflow.cli.shared import echo_json, in_colour, json_option, store_option
@@ -84,21 +85,21 @@ def optimized(  # noqa: PLR0913 - what it is of
 ) -> Optimization:
     """An optimization as it was asked for, on record. Ctrl-C keeps the best so far and says how to go on."""
     asked, optimizer, data, metric = it.asked, it.optimizer, it.data, it.metric
-    seen = Watched(bound_of(it), asked.budget, lambda: spent)
+    seen = Watched(bound_of(it), it.budget, lambda: spent)
 
     async def go() -> Optimization:
         async with Executor(asked.model or None, kept, concurrency=concurrency, target=asked.target) as ex:
             seen.spent = lambda: spent + ex.spent
             with watching(seen, quiet=quiet) as tell:
                 return await ex.optimize(
-                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=asked.budget, spent=spent,
-                    config=asked.config, of=of, tell=tell,
+                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=it.budget, spent=spent,
+                    config=it.config, of=of, tell=tell,
                 )  # fmt: skip
 
     try:
         return asyncio.run(go())
     except KeyboardInterrupt:
-        run = next((run for run in kept.runs(1) if run.config.get("command") == asked.config.command), None)
+        run = next((run for run in kept.runs(1) if run.kind == "optimize" and run.of == of), None)
         if run is None or not run.result:
             raise
         best = short(run.result)
@@ -115,13 +116,13 @@ def bound_of(it: Work) -> Bound:
 
 def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, *, as_json: bool) -> None:
     """Begin an optimization or an evaluation again that was stopped; what is recorded is not asked again."""
-    asked = asked_of(recorded)
     if recorded.status == "done":
         click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
-    if max_calls is not None:
-        asked = attrs.evolve(asked, calls=max_calls)
     with SqliteStore(store) as kept:
-        it, spent = work(asked, kept.version), _spent_before(kept, recorded)
+        with kept.reading() as reader:
+            it, spent = work_of(recorded, reader), _spent_before(kept, recorded)
+        if max_calls is not None:
+            it = attrs.evolve(it, asked=attrs.evolve(it.asked, calls=max_calls))
         if recorded.kind == "evaluate":
             found = evaluated(kept, it, concurrency, quiet=as_json, of=recorded.id, spent=spent)
             told(found, as_json=as_json)
@@ -132,7 +133,7 @@ def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, 
 
 def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
     """Replay an optimization or an evaluation offline; ``ReplayDiverged`` where it comes to something else."""
-    started, it = time.perf_counter(), work(asked_of(recorded), reader.version)
+    started, it = time.perf_counter(), work_of(recorded, reader)
     if recorded.kind == "evaluate":
         came, words = _scored_again(recorded, it)
     else:

@@ -24,6 +24,7 @@ from lmflow.errors import BudgetExceeded, UnknownVersion
 from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
 from lmflow.events import Listener
+from lmflow.findable import findable, keep_data
 from lmflow.growing import Ground, Growing
 from lmflow.metrics import Metric
 from lmflow.models.base import Model
@@ -298,7 +299,9 @@ class Executor:
         and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
         """
         traces = Traces(self._version(version) or init(program), data)
-        said = asked(optimizer, traces, metric) | config
+        said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget))
+        if not config:
+            await asyncio.to_thread(keep_data, self.store, data)
         bounded = self._bounded(budget, spent)
         async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001
             await grown.save(traces.version)

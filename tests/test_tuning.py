@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import os
 import signal
@@ -17,7 +19,12 @@ from commanding import call, done, endpoint
 
 import lmflow as lf
 from lmflow.cli.tuning import optimize as command
+from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
+from lmflow.optimizers.combine import guard, within
+from lmflow.optimizers.few_shot import bootstrap_few_shot
+from lmflow.optimizers.opro import opro
+from lmflow.optimizers.random_search import random_search
 
 EVAL = "eval app:answer --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
 TUNE = "optimize app:rag --train dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
@@ -274,19 +281,88 @@ def test_an_evaluation_resumes(ready: Path) -> None:
     assert 12 == len(found["rows"])
 
 
-def test_what_python_began_is_left_to_python(here: Path) -> None:
+def begun(
+    here: Path, optimizer: Staged, *, program: str = "rag", metric: Any = None, store: str = "lmflow.db", **more: Any
+) -> lf.Optimization:
+    """An optimization of a program of the folder's module that Python begins."""
+    module = importlib.import_module((here / "name").read_text("utf-8"))
+    examples = [json.loads(line) for line in rows(12).splitlines()]
+    data = lf.Data(examples[:6], examples[6:])
+
+    async def tuned() -> lf.Optimization:
+        with lf.SqliteStore(store) as kept:
+            async with lf.Executor("openai/gpt-5-mini", kept) as ex:
+                score = metric or lf.exact_match("answer")
+                return await ex.optimize(optimizer, getattr(module, program), None, data, score, **more)
+
+    return asyncio.run(tuned())
+
+
+@pytest.fixture
+def python(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, its module importable and the endpoint usable from Python."""
+    monkeypatch.syspath_prepend(str(ready))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    return ready
+
+
+@pytest.mark.parametrize(
+    "made", [random_search(candidates=1), guard(random_search(candidates=1)), within(opro("answer"), max_calls=30)]
+)
+def test_what_python_began_replays(python: Path, made: Staged) -> None:
+    """Program and metric by name, data by content, the optimizer by its options: the same version, nothing sent."""
+    found = begun(python, made)
+    again = done(python, f"replay {found.run.id}")
+    assert (found.version.id, 0, True) == (again["result"], again["sent"], again["same"])
+
+
+def test_what_python_began_resumes(python: Path) -> None:
+    """Stopped by its budget it stays within it, and with a larger one goes on to the version of one that never was."""
+    whole = begun(python, random_search(candidates=1, seed=1), store="whole.db")
+    first = begun(python, random_search(candidates=1, seed=1), budget=lf.Budget(calls=20))
+    assert first.stopped
+    assert done(python, f"resume {first.run.id}")["stopped"]
+    assert whole.version.id == done(python, f"resume {first.run.id} --max-calls 1000")["version"]
+    assert done(python, f"replay {last('optimize').id}")["same"]
+
+
+def test_a_metric_of_a_module_is_found(python: Path) -> None:
+    """A function that a module holds by name is the metric again; edited, it is refused."""
+    name = (python / "name").read_text("utf-8")
+    found = begun(python, random_search(candidates=1), metric=importlib.import_module(name).brief)
+    assert done(python, f"replay {found.run.id}")["same"]
+    source = (python / f"{name}.py").read_text("utf-8")
+    (python / f"{name}.py").write_text(source.replace("< 20", "< 21"), encoding="utf-8")
+    sys.modules.pop(name)
+    said = failing(python, f"replay {found.run.id}")
+    assert "begun in Python" in said
+    assert f"{name}:brief was edited since" in said
+
+
+def test_what_can_not_be_found_is_left_to_python(python: Path) -> None:
+    """Where no module holds the program, or an option was a program, the call that does it is named, and why."""
+    module = importlib.import_module((python / "name").read_text("utf-8"))
+    local = lf.predict("a", "question -> answer", "Answer.")
+    module._hidden = local  # type: ignore[attr-defined]
+    hidden = begun(python, random_search(candidates=1), program="_hidden")
+    said = failing(python, f"replay {hidden.run.id}")
+    assert "do it there again: ex.optimize" in said
+    assert "No module holds its program by a name" in said
+    taught = begun(python, bootstrap_few_shot(teacher=local), program="answer")
+    assert "teacher is another or was a value of Python" in failing(python, f"replay {taught.run.id}")
+
+
+def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
     """A run without a command's config is refused with the call that does it."""
 
-    async def tuned(store: Any) -> None:
+    async def scored(store: Any) -> None:
         async with lf.Executor(lf.scripted({"": "x"}), store) as ex:
             await ex.evaluate(
                 lf.predict("a", "question -> answer"), None, [{"question": "?"}], lf.f1("answer", "question")
             )
 
-    import asyncio  # noqa: PLC0415 - this test alone
-
     with lf.SqliteStore(here / "lmflow.db") as store:
-        asyncio.run(tuned(store))
+        asyncio.run(scored(store))
     assert "begun in Python" in failing(here, f"replay {last('evaluate').id}")
 
 
