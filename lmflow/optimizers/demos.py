@@ -75,7 +75,7 @@ def with_demos(
     """
     changes: dict[str, Any] = {f"{step}.{slot}": tuple(demo.record for demo in demos) for step, demos in chosen.items()}
     origin = {f"{step}.{slot}": tuple(demo.origin for demo in demos) for step, demos in chosen.items()}
-    return version.put(changes | more, note=note, origin=origin)
+    return version.put({**changes, **more}, note=note, origin=origin)
 
 
 def bare(program: Program, version: Version, note: str) -> Version:

@@ -61,9 +61,9 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         found = filled(boot, shown, size, rng)
         chosen: DemoSet = {name: found[name] for name in pooled}
         vectors = yield from _vectors(task, chosen)
-        chosen |= {name: _having(task.program, name, chosen[name], kept) for name, kept in vectors.items()}
+        having = {name: _having(task.program, name, chosen[name], kept) for name, kept in vectors.items()}
         return with_demos(
-            task.version, chosen, f"{noted(boot)}, to choose from", slot="pool",
+            task.version, {**chosen, **having}, f"{noted(boot)}, to choose from", slot="pool",
             more={f"{name}.vectors": kept for name, kept in vectors.items()},
         )  # fmt: skip
 
