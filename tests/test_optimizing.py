@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
+from lmflow.errors import ReplayDiverged
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
 from lmflow.optimizers.combine import guard
@@ -141,6 +142,16 @@ async def test_cancelled_it_keeps_the_best_so_far(at: int, tmp_path: Path) -> No
         assert run.result == again.id
         second = await tuned(random_search(candidates=2), store, model, of=run.id)
     assert (expected.version.id, whole.sent) == (second.version.id, model.sent)
+
+
+async def test_what_grows_is_begun_again_and_not_resumed(tmp_path: Path) -> None:
+    """``resume`` finishes executions that a run was begun for; a search is named the call that goes on with it."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        done = await tuned(random_search(candidates=2), store, Model(), budget=lf.Budget(calls=20))
+        async with lf.Executor(lf.scripted(Model()), store) as ex:
+            with pytest.raises(ReplayDiverged, match=r"ex\.optimize\(\.\.\., of=run\.id\)"):
+                await ex.resume(store.run(done.run.id), PROGRAM)
+        assert "stopped" == store.run(done.run.id).status
 
 
 async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
