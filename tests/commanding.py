@@ -7,7 +7,7 @@ import http.server
 import json
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,16 @@ def commands(group: click.Command = main, path: str = "lmflow") -> Iterator[tupl
 
 @contextlib.contextmanager
 def endpoint(
-    text: str = "two minutes", *, status: int = 200, models: str = '{"data": [{"id": "gpt-5-mini"}]}'
+    text: str = "two minutes",
+    *,
+    status: int = 200,
+    models: str = '{"data": [{"id": "gpt-5-mini"}]}',
+    asked: Callable[[], object] = bool,
 ) -> Iterator[str]:
-    """The base URL of a server that answers every chat with ``text`` and lists its models; ``status`` is the list's."""
+    """The base URL of a server that answers every chat with ``text`` and lists its models; ``status`` is the list's.
+
+    ``asked`` is called before each chat is answered.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -67,6 +74,7 @@ def endpoint(
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            asked()
             message = {"role": "assistant", "content": text}
             self._answer(200, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}))
 

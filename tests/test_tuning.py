@@ -9,11 +9,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 from commanding import call, done, endpoint
 
@@ -37,11 +39,33 @@ def rows(count: int = 12) -> str:
     return "\n".join(map(json.dumps, found))
 
 
+@attrs.define
+class Gate:
+    """Holds up what is asked of the endpoint, from the ``free``-th chat on, until it is opened."""
+
+    free: int = sys.maxsize
+    opened: threading.Event = attrs.field(factory=threading.Event)
+
+    def __call__(self) -> None:
+        """One chat more."""
+        self.free -= 1
+        if self.free < 0:
+            self.opened.wait(60)
+
+
 @pytest.fixture
-def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def gate() -> Iterator[Gate]:
+    """What the endpoint is held up by: nothing, until a test says from when on."""
+    held = Gate()
+    yield held
+    held.opened.set()
+
+
+@pytest.fixture
+def ready(here: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate) -> Iterator[Path]:
     """A folder with a program, examples and an endpoint."""
     (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
-    with endpoint() as url:
+    with endpoint(asked=gate) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         yield here
 
@@ -235,18 +259,22 @@ def test_the_budget_is_for_all_of_it(ready: Path) -> None:
     assert first["version"] == second["version"]
 
 
-def _killed(here: Path, how: signal.Signals, enough: int = 12) -> str:
-    """A search in a process of its own that is ended once some calls are recorded; what it said."""
+def _killed(here: Path, how: signal.Signals, gate: Gate) -> str:
+    """A search in a process of its own that is ended while it waits, once some calls are recorded; what it said."""
+    gate.free = 12
     line = SEARCH.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
     process = subprocess.Popen(
         [sys.executable, "-c", "from lmflow.cli.main import main; main()", *line.split(), "--concurrency", "1"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(Path(lf.__file__).parents[1])])},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and _calls() < enough:
+    while process.poll() is None and _calls() < 12:
         time.sleep(0.02)
     process.send_signal(how)
-    return process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=60)[1]
+    gate.free = sys.maxsize
+    gate.opened.set()
+    return said
 
 
 def _calls() -> int:
@@ -258,10 +286,10 @@ def _calls() -> int:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_ended_from_outside_it_resumes_to_the_identical_version(ready: Path, how: signal.Signals) -> None:
+def test_ended_from_outside_it_resumes_to_the_identical_version(ready: Path, how: signal.Signals, gate: Gate) -> None:
     """Killed or stopped in the middle, it comes to the version of a search that ran through, and pays nothing twice."""
     whole = done(ready, f"{SEARCH} --store whole.db")
-    said = _killed(ready, how)
+    said = _killed(ready, how, gate)
     stopped = last("optimize")
     assert stopped.status in {"open", "stopped"}
     if how is signal.SIGINT:
