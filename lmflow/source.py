@@ -58,15 +58,13 @@ def function_of(call: Callable[..., Any], version: str | None = None, *, closure
 
 
 def place_of(value: Any) -> str:
-    """``module:name`` of a value that a module holds under a public name of its own, empty where none does.
+    """``module:name`` of a value that a module holds under a public name, empty where none does.
 
-    The script that runs is called by its file's name, as whoever imports it will.
+    The script that runs comes last, and is called by its file's name, as whoever imports it will.
     """
-    for module in list(sys.modules.values()):
-        held = getattr(module, "__dict__", {})
-        if any(other is value for other in held.values()):
-            name = next((key for key, other in held.items() if other is value and not key.startswith("_")), "")
-            if name:
+    for module in sorted(sys.modules.values(), key=lambda it: getattr(it, "__name__", "") == "__main__"):
+        for name, held in list(getattr(module, "__dict__", {}).items()):
+            if held is value and not name.startswith("_"):
                 return f"{_importable(module)}:{name}"
     return ""
 
