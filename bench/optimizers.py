@@ -208,7 +208,9 @@ def report(bench: Bench, tasks: Sequence[str], kinds: Sequence[str], seeds: Sequ
 
 @attrs.frozen
 class Pairs:
-    """The cells of one task and optimizer of the seeds that both libraries have, and both starts."""
+    """The cells of one task and optimizer, of the seeds that both libraries have (ours alone where there is none), and
+    both starts.
+    """
 
     name: str
     ours: tuple[dict[str, Any], ...]
@@ -220,9 +222,10 @@ class Pairs:
 def _pairs(bench: Bench, name: str, kind: str, seeds: Sequence[int]) -> Pairs:
     both = [[_read(path_of(bench, name, library, kind, seed)) for library in LIBRARIES] for seed in seeds]
     whole = [(ours, theirs) for ours, theirs in both if ours and theirs]
+    alone = tuple(ours for ours, _ in both if ours)
     starts = [_read(path_of(bench, name, library, START, 0)) for library in LIBRARIES]
     return Pairs(
-        name, tuple(ours for ours, _ in whole), tuple(theirs for _, theirs in whole),
+        name, tuple(ours for ours, _ in whole) or alone, tuple(theirs for _, theirs in whole),
         *((cell,) if cell else () for cell in starts),
     )  # fmt: skip
 
@@ -235,7 +238,10 @@ def _row(name: str, kind: str, parts: Sequence[Pairs]) -> list[str]:
         _per_row([(part.name, cell) for part in parts for cell in getattr(part, side)])
         for side in ("start", "their_start", "ours", "theirs")
     )
-    spent = [max(cell["calls"] for part in parts for cell in getattr(part, side)) for side in ("ours", "theirs")]
+    spent = [
+        max((cell["calls"] for part in parts for cell in getattr(part, side)), default="-")
+        for side in ("ours", "theirs")
+    ]
     means = [_mean(scores) for scores in (start, their_start, own, others)]
     seeds = "+".join(str(len(part.ours)) for part in parts)
     return [name, kind, seeds, *means, _difference(own, others), _difference(own, start), "{} / {}".format(*spent)]
