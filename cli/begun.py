@@ -41,7 +41,7 @@ def work_of(run: Run, reader: Reader) -> Work:
         raise click.ClickException(f"run {run.id} was begun in Python; {hint}. {words}") from None
     asked = Asked(
         held["program"]["name"], held["metric"]["name"], (), optimizer.name, guarded=optimizer.name == "guard",
-        version=start.id, model=recorded_model(run) or "",
+        version=start.id, model=recorded_model(run) or "", ref=held["ref"],
     )  # fmt: skip
     return Work(asked, program, metric, start, parts, optimizer, Budget(**held["budget"]) if held["budget"] else None)
 

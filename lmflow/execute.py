@@ -299,7 +299,7 @@ class Executor:
         and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
         """
         traces = Traces(self._version(version) or init(program), data)
-        said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget))
+        said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget, ref))
         if not config:
             await asyncio.to_thread(keep_data, self.store, data)
         bounded = self._bounded(budget, spent)

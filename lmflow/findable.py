@@ -14,10 +14,10 @@ from lmflow.store import DataKeeper, Recorder
 from lmflow.values import Record
 
 
-def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budget | None) -> Record:
+def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budget | None, ref: str) -> Record:
     """Where program and metric are held (``module:name``, empty where no module has them by name), the program's key, a
-    shipped metric's options, the budget's limits, and the fields of the examples in their order, which their content
-    doesn't tell and proposers read them in.
+    shipped metric's options, the budget's limits, the ref that is to be moved, and the fields of the examples in the
+    order that proposers read them in, which their content doesn't tell.
     """
     options = metric.options if isinstance(metric, FunctionMetric) else Record()
     return Record(
@@ -25,6 +25,7 @@ def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budge
             "program": {"name": place_of(program), "key": program.key},
             "metric": {"name": place_of(metric) or getattr(metric, "name", ""), "options": options},
             "fields": [*dict.fromkeys(name for part in _parts(data) for example in part for name in example)],
+            "ref": ref,
             "budget": {} if budget is None else attrs.asdict(budget, filter=lambda _, limit: limit is not None),
         }
     )

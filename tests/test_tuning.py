@@ -354,6 +354,14 @@ def test_what_python_began_resumes(python: Path) -> None:
     assert done(python, f"replay {last('optimize').id}")["same"]
 
 
+def test_what_python_began_moves_its_ref_again(python: Path) -> None:
+    """Begun again, the ref that was asked for points at the version, wherever it pointed meanwhile."""
+    found = begun(python, lf.labeled_few_shot(k=2), ref="main")
+    done(python, f"ref set main {found.start.id}")
+    done(python, f"resume {found.run.id}")
+    assert found.version.id == done(python, "show main")["id"]
+
+
 def test_a_metric_of_a_module_is_found(python: Path) -> None:
     """A function that a module holds by name is the metric again; edited, it is refused."""
     name = (python / "name").read_text("utf-8")
