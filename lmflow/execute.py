@@ -300,7 +300,7 @@ class Executor:
         """
         traces = Traces(self._version(version) or init(program), data)
         said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget, ref))
-        if not config:
+        if not config and self._outside.redactor is None:
             await asyncio.to_thread(keep_data, self.store, data)
         bounded = self._bounded(budget, spent)
         async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import ReplayDiverged
+from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
 from lmflow.optimizers.combine import guard
@@ -152,6 +152,23 @@ async def test_what_grows_is_begun_again_and_not_resumed(tmp_path: Path) -> None
             with pytest.raises(ReplayDiverged, match=r"ex\.optimize\(\.\.\., of=run\.id\)"):
                 await ex.resume(store.run(done.run.id), PROGRAM)
         assert "stopped" == store.run(done.run.id).status
+
+
+@pytest.mark.parametrize("clean", [False, True])
+async def test_examples_are_kept_unless_texts_are_cleaned(tmp_path: Path, *, clean: bool) -> None:
+    """What an optimization is of is kept by its content; where texts are cleaned before they are stored, it isn't."""
+    data = lf.Data([{"id": "e1", "question": "canary-1234", "answer": "yes"}])
+    redact = (lambda text: text.replace("canary-1234", "***")) if clean else None
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(lf.scripted(Model()), store, redact=redact) as ex:
+            await ex.optimize(bootstrap_few_shot(max_labeled=0), PROGRAM, None, data, METRIC)
+        if clean:
+            with pytest.raises(NotFound):
+                store.dataset(data.train.digest)
+        else:
+            assert [*data.train] == [*store.dataset(data.train.digest)]
+        with store.reading() as reader:
+            assert [] == reader.datasets.names()
 
 
 async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
