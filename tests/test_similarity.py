@@ -107,8 +107,9 @@ async def test_the_optimizer_makes_pool_and_vectors(tmp_path: Path) -> None:
 
 
 async def test_what_could_not_be_embedded_is_no_part_of_the_pool() -> None:
-    """Where the call for vectors fails, its demonstrations are left out, and the version still runs."""
+    """Where the call for vectors fails, its demonstrations are left out, as the note says; the version runs."""
     done = await filled(Both(fails=1))
+    assert "3 that could not be embedded are left out" in done.version.note
     assert ((), lf.Record()) == (done.version["answer.pool"], done.version["answer.vectors"])
     async with lf.Executor(Both()) as ex:
         trace = await ex.run(PROGRAM, done.version, question="ab")

@@ -43,7 +43,8 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
     The teacher is shown ``max_labeled`` labelled demonstrations, none of the example that it is asked. Without
     ``bootstrap`` the pool is labelled examples alone and costs nothing. Asks for at most ``rounds * train`` rollouts,
     once: at run time a choice costs no call. Where a step chooses by vectors, those of its pool are asked for too, 64 a
-    call; a demonstration whose vector fails is left out. ``ProgramError`` where no step of the program has a pool.
+    call; a demonstration whose vector fails is left out, and the version's note says so. ``ProgramError`` where no step
+    of the program has a pool.
 
     Liu et al. 2022, arXiv 2101.06804, section 3; DSPy's ``KNNFewShot``.
     """
@@ -62,8 +63,10 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         chosen: DemoSet = {name: found[name] for name in pooled}
         vectors = yield from _vectors(task, chosen)
         having = {name: _having(task.program, name, chosen[name], kept) for name, kept in vectors.items()}
+        lost = sum(len(chosen[name]) - len(kept) for name, kept in having.items())
+        note = f"{noted(boot)}, to choose from{f'; {lost} that could not be embedded are left out' if lost else ''}"
         return with_demos(
-            task.version, {**chosen, **having}, f"{noted(boot)}, to choose from", slot="pool",
+            task.version, {**chosen, **having}, note, slot="pool",
             more={f"{name}.vectors": kept for name, kept in vectors.items()},
         )  # fmt: skip
 
