@@ -249,5 +249,5 @@ def test_a_value_is_found_where_a_module_holds_it(tmp_path: Path, monkeypatch: p
     script.thing, script.own = module.thing, object()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "__main__", script)
     monkeypatch.setitem(sys.modules, "held_here", module)
-    found = [place_of(it) for it in (module.thing, script.own, module._hidden, object())]  # type: ignore[attr-defined]
+    found = [place_of(it) for it in (module.thing, script.own, module._hidden, object())]
     assert ["held_here:thing", "tune:own", "", ""] == found
