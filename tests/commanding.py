@@ -35,6 +35,15 @@ def brief(example: object, outputs: lf.Record) -> bool:
 """
 
 
+# A process of its own, which heeds Ctrl-C also where whoever began the tests in the background has it ignored.
+PROCESS = """
+import signal
+from lmflow.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
 def call(here: Path, line: str) -> Result:
     """Run a command line; ``app`` stands for the module in the folder."""
     words = [word.replace("app:", f"{(here / 'name').read_text('utf-8')}:") for word in shlex.split(line)]

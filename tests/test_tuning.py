@@ -17,7 +17,7 @@ from typing import Any
 
 import attrs
 import pytest
-from commanding import call, done, endpoint
+from commanding import PROCESS, call, done, endpoint
 
 import lmflow as lf
 from lmflow.cli.tuning import optimize as command
@@ -264,7 +264,7 @@ def _killed(here: Path, how: signal.Signals, gate: Gate) -> str:
     gate.free = 12
     line = SEARCH.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from lmflow.cli.main import main; main()", *line.split(), "--concurrency", "1"],
+        [sys.executable, "-c", PROCESS, *line.split(), "--concurrency", "1"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(Path(lf.__file__).parents[1])])},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
