@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import attrs
@@ -12,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
+from lmflow.cli.version_text import diff_text, side_by_side, stat_text, version_text
 from lmflow.errors import MissingVector, ModelFailed
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, EmbedRequest, ModelReply, ModelRequest
 from lmflow.models.base import Http, Send
 from lmflow.optimize import Traces
 from lmflow.optimizing import replayed
 from lmflow.similarity import key_of, packed, similar, unpacked
+from lmflow.store import Saved
 
 PLAIN = lf.predict("answer", "question -> answer", "Answer.")
 PROGRAM = lf.similar(PLAIN, k=1, model=NAME)
@@ -115,6 +118,17 @@ async def test_what_could_not_be_embedded_is_no_part_of_the_pool() -> None:
         trace = await ex.run(PROGRAM, done.version, question="ab")
     assert trace.outputs is not None
     assert "none" == trace.outputs.answer
+
+
+async def test_vectors_are_counted_and_not_shown() -> None:
+    """Nobody reads them: differences and versions say how many there are."""
+    done = await filled(Both())
+    difference = lf.diff(done.start, done.version)
+    shown = (diff_text(difference, colour=False), side_by_side(difference, ("a", "b"), 100), stat_text(difference))
+    assert ["3 vectors more, 0 fewer, 3 in all"] * 3 == [
+        found[0] if (found := re.findall(r"\d vectors more.*all", text)) else text for text in shown
+    ]
+    assert "answer.vectors\n  3 vectors\n" in version_text(Saved(done.version)) + "\n"
 
 
 async def test_a_bound_counts_the_calls_for_vectors() -> None:
