@@ -2,17 +2,39 @@
 
 One JSON line in: ``{"base_url", "api_key", "wire", "signature", "instruction", "inputs", "output", "optimizer",
 "size", "seed", "threads", "max_tokens", "train", "select", "dev"}``; one out: the calls that were counted and per dev
-row the answer, null where there is none. A repeated request is answered by DSPy's cache and not counted, as is ours.
+row the answer, null where there is none. A request that is repeated counts once, as with ours, whether DSPy's cache
+answers it or not: so a run that is begun again over the cache of one that was stopped counts the same. It ends where a
+request would be beyond ``"budget"``, and answers without the rows. ``"optimizer": "none"`` is the program as it is.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dspy  # type: ignore[import-not-found, unused-ignore]
+from dspy.utils.callback import BaseCallback  # type: ignore[import-not-found, unused-ignore]
+
+
+class Asked(BaseCallback):  # type: ignore[misc, unused-ignore]
+    """What any model was asked, each request once; those of a model's copies too, whose histories are their own."""
+
+    def __init__(self, budget: int) -> None:
+        self.budget = budget
+        self.requests: set[str] = set()
+
+    def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
+        """Note the request. The process ends where it is one too many: nothing in DSPy could be told to stop."""
+        del call_id
+        options = {name: value for name, value in instance.kwargs.items() if not name.startswith("api_")}
+        self.requests.add(json.dumps([instance.model, options, inputs], sort_keys=True, default=str))
+        if self.budget and len(self.requests) > self.budget:
+            print(json.dumps({"calls": len(self.requests)}), file=sys.__stdout__, flush=True)
+            os._exit(0)
 
 
 def main() -> None:
@@ -28,13 +50,14 @@ def optimized(case: dict[str, Any]) -> dict[str, Any]:
     place = {"api_base": case["base_url"], "api_key": case["api_key"], "num_retries": 2, "timeout": 600}
     lm = dspy.LM("openai/" + case["wire"], temperature=0.0, max_tokens=case["max_tokens"], **place)
     writer = dspy.LM("openai/" + case["wire"], temperature=1.0, max_tokens=300, **place)
-    dspy.configure(lm=lm)
+    seen = Asked(case["budget"])
+    dspy.configure(lm=lm, callbacks=[seen])
     student = dspy.Predict(dspy.Signature(case["signature"], case["instruction"]))
     train, select = (examples(case[part], case["inputs"], case["output"]) for part in ("train", "select"))
-    tuned = compiled(case, student, train, select, writer)
-    counted = sum(bool(entry.get("usage")) for model in (lm, writer) for entry in model.history)
+    tuned = student if case["optimizer"] == "none" else compiled(case, student, train, select, writer)
+    counted, seen.budget = len(seen.requests), 0
     return {"calls": counted, "answers": answered(case, tuned), "instruction": tuned.signature.instructions,
-            "demos": len(tuned.demos)}  # fmt: skip
+            "demos": len(tuned.demos), "score": getattr(tuned, "score", None)}  # fmt: skip
 
 
 def compiled(case: dict[str, Any], student: Any, train: list[Any], select: list[Any], writer: Any) -> Any:
@@ -60,13 +83,15 @@ def compiled(case: dict[str, Any], student: Any, train: list[Any], select: list[
 
 def answered(case: dict[str, Any], program: Any) -> dict[str, str | None]:
     """What the program says to each dev row, by id."""
-    found: dict[str, str | None] = {}
-    for row in case["dev"]:
+
+    def answer(row: dict[str, Any]) -> str | None:
         try:
-            found[row["id"]] = str(program(**{name: row[name] for name in case["inputs"]})[case["output"]])
+            return str(program(**{name: row[name] for name in case["inputs"]})[case["output"]])
         except Exception:  # noqa: BLE001 - a reply that it can't read is a wrong answer
-            found[row["id"]] = None
-    return found
+            return None
+
+    with ThreadPoolExecutor(case["threads"]) as pool:
+        return dict(zip((row["id"] for row in case["dev"]), pool.map(answer, case["dev"]), strict=True))
 
 
 def examples(rows: list[dict[str, Any]], inputs: list[str], output: str) -> list[Any]:

@@ -5,9 +5,10 @@
 
 Counted are the calls of the task, of proposers and of judges while tuning, not those of the final scoring. Both tune
 and select on the same rows of train, and are scored on the same rows of dev, by the same comparison. Ours stops where
-the next need could go beyond the budget; DSPy's optimizers know no budget: their number of candidates or trials is set
-so that they should stay within it, and a run that went beyond is run again with one less. Every cell is a file in
-``--folder`` beside a store with all of our calls, so a bench that was stopped goes on where it was.
+the next need could go beyond the budget; DSPy's optimizers know no budget: their number of candidates or trials is the
+most with which they stay within it, found by running them again with one less over the calls that are cached. Every
+cell is a file in ``--folder`` beside a store with all of our calls, or DSPy's cache, so a bench that was stopped goes
+on where it was. The cells of one seed come before those of the next, ours and DSPy's by turns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,6 +37,8 @@ from lmflow.optimizers.combine import model_calls
 from lmflow.stats import mean, paired
 
 LIMIT, THREADS = 48, 2
+LIBRARIES = ("lmflow", "dspy")
+START = "none"  # the cell of the program as it is
 TEXTS = {"banking10": "Say what the customer's message is about.", "bbh": "Answer the question."}
 
 
@@ -76,9 +78,10 @@ async def main() -> None:
     wanted.folder.mkdir(parents=True, exist_ok=True)
     python = "" if wanted.no_dspy or wanted.report else _dspy()
     bench = Bench(wanted.folder, wanted.model, wanted.calls, python)
-    cells = [(name, seed, kind) for name in wanted.tasks for seed in wanted.seeds for kind in wanted.optimizers]
+    kinds = [(name, seed, kind) for name in wanted.tasks for seed in wanted.seeds for kind in wanted.optimizers]
+    cells = [*kinds, *((name, 0, START) for name in wanted.tasks)]
     if not wanted.report:
-        server = LlamaServer(located(wanted.model).path, slots=THREADS)
+        server = LlamaServer(located(wanted.model).path, slots=THREADS, threads=wanted.server_threads)
         try:
             bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
             for name, seed, kind in cells:
@@ -105,7 +108,7 @@ def task_of(data: Path, name: str, seed: int, wanted: Any) -> Task:
 
 async def _cell(bench: Bench, task: Task, kind: str, seed: int) -> None:
     """Both libraries on one task with one optimizer and seed, where they aren't recorded yet."""
-    for library in ("lmflow", "dspy") if bench.python else ("lmflow",):
+    for library in LIBRARIES if bench.python else LIBRARIES[:1]:
         path = path_of(bench, task.name, library, kind, seed)
         if path.exists():
             continue
@@ -122,26 +125,30 @@ async def _cell(bench: Bench, task: Task, kind: str, seed: int) -> None:
 
 
 async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
-    """Tuned by an optimizer of ours, stopped before its budget; the start version's answers beside it."""
+    """The dev rows' answers by what an optimizer of ours made of the program, stopped before its budget."""
     program = lf.predict("step", task.signature, task.instruction, options={"temperature": 0, "max_tokens": LIMIT})
     model = OpenAI(f"local/{bench.model}", bench.model, bench.base_url, "local", bench.api_key, 600.0)
-    metric = lf.exact_match(task.output, normalize=False)
-    data = lf.Data([*task.train], [*task.select])
-    name = f"{task.name.replace('/', '-')}-{kind}-{seed}.db"
-    with lf.SqliteStore(bench.folder / name) as store:
+    metric, found = lf.exact_match(task.output, normalize=False), {"calls": 0}
+    with lf.SqliteStore(bench.folder / f"{task.name.replace('/', '-')}-{kind}-{seed}.db") as store:
         async with lf.Executor(model, store, concurrency=THREADS) as ex:
-            optimizer = lf.within(_optimizer(kind, bench.calls, seed), max_calls=bench.calls)
-            done = await ex.optimize(optimizer, program, None, data, metric)
-            before, after = [
-                await ex.evaluate(program, version, task.dev, metric) for version in (done.start, done.version)
-            ]
-    calls = sum(model_calls(trace) for trace in done.run.traces)
-    answers = {row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows}
-    start = {row.example.id: row.outputs[task.output] if row.outputs else None for row in before.rows}
-    right = {row["id"]: float(_same(start.get(row["id"]), row[task.output])) for row in task.dev}
-    return {"calls": calls, "answers": answers, "start": right, "version": done.version.id, "note": done.version.note,
-            "select": done.stages[-1].score, "instruction": done.version["step.instruction"],
-            "demos": len(done.version["step.demos"])}  # fmt: skip
+            version = lf.init(program)
+            if kind != START:
+                optimizer = lf.within(_optimizer(kind, bench.calls, seed), max_calls=bench.calls)
+                data = lf.Data([*task.train], [*task.select])
+                done = await ex.optimize(optimizer, program, version, data, metric)
+                version, found = done.version, _tuned(done)
+            after = await ex.evaluate(program, version, task.dev, metric)
+    return found | {
+        "answers": {row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows}
+    }
+
+
+def _tuned(done: lf.Optimization) -> dict[str, Any]:
+    """What is kept of an optimization beside its store."""
+    version = done.version
+    return {"calls": sum(model_calls(trace) for trace in done.run.traces), "version": version.id, "note": version.note,
+            "curve": done.curve, "instruction": version["step.instruction"],
+            "demos": len(version["step.demos"])}  # fmt: skip
 
 
 def _optimizer(kind: str, calls: int, seed: int) -> Staged:
@@ -154,32 +161,32 @@ def _optimizer(kind: str, calls: int, seed: int) -> Staged:
 
 
 async def _theirs(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
-    """Tuned by DSPy's optimizer with as many candidates or trials as stay within the budget."""
-    each = len(task.select)
-    size = max(0, int(0.8 * bench.calls / each) - 3) if kind == "random_search" else int(0.75 * bench.calls / each) - 1
-    least = 0 if kind == "random_search" else 1
+    """The same by DSPy's optimizer with as many candidates or trials as stay within the budget."""
+    plain, least = (3, 0) if kind == "random_search" else (1, 1)  # evaluations that no candidate or trial takes
+    size = max(least, bench.calls // len(task.select) - plain)
     beyond: list[int] = []
+    cache = bench.folder / f"{task.name.replace('/', '-')}-{kind}-{seed}.dspy"
     while True:
         case = {
             "base_url": bench.base_url, "api_key": bench.api_key, "wire": bench.model, "optimizer": kind,
             "signature": task.signature, "instruction": task.instruction, "inputs": task.inputs, "output": task.output,
-            "size": max(least, size), "candidates": _candidates(bench.calls), "seed": seed, "threads": THREADS,
+            "size": size, "candidates": _candidates(bench.calls), "seed": seed, "threads": THREADS,
             "max_tokens": 2 * LIMIT, "train": task.train, "select": task.select, "dev": task.dev,
+            "budget": bench.calls if size > least else 0,
         }  # fmt: skip
-        found = await asyncio.to_thread(_asked, bench.python, case)
-        if found["calls"] <= bench.calls or size <= least:
+        found = await asyncio.to_thread(_asked, bench.python, case, cache)
+        if "answers" in found:
             return found | {"size": size, "beyond": beyond}
         beyond.append(found["calls"])
         size -= 1
 
 
-def _asked(python: str, case: dict[str, Any]) -> dict[str, Any]:
-    """What DSPy's child says, with a cache of its own."""
-    with tempfile.TemporaryDirectory() as cache:
-        child = subprocess.run(
-            [python, str(Path(__file__).parent / "dspy_optimize.py")], input=json.dumps(case) + "\n", text=True,
-            capture_output=True, check=False, env={**os.environ, "DSPY_CACHEDIR": cache},
-        )  # fmt: skip
+def _asked(python: str, case: dict[str, Any], cache: Path) -> dict[str, Any]:
+    """What DSPy's child says, over the cache of the cell."""
+    child = subprocess.run(
+        [python, str(Path(__file__).parent / "dspy_optimize.py")], input=json.dumps(case) + "\n", text=True,
+        capture_output=True, check=False, env={**os.environ, "DSPY_CACHEDIR": str(cache), "PYTHONHASHSEED": "0"},
+    )  # fmt: skip
     if child.returncode:
         raise RuntimeError(child.stderr[-2000:])
     found: dict[str, Any] = json.loads(child.stdout.splitlines()[-1])
@@ -187,55 +194,76 @@ def _asked(python: str, case: dict[str, Any]) -> dict[str, Any]:
 
 
 def report(bench: Bench, tasks: Sequence[str], kinds: Sequence[str], seeds: Sequence[int]) -> str:
-    """A row a task and optimizer: means over seeds and rows, and the paired difference a row."""
-    rows = [["task", "optimizer", "seeds", "start", "lmflow", "dspy", "lmflow - dspy", "lmflow - start", "calls"]]
-    for name in tasks:
-        for kind in kinds:
-            ours = {seed: cell for seed in seeds if (cell := _read(path_of(bench, name, "lmflow", kind, seed)))}
-            theirs = {seed: cell for seed in seeds if (cell := _read(path_of(bench, name, "dspy", kind, seed)))}
-            if not ours:
-                rows.append([name, kind, "0", *["-"] * 6])
-                continue
-            both = sorted(ours.keys() & theirs.keys())
-            own, start = _per_row(ours, "scores"), _per_row(ours, "start")
-            others = _per_row(theirs, "scores")
-            gap = _difference(
-                _per_row({s: ours[s] for s in both}, "scores"), _per_row({s: theirs[s] for s in both}, "scores")
-            )
-            spent = " / ".join(f"{max(c['calls'] for c in side.values())}" if side else "-" for side in (ours, theirs))
-            rows.append(
-                [
-                    name,
-                    kind,
-                    str(len(both)),
-                    _mean(start),
-                    _mean(own),
-                    _mean(others),
-                    gap,
-                    _difference(own, start),
-                    spent,
-                ]
-            )
-    return (
-        table(rows, right=range(2, 9))
-        + "\nMeans over seeds and dev rows; 95 % intervals by dev row; calls: the most of any seed, ours / theirs."
+    """A row a task and optimizer, one an optimizer, one of all: means over seeds and rows, and paired differences."""
+    head = ["task", "optimizer", "seeds", "start", "dspy's start", "lmflow", "dspy", "lmflow - dspy", "lmflow - start"]
+    rows = [[*head, "calls"]]
+    found = {(name, kind): _pairs(bench, name, kind, seeds) for name in tasks for kind in kinds}
+    rows += [_row(name, kind, [pairs]) for (name, kind), pairs in found.items()]
+    if len(tasks) > 1:
+        rows += [_row("all", kind, [found[name, kind] for name in tasks]) for kind in kinds]
+    rows.append(_row("all", "both", [*found.values()]))
+    words = "Means over seeds and dev rows; 95 % intervals by dev row; calls: the most of any seed, ours / theirs."
+    return f"{table(rows, right=range(2, 10))}\n{words}"
+
+
+@attrs.frozen
+class Pairs:
+    """The cells of one task and optimizer, of the seeds that both libraries have (ours alone where there is none), and
+    both starts.
+    """
+
+    name: str
+    ours: tuple[dict[str, Any], ...]
+    theirs: tuple[dict[str, Any], ...]
+    start: tuple[dict[str, Any], ...]
+    their_start: tuple[dict[str, Any], ...]
+
+
+def _pairs(bench: Bench, name: str, kind: str, seeds: Sequence[int]) -> Pairs:
+    both = [[_read(path_of(bench, name, library, kind, seed)) for library in LIBRARIES] for seed in seeds]
+    whole = [(ours, theirs) for ours, theirs in both if ours and theirs]
+    alone = tuple(ours for ours, _ in both if ours)
+    starts = [_read(path_of(bench, name, library, START, 0)) for library in LIBRARIES]
+    return Pairs(
+        name, tuple(ours for ours, _ in whole) or alone, tuple(theirs for _, theirs in whole),
+        *((cell,) if cell else () for cell in starts),
+    )  # fmt: skip
+
+
+def _row(name: str, kind: str, parts: Sequence[Pairs]) -> list[str]:
+    parts = [part for part in parts if part.ours]
+    if not parts:
+        return [name, kind, "0", *["-"] * 7]
+    start, their_start, own, others = (
+        _per_row([(part.name, cell) for part in parts for cell in getattr(part, side)])
+        for side in ("start", "their_start", "ours", "theirs")
     )
+    spent = [
+        max((cell["calls"] for part in parts for cell in getattr(part, side)), default="-")
+        for side in ("ours", "theirs")
+    ]
+    means = [_mean(scores) for scores in (start, their_start, own, others)]
+    seeds = "+".join(str(len(part.ours)) for part in parts)
+    return [name, kind, seeds, *means, _difference(own, others), _difference(own, start), "{} / {}".format(*spent)]
 
 
-def _per_row(cells: dict[int, dict[str, Any]], part: str) -> dict[str, float]:
-    """Per dev row the mean over seeds."""
-    names = [*next(iter(cells.values()))[part]] if cells else []
-    return {name: sum(cell[part][name] for cell in cells.values()) / len(cells) for name in names}
+def _per_row(cells: Sequence[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], float]:
+    """Per task and dev row the mean over cells."""
+    found: dict[tuple[str, str], list[float]] = {}
+    for name, cell in cells:
+        for id_, score in cell["scores"].items():
+            found.setdefault((name, id_), []).append(score)
+    return {row: sum(scores) / len(scores) for row, scores in found.items()}
 
 
-def _mean(scores: dict[str, float]) -> str:
+def _mean(scores: dict[tuple[str, str], float]) -> str:
     if not scores:
         return "-"
     found = mean([*scores.values()])
     return f"{found.value:.3f} ({_end(found.low)} to {_end(found.high)})"
 
 
-def _difference(ours: dict[str, float], theirs: dict[str, float]) -> str:
+def _difference(ours: dict[tuple[str, str], float], theirs: dict[tuple[str, str], float]) -> str:
     pairs = [ours[name] - theirs[name] for name in ours if name in theirs]
     if not pairs:
         return "-"
@@ -294,6 +322,7 @@ def _arguments() -> Any:
     words.add_argument("--select", type=int, default=30)
     words.add_argument("--dev", type=int, default=60)
     words.add_argument("--folder", type=Path, default=Path("optimizers-bench"))
+    words.add_argument("--server-threads", type=int, help="1 is faster where other work keeps the cores busy")
     words.add_argument("--no-dspy", action="store_true")
     words.add_argument("--report", action="store_true", help="only say what is recorded")
     return words.parse_args()

@@ -3,7 +3,8 @@
     python bench/systems.py [votes cascade hops extract report] [--rows 10] [--samples 8] [--store systems.db]
 
 Data sets are found in the folder LMFLOW_DATA. What the store holds already is not asked again, so a stopped run goes on
-where it was, and more rows or samples cost only what is new. The bar is --rows 100 for votes.
+where it was, more rows or samples cost only what is new, and votes are counted over the samples that are there. The bar
+is --rows 100 for votes.
 """
 
 from __future__ import annotations
@@ -53,13 +54,15 @@ class Bench:
         options: Any = None,
         model: str = MODEL,
     ) -> lf.Run:
-        """A run of all rows and samples: from the store what it has, the rest asked now, in chunks."""
+        """A run of all rows and samples: from the store what it has, the rest asked now, in chunks. A request that the
+        run of any program made before, with the same sample, is answered by its reply, and counted as if it was made.
+        """
         tuned = {path: options or GREEDY for path in program.paths if path.endswith(".options")}
         version = lf.init(program).put(tuned)
         wanted = [(row, k) for row in rows for k in range(samples)]
         done = {(row.id, k): self.kept(program, version, row, k, model) for row, k in wanted}
         missing = [pair for pair in wanted if done[pair[0].id, pair[1]] is None]
-        async with lf.Executor(model, self.store, concurrency=4) as ex:
+        async with lf.Executor(lf.cached(lf.model(model), self.store), self.store, concurrency=4) as ex:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
                 pendings = [(program(**inputs(program, row)).sampled(k), f"ex[{row.id}]/n[{k}]") for row, k in chunk]
@@ -196,8 +199,8 @@ def found_pairs(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The (slot, text) pairs of either program."""
     if "slots" in outputs:
         return [(slot.name, slot.text) for slot in outputs["slots"]]
-    entities = attrs.asdict(outputs["entities"])
-    return [(kind, text) for kind, texts in entities.items() for text in texts]
+    entities = outputs["entities"]  # a record where it was read from the store
+    return [(kind.name, text) for kind in attrs.fields(typed.Entities) for text in getattr(entities, kind.name)]
 
 
 def in_text(given: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:

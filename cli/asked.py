@@ -86,13 +86,27 @@ class Asked:
 
 @attrs.frozen(eq=False)
 class Work:
-    """What the words stand for, loaded."""
+    """What the words stand for, loaded. ``made`` and ``limits`` are of an optimization that Python began, whose run
+    keeps them and not the words.
+    """
 
     asked: Asked
     program: Program
     metric: Metric | Judge
     start: Version
     sets: Mapping[str, Dataset]
+    made: Staged | None = None
+    limits: Budget | None = None
+
+    @property
+    def budget(self) -> Budget | None:
+        """What it may spend."""
+        return self.asked.budget or self.limits
+
+    @property
+    def config(self) -> Record:
+        """How it was asked for, as its run keeps it beside what every run does."""
+        return Record() if self.made else self.asked.config
 
     @property
     def data(self) -> Data:
@@ -104,6 +118,8 @@ class Work:
     @property
     def optimizer(self) -> Staged:
         """The optimizer with its options."""
+        if self.made:
+            return self.made
         asked = self.asked
         factory = found("optimizer", asked.optimizer, OPTIMIZERS)
         made: Staged = built(f"--option of {asked.optimizer}", factory, asked.options)

@@ -11,7 +11,8 @@ import attrs
 import click
 
 from lmflow.bisecting import Found, Judge, between, search
-from lmflow.cli.replays import program_of, recorded_model
+from lmflow.cli.begun import recorded_model
+from lmflow.cli.replays import program_of
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import function, load
 from lmflow.cli.text import line

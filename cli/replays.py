@@ -11,6 +11,7 @@ import attrs
 import click
 
 from lmflow.budget import Budget
+from lmflow.cli.begun import recorded_model
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import line, result_line
@@ -131,12 +132,6 @@ def program_of(recorded: Any, target: str) -> Program:
     if not (target or recorded.target):
         raise click.ClickException("the run doesn't name its program: add --program MODULE:PROGRAM.")
     return load(target or recorded.target)
-
-
-def recorded_model(recorded: Run) -> str | None:
-    """The name of the model that a run went to by default, ``None`` where none did."""
-    places = [trace.world["models"].get("") for trace in recorded]
-    return next((place["model"] for place in places if place), None)
 
 
 def report_run(done: Run, *, as_json: bool) -> None:

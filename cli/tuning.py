@@ -11,10 +11,11 @@ import attrs
 import click
 
 from lmflow.budget import NOTHING, Spent, spent_on
-from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, asked_of, work
+from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, work
+from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
-from lmflow.cli.shared import echo_json, in_colour, json_option, store_option, user
+from lmflow.cli.shared import echo_json, in_colour, json_option, store_option
 from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
@@ -23,15 +24,16 @@ from lmflow.execute import Executor
 from lmflow.models.prices import cost_of
 from lmflow.optimize import Bound, Traces
 from lmflow.optimizers import OPTIMIZERS
-from lmflow.optimizing import Optimization, replayed, tuned
+from lmflow.optimizing import Optimization, replayed
 from lmflow.params import check_ref
 from lmflow.pictures import lines_svg
-from lmflow.programs.judges import Judge
+from lmflow.program import take
+from lmflow.programs.judges import Judge, judged
 from lmflow.replaying import replay as driven_again
-from lmflow.scores import scores_from
+from lmflow.scores import examples_of, scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
-from lmflow.trace import Run, VersionSaved
+from lmflow.trace import Run
 
 
 @click.command()
@@ -83,26 +85,26 @@ def optimized(  # noqa: PLR0913 - what it is of
 ) -> Optimization:
     """An optimization as it was asked for, on record. Ctrl-C keeps the best so far and says how to go on."""
     asked, optimizer, data, metric = it.asked, it.optimizer, it.data, it.metric
-    seen = Watched(bound_of(it), asked.budget, lambda: spent)
+    seen = Watched(bound_of(it), it.budget, lambda: spent)
 
     async def go() -> Optimization:
         async with Executor(asked.model or None, kept, concurrency=concurrency, target=asked.target) as ex:
             seen.spent = lambda: spent + ex.spent
             with watching(seen, quiet=quiet) as tell:
                 return await ex.optimize(
-                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=asked.budget, spent=spent,
-                    config=asked.config, of=of, tell=tell,
+                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=it.budget, spent=spent,
+                    config=it.config, of=of, tell=tell,
                 )  # fmt: skip
 
     try:
         return asyncio.run(go())
     except KeyboardInterrupt:
-        best = seen.need.best if seen.need else it.start
-        version = tuned(optimizer, it.program, Traces(it.start, data), metric, best)
-        kept.append(VersionSaved(version, time.time_ns(), user())).result()
-        run = next(run.id for run in kept.runs() if run.config.get("command") == asked.config.command)
-        words = f"stopped; the best so far is kept as {short(version.id)}: `lmflow show {short(version.id)}`"
-        raise click.ClickException(f"{words}.\n`lmflow resume {run}` goes on and pays for nothing twice.") from None
+        run = next((run for run in kept.runs(1) if run.kind == "optimize" and run.of == of), None)
+        if run is None or not run.result:
+            raise
+        best = short(run.result)
+        words = f"stopped; the best so far is kept as {best}: `lmflow show {best}`"
+        raise click.ClickException(f"{words}.\n`lmflow resume {run.id}` goes on and pays for nothing twice.") from None
 
 
 def bound_of(it: Work) -> Bound:
@@ -114,13 +116,13 @@ def bound_of(it: Work) -> Bound:
 
 def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, *, as_json: bool) -> None:
     """Begin an optimization or an evaluation again that was stopped; what is recorded is not asked again."""
-    asked = asked_of(recorded)
     if recorded.status == "done":
         click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
-    if max_calls is not None:
-        asked = attrs.evolve(asked, calls=max_calls)
     with SqliteStore(store) as kept:
-        it, spent = work(asked, kept.version), _spent_before(kept, recorded)
+        with kept.reading() as reader:
+            it, spent = work_of(recorded, reader), _spent_before(kept, recorded)
+        if max_calls is not None:
+            it = attrs.evolve(it, asked=attrs.evolve(it.asked, calls=max_calls))
         if recorded.kind == "evaluate":
             found = evaluated(kept, it, concurrency, quiet=as_json, of=recorded.id, spent=spent)
             told(found, as_json=as_json)
@@ -131,7 +133,7 @@ def resumed(store: str, recorded: Run, concurrency: int, max_calls: int | None, 
 
 def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
     """Replay an optimization or an evaluation offline; ``ReplayDiverged`` where it comes to something else."""
-    started, it = time.perf_counter(), work(asked_of(recorded), reader.version)
+    started, it = time.perf_counter(), work_of(recorded, reader)
     if recorded.kind == "evaluate":
         came, words = _scored_again(recorded, it)
     else:
@@ -176,10 +178,19 @@ def report_tuning(done: Optimization, it: Work, curve: str, *, as_json: bool) ->
 
 def refused(done: Optimization, it: Work) -> Evaluation | None:
     """What a guard that kept the start version saw of the best that the search came to, ``None`` elsewhere."""
-    items = tuple(item for item in done.run.items if item[0].startswith("guard/after/"))
-    if not it.asked.guarded or not items or done.version.id != done.start.id or isinstance(it.metric, Judge):
+    seen = tuple((label, trace) for label, trace in done.run.items if label.startswith("guard/after/ex["))
+    if not it.asked.guarded or not seen or done.version.id != done.start.id:
         return None
-    return scores_from(attrs.evolve(done.run, items=items), it.data.held, it.metric)
+    run, held, metric = attrs.evolve(done.run, items=seen), it.data.held, it.metric
+    if not isinstance(metric, Judge):
+        return scores_from(run, held, metric)
+    said = {trace.inputs: trace for trace in done.run.traces if trace.program == metric.program.key}
+    asked = {
+        label: take(metric.program, metric.inputs(example, trace.outputs)).inputs
+        for (label, trace), example in zip(seen, examples_of(run, held), strict=True)
+        if trace.outputs is not None
+    }
+    return judged(run, held, metric, {label: said[inputs] for label, inputs in asked.items() if inputs in said})
 
 
 def _check(asked: Asked, curve: str) -> None:

@@ -24,6 +24,7 @@ Paint = Callable[[str, str], str]
 
 CONTEXT = 60
 _COLOURS = {"insert": "green", "delete": "red", "added": "green", "removed": "red", "edited": "yellow", "moved": "cyan"}
+_VECTORS = ".vectors"  # numbers as text, which nobody reads
 _MARKS = {"insert": ("{+", "+}"), "delete": ("[-", "-]")}
 
 
@@ -107,6 +108,9 @@ def _cell(text: Any, pieces: Iterable[tuple[str, str]]) -> Any:
 
 def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]]:
     """The two cells of each row, as (kind, text) pieces."""
+    if change.path.endswith(_VECTORS):
+        yield [("equal", "")], [("insert", _stat(change))]
+        return
     pieces = [part for part in change.detail if isinstance(part, Piece)]
     if pieces:
         yield (
@@ -134,6 +138,9 @@ def _right(kind: str) -> str:
 
 def _changed(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
     yield click.style(clean(change.path), bold=True) if colour else clean(change.path)
+    if change.path.endswith(_VECTORS):
+        yield f"  {_stat(change)}"
+        return
     pieces = [part for part in change.detail if isinstance(part, Piece)]
     if pieces:
         yield from _worded(pieces, paint)
@@ -174,6 +181,9 @@ def _marked(kind: str, text: str) -> str:
 
 
 def _stat(change: Change) -> str:
+    if change.path.endswith(_VECTORS):
+        before, after = (dict(side) if isinstance(side, Mapping) else {} for side in (change.before, change.after))
+        return f"{len(after.keys() - before)} vectors more, {len(before.keys() - after)} fewer, {len(after)} in all"
     counts: Counter[str] = Counter()
     keys = []
     for part in change.detail:
@@ -196,7 +206,9 @@ def _scores(saved: Saved) -> list[str]:
 def _param(path: str, value: Any) -> Iterator[str]:
     yield ""
     yield clean(path)
-    if isinstance(value, str):
+    if path.endswith(_VECTORS) and isinstance(value, Mapping):
+        yield f"  {len(value)} vectors"
+    elif isinstance(value, str):
         yield from (f"  {text}" for text in clean(value).splitlines() or ["(empty)"])
     elif isinstance(value, (tuple, list)):
         for number, item in enumerate(value, 1):

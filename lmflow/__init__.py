@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from lmflow.programs.ircot import ircot
     from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
     from lmflow.programs.multi_hop import multi_hop
-    from lmflow.programs.nearest import nearest
+    from lmflow.programs.nearest import nearest, similar
     from lmflow.programs.rag import rag
     from lmflow.programs.react import react
     from lmflow.programs.refining import Feedback, refine
@@ -240,6 +240,7 @@ _WHERE = {
     "self_consistency": "programs.voting",
     "semantic_f1": "programs.judges",
     "set_f1": "metrics",
+    "similar": "programs.nearest",
     "slot_f1": "metrics",
     "split": "splits",
     "squad_em": "metrics",
@@ -386,6 +387,7 @@ __all__ = [
     "self_consistency",
     "semantic_f1",
     "set_f1",
+    "similar",
     "slot_f1",
     "split",
     "squad_em",

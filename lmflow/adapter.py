@@ -21,6 +21,7 @@ from lmflow.neighbours import nearest
 from lmflow.params import Env
 from lmflow.program import Predict, Tool
 from lmflow.signature import Signature
+from lmflow.similarity import similar
 from lmflow.values import Record
 
 __all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
@@ -103,8 +104,11 @@ def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, 
     demos: tuple[Mapping[str, Any], ...] = params[f"{step.name}.demos"]
     if not step.nearest:
         return demos
-    names = tuple(field.name for field in step.signature.inputs)
-    return (*demos, *nearest(params[f"{step.name}.pool"], inputs, names, step.nearest))
+    names, pool = tuple(field.name for field in step.signature.inputs), params[f"{step.name}.pool"]
+    if not step.similar:
+        return (*demos, *nearest(pool, inputs, names, step.nearest))
+    vectors, near = params[f"{step.name}.vectors"], params[f"{step.name}.near"]
+    return (*demos, *similar(step.name, pool, vectors, near, inputs, names, step.nearest))
 
 
 def _ordered(signature: Signature, demos: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

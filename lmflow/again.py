@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from lmflow.divergence import labelled
+from lmflow.errors import ReplayDiverged
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.reuse import resume
@@ -52,8 +53,11 @@ def left(
     """What a run lacks, by position: executions that were cut off, with what they have, and those never begun.
 
     ``retry_failures`` adds the failed ones, without their failures. ``ReplayDiverged`` where what was recorded isn't
-    what would be asked now: checked before anything is sent.
+    what would be asked now, and for a run that grows as it finds out what it needs: checked before anything is sent.
     """
+    if run.kind in {"optimize", "evaluate"}:
+        fix = f"Begin it again over the same store, `ex.{run.kind}(..., of=run.id)`: it pays for nothing twice."
+        raise ReplayDiverged(f"run {run.id}", "executions that it was begun for", f"an {run.kind} run", fix)
     traces = dict(run.items)
     found: dict[int, Rollout] = {}
     for position, wanted in enumerate(run.wanted or _begun(run)):

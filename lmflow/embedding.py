@@ -17,6 +17,9 @@ from lmflow.types import type_text
 from lmflow.values import Record
 from lmflow.vectors import Vector
 
+MINILM = "local/all-minilm-l6-v2"
+"""The embedding model of indexes and pools that name none."""
+
 MOST = 64
 """How many texts one call asks for at most."""
 

@@ -24,6 +24,7 @@ from lmflow.errors import BudgetExceeded, UnknownVersion
 from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
 from lmflow.events import Listener
+from lmflow.findable import findable, keep_data
 from lmflow.growing import Ground, Growing
 from lmflow.metrics import Metric
 from lmflow.models.base import Model
@@ -293,12 +294,14 @@ class Executor:
         The version is kept, and ``ref`` points at it where that is given and it is another than the start. On the
         held-back data both are scored in the end, at the expense of the executor's own budget alone. ``tell(need,
         fresh)`` is told of each need and how many of its rollouts weren't run before. Begun again it pays nothing
-        twice, with ``reuse``, and comes to the same version id. ``config`` says on the run how it was asked for, beside
-        its optimizer, data, metric and start; ``of`` names the run that it begins again, ``spent`` what that one has
-        spent of the budget.
+        twice, with ``reuse``, and comes to the same version id. Cancelled, it leaves the best so far in the store, as
+        the ``result`` of its run. ``config`` says on the run how it was asked for, beside its optimizer, data, metric
+        and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
         """
         traces = Traces(self._version(version) or init(program), data)
-        said = asked(optimizer, traces, metric) | config
+        said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget, ref))
+        if not config and self._outside.redactor is None:
+            await asyncio.to_thread(keep_data, self.store, data)
         bounded = self._bounded(budget, spent)
         async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001
             await grown.save(traces.version)

@@ -12,7 +12,7 @@ from typing import Self
 import attrs
 
 from lmflow.budget import Spent
-from lmflow.outside import Account, Outside
+from lmflow.outside import Account, Kept, Outside
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.rollout import Begun, Rollout, driven
@@ -53,6 +53,7 @@ class Growing:
         self._ground = ground
         self._traces: dict[str, Trace] = {}
         self._places = itertools.count()
+        self._came = ""
 
     async def __aenter__(self) -> Self:
         """Open the run."""
@@ -64,7 +65,7 @@ class Growing:
     ) -> None:
         """Close the run, as stopped where it didn't come to its end."""
         if kind is not None:
-            self._ground.outside.apart(RunClosed(self.run.id, "stopped", "", time.time_ns()))
+            self._ground.outside.apart(RunClosed(self.run.id, "stopped", "", time.time_ns(), self._came))
         elif self.run.status == "open":
             await self.close()
 
@@ -100,8 +101,13 @@ class Growing:
         await self._ground.outside.apart(*events).durable()
 
     async def save(self, version: Version) -> None:
-        """Keep a version."""
-        await self.keep(VersionSaved(version, time.time_ns()))
+        """Keep a version: what the run came to, should it be stopped after it."""
+        await self.leave(version).durable()
+
+    def leave(self, version: Version) -> Kept:
+        """Keep a version as what the run came to, without waiting for it: whoever is being stopped can't."""
+        self._came = version.id
+        return self._ground.outside.apart(VersionSaved(version, time.time_ns()))
 
     async def close(self, status: str = "done", result: str = "") -> Run:
         """The run with all its traces and what it came to, closed. One that was stopped has no root: what it lacks is

@@ -6,7 +6,7 @@ import functools
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -26,11 +26,30 @@ def nearest(pool: Iterable[Record], inputs: Mapping[str, Any], names: tuple[str,
     examples, the closest next to the question).
     """
     index = _index(tuple(pool), names)
-    own = canonical(plain({name: inputs[name] for name in names if name in inputs}))
     scores = index.scores(_words(inputs, names))
-    open_ = [at for at, name in enumerate(index.asked) if name != own]
-    best = sorted(open_, key=lambda at: (-scores.get(at, 0.0), at))[:k]
-    return tuple(index.pool[at] for at in reversed(best))
+    return best(index.pool, index.asked, asked(inputs, names), scores, k)
+
+
+def best(
+    pool: Sequence[Record], questions: Sequence[str], own: str, scores: Mapping[int, float], k: int
+) -> tuple[Record, ...]:
+    """The ``k`` of a pool with the highest scores, by position, the highest last, without those that ask what ``own``
+    does.
+    """
+    open_ = [at for at, question in enumerate(questions) if question != own]
+    chosen = sorted(open_, key=lambda at: (-scores.get(at, 0.0), at))[:k]
+    return tuple(pool[at] for at in reversed(chosen))
+
+
+def asked(record: Mapping[str, Any], names: Iterable[str]) -> str:
+    """What a record asks, in canonical form."""
+    return canonical(plain({name: record[name] for name in names if name in record}))
+
+
+def text_of(record: Mapping[str, Any], names: Iterable[str]) -> str:
+    """What a record asks, as one text."""
+    held = (record[name] for name in names if name in record)
+    return "\n".join(value if isinstance(value, str) else pretty(value) for value in held)
 
 
 @attrs.frozen(eq=False)
@@ -63,8 +82,7 @@ def _index(pool: tuple[Record, ...], names: tuple[str, ...]) -> _Index:
         word: tuple((at, _weight(counts[at][word], lengths[at] / mean, len(found), len(pool))) for at in found)
         for word, found in holders.items()
     }
-    asked = tuple(canonical(plain({name: demo[name] for name in names if name in demo})) for demo in pool)
-    return _Index(pool, asked, weights)
+    return _Index(pool, tuple(asked(demo, names) for demo in pool), weights)
 
 
 def _weight(count: int, length: float, holders: int, size: int) -> float:
@@ -73,6 +91,4 @@ def _weight(count: int, length: float, holders: int, size: int) -> float:
 
 
 def _words(record: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    held = (record[name] for name in names if name in record)
-    texts = (value if isinstance(value, str) else pretty(value) for value in held)
-    return [word for text in texts for word in _WORD.findall(text.lower())]
+    return _WORD.findall(text_of(record, names).lower())

@@ -34,8 +34,8 @@ def untold(need: Need, fresh: int) -> None:
 
 @attrs.frozen
 class Stage:
-    """One need of an optimization: what went on, how many rollouts it asked for and how many were run, what was spent
-    by then, and the best mean score so far.
+    """One need of an optimization: what went on, how many rollouts it asked for and how many were run, the calls that
+    were sent by its end, and the best mean score before it.
     """
 
     phase: str
@@ -66,14 +66,20 @@ class Optimization:
 
     @property
     def curve(self) -> tuple[tuple[int, float], ...]:
-        """The learning curve: after how many calls which score was the best."""
-        return tuple((stage.calls, stage.score) for stage in self.stages if stage.score is not None)
+        """The learning curve: after how many calls which score was the best. A stage's score is what was known before
+        it ran.
+        """
+        begun = (0, *(stage.calls for stage in self.stages))
+        return tuple((at, it.score) for at, it in zip(begun, self.stages, strict=False) if it.score is not None)
 
 
 async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of
     grown: Growing, optimizer: Staged, program: Program, traces: Traces, metric: Metric | Judge, tell: Tell
 ) -> tuple[Version, tuple[Stage, ...], str]:
-    """The version that an optimizer comes to, its stages, and why it was stopped where a budget did."""
+    """The version that an optimizer comes to, its stages, and why it was stopped where a budget did.
+
+    Whatever else stops it, a cancellation or an error, leaves the run with the best version so far.
+    """
     plan, answers, stages = optimizer.begin(program, traces, metric), dict[str, Trace](), list[Stage]()
     need, calls = None, 0
     try:
@@ -85,14 +91,18 @@ async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of
             made = await grown.add(todo)
             answers |= {it.key: trace for it, trace in zip(fresh.rollouts, made, strict=True)}
             calls += sum(map(sent, made))
-            label = need.labels[0] if need.labels else ""
-            stages.append(Stage(need.phase, label, len(need.rollouts), len(made), calls, need.score))
+            stages.append(Stage(need.phase, _label(need), len(need.rollouts), len(made), calls, need.score))
             need = plan.send(tuple(answers[it.key] for it in need.rollouts))
     except StopIteration as stop:
         return tuned(optimizer, program, traces, metric, stop.value), tuple(stages), ""
     except BudgetExceeded as refusal:
+        if need:
+            stages.append(Stage(need.phase, _label(need), len(need.rollouts), 0, calls, need.score))
         best = need.best if need else traces.version
         return tuned(optimizer, program, traces, metric, best), tuple(stages), str(refusal)
+    except BaseException:
+        grown.leave(tuned(optimizer, program, traces, metric, need.best if need else traces.version))
+        raise
     finally:
         plan.close()
 
@@ -149,6 +159,10 @@ def executable(it: Wanted, label: str) -> Rollout:
     """A rollout as an executor takes it."""
     pending = take(it.program, it.example)
     return Rollout(pending.sampled(it.sample) if it.sample else pending, it.version, label)
+
+
+def _label(need: Need) -> str:
+    return need.labels[0] if need.labels else ""
 
 
 class _Known:

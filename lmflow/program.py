@@ -142,7 +142,8 @@ class Step(Program):
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Predict(Step):
     """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters; with
-    ``nearest`` more than 0 also its pool, of which it is shown so many demonstrations, those nearest to its inputs.
+    ``nearest`` more than 0 also its pool, of which it is shown so many demonstrations, those nearest to its inputs:
+    by words, or where it is ``similar`` by the pool's ``vectors`` and ``near``, the one of its inputs.
     """
 
     instruction: str = ""
@@ -153,18 +154,20 @@ class Predict(Step):
     timeout: float | None = None
     nearest: int = 0
     pool: tuple[Record, ...] = ()
+    similar: bool = False
 
     @property
     def identity(self) -> Any:
-        """Name, signature and how many of the nearest it is shown: what can be tuned is not in it."""
-        near = [self.nearest] if self.nearest else []
+        """Name, signature, how many of the nearest it is shown and by what: what can be tuned is not in it."""
+        near = [*([self.nearest] if self.nearest else []), *(["vectors"] if self.similar else [])]
         return ["Predict", self.name, self.signature.identity, *near]
 
     @property
     def slots(self) -> Mapping[str, Any]:
         """Instruction, demos, decoding options, model and adapter; the pool where there is one."""
         pool = ("pool",) if self.nearest else ()
-        return {name: getattr(self, name) for name in ("instruction", "demos", "options", "model", "adapter", *pool)}
+        own = {name: getattr(self, name) for name in ("instruction", "demos", "options", "model", "adapter", *pool)}
+        return own | ({"vectors": Record(), "near": ()} if self.similar else {})
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -37,7 +38,10 @@ class Source:
 
 @attrs.frozen
 class Reason:
-    """One call on the way to an answer: what it read of earlier replies, what it gave, and its parameters."""
+    """One call on the way to an answer: what it read of earlier replies, what it gave, and its parameters.
+
+    ``demos`` are the demonstrations that it was shown: the step's own, and those that were chosen of its pool.
+    """
 
     address: str
     step: str
@@ -113,14 +117,14 @@ def _reason(
     paths = [path for path in trace.version.params if path.rpartition(".")[0] == step]
     lists = [path for path in paths if path.endswith((".demos", ".pool"))]
     slots = [path for path in paths if path not in lists]
-    demos = [path for path in lists if path.endswith(".demos")] if isinstance(call.request, ChatRequest) else []
+    turns = list(_turns(call.request)) if isinstance(call.request, ChatRequest) else None
     return Reason(
         call.address,
         step,
         tuple(other.address for other in before if _reads(call, other)),
         _gave(call),
         tuple(_slot(line, path) for path in slots),
-        tuple(found for path in demos for found in _demos(line, path)),
+        () if turns is None else tuple(found for path in lists for found in _demos(line, path, turns)),
         call.source,
     )
 
@@ -131,12 +135,25 @@ def _slot(line: tuple[Version, ...], path: str) -> Source:
     return Source(path, version.id, version.note, value, version.origin.get(path))
 
 
-def _demos(line: tuple[Version, ...], path: str) -> Iterator[Source]:
+def _demos(line: tuple[Version, ...], path: str, turns: list[str]) -> Iterator[Source]:
     for position, demo in enumerate(line[0].params[path]):
+        if path.endswith(".pool") and not any(_shows(turn, demo) for turn in turns):
+            continue
         name = canonical(demo)
         version = since(line, path, functools.partial(_has, name))
         place = [canonical(other) for other in version.params[path]].index(name)
         yield Source(f"{path}[{position}]", version.id, version.note, demo, _of_demo(version.origin, path, place))
+
+
+def _turns(request: ChatRequest) -> Iterator[str]:
+    """What each reply in a conversation answered, and the reply, as one text."""
+    for asked, said in itertools.pairwise(request.messages):
+        if said.role == "assistant":
+            yield f"{asked.content}\n{said.content}"
+
+
+def _shows(turn: str, demo: Any) -> bool:
+    return all(text in turn for text in _leaves(demo))
 
 
 def _has(name: str, demos: Any) -> bool:
@@ -193,7 +210,7 @@ def _words(arguments: str) -> tuple[str, ...]:
 def _leaves(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, dict):
+    elif isinstance(value, Mapping):
         for item in value.values():
             yield from _leaves(item)
     elif isinstance(value, (list, tuple)):

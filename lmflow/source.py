@@ -8,7 +8,9 @@ import importlib
 import inspect
 import itertools
 import re
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -55,6 +57,18 @@ def function_of(call: Callable[..., Any], version: str | None = None, *, closure
     return Function(name, f"source:{source_digest(call)}", call)
 
 
+def place_of(value: Any) -> str:
+    """``module:name`` of a value that a module holds under a public name, empty where none does.
+
+    The script that runs comes last, and is called by its file's name, as whoever imports it will.
+    """
+    for module in sorted(sys.modules.values(), key=lambda it: getattr(it, "__name__", "") == "__main__"):
+        for name, held in list(getattr(module, "__dict__", {}).items()):
+            if held is value and not name.startswith("_"):
+                return f"{_importable(module)}:{name}"
+    return ""
+
+
 def source_digest(call: Callable[..., Any]) -> str:
     """The hash of a function's syntax tree without docstrings, positions, decorators and empty fields: the same on
     every Python. ``Unidentified`` where there is no source.
@@ -72,6 +86,14 @@ def tree_digest(text: str) -> str:
     text = re.sub(r"\A(\s*\n)+", "", text)
     body = ast.parse(f"if 1:\n{text}").body[0].body if text[:1].isspace() else ast.parse(text).body  # type: ignore[attr-defined]
     return digest("source", _walk(body))
+
+
+def _importable(module: Any) -> str:
+    name: str = module.__name__
+    if name != "__main__":
+        return name
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    return spec.name if spec else Path(file).stem if file else name
 
 
 def _unidentified(call: Callable[..., Any], *, closures: bool) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import attrs
 
+from lmflow.data import Dataset
 from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.trace import Event, RefMoved, Run, Scored, Trace
@@ -57,6 +58,15 @@ class Recorder(Protocol):
 
     def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
         """For each the newest trace of just that, ``None`` where there is none. It may be one that never ended."""
+        ...
+
+
+@runtime_checkable
+class DataKeeper(Protocol):
+    """What some stores do beside: keep data sets."""
+
+    def keep_dataset(self, data: Dataset) -> str:
+        """Keep a data set by its content alone; its digest."""
         ...
 
 

@@ -45,7 +45,8 @@ def dataset_digest(parts: Mapping[str, Dataset]) -> str:
 def put(
     path: str | Path, name: str, parts: Dataset | Mapping[str, Dataset], at: int, origins: Mapping[str, str]
 ) -> str:
-    """Keep a data set and let the name point at it; its digest. Nothing that is kept is changed.
+    """Keep a data set and let the name point at it; its digest. Nothing that is kept is changed. Without a name it is
+    found by its digest alone.
 
     No example is in two splits (``BadData``). ``origins`` maps ids of examples to the traces that they come from.
     """
@@ -57,7 +58,8 @@ def put(
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN IMMEDIATE")
         row = _kept(db, found, at, origins)
-        db.execute("INSERT INTO dataset_name (name, dataset, at_ns) VALUES (?, ?, ?)", (name, row, at))
+        if name:
+            db.execute("INSERT INTO dataset_name (name, dataset, at_ns) VALUES (?, ?, ?)", (name, row, at))
         db.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         raise StoreError(
@@ -145,7 +147,8 @@ class Datasets:
 
 
 def _check(name: str, parts: Mapping[str, Dataset]) -> None:
-    check_ref(name)
+    if name:
+        check_ref(name)
     if not any(parts.values()):
         raise BadData(name, "it has no rows", "Give at least one example.")
     home: dict[str, str] = {}

@@ -131,6 +131,10 @@ class SqliteStore:
         """
         return put(self.path, name, parts, time.time_ns(), origins or {})
 
+    def keep_dataset(self, data: Dataset) -> str:
+        """Keep a data set by its content alone, under no name; its digest."""
+        return put(self.path, "", data, time.time_ns(), {})
+
     def dataset(self, name: str, split: str = "") -> Dataset:
         """The data set that a name or a digest stands for, or one of its splits. ``NotFound``."""
         with self.reading() as reader:

@@ -7,7 +7,7 @@ import http.server
 import json
 import shlex
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,15 @@ def brief(example: object, outputs: lf.Record) -> bool:
 """
 
 
+# A process of its own, which heeds Ctrl-C also where whoever began the tests in the background has it ignored.
+PROCESS = """
+import signal
+from lmflow.cli.main import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+
+
 def call(here: Path, line: str) -> Result:
     """Run a command line; ``app`` stands for the module in the folder."""
     words = [word.replace("app:", f"{(here / 'name').read_text('utf-8')}:") for word in shlex.split(line)]
@@ -57,9 +66,16 @@ def commands(group: click.Command = main, path: str = "lmflow") -> Iterator[tupl
 
 @contextlib.contextmanager
 def endpoint(
-    text: str = "two minutes", *, status: int = 200, models: str = '{"data": [{"id": "gpt-5-mini"}]}'
+    text: str = "two minutes",
+    *,
+    status: int = 200,
+    models: str = '{"data": [{"id": "gpt-5-mini"}]}',
+    asked: Callable[[], object] = bool,
 ) -> Iterator[str]:
-    """The base URL of a server that answers every chat with ``text`` and lists its models; ``status`` is the list's."""
+    """The base URL of a server that answers every chat with ``text`` and lists its models; ``status`` is the list's.
+
+    ``asked`` is called before each chat is answered.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -67,6 +83,7 @@ def endpoint(
 
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
+            asked()
             message = {"role": "assistant", "content": text}
             self._answer(200, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]}))
 

@@ -18,6 +18,7 @@ from typing import Any
 import attrs
 import pytest
 from click.testing import CliRunner, Result
+from commanding import PROCESS
 
 import lmflow as lf
 from lmflow.cli.main import main
@@ -255,9 +256,8 @@ def test_ctrl_c_names_the_command_that_resumes(here: Path, model: Model) -> None
     """A run that is stopped by Ctrl-C says how to finish it."""
     model.delay = 0.05
     line = words(here, "run app:chain --input in.jsonl --model openai/test --concurrency 1")
-    code = "from lmflow.cli.main import main; main()"
     child = subprocess.Popen(
-        [sys.executable, "-c", code, *line], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROCESS, *line], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 30
     while len(model.seen) < 2 and time.monotonic() < deadline:

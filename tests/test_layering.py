@@ -12,7 +12,7 @@ import pytest
 LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
     errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
-    adapters/* messages words demos neighbours params versions merging history blaming interchange effects
+    adapters/* messages words demos neighbours similarity params versions merging history blaming interchange effects
     program fit dspy embedding combine build toolbox foreign diagrams adapter acting rendering trace redact
     drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
@@ -21,14 +21,14 @@ LMFLOW = """
     models/openai models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights
     models/llama_child models/llama_server models/local models/prices models/wrap models/limited models/cached
     models/names models/__init__ mcp_client events outside door live rollout again growing programs/judges evaluating
-    optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
+    findable optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk blobs search views migrations schema tail datasets facts versions
     verify rows health queries sqlite gc recording __init__
 """.split()
 CLI = """
-    text version_text target shared later completion tuning_text asked watching evals tuning render runs tail
+    text version_text target shared later completion tuning_text asked watching begun evals tuning render runs tail
     models work versions refs provenance upkeep
     scaffold doctor replays explain datasets exports demo main shut
     recorded pytest_plugin __init__

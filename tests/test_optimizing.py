@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
+from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
 from lmflow.optimizers.combine import guard
@@ -115,6 +117,75 @@ async def test_a_stopped_optimization_replays_too(tmp_path: Path) -> None:
     assert done.version.id == again.id
 
 
+@pytest.mark.parametrize("at", [0, 1, 3, 5])
+async def test_cancelled_it_keeps_the_best_so_far(at: int, tmp_path: Path) -> None:
+    """Stopped from Python at any need, its run holds the best version by then, replays to it, and goes on from there to
+    the version of one that was never stopped, paying nothing twice.
+    """
+    whole, model, best = Model(), Model(), list[str]()
+    with lf.SqliteStore(tmp_path / "whole.db") as store:
+        expected = await tuned(random_search(candidates=2), store, whole)
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+
+        def tell(need: Need, fresh: int) -> None:
+            del fresh
+            best.append(need.best.tree)
+            if len(best) > at:
+                work.cancel()
+
+        work = asyncio.create_task(tuned(random_search(candidates=2), store, model, tell=tell))
+        with pytest.raises(asyncio.CancelledError):
+            await work
+        run = store.run(store.runs(1)[0].id)
+        assert ("stopped", best[-1]) == (run.status, store.version(run.result).tree)
+        again = replayed(run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC)
+        assert run.result == again.id
+        second = await tuned(random_search(candidates=2), store, model, of=run.id)
+    assert (expected.version.id, whole.sent) == (second.version.id, model.sent)
+
+
+async def test_what_grows_is_begun_again_and_not_resumed(tmp_path: Path) -> None:
+    """``resume`` finishes executions that a run was begun for; a search is named the call that goes on with it."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        done = await tuned(random_search(candidates=2), store, Model(), budget=lf.Budget(calls=20))
+        async with lf.Executor(lf.scripted(Model()), store) as ex:
+            with pytest.raises(ReplayDiverged, match=r"ex\.optimize\(\.\.\., of=run\.id\)"):
+                await ex.resume(store.run(done.run.id), PROGRAM)
+        assert "stopped" == store.run(done.run.id).status
+
+
+@pytest.mark.parametrize("clean", [False, True])
+async def test_examples_are_kept_unless_texts_are_cleaned(tmp_path: Path, *, clean: bool) -> None:
+    """What an optimization is of is kept by its content; where texts are cleaned before they are stored, it isn't."""
+    data = lf.Data([{"id": "e1", "question": "canary-1234", "answer": "yes"}])
+    redact = (lambda text: text.replace("canary-1234", "***")) if clean else None
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(lf.scripted(Model()), store, redact=redact) as ex:
+            await ex.optimize(bootstrap_few_shot(max_labeled=0), PROGRAM, None, data, METRIC)
+        if clean:
+            with pytest.raises(NotFound):
+                store.dataset(data.train.digest)
+        else:
+            assert [*data.train] == [*store.dataset(data.train.digest)]
+        with store.reading() as reader:
+            assert [] == reader.datasets.names()
+
+
+async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
+    """Where whoever listens fails, what was found by then is kept too."""
+
+    def tell(need: Need, fresh: int) -> None:
+        del fresh
+        if need.score is not None:
+            raise RuntimeError(need.best.tree)
+
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        with pytest.raises(RuntimeError) as raised:
+            await tuned(random_search(candidates=2), store, Model(), tell=tell)
+        run = store.runs(1)[0]
+        assert ("stopped", str(raised.value)) == (run.status, store.version(run.result).tree)
+
+
 async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
     """Both versions are scored on the held-back examples, at no expense of the budget of the search."""
     done = await tuned(random_search(candidates=1), lf.MemoryStore(), Model(), budget=lf.Budget(calls=200))
@@ -147,4 +218,33 @@ async def test_each_need_is_told() -> None:
         opro("decide", steps=1, breadth=2), None, Model(), tell=lambda need, fresh: heard.append((need, fresh))
     )
     assert [(len(need.rollouts), fresh) for need, fresh in heard] == [(stage.asked, stage.ran) for stage in done.stages]
-    assert done.curve == tuple((stage.calls, stage.score) for stage in done.stages if stage.score is not None)
+
+
+async def test_the_learning_curve_ends_with_what_was_found() -> None:
+    """Its last point is the score that the version was chosen by, after all calls, also of a win in the last stage."""
+    best = lf.exact_match("answer")
+    for maker in (MAKERS["random_search"], MAKERS["opro"], MAKERS["mipro"]):
+        done = await tuned(maker(), lf.MemoryStore(), Model())
+        async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
+            chosen = await ex.evaluate(PROGRAM, done.version, DATA.select, best)
+        assert chosen.mean is not None
+        assert (done.stages[-1].calls, chosen.mean.value) == done.curve[-1]
+        assert sorted(done.curve) == [*done.curve]
+
+
+async def test_a_score_is_on_the_curve_where_it_was_known() -> None:
+    """A point is after the calls that were sent before the need that told it, also where a budget refuses that need."""
+    seen: list[tuple[int, float]] = []
+    async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
+
+        def tell(need: Need, fresh: int) -> None:
+            del fresh
+            if need.score is not None:
+                seen.append((ex.spent.calls, need.score))
+
+        optimizer = random_search(candidates=2)
+        done = await ex.optimize(
+            optimizer, PROGRAM, None, lf.Data(DATA.train, DATA.select), METRIC, budget=lf.Budget(calls=40), tell=tell
+        )
+    assert done.stopped
+    assert tuple(seen) == done.curve

@@ -98,6 +98,21 @@ async def test_a_demonstration_names_what_made_it() -> None:
     assert [("two", {"example": "e2"}), ("one", {"example": "e1"})] == [(d.note, dict(d.origin)) for d in demos]
 
 
+async def test_of_a_pool_only_what_was_shown_is_told() -> None:
+    """A step that chooses its demonstrations names those that stood in the request, each with its own origin."""
+    step = lf.nearest(lf.predict("draft", "text -> draft", "Draft."), k=1)
+    pool = [{"text": "lost card", "draft": "card!"}, {"text": "late train", "draft": "train!"}]
+    first = lf.init(step)
+    second = first.put(
+        {"draft.pool": pool}, note="pooled", origin={"draft.pool": ({"example": "e1"}, {"example": "e2"})}
+    )
+    found = await explained(step, first, second, text="my train")
+    assert [("draft.pool[1]", "pooled", {"example": "e2"})] == [
+        (source.path, source.note, dict(source.origin)) for source in found.reasons[0].demos
+    ]
+    assert "lost card" not in str(found)
+
+
 async def test_a_line_that_is_not_kept_ends_there() -> None:
     """Without its parents a version answers for itself."""
     lone = lf.init(chain).put({"draft.instruction": "x"}, note="lone")

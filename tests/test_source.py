@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import functools
 import pickle
+import sys
+import types
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lmflow.errors import Unidentified
-from lmflow.source import Function, function_of, source_digest, tree_digest
+from lmflow.source import Function, function_of, place_of, source_digest, tree_digest
 
 VECTOR = "v1:b2:65b16a610d3ba2b8bbd6c5f9fd649ede30bfaa240c9e2d4f15d2d575d869dd2d"
 TEXT = '''
@@ -235,3 +238,16 @@ def test_functions_pickle_by_reference(call: Callable[..., Any]) -> None:
     function = function_of(call)
     again = pickle.loads(pickle.dumps(function))  # noqa: S301
     assert (function, call("x")) == (again, again.call("x"))
+
+
+def test_a_value_is_found_where_a_module_holds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module names it before the script that runs does; private names and values that nobody holds have no place."""
+    module = types.ModuleType("held_here")
+    module.thing, module._hidden = object(), object()  # type: ignore[attr-defined]
+    script = types.ModuleType("__main__")
+    script.__file__ = str(tmp_path / "tune.py")
+    script.thing, script.own = module.thing, object()  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", script)
+    monkeypatch.setitem(sys.modules, "held_here", module)
+    found = [place_of(it) for it in (module.thing, script.own, module._hidden, object())]
+    assert ["held_here:thing", "tune:own", "", ""] == found

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
-from commanding import call, done, endpoint
+from commanding import PROCESS, call, done, endpoint
 
 import lmflow as lf
 from lmflow.cli.tuning import optimize as command
+from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
+from lmflow.optimizers.combine import guard, within
+from lmflow.optimizers.few_shot import bootstrap_few_shot
+from lmflow.optimizers.opro import opro
+from lmflow.optimizers.random_search import random_search
 
 EVAL = "eval app:answer --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
 TUNE = "optimize app:rag --train dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini"
@@ -30,11 +39,33 @@ def rows(count: int = 12) -> str:
     return "\n".join(map(json.dumps, found))
 
 
+@attrs.define
+class Gate:
+    """Holds up what is asked of the endpoint, from the ``free``-th chat on, until it is opened."""
+
+    free: int = sys.maxsize
+    opened: threading.Event = attrs.field(factory=threading.Event)
+
+    def __call__(self) -> None:
+        """One chat more."""
+        self.free -= 1
+        if self.free < 0:
+            self.opened.wait(60)
+
+
 @pytest.fixture
-def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def gate() -> Iterator[Gate]:
+    """What the endpoint is held up by: nothing, until a test says from when on."""
+    held = Gate()
+    yield held
+    held.opened.set()
+
+
+@pytest.fixture
+def ready(here: Path, monkeypatch: pytest.MonkeyPatch, gate: Gate) -> Iterator[Path]:
     """A folder with a program, examples and an endpoint."""
     (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
-    with endpoint() as url:
+    with endpoint(asked=gate) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         yield here
 
@@ -172,6 +203,19 @@ def test_a_guard_says_what_it_refused(ready: Path) -> None:
     assert "guard     can't tell" in result.stdout
 
 
+def test_a_guard_says_what_it_refused_by_a_judge(ready: Path) -> None:
+    """Where a judge is the metric the refused version's score is made of the verdicts that are on record."""
+    (ready / "held.jsonl").write_text(rows(30).split("\n", 12)[12], encoding="utf-8")
+    with (ready / f"{(ready / 'name').read_text('utf-8')}.py").open("a", encoding="utf-8") as source:
+        source.write('opine = lf.predict("opine", "question, response -> score", "Judge.")\n')
+        reads = {"question": "example.question", "response": "outputs.answer"}
+        source.write(f"opinion = lf.Judge(opine, reads={reads}, scale={{'two minutes': 0.5}})\n")
+    line = f"{TUNE} --optimizer labeled_few_shot --option k=2 --held held.jsonl --guard"
+    result = call(ready, line.replace("exact_match:answer", "app:opinion"))
+    assert "refused   opine 0.500" in result.stdout, result.output
+    assert "guard     can't tell" in result.stdout
+
+
 def test_a_dry_run_sends_nothing(here: Path) -> None:
     """The most that it takes, without endpoint or store, which isn't made."""
     (here / "dev.jsonl").write_text(rows(), encoding="utf-8")
@@ -215,18 +259,22 @@ def test_the_budget_is_for_all_of_it(ready: Path) -> None:
     assert first["version"] == second["version"]
 
 
-def _killed(here: Path, how: signal.Signals, enough: int = 12) -> str:
-    """A search in a process of its own that is ended once some calls are recorded; what it said."""
+def _killed(here: Path, how: signal.Signals, gate: Gate) -> str:
+    """A search in a process of its own that is ended while it waits, once some calls are recorded; what it said."""
+    gate.free = 12
     line = SEARCH.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
     process = subprocess.Popen(
-        [sys.executable, "-c", "from lmflow.cli.main import main; main()", *line.split(), "--concurrency", "1"],
+        [sys.executable, "-c", PROCESS, *line.split(), "--concurrency", "1"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), str(Path(lf.__file__).parents[1])])},
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while process.poll() is None and _calls() < enough:
+    while process.poll() is None and _calls() < 12:
         time.sleep(0.02)
     process.send_signal(how)
-    return process.communicate(timeout=60)[1]
+    said = process.communicate(timeout=60)[1]
+    gate.free = sys.maxsize
+    gate.opened.set()
+    return said
 
 
 def _calls() -> int:
@@ -238,10 +286,10 @@ def _calls() -> int:
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_ended_from_outside_it_resumes_to_the_identical_version(ready: Path, how: signal.Signals) -> None:
+def test_ended_from_outside_it_resumes_to_the_identical_version(ready: Path, how: signal.Signals, gate: Gate) -> None:
     """Killed or stopped in the middle, it comes to the version of a search that ran through, and pays nothing twice."""
     whole = done(ready, f"{SEARCH} --store whole.db")
-    said = _killed(ready, how)
+    said = _killed(ready, how, gate)
     stopped = last("optimize")
     assert stopped.status in {"open", "stopped"}
     if how is signal.SIGINT:
@@ -261,19 +309,96 @@ def test_an_evaluation_resumes(ready: Path) -> None:
     assert 12 == len(found["rows"])
 
 
-def test_what_python_began_is_left_to_python(here: Path) -> None:
+def begun(
+    here: Path, optimizer: Staged, *, program: str = "rag", metric: Any = None, store: str = "lmflow.db", **more: Any
+) -> lf.Optimization:
+    """An optimization of a program of the folder's module that Python begins."""
+    module = importlib.import_module((here / "name").read_text("utf-8"))
+    examples = [json.loads(line) for line in rows(12).splitlines()]
+    data = lf.Data(examples[:6], examples[6:])
+
+    async def tuned() -> lf.Optimization:
+        with lf.SqliteStore(store) as kept:
+            async with lf.Executor("openai/gpt-5-mini", kept) as ex:
+                score = metric or lf.exact_match("answer")
+                return await ex.optimize(optimizer, getattr(module, program), None, data, score, **more)
+
+    return asyncio.run(tuned())
+
+
+@pytest.fixture
+def python(ready: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder, its module importable and the endpoint usable from Python."""
+    monkeypatch.syspath_prepend(str(ready))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    return ready
+
+
+@pytest.mark.parametrize(
+    "made", [random_search(candidates=1), guard(random_search(candidates=1)), within(opro("answer"), max_calls=30)]
+)
+def test_what_python_began_replays(python: Path, made: Staged) -> None:
+    """Program and metric by name, data by content, the optimizer by its options: the same version, nothing sent."""
+    found = begun(python, made)
+    again = done(python, f"replay {found.run.id}")
+    assert (found.version.id, 0, True) == (again["result"], again["sent"], again["same"])
+
+
+def test_what_python_began_resumes(python: Path) -> None:
+    """Stopped by its budget it stays within it, and with a larger one goes on to the version of one that never was."""
+    whole = begun(python, random_search(candidates=1, seed=1), store="whole.db")
+    first = begun(python, random_search(candidates=1, seed=1), budget=lf.Budget(calls=20))
+    assert first.stopped
+    assert done(python, f"resume {first.run.id}")["stopped"]
+    assert whole.version.id == done(python, f"resume {first.run.id} --max-calls 1000")["version"]
+    assert done(python, f"replay {last('optimize').id}")["same"]
+
+
+def test_what_python_began_moves_its_ref_again(python: Path) -> None:
+    """Begun again, the ref that was asked for points at the version, wherever it pointed meanwhile."""
+    found = begun(python, lf.labeled_few_shot(k=2), ref="main")
+    done(python, f"ref set main {found.start.id}")
+    done(python, f"resume {found.run.id}")
+    assert found.version.id == done(python, "show main")["id"]
+
+
+def test_a_metric_of_a_module_is_found(python: Path) -> None:
+    """A function that a module holds by name is the metric again; edited, it is refused."""
+    name = (python / "name").read_text("utf-8")
+    found = begun(python, random_search(candidates=1), metric=importlib.import_module(name).brief)
+    assert done(python, f"replay {found.run.id}")["same"]
+    source = (python / f"{name}.py").read_text("utf-8")
+    (python / f"{name}.py").write_text(source.replace("< 20", "< 21"), encoding="utf-8")
+    sys.modules.pop(name)
+    said = failing(python, f"replay {found.run.id}")
+    assert "begun in Python" in said
+    assert f"{name}:brief was edited since" in said
+
+
+def test_what_can_not_be_found_is_left_to_python(python: Path) -> None:
+    """Where no module holds the program, or an option was a program, the call that does it is named, and why."""
+    module = importlib.import_module((python / "name").read_text("utf-8"))
+    local = lf.predict("a", "question -> answer", "Answer.")
+    module._hidden = local  # type: ignore[attr-defined]
+    hidden = begun(python, random_search(candidates=1), program="_hidden")
+    said = failing(python, f"replay {hidden.run.id}")
+    assert "do it there again: ex.optimize" in said
+    assert "No module holds its program by a name" in said
+    taught = begun(python, bootstrap_few_shot(teacher=local), program="answer")
+    assert "teacher is another or was a value of Python" in failing(python, f"replay {taught.run.id}")
+
+
+def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
     """A run without a command's config is refused with the call that does it."""
 
-    async def tuned(store: Any) -> None:
+    async def scored(store: Any) -> None:
         async with lf.Executor(lf.scripted({"": "x"}), store) as ex:
             await ex.evaluate(
                 lf.predict("a", "question -> answer"), None, [{"question": "?"}], lf.f1("answer", "question")
             )
 
-    import asyncio  # noqa: PLC0415 - this test alone
-
     with lf.SqliteStore(here / "lmflow.db") as store:
-        asyncio.run(tuned(store))
+        asyncio.run(scored(store))
     assert "begun in Python" in failing(here, f"replay {last('evaluate').id}")
 
 

@@ -73,15 +73,20 @@ async def searched(model: str, search: Staged, data: lf.Data, budget: lf.Budget)
 
 def judged(out: Console, store: lf.SqliteStore, done: Optimization, search: Staged, data: lf.Data) -> None:
     """What the search came to, before and after, what the guard says of it, and the way back."""
-    run = store.run(done.run.id)
-    found = replayed(run, search, rag, Traces(done.start, data), holds)
-    before = done.before
-    tried = attrs.evolve(run, items=tuple(item for item in run.items if item[0].startswith("guard/after/")))
-    if before is None or found.id == done.start.id or not tried.items:
-        out.print("   nothing was better than the start version on the questions to choose by: it is kept")
+    run, before = store.run(done.run.id), done.before
+    if before is None:
+        out.print("   there are no dev questions to judge by")
         return
-    after = scores_from(tried, data.held, holds)
+    found = replayed(run, search, rag, Traces(done.start, data), holds)
+    tried = tuple(item for item in run.items if item[0].startswith("guard/after/"))
+    after = scores_from(attrs.evolve(run, items=tried), data.held, holds) if tried else before
     out.print(f"   before    {scored(before)}\n   after     {scored(after)}")
+    if found.id == done.start.id:
+        out.print("   the same version: none was better on the questions to choose by, so the start is kept")
+        return
+    if not tried:
+        out.print("   the budget ended before the guard had judged the best that was found: the start is kept")
+        return
     out.print(f"   paired    {lf.compare(before, after).verdict}", markup=False)
     kept = done.version.id == done.start.id
     out.print(f"   the guard {'keeps the start version' if kept else 'lets it through'}\n")

@@ -17,6 +17,7 @@ LmflowError
 │   ├── UnknownVersion
 │   ├── ForeignPaths        a version has paths that the program doesn't
 │   ├── UnfitDemos          demonstrations without an output of their step
+│   ├── MissingVector       a pool that is chosen from by vectors lacks one
 │   ├── Conflict            a difference is applied to what it wasn't made from
 │   ├── MergeConflict       two sides changed the same thing
 │   ├── MissingParent       a version's parent can't be found
@@ -120,6 +121,7 @@ from lmflow.errors.versioning import (
     ForeignPaths,
     MergeConflict,
     MissingParent,
+    MissingVector,
     RefChanged,
     UnfitDemos,
     UnknownVersion,
@@ -161,6 +163,7 @@ __all__ = [
     "MetricFailed",
     "MissingInput",
     "MissingParent",
+    "MissingVector",
     "ModelFailed",
     "ModelUnavailable",
     "NetworkShut",

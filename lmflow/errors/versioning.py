@@ -61,6 +61,20 @@ class UnfitDemos(VersionError):
 
 
 @attrs.frozen(eq=False)
+class MissingVector(VersionError):
+    """A pool that is chosen from by vectors lacks one: that of a demonstration, or that of the inputs."""
+
+    step: str
+    problem: str
+
+    def __str__(self) -> str:
+        return (
+            f"the step {self.step} chooses from its pool by vectors, and {self.problem}. Run it as "
+            f"`lf.similar({self.step})`, and fill its pool by `lf.knn_few_shot()`."
+        )
+
+
+@attrs.frozen(eq=False)
 class Conflict(VersionError):
     """A difference is applied to a version that isn't what it was made from."""
 

@@ -8,7 +8,7 @@ from lmflow.data import Data
 from lmflow.optimize import Bound, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, sampled, with_demos
 from lmflow.optimizers.few_shot import Who, taught
-from lmflow.optimizers.scoring import Best, tried
+from lmflow.optimizers.scoring import Best, concluded, tried
 from lmflow.optimizers.tpe import Tpe
 from lmflow.program import Program
 
@@ -47,7 +47,7 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
             version = with_demos(task.version, chosen, "demonstrations chosen together")
             mean, best = yield from tried(task, version, f"trial[{turn}]", best, f"trial {turn + 1} of {trials}")
             tpe.tell(mean)
-        return best.version
+        return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program

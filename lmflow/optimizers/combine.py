@@ -11,7 +11,7 @@ from lmflow.data import Data
 from lmflow.errors import ProgramError
 from lmflow.messages import ToolRequest
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, staged, unanswered
-from lmflow.optimizers.scoring import Best, Scores, scored, tried
+from lmflow.optimizers.scoring import Best, Scores, concluded, scored, tried
 from lmflow.params import Version
 from lmflow.program import Predict, Program
 from lmflow.stats import paired
@@ -64,7 +64,7 @@ def first_best(*optimizers: Staged) -> Staged:
         for turn, optimizer in enumerate(optimizers):
             found = yield from relabelled(_keeping(optimizer.plan(task), best), f"first_best[{turn}]")
             _, best = yield from tried(task, found, f"first_best[{turn}]/result", best)
-        return best.version
+        return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
         return _sum(optimizers, program, data) + Bound((len(optimizers) + 1) * len(data.select))
@@ -109,6 +109,7 @@ def within(optimizer: Staged, *, max_calls: int) -> Staged:
             while True:
                 fresh = unanswered(need, answers).rollouts
                 if spent + sum(_most(rollout.program, dearest) for rollout in fresh) > max_calls:
+                    yield attrs.evolve(need, rollouts=(), labels=(), phase="done")
                     return need.best
                 traces = yield need
                 answers |= {rollout.key: trace for rollout, trace in zip(need.rollouts, traces, strict=True)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Generator, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -66,11 +67,15 @@ def labelled(program: Program, examples: Iterable[Record]) -> dict[str, tuple[De
     return {name: tuple(_shown(step, rows)) for name, step in predictors(program).items()}
 
 
-def with_demos(version: Version, chosen: DemoSet, note: str, *, slot: str = "demos") -> Version:
-    """A child version with these demonstrations, each with its origin; ``slot`` is ``demos`` or ``pool``."""
-    changes = {f"{step}.{slot}": tuple(demo.record for demo in demos) for step, demos in chosen.items()}
+def with_demos(
+    version: Version, chosen: DemoSet, note: str, *, slot: str = "demos", more: Mapping[str, Any] = MappingProxyType({})
+) -> Version:
+    """A child version with these demonstrations, each with its origin, and ``more``; ``slot`` is ``demos`` or
+    ``pool``.
+    """
+    changes: dict[str, Any] = {f"{step}.{slot}": tuple(demo.record for demo in demos) for step, demos in chosen.items()}
     origin = {f"{step}.{slot}": tuple(demo.origin for demo in demos) for step, demos in chosen.items()}
-    return version.put(changes, note=note, origin=origin)
+    return version.put({**changes, **more}, note=note, origin=origin)
 
 
 def bare(program: Program, version: Version, note: str) -> Version:

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Generator, Mapping
+
+from toolz import partition_all
+
+from lmflow.build import embed
 from lmflow.data import Data
+from lmflow.embedding import MOST
 from lmflow.errors import ProgramError
-from lmflow.optimize import Bound, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.demos import Bootstrap, DemoSet, bootstrapped, filled, labelled, predictors, sampled, with_demos
+from lmflow.neighbours import text_of
+from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
+from lmflow.optimizers.demos import (
+    Bootstrap,
+    Demo,
+    DemoSet,
+    bootstrapped,
+    filled,
+    labelled,
+    predictors,
+    sampled,
+    with_demos,
+)
 from lmflow.optimizers.few_shot import Who, noted, taught
 from lmflow.optimizers.scoring import Best
-from lmflow.program import Program
+from lmflow.program import Program, completed, init
+from lmflow.similarity import key_of, packed
+from lmflow.trace import Trace
+from lmflow.values import Record
 
 
 def knn_few_shot(  # noqa: PLR0913 - each is an option
     *, size: int = 200, bootstrap: bool = True, max_labeled: int = 4, rounds: int = 1, threshold: float | None = None,
     teacher: Who = None, seed: int = 0,
 ) -> Staged:  # fmt: skip
-    """The pool of each ``lf.nearest`` step: what the teacher did in the training examples that it does well, then
-    labelled ones that are not among them, up to ``size`` in all; the program chooses among them for each input.
+    """The pool of each ``lf.nearest`` or ``lf.similar`` step: what the teacher did in the training examples that it
+    does well, then labelled ones that are not among them, up to ``size`` in all; the program chooses among them for
+    each input.
 
     The teacher is shown ``max_labeled`` labelled demonstrations, none of the example that it is asked. Without
     ``bootstrap`` the pool is labelled examples alone and costs nothing. Asks for at most ``rounds * train`` rollouts,
-    once: at run time a choice costs no call. ``ProgramError`` where no step of the program has a pool.
+    once: at run time a choice costs no call. Where a step chooses by vectors, those of its pool are asked for too, 64 a
+    call; a demonstration whose vector fails is left out, and the version's note says so. ``ProgramError`` where no step
+    of the program has a pool.
 
     Liu et al. 2022, arXiv 2101.06804, section 3; DSPy's ``KNNFewShot``.
     """
@@ -37,13 +61,48 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         boot = yield from bootstrapped(task, teach, task.data.train, how, "bootstrap", Best(task.version), rng)
         found = filled(boot, shown, size, rng)
         chosen: DemoSet = {name: found[name] for name in pooled}
-        return with_demos(task.version, chosen, f"{noted(boot)}, to choose from", slot="pool")
+        vectors = yield from _vectors(task, chosen)
+        having = {name: _having(task.program, name, chosen[name], kept) for name, kept in vectors.items()}
+        lost = sum(len(chosen[name]) - len(kept) for name, kept in having.items())
+        note = f"{noted(boot)}, to choose from{f'; {lost} that could not be embedded are left out' if lost else ''}"
+        return with_demos(
+            task.version, {**chosen, **having}, note, slot="pool",
+            more={f"{name}.vectors": kept for name, kept in vectors.items()},
+        )  # fmt: skip
 
     def bound(program: Program, data: Data) -> Bound:
-        del program
-        return Bound(rounds * len(data.train) if bootstrap else 0)
+        similar = sum(step.similar for step in predictors(program).values())
+        calls = math.ceil(min(size, len(data.train)) / MOST)
+        return Bound(rounds * len(data.train) if bootstrap else 0, similar * calls)
 
     return staged("knn_few_shot", options, plan, bound)
+
+
+def _vectors(task: Task, chosen: DemoSet) -> Generator[Need, tuple[Trace, ...], dict[str, dict[str, str]]]:
+    """Per step that chooses by vectors those of its pool, by what each demonstration asks."""
+    found: dict[str, dict[str, str]] = {}
+    params = completed(task.program, task.version)
+    for name, step in predictors(task.program).items():
+        if not step.similar or name not in chosen:
+            continue
+        names = tuple(field.name for field in step.signature.inputs)
+        texts = {key_of(demo.record, names): text_of(demo.record, names) for demo in chosen[name]}
+        asked = embed("embed", "texts: list[str] -> vectors: list[list[float]]", model=params[f"{name}_near.model"])
+        batches = list(partition_all(MOST, texts.items()))
+        rollouts = [Rollout(asked, init(asked), Record(texts=[text for _, text in batch])) for batch in batches]
+        traces = yield need(f"embed[{name}]", rollouts, task.version, phase="embed the pool")
+        found[name] = {
+            key: packed(vector)
+            for batch, trace in zip(batches, traces, strict=True)
+            if trace.outputs is not None
+            for (key, _), vector in zip(batch, trace.outputs.vectors, strict=True)
+        }
+    return found
+
+
+def _having(program: Program, name: str, demos: tuple[Demo, ...], vectors: Mapping[str, str]) -> tuple[Demo, ...]:
+    names = tuple(field.name for field in program.steps[name].signature.inputs)
+    return tuple(demo for demo in demos if key_of(demo.record, names) in vectors)
 
 
 def _pooled(program: Program) -> list[str]:

@@ -24,7 +24,7 @@ from lmflow.optimizers.demos import (
 from lmflow.optimizers.few_shot import Who, taught
 from lmflow.optimizers.grounding import Grounded, grounded
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled
-from lmflow.optimizers.scoring import Best, scored
+from lmflow.optimizers.scoring import Best, concluded, scored
 from lmflow.optimizers.tpe import Tpe
 from lmflow.params import Version
 from lmflow.program import Program
@@ -203,7 +203,7 @@ def _searched(
                 done.add(top)
                 point = dict(zip(space.sizes, top, strict=True))
                 best = yield from _in_full(space, point, tpe, f"full[{len(done) - 1}]", best)
-    return best.version
+    return (yield from concluded(best))
 
 
 def _in_full(

@@ -20,7 +20,7 @@ from lmflow.optimizers.instructions import (
     task_of,
     with_instructions,
 )
-from lmflow.optimizers.scoring import Best, tried
+from lmflow.optimizers.scoring import Best, concluded, tried
 from lmflow.program import Predict, Program
 from lmflow.programs.proposers import climber, improver
 from lmflow.trace import Trace
@@ -61,7 +61,7 @@ def opro(  # noqa: PLR0913 - each is an option
                 version = with_instructions(task.version, {name: it}, f"instruction of {name}")
                 mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
                 history.append(Tried(it, mean))
-        return best.version
+        return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
@@ -108,7 +108,7 @@ def coordinate_ascent_opro(
                     shown_to = {"task": task_of(leaf), "attempts": best_so_far}
                     asked = [ask.asked(later, shown_to, k) for k in range(breadth)]
                     pools[name] = list((yield from proposed(asked, f"{label}/propose", best)))
-        return best.version
+        return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
         steps = len(predictors(program))
@@ -147,7 +147,7 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
                 mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
                 for name, it in chosen.items():
                     history[name].append(Tried(it, mean))
-        return best.version
+        return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
         return Bound((1 + steps * breadth) * len(data.select), steps * breadth * len(predictors(program)))

@@ -16,7 +16,7 @@ from lmflow.optimizers.few_shot import Who
 from lmflow.optimizers.grounding import Grounded, grounded
 from lmflow.optimizers.instructions import Proposers
 from lmflow.optimizers.mipro import Sets, Space, demo_sets
-from lmflow.optimizers.scoring import Best, scored
+from lmflow.optimizers.scoring import Best, concluded, scored
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.stats import paired
@@ -65,7 +65,7 @@ def racing(  # noqa: PLR0913 - each is an option
         field = Field(space, block, Best(task.version, first.mean), Additive(list(space.sizes.values())))
         field.note(field.start, 2, first.values)
         if not (yield from _explored(field, trials, headroom, rng)):
-            return task.version
+            return (yield from concluded(field.best))
         return (yield from _raced(field, finalists))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -145,7 +145,8 @@ def _raced(field: Field, finalists: int) -> Generator[Need, tuple[Trace, ...], V
             point for point in racers if point == leader or not _behind(field.scores[point], field.scores[leader])
         ]
     winner = max(racers, key=lambda point: _mean(field.scores[point]))
-    return field.space.version(dict(zip(field.space.sizes, winner, strict=True)))
+    version = field.space.version(dict(zip(field.space.sizes, winner, strict=True)))
+    return (yield from concluded(Best(version, _mean(field.scores[winner]))))
 
 
 def _behind(scores: Mapping[str, float], leader: Mapping[str, float]) -> bool:

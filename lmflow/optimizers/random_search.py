@@ -8,7 +8,7 @@ from lmflow.data import Data
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import Bootstrap, bare, bootstrapped, filled, labelled, sampled, with_demos
 from lmflow.optimizers.few_shot import Who, noted, taught
-from lmflow.optimizers.scoring import Best, tried
+from lmflow.optimizers.scoring import Best, concluded, tried
 from lmflow.params import Version
 from lmflow.program import Program
 from lmflow.trace import Trace
@@ -46,7 +46,7 @@ def random_search(  # noqa: C901, PLR0913 - each is an option
             )
             if stop_at is not None and best.mean >= stop_at:
                 break
-        return best.version
+        return (yield from concluded(best))
 
     def _candidate(task: Task, at: int, best: Best) -> Generator[Need, tuple[Trace, ...], Version]:
         pool, rng = labelled(task.program, task.data.train), randomness(task.version, "random_search", seed, at)

@@ -10,7 +10,7 @@ from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, rand
 from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, predictors, sampled
 from lmflow.optimizers.few_shot import Who, taught
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, shown, task_of
-from lmflow.optimizers.scoring import Best, tried
+from lmflow.optimizers.scoring import Best, concluded, tried
 from lmflow.program import Predict, Program
 from lmflow.programs.proposers import inducer
 from lmflow.trace import Trace
@@ -65,7 +65,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
                 _, best = yield from tried(
                     task, version, f"cand[{turn + 1}]", best, f"rules {turn + 1} of {candidates}"
                 )
-        return best.version
+        return (yield from concluded(best))
 
     def _asked(task: Task, shows: DemoSet, turn: int) -> dict[str, Rollout]:
         rng = randomness(task.version, "infer_rules", seed, turn)

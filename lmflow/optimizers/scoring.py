@@ -10,7 +10,7 @@ import attrs
 from lmflow.data import example_id
 from lmflow.errors import MetricFailed
 from lmflow.metrics import Metric, Score, name_of, score_of
-from lmflow.optimize import Need, Rollout, Task, need
+from lmflow.optimize import Need, Plan, Rollout, Task, need
 from lmflow.params import Version
 from lmflow.programs.judges import Judge
 from lmflow.trace import Failed, Trace, failed
@@ -77,6 +77,12 @@ class Best:
     def over(self, version: Version, mean: float) -> Best:
         """The version where its mean is strictly higher, else this one: ties go to the earlier."""
         return Best(version, mean) if mean > self.mean else self
+
+
+def concluded(best: Best) -> Plan:
+    """The end of a search: its best version, told with its mean once more, which no later need would tell."""
+    yield Need((), (), best.version, best.score, "done")
+    return best.version
 
 
 def tried(

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from lmflow.build import embed
-from lmflow.embedding import MOST
+from lmflow.embedding import MINILM, MOST
 from lmflow.execute import Executor
 from lmflow.progress import Progress, silent
-
-MINILM = "local/all-minilm-l6-v2"
 
 Index_co = TypeVar("Index_co", covariant=True)
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import attrs
 
-from lmflow.program import Predict
+from lmflow.build import embed
+from lmflow.embedding import MINILM, Embed
+from lmflow.neighbours import text_of
+from lmflow.program import Predict, Program
 from lmflow.values import Record
 
 
@@ -21,7 +24,51 @@ def nearest(step: Predict, k: int = 4, *, pool: Iterable[Mapping[str, Any]] = ()
 
     Liu et al. 2022, arXiv 2101.06804, section 3; DSPy's ``KNNFewShot``, which bootstraps anew at each call.
     """
+    return attrs.evolve(step, nearest=_positive(k), pool=tuple(Record(demo) for demo in pool))
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Similar(Program):
+    """A step that is shown those of its pool whose vectors are nearest to that of its inputs, which is asked first."""
+
+    embed: Embed
+    step: Predict
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "signature", self.step.signature)
+        _ = self.steps
+
+    def __str__(self) -> str:
+        return str(self.step)
+
+    @property
+    def children(self) -> tuple[Program, ...]:
+        """The embedding step, and the step."""
+        return self.embed, self.step
+
+    async def body(self, inputs: Record) -> Record:
+        """The vector of the inputs, then the step, which chooses by it."""
+        found = await self.embed(text=text_of(inputs, (field.name for field in self.signature.inputs)))
+        said: Record = await self.step(**inputs).under({f"{self.step.name}.near": found.vector})
+        return said
+
+
+def similar(step: Predict, k: int = 4, *, model: str = MINILM) -> Similar:
+    """As ``nearest``, but by meaning: of its pool the step is shown the ``k`` demonstrations whose vectors have the
+    highest cosine with that of its inputs, which the embedding ``model`` is asked for first.
+
+    One recorded embedding call an input, ``step_near``, so it replays; then the choice is a pure function, as it is
+    there. The pool's vectors, ``step.vectors``, belong to the version like the pool: ``lf.knn_few_shot()`` makes both.
+    ``ValueError`` where ``k`` is less than 1, ``MissingVector`` at a run whose pool has demonstrations without vectors.
+
+    Liu et al. 2022, arXiv 2101.06804, section 3.
+    """
+    near = embed(f"{step.name}_near", "text -> vector: list[float]", model=model)
+    return Similar(near, attrs.evolve(step, nearest=_positive(k), similar=True))
+
+
+def _positive(k: int) -> int:
     if k < 1:
         msg = f"how many of the nearest? k is at least 1, found {k}"
         raise ValueError(msg)
-    return attrs.evolve(step, nearest=k, pool=tuple(Record(demo) for demo in pool))
+    return k

@@ -1,0 +1,78 @@
+"""Optimizations that Python began, found again: program, metric, data and optimizer by what their runs keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from lmflow.budget import Budget
+from lmflow.cli.asked import METRICS, Asked, Work, asked_of, metric_of, work
+from lmflow.cli.target import load
+from lmflow.data import Dataset
+from lmflow.errors import LmflowError
+from lmflow.metrics import Metric
+from lmflow.optimizers.named import made_again
+from lmflow.program import Program
+from lmflow.programs.judges import Judge, key_of
+from lmflow.stores.queries import Reader
+from lmflow.trace import Run
+
+PARTS = ("train", "select", "held")
+
+
+def work_of(run: Run, reader: Reader) -> Work:
+    """What an optimization or an evaluation is of, as a command or Python asked for it.
+
+    Where Python did, an error says what can't be found again, and the call that does it there.
+    """
+    held: Any = run.config.get("python")
+    if "command" in run.config or held is None:
+        return work(asked_of(run), reader.version)
+    try:
+        program, metric = _program(held["program"]), _metric(held["metric"], run.config["metric"])
+        optimizer = made_again(run.config["optimizer"]["name"], run.config["optimizer"]["options"])
+        parts = {part: _part(reader, run.config["data"][part], held["fields"]) for part in PARTS}
+        start = reader.version(run.config["version"])
+    except (LmflowError, click.ClickException) as problem:
+        words = problem.message if isinstance(problem, click.ClickException) else str(problem)
+        hint = "do it there again: ex.optimize, or lmflow.optimizing.replayed offline"
+        raise click.ClickException(f"run {run.id} was begun in Python; {hint}. {words}") from None
+    asked = Asked(
+        held["program"]["name"], held["metric"]["name"], (), optimizer.name, guarded=optimizer.name == "guard",
+        version=start.id, model=recorded_model(run) or "", ref=held["ref"],
+    )  # fmt: skip
+    return Work(asked, program, metric, start, parts, optimizer, Budget(**held["budget"]) if held["budget"] else None)
+
+
+def recorded_model(recorded: Run) -> str | None:
+    """The name of the model that a run went to by default, ``None`` where none did."""
+    places = [trace.world["models"].get("") for trace in recorded]
+    return next((place["model"] for place in places if place), None)
+
+
+def _program(held: Mapping[str, Any]) -> Program:
+    if not held["name"]:
+        raise click.ClickException("No module holds its program by a name.")
+    found = load(held["name"])
+    if found.key != held["key"]:
+        raise click.ClickException(f"{held['name']} was edited since.")
+    return found
+
+
+def _metric(held: Mapping[str, Any], key: str) -> Metric | Judge:
+    name = held["name"]
+    found = METRICS[name](**held["options"]) if name in METRICS else metric_of(name)
+    if key_of(found) != key:
+        raise click.ClickException(f"The metric {name} was edited since.")
+    return found
+
+
+def _part(reader: Reader, digest: str, fields: Sequence[str]) -> Dataset:
+    """The examples of that digest, each with its fields in their order. ``NotFound``."""
+    none = Dataset("examples", ())
+    if digest == none.digest:
+        return none
+    kept = reader.datasets.dataset(digest)
+    return Dataset(kept.name, [example.only(*(name for name in fields if name in example)) for example in kept])

@@ -1,0 +1,43 @@
+"""What an optimization that Python begins leaves on its run, so that it can be found again by name and content."""
+
+from __future__ import annotations
+
+import attrs
+
+from lmflow.budget import Budget
+from lmflow.data import Data, Dataset
+from lmflow.metrics import FunctionMetric, Metric
+from lmflow.program import Program
+from lmflow.programs.judges import Judge
+from lmflow.source import place_of
+from lmflow.store import DataKeeper, Recorder
+from lmflow.values import Record
+
+
+def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budget | None, ref: str) -> Record:
+    """Where program and metric are held (``module:name``, empty where no module has them by name), the program's key, a
+    shipped metric's options, the budget's limits, the ref that is to be moved, and the fields of the examples in the
+    order that proposers read them in, which their content doesn't tell.
+    """
+    options = metric.options if isinstance(metric, FunctionMetric) else Record()
+    return Record(
+        python={
+            "program": {"name": place_of(program), "key": program.key},
+            "metric": {"name": place_of(metric) or getattr(metric, "name", ""), "options": options},
+            "fields": [*dict.fromkeys(name for part in _parts(data) for example in part for name in example)],
+            "ref": ref,
+            "budget": {} if budget is None else attrs.asdict(budget, filter=lambda _, limit: limit is not None),
+        }
+    )
+
+
+def keep_data(store: Recorder, data: Data) -> None:
+    """Keep the examples in a store that keeps data sets, by their content alone."""
+    if isinstance(store, DataKeeper):
+        for part in _parts(data):
+            if len(part):
+                store.keep_dataset(part)
+
+
+def _parts(data: Data) -> tuple[Dataset, ...]:
+    return data.train, data.select, data.held
