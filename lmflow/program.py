@@ -21,7 +21,7 @@ from lmflow.messages import CACHED
 from lmflow.params import Version, check_paths
 from lmflow.signature import Field, Signature, first_missing
 from lmflow.source import Function
-from lmflow.values import Record, digest, uncached
+from lmflow.values import EMPTY, Record, digest, plain, uncached
 
 Body = Coroutine[Any, Any, Any]
 
@@ -143,6 +143,7 @@ class Step(Program):
 class Predict(Step):
     """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters; with
     ``nearest`` more than 0 also its pool, of which it is shown so many demonstrations, those nearest to its inputs.
+    ``cuts`` say which inputs are shortened, and how.
     """
 
     instruction: str = ""
@@ -153,12 +154,13 @@ class Predict(Step):
     timeout: float | None = None
     nearest: int = 0
     pool: tuple[Record, ...] = ()
+    cuts: Record = EMPTY
 
     @property
     def identity(self) -> Any:
-        """Name, signature and how many of the nearest it is shown: what can be tuned is not in it."""
-        near = [self.nearest] if self.nearest else []
-        return ["Predict", self.name, self.signature.identity, *near]
+        """Name, signature, how many of the nearest it is shown and how it is cut: what can be tuned is not in it."""
+        more = ([self.nearest] if self.nearest else []) + ([plain(self.cuts)] if self.cuts else [])
+        return ["Predict", self.name, self.signature.identity, *more]
 
     @property
     def slots(self) -> Mapping[str, Any]:

@@ -11,13 +11,14 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
-    errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
-    adapters/* messages words demos neighbours params versions merging history blaming interchange effects
+    errors/replaying errors/__init__ values vectors turns field codec jsontext types shape schema source signature
+    adapters/* cuts messages conversing words demos neighbours params versions merging history blaming
+    interchange effects
     program fit dspy embedding combine build toolbox foreign diagrams adapter acting rendering trace redact
     drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
     histogram rows evaluation scores comparison optimize replaying credit tuning conditions store refs progress
-    budget partial models/base models/http models/scripted models/wire models/sse models/openai_shapes
+    budget partial models/base models/http models/scripted models/lengths models/wire models/sse models/openai_shapes
     models/openai models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights
     models/llama_child models/llama_server models/local models/prices models/wrap models/limited models/cached
     models/names models/__init__ mcp_client events outside door live rollout again growing programs/judges evaluating
@@ -43,6 +44,7 @@ OWNERS = {
     "asyncio": (*LOOP, "lmflow/models/", "lmflow/serve/", "cli/"),
     "aiohttp": ("lmflow/execute", "lmflow/models/", "lmflow/serve/"),
     "click": ("cli/",),
+    "pydantic_monty": ("lmflow/programs/sandbox_child",),
     "rich": ("lmflow/progress", "cli/"),
     "sqlite3": ("stores/",),
     "sqlite_utils": ("stores/",),
