@@ -1,6 +1,6 @@
 """What search at inference time and the systems bring a small local model, with intervals, and what they cost.
 
-    python bench/systems.py [votes cascade hops extract report] [--rows 10] [--samples 8] [--store systems.db]
+    python bench/systems.py [votes code cascade hops extract report] [--rows 10] [--samples 8] [--store systems.db]
 
 Data sets are found in the folder LMFLOW_DATA. What the store holds already is not asked again, so a stopped run goes on
 where it was, more rows or samples cost only what is new, and votes are counted over the samples that are there. The bar
@@ -29,6 +29,7 @@ MODEL, SMALL = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
 CHUNK, SUPPORT = 10, 0.3
 GREEDY = {"temperature": 0, "max_tokens": 200}
 WARM = {"temperature": 0.8, "max_tokens": 200}
+LONG = {"temperature": 0, "max_tokens": 500}
 _TITLE = re.compile(r"^\s*#{1,6}\s*(.+?)\s*#*$", re.MULTILINE)
 
 
@@ -114,6 +115,7 @@ def differs(a: lf.Evaluation, b: lf.Evaluation) -> None:
 SOLVE = lf.predict(
     "solve", "question -> solution", "Solve the problem in one or two short sentences. End with the number alone."
 )
+THINK = lf.predict("think", "question -> solution", "Solve the problem step by step. End with the number alone.")
 GRADE = lf.predict(
     "grade",
     "question, solution -> score: float",
@@ -145,6 +147,26 @@ async def votes(bench: Bench) -> None:
     differs(one, told(f"adaptive_consistency, n={n}", adaptive, rows, right))
     best = await bench.run(lf.best_of_n(SOLVE, GRADE, n=n), rows, options=WARM)
     differs(one, told(f"best_of_n, n={n}, own grades", best, rows, right))
+
+
+async def code(bench: Bench) -> None:
+    """Program of thought on svamp, its result as the answer and answered from it, against one step and thinking in
+    words: with sections for the thoughts and the number, and in free text that ends with it.
+    """
+    rows, number = bench.examples("svamp"), lf.numeric("answer")
+    plain = lf.predict("answer", "question -> answer: float", "Solve the problem.")
+    asked: tuple[str, str] = ("question -> answer: float", "Solve the problem.")
+    programs: dict[str, tuple[lf.Program, Any]] = {
+        "thinking in free text": (THINK, right),
+        "program_of_thought, direct": (lf.program_of_thought(*asked, direct=True, name="direct"), number),
+        "program_of_thought": (lf.program_of_thought(*asked), number),
+        "one step": (plain, number),
+        "chain_of_thought": (lf.chain_of_thought(plain), number),
+    }
+    runs = {name: await bench.run(program, rows, options=LONG) for name, (program, _) in programs.items()}
+    found = {name: told(name, run, rows, programs[name][1]) for name, run in runs.items()}
+    for name in list(found)[1:]:
+        differs(found["thinking in free text"], found[name])
 
 
 async def cascade(bench: Bench) -> None:
@@ -285,7 +307,7 @@ def supported_share(_: Any, outputs: Any) -> float:
 
 
 PARTS: dict[str, Callable[[Bench], Any]] = {
-    "votes": votes, "cascade": cascade, "hops": hops, "extract": extract, "report": report,
+    "votes": votes, "code": code, "cascade": cascade, "hops": hops, "extract": extract, "report": report,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
     from lmflow.comparison import Comparison, compare
     from lmflow.curve import CascadeCurve, Curves, cascade_curve, curves
+    from lmflow.cuts import Cut
     from lmflow.data import Data, Dataset, example_id
     from lmflow.diagrams import diagram
     from lmflow.divergence import Divergence, diverge
@@ -78,6 +79,7 @@ if TYPE_CHECKING:
     from lmflow.programs.judges import Judge, grounded, pairwise, semantic_f1
     from lmflow.programs.multi_hop import multi_hop
     from lmflow.programs.nearest import nearest, similar
+    from lmflow.programs.program_of_thought import program_of_thought
     from lmflow.programs.rag import rag
     from lmflow.programs.react import react
     from lmflow.programs.refining import Feedback, refine
@@ -85,6 +87,8 @@ if TYPE_CHECKING:
     from lmflow.programs.rerank import rerank
     from lmflow.programs.retrieve import fuse, retrieve
     from lmflow.programs.routing import cascade, router
+    from lmflow.programs.sandbox import Sandbox, run_python
+    from lmflow.programs.shortening import cut
     from lmflow.programs.summarize import summarize
     from lmflow.programs.voting import adaptive_consistency, early_stopping_consistency, self_consistency
     from lmflow.progress import bar
@@ -101,6 +105,7 @@ if TYPE_CHECKING:
     from lmflow.stores.sqlite import SqliteStore
     from lmflow.sync import run
     from lmflow.trace import Run, Trace
+    from lmflow.turns import History
     from lmflow.values import Record, canonical, digest
     from lmflow.versions import apply, diff
     from lmflow.whatif import Plan, what_if
@@ -111,6 +116,7 @@ _WHERE = {
     "Comparison": "comparison",
     "Corpus": "stores.corpus",
     "Curves": "curve",
+    "Cut": "cuts",
     "Data": "data",
     "Dataset": "data",
     "Dense": "stores.dense",
@@ -120,6 +126,7 @@ _WHERE = {
     "Feedback": "programs.refining",
     "Field": "signature",
     "Fork": "effects",
+    "History": "turns",
     "Judge": "programs.judges",
     "LmflowError": "errors",
     "MemoryStore": "stores.memory",
@@ -131,6 +138,7 @@ _WHERE = {
     "Program": "program",
     "Record": "values",
     "Run": "trace",
+    "Sandbox": "programs.sandbox",
     "Score": "metrics",
     "Signature": "signature",
     "SqliteStore": "stores.sqlite",
@@ -162,6 +170,7 @@ _WHERE = {
     "coordinate_ascent_opro": "optimizers.opro",
     "cost_of": "models.prices",
     "curves": "curve",
+    "cut": "programs.shortening",
     "dataset": "readers",
     "dense_index": "programs.index",
     "diagram": "diagrams",
@@ -216,6 +225,7 @@ _WHERE = {
     "predict": "build",
     "price_of": "models.prices",
     "priced": "models.prices",
+    "program_of_thought": "programs.program_of_thought",
     "racing": "optimizers.racing",
     "rag": "programs.rag",
     "random_search": "optimizers.random_search",
@@ -234,6 +244,7 @@ _WHERE = {
     "routed": "models.wrap",
     "router": "programs.routing",
     "run": "sync",
+    "run_python": "programs.sandbox",
     "samples": "effects",
     "scores_from": "scores",
     "scripted": "models.scripted",
@@ -258,6 +269,7 @@ __all__ = [
     "Comparison",
     "Corpus",
     "Curves",
+    "Cut",
     "Data",
     "Dataset",
     "Dense",
@@ -267,6 +279,7 @@ __all__ = [
     "Feedback",
     "Field",
     "Fork",
+    "History",
     "Judge",
     "LmflowError",
     "MemoryStore",
@@ -278,6 +291,7 @@ __all__ = [
     "Program",
     "Record",
     "Run",
+    "Sandbox",
     "Score",
     "Signature",
     "SqliteStore",
@@ -309,6 +323,7 @@ __all__ = [
     "coordinate_ascent_opro",
     "cost_of",
     "curves",
+    "cut",
     "dataset",
     "dense_index",
     "diagram",
@@ -363,6 +378,7 @@ __all__ = [
     "predict",
     "price_of",
     "priced",
+    "program_of_thought",
     "racing",
     "rag",
     "random_search",
@@ -381,6 +397,7 @@ __all__ = [
     "routed",
     "router",
     "run",
+    "run_python",
     "samples",
     "scores_from",
     "scripted",

@@ -16,6 +16,7 @@ import attrs
 
 from lmflow.adapters.base import Adapter, Unreadable, sections, spoken
 from lmflow.adapters.known import adapter_of
+from lmflow.conversing import earlier
 from lmflow.effects import Call
 from lmflow.errors import NO_TOOLS, ModelFailed
 from lmflow.jsontext import candidates, load
@@ -178,7 +179,10 @@ def _native(step: Act, params: Params, inputs: Mapping[str, Any]) -> Iterator[Me
     kept = last(turns, step.keep)
     note = [left_out(len(turns) - len(kept))] if len(kept) < len(turns) else []
     yield from [Message("system", system)] if system else []
-    yield Message("user", "\n".join([sections(step.task, inputs) or "Go.", *note]))
+    said, gone = earlier(adapter_of(TEXT), step.signature, inputs, step.cuts)
+    yield from said
+    fields = tuple(field for field in step.signature.sectioned if field.name != TRAJECTORY)
+    yield Message("user", "\n".join([*([gone] if gone else []), sections(fields, inputs) or "Go.", *note]))
     for turn in kept:
         calls = tuple(ToolCall(use.name, pretty(use.arguments), f"call_{n}") for n, use in enumerate(turn.calls))
         yield from [Message("assistant", turn.thought, calls)] if turn.thought or calls else []
@@ -195,7 +199,9 @@ def _textual(step: Act, params: Params, inputs: Mapping[str, Any], adapter: Adap
     for demo in _demos(step, params):
         yield Message("user", _shown(step, demo))
         yield Message("assistant", adapter.answer(step.asking, _answered(demo)))
-    yield Message("user", _shown(step, inputs) or "Go.")
+    said, gone = earlier(adapter, step.signature, inputs, step.cuts)
+    yield from said
+    yield Message("user", "\n".join(part for part in (gone, _shown(step, inputs)) if part) or "Go.")
 
 
 def _shown(step: Act, inputs: Mapping[str, Any]) -> str:
@@ -203,7 +209,7 @@ def _shown(step: Act, inputs: Mapping[str, Any]) -> str:
     turns = inputs.get(TRAJECTORY, ())
     so_far = {TRAJECTORY: story(turns, step.keep, step.longest)} if turns else {}
     given = {name: value for name, value in inputs.items() if name != TRAJECTORY}
-    return sections(step.signature.inputs, {**given, **so_far})
+    return sections(step.signature.sectioned, {**given, **so_far})
 
 
 def _demos(step: Act, params: Params) -> Iterator[Record]:

@@ -1,7 +1,7 @@
 """Steps put to models: their messages, their outputs read from the reply, one retry that names the mistake.
 
 An adapter says in which form outputs are asked for; the rest is the same for all. The instruction and the form are the
-system message, demonstrations are turns, inputs stand under field markers (``[[question]]``).
+system message, demonstrations and histories are turns, inputs stand under field markers (``[[question]]``).
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable, sections
+from lmflow.adapters.base import Adapter, Unreadable
 from lmflow.adapters.known import ADAPTER, adapter_of
+from lmflow.conversing import earlier, given
+from lmflow.cuts import Cut
 from lmflow.effects import Call
 from lmflow.errors import ParseFailure
 from lmflow.field import Field
@@ -22,14 +24,17 @@ from lmflow.params import Env
 from lmflow.program import Predict, Tool
 from lmflow.signature import Signature
 from lmflow.similarity import similar
-from lmflow.values import Record
+from lmflow.values import EMPTY, Record
 
 __all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
 
 
 def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
-    """The exact messages that the step would send: instruction and form, demonstrations as turns, the inputs."""
-    return (*_head(step, params, inputs), _last(step, inputs))
+    """The exact messages that the step would send: instruction and form, demonstrations as turns, earlier turns, the
+    inputs.
+    """
+    adapter = adapter_of(params[f"{step.name}.adapter"])
+    return (*_head(step, params, inputs), *_asked(adapter, step.signature, inputs, step.cuts))
 
 
 def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
@@ -44,7 +49,8 @@ def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = T
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
-    adapter, messages = asking.adapter, (*asking.head, _last(step, inputs))
+    adapter = asking.adapter
+    messages = (*asking.head, *_asked(adapter, step.signature, inputs, step.cuts))
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
@@ -95,8 +101,14 @@ def _head(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, A
     return (*((Message("system", system),) if system else ()), *turns)
 
 
-def _last(step: Predict, inputs: Mapping[str, Any]) -> Message:
-    return Message("user", sections(step.signature.inputs, inputs) or "Go.")
+def _asked(
+    adapter: Adapter, signature: Signature, inputs: Mapping[str, Any], cuts: Mapping[str, Cut] = EMPTY, head: str = ""
+) -> tuple[Message, ...]:
+    """The earlier turns, then the other inputs below a head; what is too long is cut as the step says."""
+    turns, gone = earlier(adapter, signature, inputs, cuts)
+    if cuts:
+        inputs = {name: cuts[name].value(value) if name in cuts else value for name, value in inputs.items()}
+    return (*turns, given(signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part)))
 
 
 def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -124,11 +136,9 @@ def _whole(signature: Signature, demo: Mapping[str, Any]) -> bool:
     return all(field.name in demo for field in (*signature.inputs, *signature.outputs) if field.required)
 
 
-def _turns(adapter: Adapter, signature: Signature, demo: Mapping[str, Any]) -> tuple[Message, Message]:
-    asked = sections(signature.inputs, demo)
-    if not _whole(signature, demo):
-        asked = f"(An example with some fields left out.)\n{asked}"
-    return Message("user", asked), Message("assistant", adapter.answer(signature, demo))
+def _turns(adapter: Adapter, signature: Signature, demo: Mapping[str, Any]) -> tuple[Message, ...]:
+    head = "" if _whole(signature, demo) else "(An example with some fields left out.)"
+    return (*_asked(adapter, signature, demo, head=head), Message("assistant", adapter.answer(signature, demo)))
 
 
 def _expected(signature: Signature) -> str:

@@ -227,6 +227,6 @@ def _documented(function: Callable[..., Any]) -> str:
 
 def _default_instruction(signature: Signature) -> str:
     inputs, outputs = (
-        ", ".join(f.name.replace("_", " ") for f in side) for side in (signature.inputs, signature.outputs)
+        ", ".join(f.name.replace("_", " ") for f in side) for side in (signature.sectioned, signature.outputs)
     )
     return f"Given {inputs}, give {outputs}." if inputs else f"Give {outputs}."

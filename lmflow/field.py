@@ -15,12 +15,13 @@ from typing import Any, Literal, Optional, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from lmflow.turns import History
 from lmflow.values import Record, freeze, pretty
 
 LIMITS = ("ge", "gt", "le", "lt", "pattern", "min_length", "max_length")
 _BUILTIN: dict[str, Any] = {
     "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set,
-    "None": None,
+    "None": None, "History": History,
 }  # fmt: skip
 _SPECIAL: dict[str, Any] = {
     "Literal": Literal, "Optional": Optional, "Union": Union, "Annotated": typing.Annotated, "Any": Any,
@@ -125,6 +126,12 @@ def nullable(kind: Any) -> bool:
     return inner in {None, type(None), Any} or (origin is Literal and None in args)
 
 
+def is_history(field: Field) -> bool:
+    """Whether a field holds the earlier turns of a conversation, or may hold them."""
+    inner = peeled(field.type)[0]
+    return inner is History or History in parts(inner)[1]
+
+
 def type_text(kind: Any, inside: tuple[Any, ...] = ()) -> str:  # noqa: PLR0911 - one return a kind
     """The type as it is written, the same on every Python: ``list[str]``, ``Literal['a', 'b']``, ``int | None``."""
     origin, args = get_origin(kind), get_args(kind)
@@ -140,6 +147,8 @@ def type_text(kind: Any, inside: tuple[Any, ...] = ()) -> str:  # noqa: PLR0911 
         return f"Annotated[{text}, Field({', '.join(f'{n}={v!r}' for n, v in limits.items())})]" if limits else text
     if origin is not None:
         return f"{origin.__name__}[{', '.join('...' if arg is ... else type_text(arg, inside) for arg in args)}]"
+    if kind is History:
+        return "History"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return f"{kind.__name__}({', '.join(repr(member.value) for member in kind)})"
     if kind not in inside and (fields := fields_of(kind)) is not None:

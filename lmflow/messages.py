@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed
+from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
 from lmflow.values import Form, Record, canonical, digest, lean, pretty, record, text_form
 from lmflow.vectors import Vector, compact
 
@@ -236,7 +236,7 @@ class Failure:
 ModelReply = ChatReply | EmbedReply
 Outcome = ChatReply | EmbedReply | ToolReply | Failure
 
-_RECORDED: dict[str, Any] = {kind.__name__: kind for kind in (ModelFailed, ToolFailed, StepTimeout)}
+_RECORDED: dict[str, Any] = {kind.__name__: kind for kind in (ModelFailed, TooLong, ToolFailed, StepTimeout)}
 
 
 def failure_of(error: CallError) -> Failure:

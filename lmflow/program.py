@@ -21,7 +21,7 @@ from lmflow.messages import CACHED
 from lmflow.params import Version, check_paths
 from lmflow.signature import Field, Signature, first_missing
 from lmflow.source import Function
-from lmflow.values import Record, digest, uncached
+from lmflow.values import EMPTY, Record, digest, plain, uncached
 
 Body = Coroutine[Any, Any, Any]
 
@@ -144,6 +144,7 @@ class Predict(Step):
     """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its parameters; with
     ``nearest`` more than 0 also its pool, of which it is shown so many demonstrations, those nearest to its inputs:
     by words, or where it is ``similar`` by the pool's ``vectors`` and ``near``, the one of its inputs.
+    ``cuts`` say which inputs are shortened, and how.
     """
 
     instruction: str = ""
@@ -155,12 +156,13 @@ class Predict(Step):
     nearest: int = 0
     pool: tuple[Record, ...] = ()
     similar: bool = False
+    cuts: Record = EMPTY
 
     @property
     def identity(self) -> Any:
-        """Name, signature, how many of the nearest it is shown and by what: what can be tuned is not in it."""
+        """Name, signature, which of the nearest it is shown and how it is cut: what can be tuned is not in it."""
         near = [*([self.nearest] if self.nearest else []), *(["vectors"] if self.similar else [])]
-        return ["Predict", self.name, self.signature.identity, *near]
+        return ["Predict", self.name, self.signature.identity, *near, *([plain(self.cuts)] if self.cuts else [])]
 
     @property
     def slots(self) -> Mapping[str, Any]:

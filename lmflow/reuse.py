@@ -91,8 +91,8 @@ def resume(trace: Trace, places: Mapping[str, Any] | None = None, *, retry_failu
     A model's failed attempts are handed to the model once more, so that its own retries go on where they were cut off.
     ``places`` is what model names stand for now, where that isn't as recorded.
     """
-    unfinished = {a: call for a, call in trace.answers.items() if _is_failure(call, "ModelFailed") or retry_failures}
-    unfinished = {address: call for address, call in unfinished.items() if isinstance(call.outcome, Failure)}
+    asked_again = {a: call for a, call in trace.answers.items() if retry_failures or _is_failure(call, *_OF_MODELS)}
+    unfinished = {address: call for address, call in asked_again.items() if isinstance(call.outcome, Failure)}
     begun = {address: tuple(c for c in trace.calls if c.address == address) for address in _addresses(trace)}
     ended = {address: tuple(c for c in begun[address] if c.outcome is not None) for address in unfinished}
     return Reuse(
@@ -107,6 +107,7 @@ def resume(trace: Trace, places: Mapping[str, Any] | None = None, *, retry_failu
     )
 
 
+_OF_MODELS = ("ModelFailed", "TooLong")
 _BEGUN = "The run was begun with something else: `lmflow replay RUN --version V --live` makes another of it."
 
 
@@ -163,5 +164,5 @@ def _addresses(trace: Trace) -> Collection[str]:
     return dict.fromkeys(call.address for call in trace.calls)
 
 
-def _is_failure(call: Asked, kind: str) -> bool:
-    return isinstance(call.outcome, Failure) and call.outcome.kind == kind
+def _is_failure(call: Asked, *kinds: str) -> bool:
+    return isinstance(call.outcome, Failure) and call.outcome.kind in kinds

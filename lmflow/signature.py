@@ -15,7 +15,7 @@ import attrs
 
 from lmflow.codec import Codec, codec_of
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, near
-from lmflow.field import REQUIRED, Field, peeled, settled, type_of_node, type_text
+from lmflow.field import REQUIRED, Field, is_history, peeled, settled, type_of_node, type_text
 from lmflow.schema import schema_of
 from lmflow.shape import hint, members
 from lmflow.values import Record, plain, pretty
@@ -75,6 +75,16 @@ class Signature:
     def bare(self) -> bool:
         """Whether there is one output, which is a text: then a reply may be that text and nothing more."""
         return len(self.outputs) == 1 and peeled(self.outputs[0].type)[0] is str
+
+    @functools.cached_property
+    def histories(self) -> tuple[Field, ...]:
+        """The inputs that hold the earlier turns of a conversation."""
+        return tuple(filter(is_history, self.inputs))
+
+    @functools.cached_property
+    def sectioned(self) -> tuple[Field, ...]:
+        """The inputs that stand under markers: all but the histories."""
+        return tuple(field for field in self.inputs if not is_history(field))
 
     @functools.cached_property
     def hints(self) -> tuple[str, ...]:

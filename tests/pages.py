@@ -21,7 +21,8 @@ async def run(page: str, folder: Path, known: dict[str, Any]) -> dict[str, Any]:
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", text, re.DOTALL)):
         path = folder / f"block_{number}.py"  # a function is known by its source, so there is a file
         path.write_text(block, encoding="utf-8")
-        result = FunctionType(compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), known)()
+        code = compile(block, str(path), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        result = FunctionType(code, known)()
         if inspect.iscoroutine(result):
             await result
     return known

@@ -9,7 +9,7 @@ import pytest
 from fakes import Door, ask
 
 import lmflow as lf
-from lmflow.errors import ModelFailed
+from lmflow.errors import ModelFailed, TooLong
 from lmflow.messages import ChatReply, EmbedRequest
 from lmflow.models.local import Local, local
 from lmflow.models.weights import installed
@@ -62,10 +62,11 @@ async def test_a_schema_that_it_cannot_read_is_left_out(model: Local) -> None:
 
 
 async def test_too_long_a_prompt_says_what_mends_it(model: Local) -> None:
-    """More tokens than fit are a mistake of the request, in llama.cpp's words and with the fix."""
-    with pytest.raises(ModelFailed, match="exceeds the available context size") as caught:
+    """More tokens than fit are counted and named, in llama.cpp's words and with the fix."""
+    with pytest.raises(TooLong, match="exceeds the available context size") as caught:
         await model(ask("word " * 900), Door())
-    assert ("request", True) == (caught.value.kind, "longer context" in str(caught.value))
+    assert ("too_long", True) == (caught.value.kind, "longer context" in str(caught.value))
+    assert (True, 512) == ((caught.value.length or 0) > 512, caught.value.limit)
 
 
 async def test_chat_weights_give_no_vectors(model: Local) -> None:

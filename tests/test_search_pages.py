@@ -23,6 +23,7 @@ SAYS = {
     "outline": "Capital\nRivers",
     "Write this section": "Paris is the capital of France [1].",
     "Solve it": "42",
+    "Add it up": "(price('eggs') + price(name='tea')) / 100",
 }
 
 
@@ -49,9 +50,27 @@ async def test_the_page_on_systems_runs(tmp_path: Path) -> None:
     known["corpus"].close()
 
 
+async def test_the_page_on_adapters_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A conversation of two turns goes on as messages, and a long text says what is left out of it."""
+    known = await shown("adapters.md", tmp_path, say)
+    said = capsys.readouterr().out
+    assert "assistant 'Paris'\nuser '[[question]]\\nAnd through Lima?'\nassistant 'Paris'\nuser" in said
+    assert "characters left out …]" in said
+    assert 2 == len(known["history"])
+
+
+async def test_the_page_on_code_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It adds, tells a fault from a value, and answers from what ran."""
+    pytest.importorskip("pydantic_monty")
+    known = await shown("code.md", tmp_path, say)
+    assert capsys.readouterr().out.startswith("42 adding\n\nerror line 2: ZeroDivisionError: division by zero\n42.0 [")
+    assert 42.0 == known["voted"].outputs.answer
+    assert (6.1, 6) == (known["bought"].outputs.answer, len(known["bought"].calls))
+
+
 def test_all_that_is_shipped_is_on_the_pages() -> None:
     """What the package exports of programs is named on one of the pages on programs."""
-    names = ("programs", "search", "systems", "agents", "evaluation", "retrieval")
+    names = ("programs", "search", "systems", "agents", "evaluation", "retrieval", "code")
     pages = "".join((DOCS / f"{page}.md").read_text("utf-8") for page in names)
     shipped = [name for name, module in lf._WHERE.items() if module.startswith("programs.")]
     assert [] == [name for name in shipped if name not in pages]

@@ -53,10 +53,19 @@ SYSTEMS: dict[str, tuple[Callable[[], lf.Program], dict[str, Any], int, int]] = 
     "classify": (lambda: lf.classify(LABELS[:5]), {"text": "this"}, 1, 0),
     "classify_many": (lambda: lf.classify(LABELS), {"text": "this"}, 3 + 2, 0),
     "summarize": (lambda: lf.summarize(size=200), {"text": LONG}, 2 * 4 - 1, 0),
+    "program_of_thought": (lambda: lf.program_of_thought("question -> answer", tries=2), {"question": "6 * 7?"}, 3, 2),
+    "program_direct": (
+        lambda: lf.program_of_thought("question -> n: int", tries=2, direct=True),
+        {"question": "?"},
+        2,
+        2,
+    ),
     "rerank": (lf.rerank, {"query": "Paris", **CONTEXT}, 3, 0),
     "rerank_list": (lambda: lf.rerank("listwise", k=2), {"query": "Paris", **CONTEXT}, 1, 0),
 }
 SAYS = {
+    "write it again": "print(6 * 7)",
+    "Write a short Python program": "6 / 0",
     "rag.answer": "Paris",
     "Write one search query": "Eiffel Tower built",
     "List the facts": "The Eiffel Tower was built by Gustave Eiffel [1]",

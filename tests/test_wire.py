@@ -8,9 +8,10 @@ from fakes import Door, Reply, ask, chat, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, Message, ToolCall
+from lmflow.errors import ModelFailed, TooLong
+from lmflow.messages import ChatReply, Message, ToolCall, failure_of
 from lmflow.models.base import Response
+from lmflow.models.lengths import Measured, measured
 from lmflow.models.openai import OpenAI
 from lmflow.models.wire import KEPT, Peer, clean, numbered
 from lmflow.values import Record
@@ -38,7 +39,7 @@ ERRORS = [
     (404, {"error": {"message": "The model `x` does not exist", "type": "invalid_request_error",
                      "param": None, "code": "model_not_found"}}, "unknown_model", "Check the model's name"),
     (400, {"error": {"message": "Too long", "type": "invalid_request_error", "code": "context_length_exceeded"}},
-     "request", "Shorten the inputs"),
+     "too_long", "Shorten the inputs"),
     # OpenAI: "Reasoning models", platform.openai.com/docs/guides/reasoning
     (400, {"error": {"message": "Unsupported value: 'temperature' does not support 0.3 with this model. Only the"
                      " default (1) value is supported.", "type": "invalid_request_error", "param": "temperature",
@@ -58,7 +59,7 @@ ERRORS = [
     (200, {"error": {"code": 429, "message": "Slow down"}}, "rate_limit", "Slow down"),
     # vLLM: "OpenAI-compatible server", docs.vllm.ai/en/latest/serving/openai_compatible_server.html; old and new form
     (400, {"object": "error", "message": "maximum context length is 2048 tokens", "type": "BadRequestError",
-           "param": None, "code": 400}, "request", "maximum context length"),
+           "param": None, "code": 400}, "too_long", "maximum context length"),
     (404, {"error": {"message": "The model `x` does not exist.", "type": "NotFoundError", "param": "model",
                      "code": 404}}, "unknown_model", "does not exist"),
     # FastAPI's own validation, as vLLM and llama-cpp-python let it through
@@ -70,7 +71,7 @@ ERRORS = [
     # llama.cpp, recorded from its server (xllamacpp 2026.10)
     (400, {"error": {"code": 400, "message": "request (931 tokens) exceeds the available context size (512 tokens), try"
                      " increasing it", "type": "exceed_context_size_error", "n_prompt_tokens": 931, "n_ctx": 512}},
-     "request", "longer context"),
+     "too_long", "longer context"),
     (401, {"error": {"message": "Invalid API Key", "type": "authentication_error", "code": 401}}, "auth", "Invalid"),
     (501, {"error": {"code": 501, "message": "This server does not support embeddings. Start it with `--embeddings`",
                      "type": "not_supported_error"}}, "request", "--embeddings"),
@@ -88,6 +89,76 @@ def test_the_common_servers_errors_are_told(status: int, body: Any, kind: str, w
     """Each form of error gives its kind, the server's own words, and what mends it."""
     error = _failed(status, body)
     assert (kind, True) == (error.kind, words in str(error)), str(error)
+
+
+# (the words, more of the error, the tokens that were counted, the tokens that are allowed)
+LENGTHS: list[tuple[str, dict[str, Any], int | None, int | None]] = [
+    # OpenAI, Azure, and vLLM, which copies it; with the room for the reply, and newer ones
+    (("This model's maximum context length is 8192 tokens. However, your messages resulted in 10010 tokens. Please"
+     " reduce the length of the messages."), {"code": "context_length_exceeded"}, 10010, 8192),
+    (("This model's maximum context length is 4097 tokens. However, you requested 4927 tokens (3927 in the messages,"
+     " 1000 in the completion)."), {"code": "context_length_exceeded"}, 4927, 4097),
+    ("Input tokens exceed the configured limit of 272000 tokens. Your messages resulted in 300000 tokens.",
+     {"code": "context_length_exceeded"}, 300000, 272000),
+    (("You passed 5000 input tokens and requested 100 output tokens. However, the model's context length is only 4096"
+     " tokens"), {"code": 400}, 5000, 4096),
+    ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", {}, 5000, 4096),
+    ("maximum context length is 2048 tokens", {"type": "BadRequestError"}, None, 2048),
+    # llama.cpp, recorded from its server (xllamacpp 2026.10); older ones say only that it is too long
+    ("request (931 tokens) exceeds the available context size (512 tokens), try increasing it",
+     {"type": "exceed_context_size_error", "n_prompt_tokens": 931, "n_ctx": 512}, 931, 512),
+    ("the request exceeds the available context size. try increasing the context size or enable context shift", {},
+     None, None),
+    # Anthropic
+    ("prompt is too long: 210000 tokens > 200000 maximum", {"type": "invalid_request_error"}, 210000, 200000),
+    (("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000, decrease input length or"
+     " `max_tokens` and try again"), {}, 210000, 200000),
+    # Gemini, Mistral, text-generation-inference, LM Studio, Groq, OpenRouter
+    ("The input token count (1234567) exceeds the maximum number of tokens allowed (1048575).", {}, 1234567, 1048575),
+    ("Prompt contains 40000 tokens and 0 draft tokens, too large for model with 32768 maximum context length", {},
+     40000, 32768),
+    (("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 200"
+     " `max_new_tokens`"), {}, 4200, 4096),
+    (("Trying to keep the first 6000 tokens when context the overflows. However, the model is loaded with context"
+     " length of only 4096 tokens, which is not enough."), {}, 6000, 4096),
+    ("Please reduce the length of the messages or completion.", {"code": "context_length_exceeded"}, None, None),
+    (("This endpoint's maximum context length is 131072 tokens. However, you requested about 200000 tokens (199000 of"
+     " text input, 1000 in the output)."), {"code": 400}, 200000, 131072),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "more", "length", "limit"), LENGTHS)
+def test_a_prompt_that_is_too_long_is_measured(
+    words: str, more: dict[str, Any], length: int | None, limit: int | None
+) -> None:
+    """A refusal for length is ``TooLong``, with what the server counted and allows, and the line that mends it."""
+    error = _failed(400, {"error": {"message": words, **more}})
+    assert isinstance(error, TooLong), error
+    assert (length, limit, "too_long") == (error.length, error.limit, error.kind)
+    assert "lf.cut(step, FIELD=lf.Cut(...))" in str(error)
+    assert all(f"{number:,}" in str(error) for number in (length, limit) if number)
+
+
+@given(st.text(), st.text() | st.integers() | st.none())
+def test_any_words_are_measured_or_not(words: str, code: Any) -> None:
+    """Whatever a server says, looking for a length finds one or none."""
+    assert isinstance(measured(f"maximum context length is {words}", code, {"n_ctx": code}), Measured | None)
+
+
+def test_a_recorded_refusal_is_rebuilt() -> None:
+    """As data and back it is the same error, so that a flow that catches it replays."""
+    error = _failed(400, {"error": {"message": "prompt is too long: 9 tokens > 8 maximum"}})
+    again = failure_of(error).error()
+    assert isinstance(again, TooLong)
+    assert (9, 8, str(error)) == (again.length, again.limit, str(again))
+
+
+@pytest.mark.parametrize(
+    "words", ["Rate limit: 30000 tokens per min, requested 40000", "max_tokens is too large: 9 > 8"]
+)
+def test_other_limits_are_no_length(words: str) -> None:
+    """A limit of rate, or of one option, isn't the prompt's."""
+    assert not isinstance(_failed(429, {"error": {"message": words}}), TooLong)
 
 
 def test_the_raw_text_is_kept_up_to_a_length() -> None:

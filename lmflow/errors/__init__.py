@@ -27,15 +27,18 @@ LmflowError
 │   └── ForeignFile         a file of versions that can't be what it should be
 ├── CallError             the closed set that is recorded and thrown into flows
 │   ├── ModelFailed
+│   │   └── TooLong             a prompt that is longer than the model takes
 │   ├── ParseFailure
 │   ├── ToolFailed
 │   ├── StepTimeout
 │   ├── ConstraintFailed    outputs that break a constraint, also after the retries
+│   ├── CodeFailed          programs of a model, none of which gave a result
 │   └── Unanswered          an agent that came to nothing
 ├── BudgetExceeded        the next call could cost more than the budget has left
 ├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
 ├── ModelUnavailable      a model that can't be used as configured
 ├── ToolsUnavailable      a server whose tools can't be had
+├── SandboxUnavailable    a sandbox whose interpreter is missing, or another one
 ├── StoreError            the trace store can't do what was asked
 │   ├── NotAStore
 │   ├── NewerSchema
@@ -64,12 +67,15 @@ from lmflow.errors.calling import (
     NO_TOOLS,
     BudgetExceeded,
     CallError,
+    CodeFailed,
     ConstraintFailed,
     ModelFailed,
     ModelUnavailable,
     ParseFailure,
+    SandboxUnavailable,
     StepTimeout,
     ToolFailed,
+    TooLong,
     ToolsUnavailable,
     Unanswered,
     Unbounded,
@@ -150,6 +156,7 @@ __all__ = [
     "BudgetExceeded",
     "CallError",
     "Clash",
+    "CodeFailed",
     "Conflict",
     "ConstraintFailed",
     "CyclicParent",
@@ -179,9 +186,11 @@ __all__ = [
     "Redacted",
     "RefChanged",
     "ReplayDiverged",
+    "SandboxUnavailable",
     "StepTimeout",
     "StoreError",
     "Tampered",
+    "TooLong",
     "ToolFailed",
     "ToolsUnavailable",
     "Unanswered",

@@ -21,7 +21,7 @@ class CallError(LmflowError):
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
     """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout, rate_limit, server,
-    request, bad_reply, no_tools (the endpoint has no function calling).
+    request, too_long, bad_reply, no_tools (the endpoint has no function calling).
 
     ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text that had come.
     """
@@ -34,6 +34,18 @@ class ModelFailed(CallError):
 
     def __str__(self) -> str:
         return self.text
+
+
+@attrs.frozen(eq=False)
+class TooLong(ModelFailed):
+    """A prompt, with the reply that it leaves room for, that is longer than the model takes: it was refused, and
+    nothing was cut. ``length`` and ``limit`` are in tokens, as the server measured them; ``None`` where it doesn't say.
+
+    Asking again changes nothing: it is the inputs or the version that are too long.
+    """
+
+    length: int | None = None
+    limit: int | None = None
 
 
 @attrs.frozen(eq=False)
@@ -91,6 +103,22 @@ class ConstraintFailed(CallError):
     def __str__(self) -> str:
         found = "; then ".join(self.problems)
         return f"{self.program} broke its constraints: {found}. Allow more retries, or hard=False for the best attempt."
+
+
+@attrs.frozen(eq=False)
+class CodeFailed(CallError):
+    """Programs that a model wrote, none of which gave a result, also after the tries that named the problem.
+
+    ``problems`` and ``codes``: one a try. It follows from recorded calls, so a flow that catches it replays.
+    """
+
+    program: str
+    problems: tuple[str, ...]
+    codes: tuple[str, ...]
+
+    def __str__(self) -> str:
+        found = "; then ".join(self.problems)
+        return f"{self.program} wrote no code that gave a result: {found}. Allow more tries=, or a better model."
 
 
 @attrs.frozen(eq=False)
@@ -165,3 +193,14 @@ class ModelUnavailable(LmflowError):
 
     def __str__(self) -> str:
         return f"model {self.model!r}: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class SandboxUnavailable(LmflowError):
+    """A sandbox that can't run anything: its interpreter is missing, or of another series than the program's."""
+
+    problem: str
+    fix: str = 'Run: pip install "lmflow-dsl[code]"'
+
+    def __str__(self) -> str:
+        return f"{self.problem}. {self.fix}"

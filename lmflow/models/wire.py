@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from lmflow.errors import NO_TOOLS, ModelFailed
+from lmflow.errors import NO_TOOLS, ModelFailed, TooLong
 from lmflow.messages import ChatRequest, Message, ModelReply
 from lmflow.models.base import Exchange, Http, Response, Send
+from lmflow.models.lengths import CODES, measured
 from lmflow.values import Record
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ _KINDS = {
     429: "rate_limit",
     501: "request",
 }
+_TOO_LONG = "Shorten the inputs, `lf.cut(step, FIELD=lf.Cut(...))`, or use a model with a longer context."
 _QUOTA = frozenset({"insufficient_quota", "billing_error"})
 _CODES = {  # where no status says it: in a stream, or in a success
     "authentication_error": "auth",
@@ -51,8 +53,6 @@ _FIXES = {
     "rate_limit": "Lower the executor's concurrency, or wait.",
 }
 _NAMED = {
-    "context_length_exceeded": "Shorten the inputs, or use a model with a longer context.",
-    "exceed_context_size_error": "Shorten the inputs, or serve it with a longer context.",
     "content_filter": "The endpoint's content filter refused the prompt.",
     "unsupported_value": "Leave {param} out of the step's options, or at the model's default.",
     "unsupported_parameter": "Leave {param} out of the step's options.",
@@ -105,12 +105,17 @@ class Peer:
 
     def failed(self, status: int, data: Any, text: str, headers: Mapping[str, str]) -> ModelFailed:
         """The failure that a server tells of, by its status or, in a success or a stream, by the code in its words."""
-        words, code, param = _told(data, text)
+        error = _error(data)
+        words, code, param = _told(error, data, text)
         told = code if isinstance(code, int) and code >= _FAILED else status
+        if (size := measured(words, code, error)) is not None:
+            said = f"{self.name}: {self.place} answered {told}: {_shortened(words)}. The prompt is too long, {size}."
+            said = f"{said} {_TOO_LONG}"
+            return TooLong("too_long", said, told, None, text[:KEPT], size.length, size.limit)
         kind = "quota" if code in _QUOTA else _kind(told, str(code))
         fix = _NAMED.get(str(code)) or _FIXES.get(kind, "")
         fix = fix.format(key=self.key, url=self.url, param=f"`{param}`" if param else "what it names")
-        said = f"{self.name}: {self.place} answered {told}: {words}. {fix}".strip()
+        said = f"{self.name}: {self.place} answered {told}: {_shortened(words)}. {fix}".strip()
         wait = _seconds({name.lower(): value for name, value in headers.items()})
         return ModelFailed(kind, said, told, wait, text[:KEPT])
 
@@ -298,25 +303,28 @@ def _kind(status: int, code: str) -> str:
     return _KINDS.get(status, "server" if status >= _BROKEN else "request")
 
 
-def _told(data: Any, text: str) -> tuple[str, Any, str]:
+def _error(data: Any) -> Mapping[str, Any]:
+    """The object that tells of an error, empty where there is none."""
+    whole = data if isinstance(data, Mapping) else {}
+    error = whole.get("error") or whole
+    return error if isinstance(error, Mapping) else {"message": error}
+
+
+def _told(error: Mapping[str, Any], data: Any, text: str) -> tuple[str, Any, str]:
     """The words, the code and the parameter of an error, in the forms of the common servers.
 
     ``{"error": {"message", "code" or "type", "param"}}`` (OpenAI, Azure, OpenRouter, vLLM, llama.cpp, Anthropic),
     ``{"error": "words"}`` (Ollama), ``{"message", "code"}`` (older vLLM), ``{"detail": ...}`` (FastAPI).
     """
-    whole = data if isinstance(data, Mapping) else {}
-    error = whole.get("error") or whole
-    if not isinstance(error, Mapping):
-        return _shortened(error), None, ""
     code = error.get("code")
-    if not code or (isinstance(code, int) and str(error.get("type")) in _NAMED):
+    if not code or (isinstance(code, int) and str(error.get("type")) in _NAMED.keys() | CODES):
         code = error.get("type") or code
-    words = error.get("message") or whole.get("detail") or text
-    return _shortened(words), code, str(error.get("param") or "")
+    words = error.get("message") or (data.get("detail") if isinstance(data, Mapping) else "") or text
+    return str(words or "").strip(), code, str(error.get("param") or "")
 
 
-def _shortened(words: Any) -> str:
-    return str(words or "").strip()[:_SAID].rstrip(".") or "nothing"
+def _shortened(words: str) -> str:
+    return words[:_SAID].rstrip(".") or "nothing"
 
 
 def _seconds(headers: Mapping[str, str]) -> float | None:

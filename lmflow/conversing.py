@@ -1,0 +1,53 @@
+"""The earlier turns of a conversation as messages, in the form that a step is asked in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lmflow.adapters.base import Adapter, sections
+from lmflow.codec import convert
+from lmflow.cuts import Cut
+from lmflow.messages import Message
+from lmflow.signature import Field, Signature
+from lmflow.turns import History, Turn
+from lmflow.values import EMPTY
+
+
+def earlier(
+    adapter: Adapter, signature: Signature, inputs: Mapping[str, Any], cuts: Mapping[str, Cut] = EMPTY
+) -> tuple[tuple[Message, ...], str]:
+    """The messages of the histories among a step's inputs, the oldest first; and what says that the newest were left
+    out, which belongs above the next message.
+    """
+    messages: list[Message] = []
+    gone = ""
+    for turn in _turns(signature, inputs, cuts):
+        if isinstance(turn, str):
+            gone = turn
+            continue
+        fields = tuple(Field(name=name) for name in turn.inputs)
+        messages += [given(fields, turn.inputs, gone), Message("assistant", _answered(adapter, signature, turn))]
+        gone = ""
+    return tuple(messages), gone
+
+
+def given(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "") -> Message:
+    """The turn that gives a step its inputs, below a head."""
+    text = sections(fields, values) or "Go."
+    return Message("user", f"{head}\n{text}" if head else text)
+
+
+def _turns(signature: Signature, inputs: Mapping[str, Any], cuts: Mapping[str, Cut]) -> Iterator[Turn | str]:
+    """The turns of the histories among the inputs, and what says that some were left out."""
+    for field in signature.histories:
+        if (history := inputs.get(field.name)) is not None:
+            held = history if isinstance(history, History) else convert(history, History)
+            yield from cuts[field.name].turns(held) if field.name in cuts else held.turns
+
+
+def _answered(adapter: Adapter, signature: Signature, turn: Turn) -> str:
+    """What the step would have replied; the turn's outputs as they are where it is one of another step."""
+    if all(field.name in turn.outputs for field in signature.outputs if field.required):
+        return adapter.answer(signature, turn.outputs)
+    return adapter.answer(Signature((), tuple(Field(name=name, type=Any) for name in turn.outputs)), turn.outputs)
