@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from agents import TOOLS, add
@@ -10,10 +10,11 @@ from driving import drive
 
 import lmflow as lf
 from lmflow.acting import Act
+from lmflow.adapters.known import ADAPTERS
 from lmflow.effects import Call
 from lmflow.errors import NO_TOOLS, ModelFailed, UnknownAdapter
 from lmflow.messages import ChatReply, ChatRequest, Message, ToolCall
-from lmflow.toolbox import Observation, ToolUse, Turn
+from lmflow.toolbox import Form, Observation, ToolUse, Turn
 from lmflow.values import plain
 
 AGENT = lf.react("question -> answer", TOOLS, "Answer.", keep=2, longest=20)
@@ -189,6 +190,11 @@ async def test_nothing_else_changes_the_form(form: str, kind: str) -> None:
     async with lf.Executor(lf.scripted([ModelFailed(kind, "no", 400), "done"])) as ex:
         with pytest.raises(ModelFailed):
             await ex.run(ACT(question="q").under({"act.adapter": form}))
+
+
+def test_every_adapter_is_a_form() -> None:
+    """A turn can be asked natively, or by any adapter that there is."""
+    assert {"native", *(adapter.name for adapter in ADAPTERS)} == set(get_args(Form))
 
 
 def test_an_unknown_form_is_refused() -> None:

@@ -14,6 +14,7 @@ from fakes import Reply, chat, refused, serving
 import lmflow as lf
 from lmflow.errors import BadSignature, Unanswered
 from lmflow.messages import ChatReply, ChatRequest, ToolRequest
+from lmflow.models.anthropic import Anthropic
 from lmflow.models.openai import OpenAI
 from lmflow.provenance import why
 from lmflow.stores.sqlite import reading
@@ -316,6 +317,26 @@ async def test_a_real_endpoint_is_called_natively() -> None:
     *_, asked, looked, added = second["messages"]
     assert [call["id"] for call in asked["tool_calls"]] == [looked["tool_call_id"], added["tool_call_id"]]
     assert ("42", True) == (added["content"], "tools" not in third)
+
+
+async def test_the_messages_api_is_called_natively() -> None:
+    """Over Anthropic's API too: calls are blocks, and one turn answers them all."""
+    uses = [
+        {"type": "tool_use", "id": f"toolu_{n}", "name": f, "input": given} for n, (f, given) in enumerate((LOOK, SUM))
+    ]
+    said = [
+        {"stop_reason": "tool_use", "content": uses},
+        *({"content": [{"type": "text", "text": "42"}]} for _ in range(2)),
+    ]
+    async with serving(*(Reply(body=json.dumps({"type": "message", **body})) for body in said)) as server:
+        trace = await ran(lf.react("question -> answer", TOOLS), Anthropic("a/m", "m", server.url))
+    assert trace.outputs is not None
+    assert "42" == trace.outputs.answer
+    first, second, _ = (seen.body for seen in server.seen)
+    assert {"name", "description", "input_schema"} == set(first["tools"][0])
+    *_, asked, answered = second["messages"]
+    assert ["tool_use", "tool_use"] == [block["type"] for block in asked["content"]]
+    assert [block["id"] for block in asked["content"]] == [block["tool_use_id"] for block in answered["content"]]
 
 
 @pytest.mark.parametrize(
