@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import builtins
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from lmflow.build import predict
-from lmflow.errors import BadSignature, CallError, CodeFailed, ProgramError, UnknownInput
+from lmflow.errors import BadSignature, CallError, CodeFailed
 from lmflow.program import Predict, Program, Tool
 from lmflow.programs.sandbox import Answer, Fault, HostCall, Sandbox, run_calling, run_python
 from lmflow.programs.search import positive
 from lmflow.programs.system import System, signed
 from lmflow.signature import Field, Signature, signature_of
+from lmflow.toolbox import arguments_of, as_tools, description_of
 from lmflow.types import fit
 from lmflow.values import Record, pretty
 
@@ -88,7 +89,7 @@ class ProgramOfThought(System):
         tool = next(tool for tool in self.tools if tool.frame == call.name)
         try:
             outputs = await tool(**arguments(tool, call))
-        except (CallError, ProgramError) as problem:
+        except (CallError, ValueError) as problem:
             return Answer(error=str(problem))
         return Answer(*outputs.values()) if len(outputs) == 1 else Answer(outputs)
 
@@ -114,7 +115,7 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
     *,
     tries: int = 3,
     direct: bool = False,
-    tools: Iterable[Program] = (),
+    tools: Sequence[Program | Callable[..., Any]] = (),
     calls: int = 8,
     sandbox: Sandbox | None = None,
     name: str = "program_of_thought",
@@ -129,9 +130,9 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
     With ``direct`` there is no such step: the value (else the last line printed) is the one output, and what doesn't
     fit its type is mended like an error (``BadSignature`` where there are several).
 
-    The code may call ``tools``, named programs, as functions with their inputs as arguments, at most ``calls`` times a
-    run; each call is an effect of its own, and the code is run again with its answer: at most ``tries * (calls + 1)``
-    runs then. What a tool failed with is raised in the code, which may catch it.
+    The code may call ``tools``, typed functions or named programs, with their inputs as arguments, at most ``calls``
+    times a run; each call is an effect of its own, and the code is run again with its answer: at most
+    ``tries * (calls + 1)`` runs then. What a tool failed with is raised in the code, which may catch it.
 
     Steps: ``code``, ``mend`` (where ``tries`` is more than 1), the tool ``run``, ``answer``; ``instruction`` says what
     is asked. Every run is recorded and replays without running; see ``Sandbox`` for its bounds.
@@ -139,7 +140,7 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
     Chen et al. 2022, arXiv 2211.12588 (``direct``); a mending loop and a last step as DSPy's ``ProgramOfThought``.
     """
     asked = signature_of(signature, types)
-    given = tuple(_callable(tool, asked) for tool in tools)
+    given = tuple(_callable(tool, asked) for tool in as_tools(tools)) if tools else ()
     if direct and len(asked.outputs) != 1:
         fix = "Give it one output, or leave direct=True out."
         raise BadSignature(str(asked), "a direct answer is one value", fix)
@@ -182,12 +183,13 @@ def result_of(found: Mapping[str, Any]) -> str:
     return "\n".join(part for part in (found["stdout"].strip(), "" if value is None else shown) if part)
 
 
-def arguments(tool: Program, call: HostCall) -> dict[str, Any]:
-    """The inputs of a tool that a call's arguments are, by place and by name. ``UnknownInput`` where there are more."""
+def arguments(tool: Program, call: HostCall) -> Record:
+    """The inputs of a tool that a call's arguments are, by place and by name. ``ValueError`` where they don't fit."""
     names = [field.name for field in tool.signature.inputs]
     if len(call.args) > len(names):
-        raise UnknownInput(tool.frame, f"argument {len(names) + 1}", tuple(names))
-    return {**dict(zip(names, call.args, strict=False)), **call.named}
+        msg = f"{tool.frame} takes {len(names)} arguments, found {len(call.args)}"
+        raise ValueError(msg)
+    return arguments_of(tool, {**dict(zip(names, call.args, strict=False)), **call.named})
 
 
 def _direct(found: Mapping[str, Any], output: Field) -> Any:
@@ -212,9 +214,7 @@ def _writing(asked: Signature, instruction: str, direct: bool, tools: tuple[Prog
 
 
 def _callable(tool: Program, asked: Signature) -> Program:
-    """The tool, if code can call it by a name of its own. ``BadSignature``."""
-    if not tool.frame:
-        raise BadSignature(str(tool.signature), "a tool needs a name", 'Give it one: program.named("look_up").')
+    """The tool, if its name is free in the code. ``BadSignature``."""
     if hasattr(builtins, tool.frame) or any(field.name == tool.frame for field in asked.inputs):
         text = f"{tool.frame!r} is a tool, and an input or a function of Python"
         raise BadSignature(str(asked), text, 'Rename it: tool.named("look_up").')
@@ -222,6 +222,7 @@ def _callable(tool: Program, asked: Signature) -> Program:
 
 
 def _sketch(tool: Program) -> str:
-    """How a function is called, and what it gives."""
+    """How a function is called, what it gives, and what it does where that is said."""
     inputs, outputs = (", ".join(map(str, side)) for side in (tool.signature.inputs, tool.signature.outputs))
-    return f"{tool.frame}({inputs}) -> {outputs}"
+    said = description_of(tool).partition("\n")[0]
+    return f"{tool.frame}({inputs}) -> {outputs}{f'  # {said}' if said else ''}"
