@@ -153,20 +153,28 @@ async def code(bench: Bench) -> None:
     """Program of thought on svamp, its result as the answer and answered from it, against one step and thinking in
     words: with sections for the thoughts and the number, and in free text that ends with it.
     """
-    rows, number = bench.examples("svamp"), lf.numeric("answer")
+    rows = bench.examples("svamp")
     plain = lf.predict("answer", "question -> answer: float", "Solve the problem.")
     asked: tuple[str, str] = ("question -> answer: float", "Solve the problem.")
-    programs: dict[str, tuple[lf.Program, Any]] = {
-        "thinking in free text": (THINK, right),
-        "program_of_thought, direct": (lf.program_of_thought(*asked, direct=True, name="direct"), number),
-        "program_of_thought": (lf.program_of_thought(*asked), number),
-        "one step": (plain, number),
-        "chain_of_thought": (lf.chain_of_thought(plain), number),
+    programs: dict[str, lf.Program] = {
+        "thinking in free text": THINK,
+        "program_of_thought, direct": lf.program_of_thought(*asked, direct=True, name="direct"),
+        "program_of_thought": lf.program_of_thought(*asked),
+        "one step": plain,
+        "chain_of_thought": lf.chain_of_thought(plain),
     }
-    runs = {name: await bench.run(program, rows, options=LONG) for name, (program, _) in programs.items()}
-    found = {name: told(name, run, rows, programs[name][1]) for name, run in runs.items()}
+    found = {}
+    for name, program in programs.items():
+        found[name] = told(name, await bench.run(program, rows, options=LONG), rows, solved)
     for name in list(found)[1:]:
         differs(found["thinking in free text"], found[name])
+
+
+@lf.metric
+def solved(example: Any, outputs: Any) -> bool:
+    """Whether the answer, or the number that a solution ends with, is the expected one."""
+    number = outputs["answer"] if "answer" in outputs else last_number(outputs)
+    return bool(number == float(example["answer"]))
 
 
 async def cascade(bench: Bench) -> None:
