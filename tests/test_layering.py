@@ -25,7 +25,7 @@ LMFLOW = """
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk blobs search views migrations schema tail datasets facts versions
-    verify rows health queries sqlite gc recording __init__
+    verify rows health queries pointer sqlite gc recording __init__
 """.split()
 CLI = """
     text version_text target shared later completion tuning_text asked watching begun evals tuning render runs tail
