@@ -11,8 +11,9 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
-    errors/replaying errors/__init__ values vectors field codec jsontext types shape schema source signature
-    adapters/* messages words demos neighbours similarity params versions merging history blaming interchange effects
+    errors/replaying errors/serving errors/__init__ values vectors field codec jsontext types shape schema source
+    signature adapters/* messages words demos neighbours similarity params versions merging history blaming interchange
+    effects
     program fit dspy embedding combine build toolbox foreign diagrams adapter acting rendering trace redact
     drive reuse walk
     divergence whatif bisecting provenance data metrics splits readers metrics/* student stats tables
@@ -29,7 +30,7 @@ STORES = """
 """.split()
 CLI = """
     text version_text target shared later completion tuning_text asked watching begun evals tuning render runs tail
-    models work versions refs provenance upkeep
+    models work serving_text serving versions refs provenance upkeep
     scaffold doctor replays explain datasets exports demo main shut
     recorded pytest_plugin __init__
 """.split()
@@ -42,6 +43,8 @@ LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stre
 OWNERS = {
     "asyncio": (*LOOP, "lmflow/models/", "lmflow/serve/", "cli/"),
     "aiohttp": ("lmflow/execute", "lmflow/models/", "lmflow/serve/"),
+    "mcp": ("lmflow/mcp_client", "lmflow/serve/mcp"),
+    "mcp_types": ("lmflow/serve/mcp",),
     "click": ("cli/",),
     "rich": ("lmflow/progress", "cli/"),
     "sqlite3": ("stores/",),

@@ -49,6 +49,8 @@ LmflowError
 ├── ReplayDiverged        the program asked for something else than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
 ├── NotRecorded           an address at which a trace has no call
+├── Refused               a request that a server doesn't take
+├── Unservable            a server that can't begin
 ├── BadCondition          a condition on executions that can't be read
 ├── Unrecorded            an execution that a test's recording doesn't hold
 ├── NetworkShut           something reached for the network where a recording answers
@@ -105,6 +107,7 @@ from lmflow.errors.replaying import (
     Undecided,
     Unrecorded,
 )
+from lmflow.errors.serving import Refused, Unservable
 from lmflow.errors.storing import (
     NewerSchema,
     NotAStore,
@@ -178,6 +181,7 @@ __all__ = [
     "ProgramError",
     "Redacted",
     "RefChanged",
+    "Refused",
     "ReplayDiverged",
     "StepTimeout",
     "StoreError",
@@ -194,6 +198,7 @@ __all__ = [
     "UnknownInput",
     "UnknownVersion",
     "Unrecorded",
+    "Unservable",
     "VersionError",
     "WrongType",
     "clipped",
