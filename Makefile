@@ -42,7 +42,7 @@ $(STAMPS)/local: EXTRAS = [local,optuna]
 $(STAMPS)/test: EXTRAS = [local,test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS = [local,dense,optuna]
-$(STAMPS)/docs: EXTRAS = [local,docs]
+$(STAMPS)/docs: EXTRAS = [local,mcp,docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".$(EXTRAS)"

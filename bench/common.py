@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +21,8 @@ TEXTS = {
     "/lmflow": "Two minutes.",
     "/dspy": "[[ ## answer ## ]]\nTwo minutes.\n\n[[ ## completed ## ]]",
 }
+
+ECHO = "/echo"  # there the answer is the last word of what is asked
 
 
 class Child:
@@ -43,6 +46,20 @@ class Child:
             raise RuntimeError(f"{' '.join(map(str, self._process.args))} ended with {self._process.wait()}")  # type: ignore[union-attr]
         answer: dict[str, Any] = json.loads(text)
         return answer
+
+    @property
+    def cpu(self) -> float:
+        """The seconds of CPU that it has used, where the system tells; else nothing."""
+        try:
+            fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except OSError:
+            return float("nan")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def stop(self) -> int:
+        """Tell it to stop; its exit code."""
+        self._process.terminate()
+        return self._process.wait(30)
 
     def close(self) -> None:
         """End it."""
@@ -118,10 +135,14 @@ class _Mock(asyncio.Protocol):
             whole = end + 4 + int(fields.get("content-length", "0"))
             if len(self._data) < whole:
                 return
-            self._data = self._data[whole:]
+            body, self._data = self._data[end + 4 : whole], self._data[whole:]
             assert self._transport is not None
-            path = head.split(" ", 2)[1]
-            self._transport.write(_ANSWERS["/" + path.split("/")[1]])
+            path = "/" + head.split(" ", 2)[1].split("/")[1]
+            self._transport.write(_answer(_last_word(body)) if path == ECHO else _ANSWERS[path])
+
+
+def _last_word(body: bytes) -> str:
+    return str(json.loads(body)["messages"][-1]["content"].split()[-1])
 
 
 def _answer(text: str) -> bytes:

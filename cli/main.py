@@ -15,6 +15,8 @@ ROOMY = 20_000
 COMMANDS = {
     "new": ("scaffold:new", "Write a small project that works at once, into a folder."),
     "run": ("work:run", "Run a program, once or on each line of a file, and record it."),
+    "serve": ("serving:serve", "Offer programs over HTTP, each request recorded."),
+    "mcp": ("serving:mcp", "Programs as tools of the Model Context Protocol."),
     "render": ("render:render", "Print the exact messages and options that a step would send."),
     "runs": ("runs:runs", "List recorded runs and show them."),
     "replay": ("replays:replay", "Drive a run again, as it was or under another version."),

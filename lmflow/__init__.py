@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from lmflow import serve as serve
     from lmflow.blaming import blame
     from lmflow.budget import Budget
     from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
@@ -416,12 +417,13 @@ __all__ = [
     "within",
 ]
 __version__ = "0.1.0"
+_MODULES = ("errors", "serve")
 
 
 def __getattr__(name: str) -> Any:
-    """A public name from its module, which is imported now; or the module ``errors``, for ``except lf.errors.X``."""
-    if name == "errors":
-        return importlib.import_module("lmflow.errors")
+    """A public name from its module, which is imported now; or a module: ``lf.errors``, ``lf.serve``."""
+    if name in _MODULES:
+        return importlib.import_module(f"lmflow.{name}")
     if name not in _WHERE:
         msg = f"module 'lmflow' has no attribute {name!r}"
         raise AttributeError(msg)
@@ -430,4 +432,4 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     """The public names."""
-    return [*__all__, "errors", "__version__"]
+    return [*__all__, *_MODULES, "__version__"]

@@ -80,7 +80,7 @@ def ended(run: Run, made: Mapping[str, Trace]) -> Run:
     traces = {**dict(run.items), **made}
     order = [wanted.label for wanted in run.wanted] or list(traces)
     items = tuple((label, traces[label]) for label in order)
-    failed = run.kind == "run" and any(trace.failure for trace in traces.values())
+    failed = run.kind in {"run", "serve"} and any(trace.failure for trace in traces.values())
     return attrs.evolve(run, items=items, status="failed" if failed else "done", ended=time.time_ns())
 
 

@@ -26,6 +26,7 @@ from lmflow.evaluation import Evaluation
 from lmflow.events import Listener
 from lmflow.findable import findable, keep_data
 from lmflow.growing import Ground, Growing
+from lmflow.messages import Usage
 from lmflow.metrics import Metric
 from lmflow.models.base import Model
 from lmflow.models.http import Session
@@ -119,15 +120,21 @@ class Executor:
         return self._account.left
 
     def limited(
-        self, budget: Budget | None = None, *, timeout: float | None = None, spent: Spent = NOTHING
+        self,
+        budget: Budget | None = None,
+        *,
+        timeout: float | None = None,
+        spent: Spent = NOTHING,
+        target: str | None = None,
     ) -> Executor:
         """This executor with bounds for what runs through it: ``await ex.limited(Budget(usd=1)).run(...)``.
 
-        What is spent counts in the executor's own budget too; ``spent`` is what counts as spent before. It shares
-        models, session and store with this one, and ends with it.
+        What is spent counts in the executor's own budget too; ``spent`` is what counts as spent before. ``target`` is
+        the ``module:program`` that its runs name. It shares models, session and store with this one, and ends with it.
         """
         bounded = copy.copy(self)
-        bounded._account = Account(budget, spent, self._account)  # noqa: SLF001 - its own class
+        bounded._target = self._target if target is None else target  # noqa: SLF001 - its own class
+        bounded._account = Account(budget, spent, self._account)  # noqa: SLF001
         bounded._timeout = self._timeout if timeout is None else timeout  # noqa: SLF001
         return bounded
 
@@ -363,23 +370,46 @@ class Executor:
             await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
         return done
 
-    async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
+    def world(self, program: Program, version: Version | str | None = None) -> Record:
+        """What a program would run against, as its traces say it, and which defaults are stale. Nothing is sent.
+
+        Raises what keeps it from running: ``UnknownVersion``, ``ForeignPaths``, ``ModelUnavailable``, ``Unbounded``.
+        What is slow only the first time is done with it, so that no run waits for it.
+        """
+        found = self._version(version) or init(program)
+        rollout = Rollout(Pending(program, Record()), found, first=self._first(version))
+        world = begun(self._outside, self._account, rollout).world
+        for place in world["models"].values():
+            self._outside.prices(place["model"], Usage(), time.time_ns())
+        return world
+
+    async def once(
+        self, rollout: Rollout, *, kind: str = "run", hear: Hear | None = None
+    ) -> tuple[Run, Exception | None]:
+        """One execution as a run of its own, of that kind, when all of it is on record, and the error that it ended
+        with. ``hear`` is told what replies say as it comes. What ends the run as it is is raised (``BudgetExceeded``).
+        """
         account = Account(parent=self._account)
         (rollout,) = self._answered([rollout])
         ready = self._ready([rollout], account)[0]
-        run = self._run("run", str(rollout.program), [rollout])
+        run = self._run(kind, str(rollout.program), [rollout])
         with self._opened(run):
-            await self._outside.apart(opening(run, [rollout])).durable()
+            begun_ = self._outside.apart(opening(run, [rollout]))
             try:
                 end = await ready.drive(run.id, rollout, 0, hear)
             except BudgetExceeded:
                 raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
-            await end.kept.durable()
             done = ended(run, {rollout.label: end.trace})
-            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
-        if end.error:
-            raise end.error
-        return end.trace
+            closed = self._outside.send(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
+            for kept in (begun_, end.kept, closed):  # in the order in which they were sent
+                await kept.durable()
+        return done, end.error
+
+    async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
+        run, error = await self.once(rollout, hear=hear)
+        if error:
+            raise error
+        return run.traces[0]
 
     def _run(self, kind: str, name: str, rollouts: Sequence[Rollout], of: str = "") -> Run:
         found, wanted = new_id(self._outside.random), wanted_of(rollouts)

@@ -1,4 +1,4 @@
-"""The JSON schema of a step's outputs, strict where their types allow it.
+"""The JSON schema of a step's outputs, strict where their types allow it, and of the values that clients send and get.
 
 It is written here and not by msgspec, because it is part of what is sent, so of a call's key: another version of a
 package may not change it. Strict means what OpenAI documents for structured outputs: every field required,
@@ -13,6 +13,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union
 
+import attrs
 import toolz
 
 from lmflow.codec import SEQUENCES
@@ -29,17 +30,24 @@ _BARE: dict[Any, dict[str, Any]] = {
 }  # fmt: skip
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _SIZES = {"min_length": "minItems", "max_length": "maxItems"}
+_LENGTHS = {"min_length": "minLength", "max_length": "maxLength", "pattern": "pattern"}
+_ENTRIES = {"min_length": "minProperties", "max_length": "maxProperties"}
+
+Side = Literal["asked", "taken", "given"]
+"""Whom a schema is for: a model that is asked for values, a client that gives them, a client that gets them."""
 
 
-def schema_of(fields: tuple[Field, ...]) -> Record:
-    """The schema of an object with these fields, as a request carries it.
+def schema_of(fields: tuple[Field, ...], side: Side = "asked") -> Record:
+    """The schema of an object with these fields.
 
-    A field with a default is required too, and null means the default. What the outputs leave open (a mapping with any
-    keys, ``Any``) makes the schema not strict, which ``is_strict`` tells.
+    ``asked``, as a request to a model carries it: a field with a default is required too, and null means the default.
+    What the outputs leave open (a mapping with any keys, ``Any``) makes it not strict, which ``is_strict`` tells.
+    ``taken`` and ``given`` say all limits: of what is taken a field with a default may be left out, what is given is
+    whole.
     """
-    defs: dict[str, Any] = {}
-    schema = _object(fields, defs, ())
-    return Record(schema | ({"$defs": defs} if defs else {}))
+    telling = _Telling(side)
+    schema = _object(fields, telling, ())
+    return Record(schema | ({"$defs": telling.defs} if telling.defs else {}))
 
 
 def is_strict(schema: Mapping[str, Any]) -> bool:
@@ -57,58 +65,67 @@ def is_strict(schema: Mapping[str, Any]) -> bool:
     )
 
 
-def _object(fields: tuple[Field, ...], defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
-    properties = {field.name: _property(field, defs, inside) for field in fields}
+@attrs.frozen
+class _Telling:
+    """Whom a schema is for, and the classes that are defined in it, by name."""
+
+    side: Side
+    defs: dict[str, Any] = attrs.field(factory=dict)
+
+
+def _object(fields: tuple[Field, ...], telling: _Telling, inside: tuple[Any, ...]) -> dict[str, Any]:
     return {
         "type": "object",
-        "properties": properties,
-        "required": list(properties),
+        "properties": {field.name: _property(field, telling, inside) for field in fields},
+        "required": [field.name for field in fields if field.required or telling.side != "taken"],
         "additionalProperties": False,
     }
 
 
-def _property(field: Field, defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
-    schema = _schema(field.type, defs, inside)
-    schema = _any_of([schema, _BARE[None]]) if optional(field) else schema
-    if not field.description:
-        return schema
-    return ({"anyOf": [schema]} if "$ref" in schema else schema) | {"description": field.description}
+def _property(field: Field, telling: _Telling, inside: tuple[Any, ...]) -> dict[str, Any]:
+    schema = _schema(field.type, telling, inside)
+    schema = _any_of([schema, _BARE[None]]) if optional(field) and telling.side == "asked" else schema
+    told = {"description": field.description} if field.description else {}
+    if telling.side == "taken" and not field.required and field.default is not None:
+        told["default"] = plain(field.default)
+    return ({"anyOf": [schema]} if "$ref" in schema else schema) | told if told else schema
 
 
-def _schema(kind: Any, defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
+def _schema(kind: Any, telling: _Telling, inside: tuple[Any, ...]) -> dict[str, Any]:
     inner, limits, _ = peeled(kind)
     origin, args = parts(inner)
     if origin is Literal or (isinstance(inner, type) and issubclass(inner, enum.Enum)):
         return _choice([plain(member) for member in (args or tuple(inner))])
     if inner in _BARE:
-        return _BARE[inner] | _limits(inner, limits)
+        return _BARE[inner] | (_limits(inner, limits) if telling.side == "asked" else _all_limits(inner, limits))
     if origin is Union:
-        return _any_of([_schema(arg, defs, inside) for arg in args])
+        return _any_of([_schema(arg, telling, inside) for arg in args])
     if (origin or inner) in SEQUENCES:
-        return _list(origin, args, defs, inside) | {_SIZES[name]: held for name, held in limits.items()}
+        return _list(origin, args, telling, inside) | {_SIZES[name]: held for name, held in limits.items()}
     if origin is dict:
-        return {"type": "object", "additionalProperties": _schema(args[1], defs, inside)}
-    return _class(inner, defs, inside)
+        sizes = {} if telling.side == "asked" else _all_limits(dict, limits)
+        return {"type": "object", "additionalProperties": _schema(args[1], telling, inside)} | sizes
+    return _class(inner, telling, inside)
 
 
-def _class(kind: Any, defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
+def _class(kind: Any, telling: _Telling, inside: tuple[Any, ...]) -> dict[str, Any]:
     """A class in place; one that holds itself is defined once and referred to."""
     if kind in inside:
-        defs.setdefault(kind.__name__, {})
+        telling.defs.setdefault(kind.__name__, {})
         return {"$ref": f"#/$defs/{kind.__name__}"}
-    schema = _object(fields_of(kind) or (), defs, (*inside, kind))
-    if kind.__name__ not in defs:
+    schema = _object(fields_of(kind) or (), telling, (*inside, kind))
+    if kind.__name__ not in telling.defs:
         return schema
-    defs[kind.__name__] = schema
+    telling.defs[kind.__name__] = schema
     return {"$ref": f"#/$defs/{kind.__name__}"}
 
 
-def _list(origin: Any, args: tuple[Any, ...], defs: dict[str, Any], inside: tuple[Any, ...]) -> dict[str, Any]:
+def _list(origin: Any, args: tuple[Any, ...], telling: _Telling, inside: tuple[Any, ...]) -> dict[str, Any]:
     """Items of a fixed tuple may stand in any order for the schema, which knows no positions; the codec does."""
     if origin is tuple and args[-1] is not ...:
-        items = _any_of([_schema(arg, defs, inside) for arg in args])
+        items = _any_of([_schema(arg, telling, inside) for arg in args])
         return {"type": "array", "items": items, "minItems": len(args), "maxItems": len(args)}
-    return {"type": "array", "items": _schema(args[0] if args else Any, defs, inside)}
+    return {"type": "array", "items": _schema(args[0] if args else Any, telling, inside)}
 
 
 def _choice(values: list[Any]) -> dict[str, Any]:
@@ -133,6 +150,12 @@ def _limits(inner: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
         pattern = limits.get("pattern", "")
         return {"pattern": pattern} if pattern.startswith("^") and pattern.endswith("$") else {}
     return {_BOUNDS[name]: held for name, held in limits.items() if name in _BOUNDS}
+
+
+def _all_limits(inner: Any, limits: Mapping[str, Any]) -> dict[str, Any]:
+    """The limits as any reader of JSON schema understands them."""
+    names = _LENGTHS if inner is str else _ENTRIES if inner is dict else _BOUNDS
+    return {names[name]: held for name, held in limits.items() if name in names}
 
 
 def _open(node: Mapping[str, Any]) -> bool:

@@ -39,6 +39,27 @@ class Wish:
     sample: int = 0
 
 
+class Pointer(Protocol):
+    """What a name points at, looked up anew each time."""
+
+    def now(self) -> tuple[Version, Version]:
+        """The version that the name stands for now, and the first that is kept of its line. ``UnknownVersion``."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+@runtime_checkable
+class Pointing(Protocol):
+    """A store that can be asked again and again what a name points at, at the price of a look."""
+
+    def pointer(self, name: str) -> Pointer:
+        """The pointer of a ref, an id or ``REF~N``. It belongs to the thread that first asks it."""
+        ...
+
+
 class Recorder(Protocol):
     """What an executor needs of a store."""
 

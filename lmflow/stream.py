@@ -20,7 +20,7 @@ class Streaming:
     def __init__(self, run: Callable[[Hear], Coroutine[Any, Any, Trace]]) -> None:
         asyncio.get_running_loop()  # before there is a coroutine that nobody would await
         self._parts: asyncio.Queue[Partial | None] = asyncio.Queue()
-        self.task = asyncio.create_task(run(_listening(self._parts)))
+        self.task = asyncio.create_task(run(listening(self._parts)))
         self.task.add_done_callback(_ending(self._parts))
 
     def __aiter__(self) -> Self:
@@ -65,7 +65,8 @@ class Streaming:
         await asyncio.wait([self.task])
 
 
-def _listening(parts: asyncio.Queue[Partial | None]) -> Hear:
+def listening(parts: asyncio.Queue[Partial | None]) -> Hear:
+    """What puts the pieces of a run's outputs into a queue, as they come."""
     readings: dict[str, tuple[Source, Sections | Members]] = {}
 
     def hear(source: Source, text: str | None) -> None:

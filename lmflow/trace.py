@@ -122,7 +122,7 @@ class Wanted:
 
 @attrs.frozen(slots=False)
 class Run:
-    """An ordered tree of labels that point at traces. ``kind`` is run, map, what_if, fork, evaluate or optimize.
+    """An ordered tree of labels that point at traces. ``kind`` is run, serve, map, what_if, fork, evaluate or optimize.
 
     ``wanted`` is what it was begun for, in order; ``of`` the run or trace that it drives again. ``config`` says how an
     evaluation or optimization was asked for, ``result`` what it came to: an evaluation's root, a version's id.

@@ -18,6 +18,7 @@ from lmflow.messages import Outcome
 from lmflow.params import Version
 from lmflow.store import Saved, Wish
 from lmflow.stores.datasets import put
+from lmflow.stores.pointer import SqlitePointer
 from lmflow.stores.queries import Reader
 from lmflow.stores.rows import RowWriter
 from lmflow.stores.schema import check_file, made, prepare
@@ -144,6 +145,10 @@ class SqliteStore:
         """The splits of a data set; one without splits is under ``""``."""
         with self.reading() as reader:
             return reader.datasets.splits(name)
+
+    def pointer(self, name: str) -> SqlitePointer:
+        """What a name points at, looked up anew each time on one connection of its own."""
+        return SqlitePointer(self.reading, self.name, name)
 
     def reading(self) -> contextlib.AbstractContextManager[Reader]:
         """A reader on a read-only connection of its own."""

@@ -41,14 +41,17 @@ class Versions:
 
     def version(self, name: str) -> Version:
         """The version that a ref, an id or a short id names, or ``REF~N``."""
+        return self.at(self.place(name))
+
+    def place(self, name: str) -> int:
+        """The row of the version that a ref, an id or a short id names, or ``REF~N``."""
         start, steps = steps_back(name)
         row, depth = self._back(self.row(start), steps)
-        version = self.at(row)
-        if depth < steps and version.parents:
+        if depth < steps and (version := self.at(row)).parents:
             raise MissingParent(version.id, version.parents[0])
         if depth < steps:
             raise UnknownVersion(name, tuple(self.refs()), hint=f"The line of {start!r} has {depth} ancestors.")
-        return version
+        return row
 
     def row(self, name: str) -> int:
         """The row of the version that a ref, an id or a short id names. ``UnknownVersion`` unless it is one."""
@@ -61,8 +64,12 @@ class Versions:
 
     def first(self, name: str) -> Version:
         """The first version that is kept of its line, by first parents."""
-        row, _ = self._back(self.row_of(self.version(name).id), LONGEST)
-        return self.at(row)
+        return self.line(self.place(name))[1]
+
+    def line(self, row_id: int) -> tuple[Version, Version]:
+        """The version of a row and the first that is kept of its line."""
+        first, _ = self._back(row_id, LONGEST)
+        return self.at(row_id), self.at(first)
 
     def saved(self, name: str) -> Saved:
         """The version with what stands beside it."""

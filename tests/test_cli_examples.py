@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 from commanding import call, commands, done, endpoint
+from serving import command as serving
 
 import lmflow as lf
 from lmflow.cli.main import main
@@ -17,6 +18,7 @@ from lmflow.stores.sqlite import SqliteStore
 from lmflow.trace import RefMoved, VersionSaved
 
 LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
+ENDLESS = {"lmflow serve"}  # what goes on until it is told to stop
 NETWORK = {"lmflow models pull"}  # what fetches from a package index, which is taken away here: it ends in one line
 
 
@@ -82,11 +84,22 @@ def test_the_examples_work(name: str, ready: Path) -> None:
     (run,) = done(ready, "runs ls --limit 1")
     for line in examples(name):
         assert line.startswith(name), line
+        if name in ENDLESS:
+            _begins_and_stops(ready, line)
+            continue
         result = call(ready, re.sub(r"\bRUN\b", run["id"], line.removeprefix("lmflow ")))
         if name in NETWORK:
             assert re.fullmatch(r"Error: [^\n]+", result.stderr.strip()), result.output
         else:
             assert 0 == result.exit_code, f"{line}\n{result.output}\n{result.exception!r}"
+
+
+def _begins_and_stops(ready: Path, line: str) -> None:
+    """A command that serves says so, and ends well when it is told to."""
+    words = shlex.split(line.replace("app:", f"{(ready / 'name').read_text('utf-8')}:"))[2:]
+    with serving(*words, folder=ready) as server:
+        assert server.url.startswith("http://127.0.0.1:")
+        assert 0 == server.stop()
 
 
 @pytest.mark.parametrize(("name", "command"), LEAVES, ids=[name for name, _ in LEAVES])

@@ -1,4 +1,4 @@
-"""The pages for those who come from DSPy, who test, and who keep data sets: their Python runs, their names exist."""
+"""The pages for those who come from DSPy, test, keep data sets or serve: their Python runs, their names exist."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pages import DOCS, run
 import lmflow as lf
 from lmflow.stores.sqlite import SqliteStore
 
-PAGES = ["from-dspy.md", "testing.md", "datasets.md"]
+PAGES = ["from-dspy.md", "testing.md", "datasets.md", "serving.md"]
 
 
 def page(name: str) -> str:

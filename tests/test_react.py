@@ -324,7 +324,7 @@ async def test_the_messages_api_is_called_natively() -> None:
     uses = [
         {"type": "tool_use", "id": f"toolu_{n}", "name": f, "input": given} for n, (f, given) in enumerate((LOOK, SUM))
     ]
-    said = [
+    said: list[dict[str, Any]] = [
         {"stop_reason": "tool_use", "content": uses},
         *({"content": [{"type": "text", "text": "42"}]} for _ in range(2)),
     ]

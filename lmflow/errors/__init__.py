@@ -52,6 +52,8 @@ LmflowError
 ├── ReplayDiverged        the program asked for something else than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
 ├── NotRecorded           an address at which a trace has no call
+├── Refused               a request that a server doesn't take
+├── Unservable            a server that can't begin
 ├── BadCondition          a condition on executions that can't be read
 ├── Unrecorded            an execution that a test's recording doesn't hold
 ├── NetworkShut           something reached for the network where a recording answers
@@ -111,6 +113,7 @@ from lmflow.errors.replaying import (
     Undecided,
     Unrecorded,
 )
+from lmflow.errors.serving import Refused, Unservable
 from lmflow.errors.storing import (
     NewerSchema,
     NotAStore,
@@ -185,6 +188,7 @@ __all__ = [
     "ProgramError",
     "Redacted",
     "RefChanged",
+    "Refused",
     "ReplayDiverged",
     "SandboxUnavailable",
     "StepTimeout",
@@ -203,6 +207,7 @@ __all__ = [
     "UnknownInput",
     "UnknownVersion",
     "Unrecorded",
+    "Unservable",
     "VersionError",
     "WrongType",
     "clipped",

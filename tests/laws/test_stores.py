@@ -27,6 +27,7 @@ from lmflow.messages import (
     Usage,
     failure_of,
 )
+from lmflow.serve.service import pointed
 from lmflow.trace import (
     Asked,
     CallEnded,
@@ -51,6 +52,7 @@ KINDS = ["memory", "sqlite"]
 VERSION = lf.Version(params={"answer.instruction": "Answer."}, note="first")
 WORLD = lf.Record(adapter="a", models={"": {"model": "scripted/model", "endpoint": "scripted"}})
 PROGRAM = lf.digest("program", "p")
+PREDICT = lf.predict("answer", "question -> answer", "Answer.")
 
 
 def _opened(kind: str, folder: Path) -> Either:
@@ -421,6 +423,28 @@ def test_the_first_of_a_line(store: Either) -> None:
     """By first parents, whatever leads there."""
     _kept(store, *SAVED, RefMoved("best", THIRD.id, "made", 3))
     assert (VERSION, VERSION) == (store.first("best"), store.first(VERSION.id))
+
+
+def test_a_pointer_follows_a_name(store: Either) -> None:
+    """A pointer gives what ``version`` and ``first`` give now: after each move, for ``REF~N``, and where it is gone."""
+    first = lf.init(PREDICT)
+    second = first.put({"answer.instruction": "Be brief."})
+    pointers = [pointed(PREDICT, store, name) for name in ("main", "main~1")]
+    for pointer in pointers:
+        with pytest.raises(UnknownVersion):
+            pointer.now()
+    lf.commit(store, "main", first, second)
+    assert [(second, first), (first, first)] == [pointer.now() for pointer in pointers]
+    assert pointers[0].now() == (store.version("main"), store.first("main"))
+    lf.commit(store, "main", first)
+    assert (first, first) == pointers[0].now()
+    with pytest.raises(UnknownVersion):
+        pointers[1].now()
+    _kept(store, RefMoved("main", "", "", 1))
+    with pytest.raises(UnknownVersion):
+        pointers[0].now()
+    for pointer in pointers:
+        pointer.close()
 
 
 def test_a_version_is_saved_with_what_stands_beside_it(store: Either) -> None:

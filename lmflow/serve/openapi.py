@@ -1,0 +1,181 @@
+"""What a server offers, as an OpenAPI 3.1 document: paths, and the schemas of the programs' signatures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from lmflow.errors import short
+from lmflow.program import Program
+from lmflow.schema import schema_of
+from lmflow.serve.problems import MEDIA
+from lmflow.values import digest, plain, pretty
+
+_REF = "#/components/schemas/"
+_STATUSES = {
+    "400": "The body is no JSON object.",
+    "401": "The token is missing or wrong.",
+    "402": "It needs more than its budget.",
+    "413": "The body is too large.",
+    "415": "The body isn't sent as application/json.",
+    "422": "The inputs don't fit the signature.",
+    "429": "Too many requests wait; Retry-After says how long to.",
+    "500": "The program itself failed.",
+    "502": "A model or tool failed, or gave no reply that holds what the signature promises.",
+    "503": "The model, the store or the version can't be had, or the server is stopping.",
+    "504": "It took too long.",
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "Problem details (RFC 9457). `error` is the kind; the words of what failed are in the run.",
+    "properties": {
+        **{name: {"type": "string"} for name in ("type", "title", "detail", "error", "run", "trace", "version")},
+        "status": {"type": "integer"},
+    },
+    "required": ["type", "title", "status", "detail", "error"],
+}
+_STREAM = (
+    "Events of text/event-stream: `piece` with {address, field, text, anew} as outputs come (anew: what came of this "
+    "field from this address is void), then `done` with the same object as application/json, or `error` with a problem."
+)
+
+
+def document(programs: Mapping[str, Program], *, url: str = "/", token: bool = False) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of programs by name, at the base ``url``; with ``token`` a bearer token is asked for.
+
+    Inputs with a default may be left out. Outputs are whole.
+    """
+    schemas: dict[str, Any] = {"Problem": _PROBLEM}
+    paths: dict[str, Any] = {}
+    for name, program in programs.items():
+        schemas |= _schemas(name, program)
+        paths[path_of(name, programs)] = {"post": _operation(name, program)}
+    paths["/healthz"] = {"get": _health()}
+    found: dict[str, Any] = {
+        "openapi": "3.1.0",
+        "info": {"title": ", ".join(programs), "version": version_of(programs)},
+        "servers": [{"url": url}],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    }
+    if token:
+        found["components"] |= {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+        found["security"] = [{"token": []}]
+    return found
+
+
+def version_of(programs: Mapping[str, Program]) -> str:
+    """What changes when a program does: twelve digits of the hash of their keys."""
+    return short(digest("programs", {name: program.key for name, program in programs.items()}))
+
+
+def path_of(name: str, programs: Mapping[str, Any]) -> str:
+    """Where a program is: ``/run`` where it is the only one, else ``/run/NAME``."""
+    return "/run" if len(programs) == 1 else f"/run/{name}"
+
+
+def inputs_of(program: Program) -> dict[str, Any]:
+    """The schema of a program's inputs: what has a default may be left out."""
+    schema: dict[str, Any] = plain(schema_of(program.signature.inputs, "taken"))
+    return schema
+
+
+def outputs_of(program: Program) -> dict[str, Any]:
+    """The schema of a program's outputs, which are whole."""
+    schema: dict[str, Any] = plain(schema_of(program.signature.outputs, "given"))
+    return schema
+
+
+def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> Any:  # noqa: PLR0911 - one return a kind
+    """A value that shows what a schema asks for; limits on texts and numbers are not looked at beyond the least."""
+    known = schema.get("$defs", defs or {})
+    if "$ref" in schema:
+        return sample(known[schema["$ref"].rpartition("/")[2]], known)
+    if "anyOf" in schema:
+        return sample(schema["anyOf"][0], known)
+    if "enum" in schema:
+        return schema["enum"][0]
+    match schema.get("type"):
+        case "object":
+            return {name: sample(schema["properties"][name], known) for name in schema.get("required", ())}
+        case "array":
+            return [sample(schema["items"], known)] * max(schema.get("minItems", 1), 1)
+        case "integer" | "number":
+            return schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
+        case "boolean":
+            return True
+        case "null":
+            return None
+    return {"date": "2026-01-31", "time": "12:00:00", "date-time": "2026-01-31T12:00:00"}.get(
+        schema.get("format", ""), "..."
+    )
+
+
+def _schemas(name: str, program: Program) -> dict[str, Any]:
+    sides = {f"{name}.Inputs": inputs_of(program), f"{name}.Outputs": outputs_of(program)}
+    placed = {key: part for title, schema in sides.items() for key, part in _placed(title, schema).items()}
+    answer = {
+        "type": "object",
+        "properties": {
+            "outputs": {"$ref": f"{_REF}{name}.Outputs"},
+            **{id_: {"type": "string"} for id_ in ("run", "trace", "version")},
+        },
+        "required": ["outputs", "run", "trace", "version"],
+    }
+    return {**placed, f"{name}.Answer": answer}
+
+
+def _placed(title: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema and its definitions under the document's components: references lead there."""
+    defs = schema.pop("$defs", {})
+    named = {definition: f"{title}.{re.sub(r'[^A-Za-z0-9._-]', '_', definition)}" for definition in defs}
+
+    def moved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if isinstance(found := node.get("$ref"), str):
+                return {"$ref": f"{_REF}{named[found.rpartition('/')[2]]}"}
+            return {key: moved(part) for key, part in node.items()}
+        return [moved(part) for part in node] if isinstance(node, list) else node
+
+    return {title: moved(schema), **{named[key]: moved(part) for key, part in defs.items()}}
+
+
+def _operation(name: str, program: Program) -> dict[str, Any]:
+    problem = {MEDIA: {"schema": {"$ref": f"{_REF}Problem"}}}
+    answer = {
+        "application/json": {"schema": {"$ref": f"{_REF}{name}.Answer"}},
+        "text/event-stream": {"schema": {"type": "string", "description": _STREAM}},
+    }
+    return {
+        "operationId": f"run_{name}",
+        "summary": str(program.signature),
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": {"$ref": f"{_REF}{name}.Inputs"}}},
+        },
+        "responses": {
+            "200": {"description": "The outputs, and where they are recorded.", "content": answer},
+            **{status: {"description": told, "content": problem} for status, told in _STATUSES.items()},
+        },
+    }
+
+
+def _health() -> dict[str, Any]:
+    told = {"application/json": {"schema": {"type": "object"}}}
+    return {
+        "operationId": "health",
+        "security": [],
+        "summary": "Whether the store can be written and each ref leads to a version; asks no model.",
+        "responses": {
+            "200": {"description": "It can run programs.", "content": told},
+            "503": {"description": "It can't.", "content": told},
+        },
+    }
+
+
+def curl(program: Program, address: str, token: str = "") -> str:
+    """The command line that asks a program at an address; ``token`` is the environment variable that holds it."""
+    body = pretty(sample(inputs_of(program))).replace("'", "'\\''")
+    secret = f' -H "Authorization: Bearer ${token}"' if token else ""
+    return f"curl -s {address} -H 'Content-Type: application/json'{secret} -d '{body}'"
