@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lmflow.budget import Budget
-from lmflow.cli.asked import METRICS, Asked, Work, asked_of, metric_of, work
+from lmflow.cli.asked import METRICS, PARTS, Asked, Work, asked_of, metric_of, work
 from lmflow.cli.target import load
 from lmflow.data import Dataset
 from lmflow.errors import LmflowError
@@ -18,8 +18,6 @@ from lmflow.program import Program
 from lmflow.programs.judges import Judge, key_of
 from lmflow.stores.queries import Reader
 from lmflow.trace import Run
-
-PARTS = ("train", "select", "held")
 
 
 def work_of(run: Run, reader: Reader) -> Work:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import attrs
-
 from lmflow.budget import Budget
 from lmflow.data import Data, Dataset
 from lmflow.metrics import FunctionMetric, Metric
@@ -26,9 +24,14 @@ def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budge
             "metric": {"name": place_of(metric) or getattr(metric, "name", ""), "options": options},
             "fields": [*dict.fromkeys(name for part in _parts(data) for example in part for name in example)],
             "ref": ref,
-            "budget": {} if budget is None else attrs.asdict(budget, filter=lambda _, limit: limit is not None),
+            "budget": {} if budget is None else _limits(budget),
         }
     )
+
+
+def _limits(budget: Budget) -> dict[str, float]:
+    held = {"calls": budget.calls, "tokens": budget.tokens, "usd": None if budget.usd is None else float(budget.usd)}
+    return {name: limit for name, limit in held.items() if limit is not None}
 
 
 def keep_data(store: Recorder, data: Data) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import lmflow as lf
 from lmflow.errors import NotFound, ReplayDiverged
+from lmflow.findable import findable
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
 from lmflow.optimizers.combine import guard
@@ -169,6 +171,15 @@ async def test_examples_are_kept_unless_texts_are_cleaned(tmp_path: Path, *, cle
             assert [*data.train] == [*store.dataset(data.train.digest)]
         with store.reading() as reader:
             assert [] == reader.datasets.names()
+
+
+@pytest.mark.parametrize("usd", [1, 0.5, Decimal("0.25")])
+def test_a_budget_of_money_is_kept_as_a_number(usd: float | Decimal) -> None:
+    """However its dollars were given, the run says them as JSON does, and they make the same budget again."""
+    budget = lf.Budget(calls=3, usd=usd)
+    held = findable(PROGRAM, DATA, METRIC, budget, "").python.budget
+    assert {"calls", "usd"} == set(held)
+    assert budget.cost == lf.Budget(**held).cost
 
 
 async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
