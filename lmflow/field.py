@@ -198,7 +198,8 @@ def type_of_node(node: ast.expr, types: Mapping[str, Any]) -> Any:
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *extras])):
             return typing.Annotated[(type_of_node(inner, types), *map(_extra, extras))]
         case ast.Subscript(value=ast.Name(id=name), slice=inner):
-            return _named(name, types)[tuple(_argument(item, types) for item in _items(inner))]
+            given = tuple(_argument(item, types) for item in _items(inner))
+            return _named(name, types)[given[0] if len(given) == 1 else given]
     raise LookupError(ast.unparse(node))
 
 

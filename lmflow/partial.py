@@ -22,7 +22,7 @@ from lmflow.signature import Signature
 from lmflow.trace import Asked, Trace
 from lmflow.values import Record
 
-_MARKER = re.compile(r"[ \t]*\[\[[ \t#]*(\w+)[ \t#]*\]\][ \t]*:?[ \t]*")
+_MARKER = re.compile(r"[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 _CUT = re.compile(r"(\\u[dD][89abAB][0-9a-fA-F]{2})?\\(u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}$")
 _CLOSED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
