@@ -86,8 +86,8 @@ class Asked:
 
 @attrs.frozen(eq=False)
 class Work:
-    """What the words stand for, loaded. ``made`` and ``limits`` are of an optimization that Python began, whose run
-    keeps them and not the words.
+    """What the words stand for, loaded. ``made``, ``limits`` and ``adapters`` are of an optimization that Python
+    began, whose run keeps them and not the words.
     """
 
     asked: Asked
@@ -97,6 +97,7 @@ class Work:
     sets: Mapping[str, Dataset]
     made: Staged | None = None
     limits: Budget | None = None
+    adapters: Mapping[str, str] = Record()
 
     @property
     def budget(self) -> Budget | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from lmflow.adapters.known import choices_in
 from lmflow.budget import Budget
 from lmflow.cli.asked import METRICS, PARTS, Asked, Work, asked_of, metric_of, work
 from lmflow.cli.target import load
@@ -41,7 +42,13 @@ def work_of(run: Run, reader: Reader) -> Work:
         held["program"]["name"], held["metric"]["name"], (), optimizer.name, guarded=optimizer.name == "guard",
         version=start.id, model=recorded_model(run) or "", ref=held["ref"],
     )  # fmt: skip
-    return Work(asked, program, metric, start, parts, optimizer, Budget(**held["budget"]) if held["budget"] else None)
+    budget = Budget(**held["budget"]) if held["budget"] else None
+    return Work(asked, program, metric, start, parts, optimizer, budget, adapters_of(run))
+
+
+def adapters_of(recorded: Run) -> dict[str, str]:
+    """The adapters by models that a run was begun with."""
+    return next((choices_in(trace.world).given for trace in recorded), {})
 
 
 def recorded_model(recorded: Run) -> str | None:

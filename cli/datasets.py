@@ -16,6 +16,7 @@ from lmflow.cli.text import line, table
 from lmflow.conditions import Condition, condition
 from lmflow.data import Dataset, example_id
 from lmflow.errors import NotFound, ReplayDiverged, short
+from lmflow.media import whole
 from lmflow.program import Program
 from lmflow.readers import dataset as read
 from lmflow.splits import split as parted
@@ -97,18 +98,20 @@ def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> Non
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="The seed of the parting.")
 @click.option("--drop-repeats", is_flag=True, help="Leave out rows that are equal to an earlier one.")
+@click.option("--program", "target", default="", metavar="MODULE:PROGRAM", help="Read fields as its signature says.")
 @store_option
 @json_option
 def import_(file: Path, name: str, splits: tuple[str, ...], store: str, *, as_json: bool, **given: Any) -> None:
     """Keep the examples of a file under a name.
 
-    Files are .jsonl, .csv, .tsv and .parquet.
+    Files are .jsonl, .csv, .tsv and .parquet. With --program fields are read as its signature says.
 
     \b
     Example:
       lmflow dataset import qa.jsonl --name qa --split train=0.5 --split select=0.3 --split held=0.2
     """
-    rows = read(file, drop_repeats=given["drop_repeats"])
+    program = load(given["target"]) if given["target"] else None
+    rows = read(file, signature=program, drop_repeats=given["drop_repeats"])
     name = name or file.stem
     with SqliteStore(store) as kept:
         digest = kept.put_dataset(name, _parts(kept, name, rows, splits, given["seed"]))
@@ -197,12 +200,12 @@ def written_lines(rows: Iterator[Any], out: Path | None) -> int:
     count = 0
     if out is None:
         for count, row in enumerate(rows, 1):  # noqa: B007 - how many there were
-            click.echo(json.dumps(plain(row)))
+            click.echo(json.dumps(plain(row, kept=True), default=whole))
         return count
     try:
         with out.open("w", encoding="utf-8") as file:
             for count, row in enumerate(rows, 1):  # noqa: B007
-                file.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+                file.write(json.dumps(plain(row, kept=True), default=whole, ensure_ascii=False) + "\n")
     except OSError as error:
         raise click.ClickException(f"{out} can't be written ({error.strerror}).") from None
     return count

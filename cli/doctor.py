@@ -129,10 +129,14 @@ def _counted(calls: int) -> str:
     return "1 call" if calls == 1 else f"{calls} calls"
 
 
+def _contents(found: Health) -> str:
+    return f", {found.media_size / 1e6:.1f} MB of {found.media} pictures, sounds and files" if found.media else ""
+
+
 def _file(path: str, found: Health) -> Check:
     if found.problem:
         return Check("store", "fail", f"{path}: SQLite finds it damaged ({found.problem})", "Restore it from a backup.")
-    what = f"{path}: schema {found.schema}, {found.size / 1e6:.1f} MB, {_counted(found.calls)}, sound"
+    what = f"{path}: schema {found.schema}, {found.size / 1e6:.1f} MB, {_counted(found.calls)}{_contents(found)}, sound"
     if found.schema == found.current:
         return Check("store", "ok", what)
     fix = f"python -c \"import lmflow; lmflow.SqliteStore('{path}').close()\" brings it up to date."

@@ -107,7 +107,9 @@ def evaluated(kept: SqliteStore, it: Work, concurrency: int, *, quiet: bool, **a
     asked = it.asked
 
     async def go() -> Evaluation:
-        async with Executor(asked.model or None, kept, concurrency=concurrency, target=asked.target) as ex:
+        async with Executor(
+            asked.model or None, kept, concurrency=concurrency, target=asked.target, adapters=it.adapters
+        ) as ex:
             return await ex.evaluate(
                 it.program, it.start, it.sets["data"], it.metric, samples=asked.samples, budget=asked.budget,
                 config=asked.config, progress=silent if quiet else bar, **again,

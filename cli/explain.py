@@ -11,7 +11,7 @@ import attrs
 import click
 
 from lmflow.bisecting import Found, Judge, between, search
-from lmflow.cli.begun import recorded_model
+from lmflow.cli.begun import adapters_of, recorded_model
 from lmflow.cli.replays import program_of
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import function, load
@@ -89,11 +89,10 @@ def bisect(good: str, bad: str, target: str, store: str, *, as_json: bool, **giv
         click.echo(f"{_quoted(judged, line_, scores, answer)}", err=True)
     if isinstance(answer, Judge) and given["live"]:
         model = given["model"] or (recorded_model(recorded) if recorded else None)
+        named, adapters = (recorded.target, adapters_of(recorded)) if recorded else ("", {})
         with SqliteStore(store) as kept:
             scores = asyncio.run(
-                _asked(
-                    judged, line_, scores, Executor(model, kept, target=target or (recorded.target if recorded else ""))
-                )
+                _asked(judged, line_, scores, Executor(model, kept, target=target or named, adapters=adapters))
             )
         answer = search(line_, scores)
     _answered(line_, scores, answer, as_json=as_json)

@@ -22,8 +22,8 @@ COLUMNS = {
     "run": "string", "label": "string", "trace": "string", "program": "string", "version": "string",
     "address": "string", "attempt": "int64", "kind": "string", "model": "string", "messages": "string",
     "reply": "string", "status": "string", "error": "string", "tok_in": "int64", "tok_out": "int64",
-    "tok_cached": "int64", "cost": "int64", "source": "string", "started_ns": "int64", "ended_ns": "int64",
-    "key": "string",
+    "tok_cached": "int64", "tok_reasoning": "int64", "cost": "int64", "source": "string",
+    "started_ns": "int64", "ended_ns": "int64", "key": "string",
 }  # fmt: skip
 """The columns and their types. ``cost`` is in nano-dollars; ``messages`` is JSON in Parquet, a list in JSON lines."""
 _NESTED = ("messages",)
@@ -74,6 +74,7 @@ def _row(run: Run, label: str, trace: Trace, call: Asked) -> dict[str, Any]:
         "status": "started" if outcome is None else "failed" if isinstance(outcome, Failure) else "ok",
         "error": str(outcome.error()) if isinstance(outcome, Failure) else None,
         "tok_in": usage and usage.prompt, "tok_out": usage and usage.completion, "tok_cached": usage and usage.cached,
+        "tok_reasoning": usage and usage.reasoning,
         "cost": call.cost, "source": call.source or None, "started_ns": call.started, "ended_ns": call.ended or None,
         "key": call.key,
     }  # fmt: skip

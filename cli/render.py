@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import attrs
 import click
 
+from lmflow.acting import NATIVE, Act
+from lmflow.adapters.chat import CHAT
+from lmflow.adapters.known import choices_of
 from lmflow.cli.completion import complete_program, complete_ref
-from lmflow.cli.shared import echo_json, json_option, store_option
+from lmflow.cli.shared import adapters_option, echo_json, json_option, store_option
 from lmflow.cli.target import given, load
 from lmflow.errors import near
 from lmflow.program import Predict, Program, completed
 from lmflow.rendering import render as rendered
 from lmflow.stores.sqlite import reading
 from lmflow.tables import clean
-from lmflow.values import pretty
+from lmflow.values import plain, pretty
 
 
 @click.command()
@@ -27,10 +29,15 @@ from lmflow.values import pretty
     shell_complete=complete_ref,
     help="A ref or version in the store; else the defaults.",
 )
+@click.option(
+    "--model", default="", metavar="PROVIDER/MODEL", help="The executor's model, where adapters depend on it."
+)
+@adapters_option
 @store_option
 @json_option
-def render(  # noqa: PLR0913 - one an option
-    target: str, pairs: tuple[str, ...], step: str, version: str | None, store: str, *, as_json: bool
+def render(  # noqa: PLR0913, PLR0917 - one an option
+    target: str, pairs: tuple[str, ...], step: str, version: str | None, model: str,
+    adapters: dict[str, str], store: str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Print the exact messages and options that a step would send. Nothing is called.
 
@@ -44,16 +51,20 @@ def render(  # noqa: PLR0913 - one an option
     if version:
         with reading(store) as reader:
             found = reader.version(version)
-    messages = rendered(program, given(leaf.signature, name, pairs), found, step=name)
+    messages = rendered(program, given(leaf.signature, name, pairs), found, step=name, model=model, adapters=adapters)
     params = completed(program, found)
-    options, model = params[f"{name}.options"], params[f"{name}.model"]
+    options, asked = params[f"{name}.options"], params[f"{name}.model"]
+    chosen = NATIVE if isinstance(leaf, Act) else choices_of(adapters, model).of(asked) or CHAT.name
+    adapter = params[f"{name}.adapter"] or chosen
     if as_json:
-        turns = [attrs.asdict(message) for message in messages]
-        echo_json({"step": name, "model": model, "options": options, "messages": turns})
+        turns = [plain(message) for message in messages]
+        echo_json({"step": name, "model": asked or model, "adapter": adapter, "options": options, "messages": turns})
         return
-    click.echo(f"step {name}  model {model or 'as given'}  options {clean(pretty(options))}")
+    click.echo(
+        f"step {name}  model {asked or model or 'as given'}  adapter {adapter}  options {clean(pretty(options))}"
+    )
     for message in messages:
-        click.echo(f"\n{click.style(f'[{message.role}]', bold=True)}\n{clean(message.content)}")
+        click.echo(f"\n{click.style(f'[{message.role}]', bold=True)}\n{clean(message.told)}")
 
 
 def _leaf(program: Program, step: str) -> tuple[Predict, str]:

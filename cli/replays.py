@@ -11,7 +11,7 @@ import attrs
 import click
 
 from lmflow.budget import Budget
-from lmflow.cli.begun import recorded_model
+from lmflow.cli.begun import adapters_of, recorded_model
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.target import load
 from lmflow.cli.text import line, result_line
@@ -82,7 +82,8 @@ def replay(run: str, target: str, store: str, *, as_json: bool, **given: Any) ->
             )
 
         with SqliteStore(store) as kept:
-            done = asyncio.run(_with(Executor(model, kept, concurrency=given["concurrency"], target=named), go))
+            ex = Executor(model, kept, concurrency=given["concurrency"], target=named, adapters=adapters_of(recorded))
+            done = asyncio.run(_with(ex, go))
         report_run(done, as_json=as_json)
     elif version or given["at"]:
         plan = what_if(recorded, program, version, at=given["at"], places=_places(recorded, given["model"]))
@@ -123,7 +124,9 @@ def resume(run: str, target: str, store: str, *, as_json: bool, **given: Any) ->
         )  # fmt: skip
 
     with SqliteStore(store) as kept:
-        done = asyncio.run(_with(Executor(model, kept, concurrency=given["concurrency"], target=recorded.target), go))
+        named = recorded.target
+        ex = Executor(model, kept, concurrency=given["concurrency"], target=named, adapters=adapters_of(recorded))
+        done = asyncio.run(_with(ex, go))
     report_run(done, as_json=as_json)
 
 

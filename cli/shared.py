@@ -58,6 +58,21 @@ def user() -> str:
         return "unknown"
 
 
+def adapters_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--adapter PATTERN=NAME``, as a mapping."""
+
+    def read(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+        for pair in pairs:
+            if "=" not in pair:
+                raise click.BadParameter(f"{pair!r} names no adapter. Write --adapter 'anthropic/*=json'.")
+        return {pattern: adapter for pattern, _, adapter in (pair.rpartition("=") for pair in pairs)}
+
+    said = "The adapter for models of such names, 'anthropic/*=json', where the step has none; several times."
+    return click.option("--adapter", "adapters", multiple=True, callback=read, metavar="PATTERN=NAME", help=said)(
+        command
+    )
+
+
 def echo_json(value: Any) -> None:
     """Print a value as JSON, ASCII only: whatever a model wrote, the terminal is safe."""
     click.echo(json.dumps(plain(value), indent=2))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lmflow.errors import UnknownInput, WrongType, near
+from lmflow.field import holds_media
+from lmflow.media import attached
 from lmflow.program import Program
-from lmflow.signature import Signature
-from lmflow.types import read, type_text
+from lmflow.signature import Field, Signature
+from lmflow.types import located, read, takes_list, type_text
 
 
 def load(target: str) -> Program:
@@ -70,8 +73,31 @@ def given(signature: Signature, name: str, pairs: Iterable[str]) -> dict[str, An
             raise click.ClickException(f"--set {pair!r} has no value. Write --set {pair}=...")
         if field not in fields:
             raise UnknownInput(name, field, tuple(fields))
+        if holds_media(fields[field].type):
+            inputs[field] = located(_listed(text, fields[field]), fields[field].type, Path.cwd())
+            continue
         try:
             inputs[field] = text if fields[field].type is str else read(text, fields[field].type)
         except ValueError as problem:
             raise WrongType(f"--set {field}", f"{text!r} ({problem})", type_text(fields[field].type)) from None
     return inputs
+
+
+def row_of(signature: Signature, row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """A row of a file with the media that its texts name, by paths as seen from the file's folder, or by URLs."""
+    kinds = {field.name: field.type for field in signature.inputs if holds_media(field.type)}
+    rows = {
+        name: attached(value, lambda _: None, files=True) if name in kinds else value for name, value in row.items()
+    }
+    return {name: located(value, kinds[name], folder) if name in kinds else value for name, value in rows.items()}
+
+
+def _listed(text: str, field: Field) -> Any:
+    """The text; where the field is a list, the texts of a JSON list, or the one."""
+    if not takes_list(field.type):
+        return text
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return [text]
+    return found if isinstance(found, list) else [text]

@@ -59,7 +59,8 @@ def tokens(call: Asked) -> str:
         return ""
     usage = call.outcome.usage
     cached = f" ({usage.cached} cached)" if usage.cached else ""
-    return f"{usage.prompt}{cached} + {usage.completion or 0} tokens"
+    thinking = f" ({usage.reasoning} reasoning)" if usage.reasoning else ""
+    return f"{usage.prompt}{cached} + {usage.completion or 0}{thinking} tokens"
 
 
 def outcome_line(call: Asked) -> str:
@@ -77,11 +78,12 @@ def outcome_line(call: Asked) -> str:
 
 
 def exchange(call: Asked) -> Iterator[str]:
-    """The exact messages of a call and its reply."""
+    """The exact messages of a call, what its provider shows of its thinking, and its reply."""
     for text in clean(str(call.request)).splitlines():
         yield f"> {text}"
     match call.outcome:
         case ChatReply() as reply:
+            yield from (f"~ {text}" for text in clean(reply.reasoning).splitlines())
             yield from (f"< {text}" for text in clean(reply.shown).splitlines())
         case ToolReply(value=value):
             yield f"< {clean(pretty(value))}"

@@ -88,7 +88,9 @@ def optimized(  # noqa: PLR0913 - what it is of
     seen = Watched(bound_of(it), it.budget, lambda: spent)
 
     async def go() -> Optimization:
-        async with Executor(asked.model or None, kept, concurrency=concurrency, target=asked.target) as ex:
+        async with Executor(
+            asked.model or None, kept, concurrency=concurrency, target=asked.target, adapters=it.adapters
+        ) as ex:
             seen.spent = lambda: spent + ex.spent
             with watching(seen, quiet=quiet) as tell:
                 return await ex.optimize(

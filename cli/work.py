@@ -11,11 +11,12 @@ from typing import Any
 import click
 
 from lmflow.cli.completion import complete_program, complete_ref
-from lmflow.cli.shared import echo_json, json_option, store_option
-from lmflow.cli.target import given, load
+from lmflow.cli.shared import adapters_option, echo_json, json_option, store_option
+from lmflow.cli.target import given, load, row_of
 from lmflow.cli.text import line, result_line, trace_tree
 from lmflow.execute import Executor
 from lmflow.progress import bar, silent
+from lmflow.signature import Signature
 from lmflow.stores.corpus import Corpus
 from lmflow.stores.sqlite import SqliteStore
 from lmflow.tables import clean
@@ -36,11 +37,12 @@ from lmflow.values import pretty
     help="A ref or version of the parameters; the defaults otherwise.",
 )
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Calls open at once.")
+@adapters_option
 @store_option
 @json_option
 def run(  # noqa: PLR0913, PLR0917 - one an option
     target: str, pairs: tuple[str, ...], file: str | None, model: str | None, version: str | None,
-    concurrency: int, store: str, *, as_json: bool,
+    concurrency: int, adapters: dict[str, str], store: str, *, as_json: bool,
 ) -> None:  # fmt: skip
     """Run a program, once or on each line of a file, and record it.
 
@@ -52,10 +54,10 @@ def run(  # noqa: PLR0913, PLR0917 - one an option
     if bool(pairs) == bool(file) and program.signature.inputs:
         names = " ".join(f"--set {field.name}=..." for field in program.signature.inputs if field.required)
         raise click.ClickException(f"give the inputs, either {names} or --input FILE.jsonl.")
-    rows = _rows(Path(file)) if file else [given(program.signature, str(program), pairs)]
+    rows = _rows(Path(file), program.signature) if file else [given(program.signature, str(program), pairs)]
 
     async def go(kept: SqliteStore) -> Run | Trace:
-        async with Executor(model, kept, concurrency=concurrency, target=target) as ex:
+        async with Executor(model, kept, concurrency=concurrency, target=target, adapters=adapters) as ex:
             if file:
                 return await ex.map(program, rows, version, progress=silent if as_json else bar)
             return await ex.run(program, version, **rows[0])
@@ -100,7 +102,7 @@ def _stopped(kept: SqliteStore, target: str) -> str:
     return f"stopped; what was answered is kept: `lmflow resume {begun[0]}` finishes it and pays for nothing twice"
 
 
-def _rows(file: Path) -> list[Mapping[str, Any]]:
+def _rows(file: Path, signature: Signature) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
     for number, text in enumerate(file.read_text("utf-8").splitlines(), 1):
         if not text.strip():
@@ -111,7 +113,7 @@ def _rows(file: Path) -> list[Mapping[str, Any]]:
             raise click.ClickException(f"{file} line {number} is no JSON ({error.msg}). Nothing was sent.") from None
         if not isinstance(row, dict):
             raise click.ClickException(f"{file} line {number} is no JSON object. Nothing was sent.")
-        rows.append(row)
+        rows.append(row_of(signature, row, file.parent))
     return rows
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lmflow import serve as serve
+    from lmflow.beside import Confidence, Reasoning
     from lmflow.blaming import blame
     from lmflow.budget import Budget
     from lmflow.build import branch, embed, flow, map, parallel, predict, repeat, tool  # noqa: A004 - lf.map
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from lmflow.execute import Executor
     from lmflow.history import lineage
     from lmflow.mcp_client import mcp_tools
+    from lmflow.media import Audio, File, Image
     from lmflow.merging import merge, migrate, rebase
     from lmflow.metrics import (
         Score,
@@ -112,9 +114,11 @@ if TYPE_CHECKING:
     from lmflow.whatif import Plan, what_if
 
 _WHERE = {
+    "Audio": "media",
     "Budget": "budget",
     "CascadeCurve": "curve",
     "Comparison": "comparison",
+    "Confidence": "beside",
     "Corpus": "stores.corpus",
     "Curves": "curve",
     "Cut": "cuts",
@@ -126,8 +130,10 @@ _WHERE = {
     "Executor": "execute",
     "Feedback": "programs.refining",
     "Field": "signature",
+    "File": "media",
     "Fork": "effects",
     "History": "turns",
+    "Image": "media",
     "Judge": "programs.judges",
     "LmflowError": "errors",
     "MemoryStore": "stores.memory",
@@ -137,6 +143,7 @@ _WHERE = {
     "Plan": "whatif",
     "Price": "models.prices",
     "Program": "program",
+    "Reasoning": "beside",
     "Record": "values",
     "Run": "trace",
     "Sandbox": "programs.sandbox",
@@ -265,9 +272,11 @@ _WHERE = {
 }
 
 __all__ = [
+    "Audio",
     "Budget",
     "CascadeCurve",
     "Comparison",
+    "Confidence",
     "Corpus",
     "Curves",
     "Cut",
@@ -279,8 +288,10 @@ __all__ = [
     "Executor",
     "Feedback",
     "Field",
+    "File",
     "Fork",
     "History",
+    "Image",
     "Judge",
     "LmflowError",
     "MemoryStore",
@@ -290,6 +301,7 @@ __all__ = [
     "Plan",
     "Price",
     "Program",
+    "Reasoning",
     "Record",
     "Run",
     "Sandbox",

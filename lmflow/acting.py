@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable, sections, spoken
+from lmflow.adapters.base import Adapter, Unreadable, sections, spoken, turn_of
 from lmflow.adapters.known import adapter_of
 from lmflow.conversing import earlier
 from lmflow.effects import Call
@@ -129,7 +129,14 @@ async def acted(step: Act, env: Env, inputs: Record) -> Record:
         except ModelFailed as failure:
             if chosen or failure.kind != NO_TOOLS:
                 raise
-    return await _asked(step, env, inputs, TEXT if form == NATIVE else form)
+    return await _asked(step, env, inputs, _text_form(step, env) if form == NATIVE else form)
+
+
+def _text_form(step: Act, env: Env) -> Form:
+    """The form of calls in a text: what the executor says for the model, else chat."""
+    said: Any = env.adapters.of(env[f"{step.name}.model"])
+    form: Form = said or TEXT
+    return form
 
 
 def messages_of(step: Act, params: Params, inputs: Mapping[str, Any], form: str = "") -> tuple[Message, ...]:
@@ -182,7 +189,7 @@ def _native(step: Act, params: Params, inputs: Mapping[str, Any]) -> Iterator[Me
     said, gone = earlier(adapter_of(TEXT), step.signature, inputs, step.cuts)
     yield from said
     fields = tuple(field for field in step.signature.sectioned if field.name != TRAJECTORY)
-    yield Message("user", "\n".join([*([gone] if gone else []), sections(fields, inputs) or "Go.", *note]))
+    yield turn_of(fields, inputs, gone, "\n".join(note))
     for turn in kept:
         calls = tuple(ToolCall(use.name, pretty(use.arguments), f"call_{n}") for n, use in enumerate(turn.calls))
         yield from [Message("assistant", turn.thought, calls)] if turn.thought or calls else []
@@ -197,19 +204,22 @@ def _textual(step: Act, params: Params, inputs: Mapping[str, Any], adapter: Adap
     parts = (params[f"{step.name}.instruction"], tools, adapter.form(step.asking))
     yield Message("system", "\n\n".join(part for part in parts if part))
     for demo in _demos(step, params):
-        yield Message("user", _shown(step, demo))
+        yield _asking(step, demo)
         yield Message("assistant", adapter.answer(step.asking, _answered(demo)))
     said, gone = earlier(adapter, step.signature, inputs, step.cuts)
     yield from said
-    yield Message("user", "\n".join(part for part in (gone, _shown(step, inputs)) if part) or "Go.")
+    yield _asking(step, inputs, gone)
 
 
-def _shown(step: Act, inputs: Mapping[str, Any]) -> str:
+def _asking(step: Act, inputs: Mapping[str, Any], head: str = "") -> Message:
     """The task's inputs, and the trajectory where there is one, under their markers."""
+    return turn_of(step.signature.sectioned, _so_far(step, inputs), head)
+
+
+def _so_far(step: Act, inputs: Mapping[str, Any]) -> dict[str, Any]:
     turns = inputs.get(TRAJECTORY, ())
-    so_far = {TRAJECTORY: story(turns, step.keep, step.longest)} if turns else {}
-    given = {name: value for name, value in inputs.items() if name != TRAJECTORY}
-    return sections(step.signature.sectioned, {**given, **so_far})
+    told = {TRAJECTORY: story(turns, step.keep, step.longest)} if turns else {}
+    return {**{name: value for name, value in inputs.items() if name != TRAJECTORY}, **told}
 
 
 def _demos(step: Act, params: Params) -> Iterator[Record]:
@@ -227,7 +237,14 @@ def _answered(demo: Mapping[str, Any]) -> dict[str, Any]:
 def _example(step: Act, demo: Mapping[str, Any]) -> str:
     """A demonstration in words, for a chat whose calls aren't text."""
     calls = [f"{use.name} {pretty(use.arguments)}" for use in demo.get("calls", ())]
-    return "\n".join(["An example of a step:", _shown(step, demo), f"Next: {demo.get('thought', '')}".rstrip(), *calls])
+    return "\n".join(
+        [
+            "An example of a step:",
+            sections(step.signature.sectioned, _so_far(step, demo)),
+            f"Next: {demo.get('thought', '')}".rstrip(),
+            *calls,
+        ]
+    )
 
 
 def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tuple[ToolUse, ...]]:

@@ -6,19 +6,20 @@ system message, demonstrations and histories are turns, inputs stand under field
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable
-from lmflow.adapters.known import ADAPTER, adapter_of
-from lmflow.conversing import earlier, given
+from lmflow.adapters.base import Adapter, Unreadable, thought, turn_of
+from lmflow.adapters.known import ADAPTER, NO_CHOICES, adapter_of
+from lmflow.beside import Confidence, Reasoning, beside
+from lmflow.conversing import earlier
 from lmflow.cuts import Cut
 from lmflow.effects import Call
-from lmflow.errors import ParseFailure
-from lmflow.field import Field
-from lmflow.messages import ChatRequest, Message, ToolRequest
+from lmflow.errors import NoLogprobs, ParseFailure
+from lmflow.field import Field, nullable
+from lmflow.messages import ChatReply, ChatRequest, Message, ToolRequest
 from lmflow.neighbours import nearest
 from lmflow.params import Env
 from lmflow.program import Predict, Tool
@@ -33,8 +34,8 @@ def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, 
     """The exact messages that the step would send: instruction and form, demonstrations as turns, earlier turns, the
     inputs.
     """
-    adapter = adapter_of(params[f"{step.name}.adapter"])
-    return (*_head(step, params, inputs), *_asked(adapter, step.signature, inputs, step.cuts))
+    adapter = chosen(step, params)
+    return (*_head(step, params, inputs), *_asked(adapter, step.signature.asked, inputs, step.cuts))
 
 
 def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
@@ -43,26 +44,37 @@ def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = T
     ``whole`` is false for a reply that was cut at the token limit: what is missing of it is not made up. ``Unreadable``
     says what is missing or wrong.
     """
-    return adapter_of(adapter).read(signature, text, whole)
+    read = adapter_of(adapter).read(signature.asked, text, whole)
+    return read if signature.asked is signature else _joined(signature, read, ChatReply(text))
+
+
+def chosen(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
+    """The adapter of a step: what its parameter says (by default what the step says), else what is said for the model
+    that it asks, else chat.
+    """
+    said: str = params[f"{step.name}.adapter"]
+    choices = params.adapters if isinstance(params, Env) else NO_CHOICES
+    return adapter_of(said or choices.of(params[f"{step.name}.model"]))
 
 
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
-    adapter = asking.adapter
-    messages = (*asking.head, *_asked(adapter, step.signature, inputs, step.cuts))
+    adapter, signature = asking.adapter, step.signature.asked
+    messages = (*asking.head, *_asked(adapter, signature, inputs, step.cuts))
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
         reply = await Call(asking.request(messages), timeout=step.timeout)
         try:
-            return adapter.read(step.signature, reply.text, reply.finish != "length")
+            read = adapter.read(signature, reply.text, reply.finish != "length")
+            return read if signature is step.signature else _filled(step, read, reply)
         except Unreadable as problem:
             problems.append(_told(str(problem), reply.finish))
             replies.append(reply.text)
-            mend = _mend(adapter, step.signature, problems[-1])
+            mend = _mend(adapter, signature, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", mend))
-    raise ParseFailure(step.name, _expected(step.signature), tuple(problems), tuple(replies))
+    raise ParseFailure(step.name, _expected(signature), tuple(problems), tuple(replies))
 
 
 async def use(tool: Tool, inputs: Record) -> Record:
@@ -87,17 +99,17 @@ class _Asking:
 
 
 def _asking(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _Asking:
-    adapter = adapter_of(env[f"{step.name}.adapter"])
-    model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
-    return _Asking(adapter, _head(step, env, inputs), model, options, adapter.schema(step.signature))
+    adapter, model, options = chosen(step, env), env[f"{step.name}.model"], env[f"{step.name}.options"]
+    return _Asking(adapter, _head(step, env, inputs), model, options, adapter.schema(step.signature.asked))
 
 
 def _head(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Message, ...]:
     """The messages before the inputs, which they depend on only where the nearest demonstrations are shown."""
-    adapter = adapter_of(params[f"{step.name}.adapter"])
+    adapter = chosen(step, params)
     instruction, demos = params[f"{step.name}.instruction"], _demos(step, params, inputs)
-    turns = (turn for demo in _ordered(step.signature, demos) for turn in _turns(adapter, step.signature, demo))
-    system = "\n\n".join(part for part in (instruction, adapter.form(step.signature)) if part)
+    signature = step.signature.asked
+    turns = (turn for demo in _ordered(signature, demos) for turn in _turns(adapter, signature, demo))
+    system = "\n\n".join(part for part in (instruction, adapter.form(signature)) if part)
     return (*((Message("system", system),) if system else ()), *turns)
 
 
@@ -108,7 +120,7 @@ def _asked(
     turns, gone = earlier(adapter, signature, inputs, cuts)
     if cuts:
         inputs = {name: cuts[name].value(value) if name in cuts else value for name, value in inputs.items()}
-    return (*turns, given(signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part)))
+    return (*turns, turn_of(signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part)))
 
 
 def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -139,6 +151,26 @@ def _whole(signature: Signature, demo: Mapping[str, Any]) -> bool:
 def _turns(adapter: Adapter, signature: Signature, demo: Mapping[str, Any]) -> tuple[Message, ...]:
     head = "" if _whole(signature, demo) else "(An example with some fields left out.)"
     return (*_asked(adapter, signature, demo, head=head), Message("assistant", adapter.answer(signature, demo)))
+
+
+def _filled(step: Predict, read: Record, reply: ChatReply) -> Record:
+    """The outputs with those that the reply carries beside its text. ``NoLogprobs`` where it lacks them."""
+    found = _joined(step.signature, read, reply)
+    for field in step.signature.outputs:
+        if found[field.name] is None and beside(field.type) is Confidence and not nullable(field.type):
+            raise NoLogprobs(step.name, field.name, reply.model or "the model")
+    return found
+
+
+def _joined(signature: Signature, read: Record, reply: ChatReply) -> Record:
+    """The outputs in the order of the signature, reasoning and confidence as the reply has them."""
+    thinking = reply.reasoning or thought(reply.text)
+    told: dict[Any, Callable[[Field], Any]] = {
+        None: lambda field: read[field.name],
+        Reasoning: lambda field: thinking or (None if nullable(field.type) else ""),
+        Confidence: lambda _: reply.confidence,
+    }
+    return Record({field.name: told[beside(field.type)](field) for field in signature.outputs})
 
 
 def _expected(signature: Signature) -> str:

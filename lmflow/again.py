@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapters.known import Choices
 from lmflow.divergence import labelled
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Version
@@ -18,18 +19,20 @@ from lmflow.trace import Run, RunOpened, Trace, Wanted
 from lmflow.walk import Case, answering, walk
 
 
-def replays(
+def replays(  # noqa: PLR0913 - what was recorded, and what it is driven with now
     recorded: Trace | Run,
     program: Program,
     version: Version | None,
     places: Callable[[Version], Mapping[str, Any]],
+    *,
     at: str = "",
+    choices: Choices | None = None,
 ) -> list[Rollout]:
     """One rollout for each recorded execution, answered by it as far as it can be; from the address ``at`` on anew.
 
     Of a run, executions that never came to ``at`` are answered throughout. ``NotRecorded`` where none did.
     """
-    cases = [(label, _case(trace, program, version, places)) for label, trace in labelled(recorded)]
+    cases = [(label, _case(trace, program, version, places, choices)) for label, trace in labelled(recorded)]
     answered = answering([case for _, case in cases], at)
     return [
         Rollout(case.program(**case.trace.inputs).sampled(case.trace.sample), case.version, label, reuse)
@@ -42,13 +45,14 @@ def wanted_of(rollouts: Iterable[Rollout]) -> tuple[Wanted, ...]:
     return tuple(Wanted(r.label, r.pending.inputs, r.version.id, r.pending.sample or 0) for r in rollouts)
 
 
-def left(
+def left(  # noqa: PLR0913 - as above
     run: Run,
     program: Program,
     version: Callable[[str], Version],
     places: Callable[[Version], Mapping[str, Any]],
     *,
     retry_failures: bool = False,
+    choices: Choices | None = None,
 ) -> dict[int, Rollout]:
     """What a run lacks, by position: executions that were cut off, with what they have, and those never begun.
 
@@ -66,7 +70,8 @@ def left(
             pending = program(**wanted.inputs).sampled(wanted.sample)
             found[position] = Rollout(pending, version(wanted.version), wanted.label)
         elif not trace.done or (retry_failures and trace.failure is not None):
-            found[position] = _cut_off(trace, program, wanted.label, places, retry_failures=retry_failures)
+            case = _case(trace, program, None, places, choices)
+            found[position] = _cut_off(case, wanted.label, retry_failures=retry_failures)
     return found
 
 
@@ -84,18 +89,11 @@ def ended(run: Run, made: Mapping[str, Trace]) -> Run:
     return attrs.evolve(run, items=items, status="failed" if failed else "done", ended=time.time_ns())
 
 
-def _cut_off(
-    trace: Trace,
-    program: Program,
-    label: str,
-    places: Callable[[Version], Mapping[str, Any]],
-    *,
-    retry_failures: bool,
-) -> Rollout:
-    case = _case(trace, program, None, places)
+def _cut_off(case: Case, label: str, *, retry_failures: bool) -> Rollout:
+    trace = case.trace
     reuse = resume(trace, case.open.places, retry_failures=retry_failures)
     walk(case, reuse)
-    return Rollout(program(**trace.inputs).sampled(trace.sample), trace.version, label, reuse, trace)
+    return Rollout(case.program(**trace.inputs).sampled(trace.sample), trace.version, label, reuse, trace)
 
 
 def _begun(run: Run) -> tuple[Wanted, ...]:
@@ -103,7 +101,8 @@ def _begun(run: Run) -> tuple[Wanted, ...]:
 
 
 def _case(
-    trace: Trace, program: Program, version: Version | None, places: Callable[[Version], Mapping[str, Any]]
-) -> Case:
+    trace: Trace, program: Program, version: Version | None, places: Callable[[Version], Mapping[str, Any]],
+    choices: Choices | None,
+) -> Case:  # fmt: skip
     found = version or trace.version
-    return Case(trace, program, found, places(found))
+    return Case(trace, program, found, places(found), choices)

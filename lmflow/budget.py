@@ -166,7 +166,10 @@ def worst_case(step: str, request: ModelRequest, prices: Prices, at: int, *, pri
     has at most ``max_tokens`` (or ``max_completion_tokens``) for each of ``n`` choices. Writing to a prompt cache may
     cost more than reading the prompt: the dearer is taken. Where no price is known ``cost`` is 0 and ``unknown`` 1, or,
     where one must be (``priced``), it is ``Unbounded`` too.
+    Pictures, sounds and files have no bound: how many tokens they are is the provider's secret.
     """
+    if isinstance(request, ChatRequest) and request.attaches:
+        raise unbounded_media(step)
     prompt, completion = prompt_bound(request), _completion_bound(step, request)
     plain = prices(request.model, Usage(prompt, completion), at)
     written = prices(request.model, Usage(prompt, completion, 0, prompt), at)
@@ -174,6 +177,11 @@ def worst_case(step: str, request: ModelRequest, prices: Prices, at: int, *, pri
     if priced and not known:
         raise Unbounded(step, f"asks {request.model or 'the default model'}, whose price isn't known", _PRICE)
     return Spent(1, prompt + completion, max(known, default=0), int(not known))
+
+
+def unbounded_media(step: str) -> Unbounded:
+    """The error for a step that sends pictures, sounds or files."""
+    return Unbounded(step, "sends pictures, sounds or files, whose tokens have no bound", "Bound it by calls.")
 
 
 def prompt_bound(request: ModelRequest) -> int:

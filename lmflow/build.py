@@ -58,7 +58,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     sig = signature_of(signature, types)
     _ = adapter_of(adapter)
-    text = textwrap.dedent(instruction).strip() or _default_instruction(sig)
+    text = textwrap.dedent(instruction).strip() or _default_instruction(sig.asked)
     return Predict(
         name=name,
         signature=sig,

@@ -13,8 +13,9 @@ import attrs
 import msgspec
 import toolz
 
-from lmflow.errors import BadValue, near
-from lmflow.field import Field, fields_of, is_pydantic, parts, peeled
+from lmflow.errors import BadMedia, BadValue, near
+from lmflow.field import Field, fields_of, is_media_type, is_pydantic, parts, peeled
+from lmflow.media import Media, is_media, is_url, media_of
 from lmflow.values import Record, canonical, freeze, plain
 
 Codec = Callable[[Any], Any]
@@ -27,7 +28,7 @@ SEQUENCES = (list, tuple, set, frozenset)
 
 def convert(value: Any, kind: Any) -> Any:
     """``value`` as an immutable value of the type. ``ValueError`` says what doesn't fit."""
-    return codec_of(kind)(plain(value))
+    return codec_of(kind)(plain(value, kept=True))
 
 
 def codec_of(kind: Any) -> Codec:
@@ -101,6 +102,8 @@ def _text(value: Any) -> Any:
 def _built(kind: Any, known: dict[Any, Codec]) -> Codec:  # noqa: PLR0911 - one return a kind
     inner, limits, _ = peeled(kind)
     origin, args = parts(inner)
+    if is_media_type(inner):
+        return _media(inner)
     if limits and origin not in {*SEQUENCES, dict}:
         return _limited(inner, origin, args, limits, known)
     if origin is Literal:
@@ -114,6 +117,25 @@ def _built(kind: Any, known: dict[Any, Codec]) -> Codec:  # noqa: PLR0911 - one 
     if origin is dict:
         return _mapping(args, limits, known)
     return _object(inner, known)
+
+
+def _media(kind: type[Media]) -> Codec:
+    """Itself, what stands for it, or a URL; never a path: who gives a text may not choose a file."""
+
+    def taken(value: Any) -> Any:
+        try:
+            found = media_of(value) if is_media(value) else value
+            found = kind(found) if isinstance(found, str) and is_url(found) else found
+        except BadMedia as problem:
+            msg = problem.problem
+            raise ValueError(msg) from None
+        if isinstance(found, kind):
+            return found
+        name = kind.__name__
+        msg = f"expected a{'n' * (name[0] in 'AI')} {name}, lf.{name}(path, bytes or URL)"
+        raise ValueError(msg)
+
+    return taken
 
 
 def _limited(kind: Any, origin: Any, args: tuple[Any, ...], limits: dict[str, Any], known: dict[Any, Codec]) -> Codec:

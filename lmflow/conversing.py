@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, sections
+from lmflow.adapters.base import Adapter, turn_of
 from lmflow.codec import convert
 from lmflow.cuts import Cut
+from lmflow.field import holds_media
 from lmflow.messages import Message
 from lmflow.signature import Field, Signature
 from lmflow.turns import History, Turn
@@ -21,21 +22,16 @@ def earlier(
     out, which belongs above the next message.
     """
     messages: list[Message] = []
+    known = {field.name: field for field in signature.inputs if holds_media(field.type)}
     gone = ""
     for turn in _turns(signature, inputs, cuts):
         if isinstance(turn, str):
             gone = turn
             continue
-        fields = tuple(Field(name=name) for name in turn.inputs)
-        messages += [given(fields, turn.inputs, gone), Message("assistant", _answered(adapter, signature, turn))]
+        fields = tuple(known.get(name) or Field(name=name) for name in turn.inputs)
+        messages += [turn_of(fields, turn.inputs, gone), Message("assistant", _answered(adapter, signature, turn))]
         gone = ""
     return tuple(messages), gone
-
-
-def given(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "") -> Message:
-    """The turn that gives a step its inputs, below a head."""
-    text = sections(fields, values) or "Go."
-    return Message("user", f"{head}\n{text}" if head else text)
 
 
 def _turns(signature: Signature, inputs: Mapping[str, Any], cuts: Mapping[str, Cut]) -> Iterator[Turn | str]:

@@ -9,9 +9,9 @@ import attrs
 from lmflow.drive import Frame, drive_pure
 from lmflow.effects import Pending
 from lmflow.errors import ReplayDiverged
-from lmflow.params import Env
-from lmflow.program import Predict, Program, completed
+from lmflow.program import Predict, Program
 from lmflow.replaying import recall
+from lmflow.reuse import recorded_env
 from lmflow.trace import Trace
 from lmflow.values import Record
 
@@ -40,7 +40,7 @@ def taken(trace: Trace, program: Program) -> tuple[Taken, ...]:
         if isinstance(step, Predict):
             steps.append(Taken(frame.env.prefix + step.name, frame.at, pending.inputs, outputs))
 
-    env = Env(completed(program, trace.version), "", trace.sample)
+    env = recorded_env(trace, program)
     try:
         drive_pure(program(**trace.inputs), env, recall(trace), trace.choices, watch=watch)
     except ReplayDiverged:

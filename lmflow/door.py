@@ -280,7 +280,7 @@ class Door:
             else:
                 loop = asyncio.get_running_loop()
                 result = await loop.run_in_executor(self._execution.outside.tools, lambda: function(**inputs))
-            return ToolReply(plain(result))
+            return ToolReply(plain(result, kept=True))
         except Exception as error:  # noqa: BLE001 - a tool's failure is an answer
             raise ToolFailed(request.tool, type(error).__name__, str(error)) from None
 

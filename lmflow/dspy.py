@@ -11,7 +11,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.errors import ForeignFile, LmflowError, listed, near, short
+from lmflow.errors import BadMedia, ForeignFile, LmflowError, listed, near, short
+from lmflow.media import media_in
 from lmflow.params import Version, version_of
 from lmflow.program import Predict, Program, completed
 from lmflow.signature import Field
@@ -75,6 +76,8 @@ def _fields(step: Predict) -> tuple[Field, ...]:
 
 def _predictor(name: str, step: Predict, params: Record, version: Version) -> dict[str, Any]:
     made = f"{name}.demos" in version.origin
+    if media := next(media_in(params[f"{name}.demos"]), None):
+        raise BadMedia("state of DSPy", f"{name}.demos holds {media}", "Export the version as JSON.")
     demos = [plain(demo) | ({"augmented": True} if made else {}) for demo in params[f"{name}.demos"]]
     fields = [
         {"prefix": f"{_title(f.name)}:", "description": f.description or f"${{{f.name}}}", "name": f.name}

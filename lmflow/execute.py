@@ -15,6 +15,7 @@ from typing import Any, Self
 import attrs
 import toolz
 
+from lmflow.adapters.known import known
 from lmflow.again import ended, left, opening, replays, wanted_of
 from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on
 from lmflow.data import Data, dataset_of
@@ -54,7 +55,9 @@ class Executor:
     by name end with it. ``budget`` bounds what all its runs spend, ``timeout`` the seconds that each execution may
     take; ``limited`` bounds some of its runs. ``redact`` cleans each text that is stored; ``secret`` is the key of the
     hashes that then stand for what was asked (without one a random key, so that nobody can compare them later).
-    ``answers`` is a recording that answers executions, and stands for models, instead of the outside.
+    ``answers`` is a recording that answers executions, and stands for models, instead of the outside. ``adapters`` says
+    by patterns of models' names which adapter they are asked in, ``{"anthropic/*": "json"}``, the first that fits,
+    where neither a parameter nor the step says so; it is recorded. ``UnknownAdapter``.
     """
 
     def __init__(  # noqa: PLR0913 - each is a choice of its own
@@ -70,6 +73,7 @@ class Executor:
         redact: Callable[[str], str] | None = None,
         secret: bytes = b"",
         answers: Answers | None = None,
+        adapters: Mapping[str, str] | None = None,
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
@@ -86,7 +90,7 @@ class Executor:
             Models(model, answers.model if answers else None), self._session,
             ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
             asyncio.Semaphore(concurrency), self.store, prices,
-            Redactor(redact, secret or secrets.token_bytes(32)) if redact else None,
+            Redactor(redact, secret or secrets.token_bytes(32)) if redact else None, known(adapters or {}),
         )  # fmt: skip
 
     async def __aenter__(self) -> Self:
@@ -212,7 +216,9 @@ class Executor:
         are); what is reused is recorded at no cost, with the trace it is from. With ``at`` it forks: exact before the
         first call at or below that address, asked anew from it on. ``ReplayDiverged``, ``NotRecorded``.
         """
-        many = replays(recorded, program, self._version(version), self._places(program), at)
+        many = replays(
+            recorded, program, self._version(version), self._places(program), at=at, choices=self._outside.choices
+        )
         bounded = self if budget is None else self.limited(budget)
         kind = "fork" if at else "what_if"
         return await bounded.rollouts(kind, str(program), many, of=recorded.id, progress=progress)
@@ -232,7 +238,8 @@ class Executor:
         A failure is settled unless ``retry_failures``. ``budget`` is for the whole run: what was recorded counts, open
         calls as maybe billed. ``ReplayDiverged`` where program, version or model aren't those that it was begun with.
         """
-        todo = left(run, program, self.store.version, self._places(program), retry_failures=retry_failures)
+        stands, choices = self._places(program), self._outside.choices
+        todo = left(run, program, self.store.version, stands, retry_failures=retry_failures, choices=choices)
         calls = [call for trace in run for call in trace.calls]
         spent = NOTHING if budget is None else spent_on(calls, self._outside.prices, measured=budget.measured)
         bounded = self if budget is None else self.limited(budget, spent=spent)

@@ -15,20 +15,24 @@ from typing import Any, Literal, Optional, Union, get_args, get_origin
 import attrs
 import msgspec
 
+from lmflow.beside import Confidence, Reasoning
+from lmflow.media import KINDS, Media
 from lmflow.turns import History
 from lmflow.values import Record, freeze, pretty
 
 LIMITS = ("ge", "gt", "le", "lt", "pattern", "min_length", "max_length")
 _BUILTIN: dict[str, Any] = {
     "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set,
-    "None": None, "History": History,
+    "None": None, "History": History, "Reasoning": Reasoning, "Confidence": Confidence, **KINDS,
 }  # fmt: skip
+KNOWN = (*KINDS, "Reasoning", "Confidence", "History")
+"""The types of our own that a signature may name."""
 _SPECIAL: dict[str, Any] = {
     "Literal": Literal, "Optional": Optional, "Union": Union, "Annotated": typing.Annotated, "Any": Any,
 }  # fmt: skip
 _CONTAINERS = {
     abc.Sequence: list, abc.Collection: list, abc.Iterable: list, abc.Mapping: dict, abc.MutableMapping: dict,
-    abc.Set: frozenset, Record: dict,
+    abc.Set: frozenset, Record: dict, Reasoning: str, Confidence: float,
 }  # fmt: skip
 
 
@@ -132,6 +136,35 @@ def is_history(field: Field) -> bool:
     return inner is History or History in parts(inner)[1]
 
 
+def is_media_type(kind: Any) -> bool:
+    """Whether it is ``Image``, ``Audio`` or ``File``."""
+    return isinstance(kind, type) and issubclass(kind, Media)
+
+
+def holds_media(kind: Any, inside: tuple[Any, ...] = (), *, untyped: bool = False) -> bool:
+    """Whether a picture, sound or file may stand in a value of the type, however deep; with ``untyped`` also where
+    anything may.
+    """
+    inner = peeled(kind)[0]
+    if inner in inside:
+        return False
+    if untyped and inner in {Any, dict, list, tuple, set, frozenset}:
+        return True
+    if is_media_type(inner) or get_origin(inner) is Literal:
+        return is_media_type(inner)
+    made_of = [field.type for field in fields_of(inner) or ()] or [arg for arg in get_args(inner) if arg is not ...]
+    return any(holds_media(part, (*inside, inner), untyped=untyped) for part in made_of)
+
+
+def places_media(kind: Any) -> bool:
+    """Whether all media in values of the type can be placed in a message: alone or in lists, not within objects."""
+    inner = peeled(kind)[0]
+    origin, args = parts(inner)
+    if is_media_type(inner) or not holds_media(inner):
+        return True
+    return origin in {Union, list, tuple} and all(places_media(arg) for arg in args if arg is not ...)
+
+
 def type_text(kind: Any, inside: tuple[Any, ...] = ()) -> str:  # noqa: PLR0911 - one return a kind
     """The type as it is written, the same on every Python: ``list[str]``, ``Literal['a', 'b']``, ``int | None``."""
     origin, args = get_origin(kind), get_args(kind)
@@ -166,6 +199,8 @@ def fields_of(kind: Any) -> tuple[Field, ...] | None:
 
 @functools.cache
 def _fields_of(kind: Any) -> tuple[Field, ...] | None:
+    if issubclass(kind, Media):
+        return None
     if attrs.has(kind):
         return _of_attrs(kind)
     if typing.is_typeddict(kind):
@@ -198,7 +233,8 @@ def type_of_node(node: ast.expr, types: Mapping[str, Any]) -> Any:
         case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *extras])):
             return typing.Annotated[(type_of_node(inner, types), *map(_extra, extras))]
         case ast.Subscript(value=ast.Name(id=name), slice=inner):
-            return _named(name, types)[tuple(_argument(item, types) for item in _items(inner))]
+            given = tuple(_argument(item, types) for item in _items(inner))
+            return _named(name, types)[given[0] if len(given) == 1 else given]
     raise LookupError(ast.unparse(node))
 
 

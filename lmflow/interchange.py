@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -9,7 +10,8 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadRef, ForeignFile, LmflowError, short
+from lmflow.errors import BadMedia, BadRef, ForeignFile, LmflowError, short
+from lmflow.media import attached, media_in
 from lmflow.params import Version, check_ref, version_of
 from lmflow.values import plain
 
@@ -48,13 +50,19 @@ def bundle(versions: Iterable[Version], refs: Mapping[str, str]) -> Bundle:
 
 
 def to_text(versions: Bundle) -> str:
-    """The bundle as JSON text; ``from_text`` reads it back with the same ids."""
+    """The bundle as JSON text; ``from_text`` reads it back with the same ids.
+
+    The contents of pictures, sounds and files in it stand there once each, as base64 by digest. ``NoContent`` where one
+    isn't here.
+    """
     data = {
         "format": FORMAT,
         "refs": dict(versions.refs),
         "absent": list(versions.absent),
         "versions": [{"id": version.id, **plain(version.to_json())} for version in versions.versions],
     }
+    if contents := _contents(versions):
+        data["media"] = contents
     return json_text(data)
 
 
@@ -72,11 +80,14 @@ def from_text(text: str, file: str) -> Bundle:
         fix = "A program saved by DSPy is read with --format dspy." if "metadata" in data else _FIX
         raise ForeignFile(file, found, fix)
     try:
-        versions = tuple(_version(item, file) for item in data["versions"])
+        contents = {str(named): base64.b64decode(text, validate=True) for named, text in data.get("media", {}).items()}
+        versions = tuple(_version(attached(item, contents.get), file) for item in data["versions"])
         read = Bundle(versions, {check_ref(name): str(id_) for name, id_ in dict(data["refs"]).items()})
         told = set(data["absent"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignFile(file, f"a part is missing or malformed ({error})", _FIX) from None
+    except BadMedia as error:
+        raise ForeignFile(file, str(error), "Export it anew from where it came from. Nothing was imported.") from None
     except BadRef as error:
         raise ForeignFile(file, "it has a ref that can't be one", str(error)) from None
     here = {version.id for version in versions}
@@ -97,6 +108,11 @@ def read_json(text: str, file: str) -> dict[str, Any]:
 
 
 _FIX = "Write it with `lmflow export`. Nothing was imported."
+
+
+def _contents(versions: Bundle) -> dict[str, str]:
+    held = {media.digest: media for version in versions.versions for media in media_in(version.params) if media.known}
+    return {named: base64.b64encode(media.data).decode("ascii") for named, media in sorted(held.items())}
 
 
 def _version(item: dict[str, Any], file: str) -> Version:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
+from lmflow.media import Media, media_of
 from lmflow.values import Form, Record, canonical, digest, lean, pretty, record, text_form
 from lmflow.vectors import Vector, compact
 
@@ -33,21 +35,47 @@ class ToolCall:
 
 
 @attrs.frozen
+class Attached:
+    """A picture, sound or file in a message: it stands before the character ``at`` of the text."""
+
+    at: int
+    media: Media
+
+
+@attrs.frozen
 class Message:
     """One turn of a chat. ``role`` is system, user, assistant or tool.
 
-    ``calls`` are what an assistant asked for; ``answers`` is the id of the call that a tool's turn answers.
+    ``calls`` are what an assistant asked for; ``answers`` is the id of the call that a tool's turn answers;
+    ``attached`` are pictures, sounds and files, in the order in which they stand in the text.
     """
 
     role: str
     content: str
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
+    attached: tuple[Attached, ...] = ()
+
+    @property
+    def parts(self) -> tuple[str | Media, ...]:
+        """The text and what is attached to it, in order; no part is empty."""
+        if not self.attached:
+            return (self.content,) if self.content else ()
+        ends = [attached.at for attached in self.attached]
+        texts = [self.content[start:end] for start, end in zip([0, *ends], [*ends, None], strict=True)]
+        media: list[str | Media] = [*(attached.media for attached in self.attached), ""]
+        pairs: Iterable[tuple[str | Media, str | Media]] = zip(texts, media, strict=True)
+        return tuple(part for pair in pairs for part in pair if part)
+
+    @property
+    def told(self) -> str:
+        """The message as people read it: the text, with what is attached by its name and not as its content."""
+        return "".join(map(str, self.parts)) if self.attached else self.content
 
     @property
     def form(self) -> Form:
         """The canonical form of what isn't at its default. Most messages are a role and a content, written at once."""
-        if self.calls or self.answers:
+        if self.calls or self.answers or self.attached:
             return Form(canonical(lean(self)))
         return Form(f'{{"content":{text_form(self.content)},"role":{text_form(self.role)}}}')
 
@@ -75,6 +103,11 @@ class ChatRequest:
     def key(self) -> str:
         """The hash of everything that was asked for: no key, timeout or client id."""
         return digest("chat", lean(self) | {"messages": [message.form for message in self.messages]})
+
+    @property
+    def attaches(self) -> bool:
+        """Whether a picture, sound or file is among its messages."""
+        return any(message.attached for message in self.messages)
 
     def to(self, model: str, endpoint: str) -> ChatRequest:
         """The same, asked of that model there."""
@@ -130,6 +163,7 @@ class ToolRequest:
         return f"tool: {self.tool} ({self.identity})\ninputs: {pretty(self.inputs)}\nsample: {self.sample}"
 
 
+_DIGITS = 9  # what is made of logprobs is the same on every machine
 ModelRequest = ChatRequest | EmbedRequest
 Request = ChatRequest | EmbedRequest | ToolRequest
 
@@ -147,6 +181,17 @@ class Usage:
     cached: int | None = None
     written: int | None = None
     reasoning: int | None = None
+
+
+@attrs.frozen
+class Token:
+    """One token of a reply with its log probability, and those of the likeliest in its place, where they were asked
+    for (``top_logprobs``).
+    """
+
+    text: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
 
 
 @attrs.frozen
@@ -176,10 +221,27 @@ class ChatReply:
         return "\n".join([*([self.text] if self.text else []), *(f"{it.name} {it.arguments}" for it in self.calls)])
 
     @property
+    def tokens(self) -> tuple[Token, ...]:
+        """The tokens of the text with their log probabilities; none where the endpoint gave none."""
+        found = self.logprobs.get("content") if isinstance(self.logprobs, Mapping) else None
+        rows = [row for row in found or () if isinstance(row, Mapping) and "logprob" in row]
+        return tuple(Token(str(row.get("token", "")), float(row["logprob"]), _others(row)) for row in rows)
+
+    @property
+    def confidence(self) -> float | None:
+        """The geometric mean of the tokens' probabilities, from 0 to 1; ``None`` where there are no logprobs."""
+        found = [token.logprob for token in self.tokens]
+        return round(min(1.0, math.exp(math.fsum(found) / len(found))), _DIGITS) if found else None
+
+    @property
     def content(self) -> Any:
         """What a replay must reproduce: the text, the calls and how it ended, not tokens, names or borders."""
         more = {"calls": self.calls, "refusal": self.refusal}
         return ["chat", self.text, self.finish, {name: value for name, value in more.items() if value}]
+
+
+def _others(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+    return tuple((str(other.get("token", "")), float(other["logprob"])) for other in row.get("top_logprobs") or ())
 
 
 def _compact(vectors: Iterable[Iterable[float]]) -> tuple[Vector, ...]:
@@ -246,7 +308,8 @@ def failure_of(error: CallError) -> Failure:
 
 def message_of(data: Mapping[str, Any]) -> Message:
     """The message that was stored as JSON values, ``lean`` or whole."""
-    return Message(**{**data, "calls": tuple(ToolCall(**call) for call in data.get("calls", ()))})
+    more = {"attached": tuple(map(_attached_of, data["attached"]))} if "attached" in data else {}
+    return Message(**{**data, "calls": tuple(ToolCall(**call) for call in data.get("calls", ())), **more})
 
 
 def outcome_to(outcome: Outcome) -> dict[str, Any]:
@@ -271,6 +334,11 @@ def outcome_of(data: Mapping[str, Any]) -> Outcome:
             return Failure(fields["kind"], Record(fields["data"]))
 
 
+def _attached_of(data: Mapping[str, Any]) -> Attached:
+    media = data["media"]
+    return Attached(data["at"], media if isinstance(media, Media) else media_of(media))
+
+
 def _shown(message: Message) -> str:
     calls = "".join(f"\n{call.id}: {call.name}({call.arguments})" for call in message.calls)
-    return f"[{message.role}{f' {message.answers}' if message.answers else ''}]\n{message.content}{calls}"
+    return f"[{message.role}{f' {message.answers}' if message.answers else ''}]\n{message.told}{calls}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
 import attrs
 
+from lmflow.adapters.known import Choices, choices_of
 from lmflow.budget import NOTHING, Budget, Ledger, Left, Prices, Spent
 from lmflow.errors import BudgetExceeded, LmflowError, ModelUnavailable
 from lmflow.events import Listener
@@ -34,9 +35,15 @@ class Outside:
     recorder: Recorder
     prices: Prices
     redactor: Redactor | None = None
+    adapters: Mapping[str, str] = attrs.field(factory=dict)
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     writing: Writing = attrs.field(default=attrs.Factory(lambda self: Writing(self.recorder), takes_self=True))
+
+    @property
+    def choices(self) -> Choices:
+        """Which adapters its models are asked in."""
+        return choices_of(self.adapters, self.models.own)
 
     def send(self, *events: Event) -> Kept:
         """Record events, cleaned where there is a redactor, together with what else happens in this turn of the loop.
@@ -222,6 +229,11 @@ class Models:
         self._stands = stands
         self._made: dict[str, Model] = {}
         self._standing: dict[str, Model] = {}
+
+    @property
+    def own(self) -> str:
+        """The name of the model that steps get which name none, empty where there is none."""
+        return self._default if isinstance(self._default, str) else getattr(self._default, "name", "")
 
     def get(self, name: str) -> Model:
         """The model of that name, the default for none or its own name. ``ModelUnavailable`` where there is none."""

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import attrs
 
+from lmflow.adapters.known import NO_CHOICES, Choices
 from lmflow.errors import BadRef, ForeignPaths
 from lmflow.values import Record, digest, uncached
 
@@ -104,13 +105,14 @@ class Env:
     """The parameters that a frame sees: all of them, and the prefix under which its steps look theirs up.
 
     ``sample`` is what its requests carry; samples within samples are numbers of their own. ``made`` holds what was made
-    of the parameters once, for all executions under them.
+    of the parameters once, for all executions under them. ``adapters`` are for steps that don't say theirs.
     """
 
     params: Record
     prefix: str = ""
     sample: int = 0
     made: dict[Any, Any] = attrs.field(factory=dict, eq=False, repr=False)
+    adapters: Choices = NO_CHOICES
 
     def __getitem__(self, path: str) -> Any:
         return self.params[self.prefix + path]
@@ -132,4 +134,4 @@ class Env:
         changed = {self.prefix + path: value for path, value in overlay.items()}
         params = self.params | overlaid(self.params, changed) if changed else self.params
         number = self.sample if sample is None else self.sample * SAMPLES + sample
-        return Env(params, self.prefix + prefix, number, {} if changed else self.made)
+        return Env(params, self.prefix + prefix, number, {} if changed else self.made, self.adapters)

@@ -15,14 +15,14 @@ from lmflow.adapter import Unreadable, parse
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.messages import ChatReply, ChatRequest, Failure, Request
-from lmflow.params import Env
-from lmflow.program import Program, completed
+from lmflow.program import Program
 from lmflow.replaying import replay
+from lmflow.reuse import recorded_env
 from lmflow.signature import Signature
 from lmflow.trace import Asked, Trace
 from lmflow.values import Record
 
-_MARKER = re.compile(r"[ \t]*\[\[[ \t#]*(\w+)[ \t#]*\]\][ \t]*:?[ \t]*")
+_MARKER = re.compile(r"[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 _CUT = re.compile(r"(\\u[dD][89abAB][0-9a-fA-F]{2})?\\(u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}$")
 _CLOSED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
@@ -159,7 +159,7 @@ def reading(source: Source) -> Sections | Members:
 
     What is said beside calls of functions is the first output.
     """
-    signature, request = source.step.signature, source.request
+    signature, request = source.step.signature.asked, source.request
     address, names = source.address.rpartition("/")[0], tuple(field.name for field in signature.outputs)
     if isinstance(request, ChatRequest) and request.tools:
         return Sections(address, attrs.evolve(signature, outputs=signature.outputs[:1]))
@@ -197,7 +197,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
             heard.append((Source(step, call.request, address), answer))
 
     with contextlib.suppress(Exception):  # the failure that it ended with, which the replay has checked
-        env = Env(completed(code, trace.version), "", trace.sample)
+        env = recorded_env(trace, code)
         drive_pure(code(**trace.inputs), env, recall, trace.choices, told)
     yield from _shown(heard)
 

@@ -17,6 +17,7 @@ import toolz
 
 from lmflow.effects import Pending
 from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram
+from lmflow.field import holds_media, places_media, type_text
 from lmflow.messages import CACHED
 from lmflow.params import Version, check_paths
 from lmflow.signature import Field, Signature, first_missing
@@ -376,6 +377,19 @@ def need(needed: dict[str, Field], field: Field) -> None:
         needed[field.name] = field
 
 
+def _check_media(signature: Signature) -> None:
+    """``BadSignature`` where a model couldn't be given a picture, sound or file, or would have to write one."""
+    _ = signature.asked
+    for field in signature.outputs:
+        if holds_media(field.type):
+            fix = "A reply is text: let a tool make it, or name it by a text."
+            raise BadSignature(str(signature), f"no model can write {field.name!r}, {type_text(field.type)}", fix)
+    for field in signature.inputs:
+        if not places_media(field.type):
+            fix = "Give it a field of its own, or a list of them."
+            raise BadSignature(str(signature), f"{field.name!r} holds a picture, sound or file within an object", fix)
+
+
 def _check_step(program: Program) -> None:
     Signature((), (Field(name=program.frame),))
     if isinstance(program, Predict):
@@ -383,4 +397,5 @@ def _check_step(program: Program) -> None:
         if both:
             text = f"a step can't both read and write {min(both)!r}"
             raise BadSignature(str(program.signature), text, "Give the output a name of its own.")
+        _check_media(program.signature)
     _ = program.steps

@@ -183,7 +183,7 @@ def _reads(call: Asked, other: Asked) -> bool:
 def _asked(call: Asked) -> str:
     if isinstance(call.request, ChatRequest):
         *before, last = call.request.messages
-        return "\n".join([*(message.content for message in before if message.role == "tool"), last.content])
+        return "\n".join([*(message.told for message in before if message.role == "tool"), last.told])
     return pretty(call.request.inputs) if isinstance(call.request, ToolRequest) else "\n".join(call.request.texts)
 
 

@@ -12,10 +12,12 @@ from typing import Any
 import attrs
 
 from lmflow.data import Dataset, example_id
-from lmflow.errors import BadData, BadValue, near
+from lmflow.errors import BadData, BadMedia, BadValue, near
+from lmflow.field import holds_media
+from lmflow.media import attached
 from lmflow.program import Program
 from lmflow.signature import Field, Signature, signature_of
-from lmflow.types import read, type_text
+from lmflow.types import located, read, type_text
 from lmflow.values import Record
 
 
@@ -25,6 +27,7 @@ class _Row:
 
     where: str
     fields: Mapping[str, Any]
+    folder: Path = Path()
 
 
 def dataset(
@@ -35,7 +38,8 @@ def dataset(
 
     Texts in fields that the ``signature`` (or the program's) gives another type are read as that type: a CSV has only
     texts. ``drop_repeats`` leaves out rows that are wholly equal to an earlier one. Of Hugging Face data, class labels
-    become their names; of pandas, missing values become ``None``. ``BadData`` names file and line, and the fix.
+    become their names; of pandas, missing values become ``None``. Pictures, sounds and files are named by a path, as
+    seen from the file, or by a URL. ``BadData`` names file and line, and the fix.
     """
     rows = _rows(source)
     called = name or (Path(source).stem if isinstance(source, (str, Path)) else "examples")
@@ -79,7 +83,7 @@ def _jsonl(path: Path) -> Iterator[_Row]:
         if line.strip():
             where = f"{path}, line {number}"
             try:
-                yield _Row(where, json.loads(line))
+                yield _Row(where, json.loads(line), path.parent)
             except json.JSONDecodeError as error:
                 problem = f"it is no JSON ({error.msg}, column {error.colno})"
                 raise BadData(
@@ -102,7 +106,7 @@ def _csv(path: Path) -> Iterator[_Row]:
                 problem = f"it has {len(cells)} cells, the header {len(names)}"
                 raise BadData(where, problem, "Quote cells that hold a comma or a line's end.")
             if cells:
-                yield _Row(where, dict(zip(names, cells, strict=True)))
+                yield _Row(where, dict(zip(names, cells, strict=True)), path.parent)
     except csv.Error as error:
         raise BadData(f"{path}, line {lines.line_num}", f"it is no CSV ({error})", "Quote as RFC 4180 does.") from None
 
@@ -170,12 +174,18 @@ def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
         problem = f"it is a {type(row.fields).__qualname__}, no mapping of names to values"
         raise BadData(row.where, problem, 'Write each example as an object: {"question": "...", "answer": "..."}.')
     try:
-        return Record({name: _read(row.where, fields.get(name), value) for name, value in row.fields.items()})
+        return Record({name: _read(row, fields.get(name), value) for name, value in row.fields.items()})
+    except BadMedia as error:
+        raise BadData(row.where, error.problem, error.fix) from None
     except BadValue as error:
         raise BadData(row.where, f"{error.where} is {error.found}", error.fix) from None
 
 
-def _read(where: str, field: Field | None, value: Any) -> Any:
+def _read(row: _Row, field: Field | None, value: Any) -> Any:
+    where = row.where
+    value = attached(value, lambda _: None, files=True)
+    if field is not None and holds_media(field.type):
+        return located(value, field.type, row.folder)
     if field is None or not isinstance(value, str) or field.type is str:
         return value
     try:

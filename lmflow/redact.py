@@ -10,7 +10,9 @@ from urllib.parse import quote, unquote
 
 import attrs
 
+from lmflow.media import Media, hidden
 from lmflow.messages import (
+    Attached,
     ChatReply,
     ChatRequest,
     EmbedReply,
@@ -75,7 +77,8 @@ class Redactor:
 
     ``clean`` is a function of a text, applied to every text of messages, tool inputs, replies, inputs, outputs and
     failures, and to labels that came from data. A key is the keyed BLAKE2b of the original under ``secret``. Versions
-    are kept as they are: instructions and demonstrations are yours, not your users'. Vectors are kept too.
+    are kept as they are: instructions and demonstrations are yours, not your users'. Vectors are kept too. Pictures,
+    sounds and files can't be cleaned: their content is not stored, and a keyed hash stands for it.
     """
 
     clean: Callable[[str], str] = attrs.field(repr=False)
@@ -138,7 +141,7 @@ class Redactor:
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """The reply or failure as it may be stored. The pieces of a text that was changed are left out, and so are
-        token probabilities: they spell it out.
+        the tokens beside their probabilities: they spell it out.
         """
         match outcome:
             case ChatReply():
@@ -150,7 +153,7 @@ class Redactor:
                     refusal=self.text(outcome.refusal),
                     calls=tuple(attrs.evolve(call, arguments=self.text(call.arguments)) for call in outcome.calls),
                     chunks=outcome.chunks if text == outcome.text else (),
-                    logprobs=None,
+                    logprobs=_numbers(outcome),
                 )
             case ToolReply():
                 return ToolReply(self.value(outcome.value))
@@ -162,17 +165,24 @@ class Redactor:
 
     def fields(self, record: Mapping[str, Any]) -> Record:
         """A record whose values are cleaned; its names are the program's."""
-        return Record({name: self.value(item) for name, item in plain(record).items()})
+        return Record({name: self.value(item) for name, item in plain(record, kept=True).items()})
 
     def value(self, value: Any) -> Any:
         """A JSON value whose texts are cleaned, keys included."""
         if isinstance(value, str):
             return self.text(value)
+        if isinstance(value, Media):
+            return self.media(value)
         if isinstance(value, Mapping):
             return {self.text(name): self.value(item) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
             return list(map(self.value, value))
         return value
+
+    def media(self, media: Media) -> Media:
+        """A picture, sound or file without its content; its name and URL are texts."""
+        digest = self.key(media.digest).removeprefix(KEYED) if media.digest else ""
+        return hidden(media, digest, self.text(media.name), self.text(media.url))
 
     def text(self, text: str) -> str:
         """A text, cleaned. ``TypeError`` where ``clean`` gives no text: then nothing is stored, nor sent."""
@@ -205,4 +215,17 @@ class Redactor:
 
     def _message(self, message: Message) -> Message:
         calls = tuple(attrs.evolve(call, arguments=self.text(call.arguments)) for call in message.calls)
-        return attrs.evolve(message, content=self.text(message.content), calls=calls)
+        if not message.attached:
+            return attrs.evolve(message, content=self.text(message.content), calls=calls)
+        content, attached = "", []
+        for part in message.parts:
+            if isinstance(part, Media):
+                attached.append(Attached(len(content), self.media(part)))
+            else:
+                content += self.text(part)
+        return attrs.evolve(message, content=content, calls=calls, attached=tuple(attached))
+
+
+def _numbers(reply: ChatReply) -> Any:
+    """The log probabilities of a reply's tokens without the tokens, ``None`` for none."""
+    return {"content": [{"token": "", "logprob": token.logprob} for token in reply.tokens]} if reply.tokens else None

@@ -7,18 +7,22 @@ from typing import Any
 
 from lmflow.acting import Act, messages_of
 from lmflow.adapter import render as rendered
+from lmflow.adapters.known import choices_of, known
 from lmflow.errors import near
 from lmflow.messages import Message
-from lmflow.params import Version
+from lmflow.params import Env, Version
 from lmflow.program import Predict, Program, completed
+from lmflow.values import EMPTY, Record
 
 
-def render(
-    program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = ""
-) -> tuple[Message, ...]:
+def render(  # noqa: PLR0913 - which step, and under what
+    program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = "", model: str = "",
+    adapters: Mapping[str, str] = EMPTY,
+) -> tuple[Message, ...]:  # fmt: skip
     """The exact messages that a step of the program would send for these inputs of the step. Nothing is called.
 
-    ``step`` may be left out where the program has one predictor. Raises ``MissingInput``, ``UnknownInput``,
+    ``step`` may be left out where the program has one predictor; ``model`` and ``adapters`` are those of the executor,
+    where its adapters depend on models. Raises ``MissingInput``, ``UnknownInput``,
     ``KeyError`` for an unknown step.
     """
     found = {name: leaf for name, leaf in program.steps.items() if isinstance(leaf, Predict)}
@@ -30,4 +34,5 @@ def render(
     params = completed(program, version)
     own = {f"{leaf.name}.{slot}": params[f"{wanted}.{slot}"] for slot in leaf.slots}
     given = leaf.signature.bind(wanted, inputs)
-    return messages_of(leaf, own, given) if isinstance(leaf, Act) else rendered(leaf, own, given)
+    under = Env(Record(own), adapters=choices_of(known(adapters), model))
+    return messages_of(leaf, under, given) if isinstance(leaf, Act) else rendered(leaf, under, given)

@@ -6,13 +6,14 @@ from typing import Any, overload
 
 import attrs
 
+from lmflow.adapters.known import Choices, choices_in
 from lmflow.drive import Recall, drive_pure
 from lmflow.effects import Call
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Env, Version
-from lmflow.program import Program, completed
+from lmflow.program import Program
 from lmflow.redact import agrees
-from lmflow.reuse import changed_since, exact, resolved, settled
+from lmflow.reuse import changed_since, exact, recorded_env, resolved, settled
 from lmflow.trace import Run, Trace, failed
 from lmflow.values import Record, pretty
 
@@ -30,14 +31,14 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
     Nothing goes outside: there is no session, no socket and no event loop. ``program`` is needed where the recording
     was read from a store (it keeps data, never code).
     """
-    envs: dict[tuple[Program, Version], Env] = {}
+    envs: _Envs = {}
     if isinstance(recorded, Trace):
         return _replayed(recorded, program, envs)
     items = tuple((label, _replayed(trace, program, envs)) for label, trace in recorded.items)
     return attrs.evolve(recorded, items=items)
 
 
-def _replayed(trace: Trace, program: Program | None, envs: dict[tuple[Program, Version], Env]) -> Trace:
+def _replayed(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
     code = program or trace.code
     if code is None:
         msg = f"trace {trace.id} was read from a store, which keeps no code: lf.replay(trace, program)"
@@ -47,8 +48,9 @@ def _replayed(trace: Trace, program: Program | None, envs: dict[tuple[Program, V
     asked: set[str] = set()
     outputs, failure = None, None
     try:
-        if (env := envs.get((code, trace.version))) is None:
-            env = envs[code, trace.version] = Env(completed(code, trace.version))
+        at = code, trace.version, choices_in(trace.world)
+        if (env := envs.get(at)) is None:
+            env = envs[at] = attrs.evolve(recorded_env(trace, code), sample=0)
         if trace.sample:
             env = attrs.evolve(env, sample=trace.sample)
         outputs = drive_pure(code(**trace.inputs), env, recall(trace, asked), trace.choices)
@@ -63,6 +65,9 @@ def _replayed(trace: Trace, program: Program | None, envs: dict[tuple[Program, V
     )  # fmt: skip
     _compare(trace, again)
     return again
+
+
+_Envs = dict[tuple[Program, Version, Choices], Env]
 
 
 def recall(trace: Trace, asked: set[str] | None = None) -> Recall:

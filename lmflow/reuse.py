@@ -9,8 +9,11 @@ from typing import Any
 import attrs
 
 from lmflow.adapter import ADAPTER
+from lmflow.adapters.known import Choices, choices_in
 from lmflow.errors import ReplayDiverged
 from lmflow.messages import CACHED, LIVE, PURE, Failure, Outcome, Request, ToolReply, ToolRequest
+from lmflow.params import Env, Version
+from lmflow.program import Program, completed
 from lmflow.redact import agrees
 from lmflow.trace import Asked, Trace
 from lmflow.values import pretty
@@ -150,6 +153,14 @@ def changed_since(trace: Trace) -> str:
     if trace.world.get("adapter") != ADAPTER:
         return f"It was recorded with the adapter {trace.world.get('adapter')}; this is {ADAPTER}."
     return "The program, its helpers or its version changed since: `ex.run` records it anew."
+
+
+def recorded_env(trace: Trace, program: Program, version: Version | None = None, choices: Choices | None = None) -> Env:
+    """The parameters that a recorded execution is driven with, by default its own version's, and under its own choices
+    of adapters.
+    """
+    params = completed(program, version or trace.version)
+    return Env(params, "", trace.sample, adapters=choices_in(trace.world) if choices is None else choices)
 
 
 def depends(address: str, on: str) -> bool:

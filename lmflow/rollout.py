@@ -11,7 +11,7 @@ from typing import Protocol
 import attrs
 
 from lmflow.adapter import ADAPTER
-from lmflow.budget import worst_case
+from lmflow.budget import unbounded_media, worst_case
 from lmflow.door import Execution, Hear
 from lmflow.drive import Frame
 from lmflow.effects import Pending
@@ -135,12 +135,15 @@ def begun(
     """
     program, version = rollout.program, rollout.version
     params = fitting(program, version)
+    choices = outside.choices
     world = Record(adapter=ADAPTER, models=places(outside, params))
+    if choices.pairs:
+        world |= {"adapters": choices.to_json()}
     if old := stale(program, version, rollout.first or version):
         world |= {"stale": old}
     if account.measured:
         _check_bounds(outside, account, program, params)
-    return Begun(outside, account, program, version, Env(params), world, target, timeout)
+    return Begun(outside, account, program, version, Env(params, adapters=choices), world, target, timeout)
 
 
 async def driven(
@@ -191,6 +194,8 @@ def _check_bounds(outside: Outside, account: Account, program: Program, params: 
     """``Unbounded`` for the first step whose calls the budget could not bound."""
     for name, step in program.steps.items():
         if isinstance(step, Predict):
+            if step.signature.attaches:
+                raise unbounded_media(name)
             for model in leaves(outside.models.get(params[f"{name}.model"])):
                 request = ChatRequest((), model.name, options=params[f"{name}.options"])
                 worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)

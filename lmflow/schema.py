@@ -18,6 +18,7 @@ import toolz
 
 from lmflow.codec import SEQUENCES
 from lmflow.field import Field, fields_of, parts, peeled
+from lmflow.media import KINDS
 from lmflow.shape import optional
 from lmflow.values import Record, plain
 
@@ -27,6 +28,7 @@ _BARE: dict[Any, dict[str, Any]] = {
     None: {"type": "null"}, type(None): {"type": "null"}, Any: {}, dict: {"type": "object"},
     dt.date: {"type": "string", "format": "date"}, dt.time: {"type": "string", "format": "time"},
     dt.datetime: {"type": "string", "format": "date-time"},
+    **{kind: {"type": "string", "format": "uri"} for kind in KINDS.values()},
 }  # fmt: skip
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 _SIZES = {"min_length": "minItems", "max_length": "maxItems"}

@@ -10,15 +10,17 @@ from typing import Any, Literal, Union
 
 from lmflow.codec import SEQUENCES
 from lmflow.field import Field, fields_of, nullable, parts, peeled
+from lmflow.media import KINDS
 from lmflow.values import plain
 
 _WORDS = {
     int: "a whole number", float: "a number", bool: "true or false", dt.date: "a date, YYYY-MM-DD",
     dt.datetime: "a date and time, YYYY-MM-DDThh:mm:ss", dt.time: "a time, hh:mm:ss",
 }  # fmt: skip
-_NOTES = {
+_NOTES: dict[Any, str] = {
     str: "string", int: "integer", float: "number", bool: "true | false", Any: "any", type(None): "null", None: "null",
     dt.date: '"YYYY-MM-DD"', dt.datetime: '"YYYY-MM-DDThh:mm:ss"', dt.time: '"hh:mm:ss"', dict: "object",
+    **dict.fromkeys(KINDS.values(), "string"),
 }  # fmt: skip
 
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import attrs
 
+from lmflow.beside import beside
 from lmflow.codec import Codec, codec_of
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, near
-from lmflow.field import REQUIRED, Field, is_history, peeled, settled, type_of_node, type_text
+from lmflow.field import KNOWN, REQUIRED, Field, holds_media, is_history, peeled, settled, type_of_node, type_text
 from lmflow.schema import schema_of
 from lmflow.shape import hint, members
 from lmflow.values import Record, plain, pretty
@@ -57,7 +58,7 @@ class Signature:
     def identity(self) -> list[list[Any]]:
         """What the signature adds to a program's key: names, types and defaults, no descriptions."""
         return [
-            [[f.name, type_text(f.type), None if f.required else pretty(f.default)] for f in side]
+            [[f.name, type_text(f.type), None if f.required else pretty(plain(f.default))] for f in side]
             for side in (self.inputs, self.outputs)
         ]
 
@@ -95,6 +96,25 @@ class Signature:
     def sketch(self) -> str:
         """The outputs as a JSON object is sketched."""
         return members(self.outputs)
+
+    @functools.cached_property
+    def asked(self) -> Signature:
+        """The signature as a model is told it: without the outputs that a reply carries beside its text."""
+        outputs = tuple(field for field in self.outputs if not beside(field.type))
+        if not outputs:
+            raise BadSignature(str(self), "no output is left to ask for", "Add one that is the answer.")
+        return self if len(outputs) == len(self.outputs) else Signature(self.inputs, outputs)
+
+    @functools.cached_property
+    def _keeping(self) -> frozenset[int]:
+        """The fields whose values may hold media as they are, by ``id``: elsewhere what stands for one is an object."""
+        fields = (*self.inputs, *self.outputs)
+        return frozenset(id(field) for field in fields if holds_media(field.type, untyped=True))
+
+    @functools.cached_property
+    def attaches(self) -> bool:
+        """Whether pictures, sounds or files are among the inputs."""
+        return any(holds_media(field.type) for field in self.inputs)
 
     def prepending(self, field: Field) -> Signature:
         """The signature with one more output, before the others."""
@@ -145,7 +165,8 @@ class Signature:
             return self.taken(field, value)
         except (ValueError, BadValue) as problem:
             where = f"{program}.{field.name}"
-            raise WrongType(where, f"{value!r:.200} ({problem})", type_text(field.type)) from None
+            found = f"{value.partition(',')[0]},..." if isinstance(value, str) and value[:5] == "data:" else value
+            raise WrongType(where, f"{found!r:.200} ({problem})", type_text(field.type)) from None
 
     def default(self, field: Field) -> Any:
         """A field's default as its type says, or as it is where it is ``None`` (a field that may be left out)."""
@@ -153,7 +174,9 @@ class Signature:
 
     def taken(self, field: Field, value: Any) -> Any:
         """A value as the field's type says. ``ValueError`` says what doesn't fit."""
-        return self.codecs[id(field)](value if type(value) is str else plain(value))
+        if type(value) is str:
+            return self.codecs[id(field)](value)
+        return self.codecs[id(field)](plain(value, kept=id(field) in self._keeping))
 
 
 def signature_of(source: str | Signature | Callable[..., Any], types: Mapping[str, Any] | None = None) -> Signature:
@@ -248,5 +271,5 @@ def _field(text: str, node: ast.arg, default: ast.expr | None, types: Mapping[st
 
 def _hint(error: LookupError, types: Mapping[str, Any]) -> str:
     name = str(error.args[0])
-    guess = near(name, ["str", "int", "float", "bool", "list", "dict", "Literal", "Optional", *types]).strip()
+    guess = near(name, ["str", "int", "float", "bool", "list", "dict", "Literal", "Optional", *KNOWN, *types]).strip()
     return guess or f"Give it by name: types={{{name!r}: ...}}."

@@ -98,6 +98,14 @@ class Trace:
         return {call.address: call for call in ended}
 
     @property
+    def reasoning(self) -> Mapping[str, str]:
+        """What providers show of their models' thinking, by the address of the call; in no output and no demonstration
+        unless a field of type ``Reasoning`` asks for it.
+        """
+        shown = {address: getattr(call.outcome, "reasoning", "") for address, call in self.answers.items()}
+        return {address: text for address, text in shown.items() if text}
+
+    @property
     def orphans(self) -> tuple[Asked, ...]:
         """Calls that were started and never ended: maybe billed."""
         return tuple(call for call in self.calls if call.outcome is None)

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.acting import Act
+from lmflow.contents import content_of
 from lmflow.credit import Taken, taken
 from lmflow.messages import ChatReply, ChatRequest, Message
 from lmflow.program import Program
@@ -65,11 +66,11 @@ def _ordinal(address: str) -> int:
 
 
 def _turn(message: Message) -> dict[str, Any]:
-    turn: dict[str, Any] = {"role": message.role, "content": message.content}
+    turn: dict[str, Any] = {"role": message.role, "content": content_of(message)}
     if message.answers:
         turn["tool_call_id"] = message.answers
     if message.calls:
-        turn["content"] = message.content or None
+        turn["content"] = content_of(message) or None
         turn["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.calls

@@ -6,14 +6,27 @@ import enum
 import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, Union
 
 from lmflow.codec import DATES, SEQUENCES, convert
-from lmflow.field import fields_of, nullable, parts, peeled, type_of_node, type_text
+from lmflow.field import fields_of, holds_media, is_media_type, nullable, parts, peeled, type_of_node, type_text
 from lmflow.jsontext import load
+from lmflow.media import is_url
 from lmflow.values import pretty
 
-__all__ = ["convert", "default_of", "fit", "loosened", "meant", "read", "type_of_node", "type_text"]
+__all__ = [
+    "convert",
+    "default_of",
+    "fit",
+    "located",
+    "loosened",
+    "meant",
+    "read",
+    "takes_list",
+    "type_of_node",
+    "type_text",
+]
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
 _NUMBERED = re.compile(r"^\s*(?:\[?\d+[.)\]])\s+\S", re.MULTILINE)
@@ -41,6 +54,29 @@ def fit(value: Any, kind: Any) -> Any:
 def default_of(value: Any, kind: Any) -> Any:
     """A default as the type says, or as it is where it doesn't fit (``None`` for a field that may be left out)."""
     return value if value is None else convert(value, kind)
+
+
+def located(value: Any, kind: Any, folder: Path) -> Any:
+    """A value of a type that holds media, as a person writes it, with the media that its texts name: by a URL, or by a
+    path as seen from the folder. Only for what a person wrote: a path reads a file. ``BadMedia``.
+    """
+    inner = peeled(kind)[0]
+    origin, args = parts(inner)
+    if is_media_type(inner):
+        return inner(value if is_url(value) else folder / value) if isinstance(value, str) else value
+    if origin is Union:
+        held = [arg for arg in args if holds_media(arg)]
+        return value if value is None or len(held) != 1 else located(value, held[0], folder)
+    if isinstance(value, list) and origin in SEQUENCES:
+        return [located(item, kind, folder) for item, kind in zip(value, _kinds(args, len(value)), strict=True)]
+    return value
+
+
+def takes_list(kind: Any) -> bool:
+    """Whether a list is a value of the type, or of a member of it."""
+    inner = peeled(kind)[0]
+    origin, args = parts(inner)
+    return (origin or inner) in SEQUENCES or (origin is Union and any(map(takes_list, args)))
 
 
 def meant(text: str, kind: Any, *, whole: bool = True) -> Any:  # noqa: PLR0911 - one return a kind

@@ -167,8 +167,20 @@ def freeze(value: Any, where: str = "the value") -> Any:
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
-def plain(value: Any, where: str = "the value") -> Any:  # noqa: PLR0911 - one return a kind
-    """``value`` as JSON values (dict, list, str, int, float, bool, None), made anew."""
+class Leaf:
+    """A value that stays as it is where it is used, and is written as the JSON values that it gives."""
+
+    __slots__ = ()
+
+    def json(self) -> dict[str, Any]:
+        """What stands for it in canonical forms."""
+        raise NotImplementedError
+
+
+def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  # noqa: PLR0911 - one return a kind
+    """``value`` as JSON values (dict, list, str, int, float, bool, None), made anew; with ``kept`` a ``Leaf`` in it
+    stays as it is.
+    """
     if isinstance(value, enum.Enum):
         return plain(value.value, where)
     if isinstance(value, _PLAIN):
@@ -176,15 +188,17 @@ def plain(value: Any, where: str = "the value") -> Any:  # noqa: PLR0911 - one r
     if isinstance(value, float):
         return _finite(value, where)
     if isinstance(value, Mapping):
-        return {_check_key(key, where): plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {_check_key(key, where): plain(item, f"{where}.{key}", kept=kept) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [plain(item, f"{where}[{i}]", kept=kept) for i, item in enumerate(value)]
     if isinstance(value, AbstractSet):
-        return sorted((plain(item, where) for item in value), key=canonical)
+        return sorted((plain(item, where, kept=kept) for item in value), key=canonical)
     if isinstance(value, _DATES):
         return value.isoformat()
+    if isinstance(value, Leaf):
+        return value if kept else value.json()
     if (names := _names_of(type(value))) is not None:
-        return {name: plain(getattr(value, name), f"{where}.{name}") for name in names}
+        return {name: plain(getattr(value, name), f"{where}.{name}", kept=kept) for name in names}
     raise BadValue(where, f"a {type(value).__qualname__}", "Use JSON values, dates, enums or attrs classes.")
 
 
@@ -193,7 +207,15 @@ def canonical(value: Any) -> str:
     try:
         return _canonical(value)
     except _Unusual:
-        return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return _long_form(value)
+
+
+def formed(value: Any) -> tuple[str, bool]:
+    """The canonical form of ``value``, and whether it is made of plain values alone."""
+    try:
+        return _canonical(value), True
+    except _Unusual:
+        return _long_form(value), False
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -229,6 +251,10 @@ def text_form(text: str) -> str:
 
 class _Unusual(Exception):
     """A value that is none of the plain ones: it takes the long way, which also words what is wrong with it."""
+
+
+def _long_form(value: Any) -> str:
+    return json.dumps(plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _canonical(value: Any) -> str:
@@ -301,8 +327,8 @@ def lean(value: Any) -> dict[str, Any]:
 
 
 def pretty(value: Any) -> str:
-    """JSON as a person or a model reads it: spaces, no escapes but for what can't be encoded."""
-    return json.dumps(plain(value), ensure_ascii=False, allow_nan=False)
+    """JSON as a person or a model reads it: spaces, no escapes but where there must be, a ``Leaf`` as its text."""
+    return json.dumps(plain(value, kept=True), ensure_ascii=False, allow_nan=False, default=str)
 
 
 @functools.cache

@@ -8,13 +8,14 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapters.known import Choices
 from lmflow.drive import drive_pure
 from lmflow.effects import Call
 from lmflow.errors import NotRecorded, Redacted, ReplayDiverged, Undecided
 from lmflow.messages import CACHED, Request
-from lmflow.params import Env, Version
-from lmflow.program import Program, completed
-from lmflow.reuse import Reuse, depends, mode_of, settled
+from lmflow.params import Version
+from lmflow.program import Program
+from lmflow.reuse import Reuse, depends, mode_of, recorded_env, settled
 from lmflow.trace import Asked, Failed, Trace, failed
 from lmflow.values import Record
 
@@ -22,13 +23,14 @@ from lmflow.values import Record
 @attrs.frozen(eq=False)
 class Case:
     """A recorded execution and what it is driven with now: the program, a version, and what model names stand for
-    (``places``, where that isn't as recorded).
+    (``places``) and which adapters they are asked in (``choices``), where that isn't as recorded.
     """
 
     trace: Trace
     program: Program
     version: Version
     places: Mapping[str, Any] | None = None
+    choices: Choices | None = None
 
     @property
     def open(self) -> Reuse:
@@ -108,7 +110,7 @@ def walk(case: Case, reuse: Reuse, *, find: Find | None = None, assume: bool = F
         return settled(found.outcome)
 
     outputs, failure = None, None
-    env = Env(completed(case.program, case.version), "", case.trace.sample)
+    env = recorded_env(case.trace, case.program, case.version, case.choices)
     try:
         outputs = drive_pure(case.program(**case.trace.inputs), env, recall, reuse.choices)
     except (_Unknown, Undecided):

@@ -6,14 +6,17 @@ import json
 import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from lmflow.errors import Tampered
+from lmflow.errors import NoContent, Tampered
+from lmflow.media import MARK, SHA, Media, attached, media_in
 from lmflow.messages import ChatRequest, EmbedRequest, Message, Request, ToolRequest, message_of
 from lmflow.stores.bulk import among, many
-from lmflow.values import KEYED, Record, canonical, digest, hash_bytes, hash_text, lean
+from lmflow.stores.contents import MEDIA, RAW, checked, content_in
+from lmflow.values import KEYED, Record, canonical, digest, formed, hash_bytes, hash_text, lean
 
 SMALLEST = 120
 CACHED = 50_000
@@ -66,17 +69,25 @@ def derived(key: str) -> bool:
 
 @attrs.frozen
 class Body:
-    """A value as it is stored: its hash, its kind and its canonical form."""
+    """A value as it is stored: its hash, its kind and its canonical form; ``media`` are pictures, sounds and files in
+    it, whose content is stored apart.
+    """
 
     hashed: bytes
     kind: str
     text: str
+    media: tuple[Media, ...] = ()
+
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """All that it puts."""
+        return (self.hashed, *_hashes(self.media)) if self.media else (self.hashed,)
 
 
 def body_of(kind: str, value: Any) -> Body:
-    """A JSON value as it is stored."""
-    form = canonical(value)
-    return Body(hash_bytes(kind, form), kind, form)
+    """A JSON value, or one with media in it, as it is stored."""
+    form, plain = formed(value)
+    return Body(hash_bytes(kind, form), kind, form, () if plain else _stored(value))
 
 
 class BlobWriter:
@@ -136,6 +147,7 @@ class BlobWriter:
 
     def put(self, body: Body) -> int:
         """The id of a value."""
+        self._contents(body.media)
         return self._put(body.hashed, body.kind, body.text)
 
     def hashes(self, request: Request, key: str) -> Iterator[bytes]:
@@ -143,6 +155,7 @@ class BlobWriter:
         hashed = raw(key)
         if hashed not in self._ids:
             yield hashed
+            yield from _hashes(_attached(request))
             if isinstance(request, ChatRequest):
                 turns, before = self._parts[hashed] = self._parted(request)
                 yield from (turn for turn, _ in turns)
@@ -156,6 +169,7 @@ class BlobWriter:
         if (found := self._ids.get(hashed)) is not None:
             return found
         body = lean(request)
+        self._contents(_attached(request))
         if isinstance(request, ChatRequest):
             turns, before = self._parts.pop(hashed) if hashed in self._parts else self._parted(request)
             ids = [self._put(hashed_turn, "message", turn) for hashed_turn, turn in turns]
@@ -174,6 +188,8 @@ class BlobWriter:
 
     def _turn(self, message: Message) -> tuple[bytes, str]:
         """The hash and the canonical form of a message."""
+        if message.attached:  # nor remembered: it would hold the content
+            return hash_bytes("message", message.form), message.form
         if (found := self._turns.get(message)) is None:
             form = message.form
             self._held += len(form)
@@ -187,7 +203,21 @@ class BlobWriter:
             found = self._prefixes[turns] = raw(digest("prefix", [text(turn) for turn in turns]))
         return found
 
+    def _contents(self, media: Iterable[Media]) -> None:
+        """Put contents, each once, as the bytes that they are, addressed by their own SHA-256."""
+        for held in media:
+            hashed = bytes.fromhex(held.digest.removeprefix(SHA))
+            if self._known(hashed) is None and (data := _content(held)) is not None:
+                self._add(hashed, MEDIA, RAW, held.size, data)
+
     def _put(self, hashed: bytes, kind: str, body: str) -> int:
+        if (found := self._known(hashed)) is not None:
+            return found
+        enc, data = packed(body)
+        return self._add(hashed, kind, enc, len(body), data)
+
+    def _known(self, hashed: bytes) -> int | None:
+        """The id of what is there, or waits to be written."""
         if (found := self._ids.get(hashed)) is not None:
             return found
         if hashed not in self._absent:
@@ -196,10 +226,12 @@ class BlobWriter:
                 self._ids[hashed] = row[0]
                 self._touch(row)
                 return int(row[0])
+        return None
+
+    def _add(self, hashed: bytes, kind: str, enc: int, size: int, data: bytes) -> int:
         made = self._next
         self._next += 1
-        enc, data = packed(body)
-        self._rows.append((made, hashed, kind, enc, len(body), data))
+        self._rows.append((made, hashed, kind, enc, size, data))
         self._ids[hashed] = made
         return made
 
@@ -210,6 +242,7 @@ class BlobReader:
     def __init__(self, connection: sqlite3.Connection, store: str) -> None:
         self._db = connection
         self._store = store
+        self._home = str(Path(store).absolute())
         self._values: dict[int, Any] = {}
 
     def get(self, blob: int | None) -> Any:
@@ -220,6 +253,8 @@ class BlobReader:
             row = self._db.execute("SELECT hash, kind, enc, data FROM blob WHERE id = ?", (blob,)).fetchone()
             if row is None:
                 raise Tampered(self._store, f"blob {blob} is missing", "Restore the store from a backup.")
+            if row[1] == MEDIA:  # never remembered: contents are large
+                return checked(self._store, bytes(row[0]), row[3])
             value = self._checked(blob, *row)
             if len(self._values) >= REMEMBERED:
                 self._values.clear()
@@ -244,6 +279,8 @@ class BlobReader:
 
     def _derived(self, kind: str, form: str) -> tuple[str, Any]:
         value = json.loads(form)
+        if MARK in form:
+            value = attached(value, lambda named: content_in(self._home, named))
         if kind == "prefix":
             turns = [self.get(blob) for blob in value]
             return digest("prefix", [digest("message", turn) for turn in turns]), [message_of(turn) for turn in turns]
@@ -254,6 +291,30 @@ class BlobReader:
 
     def _tampered(self, blob: int, kind: str, hashed: str, problem: str) -> Tampered:
         return Tampered(self._store, f"{kind} blob {blob} ({hashed[:18]}) {problem}", "It was changed outside lmflow.")
+
+
+def _attached(request: Request) -> list[Media]:
+    """The media in a request whose content is stored."""
+    if isinstance(request, ToolRequest):
+        return list(_stored(request.inputs))
+    turns = request.messages if isinstance(request, ChatRequest) else ()
+    return [held.media for turn in turns for held in turn.attached if held.media.known]
+
+
+def _stored(value: Any) -> tuple[Media, ...]:
+    return tuple(held for held in media_in(value) if held.known)
+
+
+def _content(media: Media) -> bytes | None:
+    """The content, ``None`` where it can't be had any more: then what stands for it is all that is kept."""
+    try:
+        return media.data
+    except NoContent:
+        return None
+
+
+def _hashes(media: Iterable[Media]) -> Iterator[bytes]:
+    return (bytes.fromhex(held.digest.removeprefix(SHA)) for held in media)
 
 
 def _request(value: dict[str, Any], reader: BlobReader) -> Request:

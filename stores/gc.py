@@ -7,6 +7,7 @@ they use anew; what is swept was unreachable in a snapshot taken after that, and
 from __future__ import annotations
 
 import contextlib
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,7 @@ import attrs
 
 from lmflow.errors import StoreError
 from lmflow.messages import outcome_of
-from lmflow.stores.blobs import BlobReader, unpacked
+from lmflow.stores.blobs import BlobReader, form_of, unpacked
 from lmflow.stores.schema import check_file, prepare
 from lmflow.stores.search import texts
 
@@ -55,6 +56,8 @@ def collect(path: str | Path, *, older_than: int | None = None, dry_run: bool = 
         db.close()
 
 
+_NAMED = re.compile(r'"sha256:([0-9a-f]{64})"')
+_NAMELESS = "'media', 'prefix', 'world', 'failure', 'feedback'"
 _UNINDEXED = "INSERT INTO search (search, rowid, asked, answered) VALUES ('delete', ?, ?, ?)"
 _COUNTS = (
     "SELECT count(*) FROM gone_run",
@@ -85,12 +88,14 @@ class _Collector:
         self._store = store
         self._now = now
         self._turn = 0
+        self._dry = False
         self._blobs = BlobReader(db, store)
         db.execute("PRAGMA foreign_keys = OFF")  # checked by what is swept: a check a row would scan each child table
         for name in ("gone_run", "gone_trace", "live_version", "live_blob", "dead_version", "dead_blob"):
             db.execute(f"CREATE TEMP TABLE {name} (id BLOB PRIMARY KEY) WITHOUT ROWID")
 
     def collect(self, older_than: int | None, *, dry_run: bool) -> Swept:
+        self._dry = dry_run
         if dry_run:
             self._snapshot(lambda: self._old(older_than))
             self._snapshot(self._mark)
@@ -103,9 +108,12 @@ class _Collector:
             self._snapshot(self._mark)
             versions, _ = self._sweep("version", self._sweep_version)
             blobs, size = self._sweep("blob", self._sweep_blob)
+            self._db.execute("DELETE FROM dead_blob")
+            self._snapshot(self._mark_contents)
+            contents, more = self._sweep("blob", self._sweep_blob)
         finally:
             self._generation(odd=False)
-        return attrs.evolve(swept, versions=versions, blobs=blobs, bytes=size)
+        return attrs.evolve(swept, versions=versions, blobs=blobs + contents, bytes=size + more)
 
     def _generation(self, *, odd: bool) -> None:
         """The next odd generation, in which writers note what they touch, or the even one that ends it."""
@@ -205,7 +213,12 @@ class _Collector:
             self._db.execute(f"INSERT OR IGNORE INTO live_blob SELECT {column} FROM {rows}{kept}")
         self._inner("request")
         self._inner("prefix")
-        self._db.execute("INSERT INTO dead_blob SELECT id FROM blob WHERE id NOT IN (SELECT id FROM live_blob)")
+        dead = (
+            "INSERT INTO dead_blob SELECT id FROM blob WHERE kind <> 'media' AND id NOT IN (SELECT id FROM live_blob)"
+        )
+        self._db.execute(dead)
+        if self._dry:
+            self._mark_contents()
 
     def _ancestors(self) -> None:
         self._db.execute(
@@ -221,6 +234,22 @@ class _Collector:
         while rows := reading.fetchmany(BATCH):
             held = {(blob,) for enc, data in rows for blob in _held(kind, unpacked(enc, data))}
             self._db.executemany("INSERT OR IGNORE INTO live_blob VALUES (?)", held)
+
+    def _mark_contents(self) -> None:
+        """Mark the contents of pictures, sounds and files that no other blob names any more.
+
+        What is named anew meanwhile is touched, so that all blobs that are still there are looked through, reached or
+        not: only when those that nothing reaches are gone, or as if they were.
+        """
+        if self._db.execute("SELECT 1 FROM blob WHERE kind = 'media' LIMIT 1").fetchone() is None:
+            return
+        query = f"SELECT enc, data FROM blob WHERE kind NOT IN ({_NAMELESS}) AND id NOT IN (SELECT id FROM dead_blob)"
+        reading = self._db.cursor().execute(query)
+        while rows := reading.fetchmany(BATCH):
+            named = {(bytes.fromhex(found),) for enc, data in rows for found in _NAMED.findall(form_of(enc, data))}
+            self._db.executemany("INSERT OR IGNORE INTO live_blob SELECT id FROM blob WHERE hash = ?", named)
+        dead = "INSERT INTO dead_blob SELECT id FROM blob WHERE kind = 'media' AND id NOT IN (SELECT id FROM live_blob)"
+        self._db.execute(dead)
 
     def _sweep_version(self, row: int) -> int:
         self._db.execute("DELETE FROM parent WHERE version = ?", (row,))

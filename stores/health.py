@@ -21,6 +21,7 @@ MENDED = (3, 51, 3)
 class Health:
     """``problem`` is the first thing that SQLite finds wrong, empty for nothing; ``wal`` in bytes; ``orphans`` are
     calls that never ended, in runs that did; ``open_calls`` those of ``open_runs``, which go on or were killed.
+    ``media`` are the contents of pictures, sounds and files, ``media_size`` their bytes.
     """
 
     size: int
@@ -32,6 +33,8 @@ class Health:
     orphans: int
     open_runs: int
     open_calls: int
+    media: int = 0
+    media_size: int = 0
 
 
 def health(path: str | Path) -> Health | None:
@@ -89,4 +92,6 @@ def _examined(db: sqlite3.Connection, path: Path) -> Health:
         orphans=count(f"{started} <> 'open'") if schema else 0,
         open_runs=count("SELECT count(*) FROM run WHERE status = 'open'") if schema else 0,
         open_calls=count(f"{started} = 'open'") if schema else 0,
+        media=count("SELECT count(*) FROM blob WHERE kind = 'media'") if schema else 0,
+        media_size=count("SELECT coalesce(sum(size), 0) FROM blob WHERE kind = 'media'") if schema else 0,
     )

@@ -135,17 +135,18 @@ class RowWriter:
                 asked.add(own)
                 yield from self._blobs.hashes(call.request, own)
             if call.outcome is not None:
-                yield self._reply(call.outcome).hashed
+                yield from self._reply(call.outcome).hashes
         elif isinstance(event, TraceOpened):
-            yield self._body("inputs", event.trace.inputs).hashed
+            yield from self._body("inputs", event.trace.inputs).hashes
             yield self._body("world", event.trace.world).hashed
         elif isinstance(event, TraceClosed):
             trace = event.trace
             for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
                 if value is not None:
-                    yield self._body(kind, value).hashed
+                    yield from self._body(kind, value).hashes
         elif isinstance(event, RunOpened):
-            yield from (self._body("inputs", wanted.inputs).hashed for wanted in event.run.wanted)
+            for wanted in event.run.wanted:
+                yield from self._body("inputs", wanted.inputs).hashes
 
     def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:

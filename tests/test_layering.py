@@ -11,21 +11,22 @@ import pytest
 # A module imports only from those before it. "x/*" is every module of a package, in any order without a cycle.
 LMFLOW = """
     errors/words errors/composing errors/versioning errors/calling errors/storing errors/evaluating
-    errors/replaying errors/serving errors/__init__ values vectors turns field codec jsontext types shape
-    schema source signature adapters/* cuts messages conversing words demos neighbours similarity params
-    versions merging history blaming interchange effects program fit dspy embedding combine build toolbox
-    foreign diagrams adapter acting rendering trace redact drive reuse walk divergence whatif bisecting
-    provenance data metrics splits readers metrics/* student stats tables histogram rows evaluation scores
-    comparison optimize replaying credit tuning conditions store refs progress budget partial models/base
-    models/http models/scripted models/lengths models/wire models/sse models/openai_shapes models/openai
+    errors/replaying errors/serving errors/__init__ values media beside vectors turns field codec jsontext
+    types shape schema source signature messages contents adapters/* cuts conversing words demos neighbours
+    similarity params versions merging history blaming interchange effects program fit dspy embedding combine
+    build toolbox foreign diagrams adapter acting rendering trace redact drive reuse walk divergence whatif
+    bisecting provenance data metrics splits readers metrics/* student stats tables histogram rows evaluation
+    scores comparison optimize replaying credit tuning conditions store refs progress budget partial
+    models/base models/http models/scripted models/lengths models/wire models/sse models/openai_shapes
+    models/openai
     models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights models/llama_child
     models/llama_server models/local models/prices models/wrap models/limited models/cached models/names
     models/__init__ mcp_client events outside door live rollout again growing programs/judges evaluating
     findable optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
-    split bm25 corpus_file dense corpus memory bulk blobs search views migrations schema tail datasets facts
-    versions verify rows health queries pointer sqlite gc recording __init__
+    split bm25 corpus_file dense corpus memory bulk contents blobs search views migrations schema tail datasets
+    facts versions verify rows health queries pointer sqlite gc recording __init__
 """.split()
 CLI = """
     text version_text target shared later completion tuning_text asked watching begun evals tuning render runs
@@ -33,7 +34,7 @@ CLI = """
     datasets exports demo main shut recorded pytest_plugin __init__
 """.split()
 STORES_MAY_IMPORT = frozenset(
-    "errors/__init__ values vectors types signature messages params history trace data store".split()
+    "errors/__init__ values media vectors types signature messages params history trace data store".split()
 )
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.

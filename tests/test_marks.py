@@ -44,6 +44,11 @@ def test_brackets_within_a_text_stay() -> None:
     assert {"a": "see [[link]]\n[[1]] Smith"} == marked("[[a]]\nsee [[link]]\n[[1]] Smith", ["a"])
 
 
+def test_a_number_in_brackets_is_no_marker() -> None:
+    """No field is called so: a list of lists that stands alone on its line is the text of its section."""
+    assert {"a": "[[0]]", "b": "x"} == marked("[[a]]\n[[0]]\n[[b]]\nx", ["a", "b"])
+
+
 def test_an_empty_section_is_empty() -> None:
     """A section without text is found, and empty."""
     assert {"a": "", "b": "x"} == marked("[[a]]\n[[b]]\nx", ["a", "b"])

@@ -287,3 +287,8 @@ def test_a_type_that_cannot_be_said_is_refused() -> None:
     """A field of a type without JSON is a BadSignature that names the field."""
     with pytest.raises(BadSignature, match=r"'x'.*object can't be said in JSON"):
         Signature((Field(name="x", type=object),), (Field(name="y"),))
+
+
+def test_a_type_with_one_argument_is_read() -> None:
+    """`Optional` takes one, not a tuple of one."""
+    assert parse("n: Optional[int] = None -> a") == parse("n: int | None = None -> a")

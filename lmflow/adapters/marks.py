@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_MARKER = re.compile(r"^[ \t]*[#*]*[ \t]*\[\[[ \t#]*(\w+)[ \t#]*\]\][*]*[ \t]*:?[ \t]*", re.MULTILINE)
-_INLINE = re.compile(r"\[\[[ \t#]*(\w+)[ \t#]*\]\][ \t]*:?[ \t]*")
+_MARKER = re.compile(r"^[ \t]*[#*]*[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][*]*[ \t]*:?[ \t]*", re.MULTILINE)
+_INLINE = re.compile(r"\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
 _LABEL = re.compile(r"^[ \t]*[#*]*[ \t]*(\w+)[ \t]*[*]*[ \t]*:[*]*[ \t]*", re.MULTILINE)
 
 

@@ -3,6 +3,9 @@
 LmflowError
 ├── ProgramError          a program is composed or called in a way that can't work
 │   ├── BadValue            a value that has no canonical form
+│   ├── BadMedia            a picture, sound or file that can't be made of what was given
+│   ├── NoContent           a picture, sound or file whose content isn't here
+│   ├── NoLogprobs          a confidence is asked for, and the reply has no logprobs
 │   ├── BadSignature        a signature that can't be read
 │   ├── UnknownAdapter      an adapter that there isn't
 │   ├── DuplicateStep       two different steps under one name
@@ -83,11 +86,14 @@ from lmflow.errors.calling import (
     Unbounded,
 )
 from lmflow.errors.composing import (
+    BadMedia,
     BadSignature,
     BadValue,
     DuplicateStep,
     ImpureAwait,
     MissingInput,
+    NoContent,
+    NoLogprobs,
     NotDriven,
     ProgramError,
     UndeclaredProgram,
@@ -152,6 +158,7 @@ __all__ = [
     "NO_TOOLS",
     "BadCondition",
     "BadData",
+    "BadMedia",
     "BadRef",
     "BadScore",
     "BadSignature",
@@ -178,6 +185,8 @@ __all__ = [
     "ModelUnavailable",
     "NetworkShut",
     "NewerSchema",
+    "NoContent",
+    "NoLogprobs",
     "NotAStore",
     "NotBisectable",
     "NotComparable",

@@ -21,7 +21,8 @@ class CallError(LmflowError):
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
     """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout, rate_limit, server,
-    request, too_long, bad_reply, no_tools (the endpoint has no function calling).
+    request, media (what was attached was refused, or couldn't be sent), too_long, bad_reply, no_tools (the
+    endpoint has no function calling).
 
     ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text that had come.
     """

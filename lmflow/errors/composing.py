@@ -24,6 +24,41 @@ class BadValue(ProgramError):
 
 
 @attrs.frozen(eq=False)
+class BadMedia(ProgramError):
+    """A picture, sound or file that can't be made of what was given."""
+
+    kind: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"no {self.kind} can be made of it: {self.problem}. {self.fix}"
+
+
+@attrs.frozen(eq=False)
+class NoContent(ProgramError):
+    """A picture, sound or file whose content isn't here: named by a URL, redacted, or swept from its store."""
+
+    media: str
+
+    def __str__(self) -> str:
+        return f"the content of {self.media} isn't here. Give it anew from its file, lf.Image(path)."
+
+
+@attrs.frozen(eq=False)
+class NoLogprobs(ProgramError):
+    """A ``Confidence`` was asked for, and the reply has no logprobs that it could be made of."""
+
+    step: str
+    field: str
+    model: str
+
+    def __str__(self) -> str:
+        fix = 'Ask for them, options={"logprobs": True}, of an endpoint that has them.'
+        return f"{self.step}.{self.field} is made of logprobs, and the reply of {self.model} has none. {fix}"
+
+
+@attrs.frozen(eq=False)
 class BadSignature(ProgramError):
     """A signature that can't be read."""
 

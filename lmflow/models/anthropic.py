@@ -52,7 +52,7 @@ class Anthropic:
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - with the schema or without
         async def exchange(http: Http) -> ModelReply:
             body = message_body(self.name, self.wire, request, schema=schema)
-            url, headers, peer = self._url(), self._headers(), self._peer()
+            url, headers, peer = self._url(), self._headers(), self._peer().facing(request)
             if http.hear is None:
                 reply = peer.read(await http.post(url, headers, body, self.timeout), message_reply)
             else:

@@ -1,11 +1,12 @@
 """Anthropic's shapes: a request as the body of the Messages API, and messages, whole or streamed, as replies.
 
 As documented at platform.claude.com/docs: "Messages" (api/messages), "Streaming messages", "Stop reasons and fallback",
-"Structured outputs", "Prompt caching".
+"Structured outputs", "Prompt caching", "Vision", "PDF support".
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -13,7 +14,8 @@ from typing import Any
 
 import msgspec
 
-from lmflow.errors import ModelFailed
+from lmflow.errors import ModelFailed, NoContent
+from lmflow.media import Audio, Image, Media
 from lmflow.messages import ChatReply, ChatRequest, Message, ToolCall, Usage
 from lmflow.models.wire import count, numbered
 
@@ -32,7 +34,8 @@ _FINISH = {
 def message_body(name: str, wire: str, request: ChatRequest, *, schema: bool) -> dict[str, Any]:
     """The body that asks for a request: instructions apart, tools' turns as blocks, ``stop`` as ``stop_sequences``.
 
-    ``ModelFailed`` (request) for options that the API doesn't have.
+    ``ModelFailed`` (request) for options that the API doesn't have, (media) for sounds, which it doesn't take, and
+    content that isn't here.
     """
     options = {"max_tokens": MAX_TOKENS, **request.options}
     if options.get("n", 1) != 1:
@@ -45,7 +48,11 @@ def message_body(name: str, wire: str, request: ChatRequest, *, schema: bool) ->
     if "seed" in options:
         raise ModelFailed("request", f"{name}: the API takes no seed. Leave `seed` out of the step's options.")
     turns = numbered(request.messages)
-    body = {**options, "model": wire, "messages": _turns([turn for turn in turns if turn.role != "system"])}
+    try:
+        said = _turns([turn for turn in turns if turn.role != "system"])
+    except (NoContent, _NoSounds) as problem:
+        raise ModelFailed("media", f"{name}: {problem}") from None
+    body = {**options, "model": wire, "messages": said}
     if system := "\n\n".join(turn.content for turn in turns if turn.role == "system"):
         body["system"] = system
     if request.tools:
@@ -123,7 +130,7 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _joined(role: str, turns: list[Message]) -> dict[str, Any]:
-    if len(turns) == 1 and not turns[0].calls and not turns[0].answers:
+    if len(turns) == 1 and not (turns[0].calls or turns[0].answers or turns[0].attached):
         return {"role": role, "content": turns[0].content}
     return {"role": role, "content": [block for turn in turns for block in _blocks(turn)]}
 
@@ -131,8 +138,29 @@ def _joined(role: str, turns: list[Message]) -> dict[str, Any]:
 def _blocks(message: Message) -> list[dict[str, Any]]:
     if message.answers:
         return [{"type": "tool_result", "tool_use_id": message.answers, "content": message.content}]
-    text = [{"type": "text", "text": message.content}] if message.content else []
-    return [*text, *({"type": "tool_use", "id": c.id, "name": c.name, "input": _input(c)} for c in message.calls)]
+    told = [_media(part) if isinstance(part, Media) else {"type": "text", "text": part} for part in message.parts]
+    return [*told, *({"type": "tool_use", "id": c.id, "name": c.name, "input": _input(c)} for c in message.calls)]
+
+
+class _NoSounds(ValueError):
+    """The API has no block for it."""
+
+
+def _media(media: Media) -> dict[str, Any]:
+    """A picture or a document as a block: by its URL, as text where it is one, else as base64."""
+    if isinstance(media, Audio):
+        msg = f"the Messages API takes no sounds, found {media}. Transcribe it first, or ask another model."
+        raise _NoSounds(msg)
+    block: dict[str, Any] = {"type": "image" if isinstance(media, Image) else "document"}
+    if media.url:
+        block["source"] = {"type": "url", "url": media.url}
+    elif media.media_type.startswith("text/"):
+        text = media.data.decode("utf-8", "replace")
+        block["source"] = {"type": "text", "media_type": "text/plain", "data": text}
+    else:
+        data = base64.b64encode(media.data).decode("ascii")
+        block["source"] = {"type": "base64", "media_type": media.media_type, "data": data}
+    return block | ({"title": media.name} if media.name else {})
 
 
 def _input(call: ToolCall) -> Any:

@@ -55,7 +55,7 @@ class LiteLLM:
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - with the schema or without
         async def exchange(http: Http) -> ModelReply:
             body = chat_body(self.name, self.wire, request, PLAIN, schema=schema)
-            data = await self._sent(self.module.acompletion, body)
+            data = await self._sent(self.module.acompletion, body, self._peer().facing(request))
             reply: ChatReply = self._peer().formed(data, chat_reply, str(data), 200)
             if http.hear is not None and reply.text:
                 http.hear(reply.text)
@@ -65,20 +65,22 @@ class LiteLLM:
         return exchange
 
     async def _embed(self, request: EmbedRequest, _: Http) -> EmbedReply:
-        data = await self._sent(self.module.aembedding, {"model": self.wire, "input": list(request.texts)})
+        data = await self._sent(
+            self.module.aembedding, {"model": self.wire, "input": list(request.texts)}, self._peer()
+        )
         return self._peer().formed(data, partial(embed_reply, len(request.texts)), str(data), 200)
 
-    async def _sent(self, function: Any, body: dict[str, Any]) -> Any:
+    async def _sent(self, function: Any, body: dict[str, Any], peer: Peer) -> Any:
         key = {"api_key": self.api_key} if self.api_key else {}
         try:
             answer = await function(**plain(body), **_OWN, **key, timeout=self.timeout)
         except Exception as error:  # noqa: BLE001 - its errors are the classes of a package that may be missing
-            failure = self._failed(error)
+            failure = self._failed(error, peer)
         else:
             return clean(answer.model_dump(), self.api_key)
         raise failure  # out of the handler, since the error itself may hold the key
 
-    def _failed(self, error: Exception) -> ModelFailed:
+    def _failed(self, error: Exception, peer: Peer) -> ModelFailed:
         status, text = getattr(error, "status_code", None), clean(str(error), self.api_key)
         name = type(error).__name__
         if "Connection" in name:
@@ -87,7 +89,7 @@ class LiteLLM:
             return ModelFailed("timeout", f"{self.name}: {text}", status)
         headers = getattr(getattr(error, "response", None), "headers", None) or {}
         if isinstance(status, int):
-            return self._peer().failed(status, {"error": {"message": text}}, text, headers)
+            return peer.failed(status, {"error": {"message": text}}, text, headers)
         return ModelFailed("server", f"{self.name}: litellm raised {name}: {text}", raw=text)
 
     def _peer(self) -> Peer:

@@ -56,11 +56,12 @@ class OpenAI:
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - with the schema or without
         async def exchange(http: Http) -> ModelReply:
             body = chat_body(self.name, self.wire, request, self.dialect, schema=schema)
+            peer = self.peer.facing(request)
             if http.hear is None:
                 response = await http.post(self._url("chat/completions"), self._headers(), body, self.timeout)
-                reply = self.peer.read(response, chat_reply)
+                reply = peer.read(response, chat_reply)
             else:
-                reply = await self._streamed(http, http.hear, body)
+                reply = await self._streamed(http, http.hear, body, peer)
             return reply if request.schema is None else attrs.evolve(reply, structured=schema)
 
         return exchange
@@ -70,10 +71,10 @@ class OpenAI:
         response = await http.post(self._url("embeddings"), self._headers(), body, self.timeout)
         return self.peer.read(response, partial(embed_reply, len(request.texts)))
 
-    async def _streamed(self, http: Http, hear: Callable[[str], None], body: dict[str, Any]) -> ChatReply:
+    async def _streamed(self, http: Http, hear: Callable[[str], None], body: dict[str, Any], peer: Peer) -> ChatReply:
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         opening = http.stream(self._url("chat/completions"), self._headers(), body, self.timeout)
-        return await streamed(opening, Heard(hear, self.api_key), Joined(), self.peer, chat_reply)
+        return await streamed(opening, Heard(hear, self.api_key), Joined(), peer, chat_reply)
 
     def _url(self, path: str) -> str:
         version = f"?api-version={self.api_version}" if self.api_version else ""

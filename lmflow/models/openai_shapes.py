@@ -9,7 +9,8 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import ModelFailed
+from lmflow.contents import content_of
+from lmflow.errors import ModelFailed, NoContent
 from lmflow.messages import ChatReply, ChatRequest, EmbedReply, Message, ToolCall, Usage
 from lmflow.models.wire import count, numbered
 from lmflow.schema import is_strict
@@ -46,7 +47,9 @@ def dialect_of(wire: str) -> Dialect:
 
 
 def chat_body(name: str, wire: str, request: ChatRequest, dialect: Dialect, *, schema: bool) -> dict[str, Any]:
-    """The body that asks for a request. ``ModelFailed`` (request) where it asks for more than one choice."""
+    """The body that asks for a request. ``ModelFailed`` (request) where it asks for more than one choice, (media) where
+    content isn't here.
+    """
     options = dict(request.options)
     if options.get("n", 1) != 1:
         fix = "One request is one reply: samples are rows of their own, ex.map(..., samples=n)."
@@ -55,7 +58,11 @@ def chat_body(name: str, wire: str, request: ChatRequest, dialect: Dialect, *, s
         options[dialect.bound] = options.pop("max_tokens")
     if isinstance(options.get("seed"), int):
         options["seed"] += request.sample
-    body = {**options, "model": wire, "messages": [_turn(turn, dialect) for turn in numbered(request.messages)]}
+    try:
+        turns = [_turn(turn, dialect) for turn in numbered(request.messages)]
+    except NoContent as problem:
+        raise ModelFailed("media", f"{name}: {problem}") from None
+    body = {**options, "model": wire, "messages": turns}
     if request.tools:
         body["tools"] = [{"type": "function", "function": tool} for tool in request.tools]
     if schema and request.schema is not None:
@@ -154,12 +161,12 @@ class Joined:
 def _turn(message: Message, dialect: Dialect) -> dict[str, Any]:
     turn: dict[str, Any] = {
         "role": dialect.system if message.role == "system" else message.role,
-        "content": message.content,
+        "content": content_of(message),
     }
     if message.answers:
         turn["tool_call_id"] = message.answers
     if message.calls:
-        turn["content"] = message.content or None
+        turn["content"] = content_of(message) or None
         turn["tool_calls"] = [
             {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call in message.calls

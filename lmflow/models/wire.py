@@ -50,6 +50,7 @@ _FIXES = {
     "auth": "Check the key: {key}.",
     "quota": "The account has no credit left: add some, or use another key.",
     "unknown_model": "Check the model's name and the base URL{url}.",
+    "media": "Ask a model that takes such inputs; a server of llama.cpp needs the file of --mmproj.",
     "rate_limit": "Lower the executor's concurrency, or wait.",
 }
 _NAMED = {
@@ -61,6 +62,9 @@ _SCHEMA = re.compile(
     r"response_format|json.?schema|structured.?output|output_(config|format)|guided_json", re.IGNORECASE
 )
 _THIS_SCHEMA = re.compile(r"invalid schema|schema error|failed to parse grammar|schema is too", re.IGNORECASE)
+_MEDIA = re.compile(
+    r"image|vision|audio|multi-?modal|mmproj|media|document|pdf|file|content\W{0,4}(type|part)", re.IGNORECASE
+)
 _REFUSING = frozenset({400, 404, 415, 422, 500, 501})
 _FUNCTIONS = r"(?:tools?\b|tool[ _-]?(?:use|calls?|calling|choice)|function[ _-]?call)"
 _NO_FUNCTIONS = re.compile(
@@ -74,7 +78,8 @@ _NO_FUNCTIONS = re.compile(
 class Peer:
     """A server, as its answers are read: ``name`` and ``place`` are named in failures, ``secret`` is masked by value.
 
-    ``key`` says where the key comes from, ``url`` what a base URL must look like.
+    ``key`` says where the key comes from, ``url`` what a base URL must look like. ``media``
+    is whether something was attached to what it was asked.
     """
 
     name: str
@@ -82,6 +87,11 @@ class Peer:
     secret: str = attrs.field(default="", repr=False)
     key: str = "api_key=..."
     url: str = ""
+    media: bool = False
+
+    def facing(self, request: ChatRequest) -> Peer:
+        """The server as the answers to that request are read."""
+        return attrs.evolve(self, media=True) if request.attaches else self
 
     def read(self, response: Response, form: Callable[[Any], T]) -> T:
         """The answer in the form that it must have; ``ModelFailed`` with its kind where it is a failure, or none."""
@@ -113,6 +123,8 @@ class Peer:
             said = f"{said} {_TOO_LONG}"
             return TooLong("too_long", said, told, None, text[:KEPT], size.length, size.limit)
         kind = "quota" if code in _QUOTA else _kind(told, str(code))
+        if self.media and told in _REFUSING and str(code) not in _NAMED and _MEDIA.search(words):
+            kind = "media"
         fix = _NAMED.get(str(code)) or _FIXES.get(kind, "")
         fix = fix.format(key=self.key, url=self.url, param=f"`{param}`" if param else "what it names")
         said = f"{self.name}: {self.place} answered {told}: {_shortened(words)}. {fix}".strip()

@@ -13,7 +13,7 @@ from lmflow.models.base import Model, Send, passing
 from lmflow.values import Record
 
 PASSING = frozenset({"unreachable", "timeout", "rate_limit", "server"})
-ELSEWHERE = PASSING | {"auth", "quota", "unknown_model", "bad_reply", "too_long"}
+ELSEWHERE = PASSING | {"auth", "quota", "unknown_model", "bad_reply", "too_long", "media"}
 
 
 @attrs.frozen(eq=False)

@@ -143,7 +143,7 @@ def _check_names(signature: Signature) -> None:
 def _seen(tool: Program, attempt: Any) -> Observation:
     if attempt.outputs is None:
         return Observation(tool.frame, "failed", text=str(attempt.error))
-    outputs = plain(attempt.outputs)
+    outputs = plain(attempt.outputs, kept=True)
     return Observation(tool.frame, "result", next(iter(outputs.values())) if len(outputs) == 1 else outputs)
 
 

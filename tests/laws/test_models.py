@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from fakes import Door, Reply, Server, ask, serving
+from pictures_and_sounds import PNG
 
 import lmflow as lf
 from lmflow.errors import ModelFailed
@@ -225,3 +226,26 @@ async def test_closing_twice_is_fine(kind: str, server: Server) -> None:
     model = ALL[kind](server)
     await model.aclose()
     await model.aclose()
+
+
+@every
+async def test_a_picture_is_a_request_like_any_other(kind: str, server: Server) -> None:
+    """It is answered, recorded by its digest, and replays to its root; whoever sends it sends it whole."""
+    see = lf.predict("see", "picture: Image, question -> answer", "Look.")
+    async with lf.Executor(ALL[kind](server)) as ex:
+        trace = await ex.run(see, picture=lf.Image(PNG), question="?")
+    code = lf.Image(PNG).data_url.partition(",")[2]
+    assert ({"answer": SAYING}, trace.root) == (dict(trace.outputs or {}), lf.replay(trace).root)
+    assert code not in str(trace.calls[0].request)
+    assert all(code in json.dumps(seen.body) for seen in server.seen)
+
+
+@over_http
+async def test_a_refused_picture_is_a_failure_of_its_own_kind(kind: str) -> None:
+    """In the server's words, and not asked again of the one that refused it."""
+    see = lf.predict("see", "picture: Image, question -> answer", "Look.")
+    async with serving(_refusing("image input is not supported")) as server, lf.Executor(ALL[kind](server)) as ex:
+        with pytest.raises(ModelFailed, match="image input is not supported") as caught:
+            await ex.run(see, picture=lf.Image(PNG), question="?")
+    assert "media" == caught.value.kind
+    assert len(server.seen) <= len(leaves(ALL[kind](server)))

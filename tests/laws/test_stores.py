@@ -11,10 +11,12 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pictures_and_sounds import media
 
 import lmflow as lf
 from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, RefChanged, UnknownVersion
 from lmflow.messages import (
+    Attached,
     ChatReply,
     ChatRequest,
     EmbedReply,
@@ -134,13 +136,15 @@ _outcomes = st.one_of(
         st.lists(st.integers(0, 9)).map(tuple),
     ),
     st.builds(EmbedReply, st.lists(st.lists(_floats, max_size=3).map(tuple), max_size=3).map(tuple), _texts, _usages),
-    st.builds(ToolReply, _json),
+    st.builds(ToolReply, _json | media),
     st.builds(lambda text: failure_of(ModelFailed("server", text, 500, 1.5)), _texts),
 )
-_records = st.dictionaries(_texts, _json, max_size=2).map(lf.Record)
+_records = st.dictionaries(_texts, _json | media, max_size=2).map(lf.Record)
+_attached = st.lists(st.builds(Attached, st.integers(0, 9), media), max_size=2).map(tuple)
+_messages = st.builds(Message, _texts, _texts, _calls, _texts, _attached)
 _requests = st.one_of(
     st.builds(
-        ChatRequest, st.lists(st.builds(Message, _texts, _texts, _calls, _texts), min_size=1, max_size=4).map(tuple),
+        ChatRequest, st.lists(_messages, min_size=1, max_size=4).map(tuple),
         st.just("scripted/model"), st.just("scripted"), _records, st.lists(_records, max_size=2).map(tuple),
         st.none() | _records, st.integers(0, 9),
     ),
