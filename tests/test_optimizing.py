@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from simulated import asked_again, kept_going
 
 import lmflow as lf
 from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.findable import findable
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
-from lmflow.optimizers.combine import guard
+from lmflow.optimizers.combine import guard, model_calls, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import opro
@@ -259,3 +262,25 @@ async def test_a_score_is_on_the_curve_where_it_was_known() -> None:
         )
     assert done.stopped
     assert tuple(seen) == done.curve
+
+
+@given(st.integers(1, 90), st.integers(2, 9))
+@settings(max_examples=40)
+def test_within_spends_what_is_left_and_no_more(calls: int, dear: int) -> None:
+    """Where some rollouts take a second call, it stays within its calls, and stops only where what is left could not do
+    for what comes next; however it is driven, it comes to the same.
+    """
+    step = lf.predict("decide", "question -> answer: Literal['yes', 'no']", "Decide it.")
+    optimizer = within(random_search(candidates=4, max_bootstrapped=1, max_labeled=1), max_calls=calls)
+
+    def answer(request: ChatRequest) -> str:
+        number = int(digest("pick", request.messages[-1].content)[-8:], 16)
+        return "perhaps" if number % dear == 0 and len(request.messages) < 6 else ("yes", "no")[number % 2]
+
+    traces = Traces(lf.init(step), lf.Data(DATA.train, DATA.select))
+    seen = kept_going(optimizer, step, traces, METRIC, answer)
+    spent = sum(map(model_calls, seen.answers.values()))
+    whole = kept_going(random_search(candidates=4, max_bootstrapped=1, max_labeled=1), step, traces, METRIC, answer)
+    assert spent <= max(calls, 1)
+    assert calls - spent < len(DATA.select) or seen.answers.keys() == whole.answers.keys()
+    assert seen.version.id == asked_again(optimizer, step, traces, METRIC, answer).version.id

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 import attrs
@@ -10,7 +11,7 @@ import attrs
 from lmflow.data import Data
 from lmflow.errors import ProgramError
 from lmflow.messages import ToolRequest
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, staged, unanswered
+from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, staged, unanswered
 from lmflow.optimizers.scoring import Best, Scores, concluded, scored, tried
 from lmflow.params import Version
 from lmflow.program import Predict, Program
@@ -18,6 +19,8 @@ from lmflow.stats import paired
 from lmflow.trace import Trace
 from lmflow.values import Record
 from lmflow.versions import diff
+
+_ASKS = 2  # a reply that can't be read is asked for once more
 
 
 def chain(*optimizers: Staged) -> Staged:
@@ -96,33 +99,61 @@ def within(optimizer: Staged, *, max_calls: int) -> Staged:
     """The optimizer, stopped before its calls could be more than ``max_calls``: the best version so far then.
 
     What is counted is what is asked for, whether it was paid now or before: model calls of the program, of proposers
-    and of judges. A need is asked for whole or not at all, each rollout at the most calls that one took so far.
+    and of judges. A need is asked for whole where each of its rollouts may take two calls a predictor, or as many as
+    the dearest one of its program so far; where that could be too many, piece by piece, as long as what is left could
+    do for all of it.
     """
 
     def plan(task: Task) -> Plan:
-        inner = optimizer.plan(task)
+        inner, purse = optimizer.plan(task), _Purse(max_calls)
         answers: dict[str, Trace] = {}
-        dearest: dict[str, int] = {}
-        spent = 0
         try:
             need = next(inner)
             while True:
-                fresh = unanswered(need, answers).rollouts
-                if spent + sum(_most(rollout.program, dearest) for rollout in fresh) > max_calls:
-                    yield attrs.evolve(need, rollouts=(), labels=(), phase="done")
-                    return need.best
+                missing = unanswered(need, answers)
+                while (room := purse.room(missing.rollouts)) < len(missing.rollouts):
+                    if not room or not purse.hopes(missing.rollouts):
+                        yield attrs.evolve(need, rollouts=(), labels=(), phase="done")
+                        return need.best
+                    piece = attrs.evolve(need, rollouts=missing.rollouts[:room], labels=missing.labels[:room])
+                    answers |= purse.paid(piece.rollouts, (yield piece))
+                    missing = unanswered(need, answers)
                 traces = yield need
-                answers |= {rollout.key: trace for rollout, trace in zip(need.rollouts, traces, strict=True)}
-                for rollout in fresh:
-                    calls = model_calls(answers[rollout.key])
-                    spent += calls
-                    dearest[rollout.program.key] = max(calls, dearest.get(rollout.program.key, 1))
+                found = dict(zip((rollout.key for rollout in need.rollouts), traces, strict=True))
+                answers |= purse.paid(missing.rollouts, [found[rollout.key] for rollout in missing.rollouts]) | found
                 need = inner.send(traces)
         except StopIteration as stop:
             version: Version = stop.value
             return version
 
     return staged("within", {"optimizer": optimizer, "max_calls": max_calls}, plan, optimizer.bound)
+
+
+class _Purse:
+    """Calls that are left, and how many a rollout of each program took at most and at least so far."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+        self._most: dict[str, int] = {}
+        self._least: dict[str, int] = {}
+
+    def room(self, rollouts: Sequence[Rollout]) -> int:
+        """How many of the rollouts, in order, can't take more than what is left."""
+        worst = itertools.accumulate(_most(rollout.program, self._most) for rollout in rollouts)
+        return sum(calls <= self.left for calls in worst)
+
+    def hopes(self, rollouts: Sequence[Rollout]) -> bool:
+        """Whether all of them could be had for what is left, if each took no more than the cheapest so far."""
+        return sum(self._least.get(rollout.program.key, 1) for rollout in rollouts) <= self.left
+
+    def paid(self, rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> dict[str, Trace]:
+        """Count what rollouts took; their traces by key."""
+        for rollout, trace in zip(rollouts, traces, strict=True):
+            calls, key = model_calls(trace), rollout.program.key
+            self.left -= calls
+            self._most[key] = max(calls, self._most.get(key, 1))
+            self._least[key] = min(calls, self._least.get(key, calls))
+        return {rollout.key: trace for rollout, trace in zip(rollouts, traces, strict=True)}
 
 
 def better(before: Scores, after: Scores) -> bool:
@@ -159,8 +190,10 @@ def relabelled(plan: Plan, prefix: str) -> Plan:
 
 
 def _most(program: Program, dearest: dict[str, int]) -> int:
-    known = dearest.get(program.key)
-    return known if known is not None else sum(isinstance(step, Predict) for step in program.steps.values())
+    """The most calls that a rollout is taken to need: two of each predictor, which may be asked to mend its reply, or
+    what the dearest one took.
+    """
+    return max(_ASKS * sum(isinstance(step, Predict) for step in program.steps.values()), dearest.get(program.key, 1))
 
 
 def _kept(start: Version, found: Version, fits: Callable[[str], bool]) -> Version:
