@@ -16,6 +16,7 @@ from fakes import Door, Reply, chat, serving, stream
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures_and_sounds import PDF, PNG, WAV, media
+from serving import served
 
 import lmflow as lf
 from lmflow.budget import worst_case
@@ -340,3 +341,13 @@ def test_what_only_looks_like_a_picture_is_text(kind: str, tmp_path: Path) -> No
     with lf.SqliteStore(tmp_path / "s.db") as store:
         trace = lf.run(step, model=SCRIPT, store=store, data=data, question="?")
         assert trace.root == lf.replay(store.trace(trace.id), step).root
+
+
+async def test_a_client_gives_a_picture_as_a_url(tmp_path: Path) -> None:
+    """Over HTTP a data URL is its content; a path is refused: who sends a request may not choose a file."""
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(SCRIPT, store) as ex, served(lf.serve.app(SEE, ex)) as client:
+            good = await client.ask({"picture": DOT.data_url, "question": "?"})
+            bad = await client.ask({"picture": "/etc/passwd", "question": "?"})
+        assert ({"answer": "fine"}, 422) == (good.json["outputs"], bad.status)
+        assert PNG == store.run(store.runs(1)[0].id).traces[0].inputs.picture.data
