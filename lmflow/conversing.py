@@ -21,6 +21,8 @@ def earlier(
     """The messages of the histories among a step's inputs, the oldest first; and what says that the newest were left
     out, which belongs above the next message.
     """
+    if not signature.histories:
+        return (), ""
     messages: list[Message] = []
     known = {field.name: field for field in signature.inputs if holds_media(field.type)}
     gone = ""

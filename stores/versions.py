@@ -10,7 +10,7 @@ from lmflow.errors import MissingParent, Tampered, UnknownVersion, short
 from lmflow.history import steps_back
 from lmflow.params import Version
 from lmflow.store import Saved
-from lmflow.stores.blobs import BlobReader, raw, text
+from lmflow.stores.blobs import REMEMBERED, BlobReader, raw, text
 from lmflow.trace import RefMoved
 from lmflow.values import Record
 
@@ -38,6 +38,7 @@ class Versions:
         self._db = connection
         self._store = store
         self._blobs = blobs
+        self._made: dict[bytes, Version] = {}
 
     def version(self, name: str) -> Version:
         """The version that a ref, an id or a short id names, or ``REF~N``."""
@@ -131,6 +132,8 @@ class Versions:
     def at(self, row_id: int) -> Version:
         """The version of a row."""
         row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
+        if (known := self._made.get(row["hash"])) is not None:
+            return known
         parents = self._db.execute("SELECT hash FROM parent WHERE version = ? ORDER BY position", (row_id,)).fetchall()
         version = Version(
             params=Record(self._blobs.get(row["params"])), parents=tuple(text(p["hash"]) for p in parents),
@@ -138,6 +141,9 @@ class Versions:
         )  # fmt: skip
         if version.id != text(row["hash"]):
             raise Tampered(self._store, f"version {short(text(row['hash']))} hashes to {short(version.id)}")
+        if len(self._made) >= REMEMBERED:
+            self._made.clear()
+        self._made[row["hash"]] = version
         return version
 
     def _back(self, row: int, steps: int) -> tuple[int, int]:
