@@ -92,6 +92,34 @@ class Model(Protocol):
         ...
 
 
+@attrs.frozen(eq=False)
+class Around:
+    """What stands around one model and counts as it: its name, its endpoint, its end. Abstract: how it is asked is the
+    wrapper's own.
+    """
+
+    model: Model
+
+    @property
+    def name(self) -> str:
+        """The model's."""
+        return self.model.name
+
+    @property
+    def endpoint(self) -> str:
+        """The model's."""
+        return self.model.endpoint
+
+    @property
+    def inner(self) -> tuple[Model, ...]:
+        """The model."""
+        return (self.model,)
+
+    async def aclose(self) -> None:
+        """Close the model."""
+        await self.model.aclose()
+
+
 def leaves(model: Model) -> tuple[Model, ...]:
     """The models that may answer for a model: those in its ``inner``, however deep, or itself where it has none."""
     inner: tuple[Model, ...] = getattr(model, "inner", ())

@@ -9,7 +9,7 @@ from typing import Protocol
 import attrs
 
 from lmflow.messages import ModelReply, ModelRequest, Outcome
-from lmflow.models.base import Http, Model, Send, leaves
+from lmflow.models.base import Around, Http, Model, Send, leaves
 
 
 class Answers(Protocol):
@@ -21,26 +21,10 @@ class Answers(Protocol):
 
 
 @attrs.frozen(eq=False)
-class Cached:
+class Cached(Around):
     """Answers from the newest recorded reply to the same request, else asks the model."""
 
-    model: Model
     store: Answers
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.name
-
-    @property
-    def endpoint(self) -> str:
-        """The model's."""
-        return self.model.endpoint
-
-    @property
-    def inner(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The recorded reply, as an attempt that names the trace it comes from, or the model's."""
@@ -50,10 +34,6 @@ class Cached:
             if found and isinstance(found[1], ModelReply):
                 return await send(partial(_recalled, found[1]), by=leaf, source=found[0])
         return await self.model(request, send)
-
-    async def aclose(self) -> None:
-        """Close the model; the store is its owner's to close."""
-        await self.model.aclose()
 
 
 def cached(model: Model, store: Answers) -> Cached:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import attrs
 
 from lmflow.messages import ChatRequest, ModelReply, ModelRequest
-from lmflow.models.base import Exchange, Model, Send
+from lmflow.models.base import Around, Exchange, Model, Send
 
 PER_TOKEN = 4
 """How many characters of a prompt are taken for a token, until the reply says how many there were."""
@@ -22,26 +22,10 @@ Sleep = Callable[[float], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
-class Limited:
+class Limited(Around):
     """Asks the model within its limits; who came first goes first, and every attempt counts."""
 
-    model: Model
     gate: Gate
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.name
-
-    @property
-    def endpoint(self) -> str:
-        """The model's."""
-        return self.model.endpoint
-
-    @property
-    def inner(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The model's reply, each of its attempts once there is room for it. What is reused needs no room."""
@@ -56,10 +40,6 @@ class Limited:
                 return reply
 
         return await self.model(request, within)
-
-    async def aclose(self) -> None:
-        """Close the model."""
-        await self.model.aclose()
 
 
 def limited(  # noqa: PLR0913 - three limits, and a clock for tests

@@ -9,7 +9,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_ran
 
 from lmflow.errors import ModelFailed, listed, near
 from lmflow.messages import ModelReply, ModelRequest
-from lmflow.models.base import Model, Send, passing
+from lmflow.models.base import Around, Model, Send, passing
 from lmflow.values import Record
 
 PASSING = frozenset({"unreachable", "timeout", "rate_limit", "server"})
@@ -17,27 +17,11 @@ ELSEWHERE = PASSING | {"auth", "quota", "unknown_model", "bad_reply", "too_long"
 
 
 @attrs.frozen(eq=False)
-class Retrying:
+class Retrying(Around):
     """Asks the model again where it failed for a reason that may pass; every attempt is recorded."""
 
-    model: Model
     attempts: Mapping[str, int]
     longest: float = 30.0
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self.model.name
-
-    @property
-    def endpoint(self) -> str:
-        """The model's."""
-        return self.model.endpoint
-
-    @property
-    def inner(self) -> tuple[Model, ...]:
-        """The model."""
-        return (self.model,)
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """The model's first reply. Raises the last ``ModelFailed`` after its kind's attempts."""
@@ -55,10 +39,6 @@ class Retrying:
                     raise failures.pop()
                 return await self.model(request, send)
         raise AssertionError  # pragma: no cover - reraise ends the loop
-
-    async def aclose(self) -> None:
-        """Close the model."""
-        await self.model.aclose()
 
     def _may_pass(self, error: BaseException) -> bool:
         return isinstance(error, ModelFailed) and error.kind in self.attempts
