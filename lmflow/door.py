@@ -116,7 +116,7 @@ class Door:
         timed = execution.deadline is not None or call.timeout is not None
         self._scope = asyncio.timeout_at(execution.deadline) if timed else None
         self._cancelled = 0
-        self._begun = False
+        self._open = False
         self._asked: Request = call.request
         self._key = ""
 
@@ -133,7 +133,13 @@ class Door:
             self._asked = asked = request.to(model.name, model.endpoint)
             self._key = asked.key
             perform = partial(model, asked, self._send)
-        return await (perform() if self._scope is None else self._in_time(self._scope, perform))
+        if self._scope is not None:
+            return await self._in_time(self._scope, perform)
+        await self._enter()
+        try:
+            return await perform()
+        finally:
+            self._leave()
 
     def _shown(self, request: Request, outcome: Outcome) -> Outcome:
         """A recorded outcome, which who listens hears in the pieces in which it came."""
@@ -149,11 +155,32 @@ class Door:
         try:
             if not self._execution.late:
                 async with scope:
-                    return await perform()
+                    await self._enter()
+                    if self._call.timeout is not None:
+                        scope.reschedule(self._until(self._call.timeout))
+                    try:
+                        return await perform()
+                    finally:
+                        self._leave()
         except TimeoutError:
             if not scope.expired():
                 raise
         return await self._overdue()
+
+    async def _enter(self) -> None:
+        """Become one of the calls that are open."""
+        await self._execution.outside.slots.acquire()
+        self._open = True
+
+    def _leave(self) -> None:
+        """Be open no longer, so that another may go out."""
+        if self._open:
+            self._open = False
+            self._execution.outside.slots.release()
+
+    def _until(self, seconds: float) -> float:
+        until = asyncio.get_running_loop().time() + seconds
+        return until if self._execution.deadline is None else min(until, self._execution.deadline)
 
     async def _overdue(self) -> Outcome:
         """The attempt that there is no time for, as it is recorded."""
@@ -162,13 +189,6 @@ class Door:
         execution.outside.send(CallStarted(execution.trace, Asked(place, self._asked, self._key, number, None, now)))
         await execution.kept(Asked(place, self._asked, self._key, number, failure, now, time.time_ns()))
         raise failure.error()
-
-    def _begin(self) -> None:
-        """The call may go out: from now on its step's time runs."""
-        self._begun = True
-        if self._scope is not None and self._call.timeout is not None:
-            execution, until = self._execution, asyncio.get_running_loop().time() + self._call.timeout
-            self._scope.reschedule(until if execution.deadline is None else min(until, execution.deadline))
 
     async def _send(self, exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
         """The door as models know it, ``Send``: an attempt's worst case is reserved before it is sent."""
@@ -214,27 +234,25 @@ class Door:
     async def _attempted(
         self, request: Request, key: str, perform: Perform, worst: Spent = NOTHING, source: str = ""
     ) -> Outcome:
-        """One attempt, which is one of the calls that are open until it is answered; then it is waited for its record,
-        while others may go out.
-        """
+        """One attempt. The call is open until it is answered; while it waits for its record others may go out."""
         execution, place, number = self._execution, self._address, self._attempt
         actual: Spent | None = NOTHING
         try:
-            async with execution.outside.slots:
-                if not self._begun:
-                    self._begin()
-                began = time.time_ns()
-                asked = Asked(place, request, key, number, None, began, source=source)
-                execution.outside.send(CallStarted(execution.trace, asked))
-                self._attempt, actual = number + 1, None
-                try:
-                    outcome = await perform()
-                except CallError as problem:
-                    outcome = failure_of(problem)
-                except asyncio.CancelledError:
-                    if not self._expired:
-                        raise
-                    outcome = failure_of(self._timeout())  # being too late is an answer
+            if not self._open:
+                await self._enter()
+            began = time.time_ns()
+            asked = Asked(place, request, key, number, None, began, source=source)
+            execution.outside.send(CallStarted(execution.trace, asked))
+            self._attempt, actual = number + 1, None
+            try:
+                outcome = await perform()
+            except CallError as problem:
+                outcome = failure_of(problem)
+            except asyncio.CancelledError:
+                if not self._expired:
+                    raise
+                outcome = failure_of(self._timeout())  # being too late is an answer
+            self._leave()
             cost = 0 if source else self._cost(request, outcome)
             actual = settled(outcome, cost, worst)
         finally:

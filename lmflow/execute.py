@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import copy
-import functools
-import secrets
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, Self
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-import attrs
 import toolz
 
-from lmflow.adapters.known import known
-from lmflow.again import ended, left, opening, replays, wanted_of
-from lmflow.budget import NOTHING, Budget, Left, Prices, Spent, spent_on
+from lmflow.again import left, replays
+from lmflow.budget import NOTHING, Budget, Spent, spent_on
 from lmflow.data import Data, dataset_of
 from lmflow.door import Hear
 from lmflow.effects import Pending
-from lmflow.errors import BudgetExceeded, UnknownVersion
 from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
-from lmflow.events import Listener
 from lmflow.findable import findable, keep_data
-from lmflow.growing import Ground, Growing
-from lmflow.messages import Usage
+from lmflow.growing import Growing
 from lmflow.metrics import Metric
-from lmflow.models.base import Model
-from lmflow.models.http import Session
-from lmflow.models.prices import cost_of
 from lmflow.optimize import Staged, Traces
 from lmflow.optimizing import Optimization, Tell, asked, pursue, untold
-from lmflow.outside import Account, Models, Outside
 from lmflow.params import Version, check_ref
-from lmflow.program import Program, completed, init, take
+from lmflow.program import Program, init, take
 from lmflow.programs.judges import Judge, key_of
 from lmflow.progress import Progress, silent
-from lmflow.redact import Redactor
-from lmflow.rollout import Answers, Begun, Rollout, begun, driven, new_id, places, versioned
-from lmflow.store import Recorder, Wish
+from lmflow.rollout import Rollout, versioned
+from lmflow.runner import Runner
 from lmflow.stream import Streaming
-from lmflow.trace import Event, RefMoved, Run, RunClosed, Scored, Trace
+from lmflow.trace import RefMoved, Run, Scored, Trace
 from lmflow.values import Record
 
 
-class Executor:
+class Executor(Runner):
     """Runs programs on a model and records every call in a store.
 
     ``model`` is a model or its name (``provider/model``); ``concurrency`` bounds the calls that are open at once.
@@ -59,98 +44,6 @@ class Executor:
     by patterns of models' names which adapter they are asked in, ``{"anthropic/*": "json"}``, the first that fits,
     where neither a parameter nor the step says so; it is recorded. ``UnknownAdapter``.
     """
-
-    def __init__(  # noqa: PLR0913 - each is a choice of its own
-        self,
-        model: str | Model | None = None,
-        store: Recorder | None = None,
-        *,
-        concurrency: int = 16,
-        target: str = "",
-        budget: Budget | None = None,
-        timeout: float | None = None,
-        prices: Prices = cost_of,
-        redact: Callable[[str], str] | None = None,
-        secret: bytes = b"",
-        answers: Answers | None = None,
-        adapters: Mapping[str, str] | None = None,
-    ) -> None:
-        if concurrency < 1:
-            msg = f"concurrency must be at least 1, found {concurrency}"
-            raise ValueError(msg)
-        self.store: Recorder = _Unkept() if store is None else store
-        self.concurrency = concurrency
-        self._target = target
-        self._timeout = timeout
-        self._answers = answers
-        self._session = Session()
-        self._account = Account(budget)
-        self._streams: set[asyncio.Task[Trace]] = set()
-        self._outside = Outside(
-            Models(model, answers.model if answers else None), self._session,
-            ThreadPoolExecutor(min(concurrency, 32), "lmflow-tool"),
-            asyncio.Semaphore(concurrency), self.store, prices,
-            Redactor(redact, secret or secrets.token_bytes(32)) if redact else None, known(adapters or {}),
-        )  # fmt: skip
-
-    async def __aenter__(self) -> Self:
-        """The executor itself."""
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Close it."""
-        await self.aclose()
-
-    async def aclose(self) -> None:
-        """Stop open streams, end servers and sessions that it started, and wait until everything is recorded."""
-        for task in self._streams:
-            task.cancel()
-        await asyncio.gather(*self._streams, return_exceptions=True)
-        await self._outside.models.aclose()
-        await self._session.close()
-        self._outside.tools.shutdown(wait=False, cancel_futures=True)
-        await self._outside.apart().durable()
-        for listener in self._outside.listeners:
-            listener.close()
-
-    @property
-    def spent(self) -> Spent:
-        """What its calls have cost so far."""
-        return self._account.ledger.spent
-
-    @property
-    def left(self) -> Left:
-        """What its budget still allows."""
-        return self._account.left
-
-    def limited(
-        self,
-        budget: Budget | None = None,
-        *,
-        timeout: float | None = None,
-        spent: Spent = NOTHING,
-        target: str | None = None,
-    ) -> Executor:
-        """This executor with bounds for what runs through it: ``await ex.limited(Budget(usd=1)).run(...)``.
-
-        What is spent counts in the executor's own budget too; ``spent`` is what counts as spent before. ``target`` is
-        the ``module:program`` that its runs name. It shares models, session and store with this one, and ends with it.
-        """
-        bounded = copy.copy(self)
-        bounded._target = self._target if target is None else target  # noqa: SLF001 - its own class
-        bounded._account = Account(budget, spent, self._account)  # noqa: SLF001
-        bounded._timeout = self._timeout if timeout is None else timeout  # noqa: SLF001
-        return bounded
-
-    def events(self, *, limit: int = 10_000) -> Listener:
-        """What happens from now on: an async iterator over the events that the store gets, until the executor closes.
-
-        Any number may listen, and none holds up a run: at most ``limit`` events wait for a listener; of one that falls
-        further behind the oldest are dropped, and a ``Missed`` in their place says how many. The store has them all.
-        """
-        listener = Listener(limit)
-        self._outside.listeners.add(listener)
-        return listener
 
     async def run(self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any) -> Trace:
         """Run a program on its inputs and return the trace; ``trace.outputs`` holds the outputs.
@@ -340,100 +233,11 @@ class Executor:
             return before, before
         return before, await evaluate_on(own, program, versions[1], data.held, metric, label="held/after")
 
-    def _bounded(self, budget: Budget | None, spent: Spent) -> Executor:
-        return self if budget is None else self.limited(budget, spent=spent)
-
-    def _growing(self, kind: str, name: str, config: Record, of: str, *, reuse: bool) -> Growing:
-        account = Account(parent=self._account)
-        places = (lambda program, version: self._places(program)(version)) if reuse else None
-        ground = Ground(self._outside, account, self._ready, self.concurrency, places, self._answered)
-        return Growing(attrs.evolve(self._run(kind, name, (), of), config=config), ground)
-
-    async def rollouts(
-        self, kind: str, name: str, rollouts: Sequence[Rollout], *, of: str = "", progress: Progress = silent
-    ) -> Run:
-        """Execute many, side by side, as a run of that kind and name: one trace a rollout, in order, by its label.
-
-        Failures are the traces'. ``BudgetExceeded`` is raised when all open calls have ended and are recorded; the
-        executions that it stopped stay open in the store.
-        """
-        rollouts = self._answered(rollouts)
-        run = self._run(kind, name, rollouts, of)
-        return await self._completed(run, dict(enumerate(rollouts)), progress, first=(opening(run, rollouts),))
-
-    async def _completed(
-        self, run: Run, todo: Mapping[int, Rollout], progress: Progress, *, first: Sequence[Event] = ()
-    ) -> Run:
-        """A run with what was left of it executed, by position; ``first`` is recorded before."""
-        account = Account(parent=self._account)
-        ready = self._ready(list(todo.values()), account)
-        with self._opened(run):
-            await self._outside.apart(*first).durable()
-            with progress(run.name, len(todo)) as step:
-                made = await driven(run.id, todo, ready, self.concurrency, step)
-            if len(made) < len(todo):
-                raise attrs.evolve(account.refusal(), run=run.id, done=len(made), total=len(todo))
-            done = ended(run, {rollout.label: made[position] for position, rollout in todo.items()})
-            await self._outside.kept(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
-        return done
-
-    def world(self, program: Program, version: Version | str | None = None) -> Record:
-        """What a program would run against, as its traces say it, and which defaults are stale. Nothing is sent.
-
-        Raises what keeps it from running: ``UnknownVersion``, ``ForeignPaths``, ``ModelUnavailable``, ``Unbounded``.
-        What is slow only the first time is done with it, so that no run waits for it.
-        """
-        found = self._version(version) or init(program)
-        rollout = Rollout(Pending(program, Record()), found, first=self._first(version))
-        world = begun(self._outside, self._account, rollout).world
-        for place in world["models"].values():
-            self._outside.prices(place["model"], Usage(), time.time_ns())
-        return world
-
-    async def once(
-        self, rollout: Rollout, *, kind: str = "run", hear: Hear | None = None
-    ) -> tuple[Run, Exception | None]:
-        """One execution as a run of its own, of that kind, when all of it is on record, and the error that it ended
-        with. ``hear`` is told what replies say as it comes. What ends the run as it is is raised (``BudgetExceeded``).
-        """
-        account = Account(parent=self._account)
-        (rollout,) = self._answered([rollout])
-        ready = self._ready([rollout], account)[0]
-        run = self._run(kind, str(rollout.program), [rollout])
-        with self._opened(run):
-            begun_ = self._outside.apart(opening(run, [rollout]))
-            try:
-                end = await ready.drive(run.id, rollout, 0, hear)
-            except BudgetExceeded:
-                raise attrs.evolve(account.refusal(), run=run.id, total=1) from None
-            done = ended(run, {rollout.label: end.trace})
-            closed = self._outside.send(RunClosed(run.id, done.status, self._outside.root(done), done.ended))
-            for kept in (begun_, end.kept, closed):  # in the order in which they were sent
-                await kept.durable()
-        return done, end.error
-
     async def _once(self, rollout: Rollout, hear: Hear | None = None) -> Trace:
         run, error = await self.once(rollout, hear=hear)
         if error:
             raise error
         return run.traces[0]
-
-    def _run(self, kind: str, name: str, rollouts: Sequence[Rollout], of: str = "") -> Run:
-        found, wanted = new_id(self._outside.random), wanted_of(rollouts)
-        return Run(found, kind, name, target=self._target, started=time.time_ns(), of=of, wanted=wanted)
-
-    def _places(self, program: Program) -> Callable[[Version], Record]:
-        """What the model names in a version stand for."""
-        return functools.cache(lambda version: places(self._outside, completed(program, version)))
-
-    @contextlib.contextmanager
-    def _opened(self, run: Run) -> Iterator[None]:
-        """A run that is on record as stopped where it doesn't come to its end."""
-        try:
-            yield
-        except BaseException:
-            self._outside.apart(RunClosed(run.id, "stopped", "", time.time_ns()))
-            raise
 
     def _rollout(self, program: Program | Pending, version: Version | str | None, inputs: Mapping[str, Any]) -> Rollout:
         if isinstance(program, Pending) and inputs:
@@ -441,46 +245,6 @@ class Executor:
             raise TypeError(msg)
         pending = program if isinstance(program, Pending) else program(**inputs)
         return Rollout(pending, versioned(pending, self._version(version)), first=self._first(version))
-
-    def _version(self, version: Version | str | None) -> Version | None:
-        return self.store.version(version) if isinstance(version, str) else version
-
-    def _first(self, version: Version | str | None) -> Version | None:
-        """The first version of a line that was named; of one that was given only itself is known."""
-        return self.store.first(version) if isinstance(version, str) else version
-
-    def _answered(self, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:
-        return rollouts if self._answers is None else [self._answers.rollout(rollout) for rollout in rollouts]
-
-    def _ready(self, rollouts: Sequence[Rollout], account: Account) -> list[Begun]:
-        ready: dict[tuple[Program, Version], Begun] = {}
-        for rollout in rollouts:
-            if (what := (rollout.program, rollout.version)) not in ready:
-                ready[what] = begun(self._outside, account, rollout, target=self._target, timeout=self._timeout)
-        return [ready[rollout.program, rollout.version] for rollout in rollouts]
-
-
-class _Unkept:
-    """The recorder of an executor without a store: the traces themselves hold their calls."""
-
-    def append(self, *events: Event) -> Future[None]:
-        """Done at once."""
-        del events
-        done: Future[None] = Future()
-        done.set_result(None)
-        return done
-
-    def version(self, name: str) -> Version:
-        """There are no names without a store."""
-        raise UnknownVersion(name)
-
-    def first(self, name: str) -> Version:
-        """There are no names without a store."""
-        raise UnknownVersion(name)
-
-    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
-        """Nothing is kept without a store."""
-        return [None] * len(wishes)
 
 
 def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:

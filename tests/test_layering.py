@@ -22,7 +22,7 @@ LMFLOW = """
     models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights models/llama_child
     models/llama_server models/local models/prices models/wrap models/limited models/cached models/names
     models/__init__ mcp_client events outside door live rollout again growing programs/judges evaluating
-    findable optimizing stream execute sync programs/* pictures curve optimizers/* serve/*
+    findable optimizing stream runner execute sync programs/* pictures curve optimizers/* serve/*
 """.split()
 STORES = """
     split bm25 corpus_file dense corpus memory bulk contents blobs search views migrations schema tail datasets
@@ -38,7 +38,9 @@ STORES_MAY_IMPORT = frozenset(
 )
 
 # Who may import what is slow to import or reaches outside. execute stands on what holds the loop.
-LOOP = tuple(f"lmflow/{name}" for name in "events outside door live growing stream execute sync mcp_client".split())
+LOOP = tuple(
+    f"lmflow/{name}" for name in "events outside door live growing stream runner execute sync mcp_client".split()
+)
 OWNERS = {
     "aiohttp": ("lmflow/execute", "lmflow/models/", "lmflow/serve/"),
     "asyncio": (*LOOP, "lmflow/models/", "lmflow/serve/", "cli/"),
