@@ -1,6 +1,6 @@
 # Five verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=4
-#   make test   the tests, with branch coverage
+#   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the API pages, into docs/_build
@@ -16,13 +16,16 @@ BENCH ?= speed
 MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
 	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')
 
-.PHONY: demo test check bench docs
+.PHONY: demo test coverage check bench docs
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
 	$(BIN)/python examples/pydocs/demo.py --model $(MODEL) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 test: $(STAMPS)/test
+	$(BIN)/python -m pytest
+
+coverage: $(STAMPS)/test
 	$(BIN)/python -m pytest --cov=. --cov-branch --cov-report=term:skip-covered
 
 check: $(STAMPS)/check
