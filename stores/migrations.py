@@ -14,25 +14,19 @@ migrations = Migrations("lmflow")
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m001_spine(db: sqlite_utils.Database) -> None:
     """Blobs, versions and refs, runs, traces and calls."""
-    for statement in _SPINE.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute(db, _SPINE)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m002_costs(db: sqlite_utils.Database) -> None:
     """What a call cost, and the trace that a reused reply came from."""
-    for statement in _COSTS.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute(db, _COSTS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m003_wanted(db: sqlite_utils.Database) -> None:
     """What a run drives again, and what it was begun for, so that it can be resumed."""
-    for statement in _WANTED.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute(db, _WANTED)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
@@ -49,23 +43,24 @@ def m004_search(db: sqlite_utils.Database) -> None:
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m005_versions(db: sqlite_utils.Database) -> None:
     """Who made a version and moved a ref, scores of traces, pins, and what a collection of garbage leaves behind."""
-    for statement in _VERSIONS.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute(db, _VERSIONS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m006_datasets(db: sqlite_utils.Database) -> None:
     """Data sets with their splits, names that point at them, and views that people can read."""
-    for statement in DATASETS.split(";\n"):
-        if statement.strip():
-            db.execute(statement)
+    _execute(db, DATASETS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m007_config(db: sqlite_utils.Database) -> None:
     """How an evaluation or optimization was asked for, and what it came to."""
-    for statement in _CONFIG.split(";\n"):
+    _execute(db, _CONFIG)
+
+
+def _execute(db: sqlite_utils.Database, script: str) -> None:
+    """Each statement of a script, inside the migration's transaction: ``executescript`` would commit it first."""
+    for statement in script.split(";\n"):
         if statement.strip():
             db.execute(statement)
 

@@ -17,7 +17,7 @@ LMFLOW = """
     build toolbox foreign diagrams adapter acting rendering trace redact drive reuse walk divergence whatif
     bisecting provenance data metrics splits readers metrics/* student stats tables histogram rows evaluation
     scores comparison optimize replaying credit tuning conditions store refs progress budget partial
-    models/base models/http models/scripted models/lengths models/wire models/sse models/openai_shapes
+    models/base models/scripted models/lengths models/wire models/http models/sse models/openai_shapes
     models/openai
     models/anthropic_shapes models/anthropic models/litellm models/bert_gguf models/weights models/llama_child
     models/llama_server models/local models/prices models/wrap models/limited models/cached models/names

@@ -13,6 +13,7 @@ import msgspec
 
 from lmflow.errors import ModelFailed
 from lmflow.models.base import Response, Stream
+from lmflow.models.wire import place_of
 
 if TYPE_CHECKING:
     import aiohttp
@@ -91,8 +92,8 @@ def _lost() -> tuple[type[Exception], ...]:
 
 def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
     if isinstance(error, TimeoutError):
-        return ModelFailed("timeout", f"{_place(url)} gave no answer within {seconds:g} s")
-    words = f"{_place(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
+        return ModelFailed("timeout", f"{place_of(url)} gave no answer within {seconds:g} s")
+    words = f"{place_of(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
     return ModelFailed("unreachable", words)
 
 
@@ -101,7 +102,7 @@ async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
     while chunk := await answer.content.read(LARGEST + 1):
         body += chunk
         if len(body) > LARGEST:
-            raise ModelFailed("bad_reply", f"{_place(url)} answered with more than {LARGEST // 1_000_000} MB")
+            raise ModelFailed("bad_reply", f"{place_of(url)} answered with more than {LARGEST // 1_000_000} MB")
     return body
 
 
@@ -110,17 +111,12 @@ async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[byte
     async for chunk in answer.content.iter_any():
         size += len(chunk)
         if size > LARGEST:
-            raise ModelFailed("bad_reply", f"{_place(url)} answered with more than {LARGEST // 1_000_000} MB")
+            raise ModelFailed("bad_reply", f"{place_of(url)} answered with more than {LARGEST // 1_000_000} MB")
         *lines, left = (left + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
     if left:
         yield left
-
-
-def _place(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.hostname}{f':{parts.port}' if parts.port else ''}"
 
 
 def _cause(error: BaseException) -> str:
