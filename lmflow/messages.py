@@ -314,7 +314,12 @@ def message_of(data: Mapping[str, Any]) -> Message:
 
 def outcome_to(outcome: Outcome) -> dict[str, Any]:
     """The outcome as JSON values without what is at its default; ``outcome_of`` reads it back."""
-    return {"is": type(outcome).__name__, **lean(outcome)}
+    found = {"is": type(outcome).__name__, **lean(outcome)}
+    if "usage" in found:
+        found["usage"] = attrs.asdict(found["usage"])
+    if "calls" in found:
+        found["calls"] = [attrs.asdict(call) for call in found["calls"]]
+    return found
 
 
 def outcome_of(data: Mapping[str, Any]) -> Outcome:

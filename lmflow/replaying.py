@@ -8,7 +8,7 @@ import attrs
 
 from lmflow.adapters.known import Choices, choices_in
 from lmflow.drive import Recall, drive_pure
-from lmflow.effects import Call
+from lmflow.effects import Call, Pending
 from lmflow.errors import ReplayDiverged
 from lmflow.params import Env, Version
 from lmflow.program import Program
@@ -53,7 +53,8 @@ def _replayed(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
             env = envs[at] = attrs.evolve(recorded_env(trace, code), sample=0)
         if trace.sample:
             env = attrs.evolve(env, sample=trace.sample)
-        outputs = drive_pure(code(**trace.inputs), env, recall(trace, asked), trace.choices)
+        pending = Pending(code, trace.inputs) if code is trace.code else code(**trace.inputs)
+        outputs = drive_pure(pending, env, recall(trace, asked), trace.choices)
     except ReplayDiverged:
         raise
     except Exception as error:  # noqa: BLE001 - what a recorded execution may have ended with

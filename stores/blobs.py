@@ -126,7 +126,7 @@ class BlobWriter:
 
     def find(self, hashes: Iterable[bytes]) -> None:
         """Look up which of the hashes are there."""
-        unknown = list(dict.fromkeys(hashed for hashed in hashes if hashed not in self._ids))
+        unknown = [hashed for hashed in dict.fromkeys(hashes) if hashed not in self._ids]
         if len(self._ids) + len(unknown) >= CACHED:
             self._ids.clear()
         rows = among(self._db, "SELECT hash, id FROM blob WHERE hash IN ({keys})", unknown)
@@ -150,22 +150,21 @@ class BlobWriter:
         self._contents(body.media)
         return self._put(body.hashed, body.kind, body.text)
 
-    def hashes(self, request: Request, key: str) -> Iterator[bytes]:
-        """What ``request`` will put."""
-        hashed = raw(key)
-        if hashed not in self._ids:
-            yield hashed
-            yield from _hashes(_attached(request))
-            if isinstance(request, ChatRequest):
-                turns, before = self._parts[hashed] = self._parted(request)
-                yield from (turn for turn, _ in turns)
-                yield before
+    def gather(self, request: Request, hashed: bytes, put: list[bytes]) -> None:
+        """Add the hashes that ``request``, of that hash, will put."""
+        if hashed in self._ids or hashed in self._parts:
+            return
+        put.append(hashed)
+        put += _hashes(_attached(request))
+        if isinstance(request, ChatRequest):
+            turns, before = self._parts[hashed] = self._parted(request)
+            put += [turn for turn, _ in turns]
+            put.append(before)
 
-    def request(self, request: Request, key: str) -> int:
-        """The id of a request, addressed by its key. Messages are blobs of their own, all but the last share a prefix
-        node.
+    def request(self, request: Request, hashed: bytes) -> int:
+        """The id of a request, addressed by the hash of its key. Messages are blobs of their own, all but the last
+        share a prefix node.
         """
-        hashed = raw(key)
         if (found := self._ids.get(hashed)) is not None:
             return found
         body = lean(request)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
-SIZES = (128, 32, 8, 1)
+SIZES = (128, 64, 32, 16, 8, 4, 2, 1)
 """Rows a statement, so that few statements are prepared."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from lmflow.errors import RefChanged, UnknownVersion
@@ -89,8 +89,10 @@ class RowWriter:
     def write(self, events: Sequence[Event]) -> None:
         """Write events in order. ``UnknownVersion`` where a ref would point nowhere."""
         self._begin()
-        asked: set[str] = set()
-        self._blobs.find(hashed for event in events for hashed in self._hashes(event, asked))
+        put: list[bytes] = []
+        for event in events:
+            self._gather(event, put)
+        self._blobs.find(put)
         for event in events:
             self._write(event)
         self._flush()
@@ -127,26 +129,23 @@ class RowWriter:
         for waiting in (self._new_traces, self._items, self._wanted, self._calls, self._words, self._closed):
             waiting.clear()
 
-    def _hashes(self, event: Event, asked: set[str]) -> Iterator[bytes]:
-        """The hashes of the blobs that an event puts, without those of requests that are ``asked`` already."""
-        if isinstance(event, (CallStarted, CallEnded)):
-            call = event.call
-            if (own := _own(call)) not in asked:
-                asked.add(own)
-                yield from self._blobs.hashes(call.request, own)
-            if call.outcome is not None:
-                yield from self._reply(call.outcome).hashes
-        elif isinstance(event, TraceOpened):
-            yield from self._body("inputs", event.trace.inputs).hashes
-            yield self._body("world", event.trace.world).hashed
-        elif isinstance(event, TraceClosed):
-            trace = event.trace
-            for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
-                if value is not None:
-                    yield from self._body(kind, value).hashes
-        elif isinstance(event, RunOpened):
-            for wanted in event.run.wanted:
-                yield from self._body("inputs", wanted.inputs).hashes
+    def _gather(self, event: Event, put: list[bytes]) -> None:
+        """Add the hashes of the blobs that an event puts."""
+        match event:
+            case CallStarted(_, call) | CallEnded(_, call):
+                self._blobs.gather(call.request, _own(call), put)
+                if call.outcome is not None:
+                    put += self._reply(call.outcome).hashes
+            case TraceOpened(_, _, _, trace):
+                put += self._body("inputs", trace.inputs).hashes
+                put.append(self._body("world", trace.world).hashed)
+            case TraceClosed(trace):
+                for kind, value in (("world", trace.world), ("outputs", trace.outputs), ("failure", trace.failure)):
+                    if value is not None:
+                        put += self._body(kind, value).hashes
+            case RunOpened(run):
+                for wanted in run.wanted:
+                    put += self._body("inputs", wanted.inputs).hashes
 
     def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
@@ -243,14 +242,15 @@ class RowWriter:
             else ("embed" if isinstance(call.request, EmbedRequest) else "chat", call.request.model)
         )
         reply = None if outcome is None else self._blobs.put(self._reply(outcome))
-        request = self._blobs.request(call.request, _own(call))
+        own = _own(call)
+        request = self._blobs.request(call.request, own)
         at = (self._id(trace), call.address, call.attempt)
         found = self._call_id(at)
         if outcome is None and found in self._calls:
             return
         self._calls[found] = (
-            found, *at, raw(call.key), kind, model, request, reply, status, *usage, call.cost, call.source,
-            call.started, call.ended,
+            found, *at, own if derived(call.key) else raw(call.key), kind, model, request, reply, status, *usage,
+            call.cost, call.source, call.started, call.ended,
         )  # fmt: skip
         if outcome is None:
             self._open[at] = found
@@ -348,6 +348,6 @@ class RowWriter:
         return self._traces[trace]
 
 
-def _own(call: Asked) -> str:
+def _own(call: Asked) -> bytes:
     """The hash of the request as it is stored, which in a redacted run isn't its key."""
-    return call.key if derived(call.key) else call.request.key
+    return raw(call.key if derived(call.key) else call.request.key)

@@ -25,6 +25,8 @@ from lmflow.stores.schema import check_file, made, prepare
 from lmflow.trace import Event, RefMoved, Run, Scored, Trace
 
 LARGEST_BATCH = 1000
+CHECKPOINT = 4000
+"""Pages of the journal (16 MB) after which they are copied into the file: each copy is waited for, so few are made."""
 
 _Item = tuple[tuple[Event, ...], "Future[None]"] | None
 
@@ -175,6 +177,7 @@ class SqliteStore:
             prepare(db, self.path)
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("PRAGMA foreign_keys = ON")
+            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         except sqlite3.DatabaseError as error:
             db.close()
             raise StoreError(

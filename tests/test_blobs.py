@@ -55,7 +55,7 @@ def _put(db: sqlite3.Connection, body: Body) -> int:
 def _asked(db: sqlite3.Connection, request: Request) -> int:
     writer = BlobWriter(db)
     writer.begin()
-    blob = writer.request(request, request.key)
+    blob = writer.request(request, raw(request.key))
     writer.flush()
     return blob
 
@@ -120,7 +120,7 @@ def test_messages_are_shared(db: sqlite3.Connection) -> None:
     writer.begin()
     for last in "xyz":
         request = _chat("one", "two", last)
-        writer.request(request, request.key)
+        writer.request(request, raw(request.key))
     writer.flush()
     assert (5, 1, 3) == (_count(db, "message"), _count(db, "prefix"), _count(db, "request"))
 
