@@ -35,7 +35,7 @@ def render(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, 
     inputs.
     """
     adapter = chosen(step, params)
-    return (*_head(step, params, inputs), *_asked(adapter, step.signature.asked, inputs, step.cuts))
+    return (*_head(step, params, inputs), *_put(adapter, step, inputs))
 
 
 def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
@@ -61,7 +61,7 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
     adapter, signature = asking.adapter, step.signature.asked
-    messages = (*asking.head, *_asked(adapter, signature, inputs, step.cuts))
+    messages = (*asking.head, *_put(adapter, step, inputs))
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
@@ -113,14 +113,25 @@ def _head(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, A
     return (*((Message("system", system),) if system else ()), *turns)
 
 
-def _asked(
-    adapter: Adapter, signature: Signature, inputs: Mapping[str, Any], cuts: Mapping[str, Cut] = EMPTY, head: str = ""
+def _put(adapter: Adapter, step: Predict, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
+    """What is asked of the step now, with the adapter's cue a line below it."""
+    cue = adapter.cue(step.signature.asked)
+    return _asked(adapter, step.signature.asked, inputs, step.cuts, tail=f"\n{cue}" if cue else "")
+
+
+def _asked(  # noqa: PLR0913, PLR0917 - each is a part of its own
+    adapter: Adapter,
+    signature: Signature,
+    inputs: Mapping[str, Any],
+    cuts: Mapping[str, Cut] = EMPTY,
+    head: str = "",
+    tail: str = "",
 ) -> tuple[Message, ...]:
-    """The earlier turns, then the other inputs below a head; what is too long is cut as the step says."""
+    """The earlier turns, then the other inputs between a head and a tail; what is too long is cut as the step says."""
     turns, gone = earlier(adapter, signature, inputs, cuts)
     if cuts:
         inputs = {name: cuts[name].value(value) if name in cuts else value for name, value in inputs.items()}
-    return (*turns, turn_of(signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part)))
+    return (*turns, turn_of(signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part), tail))
 
 
 def _demos(step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -183,4 +194,5 @@ def _told(problem: str, finish: str) -> str:
 
 
 def _mend(adapter: Adapter, signature: Signature, problem: str) -> str:
-    return f"That could not be read: {problem}.\n{adapter.form(signature) or 'Reply with only the answer.'}"
+    form = adapter.form(signature) or "Reply with only the answer."
+    return "\n".join(filter(None, (f"That could not be read: {problem}.", form, adapter.cue(signature))))

@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 import toolz
 
-from lmflow.messages import ChatRequest, Request, ToolRequest
+from lmflow.adapters.chat import uncued
+from lmflow.messages import ChatRequest, Message, Request, ToolRequest
 from lmflow.params import Version
 from lmflow.program import Program, completed
 from lmflow.reuse import Reuse, depends
@@ -259,8 +260,14 @@ def _blame(program: Program, address: str, before: Request, after: Request, chan
     elsewhere = _place(before) != _place(after) and f"{step}.model" not in found
     found += ["model"] if elsewhere else []
     if isinstance(before, ChatRequest) and isinstance(after, ChatRequest):
-        found += ["inputs"] if before.messages[-1] != after.messages[-1] else []
+        found += ["inputs"] if _put(before) != _put(after) else []
     return tuple(found) or ("code",)
+
+
+def _put(request: ChatRequest) -> Message:
+    """The last message without the adapter's cue, which is the code's."""
+    last = request.messages[-1]
+    return attrs.evolve(last, content=uncued(last.content))
 
 
 def _place(request: Request) -> tuple[str, str]:

@@ -120,6 +120,31 @@ def test_several_outputs_ask_for_sections() -> None:
     assert form == lf.render(step, {"q": "?"})[0].content
 
 
+def test_several_outputs_are_named_again_below_the_inputs_alone() -> None:
+    """A line below the inputs says which sections are wanted, not below those of demonstrations; other forms need
+    none.
+    """
+    step = lf.predict("s", "q -> why, label", "Do.")
+    first, demo, _, last = render(step, params(step, demos=(Record(q="?", why="w", label="a"),)), Record(q="!"))
+    assert ("system", "[[q]]\n?") == (first.role, demo.content)
+    assert "[[q]]\n!\n\nReply with the sections [[why]], then [[label]]." == last.content
+    assert "[[q]]\n!" == lf.render(lf.predict("s", "q -> why, label", adapter="json"), {"q": "!"})[-1].content
+
+
+def test_the_retry_names_the_sections_too() -> None:
+    """What mends a reply ends as what was asked."""
+    step = lf.predict("s", "q -> why, label", "Do.")
+    seen: list[str] = []
+
+    def model(request: ChatRequest) -> str:
+        seen.append(request.messages[-1].content)
+        return "no" if len(seen) == 1 else "[[why]]\nw\n[[label]]\na"
+
+    assert Record(why="w", label="a") == lf.run(step, model=lf.scripted(model), q="?").outputs
+    assert all(text.endswith("\n\nReply with the sections [[why]], then [[label]].") for text in seen[:1])
+    assert seen[1].endswith("\nReply with the sections [[why]], then [[label]].")
+
+
 def test_a_step_without_inputs_says_go() -> None:
     """Where there are no inputs there is a user message all the same."""
     assert "Go." == lf.render(lf.predict("s", " -> y"), {})[-1].content

@@ -13,6 +13,8 @@ from lmflow.signature import Signature
 from lmflow.types import loosened, meant
 from lmflow.values import Record
 
+_CUE = "Reply with the sections "
+
 
 def _form(signature: Signature) -> str:
     hints = signature.hints
@@ -20,6 +22,17 @@ def _form(signature: Signature) -> str:
         return f"Reply with only {hints[0]}." if hints[0] else ""
     shown_form = (f"[[{field.name}]]\n{said or '...'}" for field, said in zip(signature.outputs, hints, strict=True))
     return "\n".join(["Reply in this form:", *shown_form])
+
+
+def _cue(signature: Signature) -> str:
+    marks = [f"[[{field.name}]]" for field in signature.outputs]
+    return f"{_CUE}{', then '.join(marks)}." if len(marks) > 1 else ""
+
+
+def uncued(text: str) -> str:
+    """What was asked without the cue below it."""
+    asked, cue, _ = text.rpartition(f"\n\n{_CUE}")
+    return asked if cue else text
 
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
@@ -72,4 +85,4 @@ def _no_schema(_: Signature) -> None:
     """Sections have no schema."""
 
 
-CHAT = Adapter("chat", _form, _answer, _read, _no_schema)
+CHAT = Adapter("chat", _form, _cue, _answer, _read, _no_schema)

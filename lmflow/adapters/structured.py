@@ -65,4 +65,9 @@ def _schema(signature: Signature) -> Record:
     return signature.schema
 
 
-JSON = Adapter("json", _form, _answer, _read, _schema)
+def _no_cue(_: Signature) -> str:
+    """The form suffices."""
+    return ""
+
+
+JSON = Adapter("json", _form, _no_cue, _answer, _read, _schema)
