@@ -22,11 +22,12 @@ import typed  # beside this file
 
 import lmflow as lf
 from lmflow.messages import ChatReply
+from lmflow.models.local import local
 from lmflow.programs.passages import bare, numbers, overlap
 from lmflow.rollout import Rollout
 
-MODEL, SMALL = "local/qwen2.5-coder-0.5b", "local/smollm2-135m"
-CHUNK, SUPPORT = 10, 0.3
+MODEL, SMALL = "qwen2.5-coder-0.5b", "smollm2-135m"
+CHUNK, SLOTS, SUPPORT = 40, 8, 0.3
 GREEDY = {"temperature": 0, "max_tokens": 200}
 WARM = {"temperature": 0.8, "max_tokens": 200}
 LONG = {"temperature": 0, "max_tokens": 500}
@@ -63,7 +64,7 @@ class Bench:
         wanted = [(row, k) for row in rows for k in range(samples)]
         done = {(row.id, k): self.kept(program, version, row, k, model) for row, k in wanted}
         missing = [pair for pair in wanted if done[pair[0].id, pair[1]] is None]
-        async with lf.Executor(lf.cached(lf.model(model), self.store), self.store, concurrency=4) as ex:
+        async with lf.Executor(lf.cached(local(model, slots=SLOTS), self.store), self.store, concurrency=SLOTS) as ex:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
                 pendings = [(program(**inputs(program, row)).sampled(k), f"ex[{row.id}]/n[{k}]") for row, k in chunk]
@@ -81,7 +82,7 @@ class Bench:
             known = reader.traces_of(bound, limit=1000)
         for trace in known:
             same = (trace.program, trace.version.tree, trace.sample) == (program.key, version.tree, k)
-            if same and trace.world["models"].get("", {}).get("model") == model and not typed.lost(trace):
+            if same and trace.world["models"].get("", {}).get("model") == f"local/{model}" and not typed.lost(trace):
                 return trace
         return None
 
