@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
+_BRACKETED = re.compile(r"\s*\[([^\[\]]+)\]\s*")
 _NUMBERED = re.compile(r"^\s*(?:\[?\d+[.)\]])\s+\S", re.MULTILINE)
 _TEXT_LIST = re.compile(r"\s*\[\s*(?:[\"'\]]|null\b)")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
@@ -138,7 +139,7 @@ def _scalar(text: str, kind: type) -> Any:
 
 
 def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # noqa: FBT001
-    """A JSON list, else one item a line, else items between commas."""
+    """A JSON list, else one item a line, else items between commas, for texts only in brackets."""
     item = args[0] if args else Any
     value = _json_list(text, item, whole)
     if value is not None:
@@ -147,7 +148,9 @@ def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # 
         msg = f"{text[:80]!r} is no JSON list"
         raise ValueError(msg)
     lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
-    if len(lines) == 1 and not _takes_text(item):
+    if len(lines) == 1 and (bracketed := _BRACKETED.fullmatch(lines[0])):
+        lines = [part.strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
+    elif len(lines) == 1 and not _takes_text(item):
         lines = [part for part in lines[0].split(",") if part.strip()]
     kinds = _kinds(args or (Any,), len(lines))
     return [line.strip() if kind is Any else meant(line.strip(), kind) for line, kind in zip(lines, kinds, strict=True)]

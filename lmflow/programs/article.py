@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 import toolz
 
-from lmflow.programs.passages import Passage, bare, numbers, overlap, plain, recited
+from lmflow.programs.passages import Passage, bare, closest, numbers, overlap, plain, recited, words
 
 _EXCERPT = 200
+_TELLING = 4
+"""Words of a sentence without which it could be found in any passage."""
 _MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~@$=-])")
+_ENDING = re.compile(r"([.!?…]*\s*)\Z")
 _SENTENCE = re.compile(r"(?<=[.!?…])(?: ?\[[0-9]+\])*(?=\s)")
 
 
@@ -71,11 +74,15 @@ def composed(title: str, sections: Iterable[Section]) -> Article:
     return Article(title, tuple(_renumbered(section, places) for section in kept), references)
 
 
-def supported(section: Section, least: float) -> Section:
-    """The section without the citations of a sentence whose passage has less than the share ``least`` of its words."""
+def supported(section: Section, least: float, enough: float) -> Section:
+    """The section without the citations of a sentence whose passage has less than the share ``least`` of its words. A
+    sentence that is left without any cites the passage that has most of its words, if that is the share ``enough``.
+    """
     known = {n: n for n in _valid(section)}
     said = sentences(recited(section.text, known))
-    return attrs.evolve(section, text="".join(_supported(sentence, section.passages, least) for sentence in said))
+    return attrs.evolve(
+        section, text="".join(_supported(sentence, section.passages, least, enough) for sentence in said)
+    )
 
 
 def sentences(text: str) -> list[str]:
@@ -89,10 +96,15 @@ def _renumbered(section: Section, places: Mapping[str, int]) -> Section:
     return Section(section.heading, recited(section.text, own))
 
 
-def _supported(sentence: str, passages: Sequence[Passage], least: float) -> str:
+def _supported(sentence: str, passages: Sequence[Passage], least: float, enough: float) -> str:
     claim = bare(sentence)
     kept = {n: n for n in numbers(sentence) if overlap(claim, passages[n - 1][1]) >= least}
-    return recited(sentence, kept)
+    said = recited(sentence, kept)
+    if kept or len(words(claim)) < _TELLING:
+        return said
+    texts = [text for _, text in passages]
+    near = [at + 1 for at in closest(claim, texts, 1) if overlap(claim, texts[at]) >= enough]
+    return _ENDING.sub(rf" [{near[0]}]\1", said, count=1) if near else said
 
 
 def _valid(section: Section) -> list[int]:

@@ -18,7 +18,7 @@ from lmflow.signature import parse
 from lmflow.values import Record
 
 _GENERAL = "the general reader, who wants the basic facts"
-_SUPPORT = 0.3
+_SUPPORT, _ENOUGH = 0.3, 0.5
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -50,7 +50,7 @@ class Interview(Program):
         replies: tuple[str, ...] = ()
         passages: tuple[Passage, ...] = ()
         for _ in range(self.turns):
-            log = tuple(f"{question} {bare(reply)}" for question, reply in zip(questions, replies, strict=True))
+            log = tuple(map(_note, questions, replies))
             said = await self.ask(topic=inputs.topic, perspective=inputs.perspective, conversation=log)
             found = await self.search(query=said.question)
             reply = (await self.reply(topic=inputs.topic, question=said.question, context=found.context)).reply
@@ -86,7 +86,7 @@ class Report(System):
         pool: tuple[Passage, ...] = ()
         for log in logs:
             pool = gathered(pool, log.sources, log.context)
-        notes = tuple(f"{q} {bare(a)}" for log in logs for q, a in zip(log.questions, log.replies, strict=True))
+        notes = tuple(note for log in logs for note in map(_note, log.questions, log.replies))
         headings = some((await self.outline(topic=topic, notes=notes)).headings, self.sections) or (topic,)
         written = await self._written(topic, headings, pool)
         article = await self._whole(topic, written)
@@ -111,7 +111,7 @@ class Report(System):
         )
         said = await Fork(tuple(asked), name="section")
         drafts = (Section(h, it.text, passages) for h, it, passages in zip(headings, said, chosen, strict=True))
-        return [supported(draft, _SUPPORT) for draft in drafts]
+        return [section for draft in drafts if bare((section := supported(draft, _SUPPORT, _ENOUGH)).text)]
 
     async def _whole(self, topic: str, written: list[Section]) -> Article:
         read = tuple(f"{section.heading}: {bare(section.text)}" for section in written)
@@ -138,7 +138,8 @@ def report(  # noqa: PLR0913 - each is a choice of its own
 
     The article is composed by code. Sections cite their passages by number; numbers are made those of one list of
     references; numbers that are no passage's are dropped, and so are citations of a passage that has less than three
-    tenths of the sentence's words. So each ``[n]`` of the article is the n-th of ``citations``, a passage that was
+    tenths of the sentence's words. A sentence without a citation cites the passage that has most of its words, if it
+    has half of them. Sections without words are left out. So each ``[n]`` of the article is the n-th of ``citations``, a passage that was
     retrieved. Whether the passage supports the sentence is for a judge: ``lf.grounded``. Whatever models and passages
     say is shown as text: in Markdown marks are escaped, in HTML everything is.
 
@@ -191,6 +192,11 @@ def report(  # noqa: PLR0913 - each is a choice of its own
         positive("sections", sections),
         positive("passages", passages),
     )
+
+
+def _note(question: str, reply: str) -> str:
+    """A question and its answer on one line, so that models are shown notes as numbered lines."""
+    return " ".join(f"{question} {bare(reply)}".split())
 
 
 def some(lines: tuple[str, ...], most: int) -> tuple[str, ...]:
