@@ -111,7 +111,8 @@ class Report(System):
         )
         said = await Fork(tuple(asked), name="section")
         drafts = (Section(h, it.text, passages) for h, it, passages in zip(headings, said, chosen, strict=True))
-        return [section for draft in drafts if bare((section := supported(draft, _SUPPORT, _ENOUGH)).text)]
+        found = (supported(draft, _SUPPORT, _ENOUGH) for draft in drafts)
+        return [section for section in found if bare(section.text)]
 
     async def _whole(self, topic: str, written: list[Section]) -> Article:
         read = tuple(f"{section.heading}: {bare(section.text)}" for section in written)
@@ -139,9 +140,9 @@ def report(  # noqa: PLR0913 - each is a choice of its own
     The article is composed by code. Sections cite their passages by number; numbers are made those of one list of
     references; numbers that are no passage's are dropped, and so are citations of a passage that has less than three
     tenths of the sentence's words. A sentence without a citation cites the passage that has most of its words, if it
-    has half of them. Sections without words are left out. So each ``[n]`` of the article is the n-th of ``citations``, a passage that was
-    retrieved. Whether the passage supports the sentence is for a judge: ``lf.grounded``. Whatever models and passages
-    say is shown as text: in Markdown marks are escaped, in HTML everything is.
+    has half of them. Sections without words are left out. So each ``[n]`` of the article is the n-th of ``citations``,
+    a passage that was retrieved. Whether the passage supports the sentence is for a judge: ``lf.grounded``. Whatever
+    models and passages say is shown as text: in Markdown marks are escaped, in HTML everything is.
 
     Shao et al. 2024, arXiv 2402.14207, section 3 (STORM), with one query a question, one outline, and no simulated
     expert beside the reply.
