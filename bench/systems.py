@@ -21,6 +21,7 @@ import attrs
 import typed  # beside this file
 
 import lmflow as lf
+from lmflow.adapter import ADAPTER
 from lmflow.messages import ChatReply
 from lmflow.models.local import local
 from lmflow.programs.passages import bare, numbers, overlap
@@ -76,12 +77,15 @@ class Bench:
         return lf.Run("bench", "map", str(program), items=items)  # type: ignore[arg-type]
 
     def kept(self, program: lf.Program, version: lf.Version, row: lf.Record, k: int, model: str) -> lf.Trace | None:
-        """The trace in the store of this program, version, example, sample and model; not one whose endpoint failed."""
+        """The trace in the store of this program, version, renderer, example, sample and model; not one whose endpoint
+        failed. After a change of a system's own code begin with another store.
+        """
         bound = program(**inputs(program, row)).inputs
         with self.store.reading() as reader:
             known = reader.traces_of(bound, limit=1000)
         for trace in known:
             same = (trace.program, trace.version.tree, trace.sample) == (program.key, version.tree, k)
+            same = same and trace.world["adapter"] == ADAPTER
             if same and trace.world["models"].get("", {}).get("model") == f"local/{model}" and not typed.lost(trace):
                 return trace
         return None

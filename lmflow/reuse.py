@@ -141,7 +141,8 @@ def placed(request: Request, places: Mapping[str, Any], recorded: Asked | None =
     if isinstance(request, ToolRequest) or (place := places.get(request.model)) is None:
         return request
     went = recorded.request if recorded else request
-    if not isinstance(went, ToolRequest) and (went.model, went.endpoint) in map(tuple, place.get("among", ())):
+    among = place.get("among", ())
+    if among and not isinstance(went, ToolRequest) and (went.model, went.endpoint) in map(tuple, among):
         return request.to(went.model, went.endpoint)
     return request.to(place["model"], place["endpoint"])
 

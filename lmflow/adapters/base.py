@@ -129,8 +129,10 @@ def _value(signature: Signature, field: Field, found: Mapping[str, Any], meant: 
 
 def _attaches(value: Any) -> bool:
     """Whether there is something to attach, where a field says that it holds media."""
+    if type(value) is str:
+        return False
     if isinstance(value, (list, tuple)):
-        return any(type(item) is not str and _attaches(item) for item in value)
+        return any(map(_attaches, value))
     return isinstance(value, Media) or is_media(value)
 
 
