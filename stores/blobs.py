@@ -235,6 +235,10 @@ class BlobWriter:
         return made
 
 
+_BLOB = "SELECT hash, kind, enc, data FROM blob WHERE id = ?"
+_FETCHED = "SELECT id, hash, kind, enc, data FROM blob WHERE id IN ({keys}) AND kind <> 'media'"
+
+
 class BlobReader:
     """Reads values back, ``REMEMBERED`` of them from memory. ``Tampered`` names a blob that doesn't match its hash."""
 
@@ -243,13 +247,27 @@ class BlobReader:
         self._store = store
         self._home = str(Path(store).absolute())
         self._values: dict[int, Any] = {}
+        self._rows: dict[int, tuple[bytes, str, int, bytes]] = {}
+
+    def fetch(self, blobs: Iterable[int | None]) -> None:
+        """Read in few queries what will be asked for next, requests with their messages. Contents, which are large,
+        are left out.
+        """
+        self._rows = self._found(blobs)
+        requests = [(enc, data) for _, kind, enc, data in self._rows.values() if kind == "request"]
+        self._rows |= self._found(turn for enc, data in requests for turn in _turns(enc, data))
+
+    def _found(self, blobs: Iterable[int | None]) -> dict[int, tuple[bytes, str, int, bytes]]:
+        wanted = [blob for blob in dict.fromkeys(blobs) if blob is not None and blob not in self._values]
+        rows = among(self._db, _FETCHED, wanted)
+        return {blob: (hashed, kind, enc, data) for blob, hashed, kind, enc, data in rows}
 
     def get(self, blob: int | None) -> Any:
         """The JSON value of a blob, ``None`` for none."""
         if blob is None:
             return None
         if blob not in self._values:
-            row = self._db.execute("SELECT hash, kind, enc, data FROM blob WHERE id = ?", (blob,)).fetchone()
+            row = self._rows.pop(blob, None) or self._db.execute(_BLOB, (blob,)).fetchone()
             if row is None:
                 raise Tampered(self._store, f"blob {blob} is missing", "Restore the store from a backup.")
             if row[1] == MEDIA:  # never remembered: contents are large
@@ -314,6 +332,15 @@ def _content(media: Media) -> bytes | None:
 
 def _hashes(media: Iterable[Media]) -> Iterator[bytes]:
     return (bytes.fromhex(held.digest.removeprefix(SHA)) for held in media)
+
+
+def _turns(enc: int, data: bytes) -> list[int]:
+    """The blobs of a request's messages, none where it has none or can't be read: who asks for it is told."""
+    try:
+        turns = unpacked(enc, data)["messages"]
+        return [turns["prefix"], *turns["last"]]
+    except (LookupError, TypeError, ValueError, zlib.error):
+        return []
 
 
 def _request(value: dict[str, Any], reader: BlobReader) -> Request:

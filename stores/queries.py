@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
+import toolz
 
 from lmflow.errors import NotFound, Tampered
 from lmflow.messages import Outcome, outcome_of
@@ -15,6 +17,7 @@ from lmflow.params import Version
 from lmflow.store import Wish
 from lmflow.stores import search
 from lmflow.stores.blobs import BlobReader, derived, hashed, raw, text
+from lmflow.stores.bulk import among
 from lmflow.stores.datasets import Datasets
 from lmflow.stores.facts import Fact, facts
 from lmflow.stores.search import Hit
@@ -28,6 +31,11 @@ TAIL = 8
 LAST = chr(0x10FFFF)
 
 LATEST = 2**63 - 1
+PIECE = 128
+"""Traces that are read at once."""
+
+_OF_TRACE, _OF_CALL = ("inputs", "world", "outputs", "failure"), ("request", "reply")
+"""The columns that name blobs."""
 
 _RECORDED = """
 SELECT trace.id FROM blob JOIN trace ON trace.inputs = blob.id JOIN version ON version.id = trace.version
@@ -66,7 +74,8 @@ class Reader:
         rows = self._db.execute(
             "SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (found,)
         ).fetchall()
-        items = tuple((row["label"], self._trace(row["trace"])) for row in rows)
+        traces = self._traces([row["trace"] for row in rows])
+        items = tuple((row["label"], trace) for row, trace in zip(rows, traces, strict=True))
         return attrs.evolve(run, items=items, wanted=self._wanted(found))
 
     def came_to(self, result: str) -> Run | None:
@@ -91,7 +100,7 @@ class Reader:
     def trace(self, wanted: str) -> Trace:
         """A trace with all its calls."""
         found = self._only("trace", "uid", wanted)
-        return self._trace(self._db.execute("SELECT id FROM trace WHERE uid = ?", (found,)).fetchone()["id"])
+        return self._traces([self._db.execute("SELECT id FROM trace WHERE uid = ?", (found,)).fetchone()["id"]])[0]
 
     def traces_of(self, inputs: Mapping[str, Any], limit: int = 100) -> Sequence[Trace]:
         """The latest executions of these inputs that came to an end, newest first."""
@@ -100,7 +109,7 @@ class Reader:
             " WHERE blob.hash = ? AND trace.root IS NOT NULL ORDER BY trace.id DESC LIMIT ?",
             (hashed("inputs", inputs), limit),
         )
-        return [self._trace(row["id"]) for row in rows.fetchall()]
+        return self._traces([row["id"] for row in rows])
 
     def version(self, name: str) -> Version:
         """The version that a ref, an id or a short id names, or ``REF~N``."""
@@ -122,14 +131,15 @@ class Reader:
     def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
         """For each the newest trace of just that, one that ended where there is such."""
         found = [self._db.execute(_RECORDED, _wished(wish)).fetchone() for wish in wishes]
-        return [self._trace(row["id"]) if row else None for row in found]
+        traces = iter(self._traces([row["id"] for row in found if row]))
+        return [next(traces) if row else None for row in found]
 
     def latest(self, version: str) -> Trace | None:
         """The last trace that ran a version, ``None`` where none did."""
         row = self._db.execute(
             "SELECT id FROM trace WHERE version = ? ORDER BY id DESC LIMIT 1", (self.versions.row_of(version),)
         ).fetchone()
-        return self._trace(row["id"]) if row else None
+        return self._traces([row["id"]])[0] if row else None
 
     def asked(self, key: str, limit: int = 3) -> list[tuple[str, str, str]]:
         """The last calls with that key: trace, address and the reply in short."""
@@ -229,18 +239,36 @@ class Reader:
             "SELECT label, inputs, version.hash, sample FROM wanted JOIN version ON version.id = wanted.version"
             " WHERE run = ? ORDER BY position"
         )
+        rows = self._db.execute(query, (run,)).fetchall()
+        self._blobs.fetch(row["inputs"] for row in rows)
         return tuple(
             Wanted(row["label"], Record(self._blobs.get(row["inputs"])), text(row["hash"]), row["sample"])
-            for row in self._db.execute(query, (run,)).fetchall()
+            for row in rows
         )
 
-    def _trace(self, row_id: int) -> Trace:
-        row = self._db.execute("SELECT * FROM trace WHERE id = ?", (row_id,)).fetchone()
-        calls = self._db.execute("SELECT * FROM call WHERE trace = ? ORDER BY id", (row_id,)).fetchall()
-        choices = self._db.execute("SELECT address, winner FROM choice WHERE trace = ?", (row_id,)).fetchall()
+    def _traces(self, ids: Sequence[int]) -> list[Trace]:
+        """The traces of those rows, in their order, a piece at a time in few queries."""
+        found: dict[int, Trace] = {}
+        for piece in toolz.partition_all(PIECE, dict.fromkeys(ids)):
+            traces = among(self._db, "SELECT * FROM trace WHERE id IN ({keys})", piece)
+            calls = among(self._db, "SELECT * FROM call WHERE trace IN ({keys}) ORDER BY id", piece)
+            choices = among(self._db, "SELECT * FROM choice WHERE trace IN ({keys})", piece)
+            named = (*((row, _OF_TRACE) for row in traces), *((row, _OF_CALL) for row in calls))
+            self._blobs.fetch(row[name] for row, names in named for name in names)
+            version = functools.cache(self.versions.at)
+            asked, chosen = toolz.groupby("trace", calls), toolz.groupby("trace", choices)
+            found |= {
+                (at := row["id"]): self._trace(row, version(row["version"]), asked.get(at, ()), chosen.get(at, ()))
+                for row in traces
+            }
+        return [found[at] for at in ids]
+
+    def _trace(
+        self, row: sqlite3.Row, version: Version, calls: Iterable[sqlite3.Row], choices: Iterable[sqlite3.Row]
+    ) -> Trace:
         outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
         return Trace(
-            id=row["uid"], program=text(row["program"]), name=row["name"], version=self.versions.at(row["version"]),
+            id=row["uid"], program=text(row["program"]), name=row["name"], version=version,
             inputs=Record(self._blobs.get(row["inputs"])), world=Record(self._blobs.get(row["world"])),
             target=row["target"], sample=row["sample"], calls=tuple(map(self._call, calls)),
             choices=Record({c["address"]: json.loads(c["winner"]) for c in choices}),

@@ -248,3 +248,22 @@ async def test_the_root_of_an_open_run_is_empty(path: Path) -> None:
             assert "" == reader.root("r1")
             with pytest.raises(NotFound):
                 reader.root("nothing")
+
+
+async def test_a_run_is_read_in_few_queries(path: Path) -> None:
+    """Whatever its size is: rows and blobs come in pieces, and what is read is what was recorded."""
+    run = await _recorded(path, "".join(map(chr, range(0x4E00, 0x4E00 + 300))))
+    asked: list[str] = []
+    with reading(path) as reader:
+        reader._db.set_trace_callback(asked.append)
+        read = reader.run(run.id)
+    assert (run.root, run.items) == (read.root, read.items)
+    assert len(asked) < 100
+
+
+async def test_a_request_that_can_not_be_read_is_named(path: Path) -> None:
+    """Reading ahead hides nothing: the blob that is broken is told."""
+    run = await _recorded(path)
+    _change(path, "UPDATE blob SET data = CAST('[' AS BLOB), enc = 0 WHERE kind = 'request'")
+    with pytest.raises(Tampered, match=r"request blob \d+ .* can't be read"), lf.SqliteStore(path) as store:
+        store.run(run.id)
