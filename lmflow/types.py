@@ -149,7 +149,7 @@ def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # 
         raise ValueError(msg)
     lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and (bracketed := _BRACKETED.fullmatch(lines[0])):
-        lines = [part.strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
+        lines = [part.strip().strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
     elif len(lines) == 1 and not _takes_text(item):
         lines = [part for part in lines[0].split(",") if part.strip()]
     kinds = _kinds(args or (Any,), len(lines))

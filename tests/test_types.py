@@ -80,7 +80,7 @@ def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
         (("a", "b, c"), "1. a\n2) b, c", list[str]),
         (("a, b",), "a, b", list[str]),
         ((), "[]", list[str]),
-        (("a", "b c"), "[a, b c]", list[str]),
+        (("a", "b c"), "[a, 'b c']", list[str]),
         (("a",), "['a']", list[str]),
         (("a",), "[a]", list[str]),
         ((1, 2), "```json\n[1, 2]\n```", list[int]),

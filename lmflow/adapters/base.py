@@ -28,9 +28,9 @@ class Adapter:
     """One way to ask for outputs.
 
     ``form`` tells the model what to reply with, ``cue`` says it in short below the inputs, where small models heed it
-    (empty for none), ``answer`` writes a demonstration's outputs in that form, ``read``
-    takes a reply and whether it is whole (not cut at the token limit) and raises nothing but ``Unreadable``, ``schema``
-    is what an endpoint may hold the reply to.
+    (empty for none), ``answer`` writes a demonstration's outputs in that form, ``read`` takes a reply and whether it is
+    whole (not cut at the token limit) and raises nothing but ``Unreadable``, ``schema`` is what an endpoint may hold
+    the reply to.
     """
 
     name: str

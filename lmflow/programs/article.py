@@ -16,7 +16,6 @@ _EXCERPT = 200
 _TELLING = 4
 """Words of a sentence without which it could be found in any passage."""
 _MARKS = re.compile(r"([\\`*_{}\[\]<>()#+!|~@$=-])")
-_ENDING = re.compile(r"([.!?…]*\s*)\Z")
 _SENTENCE = re.compile(r"(?<=[.!?…])(?: ?\[[0-9]+\])*(?=\s)")
 
 
@@ -104,7 +103,13 @@ def _supported(sentence: str, passages: Sequence[Passage], least: float, enough:
         return said
     texts = [text for _, text in passages]
     near = [at + 1 for at in closest(claim, texts, 1) if overlap(claim, texts[at]) >= enough]
-    return _ENDING.sub(rf" [{near[0]}]\1", said, count=1) if near else said
+    return _crediting(said, near[0]) if near else said
+
+
+def _crediting(sentence: str, number: int) -> str:
+    """The sentence with a citation before the marks and spaces that end it."""
+    body = sentence.rstrip().rstrip(".!?…")
+    return f"{body} [{number}]{sentence[len(body) :]}"
 
 
 def _valid(section: Section) -> list[int]:
