@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,15 +27,18 @@ class Asked(BaseCallback):  # type: ignore[misc, unused-ignore]
     def __init__(self, budget: int) -> None:
         self.budget = budget
         self.requests: set[str] = set()
+        self.lock = threading.Lock()
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
         """Note the request. The process ends where it is one too many: nothing in DSPy could be told to stop."""
         del call_id
         options = {name: value for name, value in instance.kwargs.items() if not name.startswith("api_")}
-        self.requests.add(json.dumps([instance.model, options, inputs], sort_keys=True, default=str))
-        if self.budget and len(self.requests) > self.budget:
-            print(json.dumps({"calls": len(self.requests)}), file=sys.__stdout__, flush=True)
-            os._exit(0)
+        request = json.dumps([instance.model, options, inputs], sort_keys=True, default=str)
+        with self.lock:  # of several threads that go beyond it one ends the process
+            self.requests.add(request)
+            if self.budget and len(self.requests) > self.budget:
+                print(json.dumps({"calls": len(self.requests)}), file=sys.__stdout__, flush=True)
+                os._exit(0)
 
 
 def main() -> None:

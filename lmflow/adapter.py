@@ -58,23 +58,45 @@ def chosen(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
 
 
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
-    """Render, call, parse; one retry that tells the model what was wrong, then ``ParseFailure`` with both replies."""
+    """Render, call, parse; one retry that tells the model what was wrong and asks only for the outputs that couldn't be
+    read, then ``ParseFailure`` with both replies.
+    """
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
     adapter, signature = asking.adapter, step.signature.asked
-    messages = (*asking.head, *_put(adapter, step, inputs))
+    messages, schema = (*asking.head, *_put(adapter, step, inputs)), asking.schema
+    wanted, rest = signature, None
+    known: Mapping[str, Any] = EMPTY
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
-        reply = await Call(asking.request(messages), timeout=step.timeout)
+        reply = await Call(asking.request(messages, schema), timeout=step.timeout, wanted=rest)
+        whole = reply.finish != "length"
         try:
-            read = adapter.read(signature, reply.text, reply.finish != "length")
+            read = _together(signature, known, adapter.read(wanted, reply.text, whole), reply.text)
             return read if signature is step.signature else _filled(step, read, reply)
         except Unreadable as problem:
             problems.append(_told(str(problem), reply.finish))
             replies.append(reply.text)
-            mend = _mend(adapter, signature, problems[-1])
+            if whole and problem.found:
+                known = problem.found
+                wanted = rest = signature.without(known)
+                schema = adapter.schema(wanted)
+            mend = _mend(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", mend))
     raise ParseFailure(step.name, _expected(signature), tuple(problems), tuple(replies))
+
+
+def _together(signature: Signature, known: Mapping[str, Any], read: Record, text: str) -> Record:
+    """What was read now with what was known before, in the order of the signature. ``Unreadable`` where the one output
+    that was asked for is empty in a reply that isn't: that says again what is known.
+    """
+    if not known:
+        return read
+    if text.strip() and [*read.values()] == [""]:
+        msg = f"{next(iter(read))}: it is missing"
+        raise Unreadable(msg)
+    whole = {**known, **read}
+    return Record({field.name: whole[field.name] for field in signature.outputs})
 
 
 async def use(tool: Tool, inputs: Record) -> Record:
@@ -94,8 +116,8 @@ class _Asking:
     options: Record
     schema: Record | None
 
-    def request(self, messages: tuple[Message, ...]) -> ChatRequest:
-        return ChatRequest(messages, self.model, options=self.options, schema=self.schema)
+    def request(self, messages: tuple[Message, ...], schema: Record | None) -> ChatRequest:
+        return ChatRequest(messages, self.model, options=self.options, schema=schema)
 
 
 def _asking(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _Asking:
@@ -194,5 +216,5 @@ def _told(problem: str, finish: str) -> str:
 
 
 def _mend(adapter: Adapter, signature: Signature, problem: str) -> str:
-    form = adapter.form(signature) or "Reply with only the answer."
+    form = adapter.form(signature) or f"Reply with only the {signature.outputs[0].name.replace('_', ' ')}."
     return "\n".join(filter(None, (f"That could not be read: {problem}.", form, adapter.cue(signature))))

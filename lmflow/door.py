@@ -144,7 +144,7 @@ class Door:
     def _shown(self, request: Request, outcome: Outcome) -> Outcome:
         """A recorded outcome, which who listens hears in the pieces in which it came."""
         if self._execution.hear is not None and isinstance(outcome, ChatReply) and isinstance(request, ChatRequest):
-            source = Source(self._step, request, self._address, self._attempt)
+            source = Source(self._step, request, self._address, self._attempt, self._call.wanted)
             for piece in (*pieces(outcome), None):
                 self._execution.hear(source, piece)
         return outcome
@@ -220,7 +220,7 @@ class Door:
         """The exchange with somebody who listens; a reply that doesn't stream is heard as one piece."""
 
         async def perform() -> ModelReply:
-            source = Source(self._step, asked, self._address, self._attempt - 1)
+            source = Source(self._step, asked, self._address, self._attempt - 1, self._call.wanted)
             heard = Heard(self._execution.outside.http, lambda text: told(source, text))
             reply = await exchange(heard)
             if isinstance(reply, ChatReply):

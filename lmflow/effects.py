@@ -19,11 +19,14 @@ if TYPE_CHECKING:
 
 @attrs.frozen(eq=False)
 class Call:
-    """One call of the outside world. ``function`` is the tool's function, which only the live driver runs."""
+    """One call of the outside world. ``function`` is the tool's function, which only the live driver runs; ``wanted``
+    is the signature of what the reply is to hold, where that isn't all of the step's.
+    """
 
     request: Request
     function: Callable[..., Any] | None = attrs.field(default=None, repr=False)
     timeout: float | None = None
+    wanted: Any = attrs.field(default=None, repr=False)
 
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)

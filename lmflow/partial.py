@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -44,12 +44,21 @@ class Partial:
 
 @attrs.frozen
 class Source:
-    """Where pieces of a reply come from: whose step asked for what, in which attempt of which call."""
+    """Where pieces of a reply come from: whose step asked for what, in which attempt of which call, and ``wanted``
+    which outputs where not all of them.
+    """
 
     step: Program
     request: Request
     address: str
     attempt: int = 0
+    wanted: Signature | None = None
+
+    @property
+    def signature(self) -> Signature:
+        """What the reply is to hold."""
+        found: Signature = self.wanted or self.step.signature.asked
+        return found
 
 
 @attrs.frozen
@@ -88,10 +97,13 @@ class Sections:
 
     def settled(self) -> Iterator[Partial]:
         """The texts of the whole reply that are not what was told of them."""
-        with contextlib.suppress(Unreadable):
-            for name, value in parse(self.signature, self.text).items():
-                if isinstance(value, str) and value != self.told.get(name, ""):
-                    yield Partial(self.address, name, value, anew=True)
+        try:
+            found: Mapping[str, Any] = parse(self.signature, self.text)
+        except Unreadable as problem:
+            found = problem.found
+        for name, value in found.items():
+            if isinstance(value, str) and value != self.told.get(name, ""):
+                yield Partial(self.address, name, value, anew=True)
 
     def step(self, *, last: bool) -> tuple[Sections, list[Partial]] | None:
         """The reading after the next line or marker, ``None`` where that isn't certain yet."""
@@ -159,7 +171,7 @@ def reading(source: Source) -> Sections | Members:
 
     What is said beside calls of functions is the first output.
     """
-    signature, request = source.step.signature.asked, source.request
+    signature, request = source.signature, source.request
     address, names = source.address.rpartition("/")[0], tuple(field.name for field in signature.outputs)
     if isinstance(request, ChatRequest) and request.tools:
         return Sections(address, attrs.evolve(signature, outputs=signature.outputs[:1]))
@@ -168,8 +180,9 @@ def reading(source: Source) -> Sections | Members:
 
 
 def again(before: Sections | Members, source: Source) -> tuple[Sections | Members, tuple[Partial, ...]]:
-    """The beginning of another reply in place of one: what that one showed is void."""
-    return reading(source), tuple(Partial(before.address, name, "", anew=True) for name in before.shown)
+    """The beginning of another reply in place of one: what that one showed of the same outputs is void."""
+    now = reading(source)
+    return now, tuple(Partial(before.address, name, "", anew=True) for name in before.shown if name in now.names)
 
 
 def pieces(reply: ChatReply) -> list[str]:
@@ -194,7 +207,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
 
     def told(step: Program, call: Call, address: str, answer: Any) -> None:
         if isinstance(answer, ChatReply):
-            heard.append((Source(step, call.request, address), answer))
+            heard.append((Source(step, call.request, address, wanted=call.wanted), answer))
 
     with contextlib.suppress(Exception):  # the failure that it ended with, which the replay has checked
         env = recorded_env(trace, code)

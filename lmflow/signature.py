@@ -8,7 +8,7 @@ import inspect
 import keyword
 import re
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -119,6 +119,12 @@ class Signature:
     def prepending(self, field: Field) -> Signature:
         """The signature with one more output, before the others."""
         return attrs.evolve(self, outputs=(field, *self.outputs))
+
+    def without(self, known: Collection[str]) -> Signature:
+        """The signature whose outputs are those that aren't known yet; those that are stand among the inputs."""
+        given = (field for field in self.outputs if field.name in known)
+        outputs = tuple(field for field in self.outputs if field.name not in known)
+        return Signature((*self.inputs, *given), outputs)
 
     def bind(self, program: str, given: Mapping[str, Any]) -> Record:
         """The inputs as a record of converted values, defaults filled in.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -15,7 +17,7 @@ from lmflow.adapter import Unreadable, parse, render
 from lmflow.effects import Call
 from lmflow.errors import ModelFailed, ParseFailure
 from lmflow.field import Field
-from lmflow.messages import ChatRequest, Message
+from lmflow.messages import ChatReply, ChatRequest, Message
 from lmflow.program import Predict
 from lmflow.signature import Signature
 from lmflow.signature import parse as signature
@@ -143,6 +145,72 @@ def test_the_retry_names_the_sections_too() -> None:
     assert Record(why="w", label="a") == lf.run(step, model=lf.scripted(model), q="?").outputs
     assert all(text.endswith("\n\nReply with the sections [[why]], then [[label]].") for text in seen[:1])
     assert seen[1].endswith("\nReply with the sections [[why]], then [[label]].")
+
+
+THREE = {"why": "w", "label": "a", "n": 3}
+
+
+def _after(*replies: str, adapter: str = "", finish: str = "stop") -> tuple[lf.Trace, list[ChatRequest]]:
+    """What a step with three outputs comes to with these replies, the first ended so, and what was asked."""
+    step = lf.predict("s", "q -> why, label: Literal['a', 'b'], n: int", adapter=adapter)
+    seen: list[ChatRequest] = []
+
+    def model(request: ChatRequest) -> ChatReply:
+        seen.append(request)
+        return ChatReply(replies[len(seen) - 1], finish if len(seen) == 1 else "stop")
+
+    async def run() -> lf.Trace:
+        async with lf.Executor(lf.scripted(model)) as ex:
+            return (await ex.map(step, [{"q": "?"}])).traces[0]
+
+    return asyncio.run(run()), seen
+
+
+@given(first=st.sets(st.sampled_from(list(THREE)), max_size=2), wrong=st.booleans())
+def test_the_retry_asks_only_for_what_could_not_be_read(first: set[str], wrong: bool) -> None:  # noqa: FBT001
+    """Whichever outputs the first reply has, the second needs only the others, and both together are the outputs."""
+    told = {**{name: "no" for name in ("label", "n") if wrong}, **{name: THREE[name] for name in first}}
+    rest = {name: value for name, value in THREE.items() if name not in first}
+    trace, (_, asked) = _after(sections_of(told), sections_of(rest))
+    assert Record(THREE) == trace.outputs
+    form = asked.messages[-1].content.partition("\n")[2]
+    assert [f"[[{name}]]" in form for name in THREE] == [name in rest and len(rest) > 1 for name in THREE]
+    assert list(trace.outputs or ()) == list(THREE)
+
+
+def sections_of(values: Mapping[str, Any]) -> str:
+    """A reply in sections."""
+    return "\n".join(f"[[{name}]]\n{value}" for name, value in values.items())
+
+
+@pytest.mark.parametrize(("second", "expected"), [("3", 3), ("[[n]]\n3", 3), ("[[why]]\nw2\n[[n]]\n3", 3)])
+def test_one_output_that_is_left_may_come_bare(second: str, expected: int) -> None:
+    """It may stand alone, in its section, or beside one that is known, of which the first counts."""
+    trace, (_, asked) = _after("[[why]]\nw\n[[label]]\na", second)
+    assert Record(why="w", label="a", n=expected) == trace.outputs
+    assert asked.messages[-1].content.endswith("\nReply with only a whole number.")
+
+
+def test_a_known_section_alone_is_no_answer() -> None:
+    """A retry that says again what is known fails, with both causes."""
+    trace, _ = _after("[[label]]\na\n[[n]]\n3", "[[label]]\na")
+    assert trace.outputs is None
+    assert "why: it is missing" in trace.failure.text.partition("then")[2]  # type: ignore[union-attr]
+
+
+def test_of_a_reply_that_was_cut_nothing_is_kept() -> None:
+    """Its last section may lack its end, so all are asked for again."""
+    whole = sections_of(THREE)
+    trace, (_, asked) = _after("[[why]]\nso far", whole, finish="length")
+    assert Record(THREE) == trace.outputs
+    assert "[[why]]" in asked.messages[-1].content
+
+
+def test_a_retry_in_json_has_the_schema_of_what_is_left() -> None:
+    """The endpoint is held to the outputs that are asked for."""
+    trace, (first, second) = _after('{"why": "w", "label": "a", "n": "x"}', '{"n": 3}', adapter="json")
+    assert Record(THREE) == trace.outputs
+    assert (list(THREE), ["n"]) == (list(first.schema["required"]), list(second.schema["required"]))  # type: ignore[index]
 
 
 def test_a_step_without_inputs_says_go() -> None:
@@ -276,6 +344,12 @@ def test_a_tool_is_one_call_with_its_identity() -> None:
 def test_a_messy_reply_is_read_where_its_meaning_is_plain(expected: Record, shape: str, text: str) -> None:
     """Labels for markers, JSON for sections, markers within a line and thinking before them are no obstacle."""
     assert expected == parse(signature(shape), text)
+
+
+def test_a_list_of_lists_is_no_marker() -> None:
+    """``[[null]]`` is a value."""
+    shape = signature("q -> a: list[list[str | None]]")
+    assert Record(a=((None,),)) == parse(shape, "[[null]]")
 
 
 @given(typed, st.data())

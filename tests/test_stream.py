@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 
 import attrs
 import pytest
@@ -74,8 +75,8 @@ async def test_streaming_changes_no_root() -> None:
 
 
 async def test_a_retry_begins_anew() -> None:
-    """Where the first reply can't be read, the second one's parts take the place of the first's."""
-    script = lf.scripted(["[[reason]]\nonly this", REPLY])
+    """Where the first reply was cut, the second one's parts take the place of the first's."""
+    script = lf.scripted([ChatReply("[[reason]]\nonly this", "length"), REPLY])
     async with lf.Executor(script) as ex:
         stream = ex.stream(STEP, question="why?")
         parts = [part async for part in stream]
@@ -168,3 +169,31 @@ async def test_two_streams_don_t_mix() -> None:
         streams = [ex.stream(one, x=x) for x in "ab"]
         texts = [[part.text async for part in stream] for stream in streams]
     assert [["aaa"], ["bbb"]] == texts
+
+
+THREE = lf.predict("s", "q -> why, label: Literal['a', 'b'], note")
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"why": "w1", "label": "a"}, {"note": "n1"}),
+        ({"note": "n1"}, {"why": "w1", "label": "a"}),
+        ({"note": "n1", "label": "zz"}, {"why": "w1", "label": "a"}),
+        ({}, {"why": "w1", "label": "a", "note": "n1"}),
+    ],
+)
+async def test_what_a_retry_asks_for_no_more_stays_shown(
+    adapter: str, first: dict[str, str], second: dict[str, str]
+) -> None:
+    """Of a reply that lacked something, the outputs that could be read are not void; live and in replay."""
+    write = json.dumps if adapter == "json" else lambda values: "\n".join(f"[[{n}]]\n{v}" for n, v in values.items())
+    replies = iter([write(first) if first else "nothing", write(second)])
+    step = attrs.evolve(THREE, adapter=adapter)
+    async with lf.Executor(lf.scripted(lambda _: next(replies))) as ex:
+        stream = ex.stream(step, q="?")
+        parts = [part async for part in stream]
+    expected = {"why": "w1", "label": "a", "note": "n1"}
+    assert (expected, expected) == (dict(stream.trace.outputs or {}), folded(parts))
+    assert expected == folded(lf.replay_stream(stream.trace))

@@ -13,14 +13,18 @@ from lmflow.field import Field, holds_media, nullable, peeled
 from lmflow.media import Media, is_media, media_of
 from lmflow.messages import Attached, Message
 from lmflow.signature import Signature
-from lmflow.values import Record, plain, pretty
+from lmflow.values import EMPTY, Record, plain, pretty
 
 _LINE = "\n"
 _THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class Unreadable(ValueError):
-    """A reply that doesn't hold what the signature promises; its text says what is wrong."""
+    """A reply that doesn't hold the outputs; says what is missing or wrong. ``found`` are those that could be read."""
+
+    def __init__(self, problem: str, found: Mapping[str, Any] = EMPTY) -> None:
+        super().__init__(problem)
+        self.found = found
 
 
 @attrs.frozen(eq=False)
@@ -103,7 +107,8 @@ def thought(text: str) -> str:
 
 def gathered(signature: Signature, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]) -> Record:
     """The outputs from what was found of each; ``meant(found, type)`` reads one. ``Unreadable`` names every problem."""
-    problems, values = [], {}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
     for field in signature.outputs:
         try:
             values[field.name] = _value(signature, field, found, meant)
@@ -112,7 +117,7 @@ def gathered(signature: Signature, found: Mapping[str, Any], meant: Callable[[An
         except RecursionError:
             problems.append(f"{field.name}: it is nested too deeply")
     if problems:
-        raise Unreadable("; ".join(problems))
+        raise Unreadable("; ".join(problems), values)
     return Record(values)
 
 

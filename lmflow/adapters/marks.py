@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 _MARKER = re.compile(r"^[ \t]*[#*]*[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][*]*[ \t]*:?[ \t]*", re.MULTILINE)
 _INLINE = re.compile(r"\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
+_VALUES = frozenset({"null", "true", "false"})
+"""Words in ``[[null]]``, which is a list of lists."""
 _LABEL = re.compile(r"^[ \t]*[#*]*[ \t]*(\w+)[ \t]*[*]*[ \t]*:[*]*[ \t]*", re.MULTILINE)
 
 
@@ -59,7 +61,7 @@ def _split(text: str, pattern: re.Pattern[str], wanted: set[str], known: set[str
 def _cuts(text: str, mark: re.Match[str], known: set[str]) -> bool:
     if _name(mark) in known:
         return True
-    if mark.re is not _MARKER:
+    if mark.re is not _MARKER or _name(mark) in _VALUES:
         return False
     rest = text[mark.end() : mark.end() + 1]
     return rest in {"", "\n", "\r"}
