@@ -267,7 +267,7 @@ class BlobReader:
         if blob is None:
             return None
         if blob not in self._values:
-            row = self._rows.pop(blob, None) or self._db.execute(_BLOB, (blob,)).fetchone()
+            row: Any = self._rows.pop(blob, None) or self._db.execute(_BLOB, (blob,)).fetchone()
             if row is None:
                 raise Tampered(self._store, f"blob {blob} is missing", "Restore the store from a backup.")
             if row[1] == MEDIA:  # never remembered: contents are large
