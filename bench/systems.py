@@ -84,8 +84,8 @@ class Bench:
         with self.store.reading() as reader:
             known = reader.traces_of(bound, limit=1000)
         for trace in known:
-            same = (trace.program, trace.version.tree, trace.sample) == (program.key, version.tree, k)
-            same = same and trace.world["adapter"] == ADAPTER
+            found = trace.program, trace.version.tree, trace.sample, trace.world["adapter"]
+            same = found == (program.key, version.tree, k, ADAPTER)
             if same and trace.world["models"].get("", {}).get("model") == f"local/{model}" and not typed.lost(trace):
                 return trace
         return None

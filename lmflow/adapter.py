@@ -64,12 +64,12 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
     adapter, signature = asking.adapter, step.signature.asked
     messages, schema = (*asking.head, *_put(adapter, step, inputs)), asking.schema
-    wanted, rest = signature, None
+    wanted = signature
     known: Mapping[str, Any] = EMPTY
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
-        reply = await Call(asking.request(messages, schema), timeout=step.timeout, wanted=rest)
+        reply = await Call(asking.request(messages, schema), timeout=step.timeout, wanted=wanted)
         whole = reply.finish != "length"
         try:
             read = _together(signature, known, adapter.read(wanted, reply.text, whole), reply.text)
@@ -78,8 +78,7 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
             problems.append(_told(str(problem), reply.finish))
             replies.append(reply.text)
             if whole and problem.found:
-                known = problem.found
-                wanted = rest = signature.without(known)
+                known, wanted = problem.found, signature.without(problem.found)
                 schema = adapter.schema(wanted)
             mend = _mend(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", mend))

@@ -133,13 +133,7 @@ class Door:
             self._asked = asked = request.to(model.name, model.endpoint)
             self._key = asked.key
             perform = partial(model, asked, self._send)
-        if self._scope is not None:
-            return await self._in_time(self._scope, perform)
-        await self._enter()
-        try:
-            return await perform()
-        finally:
-            self._leave()
+        return await (self._opened(perform) if self._scope is None else self._in_time(self._scope, perform))
 
     def _shown(self, request: Request, outcome: Outcome) -> Outcome:
         """A recorded outcome, which who listens hears in the pieces in which it came."""
@@ -155,17 +149,21 @@ class Door:
         try:
             if not self._execution.late:
                 async with scope:
-                    await self._enter()
-                    if self._call.timeout is not None:
-                        scope.reschedule(self._until(self._call.timeout))
-                    try:
-                        return await perform()
-                    finally:
-                        self._leave()
+                    return await self._opened(perform)
         except TimeoutError:
             if not scope.expired():
                 raise
         return await self._overdue()
+
+    async def _opened(self, perform: Perform) -> Outcome:
+        """What is performed while the call is open; its step's time counts from then."""
+        await self._enter()
+        if self._scope is not None and self._call.timeout is not None:
+            self._scope.reschedule(self._until(self._call.timeout))
+        try:
+            return await perform()
+        finally:
+            self._leave()
 
     async def _enter(self) -> None:
         """Become one of the calls that are open."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @attrs.frozen(eq=False)
 class Call:
     """One call of the outside world. ``function`` is the tool's function, which only the live driver runs; ``wanted``
-    is the signature of what the reply is to hold, where that isn't all of the step's.
+    is the signature of what a model's reply is to hold, where a step says so.
     """
 
     request: Request

@@ -44,8 +44,8 @@ class Partial:
 
 @attrs.frozen
 class Source:
-    """Where pieces of a reply come from: whose step asked for what, in which attempt of which call, and ``wanted``
-    which outputs where not all of them.
+    """Where pieces of a reply come from: whose step asked for what, in which attempt of which call, and which outputs
+    are ``wanted``, all of the step's where it doesn't say.
     """
 
     step: Program

@@ -236,7 +236,7 @@ class BlobWriter:
 
 
 _BLOB = "SELECT hash, kind, enc, data FROM blob WHERE id = ?"
-_FETCHED = "SELECT id, hash, kind, enc, data FROM blob WHERE id IN ({keys}) AND kind <> 'media'"
+_FETCHED = f"SELECT id, hash, kind, enc, data FROM blob WHERE id IN ({{keys}}) AND kind <> '{MEDIA}'"  # noqa: S608
 
 
 class BlobReader:

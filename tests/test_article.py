@@ -57,7 +57,7 @@ def test_every_citation_resolves(title: str, lead: str, parts: list[tuple[str, s
     """Whatever title, headings and texts are, each citation of the article is a passage that its section was given."""
     sections = [Section("", lead), *(Section(heading, text, P) for heading, text in parts)]
     checked(composed(title, sections))
-    checked(composed(title, [supported(section, 0.3, 0.5) for section in sections]))
+    checked(composed(title, [supported(section, 0.3) for section in sections]))
 
 
 @given(passage=HOSTILE)
@@ -109,7 +109,7 @@ def test_sentences_are_the_text(text: str) -> None:
 def test_unsupported_citations_go() -> None:
     """A citation of a passage that has too few words of the sentence is dropped, the sentence stays."""
     section = Section("h", "The tower stands by the river [1]. Bananas are yellow fruit [2]. Also [3].", P)
-    assert "The tower stands by the river [1]. Bananas are yellow fruit. Also." == supported(section, 0.3, 0.5).text
+    assert "The tower stands by the river [1]. Bananas are yellow fruit. Also." == supported(section, 0.3).text
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_unsupported_citations_go() -> None:
 )
 def test_a_sentence_without_citation_cites_the_passage_that_has_its_words(text: str, expected: str) -> None:
     """The one with most of them and at least half; a sentence with few words could be from anywhere."""
-    assert expected == supported(Section("h", text, P), 0.3, 0.5).text
+    assert expected == supported(Section("h", text, P), 0.3).text
 
 
 def test_overlap_is_a_share() -> None:

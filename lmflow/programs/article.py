@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import attrs
 import toolz
 
-from lmflow.programs.passages import Passage, bare, closest, numbers, overlap, plain, recited, words
+from lmflow.programs.passages import Passage, bare, behind, numbers, overlap, plain, recited, words
 
 _EXCERPT = 200
 _TELLING = 4
@@ -73,15 +73,13 @@ def composed(title: str, sections: Iterable[Section]) -> Article:
     return Article(title, tuple(_renumbered(section, places) for section in kept), references)
 
 
-def supported(section: Section, least: float, enough: float) -> Section:
+def supported(section: Section, least: float) -> Section:
     """The section without the citations of a sentence whose passage has less than the share ``least`` of its words. A
-    sentence that is left without any cites the passage that has most of its words, if that is the share ``enough``.
+    sentence that is left without any cites the passage that has most of its words, if it has ``ENOUGH`` of them.
     """
     known = {n: n for n in _valid(section)}
     said = sentences(recited(section.text, known))
-    return attrs.evolve(
-        section, text="".join(_supported(sentence, section.passages, least, enough) for sentence in said)
-    )
+    return attrs.evolve(section, text="".join(_supported(sentence, section.passages, least) for sentence in said))
 
 
 def sentences(text: str) -> list[str]:
@@ -95,15 +93,14 @@ def _renumbered(section: Section, places: Mapping[str, int]) -> Section:
     return Section(section.heading, recited(section.text, own))
 
 
-def _supported(sentence: str, passages: Sequence[Passage], least: float, enough: float) -> str:
+def _supported(sentence: str, passages: Sequence[Passage], least: float) -> str:
     claim = bare(sentence)
     kept = {n: n for n in numbers(sentence) if overlap(claim, passages[n - 1][1]) >= least}
     said = recited(sentence, kept)
     if kept or len(words(claim)) < _TELLING:
         return said
-    texts = [text for _, text in passages]
-    near = [at + 1 for at in closest(claim, texts, 1) if overlap(claim, texts[at]) >= enough]
-    return _crediting(said, near[0]) if near else said
+    near = behind(claim, [text for _, text in passages])
+    return _crediting(said, near[0] + 1) if near else said
 
 
 def _crediting(sentence: str, number: int) -> str:

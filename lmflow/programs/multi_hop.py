@@ -10,13 +10,11 @@ import toolz
 from lmflow.build import predict
 from lmflow.errors import ParseFailure
 from lmflow.program import Predict, Program
-from lmflow.programs.passages import Passage, bare, closest, gathered, numbers, overlap
+from lmflow.programs.passages import Passage, bare, behind, gathered, numbers
 from lmflow.programs.search import positive
 from lmflow.programs.system import System, searching, signed
 from lmflow.signature import parse
 from lmflow.values import Record
-
-_ENOUGH = 0.5
 
 Fact = tuple[str, str]
 """What is known, and the id of the passage that says it."""
@@ -125,7 +123,7 @@ def traced(found: Iterable[str], context: Sequence[str], sources: Sequence[str])
     for line in found:
         text = bare(line)
         cites = [number - 1 for number in numbers(line) if 0 < number <= len(context)]
-        near = [at for at in closest(text, context, 1) if overlap(text, context[at]) >= _ENOUGH]
+        near = behind(text, context)
         if text and (place := (*cites, *near)):
             facts.append((text, sources[place[0]]))
     return facts

@@ -12,6 +12,8 @@ CITED = re.compile(r"\[\s*+([0-9]++(?:\s*+[,;]\s*+[0-9]++)*+)\s*+\]")
 
 _PLAIN = str.maketrans("[]", "()")
 _LONGEST = 6
+ENOUGH = 0.5
+"""The share of a claim's words for which a text is taken as its source where none is cited."""
 _WORD = re.compile(r"\w+")
 _COMMON = frozenset(
     """
@@ -73,6 +75,15 @@ def closest(query: str, texts: Sequence[str], k: int) -> list[int]:
     """The positions of the ``k`` texts that have most of a query's words, the earlier first where they tie."""
     shares = [overlap(query, text) for text in texts]
     return sorted(range(len(texts)), key=lambda at: -shares[at])[:k]
+
+
+def behind(claim: str, texts: Sequence[str]) -> list[int]:
+    """The position of the text that has most of a claim's words, the first of several; none where that is less than
+    ``ENOUGH`` of them.
+    """
+    shares = [overlap(claim, text) for text in texts]
+    most = max(shares, default=0.0)
+    return [shares.index(most)] if most >= ENOUGH else []
 
 
 def _numbers(group: str) -> list[int]:

@@ -18,7 +18,7 @@ from lmflow.signature import parse
 from lmflow.values import Record
 
 _GENERAL = "the general reader, who wants the basic facts"
-_SUPPORT, _ENOUGH = 0.3, 0.5
+_SUPPORT = 0.3
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -111,7 +111,7 @@ class Report(System):
         )
         said = await Fork(tuple(asked), name="section")
         drafts = (Section(h, it.text, passages) for h, it, passages in zip(headings, said, chosen, strict=True))
-        found = (supported(draft, _SUPPORT, _ENOUGH) for draft in drafts)
+        found = (supported(draft, _SUPPORT) for draft in drafts)
         return [section for section in found if bare(section.text)]
 
     async def _whole(self, topic: str, written: list[Section]) -> Article:
