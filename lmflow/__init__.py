@@ -58,12 +58,14 @@ if TYPE_CHECKING:
     from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
     from lmflow.optimizers.combine import chain, first_best, guard, only, within
     from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+    from lmflow.optimizers.gepa import gepa
     from lmflow.optimizers.knn import knn_few_shot
     from lmflow.optimizers.mipro import mipro
     from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
     from lmflow.optimizers.racing import racing
     from lmflow.optimizers.random_search import random_search
     from lmflow.optimizers.rules import infer_rules
+    from lmflow.optimizers.simba import simba
     from lmflow.optimizers.synthesis import synthesize
     from lmflow.optimizing import Optimization
     from lmflow.params import Version
@@ -199,6 +201,7 @@ _WHERE = {
     "flow": "build",
     "fuse": "programs.retrieve",
     "gather": "effects",
+    "gepa": "optimizers.gepa",
     "grounded": "programs.judges",
     "guard": "optimizers.combine",
     "harvest": "optimizers.few_shot",
@@ -260,6 +263,7 @@ _WHERE = {
     "semantic_f1": "programs.judges",
     "set_f1": "metrics",
     "similar": "programs.nearest",
+    "simba": "optimizers.simba",
     "slot_f1": "metrics",
     "split": "splits",
     "squad_em": "metrics",
@@ -357,6 +361,7 @@ __all__ = [
     "flow",
     "fuse",
     "gather",
+    "gepa",
     "grounded",
     "guard",
     "harvest",
@@ -417,6 +422,7 @@ __all__ = [
     "self_consistency",
     "semantic_f1",
     "set_f1",
+    "simba",
     "similar",
     "slot_f1",
     "split",

@@ -8,24 +8,25 @@ import attrs
 
 from lmflow.drive import Frame, drive_pure
 from lmflow.effects import Pending
-from lmflow.errors import ReplayDiverged
+from lmflow.errors import CallError, ReplayDiverged
 from lmflow.program import Predict, Program
 from lmflow.replaying import recall
 from lmflow.reuse import recorded_env
 from lmflow.trace import Trace
-from lmflow.values import Record
+from lmflow.values import EMPTY, Record
 
 
 @attrs.frozen
 class Taken:
     """One step of an execution: the predictor's name as parameter paths begin with it, where it ran, what it read and
-    gave.
+    gave; nothing and ``failure``, in words, where it failed.
     """
 
     step: str
     address: str
     inputs: Record
     outputs: Record
+    failure: str = ""
 
 
 def taken(trace: Trace, program: Program) -> tuple[Taken, ...]:
@@ -33,12 +34,19 @@ def taken(trace: Trace, program: Program) -> tuple[Taken, ...]:
 
     Nothing goes outside. ``ReplayDiverged`` where the program isn't the one that was recorded.
     """
+    return tuple(step for step in attempted(trace, program) if not step.failure)
+
+
+def attempted(trace: Trace, program: Program) -> tuple[Taken, ...]:
+    """The same with the steps that failed."""
     steps: list[Taken] = []
 
-    def watch(pending: Pending, frame: Frame, outputs: Record) -> None:
+    def watch(pending: Pending, frame: Frame, came_to: Record | CallError) -> None:
         step: Any = pending.program
         if isinstance(step, Predict):
-            steps.append(Taken(frame.env.prefix + step.name, frame.at, pending.inputs, outputs))
+            failure = f"{type(came_to).__name__}: {came_to}" if isinstance(came_to, CallError) else ""
+            outputs = EMPTY if isinstance(came_to, CallError) else came_to
+            steps.append(Taken(frame.env.prefix + step.name, frame.at, pending.inputs, outputs, failure))
 
     env = recorded_env(trace, program)
     try:

@@ -50,7 +50,7 @@ class Frame:
         return f"{self.at}/{name}[{k}]" if self.at else f"{name}[{k}]"
 
 
-Watch = Callable[[Pending, Frame, Record], None]
+Watch = Callable[[Pending, Frame, "Record | CallError"], None]
 
 
 def advance(
@@ -139,7 +139,7 @@ def drive_pure(  # noqa: PLR0913, PLR0917 - who answers, and who may listen
     """Run a program without event loop or I/O: ``recall(call, address)`` answers each call or raises a ``CallError``.
 
     Forks run in program order; ``choices`` says who won each ``first``. ``told`` gets each answer and the step,
-    ``watch`` each program that came to its end: its pending, the frame that it ran in, its outputs.
+    ``watch`` each program that came to its end: its pending, the frame that it ran in, its outputs or how it failed.
     """
     with hidden_loop() as hidden:
         result: Record = _Pure(hidden, recall, choices or {}, told, watch).run(pending, Frame(env))
@@ -164,8 +164,10 @@ class _Pure:
                     answer = self.settle(effect, frame)
                 except CallError as problem:
                     error = problem
-        except BaseException:
+        except BaseException as problem:
             shut(coroutine)
+            if self.watch is not None and isinstance(problem, CallError):
+                self.watch(pending, frame, problem)
             raise
         outputs = closed(pending, effect.value)
         if self.watch is not None:

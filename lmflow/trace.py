@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import attrs
 
-from lmflow.errors import LmflowError
 from lmflow.messages import Outcome, Request
 from lmflow.params import Version
 from lmflow.values import EMPTY, Record, digest
@@ -181,7 +180,7 @@ def root_of(calls: Any, choices: Mapping[str, Any], outputs: Record | None, fail
 
 def failed(error: BaseException) -> Failed:
     """The error as a trace keeps it."""
-    return Failed(type(error).__name__, str(error) if isinstance(error, LmflowError) else f"{error}")
+    return Failed(type(error).__name__, str(error))
 
 
 def _lost(address: str, choices: Mapping[str, Any]) -> bool:

@@ -35,6 +35,11 @@ def by_hash(words: Mapping[str, str]) -> Answer:
     return answer
 
 
+def hashed(*parts: object) -> float:
+    """A number from 0 to 1 that depends on the parts alone."""
+    return int(digest("draw", [str(part) for part in parts])[-8:], 16) / 0xFFFFFFFF
+
+
 def ran(rollout: Rollout, answer: Answer) -> Trace:
     """The trace of a rollout in that world."""
     params = completed(rollout.program, rollout.version)

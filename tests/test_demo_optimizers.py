@@ -17,6 +17,7 @@ from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import HEAD, infer_rules
+from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
 
 STEP = lf.nearest(lf.predict("answer", "question -> answer", "Answer."), k=1)
@@ -27,6 +28,7 @@ MAKERS: dict[str, Callable[[], Staged]] = {
     "synthesize": lambda: synthesize(count=1, attempts=3),
     "knn_few_shot": knn_few_shot,
     "random_search": lambda: random_search(candidates=1),
+    "simba": lambda: simba(steps=2, batch=2, candidates=2),
 }
 
 

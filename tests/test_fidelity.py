@@ -13,10 +13,12 @@ from lmflow.messages import ChatRequest
 from lmflow.optimize import Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.few_shot import bootstrap_few_shot
+from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
+from lmflow.optimizers.simba import simba
 
 ONE = lf.predict("answer", "question -> answer", "Answer.")
 TWO = lf.predict("think", "question -> thought", "Think.") >> lf.predict(
@@ -118,3 +120,25 @@ def test_infer_rules_scores_each_candidate(program: lf.Program) -> None:
     """The original asks for 10 * 20 + 4 rollouts and 10 proposals a step; the start and its demonstrations are ours."""
     steps = len(program.steps)
     assert (10 * 20 + 4 + 2 * 20, 10 * steps) == _counted(infer_rules(), program, 20, 20)
+
+
+@pytest.mark.parametrize("program", [ONE, TWO])
+def test_gepa_pays_for_accepted_children_only(program: lf.Program) -> None:
+    """GEPA asks for the selection data once, and, where no child is better, for twice 3 rollouts and one proposal a
+    turn.
+    """
+    assert (40 + 20 * 6, 20) == _counted(gepa(), program, 20, 40, "no")
+
+
+def test_simba_samples_and_scores_each_batch() -> None:
+    """SIMBA asks for steps * 32 * (2 * 6 + 1) rollouts, and for 7 evaluations in the end."""
+
+    def answer(request: ChatRequest) -> str:
+        if request.messages[0].content.startswith("You write"):
+            return f"Do {short(request.key)}"
+        return "yes" if int(short(request.key)[-1], 16) % 2 else "no"
+
+    traces = Traces(lf.init(ONE), lf.Data(_rows("t", 40), _rows("s", 40)))
+    asked = kept_going(simba(max_demos=0), ONE, traces, lf.exact_match("answer"), answer).asked
+    own = sum(rollout.program == ONE for rollout in asked)
+    assert (8 * 32 * 13 + 7 * 40, 8 * 7) == (own, len(asked) - own)

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated import Answer, Seen, kept_going
+from simulated import Answer, Seen, hashed, kept_going
 
 import lmflow as lf
 from lmflow.errors import MetricFailed, ModelFailed
@@ -15,14 +15,8 @@ from lmflow.messages import ChatRequest
 from lmflow.optimize import Traces
 from lmflow.optimizers.additive import Additive
 from lmflow.optimizers.racing import racing
-from lmflow.values import digest
 
 STEP = lf.predict("answer", "question -> answer", "Answer.")
-
-
-def hashed(*parts: object) -> float:
-    """A number from 0 to 1 that depends on the parts alone."""
-    return int(digest("draw", [str(part) for part in parts])[-8:], 16) / 0xFFFFFFFF
 
 
 def run(answer: Answer, **options: int) -> Seen:

@@ -8,12 +8,14 @@ from types import MappingProxyType
 from lmflow.optimize import Staged
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.few_shot import bootstrap_few_shot, labeled_few_shot
+from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
+from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
 
 OPTIMIZERS: Mapping[str, Callable[..., Staged]] = MappingProxyType(
@@ -30,6 +32,8 @@ OPTIMIZERS: Mapping[str, Callable[..., Staged]] = MappingProxyType(
         "module_opro": module_opro,
         "mipro": mipro,
         "racing": racing,
+        "gepa": gepa,
+        "simba": simba,
     }
 )
 """The optimizers that take all they need from options, the program and its examples, by name."""

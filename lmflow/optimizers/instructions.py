@@ -16,6 +16,9 @@ from lmflow.values import Record, pretty
 from lmflow.versions import diff
 
 LONGEST = 2000
+"""Characters of an example or a report that a proposer reads."""
+
+_LONGEST_INSTRUCTION = 20_000
 
 
 @attrs.frozen
@@ -126,4 +129,4 @@ def _clean(trace: Trace) -> str:
     if trace.outputs is None:
         return ""
     text = str(next(iter(trace.outputs.values()))).strip()
-    return text.strip("\"'` \n")[:LONGEST]
+    return text.strip("\"'` \n")[:_LONGEST_INSTRUCTION]

@@ -104,6 +104,34 @@ def inducer(*, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
     )
 
 
+def reflector(*, temperature: float = 1.0, max_tokens: int = 500) -> Predict:
+    """Rewrites an instruction by what came of it: runs with what the step read and gave, and a verdict on each
+    (Agrawal et al. 2025, arXiv 2507.19457, section 3.2).
+    """
+    return predict(
+        "reflect",
+        "task, present, runs -> instruction",
+        "You write instructions for a language model that is one step of a program. You are shown the present "
+        "instruction and runs under it, each with a verdict. Find out what the task really asks for and why runs fell "
+        "short. Then write an instruction that leads to the right outcome on new inputs of this kind: keep what works, "
+        "and name facts, formats and ways of working that the model can't know without being told. Reply with the new "
+        "instruction alone.",
+        options={"temperature": temperature, "max_tokens": max_tokens},
+    )
+
+
+def adviser(*, temperature: float = 1.0, max_tokens: int = 150) -> Predict:
+    """Says what made one run of an example better than another at the step where they part."""
+    return predict(
+        "advise",
+        "task, present, better, worse -> advice",
+        "You write advice for a language model that is one step of a program. Two runs on the same input are shown, "
+        "one with a better outcome than the other. Say in one or two sentences how to work so that inputs of this kind "
+        "end as in the better run. Don't speak of this one input. Reply with the advice alone.",
+        options={"temperature": temperature, "max_tokens": max_tokens},
+    )
+
+
 def inventor(program: Program, *, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
     """Makes an example for a program: values for its required inputs, and the right answer to them."""
     fields = (*(field for field in program.signature.inputs if field.required), *program.signature.outputs)

@@ -16,12 +16,14 @@ from lmflow.optimize import Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combine import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
+from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
 
 think = lf.predict("think", "question -> thought", "Think of it.")
@@ -49,6 +51,8 @@ MAKERS: dict[str, Callable[[int], Staged]] = {
     "synthesize_one_step": lambda seed: only("decide.*", synthesize(count=2, attempts=5, seed=seed)),
     "knn_few_shot": lambda seed: knn_few_shot(size=5, seed=seed),
     "racing": lambda seed: racing(sets=3, instructions=2, trials=6, block=3, finalists=2, seed=seed),
+    "gepa": lambda seed: gepa(iterations=6, seed=seed),
+    "simba": lambda seed: simba(steps=2, batch=6, candidates=2, max_demos=2, seed=seed),
     "chain": lambda seed: chain(labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)),
     "only": lambda seed: only("*.demos", mipro(candidates=2, trials=2, seed=seed)),
     "first_best": lambda seed: first_best(labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)),

@@ -1,0 +1,38 @@
+"""What a proposer is told of a run to reflect on it: what a step read and gave, and the verdict on the whole."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from lmflow.credit import Taken, attempted
+from lmflow.optimizers.instructions import LONGEST
+from lmflow.optimizers.scoring import Scored
+from lmflow.values import pretty
+
+
+def steps_of(rows: Sequence[Scored]) -> list[tuple[Scored, tuple[Taken, ...]]]:
+    """Each row that counts, with the steps that it took; a step that failed with its failure."""
+    return [(row, attempted(row.trace, row.rollout.program)) for row in rows if row.value is not None]
+
+
+def reports(told: Sequence[tuple[Scored, tuple[Taken, ...]]], step: str, rng: random.Random) -> str:
+    """A step's part in each of the runs in which it took part. Of several calls in a run one that failed, else any."""
+    found: list[str] = []
+    for row, steps in told:
+        own = [it for it in steps if it.step == step]
+        if own:
+            found.append(report(row, rng.choice([it for it in own if it.failure] or own)))
+    return "\n\n".join(f"Run {k}\n{text}" for k, text in enumerate(found, 1))
+
+
+def report(row: Scored, taken: Taken) -> str:
+    """One call of a step in a run, and the verdict on the run: the score, the metric's words, the labels."""
+    gave = f"gave: nothing, it failed: {taken.failure}" if taken.failure else f"gave: {pretty(taken.outputs)}"
+    words = row.score.feedback if row.score else ""
+    if row.failure and not taken.failure:
+        words = f"the run failed later: {row.failure.text}"
+    score = f"score: {row.value or 0:.2f}" + (f", {words}" if words else "")
+    right = row.rollout.example.only(*(field.name for field in row.rollout.program.signature.outputs))
+    lines = [f"read: {pretty(taken.inputs)}", gave, score, *([f"right: {pretty(right)}"] if right else [])]
+    return "\n".join(line[:LONGEST] for line in lines)
