@@ -6,7 +6,7 @@ import pytest
 from simulated import Answer, Seen, hashed, kept_going, ran
 
 import lmflow as lf
-from lmflow.errors import MetricFailed, ModelFailed
+from lmflow.errors import CallError, MetricFailed, ModelFailed
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Rollout, Traces
 from lmflow.optimizers.contrast import Bucket, buckets, ends, parting
@@ -119,6 +119,18 @@ def test_a_search_that_is_stopped_keeps_its_best_winner() -> None:
 def test_a_world_that_is_down_decides_nothing() -> None:
     """Where no call is answered the start version comes back."""
     seen = run(lambda _: ModelFailed("unreachable", "down"), steps=2)
+    assert lf.init(STEP).id == seen.version.id
+
+
+def test_a_winner_that_nothing_confirms_is_not_returned() -> None:
+    """Where the endpoint is down when winners meet the selection data, the start comes back."""
+    trained = world(0.3, advised=0.95)
+
+    def answer(request: ChatRequest) -> str | CallError:
+        selects = "\ns " in request.messages[-1].content
+        return ModelFailed("unreachable", "down") if selects else trained(request)
+
+    seen = run(answer, steps=2, max_demos=0)
     assert lf.init(STEP).id == seen.version.id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -177,8 +178,8 @@ class Pool:
         found = yield from scored(self.task, child.version, rows, f"{label}/merged", self.best, "merge")
         reached = _by_example(found)
         asked = [name for name in names if name in reached]
-        top = max(sum(it.scores[name] for name in asked) for it in (one, other))
-        return child if asked and sum(reached[name] for name in asked) >= top else None
+        mine, *theirs = (math.fsum(it[name] for name in asked) for it in (reached, one.scores, other.scores))
+        return child if asked and mine >= max(theirs) else None
 
     def _child(self, texts: Mapping[str, Proposal], parents: tuple[int, ...], note: str) -> Candidate | None:
         """A candidate with these instructions; ``None`` where there is one like it."""
@@ -194,7 +195,7 @@ class Pool:
         new = (one, other, ancestor) not in self.crossed
         return new and old.mean <= min(a.mean, b.mean) and changed[0].keys() != changed[1].keys()
 
-    def _gate(self, a: Mapping[str, float], b: Mapping[str, float]) -> set[str]:
+    def _gate(self, a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
         """Some of the selection examples, as far as there are from each of: one is better, the other is, neither."""
         kinds: dict[int, list[str]] = {}
         for name in [name for name in a if name in b]:
@@ -202,7 +203,7 @@ class Pool:
         for names in kinds.values():
             self.rng.shuffle(names)
         turns = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
-        return set([name for turn in turns for name in turn if name is not None][:_GATE])
+        return [name for turn in turns for name in turn if name is not None][:_GATE]
 
 
 def _changed(old: Candidate, new: Candidate) -> dict[str, Proposal]:
@@ -221,7 +222,7 @@ def _by_example(scores: Scores) -> dict[str, float]:
 def _gain(before: Scores, after: Scores) -> float:
     """How much better the second is in all, on the examples on which both count."""
     old, new = before.values, after.values
-    return sum(new[label] - old[label] for label in old if label in new)
+    return math.fsum(new[label] - old[label] for label in old if label in new)
 
 
 def _batches(task: Task, size: int, seed: int) -> Iterator[list[Record]]:

@@ -56,10 +56,10 @@ def simba(  # noqa: PLR0913 - each is an option
                 order = rng.sample(list(task.data.train), len(task.data.train))
             rows, order = order[:batch], order[batch:]
             yield from climb.stepped(rows, turn, f"step {turn + 1} of {steps}")
-        best, last = climb.leader if task.data.select else Best(task.version), len(climb.winners) - 1
+        best, last = climb.leader, len(climb.winners) - 1
         for at in sorted({round(k * last / candidates) for k in range(candidates + 1)}):
             _, best = yield from tried(task, climb.winners[at].version, f"winner[{at}]", best, "choose a winner")
-        return (yield from concluded(best))
+        return (yield from concluded(Best(task.version) if best.score is None else best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
