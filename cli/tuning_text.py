@@ -168,7 +168,7 @@ def _at(points: Points, calls: float) -> float | None:
 
 
 def _step(score: float, low: float, high: float) -> int:
-    return len(_BARS) - 1 if high == low else round((score - low) / (high - low) * (len(_BARS) - 1))
+    return 0 if high == low else round((score - low) / (high - low) * (len(_BARS) - 1))
 
 
 def _spent(traces: Sequence[Trace]) -> dict[str, Any]:

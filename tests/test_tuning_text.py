@@ -23,6 +23,12 @@ def test_a_curve_tells_where_it_begins_and_ends(points: list[tuple[int, float]])
     assert text.endswith(f"after {points[-1][0]:,} calls")
 
 
+def test_a_search_that_gained_nothing_looks_flat() -> None:
+    """Its line is the lowest, one that rises ends in the highest."""
+    assert "▁" == curve_text([(0, 0.3), (40, 0.3)])[-len("█ 0.300  after 40 calls")]
+    assert "█" == curve_text([(0, 0.3), (40, 0.4)])[-len("█ 0.400  after 40 calls")]
+
+
 def test_without_scores_there_is_no_curve() -> None:
     """Nothing was scored, so nothing is drawn."""
     assert "no scores" == curve_text([])
