@@ -1,7 +1,7 @@
 """What optimizers reach in a small budget of calls on a small local model, beside DSPy's own of the same name.
 
     LMFLOW_DATA=... python bench/optimizers.py [--calls 300] [--seeds 0 1 2] [--tasks banking10 bbh/disambiguation_qa]
-        [--optimizers random_search mipro] [--folder optimizers-bench] [--no-dspy] [--report]
+        [--optimizers random_search mipro] [--libraries lmflow dspy] [--folder optimizers-bench] [--report]
 
 Counted are the calls of the task, of proposers and of judges while tuning, not those of the final scoring. Both tune
 and select on the same rows of train, and are scored on the same rows of dev, by the same comparison. Ours stops where
@@ -76,7 +76,7 @@ async def main() -> None:
         print("skipped: LMFLOW_DATA names no folder of data sets")
         return
     wanted.folder.mkdir(parents=True, exist_ok=True)
-    python = "" if wanted.no_dspy or wanted.report else _dspy()
+    python = _dspy() if "dspy" in wanted.libraries and not wanted.report else ""
     bench = Bench(wanted.folder, wanted.model, wanted.calls, python)
     kinds = [(name, seed, kind) for seed in wanted.seeds for name in wanted.tasks for kind in wanted.optimizers]
     cells = [*kinds, *((name, 0, START) for name in wanted.tasks)]
@@ -85,7 +85,7 @@ async def main() -> None:
         try:
             bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
             for name, seed, kind in cells:
-                await _cell(bench, task_of(Path(data), name, seed, wanted), kind, seed)
+                await _cell(bench, task_of(Path(data), name, seed, wanted), kind, seed, wanted.libraries)
         finally:
             await server.stop()
     print(report(bench, wanted.tasks, wanted.optimizers, wanted.seeds))
@@ -106,9 +106,9 @@ def task_of(data: Path, name: str, seed: int, wanted: Any) -> Task:
                 tuple(train[end : end + wanted.select]), tuple(dev[: wanted.dev]))  # fmt: skip
 
 
-async def _cell(bench: Bench, task: Task, kind: str, seed: int) -> None:
-    """Both libraries on one task with one optimizer and seed, where they aren't recorded yet."""
-    for library in LIBRARIES if bench.python else LIBRARIES[:1]:
+async def _cell(bench: Bench, task: Task, kind: str, seed: int, libraries: Sequence[str]) -> None:
+    """The libraries on one task with one optimizer and seed, where they aren't recorded yet."""
+    for library in libraries:
         path = path_of(bench, task.name, library, kind, seed)
         if path.exists():
             continue
@@ -323,7 +323,7 @@ def _arguments() -> Any:
     words.add_argument("--dev", type=int, default=60)
     words.add_argument("--folder", type=Path, default=Path("optimizers-bench"))
     words.add_argument("--server-threads", type=int, help="1 is faster where other work keeps the cores busy")
-    words.add_argument("--no-dspy", action="store_true")
+    words.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     words.add_argument("--report", action="store_true", help="only say what is recorded")
     return words.parse_args()
 

@@ -13,12 +13,13 @@ import attrs
 
 from lmflow.adapters.base import Adapter, Unreadable, thought, turn_of
 from lmflow.adapters.known import ADAPTER, NO_CHOICES, adapter_of
+from lmflow.adapters.structured import JSON
 from lmflow.beside import Confidence, Reasoning, beside
 from lmflow.conversing import earlier
 from lmflow.cuts import Cut
 from lmflow.effects import Call
 from lmflow.errors import NoLogprobs, ParseFailure
-from lmflow.field import Field, nullable
+from lmflow.field import Field, nullable, peeled
 from lmflow.messages import ChatReply, ChatRequest, Message, ToolRequest
 from lmflow.neighbours import nearest
 from lmflow.params import Env
@@ -59,7 +60,7 @@ def chosen(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
 
 async def ask(step: Predict, env: Env, inputs: Record) -> Record:
     """Render, call, parse; one retry that tells the model what was wrong and asks only for the outputs that couldn't be
-    read, then ``ParseFailure`` with both replies.
+    read, in a form that holds it to their types, then ``ParseFailure`` with both replies.
     """
     asking = _asking(step, env, inputs) if step.nearest else env.once(step, lambda: _asking(step, env, inputs))
     adapter, signature = asking.adapter, step.signature.asked
@@ -79,7 +80,8 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
             replies.append(reply.text)
             if whole and problem.found:
                 known, wanted = problem.found, signature.without(problem.found)
-                schema = adapter.schema(wanted)
+            adapter = mending(adapter, wanted)
+            schema = adapter.schema(wanted)
             mend = _mend(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", mend))
     raise ParseFailure(step.name, _expected(signature), tuple(problems), tuple(replies))
@@ -212,6 +214,11 @@ def _expected(signature: Signature) -> str:
 
 def _told(problem: str, finish: str) -> str:
     return f"{problem} (it was cut off at the token limit)" if finish == "length" else problem
+
+
+def mending(adapter: Adapter, wanted: Signature) -> Adapter:
+    """The adapter of a retry: JSON, to whose schema an endpoint holds a model, where none of the outputs is a text."""
+    return adapter if any(peeled(field.type)[0] is str for field in wanted.outputs) else JSON
 
 
 def _mend(adapter: Adapter, signature: Signature, problem: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -37,6 +37,7 @@ _WHOLE = re.compile(r"[+-]?\d+(\.0+)?")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _BOOLS = {"true": True, "false": False, "yes": True, "no": False}
 _QUOTES = "\"'`* "
+_EXPLAINED = re.compile(r"[\"'`*]*(?:[.,:;!)\]](?!\w)|\s*\n|\s+[-\u2013\u2014(]\s?)")
 
 
 def read(text: str, kind: Any, *, whole: bool = True) -> Any:
@@ -121,8 +122,31 @@ def _choice(text: str, known: Mapping[str, Any]) -> Any:
             return known[exact]
     if len(set(folded)) == 1:
         return folded[0]
+    if len(led := set(_led(wanted, known))) == 1:
+        return led.pop()
     msg = f"{text[:80]!r} is none of {', '.join(known)}"
     raise ValueError(msg)
+
+
+def _led(text: str, known: Mapping[str, Any]) -> Iterator[Any]:
+    """The choices that a text speaks of, where it begins with one and goes on to explain it: ``(A) Because ...``,
+    ``yes, it is``. After a choice that ends in a letter or digit, a mark must follow: ``no idea`` isn't ``no``.
+    """
+    first = max((name for name in known if _begins(text, name)), key=len, default="")
+    if first:
+        rest = text[len(first) :]
+        yield known[first]
+        yield from (value for name, value in known.items() if name and _named(name, rest))
+
+
+def _begins(text: str, name: str) -> bool:
+    rest = text[len(name) :]
+    led = bool(name) and text[: len(name)].casefold() == name.casefold()
+    return led and ((not name[-1].isalnum() and not rest[:1].isalnum()) or _EXPLAINED.match(rest) is not None)
+
+
+def _named(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
 def _scalar(text: str, kind: type) -> Any:

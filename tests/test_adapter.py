@@ -173,8 +173,10 @@ def test_the_retry_asks_only_for_what_could_not_be_read(first: set[str], wrong: 
     rest = {name: value for name, value in THREE.items() if name not in first}
     trace, (_, asked) = _after(sections_of(told), sections_of(rest))
     assert Record(THREE) == trace.outputs
-    form = asked.messages[-1].content.partition("\n")[2]
-    assert [f"[[{name}]]" in form for name in THREE] == [name in rest and len(rest) > 1 for name in THREE]
+    form, in_json = asked.messages[-1].content.partition("\n")[2], "why" not in rest
+    assert in_json == (asked.schema is not None)
+    sought = '"{}": ' if in_json else "[[{}]]"
+    assert [sought.format(name) in form for name in THREE] == [name in rest and rest != {"why": "w"} for name in THREE]
     assert list(trace.outputs or ()) == list(THREE)
 
 
@@ -188,7 +190,7 @@ def test_one_output_that_is_left_may_come_bare(second: str, expected: int) -> No
     """It may stand alone, in its section, or beside one that is known, of which the first counts."""
     trace, (_, asked) = _after("[[why]]\nw\n[[label]]\na", second)
     assert Record(why="w", label="a", n=expected) == trace.outputs
-    assert asked.messages[-1].content.endswith("\nReply with only a whole number.")
+    assert asked.messages[-1].content.endswith('\nReply with only a JSON object: {"n": integer}')
 
 
 def test_a_known_section_alone_is_no_answer() -> None:
@@ -278,7 +280,7 @@ def test_the_repair_names_the_problem() -> None:
     first, second = (call.request for _, call in seen)
     assert isinstance(first, ChatRequest)
     assert isinstance(second, ChatRequest)
-    problem = "That could not be read: n: 'three' is no whole number.\nReply with only a whole number."
+    problem = "That could not be read: n: 'three' is no whole number.\nReply with only a JSON object: {\"n\": integer}"
     assert (*first.messages, Message("assistant", "three"), Message("user", problem)) == second.messages
 
 

@@ -71,6 +71,12 @@ def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
         (False, "false", bool),
         ("a b", " a b\n", str),
         ("a", "'A'.", Literal["a", "b"]),
+        ("(A)", "(A) It was the boss", Literal["(A)", "(B)"]),
+        ("(B)", "**(B)** because (a) is wrong, (B)", Literal["(A) x", "(B)"]),
+        ("B", "b) Paris", Literal["A", "B"]),
+        ("no", "No. It isn't", Literal["yes", "no"]),
+        ("good", "good - it is\nwell made", Literal["good", "bad"]),
+        (True, "Yes, it is true", bool),
         (2, "2", Literal[1, 2]),
         (Colour.RED, "red", Colour),
         (Colour.BLUE, "b", Colour),
@@ -108,6 +114,14 @@ def test_reading_is_lax_where_the_meaning_is_plain(expected: Any, text: str, kin
         ("1_000", int),
         ("maybe", bool),
         ("c", Literal["a", "b"]),
+        ("no idea", Literal["yes", "no"]),
+        ("not good", Literal["good", "bad"]),
+        ("good-ish", Literal["good", "bad"]),
+        ("good/bad", Literal["good", "bad"]),
+        ("yes, and no", Literal["yes", "no"]),
+        ("(A) or (B)", Literal["(A)", "(B)"]),
+        ("A.M.", Literal["A", "B"]),
+        ("Yes, but no", bool),
         ("green", Colour),
         ("1, x", list[int]),
         ("not json", dict[str, int]),
@@ -211,3 +225,17 @@ def test_dates_are_read_bare_and_in_quotes() -> None:
 def test_items_of_a_fixed_tuple_are_read_by_their_own_types() -> None:
     """A list of lines for a tuple of several types: each line is read as the type in its place."""
     assert ("a", dt.date(2000, 1, 1), 3) == read("[1] a\n[2] 2000-01-01\n[3] 3", tuple[str, dt.date, int])
+
+
+@given(
+    choices=st.lists(st.sampled_from(["(A)", "(B)", "yes", "no", "a b", "C++", "C", "1"]), min_size=2, unique=True),
+    at=st.integers(0, 7), words=st.text("xyz .,:;!?()\n-", max_size=20),
+)  # fmt: skip
+def test_a_choice_that_is_explained_is_that_choice_or_none(choices: list[str], at: int, words: str) -> None:
+    """Whatever follows a choice, it is never read as another; with a mark after it, and no other in it, it is read."""
+    wanted, kind = choices[at % len(choices)], Literal[tuple(choices)]  # type: ignore[valid-type]
+    try:
+        assert wanted == read(wanted + words, kind)
+    except ValueError:
+        assert words
+    assert wanted == read(f"{wanted}. {words}", kind)

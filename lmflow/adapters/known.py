@@ -13,7 +13,7 @@ from lmflow.adapters.chat import CHAT
 from lmflow.adapters.structured import JSON
 from lmflow.errors import UnknownAdapter
 
-ADAPTER = "adapters/3"
+ADAPTER = "adapters/4"
 """The version of what is rendered, kept with every trace: it changes when any message does."""
 
 ADAPTERS: tuple[Adapter, ...] = (CHAT, JSON)

@@ -20,7 +20,7 @@ from lmflow.trace import Trace
 from lmflow.values import Record
 from lmflow.versions import diff
 
-_ASKS = 2  # a reply that can't be read is asked for once more
+_ASKS = 3  # a reply that can't be read is asked for once more, and an endpoint may refuse a schema once
 
 
 def chain(*optimizers: Staged) -> Staged:
@@ -99,7 +99,7 @@ def within(optimizer: Staged, *, max_calls: int) -> Staged:
     """The optimizer, stopped before its calls could be more than ``max_calls``: the best version so far then.
 
     What is counted is what is asked for, whether it was paid now or before: model calls of the program, of proposers
-    and of judges. A need is asked for whole where each of its rollouts may take two calls a predictor, or as many as
+    and of judges. A need is asked for whole where each of its rollouts may take three calls a predictor, or as many as
     the dearest one of its program so far; where that could be too many, piece by piece, as long as what is left could
     do for all of it.
     """
@@ -190,9 +190,7 @@ def relabelled(plan: Plan, prefix: str) -> Plan:
 
 
 def _most(program: Program, dearest: dict[str, int]) -> int:
-    """The most calls that a rollout is taken to need: two of each predictor, which may be asked to mend its reply, or
-    what the dearest one took.
-    """
+    """The most calls that a rollout is taken to need: three of each predictor, or what the dearest one took."""
     return max(_ASKS * sum(isinstance(step, Predict) for step in program.steps.values()), dearest.get(program.key, 1))
 
 
