@@ -189,7 +189,7 @@ def _read(row: _Row, field: Field | None, value: Any) -> Any:
     if field is None or not isinstance(value, str) or field.type is str:
         return value
     try:
-        return read(value, field.type)
+        return read(value, field.type, exact=True)
     except ValueError as error:
         fix = f"{field.name} is {type_text(field.type)} in the signature: mend the row or the signature."
         raise BadData(where, f"{field.name!r}: {error}", fix) from None

@@ -40,12 +40,13 @@ _QUOTES = "\"'`* "
 _EXPLAINED = re.compile(r"[\"'`*]*(?:[.,:;!)\]](?!\w)|\s*\n|\s+[-\u2013\u2014(]\s?)")
 
 
-def read(text: str, kind: Any, *, whole: bool = True) -> Any:
+def read(text: str, kind: Any, *, whole: bool = True, exact: bool = False) -> Any:
     """What a model or a person meant by ``text``, as a value of the type. ``ValueError`` says what doesn't fit.
 
-    Of a text that was cut (``whole`` is false) no broken JSON is mended.
+    Of a text that was cut (``whole`` is false) no broken JSON is mended. ``exact``: it holds the value and no words
+    about it.
     """
-    return convert(meant(text.strip(), kind, whole=whole), kind)
+    return convert(meant(text.strip(), kind, whole=whole, exact=exact), kind)
 
 
 def fit(value: Any, kind: Any) -> Any:
@@ -81,48 +82,50 @@ def takes_list(kind: Any) -> bool:
     return (origin or inner) in SEQUENCES or (origin is Union and any(map(takes_list, args)))
 
 
-def meant(text: str, kind: Any, *, whole: bool = True) -> Any:  # noqa: PLR0911 - one return a kind
+def meant(text: str, kind: Any, *, whole: bool = True, exact: bool = False) -> Any:  # noqa: PLR0911 - one return a kind
     """What ``read`` converts: the JSON value that a stripped text means. It may still not fit the type."""
     inner = peeled(kind)[0]
     origin, args = parts(inner)
     if inner is str:
         return text
     if origin is Union:
-        return _meant_of_union(text, args, whole)
+        return _meant_of_union(text, args, whole, exact or str in args)
     if origin is Literal:
-        return _choice(text, {str(arg): arg for arg in args})
+        return _choice(text, {str(arg): arg for arg in args}, exact)
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
-        return _choice(text, {m.name: m for m in inner} | {str(m.value): m for m in inner})
-    if inner in {int, float, bool}:
-        return _scalar(text, inner)
+        return _choice(text, {m.name: m for m in inner} | {str(m.value): m for m in inner}, exact)
+    if inner is bool:
+        return _choice(text.strip(_QUOTES), _BOOLS, exact)
+    if inner in {int, float}:
+        return _number(text, inner)
     if inner in DATES:
         return text.strip(_QUOTES)
     if (origin or inner) in SEQUENCES:
-        return _meant_list(text, args, whole)
+        return _meant_list(text, args, whole, exact)
     return loosened(load(text, whole=whole), kind)
 
 
-def _meant_of_union(text: str, kinds: tuple[Any, ...], whole: bool) -> Any:  # noqa: FBT001
+def _meant_of_union(text: str, kinds: tuple[Any, ...], whole: bool, exact: bool) -> Any:  # noqa: FBT001
     if type(None) in kinds and text.lower() in {"", "null", "none", "n/a"}:
         return None
     problems = []
     for kind in sorted((k for k in kinds if k is not type(None)), key=lambda k: peeled(k)[0] is str):
         try:
-            return read(text, kind, whole=whole)
+            return read(text, kind, whole=whole, exact=exact)
         except ValueError as error:
             problems.append(str(error))
     raise ValueError("; ".join(dict.fromkeys(problems)))
 
 
-def _choice(text: str, known: Mapping[str, Any]) -> Any:
+def _choice(text: str, known: Mapping[str, Any], exact: bool) -> Any:  # noqa: FBT001
     wanted = text.strip(_QUOTES).removesuffix(".").strip(_QUOTES)
     folded = [value for name, value in known.items() if name.casefold() == wanted.casefold()]
-    for exact in (text, wanted):
-        if exact in known:
-            return known[exact]
+    for name in (text, wanted):
+        if name in known:
+            return known[name]
     if len(set(folded)) == 1:
         return folded[0]
-    if len(led := set(_led(wanted, known))) == 1:
+    if not exact and len(led := set(_led(wanted, known))) == 1:
         return led.pop()
     msg = f"{text[:80]!r} is none of {', '.join(known)}"
     raise ValueError(msg)
@@ -149,10 +152,8 @@ def _named(name: str, text: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text, re.IGNORECASE) is not None
 
 
-def _scalar(text: str, kind: type) -> Any:
+def _number(text: str, kind: type) -> Any:
     bare = text.strip(_QUOTES)
-    if kind is bool:
-        return _choice(bare, _BOOLS)
     if _THOUSANDS.fullmatch(bare):
         msg = f"{bare[:80]!r} has a thousands separator, write {bare[:80].replace(',', '')}"
         raise ValueError(msg)
@@ -162,7 +163,7 @@ def _scalar(text: str, kind: type) -> Any:
     return int(bare.partition(".")[0]) if kind is int else float(bare)
 
 
-def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # noqa: FBT001
+def _meant_list(text: str, args: tuple[Any, ...], whole: bool, exact: bool) -> list[Any]:  # noqa: FBT001
     """A JSON list, else one item a line, else items between commas, for texts only in brackets."""
     item = args[0] if args else Any
     value = _json_list(text, item, whole)
@@ -176,8 +177,8 @@ def _meant_list(text: str, args: tuple[Any, ...], whole: bool) -> list[Any]:  # 
         lines = [part.strip().strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
     elif len(lines) == 1 and not _takes_text(item):
         lines = [part for part in lines[0].split(",") if part.strip()]
-    kinds = _kinds(args or (Any,), len(lines))
-    return [line.strip() if kind is Any else meant(line.strip(), kind) for line, kind in zip(lines, kinds, strict=True)]
+    pairs = zip(map(str.strip, lines), _kinds(args or (Any,), len(lines)), strict=True)
+    return [line if kind is Any else meant(line, kind, exact=exact) for line, kind in pairs]
 
 
 def _json_list(text: str, item: Any, whole: bool) -> list[Any] | None:  # noqa: FBT001

@@ -95,6 +95,7 @@ def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
         (3, "3", int | None),
         (3, "3", str | int),
         ("three", "three", str | int),
+        ("yes, it is", "yes, it is", str | bool),
         (Point(1, "p"), '{"x": 1, "label": "p"}', Point),
     ],
 )
@@ -233,9 +234,18 @@ def test_items_of_a_fixed_tuple_are_read_by_their_own_types() -> None:
 )  # fmt: skip
 def test_a_choice_that_is_explained_is_that_choice_or_none(choices: list[str], at: int, words: str) -> None:
     """Whatever follows a choice, it is never read as another; with a mark after it, and no other in it, it is read."""
-    wanted, kind = choices[at % len(choices)], Literal[tuple(choices)]  # type: ignore[valid-type]
+    wanted, kind = choices[at % len(choices)], Literal[tuple(choices)]
     try:
         assert wanted == read(wanted + words, kind)
     except ValueError:
         assert words
     assert wanted == read(f"{wanted}. {words}", kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("(A) It was", Literal["(A)", "(B)"]), ("Yes, it is", bool), ("No. 1", Colour)]
+)
+def test_a_value_of_a_file_has_no_words_about_it(text: str, kind: Any) -> None:
+    """What people keep in data is the value itself, or wrong."""
+    with pytest.raises(ValueError, match=r"\w"):
+        read(text, kind, exact=True)
