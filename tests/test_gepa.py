@@ -147,10 +147,9 @@ def test_a_merged_candidate_has_what_either_changed(both: str, instructions: tup
         parents: list[tuple[int, ...]] = [(), (0,), (0,)]
         made = [Candidate(*its) for its in zip(versions, texts, kept, parents, strict=True)]
         pool = Pool(task, reflector(), Proposers(), 1.0, randomness(task.version, "merge"), made)
-        cross = pool.crossing()
-        assert cross == (1, 2, 0)
+        assert (1, 2, 0) == pool.crossing()
         assert pool.crossing() is None
-        child = yield from pool.merged(cross, "x")
+        child = yield from pool.merged((1, 2, 0), "x")
         return child.version if child else task.version
 
     def answer(request: ChatRequest) -> str:
