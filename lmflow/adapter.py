@@ -80,7 +80,7 @@ async def ask(step: Predict, env: Env, inputs: Record) -> Record:
             replies.append(reply.text)
             if whole and problem.found:
                 known, wanted = problem.found, signature.without(problem.found)
-            adapter = mending(adapter, wanted)
+            adapter = _mending(adapter, wanted)
             schema = adapter.schema(wanted)
             mend = _mend(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", mend))
@@ -216,7 +216,7 @@ def _told(problem: str, finish: str) -> str:
     return f"{problem} (it was cut off at the token limit)" if finish == "length" else problem
 
 
-def mending(adapter: Adapter, wanted: Signature) -> Adapter:
+def _mending(adapter: Adapter, wanted: Signature) -> Adapter:
     """The adapter of a retry: JSON, to whose schema an endpoint holds a model, where none of the outputs is a text."""
     return adapter if any(peeled(field.type)[0] is str for field in wanted.outputs) else JSON
 
