@@ -89,7 +89,7 @@ def meant(text: str, kind: Any, *, whole: bool = True, exact: bool = False) -> A
     if inner is str:
         return text
     if origin is Union:
-        return _meant_of_union(text, args, whole, exact or str in args)
+        return _meant_of_union(text, args, whole, exact or _takes_text(inner))
     if origin is Literal:
         return _choice(text, {str(arg): arg for arg in args}, exact)
     if isinstance(inner, type) and issubclass(inner, enum.Enum):

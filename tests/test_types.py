@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import datetime as dt
 import enum
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 
 import attrs
 import pytest
@@ -96,6 +96,7 @@ def test_a_type_is_written_as_in_code(text: str, kind: Any) -> None:
         (3, "3", str | int),
         ("three", "three", str | int),
         ("yes, it is", "yes, it is", str | bool),
+        ("yes, it is", "yes, it is", Annotated[str, "a remark"] | bool),
         (Point(1, "p"), '{"x": 1, "label": "p"}', Point),
     ],
 )
