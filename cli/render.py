@@ -69,7 +69,7 @@ def render(  # noqa: PLR0913, PLR0917 - one an option
 
 def _leaf(program: Program, step: str) -> tuple[Predict, str]:
     """The step of that name, or the only one that asks a model."""
-    found = {name: leaf for name, leaf in program.steps.items() if isinstance(leaf, Predict)}
+    found = program.predictors
     if step in found:
         return found[step], step
     if not step and len(found) == 1:

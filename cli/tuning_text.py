@@ -21,7 +21,6 @@ from lmflow.messages import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
 from lmflow.optimize import Bound
 from lmflow.optimizers.combine import model_calls
-from lmflow.optimizers.demos import predictors
 from lmflow.optimizing import Optimization
 from lmflow.params import Version
 from lmflow.program import Program, completed
@@ -70,7 +69,7 @@ def price_of(program: Program, version: Version, example: Mapping[str, Any], las
     if last is not None and usages and all(usage.prompt is not None for usage in usages):
         read, written = (sum(getattr(u, side) or 0 for u in usages) for side in ("prompt", "completion"))
         return Price(max(1, model_calls(last)), Usage(read, written), "as the last recorded run took")
-    full, steps = completed(program, version), predictors(program)
+    full, steps = completed(program, version), program.predictors
     texts = sum(len(pretty(full[f"{s}.{slot}"])) for s in steps for slot in ("instruction", "demos"))
     read = (texts + len(steps) * len(pretty(example))) // _CHARACTERS
     written = sum(int(full[f"{step}.options"].get("max_tokens") or _ANSWER) for step in steps)

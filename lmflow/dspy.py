@@ -34,8 +34,8 @@ def to_dspy(
     Steps are called as here, ``STEP.predict`` where they reason first, as DSPy's ``ChainOfThought`` does; ``names``
     (step -> DSPy path) says otherwise. The version itself and the ids of its ancestors stand in ``metadata``.
     """
-    params = completed(program, version)
-    state = {_called(name, step, names): _predictor(name, step, params, version) for name, step in _predictors(program)}
+    params, steps = completed(program, version), program.predictors.items()
+    state = {_called(name, step, names): _predictor(name, step, params, version) for name, step in steps}
     own: dict[str, Any] = {"id": version.id, "lineage": list(lineage), **plain(version.to_json())}
     needed = {"python": ".".join(platform.python_version_tuple()[:2])}
     return {**state, "metadata": {"dependency_versions": needed, "lmflow": own}}
@@ -46,21 +46,17 @@ def from_dspy(program: Program, data: Mapping[str, Any], file: str, names: Mappi
 
     ``ForeignFile`` where a predictor is missing or has another number of fields: DSPy itself would mix them up.
     """
-    own, steps = _own(program, data, file), _predictors(program)
+    own, steps = _own(program, data, file), program.predictors
     if len(steps) == 1 and "signature" in data:  # a bare predictor is saved without a path
-        data = {steps[0][0]: data, "metadata": data["metadata"]}
+        data = {next(iter(steps)): data, "metadata": data["metadata"]}
     params: dict[str, Any] = dict(completed(program, own))
-    for name, step in steps:
+    for name, step in steps.items():
         params |= _read(name, step, _entry(name, step, data, file, names), params, file)
     if own is not None and all(canonical(own.params[path]) == canonical(params[path]) for path in own.params):
         return own
     made_by = data.get("metadata", {}).get("dependency_versions", {}).get("dspy", "")
     note = f"imported from DSPy {made_by}".strip()
     return Version(params=Record(params), parents=(own.id,) if own else (), note=note)
-
-
-def _predictors(program: Program) -> list[tuple[str, Predict]]:
-    return [(name, step) for name, step in program.steps.items() if isinstance(step, Predict)]
 
 
 def _called(name: str, step: Predict, names: Mapping[str, str] | None) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lmflow.errors import UnfitDemos
 from lmflow.params import Version
-from lmflow.program import Predict, Program, completed
+from lmflow.program import Program, completed
 from lmflow.values import Record
 from lmflow.versions import same
 
@@ -21,13 +21,12 @@ def fitting(program: Program, version: Version | None) -> Record:
     no output of their step: the signature has changed since.
     """
     params = completed(program, version)
-    for name, step in program.steps.items():
-        if isinstance(step, Predict):
-            outputs = {field.name for field in step.signature.outputs}
-            for slot in step.slots.keys() & {"demos", "pool"}:
-                for demo in params[f"{name}.{slot}"]:
-                    if outputs.isdisjoint(demo):
-                        raise UnfitDemos(f"{name}.{slot}", tuple(demo), tuple(sorted(outputs)))
+    for name, step in program.predictors.items():
+        outputs = {field.name for field in step.signature.outputs}
+        for slot in step.slots.keys() & {"demos", "pool"}:
+            for demo in params[f"{name}.{slot}"]:
+                if outputs.isdisjoint(demo):
+                    raise UnfitDemos(f"{name}.{slot}", tuple(demo), tuple(sorted(outputs)))
     return params
 
 

@@ -86,6 +86,11 @@ class Program:
         return found
 
     @functools.cached_property
+    def predictors(self) -> Mapping[str, Predict]:
+        """Those of its steps that ask a model, by the names that their parameter paths begin with."""
+        return {name: step for name, step in self.steps.items() if isinstance(step, Predict)}
+
+    @functools.cached_property
     def defaults(self) -> Record:
         """Its default parameters: path -> value, in program order."""
         return Record(

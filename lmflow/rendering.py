@@ -11,7 +11,7 @@ from lmflow.adapters.known import choices_of, known
 from lmflow.errors import near
 from lmflow.messages import Message
 from lmflow.params import Env, Version
-from lmflow.program import Predict, Program, completed
+from lmflow.program import Program, completed
 from lmflow.values import EMPTY, Record
 
 
@@ -25,7 +25,7 @@ def render(  # noqa: PLR0913 - which step, and under what
     where its adapters depend on models. Raises ``MissingInput``, ``UnknownInput``,
     ``KeyError`` for an unknown step.
     """
-    found = {name: leaf for name, leaf in program.steps.items() if isinstance(leaf, Predict)}
+    found = program.predictors
     wanted = step or (next(iter(found)) if len(found) == 1 else "")
     if wanted not in found:
         msg = f"which step? {program} has {', '.join(found)}.{near(wanted, found)} Name one, step=..."

@@ -22,7 +22,7 @@ from lmflow.messages import ChatRequest
 from lmflow.models.base import Model, leaves, place
 from lmflow.outside import Account, Kept, Outside
 from lmflow.params import Env, Version, overlaid
-from lmflow.program import Predict, Program, completed, init
+from lmflow.program import Program, completed, init
 from lmflow.reuse import NOTHING_KEPT, Reuse
 from lmflow.trace import Asked, Trace, TraceClosed, TraceOpened, failed
 from lmflow.values import Record
@@ -192,13 +192,12 @@ def new_id(random: Random) -> str:
 
 def _check_bounds(outside: Outside, account: Account, program: Program, params: Record) -> None:
     """``Unbounded`` for the first step whose calls the budget could not bound."""
-    for name, step in program.steps.items():
-        if isinstance(step, Predict):
-            if step.signature.attaches:
-                raise unbounded_media(name)
-            for model in leaves(outside.models.get(params[f"{name}.model"])):
-                request = ChatRequest((), model.name, options=params[f"{name}.options"])
-                worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
+    for name, step in program.predictors.items():
+        if step.signature.attaches:
+            raise unbounded_media(name)
+        for model in leaves(outside.models.get(params[f"{name}.model"])):
+            request = ChatRequest((), model.name, options=params[f"{name}.options"])
+            worst_case(name, request, outside.prices, time.time_ns(), priced=account.priced)
 
 
 def _when(call: Asked) -> tuple[int, str, int]:

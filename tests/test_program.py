@@ -113,6 +113,13 @@ def test_the_paths_are_those_of_the_first_version(program: Program) -> None:
     assert (program.paths, ()) == (tuple(version.params), version.parents)
 
 
+def test_the_predictors_are_the_steps_that_ask_a_model() -> None:
+    """By the names that their parameter paths begin with, in program order; tools are none."""
+    twice = rag.named("first") >> answer.named("last")
+    assert [*twice.predictors] == ["first.rewrite", "first.answer", "last"]
+    assert all(twice.predictors[name] is step for name, step in twice.steps.items() if isinstance(step, Predict))
+
+
 def test_programs_have_different_keys() -> None:
     """Different programs have different keys."""
     assert len(PROGRAMS) == len({program.key for program in PROGRAMS})

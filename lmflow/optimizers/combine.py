@@ -14,7 +14,7 @@ from lmflow.messages import ToolRequest
 from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, staged, unanswered
 from lmflow.optimizers.scoring import Best, Scores, concluded, scored, tried
 from lmflow.params import Version
-from lmflow.program import Predict, Program
+from lmflow.program import Program
 from lmflow.stats import paired
 from lmflow.trace import Trace
 from lmflow.values import Record
@@ -191,7 +191,7 @@ def relabelled(plan: Plan, prefix: str) -> Plan:
 
 def _most(program: Program, dearest: dict[str, int]) -> int:
     """The most calls that a rollout is taken to need: three of each predictor, or what the dearest one took."""
-    return max(_ASKS * sum(isinstance(step, Predict) for step in program.steps.values()), dearest.get(program.key, 1))
+    return max(_ASKS * len(program.predictors), dearest.get(program.key, 1))
 
 
 def _kept(start: Version, found: Version, fits: Callable[[str], bool]) -> Version:

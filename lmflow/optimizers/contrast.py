@@ -10,7 +10,6 @@ import attrs
 
 from lmflow.credit import Taken, attempted
 from lmflow.data import example_id
-from lmflow.optimizers.demos import predictors
 from lmflow.optimizers.scoring import Scored
 from lmflow.program import Program
 
@@ -64,7 +63,7 @@ def ends(made: Sequence[Bucket], share: float = 0.1) -> tuple[float, float]:
 
 def parting(better: Scored, worse: Scored, program: Program) -> tuple[Taken, Taken] | None:
     """The first step that two runs took both and that came out differently; ``None`` where there is none."""
-    steps = predictors(program)
+    steps = program.predictors
     for one, other in zip(*(attempted(row.trace, program) for row in (better, worse)), strict=False):
         if one.step != other.step:
             return None

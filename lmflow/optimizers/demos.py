@@ -56,15 +56,10 @@ class Bootstrap:
     threshold: float | None = None
 
 
-def predictors(program: Program) -> dict[str, Predict]:
-    """The program's predictors by the names that their parameter paths begin with, in program order."""
-    return {name: step for name, step in program.steps.items() if isinstance(step, Predict)}
-
-
 def labelled(program: Program, examples: Iterable[Record]) -> dict[str, tuple[Demo, ...]]:
     """Per step the examples that show it something: at least one of its inputs and one of its outputs."""
     rows = list(examples)
-    return {name: tuple(_shown(step, rows)) for name, step in predictors(program).items()}
+    return {name: tuple(_shown(step, rows)) for name, step in program.predictors.items()}
 
 
 def with_demos(
@@ -81,7 +76,7 @@ def with_demos(
 def bare(program: Program, version: Version, note: str) -> Version:
     """The version without demonstrations; itself where it has none."""
     full = completed(program, version)
-    has = [step for step in predictors(program) if full[f"{step}.demos"]]
+    has = [step for step in program.predictors if full[f"{step}.demos"]]
     return with_demos(version, dict.fromkeys(has, ()), note) if has else version
 
 
@@ -118,7 +113,7 @@ class Teacher:
         changes: dict[str, Any] = {f"{step}.demos": tuple(d.record for d in demos) for step, demos in shown.items()}
         if attempt:
             full = completed(self.program, self.version)
-            paths = [f"{step}.options" for step in predictors(self.program)]
+            paths = [f"{step}.options" for step in self.program.predictors]
             changes |= {path: full[path] | {"temperature": HOT} for path in paths}
         version = adapted(self.program, self.version, changes, "teacher") if changes else self.version
         return Rollout(self.program, version, example, attempt)
@@ -165,7 +160,7 @@ def success(program: Program, row: Scored, rng: random.Random) -> Success:
     """What each of the program's steps did in a run that went well; of several calls of one step one is kept, half the
     time the last, else an earlier one.
     """
-    name, steps = example_id(row.rollout.example), predictors(program)
+    name, steps = example_id(row.rollout.example), program.predictors
     calls: dict[str, list[Taken]] = {}
     for call in taken(row.trace, row.rollout.program):
         if call.step in steps:

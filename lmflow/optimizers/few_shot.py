@@ -16,7 +16,6 @@ from lmflow.optimizers.demos import (
     bootstrapped,
     filled,
     labelled,
-    predictors,
     sampled,
     succeeded,
     success,
@@ -87,7 +86,7 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
     def plan(task: Task) -> Plan:
         yield from ()
         found = _harvested(task, threshold, randomness(task.version, "harvest", seed))[:max_demos]
-        chosen = {step: tuple(d for one in found for d in one.demos.get(step, ())) for step in predictors(task.program)}
+        chosen = {step: tuple(d for one in found for d in one.demos.get(step, ())) for step in task.program.predictors}
         return with_demos(task.version, chosen, f"{len(found)} demonstrations from recorded runs")
 
     return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan)
@@ -101,9 +100,9 @@ def taught(program: Program, start: Version, who: Who, demos: DemoSet) -> Teache
     if isinstance(who, Version):
         version = who
     if isinstance(who, str):
-        version = adapted(program, start, {f"{step}.model": who for step in predictors(program)}, f"taught by {who}")
+        version = adapted(program, start, {f"{step}.model": who for step in program.predictors}, f"taught by {who}")
     full = completed(program, version)
-    own = {step for step in predictors(program) if full[f"{step}.demos"]}
+    own = {step for step in program.predictors if full[f"{step}.demos"]}
     return Teacher(program, version, {} if own else demos)
 
 

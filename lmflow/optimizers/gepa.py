@@ -12,7 +12,6 @@ import attrs
 
 from lmflow.data import Data, example_id
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.demos import predictors
 from lmflow.optimizers.instructions import Proposal, Proposers, instruction, proposed, task_of, with_instructions
 from lmflow.optimizers.pareto import ancestors, front
 from lmflow.optimizers.reflection import reports, steps_of
@@ -130,7 +129,7 @@ class Pool:
         before = yield from scored(self.task, parent.version, rows, f"{label}/parent", self.best, phase)
         if all(value >= self.perfect for value in before.values.values()):
             return None
-        told, steps = steps_of(before.rows), predictors(self.task.program)
+        told, steps = steps_of(before.rows), self.task.program.predictors
         ran = [name for name in steps if any(it.step == name for _, taken in told for it in taken)]
         if not ran:
             return None

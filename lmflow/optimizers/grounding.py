@@ -12,7 +12,7 @@ import attrs
 
 from lmflow.diagrams import diagram
 from lmflow.optimize import Need, Rollout, Task, need
-from lmflow.optimizers.demos import DemoSet, predictors
+from lmflow.optimizers.demos import DemoSet
 from lmflow.optimizers.instructions import Proposal, Proposers, instruction, proposal_of, shown
 from lmflow.optimizers.scoring import Best
 from lmflow.program import Predict
@@ -39,7 +39,7 @@ def grounded(
 
     Asks for ``2 + min(9, ceil(train / 10) - 1)`` proposals for the data and three for each instruction.
     """
-    best, steps = Best(task.version), predictors(task.program)
+    best, steps = Best(task.version), task.program.predictors
     data = yield from _summary(task, how, best)
     picture = str(diagram(task.program))
     jobs = [

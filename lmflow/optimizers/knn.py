@@ -20,7 +20,6 @@ from lmflow.optimizers.demos import (
     bootstrapped,
     filled,
     labelled,
-    predictors,
     sampled,
     with_demos,
 )
@@ -71,7 +70,7 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         )  # fmt: skip
 
     def bound(program: Program, data: Data) -> Bound:
-        similar = sum(step.similar for step in predictors(program).values())
+        similar = sum(step.similar for step in program.predictors.values())
         calls = math.ceil(min(size, len(data.train)) / MOST)
         return Bound(rounds * len(data.train) if bootstrap else 0, similar * calls)
 
@@ -82,7 +81,7 @@ def _vectors(task: Task, chosen: DemoSet) -> Generator[Need, tuple[Trace, ...], 
     """Per step that chooses by vectors those of its pool, by what each demonstration asks."""
     found: dict[str, dict[str, str]] = {}
     params = completed(task.program, task.version)
-    for name, step in predictors(task.program).items():
+    for name, step in task.program.predictors.items():
         if not step.similar or name not in chosen:
             continue
         names = tuple(field.name for field in step.signature.inputs)
@@ -106,9 +105,9 @@ def _having(program: Program, name: str, demos: tuple[Demo, ...], vectors: Mappi
 
 
 def _pooled(program: Program) -> list[str]:
-    found = [name for name, step in predictors(program).items() if step.nearest]
+    found = [name for name, step in program.predictors.items() if step.nearest]
     if not found:
-        first = next(iter(predictors(program)), "step")
+        first = next(iter(program.predictors), "step")
         msg = f"no step of {program} chooses its demonstrations; make one that does: lf.nearest({first}, k=4)"
         raise ProgramError(msg)
     return found

@@ -18,7 +18,6 @@ from lmflow.optimizers.demos import (
     bootstrapped,
     filled,
     labelled,
-    predictors,
     sampled,
 )
 from lmflow.optimizers.few_shot import Who, taught
@@ -117,7 +116,7 @@ def mipro(  # noqa: PLR0913 - each is an option
     def shape(program: Program, data: Data) -> Shape:
         sets, most = PRESETS[auto]
         sets = candidates or sets
-        variables = len(predictors(program)) * (1 if zero_shot else 2)
+        variables = len(program.predictors) * (1 if zero_shot else 2)
         count = trials or int(max(2 * variables * math.log2(sets), 1.5 * sets))
         size = min(select or most, len(data.select))
         return Shape(sets, sets if zero_shot else max(1, sets // 2), count, size, min(minibatch, size))
@@ -134,7 +133,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         return (yield from _searched(space, size, full_every, Tpe(space.sizes, seed=rng.randrange(2**32)), rng))
 
     def bound(program: Program, data: Data) -> Bound:
-        size, steps = shape(program, data), len(predictors(program))
+        size, steps = shape(program, data), len(program.predictors)
         fulls = 1 + math.ceil(size.trials / full_every)
         runs = size.select * (1 + size.trials) if size.whole else size.select * fulls + size.batch * size.trials
         boots = max(0, size.sets - 1) * len(data.train)

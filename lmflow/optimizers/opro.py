@@ -8,7 +8,6 @@ from collections.abc import Generator, Mapping
 from lmflow.data import Data
 from lmflow.errors import ProgramError, near
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.demos import predictors
 from lmflow.optimizers.instructions import (
     Proposal,
     Proposers,
@@ -50,7 +49,7 @@ def opro(  # noqa: PLR0913 - each is an option
 
     def plan(task: Task) -> Plan:
         name = chosen_step(task.program, step)
-        leaf = predictors(task.program)[name]
+        leaf = task.program.predictors[name]
         mean, best = yield from tried(task, task.version, "start", Best(task.version))
         history = [Tried(Proposal(instruction(task.program, task.version, name)), mean)]
         for turn in range(steps):
@@ -88,7 +87,7 @@ def coordinate_ascent_opro(
     first, later, ask = improver(temperature=temperature), climber(temperature=temperature), Proposers(model)
 
     def plan(task: Task) -> Plan:
-        steps, best = predictors(task.program), Best(task.version)
+        steps, best = task.program.predictors, Best(task.version)
         held = {name: Proposal(instruction(task.program, task.version, name)) for name in steps}
         history: dict[str, dict[str, Tried]] = {name: {} for name in steps}
         pools: dict[str, list[Proposal]] = {}
@@ -111,7 +110,7 @@ def coordinate_ascent_opro(
         return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        steps = len(predictors(program))
+        steps = len(program.predictors)
         rounds = depth * (depth + 1) // 2 if again and steps > 1 else depth
         return Bound(steps * breadth * rounds * len(data.select), steps * (breadth * depth - 1))
 
@@ -131,7 +130,7 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
     write, ask = climber(temperature=1.0), Proposers(model)
 
     def plan(task: Task) -> Plan:
-        leaves = predictors(task.program)
+        leaves = task.program.predictors
         mean, best = yield from tried(task, task.version, "start", Best(task.version))
         history = {name: [Tried(Proposal(instruction(task.program, task.version, name)), mean)] for name in leaves}
         for turn in range(steps):
@@ -150,7 +149,7 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
         return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound((1 + steps * breadth) * len(data.select), steps * breadth * len(predictors(program)))
+        return Bound((1 + steps * breadth) * len(data.select), steps * breadth * len(program.predictors))
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
     return staged("module_opro", options, plan, bound)
@@ -158,7 +157,7 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
 
 def chosen_step(program: Program, step: str) -> str:
     """The step of that name; the one predictor where none is named. ``ProgramError`` otherwise."""
-    known = predictors(program)
+    known = program.predictors
     if step in known:
         return step
     if not step and len(known) == 1:

@@ -11,7 +11,6 @@ import attrs
 from lmflow.data import Data
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.additive import Additive, Point
-from lmflow.optimizers.demos import predictors
 from lmflow.optimizers.few_shot import Who
 from lmflow.optimizers.grounding import Grounded, grounded
 from lmflow.optimizers.instructions import Proposers
@@ -69,7 +68,7 @@ def racing(  # noqa: PLR0913 - each is an option
         return (yield from _raced(field, finalists))
 
     def bound(program: Program, data: Data) -> Bound:
-        steps, notes = len(predictors(program)), 2 + max(0, min(9, math.ceil(len(data.train) / 10) - 1))
+        steps, notes = len(program.predictors), 2 + max(0, min(9, math.ceil(len(data.train) / 10) - 1))
         runs = block * (2 + trials) + (finalists + 1) * len(data.select)
         return Bound(runs + max(0, sets - 1) * len(data.train), notes + 3 * steps * instructions)
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 
 from lmflow.data import Data
 from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
-from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, predictors, sampled
+from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, sampled
 from lmflow.optimizers.few_shot import Who, taught
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, shown, task_of
 from lmflow.optimizers.scoring import Best, concluded, tried
@@ -74,11 +74,11 @@ def infer_rules(  # noqa: PLR0913 - each is an option
                 "task": task_of(leaf), "present": instruction(task.program, task.version, step), "most": rules,
                 "examples": shown(demo.record for demo in _some(shows[step], examples, rng)),
             }, turn)
-            for step, leaf in predictors(task.program).items() if shows[step]
+            for step, leaf in task.program.predictors.items() if shows[step]
         }  # fmt: skip
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound((2 + candidates) * len(data.select) + len(data.train), candidates * len(predictors(program)))
+        return Bound((2 + candidates) * len(data.select) + len(data.train), candidates * len(program.predictors))
 
     return staged("infer_rules", options, plan, bound)
 

@@ -12,7 +12,7 @@ import attrs
 from lmflow.data import Data, example_id
 from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
 from lmflow.optimizers.contrast import Bucket, buckets, ends, parting
-from lmflow.optimizers.demos import HOT, Demo, DemoSet, adapted, predictors, success
+from lmflow.optimizers.demos import HOT, Demo, DemoSet, adapted, success
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, task_of
 from lmflow.optimizers.reflection import report
 from lmflow.optimizers.scoring import Best, concluded, measured, scored, tried
@@ -108,7 +108,7 @@ class Climb:
     winners: list[Member] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        full, steps = completed(self.task.program, self.task.version), predictors(self.task.program)
+        full, steps = completed(self.task.program, self.task.version), self.task.program.predictors
         demos = {step: tuple(Demo(record, "") for record in full[f"{step}.demos"]) for step in steps}
         self.members.append(Member(self.task.version, {}, demos))
         self.winners.append(self.members[0])
@@ -158,7 +158,7 @@ class Climb:
             elif apart:
                 step = apart[0].step
                 inputs = {
-                    "task": task_of(predictors(self.task.program)[step]), "present": self._text(source, step),
+                    "task": task_of(self.task.program.predictors[step]), "present": self._text(source, step),
                     "better": report(bucket.best, apart[0]), "worse": report(bucket.worst, apart[1]),
                 }  # fmt: skip
                 advised.append((source, step, self.ask.asked(self.write, inputs, turn)))
@@ -206,7 +206,7 @@ class Climb:
     def _hot(self, version: Version) -> Version:
         """The version at a temperature at which runs differ."""
         full = completed(self.task.program, version)
-        paths = [f"{step}.options" for step in predictors(self.task.program)]
+        paths = [f"{step}.options" for step in self.task.program.predictors]
         changes = {path: full[path] | {"temperature": HOT} for path in paths}
         return adapted(self.task.program, version, changes, "samples")
 

@@ -10,7 +10,7 @@ from lmflow.errors import ConstraintFailed, UnknownInput
 from lmflow.params import Added
 from lmflow.program import Program, take
 from lmflow.programs.comparing import told
-from lmflow.programs.search import Attempt, Judging, Search, Tried, judge_of, outputs_of, predictors
+from lmflow.programs.search import Attempt, Judging, Search, Tried, judge_of, outputs_of
 from lmflow.source import Function
 from lmflow.values import Record
 
@@ -82,7 +82,7 @@ def constrain(
     if retries < 0:
         msg = f"retries must be at least 0, found {retries}"
         raise ValueError(msg)
-    steps = predictors(program)
+    steps = tuple(program.predictors)
     if step and step not in steps:
         raise UnknownInput(f"constrain({program})", step, steps)
     judges = [judge_of(program, check, "ok", version) for check in checks]

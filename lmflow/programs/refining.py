@@ -9,7 +9,7 @@ import attrs
 from lmflow.metrics import as_score
 from lmflow.params import Added
 from lmflow.program import Program, take
-from lmflow.programs.search import Attempt, Judging, Search, Tried, judge_of, judged, outputs_of, positive, predictors
+from lmflow.programs.search import Attempt, Judging, Search, Tried, judge_of, judged, outputs_of, positive
 from lmflow.source import Function
 from lmflow.values import Record
 
@@ -60,7 +60,7 @@ class Refine(Search):
         return None if said is None else _feedback(self.feedback, said)
 
     def _advice(self, said: Feedback) -> dict[str, Added]:
-        steps = predictors(self.part)
+        steps = self.part.predictors
         blamed = [said.step] if said.step in steps else steps
         return {f"{step}.instruction": Added(f"Advice: {said.advice}") for step in blamed if said.advice}
 

@@ -19,7 +19,6 @@ from lmflow.programs.search import (
     judge_of,
     judged,
     outputs_of,
-    predictors,
     programs_in,
 )
 from lmflow.signature import Field, Signature, parse
@@ -129,7 +128,7 @@ def cascade(
     names = tuple(models)
     if not names:
         raise ValueError("cascade needs at least one model")
-    return Cascade(program, names, judge_of(program, accept, "ok", version), predictors(program))
+    return Cascade(program, names, judge_of(program, accept, "ok", version), tuple(program.predictors))
 
 
 def router(

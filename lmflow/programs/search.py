@@ -11,7 +11,7 @@ from lmflow.effects import Fork
 from lmflow.errors import BadSignature, CallError, MissingInput
 from lmflow.metrics import as_score
 from lmflow.params import Version
-from lmflow.program import Predict, Program, take
+from lmflow.program import Program, take
 from lmflow.signature import first_missing
 from lmflow.source import Function, function_of
 from lmflow.values import Record
@@ -110,11 +110,6 @@ def score_in(judge: Function | Program, said: Any) -> float | None:
     if said is None or isinstance(judge, Program):
         return None if said is None else float(said["score"])
     return as_score(judge.name, said).value
-
-
-def predictors(program: Program) -> tuple[str, ...]:
-    """The names of the steps that ask a model with an instruction, as parameter paths begin with them."""
-    return tuple(name for name, step in program.steps.items() if isinstance(step, Predict))
 
 
 def positive(name: str, value: int) -> int:
