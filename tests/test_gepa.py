@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from lmflow.optimize import Plan, Task, Traces, randomness, staged
 from lmflow.optimizers.gepa import Candidate, Pool, gepa
 from lmflow.optimizers.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.pareto import ancestors, front
+from lmflow.optimizers.reflection import batches
 from lmflow.programs.proposers import reflector
 
 STEP = lf.predict("answer", "question -> answer: int", "Answer.")
@@ -205,6 +206,18 @@ def test_the_front_leads_everywhere_and_none_of_it_is_spare(found: list[dict[str
     assert all(leaders.values())
     assert all({at} in leaders.values() for at in led)
     assert led == {at: sum(at in its for its in leaders.values()) for at in led}
+
+
+@given(st.integers(1, 9), st.integers(1, 12), st.integers(0, 3))
+def test_minibatches_take_every_example_before_any_again(train: int, size: int, seed: int) -> None:
+    """As many different ones at a time as there are; all of them in as few as hold them; the same again by seed."""
+    task = Task(STEP, lf.init(STEP), lf.Data(rows("t", train)), (), judged)
+    turns = -(-train // size)
+    first, again = ([*islice(batches(task, "gepa", size, seed), 2 * turns)] for _ in range(2))
+    assert first == again
+    assert all(min(size, train) == len({row.id for row in batch}) == len(batch) for batch in first)
+    for epoch in (first[:turns], first[turns:]):
+        assert train == len({row.id for batch in epoch for row in batch})
 
 
 def test_ancestors_are_found_through_both_parents() -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from itertools import count, zip_longest
+from collections.abc import Generator, Mapping, Sequence
+from itertools import zip_longest
 
 import attrs
 
@@ -14,7 +14,7 @@ from lmflow.data import Data, example_id
 from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.instructions import Proposal, Proposers, instruction, proposed, task_of, with_instructions
 from lmflow.optimizers.pareto import ancestors, front
-from lmflow.optimizers.reflection import reports, steps_of
+from lmflow.optimizers.reflection import batches, reports, steps_of
 from lmflow.optimizers.scoring import Best, Scores, concluded, scored
 from lmflow.params import Version
 from lmflow.program import Predict, Program
@@ -52,7 +52,7 @@ def gepa(  # noqa: PLR0913 - each is an option
     write, ask = proposer or reflector(), Proposers(model, max_tokens)
 
     def plan(task: Task) -> Plan:
-        rng, batches = randomness(task.version, "gepa", seed), _batches(task, minibatch, seed)
+        rng, rows = randomness(task.version, "gepa", seed), batches(task, "gepa", minibatch, seed)
         start = yield from scored(task, task.version, task.data.select, "start", Best(task.version), "start")
         pool = Pool(task, write, ask, perfect, rng, [_candidate(Candidate(task.version), start)])
         due, left = False, merges
@@ -64,7 +64,7 @@ def gepa(  # noqa: PLR0913 - each is an option
             if cross:
                 child = yield from pool.merged(cross, label)
             else:
-                child = yield from pool.reflected(next(batches), turn, label, phase)
+                child = yield from pool.reflected(next(rows), turn, label, phase)
             due = child is not None and cross is None
             left -= child is not None and cross is not None
             if child is not None:
@@ -222,13 +222,3 @@ def _gain(before: Scores, after: Scores) -> float:
     """How much better the second is in all, on the examples on which both count."""
     old, new = before.values, after.values
     return math.fsum(new[label] - old[label] for label in old if label in new)
-
-
-def _batches(task: Task, size: int, seed: int) -> Iterator[list[Record]]:
-    """Training examples without end, ``size`` different ones at a time, shuffled anew each time all were had."""
-    rows = list(task.data.train)
-    size = min(size, len(rows))
-    for epoch in count():
-        randomness(task.version, "gepa", seed, epoch).shuffle(rows)
-        whole = rows + rows[: -len(rows) % size]
-        yield from (whole[at : at + size] for at in range(0, len(whole), size))

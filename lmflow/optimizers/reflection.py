@@ -1,14 +1,26 @@
-"""What a proposer is told of a run to reflect on it: what a step read and gave, and the verdict on the whole."""
+"""What is reflected on: training examples, and what a proposer is told of a run, its steps and the verdict on it."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 
 from lmflow.credit import Taken, attempted
+from lmflow.optimize import Task, randomness
 from lmflow.optimizers.instructions import LONGEST
 from lmflow.optimizers.scoring import Scored
-from lmflow.values import pretty
+from lmflow.values import Record, pretty
+
+
+def batches(task: Task, optimizer: str, size: int, seed: int) -> Iterator[list[Record]]:
+    """Training examples without end, ``size`` different ones at a time, shuffled anew each time all were had."""
+    rows = list(task.data.train)
+    size = min(size, len(rows))
+    for epoch in count():
+        randomness(task.version, optimizer, seed, epoch).shuffle(rows)
+        whole = rows + rows[: -len(rows) % size]
+        yield from (whole[at : at + size] for at in range(0, len(whole), size))
 
 
 def steps_of(rows: Sequence[Scored]) -> list[tuple[Scored, tuple[Taken, ...]]]:

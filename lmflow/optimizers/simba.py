@@ -14,7 +14,7 @@ from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, rand
 from lmflow.optimizers.contrast import Bucket, buckets, ends, parting
 from lmflow.optimizers.demos import HOT, Demo, DemoSet, adapted, success
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, task_of
-from lmflow.optimizers.reflection import report
+from lmflow.optimizers.reflection import batches, report
 from lmflow.optimizers.scoring import Best, concluded, measured, scored, tried
 from lmflow.params import Version
 from lmflow.program import Predict, Program, completed
@@ -50,11 +50,8 @@ def simba(  # noqa: PLR0913 - each is an option
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "simba", seed)
         climb = Climb(task, write, ask, rng, candidates, max_demos, temperature)
-        order = list[Record]()
-        for turn in range(steps if task.data.train else 0):
-            if len(order) < min(batch, len(task.data.train)):
-                order = rng.sample(list(task.data.train), len(task.data.train))
-            rows, order = order[:batch], order[batch:]
+        turns = range(steps if task.data.train else 0)
+        for turn, rows in zip(turns, batches(task, "simba", batch, seed), strict=False):
             yield from climb.stepped(rows, turn, f"step {turn + 1} of {steps}")
         best, last = climb.leader, len(climb.winners) - 1
         for at in sorted({round(k * last / candidates) for k in range(candidates + 1)}):
