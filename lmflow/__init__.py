@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from lmflow.programs.report import report
     from lmflow.programs.rerank import rerank
     from lmflow.programs.retrieve import fuse, retrieve
+    from lmflow.programs.rlm import rlm
     from lmflow.programs.routing import cascade, router
     from lmflow.programs.sandbox import Sandbox, run_python
     from lmflow.programs.shortening import cut
@@ -253,6 +254,7 @@ _WHERE = {
     "retrieve": "programs.retrieve",
     "retrying": "models.wrap",
     "routed": "models.wrap",
+    "rlm": "programs.rlm",
     "router": "programs.routing",
     "run": "sync",
     "run_python": "programs.sandbox",
@@ -412,6 +414,7 @@ __all__ = [
     "rerank",
     "retrieve",
     "retrying",
+    "rlm",
     "routed",
     "router",
     "run",

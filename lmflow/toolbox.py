@@ -15,6 +15,7 @@ from lmflow.errors import BadSignature, BadValue, DuplicateStep, near
 from lmflow.program import Flow, Predict, Program, Tool
 from lmflow.schema import schema_of
 from lmflow.shape import members, optional
+from lmflow.signature import Signature
 from lmflow.types import loosened
 from lmflow.values import Record, freeze, plain, pretty, record
 
@@ -119,12 +120,12 @@ def description_of(program: Program) -> str:
     return inspect.cleandoc(program.function.call.__doc__ or "") if isinstance(program, Flow) else ""
 
 
-def arguments_of(program: Program, given: Mapping[str, Any]) -> Record:
+def arguments_of(signature: Signature, given: Mapping[str, Any]) -> Record:
     """The inputs that a model's arguments are, each read as laxly as a reply and then checked; null means the default.
 
     ``ValueError`` names every argument that is unknown, missing or doesn't fit.
     """
-    known = {field.name: field for field in program.signature.inputs}
+    known = {field.name: field for field in signature.inputs}
     strange = (name[:80] for name in given if name not in known)
     problems = [f"there is no argument {name!r}.{near(name, known)}".removesuffix(".") for name in strange]
     found: dict[str, Any] = {}
@@ -134,7 +135,7 @@ def arguments_of(program: Program, given: Mapping[str, Any]) -> Record:
             problems += [f"{field.name} is missing"] if field.required else []
             continue
         try:
-            found[field.name] = program.signature.taken(field, loosened(plain(value), field.type))
+            found[field.name] = signature.taken(field, loosened(plain(value), field.type))
         except (ValueError, BadValue, RecursionError) as problem:
             problems.append(f"{field.name}: {problem}")
     if problems:

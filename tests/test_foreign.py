@@ -120,4 +120,4 @@ def test_models_arguments_are_read_by_it() -> None:
     """A tool with such a signature takes what a model writes, laxly."""
     fields = foreign({"properties": {"n": {"type": "integer"}}, "required": ["n"]}).fields
     made = tool("x", Signature(fields, OUT), lambda n: n, version="1")
-    assert {"n": 3} == dict(arguments_of(made, {"n": "3"}))
+    assert {"n": 3} == dict(arguments_of(made.signature, {"n": "3"}))

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.errors import BadSignature, CodeFailed
 from lmflow.messages import ChatRequest, ToolRequest
-from lmflow.programs.program_of_thought import code_in, result_of
+from lmflow.programs.coding import code_in, result_of
 from lmflow.programs.sandbox import Sandbox
 
 pytest.importorskip("pydantic_monty")

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ from strategies import json_values
 
 import lmflow as lf
 from lmflow.errors import SandboxUnavailable, ToolFailed
-from lmflow.programs.sandbox import Answer, Fault, HostCall, Sandbox, _child, run_python
-from lmflow.values import Record, canonical
+from lmflow.programs.sandbox import Answer, Cell, Fault, HostCall, Sandbox, _child, run_python
+from lmflow.values import EMPTY, Record, canonical
 
 pytest.importorskip("pydantic_monty")
 
@@ -165,7 +166,7 @@ def test_no_file_is_written(tmp_path: Path) -> None:
 
 def test_the_process_is_killed_in_any_case() -> None:
     """Where the interpreter doesn't end a program, the clock around its process does."""
-    asked = {"code": "while True: pass", "variables": {}, "functions": [], "answers": []}
+    asked = {"cells": [Cell("while True: pass")], "variables": {}, "functions": []}
     began = time.monotonic()
     found = _child(canonical({**asked, **attrs.asdict(attrs.evolve(BOX, seconds=60.0))}), 3.0)["fault"]
     assert time.monotonic() - began < MOST
@@ -239,22 +240,73 @@ async def test_a_missing_interpreter_is_a_failed_call() -> None:
     assert (ToolFailed.__name__, True) == (failure.kind, "lf.Sandbox(version=" in failure.text)
 
 
+def called(code: str, functions: list[str], *answers: Answer) -> Record:
+    """What a program that may call functions gives, or comes to."""
+    return BOX.until_call([Cell(code, answers)], {}, functions)
+
+
 def test_a_call_ends_the_run_until_it_is_answered() -> None:
     """A program with functions from outside ends at a call without an answer; with all of them it goes through."""
     code = "print('begin')\ntotal = 0\nfor name in ('a', 'b'):\n    total += price(name, in_cents=True)\ntotal"
-    found = BOX.until_call(code, {}, ["price"], [])
+    found = called(code, ["price"])
     call = HostCall("price", ("a",), Record(in_cents=True))
     assert (call, None, "begin\n") == (found.call, found.fault, found.stdout)
-    assert ("b",) == BOX.until_call(code, {}, ["price"], [Answer(3)]).call.args
+    assert ("b",) == called(code, ["price"], Answer(3)).call.args
     whole = Record(value=7, stdout="begin\n", fault=None, call=None)
-    assert whole == BOX.until_call(code, {}, ["price"], [Answer(3), Answer(4)])
+    assert whole == called(code, ["price"], Answer(3), Answer(4))
 
 
 def test_an_error_is_raised_where_it_was_called() -> None:
     """The program may catch it; where it doesn't, the run ends with it."""
     code = "try:\n    x = look()\nexcept RuntimeError as problem:\n    x = str(problem)\nx"
-    assert "none" == BOX.until_call(code, {}, ["look"], [Answer(error="none")]).value
-    assert "RuntimeError: none" in str(BOX.until_call("look()", {}, ["look"], [Answer(error="none")]).fault)
+    assert "none" == called(code, ["look"], Answer(error="none")).value
+    assert "RuntimeError: none" in str(called("look()", ["look"], Answer(error="none")).fault)
+
+
+def session(*cells: str | Cell, variables: Mapping[str, Any] = EMPTY) -> Record:
+    """What the last cell of a session gives."""
+    return BOX.until_call([Cell(it) if isinstance(it, str) else it for it in cells], variables, ["ask"])
+
+
+def test_names_stay_set_in_a_session() -> None:
+    """From cell to cell: variables, functions, what a cell did before it raised; each prints for itself."""
+    before = ("def twice(n):\n    return 2 * n\nprint('first')", "x = twice(4)\nlines[0] = 'c'\n1 / 0\nx = 0")
+    found = session(*before, "print(lines)\nx", variables={"lines": ["a", "b"]})
+    assert Record(value=8, stdout="['c', 'b']\n", fault=None, call=None) == found
+    assert "ZeroDivisionError" == session(*before, variables={"lines": ["a"]}).fault.error
+
+
+def test_each_cell_has_answers_of_its_own() -> None:
+    """What a call gave is set in the next cell; the call without an answer is that of the last one."""
+    first = Cell("x = ask('a')", (Answer(1),))
+    assert HostCall("ask", (1,)) == session(first, "ask(x)").call
+    assert 3 == session(first, Cell("x + ask(x)", (Answer(2),))).value
+
+
+def test_calls_beyond_the_answers_raise_what_is_over() -> None:
+    """Where a cell says that they are over: the first and all after it, in that cell alone."""
+    cell = Cell("done = []\nfor k in range(3):\n    done.append(ask(k))", (Answer("yes"),), "no more calls")
+    assert "RuntimeError: no more calls" in str(session(cell).fault)
+    assert ("yes",) == session(cell, "done").value
+    assert HostCall("ask", (9,)) == session(cell, "ask(9)").call
+    caught = Cell("try:\n    ask(1)\nexcept RuntimeError:\n    ask(2)", (), "over")
+    assert "RuntimeError: over" in str(session(caught).fault)
+
+
+def test_bounds_are_those_of_each_cell() -> None:
+    """Time and output count anew in each; one that ends the session is the last that is run."""
+    print_much = f"print('x' * {BOX.output * 3 // 4})"
+    assert None is session(print_much, print_much).fault
+    assert "output" == session(print_much, print_much + "\n" + print_much).fault.kind
+    assert "time" == session("1", "while True: pass").fault.kind
+    assert "time" == session("while True: pass", "1").fault.kind
+
+
+def test_a_file_of_text_is_its_text() -> None:
+    """Wherever it stands among the variables; other files are what stands for them."""
+    text, other = lf.File("Größe".encode(), "text/plain"), lf.File(b"%PDF-1", "application/pdf")
+    assert "Größe" == BOX.run("notes[0]", {"notes": [text]}).value
+    assert other.digest == BOX.run("other['digest']", {"other": other}).value
 
 
 def test_half_a_character_is_no_crash() -> None:
@@ -265,5 +317,5 @@ def test_half_a_character_is_no_crash() -> None:
 
 def test_other_names_are_not_there() -> None:
     """Only the functions that are named can be called, and files stay refused."""
-    assert "NameError" == BOX.until_call("other()", {}, ["look"], []).fault.error
-    assert "refused" == BOX.until_call("open('/etc/passwd')", {}, ["look"], []).fault.kind
+    assert "NameError" == called("other()", ["look"]).fault.error
+    assert "refused" == called("open('/etc/passwd')", ["look"]).fault.kind

@@ -11,6 +11,7 @@ import lmflow as lf
 from lmflow.messages import ChatRequest
 
 SAYS = {
+    "Work in a Python session": "SUBMIT([note.split()[-1] for note in notes if note.startswith('Room 4711 ')][0])",
     "Is the answer right": "9",
     "as JSON": '{"data": {"name": "Ada Lovelace", "born": 1815}}',
     "Reply with only a JSON object": '{"name": "Ada Lovelace", "born": 1815}',
@@ -65,6 +66,7 @@ async def test_the_page_on_code_runs(tmp_path: Path, capsys: pytest.CaptureFixtu
     known = await shown("code.md", tmp_path, say)
     assert capsys.readouterr().out.startswith("42 adding\n\nerror line 2: ZeroDivisionError: division by zero\n42.0 [")
     assert 42.0 == known["voted"].outputs.answer
+    assert ("6409", 2) == (known["found"].outputs.answer, len(known["found"].calls))
     assert (6.1, 6) == (known["bought"].outputs.answer, len(known["bought"].calls))
 
 

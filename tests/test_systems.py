@@ -60,12 +60,15 @@ SYSTEMS: dict[str, tuple[Callable[[], lf.Program], dict[str, Any], int, int]] = 
         2,
         2,
     ),
+    "rlm": (lambda: lf.rlm("text -> n: int", steps=2), {"text": LONG}, 3, 2),
     "rerank": (lf.rerank, {"query": "Paris", **CONTEXT}, 3, 0),
     "rerank_list": (lambda: lf.rerank("listwise", k=2), {"query": "Paris", **CONTEXT}, 1, 0),
 }
 SAYS = {
     "write it again": "print(6 * 7)",
     "Write a short Python program": "6 / 0",
+    "Work in a Python session": "text.count('number')",
+    "what the steps found": "12",
     "rag.answer": "Paris",
     "Write one search query": "Eiffel Tower built",
     "List the facts": "The Eiffel Tower was built by Gustave Eiffel [1]",

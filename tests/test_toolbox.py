@@ -115,12 +115,12 @@ def test_tools_without_a_name_of_their_own_are_refused(tools: list[lf.Program], 
 async def test_arguments_are_read_laxly_and_typed() -> None:
     """What a model writes is read as a reply is, and the function gets values of its types, defaults filled in."""
     found = arguments_of(
-        order, {"what": 3, "size": "LARGE", "places": [{"city": "Lima"}], "count": "2.0", "when": None}
+        order.signature, {"what": 3, "size": "LARGE", "places": [{"city": "Lima"}], "count": "2.0", "when": None}
     )
     expected = {"what": "3", "size": Size.LARGE, "places": (Place("Lima"),), "count": 2, "when": None}
     assert lf.Record(expected) == found
     async with lf.Executor(lf.scripted([])) as ex:
-        trace = await ex.run(order, **arguments_of(order, {"what": "tea", "size": "small", "places": []}))
+        trace = await ex.run(order, **arguments_of(order.signature, {"what": "tea", "size": "small", "places": []}))
     assert trace.outputs is not None
     assert 1 == trace.outputs.order["count"]
 
@@ -139,14 +139,14 @@ async def test_arguments_are_read_laxly_and_typed() -> None:
 def test_arguments_that_do_not_fit_are_named(arguments: dict[str, Any], words: str) -> None:
     """Every argument that is unknown, missing or of another type is named."""
     with pytest.raises(ValueError) as caught:  # noqa: PT011 - its words are the law
-        arguments_of(add, arguments)
+        arguments_of(add.signature, arguments)
     assert words in str(caught.value)
 
 
 def test_null_means_the_default() -> None:
     """A default that is given as null is the default; where null is a value of the type, it is that."""
-    assert lf.Record(query="x") == arguments_of(look_up, {"query": "x", "k": None})
-    assert None is arguments_of(order, {"what": "a", "size": "small", "places": [], "when": None})["when"]
+    assert lf.Record(query="x") == arguments_of(look_up.signature, {"query": "x", "k": None})
+    assert None is arguments_of(order.signature, {"what": "a", "size": "small", "places": [], "when": None})["when"]
 
 
 json_values = st.recursive(
@@ -160,7 +160,7 @@ json_values = st.recursive(
 def test_whatever_a_model_writes_is_inputs_or_a_problem(arguments: dict[str, Any]) -> None:
     """Any JSON object gives inputs that the tool takes, or a problem in words; nothing else comes out."""
     try:
-        found = arguments_of(order, arguments)
+        found = arguments_of(order.signature, arguments)
     except ValueError:
         return
     order(**found)

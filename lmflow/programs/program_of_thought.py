@@ -5,27 +5,23 @@ Code may call tools: each call ends the run, is made as an effect of its own, an
 
 from __future__ import annotations
 
-import builtins
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from lmflow.build import predict
-from lmflow.errors import BadSignature, CallError, CodeFailed
+from lmflow.errors import BadSignature, CodeFailed
 from lmflow.program import Predict, Program, Tool
-from lmflow.programs.sandbox import Answer, Fault, HostCall, Sandbox, run_calling, run_python
+from lmflow.programs.coding import WITHOUT, answered, callable_in, code_in, goal, result_of, sketch
+from lmflow.programs.sandbox import Answer, Cell, Fault, Sandbox, run_cells, run_python
 from lmflow.programs.search import positive
 from lmflow.programs.system import System, signed
 from lmflow.signature import Field, Signature, signature_of
-from lmflow.toolbox import arguments_of, as_tools, description_of
+from lmflow.toolbox import as_tools
 from lmflow.types import fit
-from lmflow.values import Record, pretty
+from lmflow.values import Record
 
-_FENCED = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
-_PYTHON = frozenset({"python", "py", "python3"})
-_HAS = "math, re, json, datetime, itertools, functools, collections, decimal, random"
 _EMPTY = "it printed nothing, and its last line is no expression: print the result"
 
 
@@ -74,24 +70,15 @@ class ProgramOfThought(System):
             plainly: Record = await self.run(code=code, variables=inputs)
             return plainly
         names = tuple(tool.frame for tool in self.tools)
-        answers: list[Answer] = []
+        answers: tuple[Answer, ...] = ()
         while True:
-            found: Record = await self.run(code=code, variables=inputs, functions=names, answers=answers)
+            found: Record = await self.run(cells=(Cell(code, answers),), variables=inputs, functions=names)
             if found.call is None:
                 return found
             if len(answers) == self.calls:
                 text = f"it called functions more than {self.calls} times: call fewer"
                 return found | {"fault": Fault("refused", "", text)}
-            answers.append(await self._called(found.call))
-
-    async def _called(self, call: HostCall) -> Answer:
-        """What a tool gives: the one output, or all by name; or the words of what was wrong with the call."""
-        tool = next(tool for tool in self.tools if tool.frame == call.name)
-        try:
-            outputs = await tool(**arguments(tool, call))
-        except (CallError, ValueError) as problem:
-            return Answer(error=str(problem))
-        return Answer(*outputs.values()) if len(outputs) == 1 else Answer(outputs)
+            answers = (*answers, await answered(self.tools, found.call))
 
     def _read(self, found: Mapping[str, Any]) -> tuple[Record, str]:
         """The result of a run, or the one output where the answer is direct; or what is wrong with it."""
@@ -140,7 +127,7 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
     Chen et al. 2022, arXiv 2211.12588 (``direct``); a mending loop and a last step as DSPy's ``ProgramOfThought``.
     """
     asked = signature_of(signature, types)
-    given = tuple(_callable(tool, asked) for tool in as_tools(tools)) if tools else ()
+    given = tuple(callable_in(tool, asked) for tool in as_tools(tools)) if tools else ()
     if direct and len(asked.outputs) != 1:
         fix = "Give it one output, or leave direct=True out."
         raise BadSignature(str(asked), "a direct answer is one value", fix)
@@ -156,11 +143,11 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
         )
         if positive("tries", tries) > 1
         else None,
-        run_calling(sandbox, name="run") if given else run_python(sandbox, name="run"),
+        run_cells(sandbox, name="run") if given else run_python(sandbox, name="run"),
         predict(
             "answer",
             Signature((*asked.inputs, code, Field(name="result")), asked.outputs),
-            f"{instruction or _goal(asked)} The code was run: answer with its result.",
+            f"{instruction or goal(asked)} The code was run: answer with its result.",
         ),
         tries,
         direct,
@@ -169,60 +156,17 @@ def program_of_thought(  # noqa: PLR0913 - each is a choice of its own
     )
 
 
-def code_in(text: str) -> str:
-    """The code in a reply: its first fenced block of Python, else its first fenced block, else all of it."""
-    blocks = [(language.lower(), code) for language, code in _FENCED.findall(text)]
-    known = [code for language, code in blocks if language in _PYTHON] or [code for _, code in blocks]
-    return (known[0] if known else text).strip("\n").rstrip()
-
-
-def result_of(found: Mapping[str, Any]) -> str:
-    """What a run printed, and the value of its last line; empty where there is neither."""
-    value = found["value"]
-    shown = value if isinstance(value, str) else pretty(value)
-    return "\n".join(part for part in (found["stdout"].strip(), "" if value is None else shown) if part)
-
-
-def arguments(tool: Program, call: HostCall) -> Record:
-    """The inputs of a tool that a call's arguments are, by place and by name. ``ValueError`` where they don't fit."""
-    names = [field.name for field in tool.signature.inputs]
-    if len(call.args) > len(names):
-        msg = f"{tool.frame} takes {len(names)} arguments, found {len(call.args)}"
-        raise ValueError(msg)
-    return arguments_of(tool, {**dict(zip(names, call.args, strict=False)), **call.named})
-
-
 def _direct(found: Mapping[str, Any], output: Field) -> Any:
     value = found["value"]
     return fit(found["stdout"].strip().splitlines()[-1] if value is None else value, output.type)
-
-
-def _goal(asked: Signature) -> str:
-    wanted = ", ".join(field.name.replace("_", " ") for field in asked.outputs)
-    return f"Find {wanted}."
 
 
 def _writing(asked: Signature, instruction: str, direct: bool, tools: tuple[Program, ...]) -> str:  # noqa: FBT001
     names = ", ".join(f"`{field.name}`" for field in asked.inputs)
     given = f" The inputs are set already, as {names}." if names else ""
     wanted = f"print only {asked.outputs[0].name.replace('_', ' ')}" if direct else "print the result"
-    may = "\n".join(["\nIt may call these functions, as they are:", *map(_sketch, tools)]) if tools else ""
+    may = "\n".join(["\nIt may call these functions, as they are:", *map(sketch, tools)]) if tools else ""
     return (
-        f"{instruction or _goal(asked)}\nWrite a short Python program that computes it, and {wanted}.{given} There are "
-        f"no files, network or packages, only {_HAS}; no classes that inherit, no yield. Reply with only the code.{may}"
+        f"{instruction or goal(asked)}\nWrite a short Python program that computes it, and {wanted}.{given} {WITHOUT} "
+        f"Reply with only the code.{may}"
     )
-
-
-def _callable(tool: Program, asked: Signature) -> Program:
-    """The tool, if its name is free in the code. ``BadSignature``."""
-    if hasattr(builtins, tool.frame) or any(field.name == tool.frame for field in asked.inputs):
-        text = f"{tool.frame!r} is a tool, and an input or a function of Python"
-        raise BadSignature(str(asked), text, 'Rename it: tool.named("look_up").')
-    return tool
-
-
-def _sketch(tool: Program) -> str:
-    """How a function is called, what it gives, and what it does where that is said."""
-    inputs, outputs = (", ".join(map(str, side)) for side in (tool.signature.inputs, tool.signature.outputs))
-    said = description_of(tool).partition("\n")[0]
-    return f"{tool.frame}({inputs}) -> {outputs}{f'  # {said}' if said else ''}"

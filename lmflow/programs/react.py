@@ -80,7 +80,7 @@ class React(System):
         if use.problem:
             return Observation(use.name, "bad_arguments", text=use.problem)
         try:
-            return known[use.name], arguments_of(known[use.name], use.arguments)
+            return known[use.name], arguments_of(known[use.name].signature, use.arguments)
         except ValueError as problem:
             return Observation(use.name, "bad_arguments", text=str(problem))
 

@@ -17,6 +17,7 @@ import attrs
 
 from lmflow.build import tool
 from lmflow.errors import SandboxUnavailable
+from lmflow.media import File
 from lmflow.messages import PURE
 from lmflow.program import Tool
 from lmflow.values import Record, canonical, digest, freeze, plain
@@ -28,9 +29,10 @@ STARTING = 30.0
 _MONTY = "1.4"
 _RULES = 1  # how values and faults are told: another number where that changes
 _MIB = 1024 * 1024
+_VALUE = "application/vnd.lmflow.value+json"
 _SIGNATURE = "code, variables: dict[str, Any] = {} -> value: Any, stdout, fault: Fault | None"
-_CALLING = (
-    "code, variables: dict[str, Any], functions: list[str], answers: list[Answer]"
+_CELLS = (
+    "cells: list[Cell], variables: dict[str, Any], functions: list[str]"
     " -> value: Any, stdout, fault: Fault | None, call: HostCall | None"
 )
 _DESCRIPTION = (
@@ -77,12 +79,25 @@ class Answer:
 
 
 @attrs.frozen
+class Cell:
+    """A piece of a session: its code, and what the calls of outside functions in it gave, in their order.
+
+    A call beyond those raises ``over``, where that says something; else the session ends there.
+    """
+
+    code: str
+    answers: tuple[Answer, ...] = ()
+    over: str = ""
+
+
+@attrs.frozen
 class Sandbox:
     """The bounds of a program, and the interpreter that it runs in.
 
     ``seconds`` of running (one that doesn't stop by itself is killed 1 s later), ``memory`` in bytes, ``depth`` of
-    calls, ``output`` in bytes printed and in characters of the value. ``version`` is the series of Monty: it is a part
-    of what a recorded run is known by, so one that is installed in another series is refused, not used quietly.
+    calls, ``output`` in bytes printed and in characters of the value; in a session time and output are each cell's.
+    ``version`` is the series of Monty: it is a part of what a recorded run is known by, so one that is installed in
+    another series is refused, not used quietly.
 
     A program runs in a process of its own, in Monty's interpreter, which has no network, files, environment, clock or
     processes to give; the system's limits hold around it where there are some (not on Windows). Sleeping takes no time
@@ -108,22 +123,24 @@ class Sandbox:
 
     def run(self, code: str, variables: Mapping[str, Any] = Record()) -> Record:
         """What a program gives: the ``value`` of its last line where that is an expression, what it printed, and a
-        ``Fault`` or ``None``. ``variables`` are names that it finds set.
+        ``Fault`` or ``None``. ``variables`` are names that it finds set, a file
+        of text (``lf.File``) as its text.
 
         The value is JSON; what JSON can't hold is the text that Python shows of it, tuples and sets are lists.
         Raises ``SandboxUnavailable`` where the extra ``code`` isn't installed, and no other error for any program.
         """
-        return self.until_call(code, variables, (), ()).only("value", "stdout", "fault")
+        return self.until_call((Cell(code),), variables, ()).only("value", "stdout", "fault")
 
-    def until_call(
-        self, code: str, variables: Mapping[str, Any], functions: Iterable[str], answers: Iterable[Any]
-    ) -> Record:
-        """As ``run``, of a program that may call ``functions``: its calls are answered in order, and where an answer is
-        missing the run ends with that ``call``. Run again with one answer more it comes to the next, since it is pure.
+    def until_call(self, cells: Iterable[Cell], variables: Mapping[str, Any], functions: Iterable[str]) -> Record:
+        """As ``run``, of the last of several cells that are run one after the other in one session: names stay set, and
+        what one raises ends that one alone. They may call ``functions``, which are answered in order; where an answer
+        is missing the run ends with that ``call``. Run again with one answer more it comes to the next, since it is
+        pure.
         """
         self._check()
-        asked = {"code": code, "variables": variables, "functions": list(functions), "answers": list(answers)}
-        said = _child(canonical({**asked, **attrs.asdict(self)}), self.seconds + STARTING)
+        asked = {"cells": list(cells), "variables": read_in(variables), "functions": list(functions)}
+        seconds = self.seconds * len(asked["cells"])
+        said = _child(canonical({**asked, **attrs.asdict(self)}), seconds + STARTING)
         fault, call = said.get("fault"), said.get("call")
         return Record(
             value=said.get("value"),
@@ -152,12 +169,28 @@ def run_python(sandbox: Sandbox | None = None, *, name: str = "run_python") -> T
     return tool(name, _SIGNATURE, box.run, mode=PURE, description=_DESCRIPTION, types={"Fault": Fault})
 
 
-def run_calling(sandbox: Sandbox | None = None, *, name: str = "run_calling") -> Tool:
-    """``code, variables, functions, answers -> value, stdout, fault, call``: the same of a program that may call
+def run_cells(sandbox: Sandbox | None = None, *, name: str = "run_cells") -> Tool:
+    """``cells, variables, functions -> value, stdout, fault, call``: the same of a session whose cells may call
     functions from outside; see ``Sandbox.until_call``.
     """
-    types = {"Fault": Fault, "Answer": Answer, "HostCall": HostCall}
-    return tool(name, _CALLING, (sandbox or Sandbox()).until_call, mode=PURE, description="", types=types)
+    types = {"Fault": Fault, "Cell": Cell, "HostCall": HostCall}
+    return tool(name, _CELLS, (sandbox or Sandbox()).until_call, mode=PURE, description="", types=types)
+
+
+def kept_apart(value: Any) -> File:
+    """A large variable, which a store then keeps once and not with every run."""
+    return File(canonical(value).encode(), _VALUE)
+
+
+def read_in(value: Any) -> Any:
+    """A variable as a program finds it set: a file of text is its text, what was kept apart the value."""
+    if isinstance(value, File) and value.known:
+        if value.media_type == _VALUE:
+            return json.loads(value.data)
+        return value.data.decode("utf-8", "replace") if value.media_type.startswith("text/") else value
+    if isinstance(value, Mapping):
+        return {name: read_in(held) for name, held in value.items()}
+    return [read_in(held) for held in value] if isinstance(value, (list, tuple)) else value
 
 
 def _child(asked: str, seconds: float) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""The child process that runs one program in Monty's interpreter, within limits that the system keeps too.
+"""The child process that runs one session in Monty's interpreter, within limits that the system keeps too.
 
-It reads one JSON object from standard input (``code``, ``variables``, ``functions``, ``answers`` and the limits), and
-writes one to standard output: ``value`` and ``stdout``, or a ``fault`` or the ``call`` of a function that has no answer
-yet, beside the ``stdout`` that there was. It imports nothing of lmflow, so
-that it starts fast and there is nothing in it to be found.
+It reads one JSON object from standard input (``cells``, ``variables``, ``functions`` and the limits), and writes one to
+standard output, of the last cell: ``value`` and ``stdout``, or a ``fault`` or the ``call`` of a function that has no
+answer yet, beside the ``stdout`` that there was. It imports nothing of lmflow, so that it starts fast and there is
+nothing in it to be found.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ GRACE = 1.0
 _FILES = 48
 _DEEPEST = 64
 _DIGITS = 4300
+_ENDS = {"time", "memory", "crash"}
 _TOLD = 1000  # characters of what a program raises
 _KINDS = {
     "PermissionError": "refused", "ModuleNotFoundError": "refused", "SyntaxError": "syntax",
@@ -36,18 +37,12 @@ _POLICY: Any = {"datetime": "call_host", "sleep": "zero", "random_start": {"seed
 def main() -> None:
     """Run what is asked for and say what came of it."""
     asked = json.load(sys.stdin)
-    _confine(int(asked["seconds"]) + 10, asked["memory"] + HEADROOM)
-    printed = pydantic_monty.CollectString(max_bytes=asked["output"])
-    told: dict[str, Any]
+    _confine(int(asked["seconds"] * len(asked["cells"])) + 10, asked["memory"] + HEADROOM)
     try:
-        told = {"value": said(_run(asked, printed), asked["output"])}
-    except Paused as pause:
-        told = {"call": pause.call}
-    except Unsayable as problem:
-        told = {"fault": {"kind": "output", "error": "ValueError", "text": str(problem), "line": 0}}
+        told = _run(asked)
     except pydantic_monty.MontyError as error:
-        told = {"fault": fault(error, asked["output"])}
-    json.dump({**told, "stdout": _utf8(printed.output)}, sys.stdout)
+        told = {"fault": fault(error, asked["output"]), "stdout": ""}
+    json.dump(told, sys.stdout)
 
 
 class Paused(Exception):
@@ -82,10 +77,13 @@ def fault(error: pydantic_monty.MontyError, output: int) -> dict[str, Any]:
         return {"kind": "error", "error": type(error).__name__, "text": _utf8(str(error)), "line": 0}
     name, _, text = error.display("type-msg").partition(": ")
     lines = [frame.line for frame in error.traceback()] or [0]
-    return {"kind": _kind(name, text, output), "error": name, "text": _utf8(text)[:_TOLD], "line": lines[-1]}
+    if (kind := _kind(name, text, output)) == "time":
+        text = text.partition(":")[0]  # without how long it took, which no two runs agree in
+    return {"kind": kind, "error": name, "text": _utf8(text)[:_TOLD], "line": lines[-1]}
 
 
-def _run(asked: Mapping[str, Any], printed: pydantic_monty.CollectString) -> Any:
+def _run(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What the last cell gives, or the first that ends the session: those after it would begin from something else."""
     limits: Any = {
         "max_feed_duration_secs": asked["seconds"],
         "max_memory": asked["memory"],
@@ -94,22 +92,45 @@ def _run(asked: Mapping[str, Any], printed: pydantic_monty.CollectString) -> Any
     pool = pydantic_monty.Monty(
         max_processes=1, request_timeout=asked["seconds"] + GRACE, feed_duration_limit_grace=GRACE
     )
+    told: dict[str, Any] = {}
     with pool, pool.checkout(limits=limits, os_policy=_POLICY) as session:
-        names = dict.fromkeys(asked["functions"], _never)
-        code, variables = _utf8(asked["code"]), _said(asked["variables"], 0)
-        step = session.feed_start(code, inputs=variables, print_callback=printed, external_lookup=names)
-        answers = iter(asked["answers"])
+        names, variables = dict.fromkeys(asked["functions"], _never), _said(asked["variables"], 0)
+        for cell in asked["cells"]:
+            told = _told(session, cell, variables, names, asked["output"])
+            variables = {}
+            if "call" in told or told.get("fault", {}).get("kind") in _ENDS:
+                break
+    return told
+
+
+def _told(session: Any, cell: Mapping[str, Any], variables: Any, names: Mapping[str, Any], most: int) -> dict[str, Any]:
+    """What a cell gives."""
+    printed = pydantic_monty.CollectString(max_bytes=most)
+    told: dict[str, Any]
+    try:
+        step = session.feed_start(_utf8(cell["code"]), inputs=variables, print_callback=printed, external_lookup=names)
+        answers = iter(cell["answers"])
         while not isinstance(step, pydantic_monty.MontyComplete):
             if isinstance(step, pydantic_monty.FunctionSnapshot) and step.function_name in names:
-                step = step.resume(_answer(step, answers, asked["output"]))
+                step = step.resume(_answer(step, answers, cell["over"], most))
             else:
                 step = step.resume_auto()
-        return step.output
+        told = {"value": said(step.output, most)}
+    except Paused as pause:
+        told = {"call": pause.call}
+    except Unsayable as problem:
+        told = {"fault": {"kind": "output", "error": "ValueError", "text": str(problem), "line": 0}}
+    except pydantic_monty.MontyError as error:
+        told = {"fault": fault(error, most)}
+    return {**told, "stdout": _utf8(printed.output)}
 
 
-def _answer(call: Any, answers: Iterator[Mapping[str, Any]], most: int) -> Any:
-    """The next answer, which is that of this call, since the program is the same; ``Paused`` where there is none."""
-    if (answer := next(answers, None)) is None:
+def _answer(call: Any, answers: Iterator[Mapping[str, Any]], over: str, most: int) -> Any:
+    """The next answer, which is that of this call, since the program is the same; where there is none what is over is
+    raised, else ``Paused``.
+    """
+    answer = next(answers, {"error": over} if over else None)
+    if answer is None:
         args, named = said(list(call.args), most), said(call.kwargs, most)
         raise Paused({"name": call.function_name, "args": args, "named": named})
     if answer["error"]:
