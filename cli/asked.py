@@ -86,8 +86,8 @@ class Asked:
 
 @attrs.frozen(eq=False)
 class Work:
-    """What the words stand for, loaded. ``made``, ``limits`` and ``adapters`` are of an optimization that Python
-    began, whose run keeps them and not the words.
+    """What the words stand for, loaded. ``made``, ``limits`` and ``adapters`` are of a run that Python began, which
+    keeps them and no words of files.
     """
 
     asked: Asked
@@ -107,7 +107,7 @@ class Work:
     @property
     def config(self) -> Record:
         """How it was asked for, as its run keeps it beside what every run does."""
-        return Record() if self.made else self.asked.config
+        return self.asked.config if self.asked.files else Record()
 
     @property
     def data(self) -> Data:

@@ -1,4 +1,4 @@
-"""Optimizations that Python began, found again: program, metric, data and optimizer by what their runs keep."""
+"""Evaluations and optimizations that Python began, found again by what their runs keep."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lmflow.cli.target import load
 from lmflow.data import Dataset
 from lmflow.errors import LmflowError
 from lmflow.metrics import Metric
+from lmflow.optimize import Staged
 from lmflow.optimizers.named import made_again
 from lmflow.program import Program
 from lmflow.programs.judges import Judge, key_of
@@ -31,16 +32,16 @@ def work_of(run: Run, reader: Reader) -> Work:
         return work(asked_of(run), reader.version)
     try:
         program, metric = _program(held["program"]), _metric(held["metric"], run.config["metric"])
-        optimizer = made_again(run.config["optimizer"]["name"], run.config["optimizer"]["options"])
-        parts = {part: _part(reader, run.config["data"][part], held["fields"]) for part in PARTS}
-        start = reader.version(run.config["version"])
+        parts = {part: _part(reader, digest, held["fields"]) for part, digest in _digests(run)}
+        start, optimizer = reader.version(run.config["version"]), _optimizer(run)
     except (LmflowError, click.ClickException) as problem:
         words = problem.message if isinstance(problem, click.ClickException) else str(problem)
-        hint = "do it there again: ex.optimize, or lmflow.optimizing.replayed offline"
-        raise click.ClickException(f"run {run.id} was begun in Python; {hint}. {words}") from None
+        again = "ex.evaluate" if run.kind == "evaluate" else "ex.optimize, or lmflow.optimizing.replayed offline"
+        raise click.ClickException(f"run {run.id} was begun in Python; do it there again: {again}. {words}") from None
     asked = Asked(
-        held["program"]["name"], held["metric"]["name"], (), optimizer.name, guarded=optimizer.name == "guard",
-        version=start.id, model=recorded_model(run) or "", ref=held["ref"],
+        held["program"]["name"], held["metric"]["name"], (), optimizer.name if optimizer else "",
+        guarded=optimizer is not None and optimizer.name == "guard", version=start.id,
+        model=recorded_model(run) or "", ref=held["ref"], samples=run.config.get("samples", 1),
     )  # fmt: skip
     budget = Budget(**held["budget"]) if held["budget"] else None
     return Work(asked, program, metric, start, parts, optimizer, budget, adapters_of(run))
@@ -72,6 +73,18 @@ def _metric(held: Mapping[str, Any], key: str) -> Metric | Judge:
     if key_of(found) != key:
         raise click.ClickException(f"The metric {name} was edited since.")
     return found
+
+
+def _digests(run: Run) -> list[tuple[str, str]]:
+    """The data of a run: each part with the hash of its examples."""
+    held = run.config["data"]
+    return [("data", held)] if run.kind == "evaluate" else [(part, held[part]) for part in PARTS]
+
+
+def _optimizer(run: Run) -> Staged | None:
+    """The optimizer of a run, ``None`` of an evaluation."""
+    held = run.config.get("optimizer")
+    return made_again(held["name"], held["options"]) if held else None
 
 
 def _part(reader: Reader, digest: str, fields: Sequence[str]) -> Dataset:

@@ -8,7 +8,8 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.asked import Asked, Source, Work, asked_of, work
+from lmflow.cli.asked import Asked, Source, Work, work
+from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref, complete_run
 from lmflow.cli.shared import echo_json, json_option, store_option
 from lmflow.cli.tuning_text import comparison_text, evaluation_text
@@ -111,8 +112,8 @@ def evaluated(kept: SqliteStore, it: Work, concurrency: int, *, quiet: bool, **a
             asked.model or None, kept, concurrency=concurrency, target=asked.target, adapters=it.adapters
         ) as ex:
             return await ex.evaluate(
-                it.program, it.start, it.sets["data"], it.metric, samples=asked.samples, budget=asked.budget,
-                config=asked.config, progress=silent if quiet else bar, **again,
+                it.program, it.start, it.sets["data"], it.metric, samples=asked.samples, budget=it.budget,
+                config=it.config, progress=silent if quiet else bar, **again,
             )  # fmt: skip
 
     return asyncio.run(go())
@@ -159,4 +160,4 @@ def _recorded(reader: Reader, name: str) -> Evaluation:
         raise click.ClickException(f"{problem} Two versions need --program, --data and --metric.") from None
     if run.kind != "evaluate":
         raise click.ClickException(f"run {run.id} is of kind {run.kind}, no evaluation: `lmflow eval` makes one.")
-    return rescored(run, work(asked_of(run), reader.version))
+    return rescored(run, work_of(run, reader))

@@ -11,7 +11,7 @@ import toolz
 
 from lmflow.again import left, replays
 from lmflow.budget import NOTHING, Budget, Spent, spent_on
-from lmflow.data import Data, dataset_of
+from lmflow.data import Data, Dataset, dataset_of
 from lmflow.door import Hear
 from lmflow.effects import Pending
 from lmflow.evaluating import evaluate_on
@@ -172,8 +172,9 @@ class Executor(Runner):
         data = dataset_of(str(program), examples)
         under = self._version(version) or init(program)
         said = Record({"data": data.digest, "metric": key_of(metric), "version": under.id, "samples": samples})
+        said |= config or await self._begun(program, (data,), metric, budget)
         bounded = self._bounded(budget, spent)
-        async with bounded._growing("evaluate", str(program), said | config, of, reuse=reuse) as grown:  # noqa: SLF001
+        async with bounded._growing("evaluate", str(program), said, of, reuse=reuse) as grown:  # noqa: SLF001
             found = await evaluate_on(
                 grown, program, under, data, metric, samples=samples, cluster=cluster, progress=progress
             )
@@ -206,9 +207,8 @@ class Executor(Runner):
         and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
         """
         traces = Traces(self._version(version) or init(program), data)
-        said = asked(optimizer, traces, metric) | (config or findable(program, data, metric, budget, ref))
-        if not config and self._outside.redactor is None:
-            await asyncio.to_thread(keep_data, self.store, data)
+        parts = data.train, data.select, data.held
+        said = asked(optimizer, traces, metric) | (config or await self._begun(program, parts, metric, budget, ref))
         bounded = self._bounded(budget, spent)
         async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001
             await grown.save(traces.version)
@@ -220,6 +220,14 @@ class Executor(Runner):
         if ref and found.id != traces.version.id:
             await self._outside.apart(RefMoved(check_ref(ref), found.id, found.note, time.time_ns())).durable()
         return Optimization(found, traces.version, optimizer, run, stages, stopped, paid, *scores)
+
+    async def _begun(
+        self, program: Program, data: tuple[Dataset, ...], metric: Metric | Judge, budget: Budget | None, ref: str = ""
+    ) -> Record:
+        """What is left on a run that Python begins, its examples kept where nothing is redacted."""
+        if self._outside.redactor is None:
+            await asyncio.to_thread(keep_data, self.store, data)
+        return findable(program, data, metric, budget, ref)
 
     async def _compared(
         self, grown: Growing, program: Program, versions: tuple[Version, Version], data: Data, metric: Metric | Judge

@@ -1,9 +1,9 @@
-"""What an optimization that Python begins leaves on its run, so that it can be found again by name and content."""
+"""What Python leaves on the runs of evaluations and optimizations, so that they are found again by name and content."""
 
 from __future__ import annotations
 
 from lmflow.budget import Budget
-from lmflow.data import Data, Dataset
+from lmflow.data import Dataset
 from lmflow.metrics import FunctionMetric, Metric
 from lmflow.program import Program
 from lmflow.programs.judges import Judge
@@ -12,7 +12,9 @@ from lmflow.store import DataKeeper, Recorder
 from lmflow.values import Record
 
 
-def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budget | None, ref: str) -> Record:
+def findable(
+    program: Program, data: tuple[Dataset, ...], metric: Metric | Judge, budget: Budget | None, ref: str = ""
+) -> Record:
     """Where program and metric are held (``module:name``, empty where no module has them by name), the program's key, a
     shipped metric's options, the budget's limits, the ref that is to be moved, and the fields of the examples in the
     order that proposers read them in, which their content doesn't tell.
@@ -22,7 +24,7 @@ def findable(program: Program, data: Data, metric: Metric | Judge, budget: Budge
         python={
             "program": {"name": place_of(program), "key": program.key},
             "metric": {"name": place_of(metric) or getattr(metric, "name", ""), "options": options},
-            "fields": [*dict.fromkeys(name for part in _parts(data) for example in part for name in example)],
+            "fields": [*dict.fromkeys(name for part in data for example in part for name in example)],
             "ref": ref,
             "budget": {} if budget is None else _limits(budget),
         }
@@ -34,13 +36,9 @@ def _limits(budget: Budget) -> dict[str, float]:
     return {name: limit for name, limit in held.items() if limit is not None}
 
 
-def keep_data(store: Recorder, data: Data) -> None:
+def keep_data(store: Recorder, data: tuple[Dataset, ...]) -> None:
     """Keep the examples in a store that keeps data sets, by their content alone."""
     if isinstance(store, DataKeeper):
-        for part in _parts(data):
+        for part in data:
             if len(part):
                 store.keep_dataset(part)
-
-
-def _parts(data: Data) -> tuple[Dataset, ...]:
-    return data.train, data.select, data.held

@@ -180,7 +180,7 @@ async def test_examples_are_kept_unless_texts_are_cleaned(tmp_path: Path, *, cle
 def test_a_budget_of_money_is_kept_as_a_number(usd: float | Decimal) -> None:
     """However its dollars were given, the run says them as JSON does, and they make the same budget again."""
     budget = lf.Budget(calls=3, usd=usd)
-    held = findable(PROGRAM, DATA, METRIC, budget, "").python.budget
+    held = findable(PROGRAM, (DATA.train,), METRIC, budget).python.budget
     assert {"calls", "usd"} == set(held)
     assert budget.cost == lf.Budget(**held).cost
 

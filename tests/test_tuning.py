@@ -21,6 +21,7 @@ from commanding import PROCESS, call, done, endpoint
 
 import lmflow as lf
 from lmflow.cli.tuning import optimize as command
+from lmflow.errors import BudgetExceeded
 from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
 from lmflow.optimizers.combine import guard, within
@@ -388,18 +389,57 @@ def test_what_can_not_be_found_is_left_to_python(python: Path) -> None:
     assert "teacher is another or was a value of Python" in failing(python, f"replay {taught.run.id}")
 
 
-def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
-    """A run without a command's config is refused with the call that does it."""
+def scored(here: Path, version: Any = None, program: str = "answer", **more: Any) -> lf.Evaluation:
+    """An evaluation of a program of the folder's module that Python begins."""
+    module = importlib.import_module((here / "name").read_text("utf-8"))
+    examples = [json.loads(line) for line in rows(12).splitlines()]
+    under = version and lf.init(getattr(module, program)).put(version)
 
-    async def scored(store: Any) -> None:
+    async def found() -> lf.Evaluation:
+        with lf.SqliteStore("lmflow.db") as kept:
+            async with lf.Executor("openai/gpt-5-mini", kept) as ex:
+                metric = more.pop("metric", None) or lf.exact_match("answer")
+                return await ex.evaluate(getattr(module, program), under, examples, metric, **more)
+
+    return asyncio.run(found())
+
+
+def test_an_evaluation_that_python_began_replays_and_resumes(python: Path) -> None:
+    """Found by name and content: the same root, nothing sent; ended by its budget, it is finished within another."""
+    found = scored(python, samples=2)
+    again = done(python, f"replay {found.run}")
+    assert (found.root, 0, True) == (again["result"], again["sent"], again["same"])
+    with pytest.raises(BudgetExceeded):
+        scored(python, {"answer.instruction": "Say it."}, budget=lf.Budget(calls=5))
+    stopped = last("evaluate").id
+    assert "budget of 5 calls" in failing(python, f"resume {stopped}")
+    whole = done(python, f"resume {stopped} --max-calls 12")
+    assert 12 == len(whole["rows"])
+    assert whole["root"] == done(python, f"replay {whole['run']}")["result"]
+
+
+def test_evaluations_that_python_began_are_compared(python: Path) -> None:
+    """By their runs, among each other and with one of the command line."""
+    one, other = (scored(python, version) for version in (None, {"answer.instruction": "Say it."}))
+    assert 12 == done(python, f"compare {one.run} {other.run}")["ties"]
+    command = done(python, EVAL)["run"]
+    assert 12 == done(python, f"compare {command} {other.run}")["ties"]
+
+
+def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
+    """Where no module holds its program it is refused with the call that does it."""
+
+    async def local(store: Any) -> None:
         async with lf.Executor(lf.scripted({"": "x"}), store) as ex:
             await ex.evaluate(
                 lf.predict("a", "question -> answer"), None, [{"question": "?"}], lf.f1("answer", "question")
             )
 
     with lf.SqliteStore(here / "lmflow.db") as store:
-        asyncio.run(scored(store))
-    assert "begun in Python" in failing(here, f"replay {last('evaluate').id}")
+        asyncio.run(local(store))
+    assert "begun in Python; do it there again: ex.evaluate. No module" in failing(
+        here, f"replay {last('evaluate').id}"
+    )
 
 
 @pytest.mark.parametrize(
