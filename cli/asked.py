@@ -71,6 +71,7 @@ class Asked:
     samples: int = 1
     calls: int | None = None
     usd: float | None = None
+    adapters: Mapping[str, str] = Record()
 
     @property
     def config(self) -> Record:
@@ -148,7 +149,7 @@ def work(asked: Asked, version: Callable[[str], Version] | None) -> Work:
     start = version(asked.version) if version and asked.version else init(program)
     files = tuple((part, attrs.evolve(source, digest=sets[part].digest)) for part, source in asked.files)
     said = attrs.evolve(asked, files=files, version=start.id)
-    return Work(said, program, metric_of(asked.metric), start, sets)
+    return Work(said, program, metric_of(asked.metric), start, sets, adapters=asked.adapters)
 
 
 def state(source: Source, target: str) -> str:

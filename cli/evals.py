@@ -11,7 +11,7 @@ import click
 from lmflow.cli.asked import Asked, Source, Work, work
 from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref, complete_run
-from lmflow.cli.shared import echo_json, json_option, store_option
+from lmflow.cli.shared import adapters_option, echo_json, json_option, store_option
 from lmflow.cli.tuning_text import comparison_text, evaluation_text
 from lmflow.comparison import Comparison
 from lmflow.comparison import compare as compared
@@ -42,6 +42,7 @@ _CONCURRENCY = click.option(
 @click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="A ref or version.")
 @_SAMPLES
 @_MODEL
+@adapters_option
 @_CALLS
 @_USD
 @_CONCURRENCY
@@ -70,6 +71,7 @@ def evaluate(target: str, data: str, concurrency: int, store: str, *, as_json: b
 @click.option("--metric", default="", metavar="METRIC", help=METRIC_HELP)
 @_SAMPLES
 @_MODEL
+@adapters_option
 @_CALLS
 @_USD
 @_CONCURRENCY

@@ -15,7 +15,7 @@ from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, work
 from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
-from lmflow.cli.shared import echo_json, in_colour, json_option, store_option
+from lmflow.cli.shared import adapters_option, echo_json, in_colour, json_option, store_option
 from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
@@ -48,6 +48,7 @@ from lmflow.trace import Run
 @click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="The version to start from.")
 @click.option("--ref", default="", metavar="NAME", help="Point this ref at the version that comes out.")
 @click.option("--model", default="", metavar="PROVIDER/MODEL", help="The program's model.")
+@adapters_option
 @click.option("--proposer-model", "proposer", default="", metavar="PROVIDER/MODEL", help="Who writes instructions.")
 @click.option("--budget-calls", "calls", type=click.IntRange(0), help="Send at most so many calls.")
 @click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Spend at most so many dollars.")

@@ -22,6 +22,7 @@ from commanding import PROCESS, call, done, endpoint
 import lmflow as lf
 from lmflow.cli.tuning import optimize as command
 from lmflow.errors import BudgetExceeded
+from lmflow.messages import ChatRequest
 from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
 from lmflow.optimizers.combine import guard, within
@@ -101,6 +102,20 @@ def test_how_an_evaluation_was_asked_for_is_on_its_run(ready: Path) -> None:
     assert ("dev.jsonl", digest) == (held.files.data["path"], held.files.data["digest"])
     assert ("exact_match:answer", "openai/gpt-5-mini") == (held.metric, held.model)
     assert held.version == last("evaluate").config.version
+
+
+@pytest.mark.parametrize(("command", "kind"), [(EVAL, "evaluate"), (SEARCH, "optimize")])
+def test_adapters_are_kept_with_what_was_asked_for(ready: Path, command: str, kind: str) -> None:
+    """What models are asked by is on the run, so that it is resumed in the same form."""
+    call(ready, f"{command} --budget-calls 5 --adapter openai/*=json")
+    stopped = last(kind)
+    assert {"openai/*": "json"} == dict(stopped.config.command.adapters)
+    done(ready, f"resume {stopped.id} --max-calls 1000")
+    found = last(kind)
+    assert found.of == stopped.id
+    asked = [call.request for trace in found for call in trace.calls if isinstance(call.request, ChatRequest)]
+    assert asked
+    assert all("Reply with only a JSON object" in request.messages[0].content for request in asked)
 
 
 def test_an_evaluation_replays_to_the_same_scores(ready: Path) -> None:
