@@ -91,8 +91,12 @@ def proposed(
 
 
 def proposal_of(rollout: Rollout, trace: Trace) -> Proposal | None:
-    """What a proposer's rollout proposes, ``None`` where it failed or is empty."""
+    """What a proposer's rollout proposes, ``None`` where it failed, is empty or only repeats what it was told: small
+    models do, their tip above all.
+    """
     text = _clean(trace)
+    if text in map(_stripped, rollout.example.values()):
+        return None
     keys = [call.key for call in trace.answers.values()]
     return Proposal(text, rollout.key, keys[-1] if keys else "") if text else None
 
@@ -128,5 +132,8 @@ def _changed(start: Version, version: Version) -> dict[str, object]:
 def _clean(trace: Trace) -> str:
     if trace.outputs is None:
         return ""
-    text = str(next(iter(trace.outputs.values()))).strip()
-    return text.strip("\"'` \n")[:_LONGEST_INSTRUCTION]
+    return _stripped(next(iter(trace.outputs.values())))[:_LONGEST_INSTRUCTION]
+
+
+def _stripped(value: object) -> str:
+    return str(value).strip("\"'` \n")
