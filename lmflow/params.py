@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -47,6 +47,12 @@ class Version:
     def __getitem__(self, path: str) -> Any:
         check_paths("the version", (path,), self.params)
         return self.params[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.params)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.params
 
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)

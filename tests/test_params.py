@@ -67,6 +67,21 @@ def test_a_parent_is_no_note() -> None:
     assert Version(parents=("x",)).id != Version(note="x").id
 
 
+@given(versions)
+@settings(max_examples=40)
+def test_a_version_is_a_map_to_walk_through(version: Version) -> None:
+    """Its paths are walked through and asked for like a map's, and each has a value."""
+    assert Record({path: version[path] for path in version}) == version.params
+    assert all(path in version for path in version.params)
+    assert "no.such" not in version
+
+
+def test_a_path_that_is_no_text_is_told() -> None:
+    """The error of a number as a path can be read."""
+    with pytest.raises(ForeignPaths, match="there is no `0` in the version; it has `a.instruction`"):
+        BASE[0]  # type: ignore[index]
+
+
 def test_put_makes_a_child() -> None:
     """A child has the changes, its parent's id, a note and an origin; the parent stays."""
     child = BASE.put({"a.instruction": "Think."}, note="why", origin={"a.instruction": "trace"})

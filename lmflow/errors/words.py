@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 def near(name: str, known: Iterable[str]) -> str:
     """The words " Did you mean 'x'?" when ``name`` is nearly one of ``known``, else nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
+    found = difflib.get_close_matches(str(name), list(known), n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
