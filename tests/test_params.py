@@ -78,7 +78,7 @@ def test_a_version_is_a_map_to_walk_through(version: Version) -> None:
 
 def test_a_path_that_is_no_text_is_told() -> None:
     """The error of a number as a path can be read."""
-    with pytest.raises(ForeignPaths, match="there is no `0` in the version; it has `a.instruction`"):
+    with pytest.raises(ForeignPaths, match=r"there is no `0` in the version; it has `a\.instruction`"):
         BASE[0]  # type: ignore[index]
 
 

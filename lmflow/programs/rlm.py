@@ -98,13 +98,13 @@ class Rlm(System):
             if call is None:
                 lost = found.fault is not None and found.fault.kind in _LOST
                 return Ran(_seen(found, found.fault, lost=lost), left, None if lost else cell)
+            cost = _cost(call)
             if call.name == SUBMIT:
                 try:
                     return Ran("", left, outputs=arguments(self._submitted, call))
                 except ValueError as wrong:
                     problem = f"{SUBMIT}: {wrong}"
             else:
-                cost = _cost(call)
                 problem = f"{call.name}: {left} calls are left, this takes {cost}" if cost > left else ""
             if problem:
                 return Ran(_seen(found, problem), left, attrs.evolve(cell, over=problem))
