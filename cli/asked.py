@@ -32,7 +32,6 @@ from lmflow.types import read, type_text
 from lmflow.values import Record
 
 PARTS = ("train", "select", "held")
-UNCHOSEN = frozenset({"labeled_few_shot", "bootstrap_few_shot"})  # they choose nothing, so they need no select data
 _SHIPPED = (
     metrics.exact_match, metrics.f1, metrics.squad_em, metrics.squad_f1, metrics.hotpot_em, metrics.hotpot_f1,
     metrics.contains, metrics.passage_match, metrics.numeric, metrics.set_f1, metrics.slot_f1,

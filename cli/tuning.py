@@ -11,12 +11,12 @@ import attrs
 import click
 
 from lmflow.budget import NOTHING, Spent, spent_on
-from lmflow.cli.asked import UNCHOSEN, Asked, Source, Work, work
+from lmflow.cli.asked import Asked, Source, Work, work
 from lmflow.cli.begun import work_of
 from lmflow.cli.completion import complete_program, complete_ref
 from lmflow.cli.evals import METRIC_HELP, evaluated, rescored, told
 from lmflow.cli.shared import adapters_option, echo_json, in_colour, json_option, store_option
-from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps, verdict
+from lmflow.cli.tuning_text import plan_data, plan_text, price_of, report, spending, steps
 from lmflow.cli.watching import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
 from lmflow.evaluation import Evaluation
@@ -112,6 +112,7 @@ def optimized(  # noqa: PLR0913 - what it is of
 
 def bound_of(it: Work) -> Bound:
     """The most that an optimization asks for, a judge's answers with it."""
+    it.optimizer.check(it.data)
     bound = it.optimizer.bound(it.program, it.data)
     judged = max(bound.judgements, bound.rollouts) if isinstance(it.metric, Judge) else bound.judgements
     return Bound(bound.rollouts, bound.proposals, judged)
@@ -201,10 +202,6 @@ def _check(asked: Asked, curve: str) -> None:
     given = {part for part, _ in asked.files}
     if asked.split and given != {"train"}:
         raise click.ClickException("--split parts the train file: give no --select and no --held beside it.")
-    if "select" not in given and not asked.split and asked.optimizer in OPTIMIZERS and asked.optimizer not in UNCHOSEN:
-        raise click.ClickException(f"{asked.optimizer} chooses by other examples: --select FILE or --split .5,.25,.25.")
-    if asked.guarded and "held" not in given and len(asked.split) < 3:  # noqa: PLR2004 - train, select, held
-        raise click.ClickException("--guard judges by examples that were held back: --held FILE or --split .5,.25,.25.")
     if asked.ref:
         check_ref(asked.ref)
     if curve and not curve.endswith(".svg"):
@@ -263,7 +260,7 @@ def _scored_again(recorded: Run, it: Work) -> tuple[str, str]:
 
 def _data(done: Optimization) -> dict[str, Any]:
     """An optimization as JSON values."""
-    found = verdict(done)
+    found = done.comparison
     scores = {
         name: side and side.mean and {"mean": side.mean.value, "low": side.mean.low, "high": side.mean.high}
         for name, side in (("before", done.before), ("after", done.after))

@@ -126,13 +126,6 @@ def report(done: Optimization, refused: Evaluation | None = None, *, colour: boo
     yield f"learning curve  {curve_text(done.curve)}"
 
 
-def verdict(done: Optimization) -> Comparison | None:
-    """After against before on the held-back data, ``None`` where there is nothing to compare."""
-    if done.before is None or done.after is None or done.start.id == done.version.id:
-        return None
-    return compare(done.before, done.after)
-
-
 def spending(run: Run) -> list[dict[str, Any]]:
     """One mapping a phase, in order: rollouts, calls that were sent and reused, tokens, dollars (``None``: unknown)."""
     phases: dict[str, list[tuple[str, Trace]]] = toolz.groupby(lambda item: phase_of(item[0]), run.items)
@@ -183,7 +176,7 @@ def _scores(done: Optimization) -> Iterator[str]:
         yield "no data was held back, so nothing says whether it is better: --held FILE or --split .5,.25,.25"
         return
     yield f"before    {clean(scored(done.before))}"
-    if found := verdict(done):
+    if found := done.comparison:
         yield f"after     {clean(scored(done.after))}"
         yield f"held back {clean(found.verdict)}"
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import attrs
 import toolz
 
-from lmflow.errors import NotComparable, short
+from lmflow.errors import NotComparable, check_kind, short
 from lmflow.evaluation import Evaluation
 from lmflow.rows import Row
 from lmflow.stats import Estimate, Test, detectable, needed, number, paired
@@ -166,6 +166,8 @@ def compare(
     go together (default: that of ``a``). ``NotComparable`` where they share no scored example, were scored by
     different metrics, or an id stands for different examples.
     """
+    for side in (a, b):
+        check_kind("an evaluation", side, Evaluation, "It is what ex.evaluate gives.")
     if a.metric != b.metric:
         fix = "Score both by one: lf.scores_from(run, examples, metric) costs nothing."
         raise NotComparable(_called(a), _called(b), f"by {a.metric_name} and {b.metric_name}, two metrics", fix)

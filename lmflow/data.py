@@ -8,10 +8,11 @@ from typing import Any, overload
 
 import attrs
 
-from lmflow.errors import BadData, short
+from lmflow.errors import BadData, check_kind, short
 from lmflow.values import Record, digest, uncached
 
 _APART = 'Give each example an "id" of its own, or drop the repeats: lf.dataset(rows, drop_repeats=True).'
+PARTED = 'Part the rows: lf.Data(**lf.split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})), or --split .5,.3,.2.'
 
 
 def example_id(example: Mapping[str, Any]) -> str:
@@ -24,11 +25,18 @@ def example_id(example: Mapping[str, Any]) -> str:
 
 def dataset_of(name: str, examples: Iterable[Mapping[str, Any]]) -> Dataset:
     """The data set of examples; one that is a data set already is taken as it is."""
-    return examples if isinstance(examples, Dataset) else Dataset(name, _records(examples))
+    return examples if isinstance(examples, Dataset) else Dataset(name, records(examples))
 
 
-def _records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
-    return tuple(row if isinstance(row, Record) else Record(row) for row in rows)
+def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
+    """The rows as records. ``TypeError`` where they are none."""
+    check_kind("examples", rows, Iterable, "Give rows, or a part of the data: data.held.")
+    return tuple(row if isinstance(row, Record) else _record(row) for row in rows)
+
+
+def _record(row: Mapping[str, Any]) -> Record:
+    check_kind("an example", row, Mapping, 'Its fields have names: {"question": ...}.')
+    return Record(row)
 
 
 @attrs.frozen(slots=False, repr=False)
@@ -39,7 +47,7 @@ class Dataset(Sequence[Record]):
     """
 
     name: str
-    examples: tuple[Record, ...] = attrs.field(converter=_records)
+    examples: tuple[Record, ...] = attrs.field(converter=records)
 
     def __attrs_post_init__(self) -> None:
         seen: dict[str, int] = {}
@@ -78,7 +86,7 @@ class Dataset(Sequence[Record]):
 
 
 def _part(rows: Iterable[Mapping[str, Any]]) -> Dataset:
-    return rows if isinstance(rows, Dataset) else Dataset("examples", _records(rows))
+    return rows if isinstance(rows, Dataset) else Dataset("examples", records(rows))
 
 
 def _none() -> Dataset:
@@ -104,7 +112,7 @@ class Data:
             for name in rows.ids:
                 if home.setdefault(name, part) != part:
                     problem = f"the example {short(name)!r} is in {home[name]} and in {part}"
-                    raise BadData("the data", problem, "Part the rows: lf.Data(**lf.split(rows, {...})).")
+                    raise BadData("the data", problem, PARTED)
 
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)

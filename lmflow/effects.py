@@ -48,6 +48,10 @@ class Pending:
         _refuse_loop(str(self.program))
         return (yield self)
 
+    def __getattr__(self, name: str) -> Any:
+        msg = f"what hasn't run has no {name!r}: `await` it in a flow, `await ex.run(it)` elsewhere"
+        raise AttributeError(msg)
+
     def __str__(self) -> str:
         return f"{self.program}({', '.join(self.inputs)})"
 

@@ -109,6 +109,13 @@ class Evaluation:
         found: dict[str, int] = toolz.frequencies(row.failure.kind if row.failure else "unknown" for row in self.failed)
         return found
 
+    @property
+    def headline(self) -> str:
+        """The metric, its mean with the interval, how many rows count and failed."""
+        found = self.mean
+        score = "nothing was scored" if found is None else f"{found} ({found.method}, n {found.n})"
+        return f"{self.metric_name or 'score'} {score}; {self._failures()}"
+
     def clustered(self, field: str) -> Evaluation:
         """The same with an interval that takes examples of one value of ``field`` as going together."""
         for row in self.rows:
@@ -125,7 +132,7 @@ class Evaluation:
         return "\n".join(self._words())
 
     def __repr__(self) -> str:
-        return f"<Evaluation {self.name}: {self._headline()}>"
+        return f"<Evaluation {self.name}: {self.headline}>"
 
     def histogram(self, bins: int = 10, width: int = 40) -> str:
         """The scores as bars, a line a bin; scores that are only 0 and 1 have two bins."""
@@ -156,18 +163,13 @@ class Evaluation:
         values = [row.score.value if row.score else failure for row in rows]
         return mean(values, [self.cluster_of(row) for row in rows]) if values else None
 
-    def _headline(self) -> str:
-        found = self.mean
-        score = "nothing was scored" if found is None else f"{found} ({found.method}, n {found.n})"
-        return f"{self.metric_name or 'score'} {score}; {self._failures()}"
-
     def _failures(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.items())
         return f"{len(self.scored)} scored, {len(self.failed)} failed{f' ({kinds})' if kinds else ''}"
 
     def _words(self) -> Iterable[str]:
         yield printable(f"{self.name}, version {short(self.version)}, data {short(self.dataset)}", 400)
-        yield printable(self._headline(), 400)
+        yield printable(self.headline, 400)
         if (micro := self.micro) is not None:
             yield f"micro F1 {micro}"
         yield "; ".join(part for part in (_money(self), _tokens(self), _seconds(self)) if part)

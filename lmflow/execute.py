@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import toolz
 
 from lmflow.again import left, replays
 from lmflow.budget import NOTHING, Budget, Spent, spent_on
-from lmflow.data import Data, Dataset, dataset_of
+from lmflow.data import Data, Dataset, dataset_of, records
 from lmflow.door import Hear
 from lmflow.effects import Pending
+from lmflow.errors import check_kind
 from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
 from lmflow.findable import findable, keep_data
@@ -82,7 +83,7 @@ class Executor(Runner):
         is run that often, labelled ``ex[id]/n[k]``, and asks with ``sample=k``. A failure is the trace's ``failure``,
         not an exception; bad inputs are refused before anything is sent. ``BudgetExceeded`` says what is left.
         """
-        rows = [Record(example) for example in examples]
+        rows = records(examples)
         pendings = [take(program, row) for row in rows]
         found, line = self._version(version), self._first(version)
         many = [
@@ -169,11 +170,10 @@ class Executor(Runner):
         ``config`` says on the run how it was asked for, beside its data, metric and version; ``of`` names the run that
         it begins again, ``spent`` what that one has spent of the budget.
         """
-        data = dataset_of(str(program), examples)
+        data, bounded = dataset_of(str(program), examples), self._bounded(budget, spent)
         under = self._version(version) or init(program)
         said = Record({"data": data.digest, "metric": key_of(metric), "version": under.id, "samples": samples})
         said |= config or await self._begun(program, (data,), metric, budget)
-        bounded = self._bounded(budget, spent)
         async with bounded._growing("evaluate", str(program), said, of, reuse=reuse) as grown:  # noqa: SLF001
             found = await evaluate_on(
                 grown, program, under, data, metric, samples=samples, cluster=cluster, progress=progress
@@ -206,10 +206,11 @@ class Executor(Runner):
         the ``result`` of its run. ``config`` says on the run how it was asked for, beside its optimizer, data, metric
         and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
         """
+        check_kind("an optimizer", optimizer, Staged, "It is made by a call: lf.mipro().")
         traces = Traces(self._version(version) or init(program), data)
+        bounded = self._bounded(budget, spent)
         parts = data.train, data.select, data.held
         said = asked(optimizer, traces, metric) | (config or await self._begun(program, parts, metric, budget, ref))
-        bounded = self._bounded(budget, spent)
         async with bounded._growing("optimize", f"{optimizer.name} {program}", said, of, reuse=reuse) as grown:  # noqa: SLF001
             await grown.save(traces.version)
             found, stages, stopped = await pursue(grown, optimizer, program, traces, metric, tell)
@@ -251,8 +252,11 @@ class Executor(Runner):
         if isinstance(program, Pending) and inputs:
             msg = f"{program} has its inputs already, found more: {', '.join(inputs)}"
             raise TypeError(msg)
+        found = self._version(version)
+        if not isinstance(program, Pending):
+            check_kind("a program", program, Program, 'Make it one: lf.predict("answer", "question -> answer").')
         pending = program if isinstance(program, Pending) else program(**inputs)
-        return Rollout(pending, versioned(pending, self._version(version)), first=self._first(version))
+        return Rollout(pending, versioned(pending, found), first=self._first(version))
 
 
 def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:
@@ -262,7 +266,7 @@ def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, 
     return [(pending, label)] if samples == 1 else [(pending.sampled(k), f"{label}/n[{k}]") for k in range(samples)]
 
 
-def _labels(rows: list[Record]) -> list[str]:
+def _labels(rows: Sequence[Record]) -> list[str]:
     names = [str(row.get("id", position)) for position, row in enumerate(rows)]
     if not toolz.isdistinct(names):
         twice = next(name for name, count in toolz.frequencies(names).items() if count > 1)

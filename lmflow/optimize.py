@@ -14,12 +14,18 @@ from typing import Any, Protocol
 
 import attrs
 
-from lmflow.data import Data, example_id
+from lmflow.data import PARTED, Data, example_id
+from lmflow.errors import BadData, check_kind
 from lmflow.metrics import Metric
 from lmflow.params import Version
 from lmflow.program import Program, completed
 from lmflow.trace import Trace
 from lmflow.values import Record, digest
+
+TRAIN, SELECT, HELD = (frozenset({part}) for part in ("train", "select", "held"))
+"""The part of the data that an optimizer can't do without."""
+
+_USES = {"train": "learns from", "select": "chooses by", "held": "judges by"}
 
 Plan = Generator["Need", "tuple[Trace, ...]", Version]
 
@@ -58,6 +64,10 @@ class Need:
     phase: str = ""
 
 
+def _in_parts(_traces: object, _field: object, data: Data) -> None:
+    check_kind("lf.Data", data, Data, PARTED)
+
+
 def _frozen(found: Mapping[str, Trace]) -> Mapping[str, Trace]:
     return MappingProxyType(dict(found))
 
@@ -69,7 +79,7 @@ class Traces:
     """
 
     version: Version
-    data: Data
+    data: Data = attrs.field(validator=_in_parts)
     prior: tuple[Trace, ...] = ()
     answers: Mapping[str, Trace] = attrs.field(factory=dict, converter=_frozen)
 
@@ -115,13 +125,15 @@ class Optimizer(Protocol):
 class Staged:
     """An optimizer that is written as a plan: a generator that yields needs, is sent their traces, returns a version.
 
-    ``name`` and ``options`` identify it; ``bound(program, data)`` is the most that it asks for.
+    ``name`` and ``options`` identify it; ``bound(program, data)`` is the most that it asks for; ``parts`` are those of
+    the data without which it would come to nothing.
     """
 
     name: str
     options: Record
     plan: Callable[[Task], Plan] = attrs.field(eq=False, repr=False)
     bound: Callable[[Program, Data], Bound] = attrs.field(eq=False, repr=False)
+    parts: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
         """Run the plan over the answers so far; the first need that they don't cover, without what they do."""
@@ -138,7 +150,14 @@ class Staged:
 
     def begin(self, program: Program, traces: Traces, metric: Any) -> Plan:
         """The plan, begun. It sees what existed before, never the answers: live and resumed it takes the same way."""
+        self.check(traces.data)
         return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
+
+    def check(self, data: Data) -> None:
+        """``BadData`` where a part of the data that it works on is empty."""
+        for part, use in _USES.items():
+            if part in self.parts and not len(getattr(data, part)):
+                raise BadData("the data", f"{self.name} {use} the examples in `{part}`, which has none", PARTED)
 
 
 def staged(
@@ -146,12 +165,14 @@ def staged(
     options: Mapping[str, Any],
     plan: Callable[[Task], Plan],
     bound: Callable[[Program, Data], Bound] | None = None,
+    parts: frozenset[str] = frozenset(),
 ) -> Staged:
-    """The optimizer of a plan; without a bound it asks for nothing.
+    """The optimizer of a plan; without a bound it asks for nothing. ``parts`` of the data it can't do without.
 
     What in ``options`` is no JSON value stands there by its key, id or name.
     """
-    return Staged(name, Record({key: _named(value) for key, value in options.items()}), plan, bound or _nothing)
+    named = Record({key: _named(value) for key, value in options.items()})
+    return Staged(name, named, plan, bound or _nothing, parts)
 
 
 def need(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
 from lmflow.budget import NOTHING, Spent
-from lmflow.errors import BudgetExceeded, NotRecorded
+from lmflow.comparison import Comparison, compare
+from lmflow.errors import BudgetExceeded, NotRecorded, short
 from lmflow.evaluation import Evaluation
 from lmflow.growing import Growing
 from lmflow.messages import ToolRequest
@@ -20,6 +21,7 @@ from lmflow.program import Program, completed, take
 from lmflow.programs.judges import Judge, key_of
 from lmflow.replaying import replay
 from lmflow.rollout import Rollout
+from lmflow.tables import printable
 from lmflow.trace import Run, Trace
 from lmflow.values import Record
 
@@ -46,12 +48,13 @@ class Stage:
     score: float | None
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Optimization:
     """An optimization that came to its end, or was ended by its budget (``stopped``): then ``version`` is the best so
     far.
 
-    ``before`` and ``after`` score the start version and the version on the held-back data, where there is some.
+    ``before`` and ``after`` score the start version and the version on the held-back data, where there is some. Printed
+    it says what it came to, how sure that is, and what it took.
     """
 
     version: Version
@@ -71,6 +74,37 @@ class Optimization:
         """
         begun = (0, *(stage.calls for stage in self.stages))
         return tuple((at, it.score) for at, it in zip(begun, self.stages, strict=False) if it.score is not None)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """After against before on the held-back data; ``None`` where there is none, or the start version was kept."""
+        if self.before is None or self.after is None or self.start.id == self.version.id:
+            return None
+        return compare(self.before, self.after)
+
+    def __str__(self) -> str:
+        return "\n".join(self._words())
+
+    def __repr__(self) -> str:
+        return f"<Optimization {self._headline()}>"
+
+    def _headline(self) -> str:
+        kept = self.start.id == self.version.id
+        found = "the start version is kept" if kept else f"version {short(self.version.id)}: {self.version.note}"
+        return printable(f"{self.run.name}: {found}", 400)
+
+    def _words(self) -> Iterator[str]:
+        yield self._headline()
+        if self.stopped:
+            yield printable(f"stopped early: {self.stopped}", 400)
+        if self.before is None:
+            yield "no data was held back, so nothing says whether it is better: lf.Data(..., held=rows)"
+        else:
+            yield printable(f"before {self.before.headline}", 400)
+        if self.after is not None and (found := self.comparison):
+            yield printable(f"after {self.after.headline}", 400)
+            yield found.verdict
+        yield f"spent {self.spent}"
 
 
 async def pursue(  # noqa: PLR0913, PLR0917 - what an optimization is of

@@ -16,7 +16,7 @@ import attrs
 import toolz
 
 from lmflow.effects import Pending
-from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram
+from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram, check_kind
 from lmflow.field import holds_media, places_media, type_text
 from lmflow.messages import CACHED
 from lmflow.params import Version, check_paths
@@ -353,6 +353,7 @@ def completed(program: Program, version: Version | None) -> Record:
 
 
 def _flat(program: Program) -> tuple[Program, ...]:
+    check_kind("a program", program, Program, 'Make it a program: lf.tool("name", "text -> length: int", function).')
     return program.parts if isinstance(program, Pipe) else (program,)
 
 

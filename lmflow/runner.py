@@ -19,7 +19,7 @@ from lmflow.again import ended, opening, wanted_of
 from lmflow.budget import NOTHING, Budget, Left, Prices, Spent
 from lmflow.door import Hear
 from lmflow.effects import Pending
-from lmflow.errors import BudgetExceeded, UnknownVersion
+from lmflow.errors import BudgetExceeded, UnknownVersion, check_kind
 from lmflow.events import Listener
 from lmflow.growing import Ground, Growing
 from lmflow.messages import Usage
@@ -116,6 +116,8 @@ class Runner:
         What is spent counts in the executor's own budget too; ``spent`` is what counts as spent before. ``target`` is
         the ``module:program`` that its runs name. It shares models, session and store with this one, and ends with it.
         """
+        if budget is not None:
+            check_kind("a budget", budget, Budget, "Say of what: lf.Budget(calls=100), lf.Budget(usd=1).")
         bounded = copy.copy(self)
         bounded._target = self._target if target is None else target  # noqa: SLF001 - its own class
         bounded._account = Account(budget, spent, self._account)  # noqa: SLF001
@@ -213,7 +215,12 @@ class Runner:
             raise
 
     def _version(self, version: Version | str | None) -> Version | None:
-        return self.store.version(version) if isinstance(version, str) else version
+        if version is None:
+            return None
+        if isinstance(version, str):
+            return self.store.version(version)
+        check_kind("a version", version, Version, "Inputs are given by name: ex.run(program, question=...).")
+        return version
 
     def _first(self, version: Version | str | None) -> Version | None:
         """The first version of a line that was named; of one that was given only itself is known."""

@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import toolz
 
-from lmflow.data import Dataset, example_id
+from lmflow.data import Dataset, dataset_of, example_id
 from lmflow.errors import BadData, MissingInput
 from lmflow.values import Record, canonical, digest
 
@@ -27,8 +27,9 @@ class _Unit:
 
 
 def split(
-    rows: Dataset, parts: Mapping[str, float], *, seed: int = 0, by: str | None = None, group: str | None = None
-) -> dict[str, Dataset]:
+    rows: Iterable[Mapping[str, Any]], parts: Mapping[str, float], *, seed: int = 0, by: str | None = None,
+    group: str | None = None,
+) -> dict[str, Dataset]:  # fmt: skip
     """The rows parted by fractions that add up to 1: ``split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})``.
 
     Each row is in one part, in its old order. ``by`` names a field whose values are spread evenly over the parts;
@@ -36,6 +37,7 @@ def split(
     platform and in every order of the rows; a row that is added moves at most one old row across each border (without
     ``by`` and ``group``). ``BadData`` where a part would be empty.
     """
+    rows = dataset_of("rows", rows)
     _check(rows, parts)
     units = _units(rows, seed, by, group)
     borders = [*itertools.accumulate(parts.values())][:-1]

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.demos import DemoEdit, demo_edits
-from lmflow.errors import Conflict
+from lmflow.errors import Conflict, check_kind
 from lmflow.params import Version
 from lmflow.values import Record, canonical, plain, pretty
 from lmflow.words import Piece, marked, word_diff
@@ -85,6 +85,8 @@ class Diff:
 
 def diff(a: Version, b: Version) -> Diff:
     """What leads from one version's parameters to another's; applied to ``a`` it gives the tree of ``b``."""
+    for side in (a, b):
+        check_kind("a version", side, Version, 'That of a ref is store.version("main").')
     return Diff(changes(a.params, b.params))
 
 

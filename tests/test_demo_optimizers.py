@@ -68,10 +68,9 @@ def maker(request: pytest.FixtureRequest) -> Callable[[], Staged]:
     return MAKERS[request.param]
 
 
-@pytest.mark.parametrize("count", [0, 1])
-def test_little_training_data_is_enough(maker: Callable[[], Staged], count: int) -> None:
-    """With no training example, or one, it comes to a version that fits."""
-    seen = run(maker(), saying("yes"), rows("t", count), rows("s", 2))
+def test_little_training_data_is_enough(maker: Callable[[], Staged]) -> None:
+    """With one training example it comes to a version that fits."""
+    seen = run(maker(), saying("yes"), rows("t", 1), rows("s", 2))
     assert set(seen.version.params) <= set(STEP.paths)
 
 

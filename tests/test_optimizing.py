@@ -209,6 +209,25 @@ async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
     assert done.spent.calls <= 200
 
 
+async def test_printed_it_says_what_it_came_to() -> None:
+    """The version, both scores, the verdict between them and what was spent; where nothing was held back, that."""
+    async with lf.Executor(lf.scripted(Model())) as ex:
+        done = await ex.optimize(MAKERS["random_search"](), PROGRAM, None, DATA, METRIC)
+        blind = await ex.optimize(MAKERS["random_search"](), PROGRAM, None, lf.Data(DATA.train, DATA.select), METRIC)
+        kept = await ex.optimize(lf.first_best(lf.harvest()), PROGRAM, None, DATA, METRIC)
+    assert done.before
+    assert done.after
+    assert done.comparison
+    told = str(done).splitlines()
+    assert f"version {done.version.id[6:18]}: {done.version.note}" in told[0]
+    assert [f"before {done.before.headline}", f"after {done.after.headline}"] == told[1:3]
+    assert [done.comparison.verdict, f"spent {done.spent}"] == told[3:]
+    assert told[0] in repr(done)
+    assert "no data was held back" in str(blind)
+    assert "<Optimization first_best think >> decide: the start version is kept>" == repr(kept)
+    assert kept.comparison is None
+
+
 async def test_a_ref_points_at_the_version(tmp_path: Path) -> None:
     """With a ref the new version is what it points at, and its lineage is whole."""
     with lf.SqliteStore(tmp_path / "s.db") as store:

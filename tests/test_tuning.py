@@ -331,7 +331,7 @@ def begun(
     """An optimization of a program of the folder's module that Python begins."""
     module = importlib.import_module((here / "name").read_text("utf-8"))
     examples = [json.loads(line) for line in rows(12).splitlines()]
-    data = lf.Data(examples[:6], examples[6:])
+    data = lf.Data(examples[:6], examples[6:10], examples[10:])
 
     async def tuned() -> lf.Optimization:
         with lf.SqliteStore(store) as kept:
@@ -463,10 +463,10 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
         ("--optimizer mipr", "Did you mean 'mipro'?"),
         ("--optimizer mipro --split .5,.5 --option trails=3", "Did you mean 'trials'?"),
         ("--optimizer mipro --split .5,.5 --option trials=many", "is no int"),
-        ("--optimizer mipro", "--select FILE or --split"),
+        ("--optimizer mipro", "mipro chooses by the examples in `select`, which has none"),
         ("--optimizer mipro --split .5", "isn't two or three fractions"),
         ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train file"),
-        ("--optimizer mipro --split .5,.5 --guard", "--held FILE"),
+        ("--optimizer mipro --split .5,.5 --guard", "or --split .5,.3,.2"),
         ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
         ("--optimizer mipro --split .5,.5 --curve c.png", "c.svg"),
         ("--optimizer labeled_few_shot --proposer-model openai/x", "no 'model'"),

@@ -144,6 +144,7 @@ from lmflow.errors.versioning import (
 )
 from lmflow.errors.words import (
     LmflowError,
+    check_kind,
     clipped,
     listed,
     near,
@@ -219,6 +220,7 @@ __all__ = [
     "Unservable",
     "VersionError",
     "WrongType",
+    "check_kind",
     "clipped",
     "listed",
     "near",

@@ -93,6 +93,9 @@ def metric(
 def metric_key(metric: Metric) -> str:
     """The hash of what a metric does; a bare function's is that of ``lf.metric(function)``."""
     key = getattr(metric, "key", None)
+    if isinstance(metric, str):
+        msg = f"a metric is a function, found the text {metric!r}. Compare that output: lf.exact_match({metric!r})."
+        raise TypeError(msg)
     return key if isinstance(key, str) else FunctionMetric(name_of(metric), function_of(metric)).key
 
 

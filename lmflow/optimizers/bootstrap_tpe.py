@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmflow.data import Data
-from lmflow.optimize import Bound, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, sampled, with_demos
 from lmflow.optimizers.few_shot import Who, taught
 from lmflow.optimizers.scoring import Best, concluded, tried
@@ -53,7 +53,7 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
         del program
         return Bound((1 + trials) * len(data.select) + rounds * len(data.train))
 
-    return staged("bootstrap_optuna", options, plan, bound)
+    return staged("bootstrap_optuna", options, plan, bound, SELECT)
 
 
 def _place(step: str, k: int) -> str:

@@ -11,7 +11,7 @@ import attrs
 from lmflow.data import Data
 from lmflow.errors import ProgramError
 from lmflow.messages import ToolRequest
-from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, staged, unanswered
+from lmflow.optimize import HELD, SELECT, Bound, Need, Plan, Rollout, Staged, Task, staged, unanswered
 from lmflow.optimizers.scoring import Best, Scores, concluded, scored, tried
 from lmflow.params import Version
 from lmflow.program import Program
@@ -34,7 +34,8 @@ def chain(*optimizers: Staged) -> Staged:
             task = attrs.evolve(task, version=version)
         return _kept(start, attrs.evolve(task.version, origin=origin), lambda _: True)
 
-    return staged("chain", {"optimizers": list(optimizers)}, plan, lambda *it: _sum(optimizers, *it))
+    options = {"optimizers": list(optimizers)}
+    return staged("chain", options, plan, lambda *it: _sum(optimizers, *it), _parts(optimizers))
 
 
 def only(pattern: str, optimizer: Staged) -> Staged:
@@ -54,7 +55,7 @@ def only(pattern: str, optimizer: Staged) -> Staged:
         found = yield from mapped(optimizer.plan(task), lambda need: attrs.evolve(need, best=kept(need.best)))
         return kept(found)
 
-    return staged("only", {"pattern": pattern, "optimizer": optimizer}, plan, optimizer.bound)
+    return staged("only", {"pattern": pattern, "optimizer": optimizer}, plan, optimizer.bound, optimizer.parts)
 
 
 def first_best(*optimizers: Staged) -> Staged:
@@ -72,7 +73,7 @@ def first_best(*optimizers: Staged) -> Staged:
     def bound(program: Program, data: Data) -> Bound:
         return _sum(optimizers, program, data) + Bound((len(optimizers) + 1) * len(data.select))
 
-    return staged("first_best", {"optimizers": list(optimizers)}, plan, bound)
+    return staged("first_best", {"optimizers": list(optimizers)}, plan, bound, SELECT | _parts(optimizers))
 
 
 def guard(optimizer: Staged) -> Staged:
@@ -92,7 +93,7 @@ def guard(optimizer: Staged) -> Staged:
     def bound(program: Program, data: Data) -> Bound:
         return optimizer.bound(program, data) + Bound(2 * len(data.held))
 
-    return staged("guard", {"optimizer": optimizer}, plan, bound)
+    return staged("guard", {"optimizer": optimizer}, plan, bound, HELD | optimizer.parts)
 
 
 def within(optimizer: Staged, *, max_calls: int) -> Staged:
@@ -126,7 +127,11 @@ def within(optimizer: Staged, *, max_calls: int) -> Staged:
             version: Version = stop.value
             return version
 
-    return staged("within", {"optimizer": optimizer, "max_calls": max_calls}, plan, optimizer.bound)
+    return staged("within", {"optimizer": optimizer, "max_calls": max_calls}, plan, optimizer.bound, optimizer.parts)
+
+
+def _parts(optimizers: Sequence[Staged]) -> frozenset[str]:
+    return frozenset[str]().union(*(optimizer.parts for optimizer in optimizers))
 
 
 class _Purse:

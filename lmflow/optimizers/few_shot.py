@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from lmflow.data import Data, example_id
-from lmflow.optimize import Bound, Plan, Rollout, Staged, Task, randomness, staged
+from lmflow.optimize import TRAIN, Bound, Plan, Rollout, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import (
     Bootstrap,
     DemoSet,
@@ -40,7 +40,7 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> Staged:
         chosen = sampled(rng, labelled(task.program, task.data.train), k)
         return with_demos(task.version, chosen, f"{k} labelled demonstrations a step")
 
-    return staged("labeled_few_shot", {"k": k, "seed": seed}, plan)
+    return staged("labeled_few_shot", {"k": k, "seed": seed}, plan, parts=TRAIN)
 
 
 def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
@@ -74,7 +74,7 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
         del program
         return Bound(rounds * len(data.train))
 
-    return staged("bootstrap_few_shot", options, plan, bound)
+    return staged("bootstrap_few_shot", options, plan, bound, TRAIN)
 
 
 def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0) -> Staged:
@@ -89,7 +89,7 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
         chosen = {step: tuple(d for one in found for d in one.demos.get(step, ())) for step in task.program.predictors}
         return with_demos(task.version, chosen, f"{len(found)} demonstrations from recorded runs")
 
-    return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan)
+    return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan, parts=TRAIN)
 
 
 def taught(program: Program, start: Version, who: Who, demos: DemoSet) -> Teacher:

@@ -11,7 +11,7 @@ from itertools import zip_longest
 import attrs
 
 from lmflow.data import Data, example_id
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.instructions import Proposal, Proposers, instruction, proposed, task_of, with_instructions
 from lmflow.optimizers.pareto import ancestors, front
 from lmflow.optimizers.reflection import batches, reports, steps_of
@@ -80,7 +80,7 @@ def gepa(  # noqa: PLR0913 - each is an option
         "iterations": positive("iterations", iterations), "minibatch": positive("minibatch", minibatch),
         "merges": merges, "perfect": perfect, "proposer": write, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    return staged("gepa", options, plan, bound)
+    return staged("gepa", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)

@@ -12,7 +12,7 @@ from lmflow.data import Data
 from lmflow.embedding import MOST
 from lmflow.errors import ProgramError
 from lmflow.neighbours import text_of
-from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
+from lmflow.optimize import TRAIN, Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
 from lmflow.optimizers.demos import (
     Bootstrap,
     Demo,
@@ -74,7 +74,7 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         calls = math.ceil(min(size, len(data.train)) / MOST)
         return Bound(rounds * len(data.train) if bootstrap else 0, similar * calls)
 
-    return staged("knn_few_shot", options, plan, bound)
+    return staged("knn_few_shot", options, plan, bound, TRAIN)
 
 
 def _vectors(task: Task, chosen: DemoSet) -> Generator[Need, tuple[Trace, ...], dict[str, dict[str, str]]]:

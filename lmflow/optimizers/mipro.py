@@ -11,7 +11,7 @@ import attrs
 
 from lmflow.data import Data
 from lmflow.errors import ProgramError, near
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import (
     Bootstrap,
     DemoSet,
@@ -140,7 +140,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         notes = 2 + min(9, math.ceil(len(data.train) / 10) - 1)
         return Bound(runs + boots, notes + 3 * steps * size.instructions)
 
-    return staged("mipro", options, plan, bound)
+    return staged("mipro", options, plan, bound, SELECT)
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 
 from lmflow.data import Data
 from lmflow.errors import ProgramError, near
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.instructions import (
     Proposal,
     Proposers,
@@ -67,7 +67,7 @@ def opro(  # noqa: PLR0913 - each is an option
         return Bound((1 + steps * breadth) * len(data.select), steps * breadth)
 
     options = {"step": step, "steps": steps, "breadth": breadth, "proposer": write, "model": model, "seed": seed}
-    return staged("opro", options, plan, bound)
+    return staged("opro", options, plan, bound, SELECT)
 
 
 def coordinate_ascent_opro(
@@ -115,7 +115,7 @@ def coordinate_ascent_opro(
         return Bound(steps * breadth * rounds * len(data.select), steps * (breadth * depth - 1))
 
     options = {"breadth": breadth, "depth": depth, "temperature": temperature, "again": again, "model": model}
-    return staged("coordinate_ascent_opro", options, plan, bound)
+    return staged("coordinate_ascent_opro", options, plan, bound, SELECT)
 
 
 def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int = 0) -> Staged:
@@ -152,7 +152,7 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
         return Bound((1 + steps * breadth) * len(data.select), steps * breadth * len(program.predictors))
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
-    return staged("module_opro", options, plan, bound)
+    return staged("module_opro", options, plan, bound, SELECT)
 
 
 def chosen_step(program: Program, step: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 import attrs
 
 from lmflow.data import Data
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.additive import Additive, Point
 from lmflow.optimizers.few_shot import Who
 from lmflow.optimizers.grounding import Grounded, grounded
@@ -72,7 +72,7 @@ def racing(  # noqa: PLR0913 - each is an option
         runs = block * (2 + trials) + (finalists + 1) * len(data.select)
         return Bound(runs + max(0, sets - 1) * len(data.train), notes + 3 * steps * instructions)
 
-    return staged("racing", options, plan, bound)
+    return staged("racing", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)

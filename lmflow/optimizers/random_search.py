@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from lmflow.data import Data
-from lmflow.optimize import Bound, Need, Plan, Staged, Task, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
 from lmflow.optimizers.demos import Bootstrap, bare, bootstrapped, filled, labelled, sampled, with_demos
 from lmflow.optimizers.few_shot import Who, noted, taught
 from lmflow.optimizers.scoring import Best, concluded, tried
@@ -71,4 +71,4 @@ def random_search(  # noqa: C901, PLR0913 - each is an option
         boots = (candidates + 1) * rounds * len(data.train)
         return Bound((candidates + _PLAIN) * len(data.select) + boots)
 
-    return staged("random_search", options, plan, bound)
+    return staged("random_search", options, plan, bound, SELECT)

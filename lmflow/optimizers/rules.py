@@ -6,7 +6,7 @@ import random
 from collections.abc import Generator, Mapping
 
 from lmflow.data import Data
-from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
 from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, sampled
 from lmflow.optimizers.few_shot import Who, taught
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, shown, task_of
@@ -80,7 +80,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
     def bound(program: Program, data: Data) -> Bound:
         return Bound((2 + candidates) * len(data.select) + len(data.train), candidates * len(program.predictors))
 
-    return staged("infer_rules", options, plan, bound)
+    return staged("infer_rules", options, plan, bound, SELECT)
 
 
 def _ruled(

@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 import attrs
 
 from lmflow.data import Data, example_id
-from lmflow.optimize import Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
+from lmflow.optimize import SELECT, Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
 from lmflow.optimizers.contrast import Bucket, buckets, ends, parting
 from lmflow.optimizers.demos import HOT, Demo, DemoSet, adapted, success
 from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, task_of
@@ -68,7 +68,7 @@ def simba(  # noqa: PLR0913 - each is an option
         "candidates": positive("candidates", candidates), "max_demos": max_demos, "temperature": temperature,
         "proposer": write, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    return staged("simba", options, plan, bound)
+    return staged("simba", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)

@@ -6,12 +6,14 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import Seen, asked_again, by_hash, kept_going
 
 import lmflow as lf
+from lmflow.errors import BadData
 from lmflow.optimize import Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combine import chain, first_best, guard, only, within
@@ -141,6 +143,21 @@ def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], Staged]) -> N
     assert (len(own), len(seen.asked) - len(own)) <= (bound.rollouts, bound.proposals)
     assert len(own) <= bound.rollouts
     assert len(seen.asked) - len(own) <= bound.proposals
+
+
+@pytest.mark.parametrize("part", sorted(SIZES))
+def test_an_empty_part_is_refused_or_does_no_harm(maker: Callable[[int], Staged], part: str) -> None:
+    """Without examples that it needs it is refused before it asks for anything; without others it comes to a version
+    that fits.
+    """
+    optimizer, whole = maker(1), given_traces()
+    traces = attrs.evolve(whole, data=attrs.evolve(whole.data, **{part: []}))
+    if part in optimizer.parts:
+        with pytest.raises(BadData, match=f"`{part}`, which has none"):
+            optimizer(PROGRAM, traces, METRIC)
+        return
+    seen = kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER)
+    assert set(seen.version.params) <= set(PROGRAM.paths)
 
 
 def test_held_back_data_is_for_the_guard(maker: Callable[[int], Staged], request: pytest.FixtureRequest) -> None:

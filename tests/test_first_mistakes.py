@@ -1,0 +1,68 @@
+"""What a newcomer gives in the wrong place is named, with the line that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lmflow as lf
+
+STEP = lf.predict("classify", "text -> label", "Say which.")
+ROWS = [{"text": f"t{n}", "label": "a"} for n in range(6)]
+METRIC = lf.exact_match("label")
+VERSION: Any = lf.init(STEP)
+MAIN: Any = "main"
+UPPER: Any = str.upper
+DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda ex: ex.run(STEP, {"text": "x"}), r"expected a version, found dict .*ex\.run\(program, question="),
+        (lambda ex: ex.run(len, text="x"), r"expected a program, found builtin_function_or_method .*lf\.predict"),
+        (lambda ex: ex.map(STEP, ["x"]), r"expected an example, found str 'x'\. Its fields have names"),
+        (lambda ex: ex.map(STEP, ROWS, budget=3), r"expected a budget, found int 3\. .*lf\.Budget\(calls=100\)"),
+        (lambda ex: ex.evaluate(STEP, None, DATA, METRIC), r"expected examples, found Data .*data\.held"),
+        (lambda ex: ex.evaluate(STEP, None, ROWS, "label"), r"found the text 'label'\. .*lf\.exact_match\('label'\)"),
+        (lambda ex: ex.evaluate(STEP, None, ROWS, METRIC, budget=3), "expected a budget, found int 3"),
+        (lambda ex: ex.optimize(lf.mipro, STEP, None, DATA, METRIC), r"expected an optimizer.*lf\.mipro\(\)"),
+        (lambda ex: ex.optimize(lf.mipro(), STEP, None, ROWS, METRIC), r"expected lf\.Data, found list .*lf\.split\("),
+        (lambda ex: ex.optimize(lf.mipro(), STEP, None, DATA, METRIC, budget=3), "expected a budget, found int 3"),
+    ],
+)
+async def test_an_executor_names_it(call: Callable[[lf.Executor], Any], words: str) -> None:
+    """Before anything is asked."""
+    model = lf.scripted(["a"] * 50)
+    async with lf.Executor(model) as ex:
+        with pytest.raises(TypeError, match=words):
+            await call(ex)
+        assert 0 == ex.spent.calls
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: STEP >> UPPER, r"expected a program, found method_descriptor .*lf\.tool\("),
+        (lambda: lf.compare(VERSION, VERSION), r"expected an evaluation, found Version .*ex\.evaluate"),
+        (lambda: lf.diff(VERSION, MAIN), r"expected a version, found str 'main'. That of a ref is"),
+        (lambda: lf.Dataset("rows", [MAIN]), "expected an example, found str 'main'"),
+    ],
+)
+def test_a_function_names_it(call: Callable[[], object], words: str) -> None:
+    """With what it takes."""
+    with pytest.raises(TypeError, match=words):
+        call()
+
+
+def test_what_has_not_run_has_no_outputs() -> None:
+    """A program with its inputs is asked for an output too early."""
+    with pytest.raises(AttributeError, match="what hasn't run has no 'label': `await` it in a flow"):
+        STEP(text="x").label  # noqa: B018 - the access is the mistake
+
+
+def test_rows_are_parted_as_they_are() -> None:
+    """A plain list is a data set to a split."""
+    assert [3, 3] == [len(part) for part in lf.split(ROWS, {"train": 0.5, "select": 0.5}).values()]
