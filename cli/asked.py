@@ -27,7 +27,7 @@ from lmflow.program import Program, init
 from lmflow.programs.judges import Judge
 from lmflow.readers import dataset
 from lmflow.splits import split
-from lmflow.trace import Run
+from lmflow.trace import Run, Trace
 from lmflow.types import read, type_text
 from lmflow.values import Record
 
@@ -95,6 +95,7 @@ class Work:
     metric: Metric | Judge
     start: Version
     sets: Mapping[str, Dataset]
+    prior: tuple[Trace, ...] = ()
     made: Staged | None = None
     limits: Budget | None = None
     adapters: Mapping[str, str] = Record()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
 import click
 
 from lmflow.adapters.known import choices_in
@@ -28,8 +29,9 @@ def work_of(run: Run, reader: Reader) -> Work:
     Where Python did, an error says what can't be found again, and the call that does it there.
     """
     held: Any = run.config.get("python")
+    prior = tuple(map(reader.trace, run.config.get("prior", ())))
     if "command" in run.config or held is None:
-        return work(asked_of(run), reader.version)
+        return attrs.evolve(work(asked_of(run), reader.version), prior=prior)
     try:
         program, metric = _program(held["program"]), _metric(held["metric"], run.config["metric"])
         parts = {part: _part(reader, digest, held["fields"]) for part, digest in _digests(run)}
@@ -44,7 +46,7 @@ def work_of(run: Run, reader: Reader) -> Work:
         model=recorded_model(run) or "", ref=held["ref"], samples=run.config.get("samples", 1),
     )  # fmt: skip
     budget = Budget(**held["budget"]) if held["budget"] else None
-    return Work(asked, program, metric, start, parts, optimizer, budget, adapters_of(run))
+    return Work(asked, program, metric, start, parts, prior, optimizer, budget, adapters_of(run))
 
 
 def adapters_of(recorded: Run) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,7 @@ from lmflow.trace import Run
 @click.option("--budget-calls", "calls", type=click.IntRange(0), help="Send at most so many calls.")
 @click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Spend at most so many dollars.")
 @click.option("--guard", "guarded", is_flag=True, help="Keep the start unless the held-back data says better.")
+@click.option("--prior", "prior", multiple=True, metavar="RUN", help="A run that harvest learns from; several times.")
 @click.option("--dry-run", is_flag=True, help="Print the plan and the most that it takes; send nothing.")
 @click.option("--curve", default="", metavar="FILE.svg", help="Write the learning curve as a picture.")
 @click.option("--concurrency", default=16, show_default=True, type=click.IntRange(1), help="Calls open at once.")
@@ -67,7 +69,7 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
     Example:
       lmflow optimize app:rag --optimizer labeled_few_shot --train dev.jsonl --metric f1 --model openai/gpt-5-mini
     """
-    curve, concurrency, dry_run = (given.pop(name) for name in ("curve", "concurrency", "dry_run"))
+    curve, concurrency, dry_run, prior = (given.pop(name) for name in ("curve", "concurrency", "dry_run", "prior"))
     files = tuple((part, Source(path)) for part in ("train", "select", "held") if (path := given.pop(part)))
     options += (f"model={proposer}",) if proposer else ()
     asked = Asked(files=files, options=options, split=_sizes(parts), **given)
@@ -77,6 +79,7 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
         return
     with SqliteStore(store) as kept:
         it = work(asked, kept.version if asked.version else None)
+        it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(kept.run, prior))))
         done = optimized(kept, it, concurrency, quiet=as_json)
         report_tuning(done, it, curve, as_json=as_json)
 
@@ -95,8 +98,8 @@ def optimized(  # noqa: PLR0913 - what it is of
             seen.spent = lambda: spent + ex.spent
             with watching(seen, quiet=quiet) as tell:
                 return await ex.optimize(
-                    optimizer, it.program, it.start, data, metric, ref=asked.ref, budget=it.budget, spent=spent,
-                    config=it.config, of=of, tell=tell,
+                    optimizer, it.program, it.start, data, metric, ref=asked.ref, prior=it.prior,
+                    budget=it.budget, spent=spent, config=it.config, of=of, tell=tell,
                 )  # fmt: skip
 
     try:
@@ -141,7 +144,7 @@ def proven(reader: Reader, recorded: Run, *, as_json: bool) -> None:
     if recorded.kind == "evaluate":
         came, words = _scored_again(recorded, it)
     else:
-        version = replayed(recorded, it.optimizer, it.program, Traces(it.start, it.data), it.metric)
+        version = replayed(recorded, it.optimizer, it.program, Traces(it.start, it.data, it.prior), it.metric)
         came, words = version.id, f"version {version.id}"
     expected = recorded.result or (came if _holds(reader, came) else "")
     if came != expected:

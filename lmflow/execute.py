@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import toolz
 
 from lmflow.again import left, replays
@@ -20,7 +21,7 @@ from lmflow.evaluation import Evaluation
 from lmflow.findable import findable, keep_data
 from lmflow.growing import Growing
 from lmflow.metrics import Metric
-from lmflow.optimize import Staged, Traces
+from lmflow.optimize import Staged, Traces, matching
 from lmflow.optimizing import Optimization, Tell, asked, pursue, untold
 from lmflow.params import Version, check_ref
 from lmflow.program import Program, init, take
@@ -191,6 +192,7 @@ class Executor(Runner):
         *,
         ref: str = "",
         reuse: bool = True,
+        prior: Iterable[Trace] = (),
         budget: Budget | None = None,
         spent: Spent = NOTHING,
         config: Mapping[str, Any] = Record(),
@@ -203,11 +205,14 @@ class Executor(Runner):
         held-back data both are scored in the end, at the expense of the executor's own budget alone. ``tell(need,
         fresh)`` is told of each need and how many of its rollouts weren't run before. Begun again it pays nothing
         twice, with ``reuse``, and comes to the same version id. Cancelled, it leaves the best so far in the store, as
-        the ``result`` of its run. ``config`` says on the run how it was asked for, beside its optimizer, data, metric
-        and start; ``of`` names the run that it begins again, ``spent`` what that one has spent of the budget.
+        the ``result`` of its run. Of ``prior`` traces, such as ``store.run(ID)``, an optimizer sees those of the
+        program on examples in ``data.train``; ``harvest`` makes demonstrations of them. ``config`` says on the run how
+        it was asked for, beside its optimizer, data, metric and start; ``of`` names the run that it begins again,
+        ``spent`` what that one has spent of the budget.
         """
         check_kind("an optimizer", optimizer, Staged, "It is made by a call: lf.mipro().")
         traces = Traces(self._version(version) or init(program), data)
+        traces = attrs.evolve(traces, prior=tuple(trace for _, trace in matching(program, data.train, prior)))
         bounded = self._bounded(budget, spent)
         parts = data.train, data.select, data.held
         said = asked(optimizer, traces, metric) | (config or await self._begun(program, parts, metric, budget, ref))

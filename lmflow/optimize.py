@@ -175,6 +175,14 @@ def staged(
     return Staged(name, named, plan, bound or _nothing, parts)
 
 
+def matching(program: Program, examples: Iterable[Record], traces: Iterable[Trace]) -> list[tuple[Record, Trace]]:
+    """The traces in which the program gave outputs for the inputs of an example, each with that example."""
+    names = [field.name for field in program.signature.inputs]
+    known = {example.only(*names): example for example in examples}
+    own = (trace for trace in traces if trace.program == program.key and trace.outputs is not None)
+    return [(known[inputs], trace) for trace in own if (inputs := trace.inputs.only(*names)) in known]
+
+
 def need(
     label: str, rollouts: Iterable[Rollout], best: Version, *, score: float | None = None, phase: str = ""
 ) -> Need:

@@ -179,12 +179,14 @@ def tuned(optimizer: Staged, program: Program, traces: Traces, metric: Metric | 
 
 def asked(optimizer: Staged, traces: Traces, metric: Metric | Judge) -> Record:
     """What an optimization is of, as its run keeps it."""
+    prior = {"prior": [trace.id for trace in traces.prior]} if traces.prior else {}
     return Record(
         {
             "optimizer": {"name": optimizer.name, "options": optimizer.options},
             "data": {part: getattr(traces.data, part).digest for part in ("train", "select", "held")},
             "metric": key_of(metric),
             "version": traces.version.id,
+            **prior,
         }
     )
 

@@ -39,5 +39,5 @@ async def test_the_page_runs() -> None:
 
 def test_every_optimizer_is_on_the_page() -> None:
     """What can be asked for by name, and what is made of others."""
-    names = [*OPTIMIZERS, "harvest", "guard", "chain", "only", "first_best", "within"]
+    names = [*OPTIMIZERS, "guard", "chain", "only", "first_best", "within"]
     assert [] == [name for name in names if f"`{name}`" not in PAGE and f"lf.{name}(" not in PAGE]

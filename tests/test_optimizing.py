@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from simulated import asked_again, kept_going
 
 import lmflow as lf
-from lmflow.errors import NotFound, ReplayDiverged
+from lmflow.errors import BadData, NotFound, ReplayDiverged
 from lmflow.findable import findable
 from lmflow.messages import ChatRequest
 from lmflow.optimize import Need, Staged, Traces
@@ -209,12 +209,46 @@ async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
     assert done.spent.calls <= 200
 
 
+async def test_recorded_runs_are_harvested(tmp_path: Path) -> None:
+    """Demonstrations of runs that went well, each step's from its own calls; nothing is sent, and it replays."""
+    model = Model()
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(lf.scripted(model), store) as ex:
+            before = await ex.evaluate(PROGRAM, None, [*DATA.train, *DATA.select], METRIC)
+            sent, prior = model.sent, store.run(before.run)
+            done = await ex.optimize(lf.harvest(max_demos=9), PROGRAM, None, lf.Data(DATA.train), METRIC, prior=prior)
+        run = store.run(done.run.id)
+    right = {row.example.question for row in before.scored if row.score and row.score.value}
+    right &= {row.question for row in DATA.train}
+    good = [trace.inputs | (trace.outputs or {}) for trace in prior if trace.inputs.question in right]
+    assert good
+    assert good == list(done.version["decide.demos"])
+    assert sent == model.sent
+    assert 8 == len(run.config["prior"])
+    known = {trace.id: trace for trace in prior}
+    traces = Traces(lf.init(PROGRAM), lf.Data(DATA.train), tuple(known[name] for name in run.config["prior"]))
+    assert done.version.id == replayed(run, lf.harvest(max_demos=9), PROGRAM, traces, METRIC).id
+
+
+async def test_without_recorded_runs_there_is_nothing_to_harvest() -> None:
+    """No traces, or those of other examples, are refused; runs of which none went well leave the start version."""
+    async with lf.Executor(lf.scripted(Model())) as ex:
+        others = await ex.map(PROGRAM, list(DATA.select))
+        for prior in ((), others):
+            with pytest.raises(BadData, match="harvest was given no traces of think >> decide on the examples"):
+                await ex.optimize(lf.harvest(), PROGRAM, None, DATA, METRIC, prior=prior)
+        own = await ex.map(PROGRAM, list(DATA.train))
+        wrong = lf.Data([row | {"answer": "never"} for row in DATA.train])
+        done = await ex.optimize(lf.harvest(), PROGRAM, None, wrong, METRIC, prior=own)
+    assert done.start == done.version
+
+
 async def test_printed_it_says_what_it_came_to() -> None:
     """The version, both scores, the verdict between them and what was spent; where nothing was held back, that."""
     async with lf.Executor(lf.scripted(Model())) as ex:
         done = await ex.optimize(MAKERS["random_search"](), PROGRAM, None, DATA, METRIC)
         blind = await ex.optimize(MAKERS["random_search"](), PROGRAM, None, lf.Data(DATA.train, DATA.select), METRIC)
-        kept = await ex.optimize(lf.first_best(lf.harvest()), PROGRAM, None, DATA, METRIC)
+        kept = await ex.optimize(lf.first_best(), PROGRAM, None, DATA, METRIC)
     assert done.before
     assert done.after
     assert done.comparison

@@ -325,6 +325,18 @@ def test_an_evaluation_resumes(ready: Path) -> None:
     assert 12 == len(found["rows"])
 
 
+def test_a_recorded_run_is_harvested(ready: Path) -> None:
+    """Demonstrations of an evaluation's runs, nothing sent; it replays and is begun again with the same runs."""
+    run = done(ready, EVAL.replace("app:answer", "app:rag"))["run"]
+    harvest = f"{TUNE} --optimizer harvest"
+    assert "harvest was given no traces" in failing(ready, harvest)
+    found = done(ready, f"{harvest} --prior {run}")
+    assert (0, found["version"]) == (found["spent"]["calls"], done(ready, f"replay {found['run']}")["result"])
+    with lf.SqliteStore("lmflow.db") as store:
+        assert 4 == len(store.version(found["version"])["answer.demos"])
+    assert found["version"] == done(ready, f"resume {found['run']}")["version"]
+
+
 def begun(
     here: Path, optimizer: Staged, *, program: str = "rag", metric: Any = None, store: str = "lmflow.db", **more: Any
 ) -> lf.Optimization:

@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from lmflow.optimize import Staged
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
-from lmflow.optimizers.few_shot import bootstrap_few_shot, labeled_few_shot
+from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
@@ -23,6 +23,7 @@ OPTIMIZERS: Mapping[str, Callable[..., Staged]] = MappingProxyType(
         "labeled_few_shot": labeled_few_shot,
         "bootstrap_few_shot": bootstrap_few_shot,
         "bootstrap_optuna": bootstrap_optuna,
+        "harvest": harvest,
         "random_search": random_search,
         "knn_few_shot": knn_few_shot,
         "synthesize": synthesize,

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 
 from lmflow.data import Data, example_id
-from lmflow.optimize import TRAIN, Bound, Plan, Rollout, Staged, Task, randomness, staged
+from lmflow.errors import BadData
+from lmflow.optimize import TRAIN, Bound, Plan, Rollout, Staged, Task, matching, randomness, staged
 from lmflow.optimizers.demos import (
     Bootstrap,
     DemoSet,
@@ -80,14 +81,19 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
 def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0) -> Staged:
     """Demonstrations from traces that are recorded already and went well, at no cost.
 
-    A prior trace counts where its inputs are those of a training example, whose labels the metric needs.
+    A prior trace, ``ex.optimize(..., prior=store.run(ID))``, counts where its inputs are those of a training example,
+    whose labels the metric needs; where none went well, the start version stays. ``BadData`` where none counts.
     """
 
     def plan(task: Task) -> Plan:
         yield from ()
+        if not matching(task.program, task.data.train, task.prior):
+            problem = f"harvest was given no traces of {task.program} on the examples in `train`"
+            raise BadData("the prior traces", problem, "Give it a run that has: prior=store.run(ID), or --prior RUN.")
         found = _harvested(task, threshold, randomness(task.version, "harvest", seed))[:max_demos]
         chosen = {step: tuple(d for one in found for d in one.demos.get(step, ())) for step in task.program.predictors}
-        return with_demos(task.version, chosen, f"{len(found)} demonstrations from recorded runs")
+        note = f"demonstrations from {len(found)} examples that went well on record"
+        return with_demos(task.version, chosen, note) if found else task.version
 
     return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan, parts=TRAIN)
 
@@ -112,13 +118,8 @@ def noted(boot: Sequence[Success]) -> str:
 
 
 def _harvested(task: Task, threshold: float | None, rng: random.Random) -> list[Success]:
-    names = [field.name for field in task.program.signature.inputs]
-    known = {example.only(*names): example for example in task.data.train}
     found: dict[str, Success] = {}
-    for trace in task.prior:
-        example = known.get(trace.inputs.only(*names))
-        if example is None or trace.outputs is None or trace.program != task.program.key:
-            continue
+    for example, trace in matching(task.program, task.data.train, task.prior):
         row = by_function(task.metric, Rollout(task.program, trace.version, example, trace.sample), trace)
         if example_id(example) not in found and succeeded(row, threshold):
             found[example_id(example)] = success(task.program, row, rng)

@@ -10,10 +10,9 @@ from lmflow.errors import ProgramError, near
 from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
 from lmflow.optimizers.combine import chain, first_best, guard, only, within
-from lmflow.optimizers.few_shot import harvest
 
 _MADE: Mapping[str, Callable[..., Staged]] = MappingProxyType({
-    **OPTIMIZERS, "harvest": harvest, "guard": guard, "only": only, "within": within, "chain": chain,
+    **OPTIMIZERS, "guard": guard, "only": only, "within": within, "chain": chain,
     "first_best": first_best,
 })  # fmt: skip
 

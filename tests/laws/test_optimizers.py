@@ -10,11 +10,11 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from simulated import Seen, asked_again, by_hash, kept_going
+from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
 from lmflow.errors import BadData
-from lmflow.optimize import Staged, Traces
+from lmflow.optimize import Rollout, Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combine import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
@@ -74,7 +74,14 @@ def rows(start: int, count: int) -> list[lf.Record]:
 def given_traces() -> Traces:
     """What optimizers are given here."""
     data = lf.Data(rows(0, 12), rows(20, 9), rows(40, 8))
-    return Traces(lf.init(PROGRAM), data)
+    return Traces(lf.init(PROGRAM), data, recorded())
+
+
+@functools.cache
+def recorded() -> tuple[lf.Trace, ...]:
+    """Executions of the program on some training and selection examples, before anything was tuned."""
+    start = lf.init(PROGRAM)
+    return tuple(ran(Rollout(PROGRAM, start, row), ANSWER) for row in [*rows(0, 10), *rows(20, 2)])
 
 
 @pytest.fixture(params=sorted(MAKERS))
