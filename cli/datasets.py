@@ -104,7 +104,7 @@ def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> Non
 def import_(file: Path, name: str, splits: tuple[str, ...], store: str, *, as_json: bool, **given: Any) -> None:
     """Keep the examples of a file under a name.
 
-    Files are .jsonl, .csv, .tsv and .parquet. With --program fields are read as its signature says.
+    Files are .jsonl, .json, .csv, .tsv and .parquet. With --program fields are read as its signature says.
 
     \b
     Example:

@@ -3,31 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-from lmflow.errors import UnfitDemos
+from lmflow.errors import UnfitDemos, WrongType, clipped
 from lmflow.params import Version
 from lmflow.program import Program, completed
 from lmflow.values import Record
 from lmflow.versions import same
 
 _DEFAULTS = "defaults of "
+_KINDS: Mapping[str, tuple[type, str]] = MappingProxyType({
+    "instruction": (str, "a text"), "model": (str, "a text"), "adapter": (str, "a text"),
+    "options": (Mapping, 'a mapping, {"temperature": 0}'), "demos": (tuple, "a list of demonstrations"),
+    "pool": (tuple, "a list of demonstrations"),
+})  # fmt: skip
 
 
 def fitting(program: Program, version: Version | None) -> Record:
     """The parameters that the program runs with, as ``completed`` says them.
 
-    ``ForeignPaths`` where the version has paths that the program doesn't, ``UnfitDemos`` where its demonstrations hold
-    no output of their step: the signature has changed since.
+    ``ForeignPaths`` where the version has paths that the program doesn't, ``WrongType`` where a value is of another
+    kind than its slot's, ``UnfitDemos`` where its demonstrations hold no output of their step: the signature has
+    changed since.
     """
     params = completed(program, version)
     for name, step in program.predictors.items():
         outputs = {field.name for field in step.signature.outputs}
+        for slot in step.slots.keys() & _KINDS.keys():
+            kind, words = _KINDS[slot]
+            _of_kind(f"{name}.{slot}", params[f"{name}.{slot}"], kind, words)
         for slot in step.slots.keys() & {"demos", "pool"}:
-            for demo in params[f"{name}.{slot}"]:
+            for place, demo in enumerate(params[f"{name}.{slot}"]):
+                _of_kind(f"{name}.{slot}[{place}]", demo, Mapping, "a mapping of field names to values")
                 if outputs.isdisjoint(demo):
                     raise UnfitDemos(f"{name}.{slot}", tuple(demo), tuple(sorted(outputs)))
     return params
+
+
+def _of_kind(where: str, value: object, kind: type, words: str) -> None:
+    if not isinstance(value, kind):
+        raise WrongType(where, clipped(repr(value), 60), words)
 
 
 def stale(program: Program, version: Version, first: Version) -> Record:

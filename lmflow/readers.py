@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from lmflow.data import Dataset, example_id
-from lmflow.errors import BadData, BadMedia, BadValue, near
+from lmflow.errors import BadData, BadMedia, BadValue, clipped, near
 from lmflow.field import holds_media
 from lmflow.media import attached
 from lmflow.program import Program
@@ -33,8 +33,8 @@ class _Row:
 def dataset(
     source: Any, name: str = "", *, signature: Program | Signature | str | None = None, drop_repeats: bool = False
 ) -> Dataset:
-    """The data set in a file (``.jsonl``, ``.csv``, ``.tsv``, ``.parquet``), a Hugging Face data set, a pandas frame or
-    an iterable of mappings.
+    """The data set in a file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a Hugging Face data set, a
+    pandas frame or an iterable of mappings.
 
     Texts in fields that the ``signature`` (or the program's) gives another type are read as that type: a CSV has only
     texts. ``drop_repeats`` leaves out rows that are wholly equal to an earlier one. Of Hugging Face data, class labels
@@ -68,7 +68,7 @@ def _rows(source: Any) -> Iterator[_Row]:
 
 
 def _file(path: Path) -> Iterator[_Row]:
-    readers = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
     if path.suffix.lower() not in readers:
         fix = f"Name it by what it holds: {', '.join(readers)}."
         raise BadData(str(path), f"files ending in {path.suffix or 'nothing'!r} aren't read", fix)
@@ -89,6 +89,20 @@ def _jsonl(path: Path) -> Iterator[_Row]:
                 raise BadData(
                     where, problem, 'Write one object a line: {"question": "...", "answer": "..."}.'
                 ) from None
+
+
+def _json(path: Path) -> Iterator[_Row]:
+    try:
+        found = json.loads(_text(path))
+    except json.JSONDecodeError as error:
+        problem = f"it is no JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        raise BadData(str(path), problem, "Write a list of objects, or one object a line and call it .jsonl.") from None
+    if not isinstance(found, list):
+        held = f"an object with {', '.join(map(repr, found)) or 'nothing'}" if isinstance(found, dict) else repr(found)
+        fix = "Give the rows: lf.dataset(json.load(file)[...])."
+        raise BadData(str(path), f"it holds {clipped(held)}, no list of objects", fix)
+    for place, fields in enumerate(found):
+        yield _Row(f"{path}, item {place}", fields, path.parent)
 
 
 def _csv(path: Path) -> Iterator[_Row]:

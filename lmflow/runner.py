@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Self
 
 import attrs
@@ -58,6 +59,10 @@ class Runner:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
             raise ValueError(msg)
+        if isinstance(store, (str, Path)):
+            path = repr(str(store))
+            msg = f"expected a store, found the path {path}. Open it: with lf.SqliteStore({path}) as store."
+            raise TypeError(msg)
         self.store: Recorder = _Unkept() if store is None else store
         self.concurrency = concurrency
         self._target = target

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
+from lmflow.errors import WrongType
 
 STEP = lf.predict("classify", "text -> label", "Say which.")
 ROWS = [{"text": f"t{n}", "label": "a"} for n in range(6)]
@@ -55,6 +56,33 @@ def test_a_function_names_it(call: Callable[[], object], words: str) -> None:
     """With what it takes."""
     with pytest.raises(TypeError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("slot", "value", "words"),
+    [
+        ("instruction", 5, "classify.instruction expects a text, found 5"),
+        ("demos", {"text": "a", "label": "b"}, "classify.demos expects a list of demonstrations, found Record"),
+        ("demos", "hello", "classify.demos expects a list of demonstrations, found 'hello'"),
+        ("demos", ["hello"], r"classify.demos\[0\] expects a mapping of field names to values, found 'hello'"),
+        ("options", None, "classify.options expects a mapping, .*, found None"),
+        ("model", 5, "classify.model expects a text, found 5"),
+        ("adapter", None, "classify.adapter expects a text, found None"),
+    ],
+)
+async def test_a_parameter_of_another_kind(slot: str, value: object, words: str) -> None:
+    """Is named by its path before anything is asked."""
+    async with lf.Executor(lf.scripted(["a"])) as ex:
+        with pytest.raises(WrongType, match=words):
+            await ex.run(STEP, lf.init(STEP).put({f"classify.{slot}": value}), text="x")
+        assert 0 == ex.spent.calls
+
+
+def test_a_path_is_no_store() -> None:
+    """A store is opened, so that somebody closes it."""
+    path: Any = "x.db"
+    with pytest.raises(TypeError, match=r"found the path 'x\.db'\. Open it: with lf\.SqliteStore\('x\.db'\) as store"):
+        lf.Executor("openai/gpt-5", path)
 
 
 def test_what_has_not_run_has_no_outputs() -> None:

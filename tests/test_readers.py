@@ -104,7 +104,20 @@ def test_a_missing_file_names_the_near_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["rows.txt", "rows"])
 def test_other_endings_are_refused(tmp_path: Path, name: str) -> None:
     """A file is read by its ending; the words list those that are."""
-    assert ".jsonl, .csv, .tsv, .parquet" in problem(written(tmp_path, "{}", name))
+    assert ".jsonl, .json, .csv, .tsv, .parquet" in problem(written(tmp_path, "{}", name))
+
+
+def test_a_list_of_objects(tmp_path: Path) -> None:
+    """A JSON file is a list of objects; what is none is named by its place, with what it is."""
+    assert [Record(row) for row in ROWS] == [*dataset(written(tmp_path, json.dumps(ROWS), "rows.json"))]
+    for text, words in [
+        ("[1, 2", "it is no JSON (Expecting ',' delimiter, line 1, column 6)"),
+        ('{"examples": [], "canary": ""}', "it holds an object with 'examples', 'canary', no list of objects"),
+        ("7", "it holds 7, no list of objects"),
+        ('[{"q": "a"}, 2]', "item 1: it is a int, no mapping"),
+        ("[]", "it has no rows"),
+    ]:
+        assert words in problem(written(tmp_path, text, "rows.json"))
 
 
 @given(st.lists(names, min_size=1, max_size=3, unique=True), st.data())
