@@ -21,7 +21,7 @@ from lmflow.evaluation import Evaluation
 from lmflow.findable import findable, keep_data
 from lmflow.growing import Growing
 from lmflow.metrics import Metric
-from lmflow.optimize import Staged, Traces, matching
+from lmflow.optimize import Staged, Traces, check_optimizers, matching
 from lmflow.optimizing import Optimization, Tell, asked, pursue, untold
 from lmflow.params import Version, check_ref
 from lmflow.program import Program, init, take
@@ -210,7 +210,7 @@ class Executor(Runner):
         it was asked for, beside its optimizer, data, metric and start; ``of`` names the run that it begins again,
         ``spent`` what that one has spent of the budget.
         """
-        check_kind("an optimizer", optimizer, Staged, "It is made by a call: lf.mipro().")
+        check_optimizers(optimizer)
         traces = Traces(self._version(version) or init(program), data)
         traces = attrs.evolve(traces, prior=tuple(trace for _, trace in matching(program, data.train, prior)))
         bounded = self._bounded(budget, spent)

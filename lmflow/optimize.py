@@ -160,6 +160,12 @@ class Staged:
                 raise BadData("the data", f"{self.name} {use} the examples in `{part}`, which has none", PARTED)
 
 
+def check_optimizers(*optimizers: object) -> None:
+    """``TypeError`` where one is no optimizer, such as the function that makes it."""
+    for optimizer in optimizers:
+        check_kind("an optimizer", optimizer, Staged, "It is made by a call: lf.mipro().")
+
+
 def staged(
     name: str,
     options: Mapping[str, Any],
@@ -169,8 +175,12 @@ def staged(
 ) -> Staged:
     """The optimizer of a plan; without a bound it asks for nothing. ``parts`` of the data it can't do without.
 
-    What in ``options`` is no JSON value stands there by its key, id or name.
+    What in ``options`` is no JSON value stands there by its key, id or name. ``ValueError`` where a count is negative.
     """
+    for option, value in options.items():
+        if isinstance(value, int) and value < 0 and option != "seed":
+            msg = f"{name}({option}=...) must be 0 or more, found {value}"
+            raise ValueError(msg)
     named = Record({key: _named(value) for key, value in options.items()})
     return Staged(name, named, plan, bound or _nothing, parts)
 

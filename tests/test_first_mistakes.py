@@ -59,6 +59,38 @@ def test_a_function_names_it(call: Callable[[], object], words: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "make",
+    [
+        lf.guard,
+        lambda it: lf.only("*", it),
+        lambda it: lf.chain(lf.mipro(), it),
+        lf.first_best,
+        lambda it: lf.within(it, max_calls=5),
+    ],
+)
+def test_an_optimizer_of_optimizers_takes_those_that_were_called(make: Callable[[Any], object]) -> None:
+    """Not the function that makes one."""
+    with pytest.raises(TypeError, match=r"expected an optimizer, found function .*lf\.mipro\(\)"):
+        make(lf.mipro)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lf.random_search(candidates=-3), r"random_search\(candidates=\.\.\.\) must be 0 or more, found -3"),
+        (lambda: lf.bootstrap_few_shot(max_bootstrapped=-1), r"bootstrap_few_shot\(max_bootstrapped=\.\.\.\) must be"),
+        (lambda: lf.within(lf.random_search(), max_calls=-1), r"within\(max_calls=\.\.\.\) must be 0 or more"),
+        (lambda: lf.mipro(trials=0), "trials must be at least 1, found 0"),
+        (lambda: lf.mipro(candidates=0), "candidates must be at least 1, found 0"),
+    ],
+)
+def test_counts_are_counts(make: Callable[[], object], words: str) -> None:
+    """A number of trials that nothing can be is refused where it is given."""
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
     ("slot", "value", "words"),
     [
         ("instruction", 5, "classify.instruction expects a text, found 5"),

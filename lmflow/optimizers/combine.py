@@ -11,7 +11,7 @@ import attrs
 from lmflow.data import Data
 from lmflow.errors import ProgramError
 from lmflow.messages import ToolRequest
-from lmflow.optimize import HELD, SELECT, Bound, Need, Plan, Rollout, Staged, Task, staged, unanswered
+from lmflow.optimize import HELD, SELECT, Bound, Need, Plan, Rollout, Staged, Task, check_optimizers, staged, unanswered
 from lmflow.optimizers.scoring import Best, Scores, concluded, scored, tried
 from lmflow.params import Version
 from lmflow.program import Program
@@ -25,6 +25,7 @@ _ASKS = 3  # a reply that can't be read is asked for once more, and an endpoint 
 
 def chain(*optimizers: Staged) -> Staged:
     """One after the other, each from the version that the one before gave."""
+    check_optimizers(*optimizers)
 
     def plan(task: Task) -> Plan:
         start, origin = task.version, Record()
@@ -43,6 +44,7 @@ def only(pattern: str, optimizer: Staged) -> Staged:
 
     It proposes and scores with all of its changes. ``ProgramError`` where no path of the program fits.
     """
+    check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
         if not any(fnmatchcase(path, pattern) for path in task.program.paths):
@@ -62,6 +64,7 @@ def first_best(*optimizers: Staged) -> Staged:
     """Each from the start version; the best of what they give and of the start version by the mean on the selection
     data, the earlier where they tie.
     """
+    check_optimizers(*optimizers)
 
     def plan(task: Task) -> Plan:
         _, best = yield from tried(task, task.version, "start", Best(task.version))
@@ -80,6 +83,7 @@ def guard(optimizer: Staged) -> Staged:
     """Do no harm: the optimizer's version only where the paired comparison on the held-back data says that it is better
     (the interval of the difference lies above 0), the start version otherwise, also where it is stopped early.
     """
+    check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
         old = Best(task.version)
@@ -104,6 +108,7 @@ def within(optimizer: Staged, *, max_calls: int) -> Staged:
     the dearest one of its program so far; where that could be too many, piece by piece, as long as what is left could
     do for all of it.
     """
+    check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
         inner, purse = optimizer.plan(task), _Purse(max_calls)

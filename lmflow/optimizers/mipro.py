@@ -27,6 +27,7 @@ from lmflow.optimizers.scoring import Best, concluded, scored
 from lmflow.optimizers.tpe import Tpe
 from lmflow.params import Version
 from lmflow.program import Program
+from lmflow.programs.search import positive
 from lmflow.trace import Trace
 from lmflow.values import Record
 
@@ -105,6 +106,9 @@ def mipro(  # noqa: PLR0913 - each is an option
     if auto not in PRESETS:
         msg = f"there is no preset {auto!r}; there are {', '.join(PRESETS)}.{near(auto, PRESETS)}"
         raise ProgramError(msg)
+    for option, count in (("candidates", candidates), ("trials", trials), ("select", select)):
+        if count is not None:
+            _ = positive(option, count)
     zero_shot = max_bootstrapped == max_labeled == 0
     options = {
         "auto": auto, "candidates": candidates, "trials": trials, "select": select,
