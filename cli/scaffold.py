@@ -71,6 +71,7 @@ triage = lf.predict(
     "triage",
     "message -> topic: Topic, urgent: bool",
     "Say what the message is about, and whether somebody can't work until it is answered.",
+    options={"max_tokens": 64},
     types={"Topic": Topic},
 )
 '''
@@ -131,9 +132,12 @@ that need no key.
 $ python -m pytest                                                         # no key, no network
 $ lmflow run app:triage --set message="I was charged twice." --model local/smollm2-135m
 $ lmflow run app:triage --input dev.jsonl --model local/smollm2-135m       # then: lmflow runs ls
+$ lmflow eval app:triage --data dev.jsonl --metric app:exact --model local/smollm2-135m
+$ lmflow optimize app:triage --optimizer labeled_few_shot --train train.jsonl --held dev.jsonl --metric app:exact \\
+    --ref main --model local/smollm2-135m                                  # then: lmflow log main
 ```
 
-A local model needs `pip install "lmflow-dsl[local]"` and `lmflow models pull smollm2-135m`; `openai/NAME` needs
+A local model needs `pip install "lmflow-dsl[local]"` and `lmflow models pull smollm2-135m`; `openai/gpt-5-mini` needs
 `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a server of yours. `lmflow doctor` says what is missing.
 """
 

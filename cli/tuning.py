@@ -115,7 +115,7 @@ def optimized(  # noqa: PLR0913 - what it is of
 
 def bound_of(it: Work) -> Bound:
     """The most that an optimization asks for, a judge's answers with it."""
-    it.optimizer.check(it.data)
+    it.optimizer.check(Traces(it.start, it.data, it.prior))
     bound = it.optimizer.bound(it.program, it.data)
     judged = max(bound.judgements, bound.rollouts) if isinstance(it.metric, Judge) else bound.judgements
     return Bound(bound.rollouts, bound.proposals, judged)

@@ -213,6 +213,7 @@ class Executor(Runner):
         check_optimizers(optimizer)
         traces = Traces(self._version(version) or init(program), data)
         traces = attrs.evolve(traces, prior=tuple(trace for _, trace in matching(program, data.train, prior)))
+        optimizer.check(traces)
         bounded = self._bounded(budget, spent)
         parts = data.train, data.select, data.held
         said = asked(optimizer, traces, metric) | (config or await self._begun(program, parts, metric, budget, ref))

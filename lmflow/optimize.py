@@ -22,8 +22,8 @@ from lmflow.program import Program, completed
 from lmflow.trace import Trace
 from lmflow.values import Record, digest
 
-TRAIN, SELECT, HELD = (frozenset({part}) for part in ("train", "select", "held"))
-"""The part of the data that an optimizer can't do without."""
+TRAIN, SELECT, HELD, PRIOR = (frozenset({part}) for part in ("train", "select", "held", "prior"))
+"""What an optimizer can't do without: a part of the data, or traces that existed before."""
 
 _USES = {"train": "learns from", "select": "chooses by", "held": "judges by"}
 
@@ -126,7 +126,7 @@ class Staged:
     """An optimizer that is written as a plan: a generator that yields needs, is sent their traces, returns a version.
 
     ``name`` and ``options`` identify it; ``bound(program, data)`` is the most that it asks for; ``parts`` are those of
-    the data without which it would come to nothing.
+    what it is given without which it would come to nothing.
     """
 
     name: str
@@ -150,14 +150,17 @@ class Staged:
 
     def begin(self, program: Program, traces: Traces, metric: Any) -> Plan:
         """The plan, begun. It sees what existed before, never the answers: live and resumed it takes the same way."""
-        self.check(traces.data)
+        self.check(traces)
         return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
 
-    def check(self, data: Data) -> None:
-        """``BadData`` where a part of the data that it works on is empty."""
+    def check(self, traces: Traces) -> None:
+        """``BadData`` where a part of the data that it works on is empty, or no traces existed before that it needs."""
         for part, use in _USES.items():
-            if part in self.parts and not len(getattr(data, part)):
+            if part in self.parts and not len(getattr(traces.data, part)):
                 raise BadData("the data", f"{self.name} {use} the examples in `{part}`, which has none", PARTED)
+        if self.parts >= PRIOR and not traces.prior:
+            problem = f"{self.name} was given no recorded traces of the program on the examples in `train`"
+            raise BadData("the data", problem, "Give it a run that has: prior=store.run(ID), or --prior RUN.")
 
 
 def check_optimizers(*optimizers: object) -> None:
@@ -173,7 +176,7 @@ def staged(
     bound: Callable[[Program, Data], Bound] | None = None,
     parts: frozenset[str] = frozenset(),
 ) -> Staged:
-    """The optimizer of a plan; without a bound it asks for nothing. ``parts`` of the data it can't do without.
+    """The optimizer of a plan; without a bound it asks for nothing. ``parts`` of what it is given it can't do without.
 
     What in ``options`` is no JSON value stands there by its key, id or name. ``ValueError`` where a count is negative.
     """

@@ -235,7 +235,7 @@ async def test_without_recorded_runs_there_is_nothing_to_harvest() -> None:
     async with lf.Executor(lf.scripted(Model())) as ex:
         others = await ex.map(PROGRAM, list(DATA.select))
         for prior in ((), others):
-            with pytest.raises(BadData, match="harvest was given no traces of think >> decide on the examples"):
+            with pytest.raises(BadData, match="harvest was given no recorded traces of the program on the examples"):
                 await ex.optimize(lf.harvest(), PROGRAM, None, DATA, METRIC, prior=prior)
         own = await ex.map(PROGRAM, list(DATA.train))
         wrong = lf.Data([row | {"answer": "never"} for row in DATA.train])

@@ -329,7 +329,9 @@ def test_a_recorded_run_is_harvested(ready: Path) -> None:
     """Demonstrations of an evaluation's runs, nothing sent; it replays and is begun again with the same runs."""
     run = done(ready, EVAL.replace("app:answer", "app:rag"))["run"]
     harvest = f"{TUNE} --optimizer harvest"
-    assert "harvest was given no traces" in failing(ready, harvest)
+    assert "harvest was given no recorded traces" in failing(ready, harvest)
+    with lf.SqliteStore("lmflow.db") as store:
+        assert ["evaluate"] == [run.kind for run in store.runs()]
     found = done(ready, f"{harvest} --prior {run}")
     assert (0, found["version"]) == (found["spent"]["calls"], done(ready, f"replay {found['run']}")["result"])
     with lf.SqliteStore("lmflow.db") as store:

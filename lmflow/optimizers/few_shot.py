@@ -6,8 +6,7 @@ import random
 from collections.abc import Sequence
 
 from lmflow.data import Data, example_id
-from lmflow.errors import BadData
-from lmflow.optimize import TRAIN, Bound, Plan, Rollout, Staged, Task, matching, randomness, staged
+from lmflow.optimize import PRIOR, TRAIN, Bound, Plan, Rollout, Staged, Task, matching, randomness, staged
 from lmflow.optimizers.demos import (
     Bootstrap,
     DemoSet,
@@ -39,7 +38,8 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> Staged:
         yield from ()
         rng = randomness(task.version, "labeled_few_shot", seed)
         chosen = sampled(rng, labelled(task.program, task.data.train), k)
-        return with_demos(task.version, chosen, f"{k} labelled demonstrations a step")
+        most = max(map(len, chosen.values()), default=0)
+        return with_demos(task.version, chosen, f"{most} labelled demonstrations a step")
 
     return staged("labeled_few_shot", {"k": k, "seed": seed}, plan, parts=TRAIN)
 
@@ -82,20 +82,17 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
     """Demonstrations from traces that are recorded already and went well, at no cost.
 
     A prior trace, ``ex.optimize(..., prior=store.run(ID))``, counts where its inputs are those of a training example,
-    whose labels the metric needs; where none went well, the start version stays. ``BadData`` where none counts.
+    whose labels the metric needs; where none went well, the start version stays. ``BadData`` where there are none.
     """
 
     def plan(task: Task) -> Plan:
         yield from ()
-        if not matching(task.program, task.data.train, task.prior):
-            problem = f"harvest was given no traces of {task.program} on the examples in `train`"
-            raise BadData("the prior traces", problem, "Give it a run that has: prior=store.run(ID), or --prior RUN.")
         found = _harvested(task, threshold, randomness(task.version, "harvest", seed))[:max_demos]
         chosen = {step: tuple(d for one in found for d in one.demos.get(step, ())) for step in task.program.predictors}
         note = f"demonstrations from {len(found)} examples that went well on record"
         return with_demos(task.version, chosen, note) if found else task.version
 
-    return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan, parts=TRAIN)
+    return staged("harvest", {"max_demos": max_demos, "threshold": threshold, "seed": seed}, plan, parts=TRAIN | PRIOR)
 
 
 def taught(program: Program, start: Version, who: Who, demos: DemoSet) -> Teacher:
