@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,9 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
     files = tuple((part, Source(path)) for part in ("train", "select", "held") if (path := given.pop(part)))
     options += (f"model={proposer}",) if proposer else ()
     asked = Asked(files=files, options=options, split=_sizes(parts), **given)
-    _check(asked, curve)
+    _check(asked, curve, prior)
     if dry_run:
-        _plan(asked, store, as_json=as_json)
+        _plan(asked, prior, store, as_json=as_json)
         return
     with SqliteStore(store) as kept:
         it = work(asked, kept.version if asked.version else None)
@@ -200,11 +201,13 @@ def refused(done: Optimization, it: Work) -> Evaluation | None:
     return judged(run, held, metric, {label: said[inputs] for label, inputs in asked.items() if inputs in said})
 
 
-def _check(asked: Asked, curve: str) -> None:
+def _check(asked: Asked, curve: str, prior: Iterable[str]) -> None:
     """What can be refused before anything is loaded or sent."""
     given = {part for part, _ in asked.files}
     if asked.split and given != {"train"}:
         raise click.ClickException("--split parts the train file: give no --select and no --held beside it.")
+    if prior and asked.optimizer != "harvest":
+        raise click.ClickException(f"--prior is what harvest learns from; {asked.optimizer} asks for its own runs.")
     if asked.ref:
         check_ref(asked.ref)
     if curve and not curve.endswith(".svg"):
@@ -221,11 +224,12 @@ def _sizes(text: str) -> tuple[float, ...]:
     return sizes
 
 
-def _plan(asked: Asked, store: str, *, as_json: bool) -> None:
+def _plan(asked: Asked, prior: Iterable[str], store: str, *, as_json: bool) -> None:
     """Print what an optimization would take at most."""
     if Path(store).exists():
         with reading(store) as reader:
             it = work(asked, reader.version if asked.version else None)
+            it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(reader.run, prior))))
             last = reader.latest(it.start.id) if _holds(reader, it.start.id) else None
     else:
         it, last = work(asked, None), None

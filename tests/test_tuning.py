@@ -332,6 +332,7 @@ def test_a_recorded_run_is_harvested(ready: Path) -> None:
     assert "harvest was given no recorded traces" in failing(ready, harvest)
     with lf.SqliteStore("lmflow.db") as store:
         assert ["evaluate"] == [run.kind for run in store.runs()]
+    assert 0 == done(ready, f"{harvest} --prior {run} --dry-run")["calls"]
     found = done(ready, f"{harvest} --prior {run}")
     assert (0, found["version"]) == (found["spent"]["calls"], done(ready, f"replay {found['run']}")["result"])
     with lf.SqliteStore("lmflow.db") as store:
@@ -481,6 +482,7 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
         ("--optimizer mipro --split .5", "isn't two or three fractions"),
         ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train file"),
         ("--optimizer mipro --split .5,.5 --guard", "or --split .5,.3,.2"),
+        ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is what harvest learns from"),
         ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
         ("--optimizer mipro --split .5,.5 --curve c.png", "c.svg"),
         ("--optimizer labeled_few_shot --proposer-model openai/x", "no 'model'"),
