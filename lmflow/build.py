@@ -12,7 +12,7 @@ from lmflow.combine import Branch, Map, Parallel, Repeat
 from lmflow.embedding import Embed, check_signature
 from lmflow.errors import BadSignature, near
 from lmflow.messages import CACHED, MODES
-from lmflow.program import Flow, Predict, Program, Tool
+from lmflow.program import Flow, Predict, Program, Tool, check_programs
 from lmflow.signature import Field, Signature, from_function, signature_of
 from lmflow.source import Function, function_of
 from lmflow.values import Record
@@ -158,7 +158,8 @@ def flow(
     the outputs or, where there is one output, its value. ``version`` identifies a function without source (one typed
     at a prompt).
     """
-    sig = signature_of(signature, types)
+    sig, parts = signature_of(signature, types), tuple(uses)
+    check_programs(*parts)
 
     def declared(function: Callable[..., Any]) -> Flow:
         name = function.__name__
@@ -171,13 +172,14 @@ def flow(
             text = f"the function takes {', '.join(found) or 'nothing'}"
             raise BadSignature(str(sig), text, fix)
         code = function_of(function, version, closures=True)
-        return Flow(name=name, signature=sig, function=code, uses=tuple(uses))
+        return Flow(name=name, signature=sig, function=code, uses=parts)
 
     return declared
 
 
 def parallel(*programs: Program) -> Parallel:
     """Several programs on one record, side by side. Their outputs must have different names."""
+    check_programs(*programs)
     return Parallel(programs)
 
 
@@ -187,6 +189,7 @@ def map(program: Program, over: str, *, item: str | None = None, key: str | None
     ``item`` is the input that takes an element (may be left out where the program has one required input); ``key``
     names the field of an element that labels its branch in addresses (position otherwise).
     """
+    check_programs(program)
     required = [field.name for field in program.signature.inputs if field.required]
     names = [field.name for field in program.signature.inputs]
     if item is None and len(required) == 1:
@@ -203,11 +206,13 @@ def map(program: Program, over: str, *, item: str | None = None, key: str | None
 
 def branch(when: str | Callable[..., Any], then: Program, otherwise: Program) -> Branch:
     """``then`` or ``otherwise``, as the field ``when`` or the function ``when`` of the record's fields says."""
+    check_programs(then, otherwise)
     return Branch(*_condition(when), then, otherwise)
 
 
 def repeat(program: Program, *, until: str | Callable[..., Any], times: int) -> Repeat:
     """The program again and again, its outputs fed back as inputs, until a field or function of the record holds."""
+    check_programs(program)
     if times < 1:
         msg = f"times must be at least 1, found {times}"
         raise ValueError(msg)

@@ -8,7 +8,7 @@ import attrs
 
 from lmflow.combine import Branch, Map, Parallel, Repeat
 from lmflow.embedding import Embed
-from lmflow.program import Flow, Pipe, Predict, Program, Tool
+from lmflow.program import Flow, Pipe, Predict, Program, Tool, check_programs
 
 
 @attrs.frozen
@@ -27,6 +27,7 @@ class Diagram:
 
 def diagram(program: Program) -> Diagram:
     """Draw a program: its parts, their signatures and their kinds."""
+    check_programs(program)
     return Diagram("\n".join(_tree(program, "", "")), "\n".join(["flowchart TD", *_chart(program, "n", "")]))
 
 

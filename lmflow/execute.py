@@ -15,7 +15,6 @@ from lmflow.budget import NOTHING, Budget, Spent, spent_on
 from lmflow.data import Data, Dataset, dataset_of, records
 from lmflow.door import Hear
 from lmflow.effects import Pending
-from lmflow.errors import check_kind
 from lmflow.evaluating import evaluate_on
 from lmflow.evaluation import Evaluation
 from lmflow.findable import findable, keep_data
@@ -24,7 +23,7 @@ from lmflow.metrics import Metric
 from lmflow.optimize import Staged, Traces, check_optimizers, matching
 from lmflow.optimizing import Optimization, Tell, asked, pursue, untold
 from lmflow.params import Version, check_ref
-from lmflow.program import Program, init, take
+from lmflow.program import Program, check_programs, init, take
 from lmflow.programs.judges import Judge, key_of
 from lmflow.progress import Progress, silent
 from lmflow.rollout import Rollout, versioned
@@ -260,7 +259,7 @@ class Executor(Runner):
             raise TypeError(msg)
         found = self._version(version)
         if not isinstance(program, Pending):
-            check_kind("a program", program, Program, 'Make it one: lf.predict("answer", "question -> answer").')
+            check_programs(program)
         pending = program if isinstance(program, Pending) else program(**inputs)
         return Rollout(pending, versioned(pending, found), first=self._first(version))
 

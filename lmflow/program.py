@@ -335,8 +335,21 @@ def walk(program: Program) -> Iterator[Program]:
         yield from walk(child)
 
 
+def check_programs(*values: object) -> None:
+    """``TypeError`` where one is no program, with the lines that make one of a signature or a function."""
+    fix = 'lf.predict("answer", "question -> answer") asks a model, lf.tool("count", "text -> n: int", len) a function.'
+    for value in values:
+        check_kind("a program", value, Program, fix)
+
+
+def check_step(value: object) -> None:
+    """``TypeError`` where it is no step that asks a model."""
+    check_kind("a step", value, Predict, 'It is lf.predict("answer", "question -> answer").')
+
+
 def init(program: Program) -> Version:
     """The first version of a program's parameters: its defaults."""
+    check_programs(program)
     return program.initial
 
 
@@ -353,7 +366,7 @@ def completed(program: Program, version: Version | None) -> Record:
 
 
 def _flat(program: Program) -> tuple[Program, ...]:
-    check_kind("a program", program, Program, 'Make it a program: lf.tool("name", "text -> length: int", function).')
+    check_programs(program)
     return program.parts if isinstance(program, Pipe) else (program,)
 
 

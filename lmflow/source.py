@@ -9,7 +9,7 @@ import inspect
 import itertools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,19 @@ def function_of(call: Callable[..., Any], version: str | None = None, *, closure
     if problem := _unidentified(call, closures=closures):
         raise Unidentified(name, problem)
     return Function(name, f"source:{source_digest(call)}", call)
+
+
+def check_takes(function: Function, *names: str, options: Iterable[str] = ()) -> None:
+    """``TypeError`` where a function can't be called with arguments of those names, in order, and options by name."""
+    try:
+        inspect.signature(function.call).bind(*names, **dict.fromkeys(options))
+    except ValueError:  # a builtin that doesn't say what it takes
+        return
+    except TypeError as problem:
+        taken = ", ".join([*names, *options])
+        short = function.name.rpartition(".")[2]
+        msg = f"{short} is called with ({taken}) and can't be: {problem}. Write `def {short}({taken})`."
+        raise TypeError(msg) from None
 
 
 def place_of(value: Any) -> str:

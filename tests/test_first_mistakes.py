@@ -16,6 +16,15 @@ METRIC = lf.exact_match("label")
 VERSION: Any = lf.init(STEP)
 MAIN: Any = "main"
 UPPER: Any = str.upper
+SIGNATURE: Any = "question -> answer"
+
+
+def one_argument(outputs: lf.Record) -> bool:
+    """What a judge of another library may look like."""
+    return bool(outputs)
+
+
+ONE: Any = one_argument
 DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
 
 
@@ -28,6 +37,7 @@ DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
         (lambda ex: ex.map(STEP, ROWS, budget=3), r"expected a budget, found int 3\. .*lf\.Budget\(calls=100\)"),
         (lambda ex: ex.evaluate(STEP, None, DATA, METRIC), r"expected examples, found Data .*data\.held"),
         (lambda ex: ex.evaluate(STEP, None, ROWS, "label"), r"found the text 'label'\. .*lf\.exact_match\('label'\)"),
+        (lambda ex: ex.evaluate(STEP, None, ROWS, ONE), r"Write `def one_argument\(example, outputs\)`"),
         (lambda ex: ex.evaluate(STEP, None, ROWS, METRIC, budget=3), "expected a budget, found int 3"),
         (lambda ex: ex.optimize(lf.mipro, STEP, None, DATA, METRIC), r"expected an optimizer.*lf\.mipro\(\)"),
         (lambda ex: ex.optimize(lf.mipro(), STEP, None, ROWS, METRIC), r"expected lf\.Data, found list .*lf\.split\("),
@@ -56,6 +66,36 @@ def test_a_function_names_it(call: Callable[[], object], words: str) -> None:
     """With what it takes."""
     with pytest.raises(TypeError, match=words):
         call()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lf.init(SIGNATURE), "expected a program, found str 'question -> answer'"),
+        (lambda: lf.chain_of_thought(SIGNATURE), r"expected a step, found str .*lf\.predict\("),
+        (lambda: lf.nearest(SIGNATURE), "expected a step, found str"),
+        (lambda: lf.similar(SIGNATURE), "expected a step, found str"),
+        (lambda: lf.parallel(STEP, SIGNATURE), "expected a program, found str"),
+        (lambda: lf.branch("ok", STEP, SIGNATURE), "expected a program, found str"),
+        (lambda: lf.map(SIGNATURE, "texts"), "expected a program, found str"),
+        (lambda: lf.repeat(SIGNATURE, until="ok", times=2), "expected a program, found str"),
+        (lambda: lf.flow("text -> label", uses=[SIGNATURE]), "expected a program, found str"),
+        (lambda: lf.self_consistency(SIGNATURE, n=3), "expected a program, found str"),
+        (lambda: lf.multi_chain_comparison(SIGNATURE), "expected a program, found str"),
+        (lambda: lf.ensemble(SIGNATURE, [VERSION]), "expected a program, found str"),
+        (lambda: lf.constrain(SIGNATURE), "expected a program, found str"),
+        (lambda: lf.Judge(SIGNATURE), "expected a program, found str"),
+        (lambda: lf.diagram(SIGNATURE), "expected a program, found str"),
+        (lambda: lf.best_of_n(STEP, ONE, n=2), r"is called with \(inputs, outputs\) and can't be: too many"),
+        (lambda: lf.refine(STEP, ONE), r"Write `def one_argument\(inputs, outputs\)`"),
+        (lambda: lf.constrain(STEP, ONE), r"Write `def one_argument\(inputs, outputs\)`"),
+        (lambda: lf.metric(ONE), r"Write `def one_argument\(example, outputs\)`"),
+    ],
+)
+def test_what_programs_are_made_of(make: Callable[[], object], words: str) -> None:
+    """A signature in place of a program, and a judge with other arguments, are named where they are given."""
+    with pytest.raises(TypeError, match=words):
+        make()
 
 
 @pytest.mark.parametrize(

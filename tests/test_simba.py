@@ -148,7 +148,7 @@ def test_a_metric_that_always_fails_is_an_error() -> None:
         return float(example.absent == outputs)
 
     with pytest.raises(MetricFailed, match="broken"):
-        kept_going(simba(), STEP, Traces(lf.init(STEP), lf.Data(rows("t", 3))), broken, lambda _: "1")
+        kept_going(simba(), STEP, Traces(lf.init(STEP), lf.Data(rows("t", 3), rows("s", 2))), broken, lambda _: "1")
 
 
 @pytest.mark.parametrize("option", ["steps", "batch", "candidates"])

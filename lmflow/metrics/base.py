@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadScore
-from lmflow.source import Function, function_of
+from lmflow.source import Function, check_takes, function_of
 from lmflow.values import Record, digest, uncached
 
 
@@ -51,6 +51,9 @@ class FunctionMetric:
     uses: tuple[Function, ...] = ()
     options: Record = attrs.field(factory=Record, converter=Record)
 
+    def __attrs_post_init__(self) -> None:
+        check_takes(self.function, "example", "outputs", options=[*self.options, *(["trace"] * self._reads_trace)])
+
     def __call__(self, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None) -> Score:
         """The score of the outputs. ``BadScore`` where the function gives none."""
         more = {"trace": trace} if self._reads_trace else {}
@@ -84,7 +87,7 @@ def metric(
 
     The source of the function and of those it ``uses`` is its key; ``version`` stands for a function whose source
     doesn't say what it does (a lambda, a closure: ``Unidentified`` asks for it). ``options`` are keyword arguments of
-    the function, and part of the key.
+    the function, and part of the key. ``TypeError`` where it takes other arguments.
     """
     code = function_of(function, version)
     return FunctionMetric(name or _name(function), code, tuple(function_of(used) for used in uses), options or {})

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.program import Predict
+from lmflow.program import Predict, check_step
 from lmflow.signature import Field
 
 
 def chain_of_thought(step: Predict, *, name: str = "reasoning") -> Predict:
     """The same step with one more text output before the others, to think in. Its parameter paths stay."""
+    check_step(step)
     field = Field(name=name, description="think step by step, briefly")
     return attrs.evolve(step, signature=step.signature.prepending(field))

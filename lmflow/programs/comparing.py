@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.program import Predict, Program, take
+from lmflow.program import Predict, Program, check_programs, take
 from lmflow.programs.search import Search, drawn, outputs_of, positive
 from lmflow.signature import Field, Signature
 from lmflow.values import Record, pretty
@@ -41,6 +41,7 @@ def multi_chain_comparison(program: Program, *, n: int = 3, name: str = "compare
 
     Yoran et al. 2023, arXiv 2304.13007 (answering over several chains of thought).
     """
+    check_programs(program)
     inputs = (*program.signature.inputs, Field(name="attempts", type=list[str]))
     text = instruction or (
         "Several attempts at the task follow. They may be wrong, also where they agree. Compare them step by step, "

@@ -8,7 +8,7 @@ import attrs
 
 from lmflow.errors import ConstraintFailed, UnknownInput
 from lmflow.params import Added
-from lmflow.program import Program, take
+from lmflow.program import Program, check_programs, take
 from lmflow.programs.comparing import told
 from lmflow.programs.search import Attempt, Judging, Search, Tried, judge_of, outputs_of
 from lmflow.source import Function
@@ -82,6 +82,7 @@ def constrain(
     if retries < 0:
         msg = f"retries must be at least 0, found {retries}"
         raise ValueError(msg)
+    check_programs(program)
     steps = tuple(program.predictors)
     if step and step not in steps:
         raise UnknownInput(f"constrain({program})", step, steps)

@@ -15,7 +15,7 @@ from lmflow.errors import BadScore, MissingInput, near
 from lmflow.evaluation import Evaluation
 from lmflow.metrics import Metric, Score, as_score, metric_key
 from lmflow.params import Version
-from lmflow.program import Program, init
+from lmflow.program import Program, check_programs, init
 from lmflow.rows import row_of
 from lmflow.scores import evaluated, examples_of
 from lmflow.trace import Failed, Run, Trace
@@ -43,6 +43,7 @@ class Judge:
     scale: Record = attrs.field(factory=Record, converter=Record, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
+        check_programs(self.program)
         for field in self.program.signature.inputs:
             if field.required and field.name not in self.reads:
                 raise MissingInput(str(self.program), field.name, tuple(self.reads))

@@ -10,7 +10,7 @@ import attrs
 from lmflow.build import embed
 from lmflow.embedding import MINILM, Embed
 from lmflow.neighbours import text_of
-from lmflow.program import Predict, Program
+from lmflow.program import Predict, Program, check_step
 from lmflow.values import Record
 
 
@@ -24,6 +24,7 @@ def nearest(step: Predict, k: int = 4, *, pool: Iterable[Mapping[str, Any]] = ()
 
     Liu et al. 2022, arXiv 2101.06804, section 3; DSPy's ``KNNFewShot``, which bootstraps anew at each call.
     """
+    check_step(step)
     return attrs.evolve(step, nearest=_positive(k), pool=tuple(Record(demo) for demo in pool))
 
 
@@ -63,6 +64,7 @@ def similar(step: Predict, k: int = 4, *, model: str = MINILM) -> Similar:
 
     Liu et al. 2022, arXiv 2101.06804, section 3.
     """
+    check_step(step)
     near = embed(f"{step.name}_near", "text -> vector: list[float]", model=model)
     return Similar(near, attrs.evolve(step, nearest=_positive(k), similar=True))
 

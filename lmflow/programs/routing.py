@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadSignature, ParseFailure, UnknownInput, listed
-from lmflow.program import Program, need, take
+from lmflow.program import Program, check_programs, need, take
 from lmflow.programs.search import (
     Attempt,
     Judging,
@@ -153,6 +153,7 @@ def router(
     if default and default not in routes:
         raise UnknownInput("router's default", default, tuple(routes))
     labelled = tuple(routes.items())
+    check_programs(*routes.values())
     shared = set.intersection(*({f.name for f in program.signature.outputs} for program in routes.values()))
     if not shared:
         raise BadSignature(str(labelled[0][1].signature), "the routes have no output in common", "Rename outputs.")

@@ -11,9 +11,9 @@ from lmflow.effects import Fork
 from lmflow.errors import BadSignature, CallError, MissingInput
 from lmflow.metrics import as_score
 from lmflow.params import Version
-from lmflow.program import Program, take
+from lmflow.program import Program, check_programs, take
 from lmflow.signature import first_missing
-from lmflow.source import Function, function_of
+from lmflow.source import Function, check_takes, function_of
 from lmflow.values import Record
 
 Judging = Callable[[Mapping[str, Any], Mapping[str, Any]], Any]
@@ -26,6 +26,7 @@ class Search(Program):
     part: Program
 
     def __attrs_post_init__(self) -> None:
+        check_programs(self.part)
         object.__setattr__(self, "signature", self.part.signature)
         _ = self.steps
 
@@ -84,11 +85,14 @@ def outputs_of(attempts: Sequence[Attempt]) -> list[Record]:
 def judge_of(part: Program, judge: Judging | Program, gives: str, version: str | None = None) -> Function | Program:
     """A judge of a part's outputs: a function ``(inputs, outputs)``, or a program that reads both by name.
 
-    Raises ``BadSignature`` where the program doesn't give the output ``gives``, ``MissingInput`` where it needs what
-    the part neither reads nor gives.
+    Raises ``TypeError`` where the function takes other arguments, ``BadSignature`` where the program doesn't give the
+    output ``gives``, ``MissingInput`` where it needs what the part neither reads nor gives.
     """
+    check_programs(part)
     if not isinstance(judge, Program):
-        return function_of(judge, version)
+        function = function_of(judge, version)
+        check_takes(function, "inputs", "outputs")
+        return function
     known = [field.name for field in (*part.signature.inputs, *part.signature.outputs)]
     if missing := first_missing(judge.signature.inputs, known):
         raise MissingInput(str(judge), missing, tuple(known))

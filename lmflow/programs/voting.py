@@ -12,7 +12,7 @@ import attrs
 import toolz
 
 from lmflow.errors import UnknownInput
-from lmflow.program import Program, take
+from lmflow.program import Program, check_programs, take
 from lmflow.programs.search import Attempt, Search, drawn, outputs_of, positive
 from lmflow.signature import Field
 from lmflow.source import Function, function_of
@@ -176,6 +176,7 @@ def _first_two(votes: Sequence[str | None]) -> tuple[int, int]:
 
 def _way(program: Program, of: Of, version: str | None) -> str | Function:
     """How votes are compared or weighed: by an output that the program has, or by a function."""
+    check_programs(program)
     names = tuple(field.name for field in program.signature.outputs)
     if not isinstance(of, str):
         return function_of(of, version)
