@@ -87,15 +87,6 @@ def test_the_race_meets_the_examples_in_one_order() -> None:
     assert all(block <= start or len(block) == 10 for block in first)
 
 
-def test_without_selection_data_the_start_is_kept() -> None:
-    """There is nothing to choose by."""
-    rows = [lf.Record(id="t", question="t?", answer="yes")]
-    seen = kept_going(
-        racing(trials=2), STEP, Traces(lf.init(STEP), lf.Data(rows)), lf.exact_match("answer"), lambda _: "yes"
-    )
-    assert lf.init(STEP).id == seen.version.id
-
-
 def test_the_model_finds_additive_effects() -> None:
     """From scores on few examples the best point is known, though not all points were tried."""
     model = Additive([3, 3])

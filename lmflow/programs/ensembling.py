@@ -8,7 +8,7 @@ import attrs
 
 from lmflow.effects import Fork
 from lmflow.params import Version, check_paths
-from lmflow.program import Program, take
+from lmflow.program import Program, check_programs, take
 from lmflow.programs.search import Search, Tried, outputs_of
 from lmflow.programs.voting import elected, vote_of
 from lmflow.source import Function, function_of
@@ -52,6 +52,7 @@ def ensemble(
 
     Khattab et al. 2023, arXiv 2310.03714 (ensembles of optimized programs).
     """
+    check_programs(program)
     kept = tuple(versions)
     if not kept:
         raise ValueError("ensemble needs at least one version")
