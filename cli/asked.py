@@ -8,7 +8,8 @@ import operator
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import attrs
 import click
@@ -17,7 +18,7 @@ from lmflow import metrics
 from lmflow.budget import Budget
 from lmflow.cli.target import load, named
 from lmflow.data import Data, Dataset
-from lmflow.errors import BadData, near, short
+from lmflow.errors import BadData, NotFound, near, short
 from lmflow.metrics import Metric
 from lmflow.optimize import Staged
 from lmflow.optimizers import OPTIMIZERS
@@ -25,7 +26,7 @@ from lmflow.optimizers.combine import guard
 from lmflow.params import Version
 from lmflow.program import Program, init
 from lmflow.programs.judges import Judge
-from lmflow.readers import dataset
+from lmflow.readers import ENDINGS, dataset
 from lmflow.splits import split
 from lmflow.trace import Run, Trace
 from lmflow.types import read, type_text
@@ -43,7 +44,7 @@ _PLAIN = (int, float, bool, str, types.NoneType)
 
 @attrs.frozen
 class Source:
-    """A data file and the digest of the examples in it."""
+    """A data file, or a data set of the store, and the digest of the examples in it."""
 
     path: str
     digest: str = ""
@@ -138,24 +139,49 @@ def asked_of(run: Run) -> Asked:
     return Asked(**{**held, "files": files})
 
 
-def work(asked: Asked, version: Callable[[str], Version] | None) -> Work:
-    """Load program, metric, data and start version. ``BadData`` where a file holds other examples than it did."""
+class Kept(Protocol):
+    """What is asked of a store beside its recordings."""
+
+    def version(self, name: str) -> Version:
+        """The version of that name. ``UnknownVersion``."""
+        ...
+
+    def dataset(self, name: str, split: str = "") -> Dataset:
+        """The data set of that name, or one of its splits. ``NotFound``."""
+        ...
+
+
+def work(asked: Asked, store: Kept | None) -> Work:
+    """Load program, metric, data and start version. ``BadData`` where a source holds other examples than it did."""
     program = load(asked.target)
-    sets = {part: dataset(source.path, signature=program) for part, source in asked.files}
+    sets = {part: examples(source, program, store) for part, source in asked.files}
     for part, source in asked.files:
         if source.digest and sets[part].digest != source.digest:
             problem = f"its examples are {short(sets[part].digest)}, the run had {short(source.digest)}"
-            raise BadData(source.path, problem, "Put back the file as it was, or begin anew.")
-    start = version(asked.version) if version and asked.version else init(program)
+            raise BadData(source.path, problem, "Put them back as they were, or begin anew.")
+    start = store.version(asked.version) if store and asked.version else init(program)
     files = tuple((part, attrs.evolve(source, digest=sets[part].digest)) for part, source in asked.files)
     said = attrs.evolve(asked, files=files, version=start.id)
     return Work(said, program, metric_of(asked.metric), start, sets, adapters=asked.adapters)
 
 
-def state(source: Source, target: str) -> str:
-    """Whether a data file holds the examples that it held: as it was, changed since, or why it can't be read."""
+def examples(source: Source, program: Program, store: Kept | None) -> Dataset:
+    """The examples in a file, or in a data set that the store keeps under ``NAME``, or ``NAME:SPLIT``. ``BadData``."""
+    path = Path(source.path)
+    if store is None or path.suffix.lower() in ENDINGS or path.exists():
+        return dataset(path, signature=program)
+    name, _, split = source.path.partition(":")
     try:
-        digest = dataset(source.path, signature=load(target)).digest
+        kept = store.dataset(name, split)
+    except NotFound as error:
+        raise BadData(source.path, f"it is no file, and as a data set: {error.problem}", error.fix) from None
+    return dataset(kept, kept.name, signature=program)
+
+
+def state(source: Source, target: str, store: Kept) -> str:
+    """Whether a source holds the examples that it held: as it was, changed since, or why it can't be read."""
+    try:
+        digest = examples(source, load(target), store).digest
     except BadData as problem:
         return str(problem)
     return "as it was" if digest == source.digest else "changed since"

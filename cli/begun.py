@@ -31,7 +31,7 @@ def work_of(run: Run, reader: Reader) -> Work:
     held: Any = run.config.get("python")
     prior = tuple(map(reader.trace, run.config.get("prior", ())))
     if "command" in run.config or held is None:
-        return attrs.evolve(work(asked_of(run), reader.version), prior=prior)
+        return attrs.evolve(work(asked_of(run), reader), prior=prior)
     try:
         program, metric = _program(held["program"]), _metric(held["metric"], run.config["metric"])
         parts = {part: _part(reader, digest, held["fields"]) for part, digest in _digests(run)}
@@ -94,5 +94,5 @@ def _part(reader: Reader, digest: str, fields: Sequence[str]) -> Dataset:
     none = Dataset("examples", ())
     if digest == none.digest:
         return none
-    kept = reader.datasets.dataset(digest)
+    kept = reader.dataset(digest)
     return Dataset(kept.name, [example.only(*(name for name in fields if name in example)) for example in kept])

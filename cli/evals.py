@@ -20,11 +20,13 @@ from lmflow.evaluation import Evaluation
 from lmflow.execute import Executor
 from lmflow.programs.judges import Judge, judged
 from lmflow.progress import bar, silent
+from lmflow.readers import ENDINGS
 from lmflow.scores import scores_from
 from lmflow.stores.queries import Reader
 from lmflow.stores.sqlite import SqliteStore, reading
 from lmflow.trace import Run
 
+DATA_HELP = f"The examples: a file ({', '.join(ENDINGS)}), or NAME[:SPLIT] of the store."
 METRIC_HELP = "NAME, NAME:FIELD,OPTION=VALUE (exact_match:answer) or MODULE:FUNCTION."
 _MODEL = click.option("--model", default="", metavar="PROVIDER/MODEL", help="The model.")
 _CALLS = click.option("--budget-calls", "calls", type=click.IntRange(0), help="Send at most so many calls.")
@@ -37,7 +39,12 @@ _CONCURRENCY = click.option(
 
 @click.command("eval")
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
-@click.option("--data", required=True, metavar="FILE", help="The examples: .jsonl, .json, .csv, .tsv or .parquet.")
+@click.option(
+    "--data",
+    required=True,
+    metavar="FILE",
+    help="The examples: .jsonl, .json, .csv, .tsv, .parquet, or NAME[:SPLIT] of the store.",
+)
 @click.option("--metric", required=True, metavar="METRIC", help=METRIC_HELP)
 @click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="A ref or version.")
 @_SAMPLES
@@ -59,7 +66,7 @@ def evaluate(target: str, data: str, concurrency: int, store: str, *, as_json: b
     """
     asked = Asked(target, files=(("data", Source(data)),), **given)
     with SqliteStore(store) as kept:
-        found = evaluated(kept, work(asked, kept.version if given["version"] else None), concurrency, quiet=as_json)
+        found = evaluated(kept, work(asked, kept), concurrency, quiet=as_json)
     told(found, as_json=as_json)
 
 
@@ -67,7 +74,7 @@ def evaluate(target: str, data: str, concurrency: int, store: str, *, as_json: b
 @click.argument("a", shell_complete=complete_run)
 @click.argument("b", shell_complete=complete_run)
 @click.option("--program", "target", default="", metavar="MODULE:PROGRAM", help="The program, for two versions.")
-@click.option("--data", default="", metavar="FILE", help="The examples, for two versions.")
+@click.option("--data", default="", metavar="DATA", help="The examples, for two versions.")
 @click.option("--metric", default="", metavar="METRIC", help=METRIC_HELP)
 @_SAMPLES
 @_MODEL
@@ -93,7 +100,7 @@ def compare(a: str, b: str, data: str, store: str, *, as_json: bool, **given: An
     if data:
         files = (("data", Source(data)),)
         with SqliteStore(store) as kept:
-            works = [work(Asked(version=name, files=files, **given), kept.version) for name in (a, b)]
+            works = [work(Asked(version=name, files=files, **given), kept) for name in (a, b)]
             sides = [evaluated(kept, it, concurrency, quiet=as_json) for it in works]
     else:
         with reading(store) as reader:

@@ -66,11 +66,11 @@ def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> N
         saved = reader.versions.saved(ref)
         last = reader.latest(saved.version.id)
         first = reader.versions.first(ref)
-        made = reader.came_to(saved.version.id)
+        files = _files(reader.came_to(saved.version.id), reader)
     name = target or (last.target if last else "")
     if not name:
         raise click.ClickException("no run says which program it is for: add --program MODULE:PROGRAM.")
-    found = _compared(load(name), saved.version, first, last, model) | {"files": _files(made)}
+    found = _compared(load(name), saved.version, first, last, model) | {"files": files}
     if as_json:
         echo_json({"version": saved.version.id, "program": name, "last": last and last.id, **found})
         return
@@ -131,11 +131,11 @@ def _compared(program: Program, version: Version, first: Version, last: Trace | 
     }
 
 
-def _files(made: Run | None) -> dict[str, str]:
+def _files(made: Run | None, store: Reader) -> dict[str, str]:
     """The data files of the optimization that made a version: as they were, changed or gone since."""
     if made is None or "command" not in made.config:
         return {}
-    return {source.path: state(source, made.target) for _, source in asked_of(made).files}
+    return {source.path: state(source, made.target, store) for _, source in asked_of(made).files}
 
 
 def _models(last: Trace | None, model: str) -> dict[str, dict[str, str]]:

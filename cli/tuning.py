@@ -42,10 +42,10 @@ from lmflow.trace import Run
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
 @click.option("--optimizer", required=True, metavar="NAME", help=f"One of {', '.join(OPTIMIZERS)}.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="An option of it; several times.")
-@click.option("--train", required=True, metavar="FILE", help="The examples to learn from.")
-@click.option("--select", default="", metavar="FILE", help="The examples to choose by.")
-@click.option("--held", default="", metavar="FILE", help="The examples to judge by in the end.")
-@click.option("--split", "parts", default="", metavar="A,B[,C]", help="Part the train file instead: .5,.25,.25.")
+@click.option("--train", required=True, metavar="DATA", help="To learn from: a file, or NAME[:SPLIT] of the store.")
+@click.option("--select", default="", metavar="DATA", help="The examples to choose by.")
+@click.option("--held", default="", metavar="DATA", help="The examples to judge by in the end.")
+@click.option("--split", "parts", default="", metavar="A,B[,C]", help="Part the train data instead: .5,.25,.25.")
 @click.option("--metric", required=True, metavar="METRIC", help=METRIC_HELP)
 @click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="The version to start from.")
 @click.option("--ref", default="", metavar="NAME", help="Point this ref at the version that comes out.")
@@ -79,7 +79,7 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
         _plan(asked, prior, store, as_json=as_json)
         return
     with SqliteStore(store) as kept:
-        it = work(asked, kept.version if asked.version else None)
+        it = work(asked, kept)
         it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(kept.run, prior))))
         done = optimized(kept, it, concurrency, quiet=as_json)
         report_tuning(done, it, curve, as_json=as_json)
@@ -205,7 +205,7 @@ def _check(asked: Asked, curve: str, prior: Iterable[str]) -> None:
     """What can be refused before anything is loaded or sent."""
     given = {part for part, _ in asked.files}
     if asked.split and given != {"train"}:
-        raise click.ClickException("--split parts the train file: give no --select and no --held beside it.")
+        raise click.ClickException("--split parts the train data: give no --select and no --held beside it.")
     if prior and asked.optimizer != "harvest":
         raise click.ClickException(f"--prior is what harvest learns from; {asked.optimizer} asks for its own runs.")
     if asked.ref:
@@ -228,7 +228,7 @@ def _plan(asked: Asked, prior: Iterable[str], store: str, *, as_json: bool) -> N
     """Print what an optimization would take at most."""
     if Path(store).exists():
         with reading(store) as reader:
-            it = work(asked, reader.version if asked.version else None)
+            it = work(asked, reader)
             it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(reader.run, prior))))
             last = reader.latest(it.start.id) if _holds(reader, it.start.id) else None
     else:

@@ -20,6 +20,9 @@ from lmflow.signature import Field, Signature, signature_of
 from lmflow.types import located, read, type_text
 from lmflow.values import Record
 
+ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+"""What the names of files end in that are read as data sets."""
+
 
 @attrs.frozen
 class _Row:
@@ -68,7 +71,7 @@ def _rows(source: Any) -> Iterator[_Row]:
 
 
 def _file(path: Path) -> Iterator[_Row]:
-    readers = {".jsonl": _jsonl, ".json": _json, ".csv": _csv, ".tsv": _csv, ".parquet": _parquet}
+    readers = dict(zip(ENDINGS, (_jsonl, _json, _csv, _csv, _parquet), strict=True))
     if path.suffix.lower() not in readers:
         fix = f"Name it by what it holds: {', '.join(readers)}."
         raise BadData(str(path), f"files ending in {path.suffix or 'nothing'!r} aren't read", fix)

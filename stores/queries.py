@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import toolz
 
+from lmflow.data import Dataset
 from lmflow.errors import NotFound, Tampered
 from lmflow.messages import Outcome, outcome_of
 from lmflow.params import Version
@@ -114,6 +115,10 @@ class Reader:
     def version(self, name: str) -> Version:
         """The version that a ref, an id or a short id names, or ``REF~N``."""
         return self.versions.version(name)
+
+    def dataset(self, name: str, split: str = "") -> Dataset:
+        """The data set that a name or a digest stands for, or one of its splits. ``NotFound``."""
+        return self.datasets.dataset(name, split)
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
         """The newest reply that was recorded for a key, with the id of its trace."""

@@ -141,7 +141,7 @@ class SqliteStore:
     def dataset(self, name: str, split: str = "") -> Dataset:
         """The data set that a name or a digest stands for, or one of its splits. ``NotFound``."""
         with self.reading() as reader:
-            return reader.datasets.dataset(name, split)
+            return reader.dataset(name, split)
 
     def splits(self, name: str) -> Mapping[str, Dataset]:
         """The splits of a data set; one without splits is under ``""``."""

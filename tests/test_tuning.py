@@ -254,7 +254,7 @@ def test_a_changed_data_file_is_refused(ready: Path) -> None:
     found = done(ready, SEARCH)
     (ready / "dev.jsonl").write_text(rows(11), encoding="utf-8")
     for line in (f"resume {found['run']}", f"replay {found['run']}"):
-        assert "Put back the file as it was" in failing(ready, line)
+        assert "Put them back as they were" in failing(ready, line)
 
 
 def test_resumed_with_more_it_pays_only_the_rest(ready: Path) -> None:
@@ -323,6 +323,39 @@ def test_an_evaluation_resumes(ready: Path) -> None:
     assert "budget of 5 calls" in failing(ready, f"{EVAL} --budget-calls 5 --concurrency 1")
     found = done(ready, f"resume {last('evaluate').id} --max-calls 12")
     assert 12 == len(found["rows"])
+
+
+def test_a_data_set_of_the_store_is_read_by_name(ready: Path) -> None:
+    """Whole or a split of it, by evaluations and tunings, which replay and are begun again as from a file."""
+    done(ready, "dataset import dev.jsonl --name qa --split train=0.5 --split select=0.25 --split held=0.25")
+    named = EVAL.replace("dev.jsonl", "qa:held")
+    found = done(ready, named)
+    assert 3 == len(found["rows"])
+    assert 12 == len(done(ready, EVAL.replace("dev.jsonl", "qa"))["rows"])
+    assert found["root"] == done(ready, f"replay {found['run']}")["result"]
+    tuned = done(ready, f"{TUNE.replace('dev.jsonl', 'qa:train')} --optimizer labeled_few_shot --held qa:held")
+    assert tuned["version"] == done(ready, f"replay {tuned['run']}")["result"]
+    assert tuned["version"] == done(ready, f"resume {tuned['run']}")["version"]
+    assert done(ready, f"status {tuned['version'][6:18]}")["files"] == {"qa:train": "as it was", "qa:held": "as it was"}
+    done(ready, "dataset import dev.jsonl --name qa --split train=0.4 --split held=0.6")
+    assert "qa:held: its examples are" in failing(ready, f"replay {tuned['run']}")
+    assert {"qa:train": "changed since", "qa:held": "changed since"} == done(ready, f"status {tuned['version'][6:18]}")[
+        "files"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("qb:held", "qb:held: it is no file, and as a data set: no data set 'qb'; there is qa"),
+        ("qa:test", "data set 'qa' has no split 'test', it has held, train"),
+        ("none.jsonl", "there is no such file"),
+    ],
+)
+def test_examples_that_are_nowhere(ready: Path, name: str, words: str) -> None:
+    """Neither a file nor a data set: both are told."""
+    done(ready, "dataset import dev.jsonl --name qa --split train=0.5 --split held=0.5")
+    assert words in failing(ready, EVAL.replace("dev.jsonl", name))
 
 
 def test_a_recorded_run_is_harvested(ready: Path) -> None:
@@ -480,7 +513,7 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
         ("--optimizer mipro --split .5,.5 --option trials=many", "is no int"),
         ("--optimizer mipro", "mipro chooses by the examples in `select`, which has none"),
         ("--optimizer mipro --split .5", "isn't two or three fractions"),
-        ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train file"),
+        ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train data"),
         ("--optimizer mipro --split .5,.5 --guard", "or --split .5,.3,.2"),
         ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is what harvest learns from"),
         ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
