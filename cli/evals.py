@@ -39,12 +39,7 @@ _CONCURRENCY = click.option(
 
 @click.command("eval")
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
-@click.option(
-    "--data",
-    required=True,
-    metavar="FILE",
-    help="The examples: .jsonl, .json, .csv, .tsv, .parquet, or NAME[:SPLIT] of the store.",
-)
+@click.option("--data", required=True, metavar="DATA", help=DATA_HELP)
 @click.option("--metric", required=True, metavar="METRIC", help=METRIC_HELP)
 @click.option("--version", default="", metavar="REF", shell_complete=complete_ref, help="A ref or version.")
 @_SAMPLES

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -79,8 +78,7 @@ def optimize(options: tuple[str, ...], proposer: str, parts: str, store: str, *,
         _plan(asked, prior, store, as_json=as_json)
         return
     with SqliteStore(store) as kept:
-        it = work(asked, kept)
-        it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(kept.run, prior))))
+        it = _after(kept, asked, prior)
         done = optimized(kept, it, concurrency, quiet=as_json)
         report_tuning(done, it, curve, as_json=as_json)
 
@@ -224,12 +222,16 @@ def _sizes(text: str) -> tuple[float, ...]:
     return sizes
 
 
+def _after(store: SqliteStore | Reader, asked: Asked, prior: Iterable[str]) -> Work:
+    """What the words stand for, with the traces of runs that existed before."""
+    return attrs.evolve(work(asked, store), prior=tuple(trace for run in prior for trace in store.run(run)))
+
+
 def _plan(asked: Asked, prior: Iterable[str], store: str, *, as_json: bool) -> None:
     """Print what an optimization would take at most."""
     if Path(store).exists():
         with reading(store) as reader:
-            it = work(asked, reader)
-            it = attrs.evolve(it, prior=tuple(itertools.chain.from_iterable(map(reader.run, prior))))
+            it = _after(reader, asked, prior)
             last = reader.latest(it.start.id) if _holds(reader, it.start.id) else None
     else:
         it, last = work(asked, None), None

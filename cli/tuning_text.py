@@ -104,9 +104,7 @@ def plan_text(name: str, program: Program, data: Any, plan: Mapping[str, Any], b
 
 def report(done: Optimization, refused: Evaluation | None = None, *, colour: bool) -> Iterator[str]:
     """The closing report of an optimization; ``refused`` is what a guard saw and kept the start version."""
-    same = done.version.id == done.start.id
-    kept = "the start version is kept" if same else f"version {short(done.version.id)}: {line(done.version.note)}"
-    yield kept
+    yield done.outcome
     if done.stopped:
         yield f"stopped early: {line(done.stopped, 160)}"
     yield from _scores(done)

@@ -260,8 +260,8 @@ class Executor(Runner):
         found = self._version(version)
         if not isinstance(program, Pending):
             check_programs(program)
-        pending = program if isinstance(program, Pending) else program(**inputs)
-        return Rollout(pending, versioned(pending, found), first=self._first(version))
+            program = program(**inputs)
+        return Rollout(program, versioned(program, found), first=self._first(version))
 
 
 def _sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:

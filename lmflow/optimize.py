@@ -157,7 +157,8 @@ class Staged:
         """``BadData`` where a part of the data that it works on is empty, or no traces existed before that it needs."""
         for part, use in _USES.items():
             if part in self.parts and not len(getattr(traces.data, part)):
-                raise BadData("the data", f"{self.name} {use} the examples in `{part}`, which has none", PARTED)
+                fix = f"Give it some: lf.Data(..., {part}=rows), --{part} FILE or --split .5,.3,.2."
+                raise BadData("the data", f"{self.name} {use} the examples in `{part}`, which has none", fix)
         if self.parts >= PRIOR and not traces.prior:
             problem = f"{self.name} was given no recorded traces of the program on the examples in `train`"
             raise BadData("the data", problem, "Give it a run that has: prior=store.run(ID), or --prior RUN.")
@@ -190,9 +191,9 @@ def staged(
 
 def matching(program: Program, examples: Iterable[Record], traces: Iterable[Trace]) -> list[tuple[Record, Trace]]:
     """The traces in which the program gave outputs for the inputs of an example, each with that example."""
+    own = [trace for trace in traces if trace.program == program.key and trace.outputs is not None]
     names = [field.name for field in program.signature.inputs]
-    known = {example.only(*names): example for example in examples}
-    own = (trace for trace in traces if trace.program == program.key and trace.outputs is not None)
+    known = {example.only(*names): example for example in examples} if own else {}
     return [(known[inputs], trace) for trace in own if (inputs := trace.inputs.only(*names)) in known]
 
 

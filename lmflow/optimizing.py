@@ -82,6 +82,13 @@ class Optimization:
             return None
         return compare(self.before, self.after)
 
+    @property
+    def outcome(self) -> str:
+        """Which version it came to, and what that says of itself."""
+        if self.start.id == self.version.id:
+            return "the start version is kept"
+        return f"version {short(self.version.id)}: {printable(self.version.note, 100)}"
+
     def __str__(self) -> str:
         return "\n".join(self._words())
 
@@ -89,9 +96,7 @@ class Optimization:
         return f"<Optimization {self._headline()}>"
 
     def _headline(self) -> str:
-        kept = self.start.id == self.version.id
-        found = "the start version is kept" if kept else f"version {short(self.version.id)}: {self.version.note}"
-        return printable(f"{self.run.name}: {found}", 400)
+        return printable(f"{self.run.name}: {self.outcome}", 400)
 
     def _words(self) -> Iterator[str]:
         yield self._headline()
