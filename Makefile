@@ -23,7 +23,7 @@ demo: $(STAMPS)/local
 	$(BIN)/python examples/pydocs/demo.py --model $(MODEL) $(if $(QUESTIONS),--questions $(QUESTIONS))
 
 test: $(STAMPS)/test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 coverage: $(STAMPS)/test
 	$(BIN)/python -m pytest --cov=. --cov-branch --cov-report=term:skip-covered

@@ -1,9 +1,10 @@
-"""The clients that are compared, each in a process of its own: ``clients.py bare|lmflow|dspy BASE_URL``.
+"""The clients that are compared, each in a process of its own: ``clients.py bare|lmflow|dspy
+BASE_URL``.
 
-A line asked is ``{"calls": 1000, "concurrency": 64}``, its answer
-``{"seconds": 0.7, "cpu": 0.6, "peak_mb": 61.2}``.
-All ask the same: one predictor, question -> answer, with the same instruction, a new question each call. All look for
-garbage as seldom as lmflow's documentation advises for long runs.
+A line asked is ``{"calls": 1000, "concurrency": 64}``, its answer ``{"seconds": 0.7, "cpu": 0.6,
+"peak_mb": 61.2}``. All ask the same: one predictor, question -> answer, with the same instruction,
+a new question each call. All look for garbage as seldom as lmflow's documentation advises for long
+runs.
 """
 
 from __future__ import annotations
@@ -32,8 +33,13 @@ async def bare(url: str) -> AsyncIterator[Ask]:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
 
         async def one(question: str) -> str:
-            turns = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": question}]
-            async with session.post(f"{url}/chat/completions", json={"model": "m", "messages": turns}) as answer:
+            turns = [
+                {"role": "system", "content": INSTRUCTION},
+                {"role": "user", "content": question},
+            ]
+            async with session.post(
+                f"{url}/chat/completions", json={"model": "m", "messages": turns}
+            ) as answer:
                 text: str = (await answer.json())["choices"][0]["message"]["content"]
                 return text
 
@@ -47,11 +53,16 @@ async def lmflow(url: str) -> AsyncIterator[Ask]:
 
     answer = lf.predict("answer", "question -> answer", INSTRUCTION)
     model = lf.model("openai/m", base_url=url, api_key="")
-    with tempfile.TemporaryDirectory() as folder, lf.SqliteStore(Path(folder) / "bench.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lf.SqliteStore(Path(folder) / "bench.db") as store,
+    ):
 
         async def ask(calls: int, concurrency: int) -> None:
             async with lf.Executor(model, store, concurrency=concurrency) as ex:
-                run = await ex.map(answer, [{"question": question} for question in _questions(calls)])
+                run = await ex.map(
+                    answer, [{"question": question} for question in _questions(calls)]
+                )
             assert not run.failures, run.failures[0].failure
 
         yield ask
@@ -84,7 +95,10 @@ async def _workers(calls: int, concurrency: int, one: Callable[[str], Awaitable[
 
 def _questions(calls: int) -> Iterator[str]:
     begun = time.time_ns()
-    return (f"How long is green tea steeped, in round {begun} and cup {number}?" for number in range(calls))
+    return (
+        f"How long is green tea steeped, in round {begun} and cup {number}?"
+        for number in range(calls)
+    )
 
 
 async def main(name: str, url: str) -> None:
@@ -98,7 +112,9 @@ async def main(name: str, url: str) -> None:
             started, worked = time.perf_counter(), time.process_time()
             await ask(asked["calls"], asked["concurrency"])
             seconds, cpu = time.perf_counter() - started, time.process_time() - worked
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
+                1e6 if sys.platform == "darwin" else 1e3
+            )
             print(json.dumps({"seconds": seconds, "cpu": cpu, "peak_mb": peak}), flush=True)
 
 

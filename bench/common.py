@@ -15,7 +15,8 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
-# One answer in the two forms in which the two libraries ask for it; both are read without a second call.
+# One answer in the two forms in which the two libraries ask for it; both are read without a second
+# call.
 TEXTS = {
     "/bare": "Two minutes.",
     "/lmflow": "Two minutes.",
@@ -29,7 +30,9 @@ class Child:
     """A process that answers one JSON line with another."""
 
     def __init__(self, *command: str) -> None:
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def ask(self, **question: Any) -> dict[str, Any]:
         """The answer to a question. ``RuntimeError`` where the process has ended."""
@@ -43,7 +46,9 @@ class Child:
         assert self._process.stdout is not None
         text = self._process.stdout.readline()
         if not text:
-            raise RuntimeError(f"{' '.join(map(str, self._process.args))} ended with {self._process.wait()}")  # type: ignore[union-attr]
+            raise RuntimeError(
+                f"{' '.join(map(str, self._process.args))} ended with {self._process.wait()}"
+            )  # type: ignore[union-attr]
         answer: dict[str, Any] = json.loads(text)
         return answer
 
@@ -51,7 +56,12 @@ class Child:
     def cpu(self) -> float:
         """The seconds of CPU that it has used, where the system tells; else nothing."""
         try:
-            fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            fields = (
+                Path(f"/proc/{self._process.pid}/stat")
+                .read_text(encoding="ascii")
+                .rpartition(")")[2]
+                .split()
+            )
         except OSError:
             return float("nan")
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -108,7 +118,8 @@ def table(rows: Iterable[Sequence[str]], *, right: Iterable[int] = ()) -> str:
     flush = set(right)
     return "\n".join(
         "  ".join(
-            c.rjust(w) if i in flush else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+            c.rjust(w) if i in flush else c.ljust(w)
+            for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
     )
@@ -152,11 +163,19 @@ def _answer(text: str) -> bytes:
             "object": "chat.completion",
             "created": 1760000000,
             "model": "mock",
-            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
+            "choices": [
+                {
+                    "index": 0,
+                    "message": {"role": "assistant", "content": text},
+                    "finish_reason": "stop",
+                }
+            ],
             "usage": {"prompt_tokens": 60, "completion_tokens": 4, "total_tokens": 64},
         }
     ).encode()
-    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = (
+        f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
     return head.encode() + body
 
 

@@ -1,7 +1,9 @@
-"""DSPy's side of bench/prompt_tokens.py, run by the Python of an environment that has dspy: JSON lines in, JSON out.
+"""DSPy's side of bench/prompt_tokens.py, run by the Python of an environment that has dspy: JSON
+lines in, JSON out.
 
-Each line is ``{"signature", "instruction", "demos", "inputs"}``, answered with the messages that its ChatAdapter sends;
-with ``"base_url"`` it is asked instead, and answered with the outputs or null.
+Each line is ``{"signature", "instruction", "demos", "inputs"}``, answered with the messages that
+its ChatAdapter sends; with ``"base_url"`` it is asked instead, and answered with the outputs or
+null.
 """
 
 from __future__ import annotations
@@ -27,8 +29,15 @@ def answer(case: dict[str, Any]) -> Any:
     demos = [dspy.Example(**demo).with_inputs(*case["inputs"]) for demo in case["demos"]]
     if "base_url" not in case:
         return dspy.ChatAdapter().format(signature, demos, case["inputs"])
-    options = {"temperature": 0.0, "max_tokens": case["max_tokens"], "cache": False, "num_retries": 0}
-    lm = dspy.LM("openai/" + case["wire"], api_base=case["base_url"], api_key=case["api_key"], **options)
+    options = {
+        "temperature": 0.0,
+        "max_tokens": case["max_tokens"],
+        "cache": False,
+        "num_retries": 0,
+    }
+    lm = dspy.LM(
+        "openai/" + case["wire"], api_base=case["base_url"], api_key=case["api_key"], **options
+    )
     predict = dspy.Predict(signature)
     predict.demos = demos
     try:
@@ -36,7 +45,10 @@ def answer(case: dict[str, Any]) -> Any:
             outputs = dict(predict(**case["inputs"]).items())
     except Exception as problem:  # noqa: BLE001 - a reply that it can't read is a wrong answer
         return {"outputs": None, "calls": len(lm.history), "problem": type(problem).__name__}
-    return {"outputs": {name: str(value) for name, value in outputs.items()}, "calls": len(lm.history)}
+    return {
+        "outputs": {name: str(value) for name, value in outputs.items()},
+        "calls": len(lm.history),
+    }
 
 
 main()

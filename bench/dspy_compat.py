@@ -1,6 +1,8 @@
-"""What DSPy makes of an exported version, and back: ``python bench/dspy_compat.py PYTHON_WITH_DSPY``.
+"""What DSPy makes of an exported version, and back: ``python bench/dspy_compat.py
+PYTHON_WITH_DSPY``.
 
-DSPy is no dependency: the argument is an interpreter of an environment that has it (``pip install dspy``).
+DSPy is no dependency: the argument is an interpreter of an environment that has it (``pip install
+dspy``).
 """
 
 from __future__ import annotations
@@ -12,8 +14,8 @@ import tempfile
 from pathlib import Path
 
 import lmflow as lf
-from lmflow.dspy import from_dspy, to_dspy
-from lmflow.interchange import json_text
+from lmflow.programs.dspy import from_dspy, to_dspy
+from lmflow.versions.files import json_text
 
 THERE = """
 import json, sys, dspy
@@ -42,13 +44,18 @@ print(json.dumps({"dspy": dspy.__version__, "state": state}))
 
 rewrite = lf.predict("rewrite", "question -> query", "Write one search query.")
 answer = lf.predict("answer", "context: list[str], question -> answer", "Answer from the context.")
-rag = rewrite >> lf.tool("search", "query -> context: list[str]", lambda query: [query], version="1")
+rag = rewrite >> lf.tool(
+    "search", "query -> context: list[str]", lambda query: [query], version="1"
+)
 rag = rag >> lf.chain_of_thought(answer)
 
 
 def main(python: str) -> None:
     """Export, load and save there, import, and compare."""
-    demos = [{"context": ["c"], "question": "q", "reasoning": "r", "answer": "é"}, {"question": "q2", "answer": "a2"}]
+    demos = [
+        {"context": ["c"], "question": "q", "reasoning": "r", "answer": "é"},
+        {"question": "q2", "answer": "a2"},
+    ]
     changes = {
         "answer.demos": demos,
         "answer.instruction": "Answer in one word.\nOr two.",
@@ -59,12 +66,17 @@ def main(python: str) -> None:
         files = [Path(folder, name) for name in ("out.json", "same.json", "changed.json")]
         files[0].write_text(json_text(to_dspy(rag, version)), encoding="utf-8")
         done = subprocess.run(
-            [python, "-W", "ignore", "-c", THERE, *map(str, files)], capture_output=True, text=True, check=False
+            [python, "-W", "ignore", "-c", THERE, *map(str, files)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             sys.exit(done.stderr)
         there = json.loads(done.stdout.splitlines()[-1])
-        own, same, changed = (from_dspy(rag, json.loads(file.read_text("utf-8")), file.name) for file in files)
+        own, same, changed = (
+            from_dspy(rag, json.loads(file.read_text("utf-8")), file.name) for file in files
+        )
     state = there["state"]
     assert own.id == version.id
     assert state["answer.predict"]["instruction"] == version["answer.instruction"]
@@ -73,11 +85,15 @@ def main(python: str) -> None:
     assert state["rewrite"]["instruction"] == version["rewrite.instruction"]
     assert not lf.diff(version, same), lf.diff(version, same)
     assert [change.path for change in lf.diff(version, changed)] == ["answer.instruction"]
-    print(f"DSPy {there['dspy']} loads what is exported: the same instructions, demonstrations and fields; and back")
+    print(
+        f"DSPy {there['dspy']} loads what is exported: the same instructions, demonstrations and fields; and back"
+    )
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
         main(sys.argv[1])
     else:
-        print("give the interpreter of an environment with dspy: python bench/dspy_compat.py PYTHON")
+        print(
+            "give the interpreter of an environment with dspy: python bench/dspy_compat.py PYTHON"
+        )

@@ -1,10 +1,11 @@
 """DSPy's side of bench/optimizers.py, run by the Python of an environment that has dspy and optuna.
 
-One JSON line in: ``{"base_url", "api_key", "wire", "signature", "instruction", "inputs", "output", "optimizer",
-"size", "seed", "threads", "max_tokens", "train", "select", "dev"}``; one out: the calls that were counted and per dev
-row the answer, null where there is none. A request that is repeated counts once, as with ours, whether DSPy's cache
-answers it or not: so a run that is begun again over the cache of one that was stopped counts the same. It ends where a
-request would be beyond ``"budget"``, and answers without the rows. ``"optimizer": "none"`` is the program as it is.
+One JSON line in: ``{"base_url", "api_key", "wire", "signature", "instruction", "inputs", "output",
+"optimizer", "size", "seed", "threads", "max_tokens", "train", "select", "dev"}``; one out: the
+calls that were counted and per dev row the answer, null where there is none. A request that is
+repeated counts once, as with ours, whether DSPy's cache answers it or not: so a run that is begun
+again over the cache of one that was stopped counts the same. It ends where a request would be
+beyond ``"budget"``, and answers without the rows. ``"optimizer": "none"`` is the program as it is.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from dspy.utils.callback import BaseCallback  # type: ignore[import-not-found, u
 
 
 class Asked(BaseCallback):  # type: ignore[misc, unused-ignore]
-    """What any model was asked, each request once; those of a model's copies too, whose histories are their own."""
+    """What any model was asked, each request once; those of a model's copies too, whose histories
+    are their own.
+    """
 
     def __init__(self, budget: int) -> None:
         self.budget = budget
@@ -30,9 +33,13 @@ class Asked(BaseCallback):  # type: ignore[misc, unused-ignore]
         self.lock = threading.Lock()
 
     def on_lm_start(self, call_id: str, instance: Any, inputs: dict[str, Any]) -> None:
-        """Note the request. The process ends where it is one too many: nothing in DSPy could be told to stop."""
+        """Note the request. The process ends where it is one too many: nothing in DSPy could be
+        told to stop.
+        """
         del call_id
-        options = {name: value for name, value in instance.kwargs.items() if not name.startswith("api_")}
+        options = {
+            name: value for name, value in instance.kwargs.items() if not name.startswith("api_")
+        }
         request = json.dumps([instance.model, options, inputs], sort_keys=True, default=str)
         with self.lock:  # of several threads that go beyond it one ends the process
             self.requests.add(request)
@@ -51,25 +58,39 @@ def main() -> None:
 
 def optimized(case: dict[str, Any]) -> dict[str, Any]:
     """Tune, count, then answer the dev rows."""
-    place = {"api_base": case["base_url"], "api_key": case["api_key"], "num_retries": 2, "timeout": 600}
+    place = {
+        "api_base": case["base_url"],
+        "api_key": case["api_key"],
+        "num_retries": 2,
+        "timeout": 600,
+    }
     lm = dspy.LM("openai/" + case["wire"], temperature=0.0, max_tokens=case["max_tokens"], **place)
     writer = dspy.LM("openai/" + case["wire"], temperature=1.0, max_tokens=300, **place)
     seen = Asked(case["budget"])
     dspy.configure(lm=lm, callbacks=[seen])
     student = dspy.Predict(dspy.Signature(case["signature"], case["instruction"]))
-    train, select = (examples(case[part], case["inputs"], case["output"]) for part in ("train", "select"))
-    tuned = student if case["optimizer"] == "none" else compiled(case, student, train, select, writer)
+    train, select = (
+        examples(case[part], case["inputs"], case["output"]) for part in ("train", "select")
+    )
+    tuned = (
+        student if case["optimizer"] == "none" else compiled(case, student, train, select, writer)
+    )
     counted, seen.budget = len(seen.requests), 0
     return {"calls": counted, "answers": answered(case, tuned), "instruction": tuned.signature.instructions,
             "demos": len(tuned.demos), "score": getattr(tuned, "score", None)}  # fmt: skip
 
 
-def compiled(case: dict[str, Any], student: Any, train: list[Any], select: list[Any], writer: Any) -> Any:
+def compiled(
+    case: dict[str, Any], student: Any, train: list[Any], select: list[Any], writer: Any
+) -> Any:
     """The student after the optimizer, set by its own knobs."""
 
     def same(example: Any, prediction: Any, trace: Any = None) -> bool:
         del trace
-        return str(getattr(prediction, case["output"], "")).strip() == str(example[case["output"]]).strip()
+        return (
+            str(getattr(prediction, case["output"], "")).strip()
+            == str(example[case["output"]]).strip()
+        )
 
     size, threads = case["size"], case["threads"]
     if case["optimizer"] == "random_search":
@@ -95,7 +116,9 @@ def answered(case: dict[str, Any], program: Any) -> dict[str, str | None]:
             return None
 
     with ThreadPoolExecutor(case["threads"]) as pool:
-        return dict(zip((row["id"] for row in case["dev"]), pool.map(answer, case["dev"]), strict=True))
+        return dict(
+            zip((row["id"] for row in case["dev"]), pool.map(answer, case["dev"]), strict=True)
+        )
 
 
 def examples(rows: list[dict[str, Any]], inputs: list[str], output: str) -> list[Any]:

@@ -1,9 +1,11 @@
-"""The commands that read versions and runs, timed on a store of a million calls: ``python bench/million.py [CALLS]``.
+"""The commands that read versions and runs, timed on a store of a million calls: ``python
+bench/million.py [CALLS]``.
 
-Makes a store of 10,000 versions in one line and ``UNIQUE`` calls through the store's own rows (three calls a trace, ten
-traces a run, prompts with shared beginnings), then records those runs again under other ids until there are ``CALLS``
-(blobs are content-addressed, so they are shared, and every hash still holds), and takes all of them into the search.
-Then times each command after start-up and measures the memory of a process that runs it.
+Makes a store of 10,000 versions in one line and ``UNIQUE`` calls through the store's own rows
+(three calls a trace, ten traces a run, prompts with shared beginnings), then records those runs
+again under other ids until there are ``CALLS`` (blobs are content-addressed, so they are shared,
+and every hash still holds), and takes all of them into the search. Then times each command after
+start-up and measures the memory of a process that runs it.
 """
 
 from __future__ import annotations
@@ -22,24 +24,24 @@ from click.testing import CliRunner
 
 import lmflow as lf
 from lmflow.cli.main import main
-from lmflow.messages import ChatReply, ChatRequest, Message, ToolReply, ToolRequest, Usage
-from lmflow.stores.rows import RowWriter
-from lmflow.stores.schema import prepare
-from lmflow.stores.search import fill as index
-from lmflow.trace import (
-    Asked,
+from lmflow.messages.messages import Message
+from lmflow.messages.replies import ChatReply, ToolReply, Usage
+from lmflow.messages.requests import ChatRequest, ToolRequest
+from lmflow.stores.sqlite.full_text import fill as index
+from lmflow.stores.sqlite.schema import prepare
+from lmflow.stores.sqlite.writer import RowWriter
+from lmflow.traces.events import (
     CallEnded,
     Event,
     RefMoved,
-    Run,
     RunClosed,
     RunOpened,
-    Scored,
-    Trace,
+    ScoreRecorded,
     TraceClosed,
     TraceOpened,
     VersionSaved,
 )
+from lmflow.traces.trace import CallAttempt, Run, Trace
 
 VERSIONS = 10_000
 UNIQUE = 50_000
@@ -48,20 +50,34 @@ BATCH = 200
 LIMIT_MS = 300
 LIMIT_MB = 200
 SYSTEM = (
-    "Answer the question from the context, in a few words, and say so where the context doesn't hold the answer. " * 6
+    "Answer the question from the context, in a few words, and say so where the context doesn't hold the answer. "
+    * 6
 )
-CONTEXT = "The with statement is used to wrap the execution of a block with methods defined by a context manager. " * 12
+CONTEXT = (
+    "The with statement is used to wrap the execution of a block with methods defined by a context manager. "
+    * 12
+)
 WORLD = lf.Record(adapter="a", models={"": {"model": "local/smollm2-135m", "endpoint": "local"}})
 PROGRAM = lf.digest("program", "bench")
 
 
 def versions() -> list[lf.Version]:
     """A line of versions, each with one demonstration or a few words changed."""
-    params = {"answer.instruction": SYSTEM, "answer.demos": [], "answer.options": {}, "answer.model": ""}
+    params = {
+        "answer.instruction": SYSTEM,
+        "answer.demos": [],
+        "answer.options": {},
+        "answer.model": "",
+    }
     line = [lf.Version(params=params, note="defaults of bench")]
     for k in range(1, VERSIONS):
-        demos = [{"question": f"question {k - j}?", "answer": f"answer {k - j}"} for j in range(min(k, 8))]
-        changes = {"answer.demos": demos} if k % 2 else {"answer.instruction": f"{SYSTEM}Attempt {k}."}
+        demos = [
+            {"question": f"question {k - j}?", "answer": f"answer {k - j}"}
+            for j in range(min(k, 8))
+        ]
+        changes = (
+            {"answer.demos": demos} if k % 2 else {"answer.instruction": f"{SYSTEM}Attempt {k}."}
+        )
         line.append(line[-1].put(changes, note=f"round {k}"))
     return line
 
@@ -79,7 +95,7 @@ def events(number: int, version: lf.Version, calls: int) -> Iterator[Event]:
             yield CallEnded(trace.id, call)
         yield TraceClosed(trace)
         if position == 0:
-            yield Scored(trace.id, "exact", float(number % 2), at=at)
+            yield ScoreRecorded(trace.id, "exact", float(number % 2), at=at)
         items.append((f"ex[{position}]", trace))
     done = Run(run_id, "map", "bench", tuple(items))
     yield RunClosed(run_id, "done", done.root, at + 10)
@@ -88,7 +104,9 @@ def events(number: int, version: lf.Version, calls: int) -> Iterator[Event]:
 def traced(number: int, version: lf.Version, at: int) -> Trace:
     """One trace, with prompts that begin as the others do."""
     question = f"What does thing number {number} do in a with statement?"
-    query = ChatRequest((Message("system", SYSTEM[:200]), Message("user", question)), "local/smollm2-135m", "local")
+    query = ChatRequest(
+        (Message("system", SYSTEM[:200]), Message("user", question)), "local/smollm2-135m", "local"
+    )
     search = ToolRequest("search", "corpus", lf.Record(query=f"thing {number}"))
     asked = Message("user", f"{CONTEXT}{number % 50}\n\n{question}")
     demos = (Message("user", "question 1?"), Message("assistant", "answer 1"))
@@ -101,13 +119,26 @@ def traced(number: int, version: lf.Version, at: int) -> Trace:
     )
     names = ("rewrite[0]/call[0]", "search[0]/call[0]", "answer[0]/call[0]")
     calls = tuple(
-        Asked(name, request, request.key, 0, reply, at + k, at + k + 1)
-        for k, (name, request, reply) in enumerate(zip(names, (query, search, answer), replies, strict=True))
+        CallAttempt(name, request, request.key, 0, reply, at + k, at + k + 1)
+        for k, (name, request, reply) in enumerate(
+            zip(names, (query, search, answer), replies, strict=True)
+        )
     )
     inputs, outputs = lf.Record(question=question), lf.Record(answer=f"It is {number}.")
     name = f"t{number:011d}{number * 104_729 % 1_000_003:06d}"
     return Trace(
-        name, PROGRAM, "bench", version, inputs, WORLD, "bench:rag", 0, calls, outputs=outputs, started=at, ended=at + 9
+        name,
+        PROGRAM,
+        "bench",
+        version,
+        inputs,
+        WORLD,
+        "bench:rag",
+        0,
+        calls,
+        outputs=outputs,
+        started=at,
+        ended=at + 9,
     )
 
 
@@ -123,7 +154,11 @@ def fill(path: Path, calls: int) -> None:
         kept += [RefMoved("prod", version.id, f"round {k}", k, "bench")] if k % 100 == 0 else []
     written(db, rows, [*kept, RefMoved("prod", line[-1].id, "last", VERSIONS, "bench")])
     while left > 0:
-        batch = [event for k in range(BATCH) for event in events(number + k, line[(number + k) % VERSIONS], left)]
+        batch = [
+            event
+            for k in range(BATCH)
+            for event in events(number + k, line[(number + k) % VERSIONS], left)
+        ]
         written(db, rows, batch)
         left -= BATCH * TRACES * 3
         number += BATCH
@@ -152,7 +187,9 @@ def again(db: sqlite3.Connection, calls: int) -> None:
         shift, later = copy * traces, copy * runs * 1_000_000_000
         db.execute("BEGIN IMMEDIATE")
         for statement in _AGAIN.split(";"):
-            db.execute(statement, {"copy": f"{copy:03d}", "shift": shift, "later": later, "traces": traces})
+            db.execute(
+                statement, {"copy": f"{copy:03d}", "shift": shift, "later": later, "traces": traces}
+            )
         db.execute("COMMIT")
 
 
@@ -199,7 +236,12 @@ def table(path: Path) -> None:
     """
     print(f"{'command':42} {'first ms':>9} {'again ms':>9} {'peak MB':>8}")
     slow = 0
-    for words in (words.strip() for line in commands.splitlines() for words in line.split(";") if words.strip()):
+    for words in (
+        words.strip()
+        for line in commands.splitlines()
+        for words in line.split(";")
+        if words.strip()
+    ):
         child = [sys.executable, __file__, "--measure", str(path), *words.split()]
         found = json.loads(subprocess.run(child, capture_output=True, check=True, text=True).stdout)
         slow += found["first"] > LIMIT_MS or found["mb"] > LIMIT_MB
@@ -218,5 +260,7 @@ if __name__ == "__main__":
             began = time.perf_counter()
             fill(store_file, total)
             took, size = time.perf_counter() - began, store_file.stat().st_size / 1e6
-            print(f"{total:,} calls, {VERSIONS:,} versions: {size:,.0f} MB in {took:.0f} s, {store_file}")
+            print(
+                f"{total:,} calls, {VERSIONS:,} versions: {size:,.0f} MB in {took:.0f} s, {store_file}"
+            )
         table(store_file)

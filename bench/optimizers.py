@@ -1,13 +1,15 @@
-"""What optimizers reach in a small budget of calls on a small local model, beside DSPy's own of the same name.
+"""What optimizers reach in a small budget of calls on a small local model, beside DSPy's own of the
+same name.
 
     LMFLOW_DATA=... python bench/optimizers.py [--calls 300] [--seeds 0 1 2] [--tasks banking10 bbh/disambiguation_qa]
         [--optimizers random_search mipro] [--libraries lmflow dspy] [--folder optimizers-bench] [--report]
 
-Counted are the calls of the task, of proposers and of judges while tuning, not those of the final scoring. Both tune
-and select on the same rows of train, and are scored on the same rows of dev, by the same comparison. Ours stops where
-the next need could go beyond the budget; DSPy's optimizers know no budget: their number of candidates or trials is the
-most with which they stay within it, found by running them again with one less over the calls that are cached. Every
-cell is a file in ``--folder`` beside a store with all of our calls, or DSPy's cache, so a bench that was stopped goes
+Counted are the calls of the task, of proposers and of judges while tuning, not those of the final
+scoring. Both tune and select on the same rows of train, and are scored on the same rows of dev, by
+the same comparison. Ours stops where the next need could go beyond the budget; DSPy's optimizers
+know no budget: their number of candidates or trials is the most with which they stay within it,
+found by running them again with one less over the calls that are cached. Every cell is a file in
+``--folder`` beside a store with all of our calls, or DSPy's cache, so a bench that was stopped goes
 on where it was. The cells of one seed come before those of the next, ours and DSPy's by turns.
 """
 
@@ -29,14 +31,17 @@ import attrs
 from common import table
 
 import lmflow as lf
-from lmflow.models.llama_server import LlamaServer
-from lmflow.models.openai import OpenAI
-from lmflow.models.weights import located
-from lmflow.optimize import Staged
-from lmflow.optimizers.combine import model_calls
-from lmflow.stats import mean, paired
+from lmflow.evaluation.stats import mean, paired
+from lmflow.models.local.llama_server import LlamaServer
+from lmflow.models.local.weights import located
+from lmflow.models.providers.openai import OpenAI
+from lmflow.optimizers.combinators import model_calls
+from lmflow.optimizers.parts.plan import PlanOptimizer
 
-LIMIT, THREADS = 48, 2  # one is answered, the next waits: a slot that is shared needs each prompt's head only once
+LIMIT, THREADS = (
+    48,
+    2,
+)  # one is answered, the next waits: a slot that is shared needs each prompt's head only once
 LIBRARIES = ("lmflow", "dspy")
 START = "none"  # the cell of the program as it is
 TEXTS = {"banking10": "Say what the customer's message is about.", "bbh": "Answer the question."}
@@ -78,14 +83,21 @@ async def main() -> None:
     wanted.folder.mkdir(parents=True, exist_ok=True)
     python = _dspy() if "dspy" in wanted.libraries and not wanted.report else ""
     bench = Bench(wanted.folder, wanted.model, wanted.calls, python)
-    kinds = [(name, seed, kind) for seed in wanted.seeds for name in wanted.tasks for kind in wanted.optimizers]
+    kinds = [
+        (name, seed, kind)
+        for seed in wanted.seeds
+        for name in wanted.tasks
+        for kind in wanted.optimizers
+    ]
     cells = [*kinds, *((name, 0, START) for name in wanted.tasks)]
     if not wanted.report:
         server = LlamaServer(located(wanted.model).path, slots=1, threads=wanted.server_threads)
         try:
             bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
             for name, seed, kind in cells:
-                await _cell(bench, task_of(Path(data), name, seed, wanted), kind, seed, wanted.libraries)
+                await _cell(
+                    bench, task_of(Path(data), name, seed, wanted), kind, seed, wanted.libraries
+                )
         finally:
             await server.stop()
     print(report(bench, wanted.tasks, wanted.optimizers, wanted.seeds))
@@ -97,7 +109,9 @@ def task_of(data: Path, name: str, seed: int, wanted: Any) -> Task:
     meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
     (output,), inputs = meta["outputs"], tuple(meta["inputs"])
     train, dev = (_rows(folder / f"{part}.jsonl") for part in ("train", "dev"))
-    labels = meta.get("labels") or (sorted({row[output] for row in train}) if name.startswith("bbh") else [])
+    labels = meta.get("labels") or (
+        sorted({row[output] for row in train}) if name.startswith("bbh") else []
+    )
     random.Random(seed).shuffle(train)  # noqa: S311 - no secret
     end = min(wanted.train, len(train) // 2)
     kind = f": Literal{labels}" if labels else ""
@@ -113,8 +127,15 @@ async def _cell(bench: Bench, task: Task, kind: str, seed: int, libraries: Seque
         if path.exists():
             continue
         begun = time.monotonic()
-        found = await _ours(bench, task, kind, seed) if library == "lmflow" else await _theirs(bench, task, kind, seed)
-        right = {row["id"]: float(_same(found["answers"].get(row["id"]), row[task.output])) for row in task.dev}
+        found = (
+            await _ours(bench, task, kind, seed)
+            if library == "lmflow"
+            else await _theirs(bench, task, kind, seed)
+        )
+        right = {
+            row["id"]: float(_same(found["answers"].get(row["id"]), row[task.output]))
+            for row in task.dev
+        }
         found |= {"scores": right, "seconds": time.monotonic() - begun, "budget": bench.calls}
         path.write_text(json.dumps(found, indent=1), encoding="utf-8")
         share = sum(right.values()) / len(right)
@@ -125,9 +146,15 @@ async def _cell(bench: Bench, task: Task, kind: str, seed: int, libraries: Seque
 
 
 async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
-    """The dev rows' answers by what an optimizer of ours made of the program, stopped before its budget."""
-    program = lf.predict("step", task.signature, task.instruction, options={"temperature": 0, "max_tokens": LIMIT})
-    model = OpenAI(f"local/{bench.model}", bench.model, bench.base_url, "local", bench.api_key, 600.0)
+    """The dev rows' answers by what an optimizer of ours made of the program, stopped before its
+    budget.
+    """
+    program = lf.predict(
+        "step", task.signature, task.instruction, options={"temperature": 0, "max_tokens": LIMIT}
+    )
+    model = OpenAI(
+        f"local/{bench.model}", bench.model, bench.base_url, "local", bench.api_key, 600.0
+    )
     metric, found = lf.exact_match(task.output, normalize=False), {"calls": 0}
     with lf.SqliteStore(bench.folder / f"{task.name.replace('/', '-')}-{kind}-{seed}.db") as store:
         async with lf.Executor(model, store, concurrency=THREADS) as ex:
@@ -139,7 +166,9 @@ async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any
                 version, found = done.version, _tuned(done)
             after = await ex.evaluate(program, version, task.dev, metric)
     return found | {
-        "answers": {row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows}
+        "answers": {
+            row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows
+        }
     }
 
 
@@ -151,7 +180,7 @@ def _tuned(done: lf.Optimization) -> dict[str, Any]:
             "demos": len(version["step.demos"])}  # fmt: skip
 
 
-def _optimizer(kind: str, calls: int, seed: int) -> Staged:
+def _optimizer(kind: str, calls: int, seed: int) -> PlanOptimizer:
     if kind == "random_search":
         return lf.random_search(max_bootstrapped=4, max_labeled=4, seed=seed)
     if kind == "mipro":
@@ -162,7 +191,9 @@ def _optimizer(kind: str, calls: int, seed: int) -> Staged:
 
 async def _theirs(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any]:
     """The same by DSPy's optimizer with as many candidates or trials as stay within the budget."""
-    plain, least = (3, 0) if kind == "random_search" else (1, 1)  # evaluations that no candidate or trial takes
+    plain, least = (
+        (3, 0) if kind == "random_search" else (1, 1)
+    )  # evaluations that no candidate or trial takes
     size = max(least, bench.calls // len(task.select) - plain)
     beyond: list[int] = []
     cache = bench.folder / f"{task.name.replace('/', '-')}-{kind}-{seed}.dspy"
@@ -194,8 +225,20 @@ def _asked(python: str, case: dict[str, Any], cache: Path) -> dict[str, Any]:
 
 
 def report(bench: Bench, tasks: Sequence[str], kinds: Sequence[str], seeds: Sequence[int]) -> str:
-    """A row a task and optimizer, one an optimizer, one of all: means over seeds and rows, and paired differences."""
-    head = ["task", "optimizer", "seeds", "start", "dspy's start", "lmflow", "dspy", "lmflow - dspy", "lmflow - start"]
+    """A row a task and optimizer, one an optimizer, one of all: means over seeds and rows, and
+    paired differences.
+    """
+    head = [
+        "task",
+        "optimizer",
+        "seeds",
+        "start",
+        "dspy's start",
+        "lmflow",
+        "dspy",
+        "lmflow - dspy",
+        "lmflow - start",
+    ]
     rows = [[*head, "calls"]]
     found = {(name, kind): _pairs(bench, name, kind, seeds) for name in tasks for kind in kinds}
     rows += [_row(name, kind, [pairs]) for (name, kind), pairs in found.items()]
@@ -208,8 +251,8 @@ def report(bench: Bench, tasks: Sequence[str], kinds: Sequence[str], seeds: Sequ
 
 @attrs.frozen
 class Pairs:
-    """The cells of one task and optimizer, of the seeds that both libraries have (ours alone where there is none), and
-    both starts.
+    """The cells of one task and optimizer, of the seeds that both libraries have (ours alone where
+    there is none), and both starts.
     """
 
     name: str
@@ -220,7 +263,10 @@ class Pairs:
 
 
 def _pairs(bench: Bench, name: str, kind: str, seeds: Sequence[int]) -> Pairs:
-    both = [[_read(path_of(bench, name, library, kind, seed)) for library in LIBRARIES] for seed in seeds]
+    both = [
+        [_read(path_of(bench, name, library, kind, seed)) for library in LIBRARIES]
+        for seed in seeds
+    ]
     whole = [(ours, theirs) for ours, theirs in both if ours and theirs]
     alone = tuple(ours for ours, _ in both if ours)
     starts = [_read(path_of(bench, name, library, START, 0)) for library in LIBRARIES]
@@ -244,7 +290,15 @@ def _row(name: str, kind: str, parts: Sequence[Pairs]) -> list[str]:
     ]
     means = [_mean(scores) for scores in (start, their_start, own, others)]
     seeds = "+".join(str(len(part.ours)) for part in parts)
-    return [name, kind, seeds, *means, _difference(own, others), _difference(own, start), "{} / {}".format(*spent)]
+    return [
+        name,
+        kind,
+        seeds,
+        *means,
+        _difference(own, others),
+        _difference(own, start),
+        "{} / {}".format(*spent),
+    ]
 
 
 def _per_row(cells: Sequence[tuple[str, dict[str, Any]]]) -> dict[tuple[str, str], float]:
@@ -293,7 +347,9 @@ def _same(answer: str | None, gold: str) -> bool:
 
 
 def _candidates(calls: int) -> int:
-    """Sets of demonstrations of a joint search: MIPRO's light preset, fewer where the budget is tiny."""
+    """Sets of demonstrations of a joint search: MIPRO's light preset, fewer where the budget is
+    tiny.
+    """
     return 6 if calls >= 200 else 2  # noqa: PLR2004 - two thirds of the bench's budget
 
 
@@ -301,7 +357,11 @@ def _dspy() -> str:
     """The Python of an environment with dspy and optuna, made where there is none."""
     if given := os.environ.get("LMFLOW_BENCH_DSPY_OPTUNA"):
         return given
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmflow-bench" / "dspy-optuna"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        / "lmflow-bench"
+        / "dspy-optuna"
+    )
     python, done = cache / "bin" / "python", cache / "installed"
     if not done.exists():
         print("making an environment with dspy and optuna (once) ...", file=sys.stderr)
@@ -312,7 +372,9 @@ def _dspy() -> str:
 
 
 def _arguments() -> Any:
-    words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    words = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     words.add_argument("--model", default="qwen2.5-coder-0.5b")
     words.add_argument("--calls", type=int, default=300)
     words.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -322,7 +384,9 @@ def _arguments() -> Any:
     words.add_argument("--select", type=int, default=30)
     words.add_argument("--dev", type=int, default=60)
     words.add_argument("--folder", type=Path, default=Path("optimizers-bench"))
-    words.add_argument("--server-threads", type=int, help="1 is faster where other work keeps the cores busy")
+    words.add_argument(
+        "--server-threads", type=int, help="1 is faster where other work keeps the cores busy"
+    )
     words.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=LIBRARIES)
     words.add_argument("--report", action="store_true", help="only say what is recorded")
     return words.parse_args()

@@ -1,7 +1,9 @@
-"""What lmflow itself costs a call: a scripted model, so that nothing but the executor, the store and replay is timed.
+"""What lmflow itself costs a call: a scripted model, so that nothing but the executor, the store
+and replay is timed.
 
-Run it as ``python bench/overhead.py``; with ``--profile`` the busiest functions of the live and the replay half follow.
-Every figure is of one process on one thread (and the store's writer), best of three.
+Run it as ``python bench/overhead.py``; with ``--profile`` the busiest functions of the live and the
+replay half follow. Every figure is of one process on one thread (and the store's writer), best of
+three.
 """
 
 from __future__ import annotations
@@ -18,19 +20,26 @@ from pathlib import Path
 
 import lmflow as lf
 
-CONTEXT = "Paris is the capital of France. The Louvre stands there, and the Seine flows through it. " * 8
-STEP = lf.predict("answer", "context: list[str], question -> answer", "Answer from the context, in a few words.")
+CONTEXT = (
+    "Paris is the capital of France. The Louvre stands there, and the Seine flows through it. " * 8
+)
+STEP = lf.predict(
+    "answer", "context: list[str], question -> answer", "Answer from the context, in a few words."
+)
 REPLY = "Paris, the capital of France."
 
 
 def rows(count: int) -> list[dict[str, object]]:
     """Different questions on one context of about 700 characters."""
     return [
-        {"context": [CONTEXT], "question": f"What is the capital of France, asked {i} times?"} for i in range(count)
+        {"context": [CONTEXT], "question": f"What is the capital of France, asked {i} times?"}
+        for i in range(count)
     ]
 
 
-async def recorded(store: lf.MemoryStore | lf.SqliteStore, concurrency: int, count: int) -> tuple[float, lf.Run]:
+async def recorded(
+    store: lf.MemoryStore | lf.SqliteStore, concurrency: int, count: int
+) -> tuple[float, lf.Run]:
     """Calls a second, recorded and committed, and the run."""
     async with lf.Executor(lf.scripted(lambda _: REPLY), store, concurrency=concurrency) as ex:
         await ex.map(STEP, rows(concurrency))
@@ -40,7 +49,9 @@ async def recorded(store: lf.MemoryStore | lf.SqliteStore, concurrency: int, cou
         return count / (time.perf_counter() - begun), run
 
 
-def measured(make: Callable[[], lf.MemoryStore | lf.SqliteStore], concurrency: int, count: int) -> float:
+def measured(
+    make: Callable[[], lf.MemoryStore | lf.SqliteStore], concurrency: int, count: int
+) -> float:
     """The best of three."""
     best = 0.0
     for _ in range(3):
@@ -76,7 +87,9 @@ def main() -> None:
         print(f"{'store':<8} {'concurrency':>11} {'calls/s':>9}")
         for name, make in stores.items():
             for concurrency in (1, 16, 64):
-                print(f"{name:<8} {concurrency:>11} {measured(make, concurrency, options.count):>9,.0f}")
+                print(
+                    f"{name:<8} {concurrency:>11} {measured(make, concurrency, options.count):>9,.0f}"
+                )
         _, run = asyncio.run(recorded(lf.MemoryStore(), 64, options.count))
         print(f"{'replay':<8} {'':>11} {replayed(run):>9,.0f}")
         if options.profile:

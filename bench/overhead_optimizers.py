@@ -1,10 +1,11 @@
 """What an optimizer costs by itself, without models: CPU time a rollout, beside what Optuna takes.
 
-    python bench/overhead_optimizers.py [--rollouts 1000 3000 10000]
+python bench/overhead_optimizers.py [--rollouts 1000 3000 10000]
 
-Each optimizer's plan is kept going, as the executor does, over rollouts that are answered at once: a trace is made
-by driving the program against a ready answer, and that time is measured apart. What is left is the optimizer's own:
-the versions that it makes, their keys, scores, labels, and finding what was run before.
+Each optimizer's plan is kept going, as the executor does, over rollouts that are answered at once:
+a trace is made by driving the program against a ready answer, and that time is measured apart. What
+is left is the optimizer's own: the versions that it makes, their keys, scores, labels, and finding
+what was run before.
 """
 
 from __future__ import annotations
@@ -18,17 +19,17 @@ import attrs
 from common import table
 
 import lmflow as lf
-from lmflow.adapter import ADAPTER
-from lmflow.drive import drive_pure
-from lmflow.effects import Call
-from lmflow.messages import ChatReply
-from lmflow.optimize import Rollout, Staged, Traces, unanswered
-from lmflow.optimizers import tpe
-from lmflow.params import Env
-from lmflow.program import completed
-from lmflow.reuse import resolved
-from lmflow.trace import Asked, Trace
-from lmflow.values import Record
+from lmflow.interpreter.driver import drive_pure
+from lmflow.interpreter.predict import ADAPTER
+from lmflow.messages.replies import ChatReply
+from lmflow.optimizers.parts import tpe
+from lmflow.optimizers.parts.plan import PlannedRollout, PlanOptimizer, Traces, unanswered
+from lmflow.programs.effects import Call
+from lmflow.programs.environment import Env
+from lmflow.programs.program import completed
+from lmflow.replays.reuse import resolved
+from lmflow.traces.trace import CallAttempt, Trace
+from lmflow.values.record import Record
 
 STEPS = (
     lf.predict("think", "question -> thought", "Think of it."),
@@ -37,7 +38,7 @@ STEPS = (
 PROGRAM = STEPS[0] >> STEPS[1]
 SELECT, TRAIN = 100, 60
 WORLD = Record(adapter=ADAPTER, models={"": {"model": "instant/model", "endpoint": "instant"}})
-MAKERS: dict[str, Callable[[int], Staged]] = {
+MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "random_search": lambda n: lf.random_search(candidates=max(1, n // SELECT - 4)),
     "bootstrap_optuna": lambda n: lf.bootstrap_optuna(trials=max(1, n // SELECT - 1)),
     "infer_rules": lambda n: lf.infer_rules(candidates=max(1, n // (SELECT + 2) - 2)),
@@ -70,11 +71,13 @@ def main() -> None:
             watch = Watch()
             own = measured(make(size), watch)
             each = [1000 * seconds / watch.asked for seconds in (own, watch.optuna, watch.world)]
-            rows.append([name, f"{watch.asked:,}", f"{watch.ran:,}", *(f"{ms:.3f}" for ms in each), "≤ 2"])
+            rows.append(
+                [name, f"{watch.asked:,}", f"{watch.ran:,}", *(f"{ms:.3f}" for ms in each), "≤ 2"]
+            )
     print(table(rows, right=range(1, 7)))
 
 
-def measured(optimizer: Staged, watch: Watch) -> float:
+def measured(optimizer: PlanOptimizer, watch: Watch) -> float:
     """The optimizer's own CPU seconds, all in all without the world's and Optuna's."""
     data = lf.Data(examples("t", TRAIN), examples("s", SELECT))
     restore = timed_optuna(watch)
@@ -120,10 +123,10 @@ def timed_optuna(watch: Watch) -> Callable[[], None]:
     return restore
 
 
-def ran(rollout: Rollout, watch: Watch) -> Trace:
+def ran(rollout: PlannedRollout, watch: Watch) -> Trace:
     """The trace of a rollout whose model answers at once."""
     begun = time.process_time()
-    calls: list[Asked] = []
+    calls: list[CallAttempt] = []
 
     def recall(call: Call, address: str) -> ChatReply:
         request: Any = resolved(call.request, WORLD, address)
@@ -133,7 +136,7 @@ def ran(rollout: Rollout, watch: Watch) -> Trace:
             else ["yes", "no"][int(request.key[-1], 16) % 2]
         )
         reply = ChatReply(text)
-        calls.append(Asked(address, request, request.key, 0, reply, 1, 2))
+        calls.append(CallAttempt(address, request, request.key, 0, reply, 1, 2))
         return reply
 
     program = rollout.program
@@ -150,7 +153,10 @@ def ran(rollout: Rollout, watch: Watch) -> Trace:
 
 def examples(part: str, count: int) -> list[Record]:
     """Questions, with an answer that the model gives half the time."""
-    return [Record(id=f"{part}{n}", question=f"{part} {n}: is it so?", answer="yes") for n in range(count)]
+    return [
+        Record(id=f"{part}{n}", question=f"{part} {n}: is it so?", answer="yes")
+        for n in range(count)
+    ]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""How long the default prompts are beside those of DSPy's ChatAdapter, and how well a small local model answers both.
+"""How long the default prompts are beside those of DSPy's ChatAdapter, and how well a small local
+model answers both.
 
-    python bench/prompt_tokens.py [--rows 60] [--dspy PYTHON]
+python bench/prompt_tokens.py [--rows 60] [--dspy PYTHON]
 
-Tokens are those of the local model's own tokenizer. DSPy runs in an environment of its own, made in a temporary folder
-unless ``--dspy`` names the Python of one; without it the comparison is skipped. Answers are asked for over dev rows of
-banking10 and svamp, found in the folder LMFLOW_DATA (skipped without). No demonstrations, temperature 0.
+Tokens are those of the local model's own tokenizer. DSPy runs in an environment of its own, made in
+a temporary folder unless ``--dspy`` names the Python of one; without it the comparison is skipped.
+Answers are asked for over dev rows of banking10 and svamp, found in the folder LMFLOW_DATA (skipped
+without). No demonstrations, temperature 0.
 """
 
 from __future__ import annotations
@@ -24,16 +26,28 @@ from pathlib import Path
 from typing import Any
 
 import lmflow as lf
-from lmflow.models.llama_server import LlamaServer
-from lmflow.models.openai import OpenAI
-from lmflow.models.weights import located
+from lmflow.models.local.llama_server import LlamaServer
+from lmflow.models.local.weights import located
+from lmflow.models.providers.openai import OpenAI
 
 MODEL = "qwen2.5-coder-0.5b"
 CONTEXT = ("Ada Lovelace wrote the first program.", "Alan Turing broke codes.")
 QA = {"context": CONTEXT, "question": "Who wrote the first program?", "answer": "Ada Lovelace"}
-CLAIM = {"context": CONTEXT, "claim": "Ada wrote code.", "reasoning": "It says so.", "label": "yes", "score": 5}
+CLAIM = {
+    "context": CONTEXT,
+    "claim": "Ada wrote code.",
+    "reasoning": "It says so.",
+    "label": "yes",
+    "score": 5,
+}
 CASES: tuple[tuple[str, str, str, tuple[Mapping[str, Any], ...], Mapping[str, Any]], ...] = (
-    ("question", "question -> answer", "Answer the question.", (), {"question": "Capital of France?"}),
+    (
+        "question",
+        "question -> answer",
+        "Answer the question.",
+        (),
+        {"question": "Capital of France?"},
+    ),
     (
         "question, demo",
         "question -> answer",
@@ -42,9 +56,27 @@ CASES: tuple[tuple[str, str, str, tuple[Mapping[str, Any], ...], Mapping[str, An
         {"question": "Capital of France?"},
     ),
     ("retrieval", "context: list[str], question -> answer", "Answer from the context.", (), QA),
-    ("retrieval, demos", "context: list[str], question -> answer", "Answer from the context.", (QA, QA), QA),
-    ("reasoning", "question -> reasoning, answer", "Answer the question.", (), {"question": "Capital of France?"}),
-    ("label", "text -> label: Literal['refund', 'bug', 'praise']", "Sort the message.", (), {"text": "It broke."}),
+    (
+        "retrieval, demos",
+        "context: list[str], question -> answer",
+        "Answer from the context.",
+        (QA, QA),
+        QA,
+    ),
+    (
+        "reasoning",
+        "question -> reasoning, answer",
+        "Answer the question.",
+        (),
+        {"question": "Capital of France?"},
+    ),
+    (
+        "label",
+        "text -> label: Literal['refund', 'bug', 'praise']",
+        "Sort the message.",
+        (),
+        {"text": "It broke."},
+    ),
     (
         "claim, types, demos",
         "context: list[str], claim -> reasoning, label: Literal['yes', 'no'], score: int",
@@ -52,7 +84,13 @@ CASES: tuple[tuple[str, str, str, tuple[Mapping[str, Any], ...], Mapping[str, An
         ({k: v for k, v in CLAIM.items() if k != "reasoning"}, CLAIM),
         CLAIM,
     ),
-    ("extraction", "text -> names: list[str], year: int, open: bool", "Extract.", (), {"text": "Bell Labs, 1925."}),
+    (
+        "extraction",
+        "text -> names: list[str], year: int, open: bool",
+        "Extract.",
+        (),
+        {"text": "Bell Labs, 1925."},
+    ),
 )
 TASKS = (
     ("banking10", "text", "label", 16, "Say what the customer's message is about."),
@@ -65,7 +103,9 @@ class Dspy:
 
     def __init__(self, python: str) -> None:
         child = str(Path(__file__).parent / "dspy_child.py")
-        self._process = subprocess.Popen([python, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(
+            [python, child], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
 
     def answer(self, case: Mapping[str, Any]) -> Any:
         """What it answers to one line."""
@@ -105,7 +145,10 @@ async def main() -> None:
 def made(folder: Path) -> str:
     """The Python of a new environment with dspy; empty where it can't be installed."""
     python = folder / "bin" / "python"
-    steps = ([sys.executable, "-m", "venv", str(folder)], [str(python), "-m", "pip", "install", "-q", "dspy"])
+    steps = (
+        [sys.executable, "-m", "venv", str(folder)],
+        [str(python), "-m", "pip", "install", "-q", "dspy"],
+    )
     for step in steps:
         if subprocess.run(step, check=False, stderr=subprocess.DEVNULL).returncode:
             return ""
@@ -122,7 +165,9 @@ def lengths(dspy: Dspy, base_url: str, api_key: str) -> None:
         ours = [message.content for message in lf.render(step, asked)]
         case = {"signature": signature, "instruction": instruction, "demos": demos, "inputs": asked}
         theirs = [message["content"] for message in dspy.answer(case)]
-        counts = [sum(tokens(base_url, api_key, text) for text in texts) for texts in (ours, theirs)]
+        counts = [
+            sum(tokens(base_url, api_key, text) for text in texts) for texts in (ours, theirs)
+        ]
         sums = [total + count for total, count in zip(sums, counts, strict=True)]
         print(f"{name:22} {counts[0]:6} {counts[1]:6}  {counts[0] / counts[1]:.2f}")
     print(f"{'all':22} {sums[0]:6} {sums[1]:6}  {sums[0] / sums[1]:.2f}", flush=True)
@@ -147,13 +192,20 @@ async def answers(dspy: Dspy, base_url: str, api_key: str, count: int) -> None:
         folder = Path(data) / name
         labels = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["labels"]
         signature = f"{given} -> {wanted}" + (f": Literal{labels}" if labels else ": int")
-        rows = [json.loads(line) for line in (folder / "dev.jsonl").read_text(encoding="utf-8").splitlines()[:count]]
-        step = lf.predict("s", signature, instruction, options={"temperature": 0, "max_tokens": limit * 4})
+        rows = [
+            json.loads(line)
+            for line in (folder / "dev.jsonl").read_text(encoding="utf-8").splitlines()[:count]
+        ]
+        step = lf.predict(
+            "s", signature, instruction, options={"temperature": 0, "max_tokens": limit * 4}
+        )
         wire = {"base_url": base_url, "api_key": api_key, "wire": MODEL, "max_tokens": limit * 4}
         case = {"signature": signature, "instruction": instruction, "demos": [], **wire}
         seen: list[tuple[bool, bool, int, int]] = []
         begun = time.monotonic()
-        async with lf.Executor(OpenAI(f"local/{MODEL}", MODEL, base_url, "local", api_key, 600.0)) as executor:
+        async with lf.Executor(
+            OpenAI(f"local/{MODEL}", MODEL, base_url, "local", api_key, 600.0)
+        ) as executor:
             for number, row in enumerate(rows):
                 if number and number % 10 == 0:
                     report(f"{name} so far", seen, time.monotonic() - begun)
@@ -162,7 +214,9 @@ async def answers(dspy: Dspy, base_url: str, api_key: str, count: int) -> None:
                 theirs = await asyncio.to_thread(dspy.answer, case | {"inputs": asked})
                 ours = str(trace.outputs[wanted]) if trace.outputs else ""
                 right = str((theirs["outputs"] or {}).get(wanted, ""))
-                seen.append((ours == row[wanted], right == row[wanted], len(trace.calls), theirs["calls"]))
+                seen.append(
+                    (ours == row[wanted], right == row[wanted], len(trace.calls), theirs["calls"])
+                )
         report(name, seen, time.monotonic() - begun)
 
 
@@ -171,9 +225,14 @@ def report(name: str, seen: list[tuple[bool, bool, int, int]], seconds: float) -
     for side, who in enumerate(("lmflow", "dspy")):
         right, calls = sum(row[side] for row in seen), sum(row[side + 2] for row in seen)
         low, high = wilson(right, len(seen))
-        print(f"{name:10} {who:7} {right:3} of {len(seen)} right ({low:.2f} to {high:.2f}), {calls} calls")
+        print(
+            f"{name:10} {who:7} {right:3} of {len(seen)} right ({low:.2f} to {high:.2f}), {calls} calls"
+        )
     only = [sum(a and not b for a, b, *_ in seen), sum(b and not a for a, b, *_ in seen)]
-    print(f"{name:10} right only with lmflow {only[0]}, only with dspy {only[1]}; {seconds:.0f} s", flush=True)
+    print(
+        f"{name:10} right only with lmflow {only[0]}, only with dspy {only[1]}; {seconds:.0f} s",
+        flush=True,
+    )
 
 
 def wilson(right: int, count: int, z: float = 1.96) -> tuple[float, float]:

@@ -1,10 +1,12 @@
-"""Recall of BM25, of vectors and of both fused, on questions whose passages are known, and how fast passages embed.
+"""Recall of BM25, of vectors and of both fused, on questions whose passages are known, and how fast
+passages embed.
 
-    LMFLOW_DATA=folder python bench/retrieval.py [--keep FOLDER] [--most 1000] [hotpotqa] [squad]
+LMFLOW_DATA=folder python bench/retrieval.py [--keep FOLDER] [--most 1000] [hotpotqa] [squad]
 
-A set is a folder in LMFLOW_DATA with ``corpus.jsonl`` (id, title, text) and ``dev.jsonl``, ``train.jsonl`` (question,
-gold_ids). Nothing is tuned, so both are asked. Of a larger corpus ``--most`` documents are searched: those that are
-gold, and the first others by id. ``--keep`` keeps the indexes there, so that they aren't built again.
+A set is a folder in LMFLOW_DATA with ``corpus.jsonl`` (id, title, text) and ``dev.jsonl``,
+``train.jsonl`` (question, gold_ids). Nothing is tuned, so both are asked. Of a larger corpus
+``--most`` documents are searched: those that are gold, and the first others by id. ``--keep`` keeps
+the indexes there, so that they aren't built again.
 """
 
 from __future__ import annotations
@@ -44,7 +46,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as place:
         try:
-            asyncio.run(measured(data, given.sets, given.keep or Path(place), given.model, given.most))
+            asyncio.run(
+                measured(data, given.sets, given.keep or Path(place), given.model, given.most)
+            )
         except ModelUnavailable as error:
             print(f"skipped: {error}")
 
@@ -55,7 +59,9 @@ async def measured(data: Path, sets: Sequence[str], place: Path, model: str, mos
         for name in sets:
             rows = [row for part in ("dev", "train") for row in read(data / name / f"{part}.jsonl")]
             gold = {id_ for row in rows for id_ in row["gold_ids"]}
-            documents = sorted(read(data / name / "corpus.jsonl"), key=lambda it: (it["id"] not in gold, it["id"]))
+            documents = sorted(
+                read(data / name / "corpus.jsonl"), key=lambda it: (it["id"] not in gold, it["id"])
+            )
             with lf.Corpus.build(documents[: max(most, len(gold))], place / f"{name}.db") as corpus:
                 await compared(name, rows, corpus, ex, model)
 
@@ -83,7 +89,12 @@ async def compared(
             [lf.recall_at_k(k)(row, {"ids": found(trace, way)}).value for k in CUTS]
             for row, trace in zip(rows, run.traces, strict=True)
         ]
-        print(f"{way:8}" + "".join(f"{interval([score[cut] for score in scores]):>22}" for cut in range(len(CUTS))))
+        print(
+            f"{way:8}"
+            + "".join(
+                f"{interval([score[cut] for score in scores]):>22}" for cut in range(len(CUTS))
+            )
+        )
 
 
 def found(trace: lf.Trace, way: str) -> list[str]:
@@ -97,7 +108,9 @@ def found(trace: lf.Trace, way: str) -> list[str]:
 
 
 def interval(scores: Sequence[float]) -> str:
-    """The mean and its 95 % interval, by resampling the questions (Efron 1979, the percentile method)."""
+    """The mean and its 95 % interval, by resampling the questions (Efron 1979, the percentile
+    method).
+    """
     values = np.asarray(scores)
     draws = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[draws].mean(axis=1), (2.5, 97.5))

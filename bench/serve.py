@@ -1,9 +1,10 @@
-"""What serving costs: ``lmflow serve`` beside a bare aiohttp handler, both in front of the same mock model.
+"""What serving costs: ``lmflow serve`` beside a bare aiohttp handler, both in front of the same
+mock model.
 
-    python bench/serve.py [--clients 64] [--seconds 60] [--rounds 3] [--rate 40]
+python bench/serve.py [--clients 64] [--seconds 60] [--rounds 3] [--rate 40]
 
-Each client asks with a token of its own, which the model's answer repeats: an answer with another token is mixed, none
-is lost. In the end the store must hold one finished run for each answer.
+Each client asks with a token of its own, which the model's answer repeats: an answer with another
+token is mixed, none is lost. In the end the store must hold one finished run for each answer.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ answer = lf.predict("answer", "question -> answer", INSTRUCTION)
 
 @attrs.define
 class Load:
-    """What clients got of one server: the seconds of each answer, its trace and token, what was wrong, and its CPU."""
+    """What clients got of one server: the seconds of each answer, its trace and token, what was
+    wrong, and its CPU.
+    """
 
     seconds: list[float] = attrs.field(factory=list)
     traces: dict[str, str] = attrs.field(factory=dict)
@@ -52,28 +55,44 @@ class Load:
 
 def main() -> None:
     """Ask both by turns, as fast as they can and paced; print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clients", type=int, default=64)
-    parser.add_argument("--seconds", type=float, default=60, help="of load on each server, in each of the two ways")
+    parser.add_argument(
+        "--seconds", type=float, default=60, help="of load on each server, in each of the two ways"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="in which the servers take turns")
-    parser.add_argument("--rate", type=float, default=40, help="requests a second of all clients together, where paced")
+    parser.add_argument(
+        "--rate",
+        type=float,
+        default=40,
+        help="requests a second of all clients together, where paced",
+    )
     asked = parser.parse_args()
     rows, all_of_it = [("what", "lmflow", "bare aiohttp", "overhead", "ratio")], []
     with tempfile.TemporaryDirectory() as folder, mock_server() as model:
         store = Path(folder) / "bench.db"
         with served(model, store) as servers:
             all_of_it += [loaded(server, asked.clients, WARM) for server in servers.values()][:1]
-            for words, rate in (("as fast as they can", 0.0), (f"{asked.rate:g} a second", asked.rate)):
+            for words, rate in (
+                ("as fast as they can", 0.0),
+                (f"{asked.rate:g} a second", asked.rate),
+            ):
                 loads = {name: list[Load]() for name in servers}
                 for _, (name, server) in itertools.product(range(asked.rounds), servers.items()):
-                    loads[name].append(loaded(server, asked.clients, asked.seconds / asked.rounds, rate))
+                    loads[name].append(
+                        loaded(server, asked.clients, asked.seconds / asked.rounds, rate)
+                    )
                 rows += compared(f"{asked.clients} clients, {words}", loads)
                 all_of_it += loads["lmflow"]
         print(table(rows, right=(1, 2, 3, 4)))
         print(f"\n{checked(store, all_of_it)}")
     each = f"{asked.rounds} rounds of {asked.seconds / asked.rounds:g} s on each server, by turns"
     print(f"Medians (least to greatest) of {each}; overhead and ratio of their medians.")
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}.")
+    print(
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}."
+    )
 
 
 @attrs.frozen
@@ -104,7 +123,9 @@ def served(model: str, store: Path) -> Iterator[dict[str, Server]]:
 
 
 def loaded(server: Server, clients: int, seconds: float, rate: float = 0.0) -> Load:
-    """The load of so many clients on a server: one request after the other, or ``rate`` a second of all."""
+    """The load of so many clients on a server: one request after the other, or ``rate`` a second of
+    all.
+    """
     found = Load()
     began, cpu = time.perf_counter(), server.process.cpu
     asyncio.run(_clients(server.url, clients, seconds, rate, found))
@@ -153,13 +174,18 @@ def compared(what: str, loads: Mapping[str, Sequence[Load]]) -> Iterator[tuple[s
         ("answers/s", lambda load: len(load.seconds) / load.took, ""),
         ("p50, ms", lambda load: load.ms(50), " ms"),
         ("p99, ms", lambda load: load.ms(99), " ms"),
-        ("CPU of the server, ms a request", lambda load: load.cpu / len(load.seconds) * 1000, " ms"),
+        (
+            "CPU of the server, ms a request",
+            lambda load: load.cpu / len(load.seconds) * 1000,
+            " ms",
+        ),
     ):
         a, b = [figure(load) for load in ours], [figure(load) for load in theirs]
         more = f"{statistics.median(a) - statistics.median(b):+,.1f}{unit}" if unit else ""
         yield (f"{what}: {name}", spread(a, 1), spread(b, 1), more, ratio(a, b))
     wrong = [
-        f"{sum(load.lost for load in side)} lost, {sum(load.mixed for load in side)} mixed" for side in (ours, theirs)
+        f"{sum(load.lost for load in side)} lost, {sum(load.mixed for load in side)} mixed"
+        for side in (ours, theirs)
     ]
     many = [f"{sum(len(load.seconds) for load in side):,} answers, " for side in (ours, theirs)]
     yield (f"{what}: all", *(f"{a}{b}" for a, b in zip(many, wrong, strict=True)), "", "")
@@ -169,7 +195,9 @@ def checked(store: Path, loads: Sequence[Load]) -> str:
     """Whether the store holds just one finished run for each answer, with that answer's own inputs."""
     tokens = {trace: token for load in loads for trace, token in load.traces.items()}
     with contextlib.closing(sqlite3.connect(store)) as db:
-        runs = dict(db.execute("SELECT status, count(*) FROM run WHERE kind = 'serve' GROUP BY status"))
+        runs = dict(
+            db.execute("SELECT status, count(*) FROM run WHERE kind = 'serve' GROUP BY status")
+        )
         known = {row[0] for row in db.execute("SELECT uid FROM trace WHERE root IS NOT NULL")}
     assert runs == {"done": len(tokens)}, (runs, len(tokens))
     assert known == tokens.keys()
@@ -183,14 +211,18 @@ def checked(store: Path, loads: Sequence[Load]) -> str:
 
 
 async def bare(model: str) -> None:
-    """What an application would write by hand: take JSON, ask the model, give JSON; nothing is checked or kept."""
+    """What an application would write by hand: take JSON, ask the model, give JSON; nothing is
+    checked or kept.
+    """
     import aiohttp
     from aiohttp import web
 
     async def run(request: web.Request) -> web.Response:
         question = (await request.json())["question"]
         turns = [{"role": "system", "content": INSTRUCTION}, {"role": "user", "content": question}]
-        async with session.post(f"{model}/chat/completions", json={"model": "m", "messages": turns}) as got:
+        async with session.post(
+            f"{model}/chat/completions", json={"model": "m", "messages": turns}
+        ) as got:
             text = (await got.json())["choices"][0]["message"]["content"]
         return web.json_response({"outputs": {"answer": text}})
 
@@ -201,7 +233,9 @@ async def bare(model: str) -> None:
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
         print(json.dumps({"port": runner.addresses[0][1]}), flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)  # until the parent closes it
+        await asyncio.get_running_loop().run_in_executor(
+            None, sys.stdin.read
+        )  # until the parent closes it
         await runner.cleanup()
 
 

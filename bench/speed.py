@@ -1,9 +1,10 @@
-"""How fast: recorded calls, replay, import, bytes a call, memory; ratios of rounds that alternate in one run.
+"""How fast: recorded calls, replay, import, bytes a call, memory; ratios of rounds that alternate
+in one run.
 
-    python bench/speed.py [--rounds 5] [--concurrency 1 16 64 512] [--no-dspy]
+python bench/speed.py [--rounds 5] [--concurrency 1 16 64 512] [--no-dspy]
 
-dspy runs in an environment of its own, made at the first run in the user's cache (LMFLOW_BENCH_DSPY names the Python of
-another); where it can't be made it is left out, with a note.
+dspy runs in an environment of its own, made at the first run in the user's cache (LMFLOW_BENCH_DSPY
+names the Python of another); where it can't be made it is left out, with a note.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from pathlib import Path
 from common import HERE, Child, mock_server, ratio, spread, table
 
 import lmflow as lf
-from lmflow.messages import ChatRequest
-from lmflow.stores.sqlite import reading
+from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite.store import reading
 
 CALLS = {"bare": 2000, "lmflow": 1000, "dspy": 100}
 BARRED = 64  # open calls at which the bars stand
@@ -42,7 +43,9 @@ READY = {
 
 def main() -> None:
     """Run everything, print one table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64, 512])
     parser.add_argument("--no-dspy", action="store_true")
@@ -56,15 +59,24 @@ def main() -> None:
     rows += imported(pythons)
     rows += stored()
     print(table(rows, right=(1, 3, 4)))
-    print(f"\nMedians (least to greatest) of {wanted.rounds} rounds. In a round one client runs after the other.")
-    machine = f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}"
+    print(
+        f"\nMedians (least to greatest) of {wanted.rounds} rounds. In a round one client runs after the other."
+    )
+    machine = (
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}"
+    )
     print(f"A ratio is of one round's pair. {machine}. {note}")
 
 
-def recorded(pythons: dict[str, str], concurrencies: list[int], rounds: int) -> Iterator[tuple[str, ...]]:
+def recorded(
+    pythons: dict[str, str], concurrencies: list[int], rounds: int
+) -> Iterator[tuple[str, ...]]:
     """Recorded and committed calls a second, and the peak memory of each client."""
     with mock_server() as url, contextlib.ExitStack() as stack:
-        clients = {name: Child(python, str(HERE / "clients.py"), name, url) for name, python in pythons.items()}
+        clients = {
+            name: Child(python, str(HERE / "clients.py"), name, url)
+            for name, python in pythons.items()
+        }
         for client in clients.values():
             stack.callback(client.close)
             client.ask(calls=20, concurrency=4)  # warm
@@ -74,14 +86,20 @@ def recorded(pythons: dict[str, str], concurrencies: list[int], rounds: int) -> 
             works: dict[str, list[float]] = {name: [] for name in clients}
             for _ in range(rounds):
                 for name, client in clients.items():
-                    calls = max(concurrency, round(CALLS[name] * (SMALL if concurrency == 1 else 1)))
+                    calls = max(
+                        concurrency, round(CALLS[name] * (SMALL if concurrency == 1 else 1))
+                    )
                     answer = client.ask(calls=calls, concurrency=concurrency)
                     speeds[name].append(calls / answer["seconds"])
                     works[name].append(answer["cpu"] / calls * 1e6)
                     peaks[name] = max(peaks[name], answer["peak_mb"])
             for name in (other for other in clients if other != "lmflow"):
                 yield _compared(
-                    f"recorded calls/s, {concurrency} open", speeds["lmflow"], name, speeds[name], concurrency
+                    f"recorded calls/s, {concurrency} open",
+                    speeds["lmflow"],
+                    name,
+                    speeds[name],
+                    concurrency,
                 )
                 part = ratio(works["lmflow"], works[name])
                 yield (
@@ -95,12 +113,28 @@ def recorded(pythons: dict[str, str], concurrencies: list[int], rounds: int) -> 
         for name in clients:
             if name != "lmflow":
                 part = f"{peaks['lmflow'] / peaks[name]:.2f}"
-                yield ("peak memory, MB", f"{peaks['lmflow']:.0f}", name, f"{peaks[name]:.0f}", part, "")
+                yield (
+                    "peak memory, MB",
+                    f"{peaks['lmflow']:.0f}",
+                    name,
+                    f"{peaks[name]:.0f}",
+                    part,
+                    "",
+                )
 
 
-def _compared(what: str, ours: list[float], name: str, theirs: list[float], concurrency: int) -> tuple[str, ...]:
+def _compared(
+    what: str, ours: list[float], name: str, theirs: list[float], concurrency: int
+) -> tuple[str, ...]:
     bar = {"bare": "≥ 0.5", "dspy": "≥ 6"}[name] if concurrency == BARRED else ""
-    return (what, spread(ours), "bare aiohttp" if name == "bare" else name, spread(theirs), ratio(ours, theirs), bar)
+    return (
+        what,
+        spread(ours),
+        "bare aiohttp" if name == "bare" else name,
+        spread(theirs),
+        ratio(ours, theirs),
+        bar,
+    )
 
 
 def replayed(rounds: int, calls: int = 2000) -> Iterator[tuple[str, ...]]:
@@ -109,7 +143,9 @@ def replayed(rounds: int, calls: int = 2000) -> Iterator[tuple[str, ...]]:
 
     async def record(store: lf.SqliteStore) -> str:
         async with lf.Executor(lf.scripted(lambda _: "Two minutes."), store, concurrency=64) as ex:
-            return (await ex.map(answer, [{"question": f"How long, cup {n}?"} for n in range(calls)])).id
+            return (
+                await ex.map(answer, [{"question": f"How long, cup {n}?"} for n in range(calls)])
+            ).id
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.db"
@@ -131,7 +167,9 @@ def replayed(rounds: int, calls: int = 2000) -> Iterator[tuple[str, ...]]:
 
 
 def imported(pythons: dict[str, str]) -> Iterator[tuple[str, ...]]:
-    """The time of an import, and of one until a program can run, each in fresh processes that take turns."""
+    """The time of an import, and of one until a program can run, each in fresh processes that take
+    turns.
+    """
     homes = {"lmflow": sys.executable, "aiohttp": sys.executable, "dspy": pythons.get("dspy", "")}
     with tempfile.TemporaryDirectory() as folder:
         made = {name: code.format(Path(folder) / "bench.db") for name, code in READY.items()}
@@ -140,33 +178,47 @@ def imported(pythons: dict[str, str]) -> Iterator[tuple[str, ...]]:
         times: dict[tuple[str, str], list[float]] = {job: [] for job in jobs}
         for _ in range(7):
             for (name, code), home in jobs.items():
-                done = subprocess.run([home, "-c", IMPORT.format(code)], capture_output=True, text=True, check=True)
+                done = subprocess.run(
+                    [home, "-c", IMPORT.format(code)], capture_output=True, text=True, check=True
+                )
                 times[name, code].append(float(done.stdout.split()[-1]) * 1000)
     ours = times.pop(("lmflow", "lmflow"))
     ready = times.pop(("lmflow", made["lmflow"]))
     for (name, code), theirs in times.items():
-        mine, what = (ours, "import, ms") if code == name else (ready, "import until ready to run, ms")
+        mine, what = (
+            (ours, "import, ms") if code == name else (ready, "import until ready to run, ms")
+        )
         bar = "≤ 0.25" if code == "dspy" else ""
         yield (what, spread(mine), name, spread(theirs), ratio(mine, theirs), bar)
 
 
 def stored(versions: int = 10, examples: int = 40) -> Iterator[tuple[str, ...]]:
-    """Bytes a call of a simulated optimisation, three steps with four shared demonstrations, against JSON as sent."""
-    program = lf.predict("plan", "question -> plan") >> lf.predict("draft", "question, plan -> draft")
+    """Bytes a call of a simulated optimisation, three steps with four shared demonstrations,
+    against JSON as sent.
+    """
+    program = lf.predict("plan", "question -> plan") >> lf.predict(
+        "draft", "question, plan -> draft"
+    )
     program = program >> lf.predict("answer", "question, draft -> answer")
-    filler = "It is steeped for two minutes in water that is well below boiling, and then poured off. "
+    filler = (
+        "It is steeped for two minutes in water that is well below boiling, and then poured off. "
+    )
     sizes: list[int] = []
 
     def script(request: ChatRequest) -> str:
         reply = f"{filler * 3}{len(sizes)}"
-        sizes.append(len(json.dumps([[turn.role, turn.content] for turn in request.messages])) + len(reply))
+        sizes.append(
+            len(json.dumps([[turn.role, turn.content] for turn in request.messages])) + len(reply)
+        )
         return reply
 
     async def optimise(store: lf.SqliteStore) -> None:
         async with lf.Executor(lf.scripted(script), store) as ex:
             for number in range(versions):
                 await ex.map(
-                    program, [{"question": f"{filler}{n}?"} for n in range(examples)], _version(program, filler, number)
+                    program,
+                    [{"question": f"{filler}{n}?"} for n in range(examples)],
+                    _version(program, filler, number),
                 )
 
     with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +229,14 @@ def stored(versions: int = 10, examples: int = 40) -> Iterator[tuple[str, ...]]:
             (index,) = db.execute("SELECT sum(length(block)) FROM search_data").fetchone()
         calls, size = len(sizes), path.stat().st_size
         naive = statistics.fmean(sizes)
-    yield ("bytes a call", f"{size / calls:,.0f}", "JSON as sent", f"{naive:,.0f}", f"{size / calls / naive:.2f}", "")
+    yield (
+        "bytes a call",
+        f"{size / calls:,.0f}",
+        "JSON as sent",
+        f"{naive:,.0f}",
+        f"{size / calls / naive:.2f}",
+        "",
+    )
     yield ("of which the search index", f"{index / calls:,.0f}", "", "", "", "")
 
 
@@ -197,17 +256,27 @@ def _dspy() -> tuple[str, str]:
     """The Python of an environment with dspy, made where there is none; or why there is none."""
     if given := os.environ.get("LMFLOW_BENCH_DSPY"):
         return given, ""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmflow-bench" / "dspy"
+    cache = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lmflow-bench" / "dspy"
+    )
     python = cache / "bin" / "python"
     try:
         if not python.exists():
             print("making an environment with dspy (once) ...", file=sys.stderr)
-            subprocess.run([sys.executable, "-m", "venv", str(cache)], check=True, capture_output=True)
+            subprocess.run(
+                [sys.executable, "-m", "venv", str(cache)], check=True, capture_output=True
+            )
             pip = [str(python), "-m", "pip", "install", "--quiet", "dspy"]
             subprocess.run(pip, check=True, capture_output=True, timeout=900)
-        subprocess.run([str(python), "-c", "import dspy"], check=True, capture_output=True, timeout=120)
+        subprocess.run(
+            [str(python), "-c", "import dspy"], check=True, capture_output=True, timeout=120
+        )
     except (OSError, subprocess.SubprocessError) as problem:
-        words = (getattr(problem, "stderr", b"") or str(problem).encode()).decode("utf-8", "replace").strip()
+        words = (
+            (getattr(problem, "stderr", b"") or str(problem).encode())
+            .decode("utf-8", "replace")
+            .strip()
+        )
         return "", f"Without dspy, which can't be installed here ({words.splitlines()[-1][:120]})."
     return str(python), ""
 

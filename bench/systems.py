@@ -1,10 +1,12 @@
-"""What search at inference time and the systems bring a small local model, with intervals, and what they cost.
+"""What search at inference time and the systems bring a small local model, with intervals, and what
+they cost.
 
-    python bench/systems.py [votes code cascade hops extract report] [--rows 10] [--samples 8] [--store systems.db]
+python bench/systems.py [votes code cascade hops extract report] [--rows 10] [--samples 8] [--store
+systems.db]
 
-Data sets are found in the folder LMFLOW_DATA. What the store holds already is not asked again, so a stopped run goes on
-where it was, more rows or samples cost only what is new, and votes are counted over the samples that are there. The bar
-is --rows 100 for votes.
+Data sets are found in the folder LMFLOW_DATA. What the store holds already is not asked again, so a
+stopped run goes on where it was, more rows or samples cost only what is new, and votes are counted
+over the samples that are there. The bar is --rows 100 for votes.
 """
 
 from __future__ import annotations
@@ -21,11 +23,11 @@ import attrs
 import typed  # beside this file
 
 import lmflow as lf
-from lmflow.adapter import ADAPTER
-from lmflow.messages import ChatReply
-from lmflow.models.local import local
-from lmflow.programs.passages import bare, numbers, overlap
-from lmflow.rollout import Rollout
+from lmflow.execution.rollout import Rollout
+from lmflow.interpreter.predict import ADAPTER
+from lmflow.library.retrieval.passages import bare, numbers, overlap
+from lmflow.messages.replies import ChatReply
+from lmflow.models.local.local import local
 
 MODEL, SMALL = "qwen2.5-coder-0.5b", "smollm2-135m"
 CHUNK, SLOTS, SUPPORT = 40, 8, 0.3
@@ -46,7 +48,9 @@ class Bench:
 
     def examples(self, name: str, count: int = 0) -> list[lf.Record]:
         """The first dev rows of a data set."""
-        return [lf.Record(row) for row in typed.rows(self.data / name / "dev.jsonl", count or self.rows)]
+        return [
+            lf.Record(row) for row in typed.rows(self.data / name / "dev.jsonl", count or self.rows)
+        ]
 
     async def run(
         self,
@@ -57,28 +61,40 @@ class Bench:
         options: Any = None,
         model: str = MODEL,
     ) -> lf.Run:
-        """A run of all rows and samples: from the store what it has, the rest asked now, in chunks. A request that the
-        run of any program made before, with the same sample, is answered by its reply, and counted as if it was made.
+        """A run of all rows and samples: from the store what it has, the rest asked now, in chunks.
+        A request that the run of any program made before, with the same sample, is answered by
+        its reply, and counted as if it was made.
         """
         tuned = {path: options or GREEDY for path in program.paths if path.endswith(".options")}
         version = lf.init(program).put(tuned)
         wanted = [(row, k) for row in rows for k in range(samples)]
         done = {(row.id, k): self.kept(program, version, row, k, model) for row, k in wanted}
         missing = [pair for pair in wanted if done[pair[0].id, pair[1]] is None]
-        async with lf.Executor(lf.cached(local(model, slots=SLOTS), self.store), self.store, concurrency=SLOTS) as ex:
+        async with lf.Executor(
+            lf.cached(local(model, slots=SLOTS), self.store), self.store, concurrency=SLOTS
+        ) as ex:
             for start in range(0, len(missing), CHUNK):
                 chunk = missing[start : start + CHUNK]
-                pendings = [(program(**inputs(program, row)).sampled(k), f"ex[{row.id}]/n[{k}]") for row, k in chunk]
+                pendings = [
+                    (program(**inputs(program, row)).sampled(k), f"ex[{row.id}]/n[{k}]")
+                    for row, k in chunk
+                ]
                 rollouts = [Rollout(pending, version, label) for pending, label in pendings]
                 run = await ex.rollouts("map", str(program), rollouts)
                 done |= {(row.id, k): trace for (row, k), trace in zip(chunk, run, strict=True)}
                 print(f"  {program}: {start + len(chunk)} of {len(missing)} asked", flush=True)
-        items = tuple((f"ex[{row.id}]" + (f"/n[{k}]" if samples > 1 else ""), done[row.id, k]) for row, k in wanted)
+        items = tuple(
+            (f"ex[{row.id}]" + (f"/n[{k}]" if samples > 1 else ""), done[row.id, k])
+            for row, k in wanted
+        )
         return lf.Run("bench", "map", str(program), items=items)  # type: ignore[arg-type]
 
-    def kept(self, program: lf.Program, version: lf.Version, row: lf.Record, k: int, model: str) -> lf.Trace | None:
-        """The trace in the store of this program, version, renderer, example, sample and model; not one whose endpoint
-        failed. After a change of a system's own code begin with another store.
+    def kept(
+        self, program: lf.Program, version: lf.Version, row: lf.Record, k: int, model: str
+    ) -> lf.Trace | None:
+        """The trace in the store of this program, version, renderer, example, sample and model; not
+        one whose endpoint failed. After a change of a system's own code begin with another
+        store.
         """
         bound = program(**inputs(program, row)).inputs
         with self.store.reading() as reader:
@@ -86,7 +102,11 @@ class Bench:
         for trace in known:
             found = trace.program, trace.version.tree, trace.sample, trace.world["adapter"]
             same = found == (program.key, version.tree, k, ADAPTER)
-            if same and trace.world["models"].get("", {}).get("model") == f"local/{model}" and not typed.lost(trace):
+            if (
+                same
+                and trace.world["models"].get("", {}).get("model") == f"local/{model}"
+                and not typed.lost(trace)
+            ):
                 return trace
         return None
 
@@ -108,7 +128,9 @@ def told(name: str, run: lf.Run, rows: Iterable[Any], metric: Any) -> lf.Evaluat
     found = lf.scores_from(run, list(rows), metric)
     calls = sum(len(trace.calls) for trace in run) / max(1, len(run))
     mean = found.mean_with_failures_as(0.0)
-    print(f"  {name:<28} {mean}  failed {len(found.failed)}  {tokens(run):,.0f} tokens, {calls:.1f} calls a row")
+    print(
+        f"  {name:<28} {mean}  failed {len(found.failed)}  {tokens(run):,.0f} tokens, {calls:.1f} calls a row"
+    )
     return found
 
 
@@ -118,9 +140,13 @@ def differs(a: lf.Evaluation, b: lf.Evaluation) -> None:
 
 
 SOLVE = lf.predict(
-    "solve", "question -> solution", "Solve the problem in one or two short sentences. End with the number alone."
+    "solve",
+    "question -> solution",
+    "Solve the problem in one or two short sentences. End with the number alone.",
 )
-THINK = lf.predict("think", "question -> solution", "Solve the problem step by step. End with the number alone.")
+THINK = lf.predict(
+    "think", "question -> solution", "Solve the problem step by step. End with the number alone."
+)
 GRADE = lf.predict(
     "grade",
     "question, solution -> score: float",
@@ -148,15 +174,18 @@ async def votes(bench: Bench) -> None:
     print(lf.curves(warm, rows, right, key=last_number))
     voted = await bench.run(lf.self_consistency(SOLVE, n=n, key=last_number), rows, options=WARM)
     differs(one, told(f"self_consistency, n={n}", voted, rows, right))
-    adaptive = await bench.run(lf.adaptive_consistency(SOLVE, n=n, key=last_number), rows, options=WARM)
+    adaptive = await bench.run(
+        lf.adaptive_consistency(SOLVE, n=n, key=last_number), rows, options=WARM
+    )
     differs(one, told(f"adaptive_consistency, n={n}", adaptive, rows, right))
     best = await bench.run(lf.best_of_n(SOLVE, GRADE, n=n), rows, options=WARM)
     differs(one, told(f"best_of_n, n={n}, own grades", best, rows, right))
 
 
 async def code(bench: Bench) -> None:
-    """Program of thought on svamp, its result as the answer and answered from it, against one step and thinking in
-    words: with sections for the thoughts and the number, and in free text that ends with it.
+    """Program of thought on svamp, its result as the answer and answered from it, against one step
+    and thinking in words: with sections for the thoughts and the number, and in free text that
+    ends with it.
     """
     rows = bench.examples("svamp")
     plain = lf.predict("answer", "question -> answer: float", "Solve the problem.")
@@ -183,7 +212,9 @@ def solved(example: Any, outputs: Any) -> bool:
 
 
 async def cascade(bench: Bench) -> None:
-    """The cost curve of a cascade of two models on svamp, by the agreement of three samples of the smaller."""
+    """The cost curve of a cascade of two models on svamp, by the agreement of three samples of the
+    smaller.
+    """
     rows = bench.examples("svamp")
     small = await bench.run(SOLVE, rows, samples=3, options=WARM, model=SMALL)
     large = await bench.run(SOLVE, rows)
@@ -195,7 +226,9 @@ async def hops(bench: Bench) -> None:
     rows = bench.examples("hotpotqa", min(bench.rows, 40))
     corpus = lf.Corpus.from_jsonl(bench.data / "hotpotqa" / "corpus.jsonl")
     closed = lf.predict("answer", "question -> answer", "Answer the question in a few words.")
-    wide = lf.tool("bm25", "query, k: int = 10 -> context: list[str], sources: list[str]", corpus.cited)
+    wide = lf.tool(
+        "bm25", "query, k: int = 10 -> context: list[str], sources: list[str]", corpus.cited
+    )
     programs: dict[str, lf.Program] = {
         "one call, no retrieval": closed,
         "rag, 3 passages": lf.rag(lf.retrieve(corpus)),
@@ -225,9 +258,19 @@ async def extract(bench: Bench) -> None:
         rows = bench.examples(make.__name__)
         program = make(bench.data / make.__name__)
         print(f"{make.__name__}:")
-        plain = told("typed step", await bench.run(program, rows, options=typed.OPTIONS), rows, metric)
+        plain = told(
+            "typed step", await bench.run(program, rows, options=typed.OPTIONS), rows, metric
+        )
         held = lf.constrain(program, in_text, retries=1, hard=False)
-        differs(plain, told("constrain(in_text)", await bench.run(held, rows, options=typed.OPTIONS), rows, metric))
+        differs(
+            plain,
+            told(
+                "constrain(in_text)",
+                await bench.run(held, rows, options=typed.OPTIONS),
+                rows,
+                metric,
+            ),
+        )
 
 
 def found_pairs(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -235,12 +278,18 @@ def found_pairs(outputs: Mapping[str, Any]) -> list[tuple[str, str]]:
     if "slots" in outputs:
         return [(slot.name, slot.text) for slot in outputs["slots"]]
     entities = outputs["entities"]  # a record where it was read from the store
-    return [(kind.name, text) for kind in attrs.fields(typed.Entities) for text in getattr(entities, kind.name)]
+    return [
+        (kind.name, text)
+        for kind in attrs.fields(typed.Entities)
+        for text in getattr(entities, kind.name)
+    ]
 
 
 def in_text(given: Mapping[str, Any], outputs: Mapping[str, Any]) -> str:
     """What of the values isn't in the text."""
-    made_up = [text for _, text in found_pairs(outputs) if text.casefold() not in given["text"].casefold()]
+    made_up = [
+        text for _, text in found_pairs(outputs) if text.casefold() not in given["text"].casefold()
+    ]
     return f"these are not in the text: {', '.join(made_up)}" if made_up else ""
 
 
@@ -267,10 +316,14 @@ def wikigold_f1(example: Any, outputs: Any) -> Any:
 
 
 async def report(bench: Bench) -> None:
-    """Heading recall and citation precision on two freshwiki topics: report against one call with as many passages."""
+    """Heading recall and citation precision on two freshwiki topics: report against one call with
+    as many passages.
+    """
     rows = bench.examples("freshwiki", min(bench.rows, 2))
     corpus = lf.Corpus.from_jsonl(bench.data / "freshwiki" / "corpus.jsonl")
-    wide = lf.tool("bm25", "query, k: int = 12 -> context: list[str], sources: list[str]", corpus.cited)
+    wide = lf.tool(
+        "bm25", "query, k: int = 12 -> context: list[str], sources: list[str]", corpus.cited
+    )
     write = lf.predict(
         "write",
         "question, context: list[str] -> answer",
@@ -303,8 +356,9 @@ def heading_recall(example: Any, outputs: Any) -> float:
 
 @lf.metric
 def supported_share(_: Any, outputs: Any) -> float:
-    """The share of cited sentences that have a passage, by number, with three tenths of their words. By words, not by
-    entailment: report drops the others itself, so this says what one call leaves, not what is true.
+    """The share of cited sentences that have a passage, by number, with three tenths of their
+    words. By words, not by entailment: report drops the others itself, so this says what one
+    call leaves, not what is true.
     """
     if "markdown" in outputs:
         body, _, notes = outputs["markdown"].partition("## References")
@@ -313,7 +367,10 @@ def supported_share(_: Any, outputs: Any) -> float:
         body, passages = outputs["answer"], list(outputs["context"])
     cited = [line for line in re.split(r"(?<=\.)\s+", body) if numbers(line)]
     good = sum(
-        any(0 < n <= len(passages) and overlap(bare(line), passages[n - 1]) >= SUPPORT for n in numbers(line))
+        any(
+            0 < n <= len(passages) and overlap(bare(line), passages[n - 1]) >= SUPPORT
+            for n in numbers(line)
+        )
         for line in cited
     )
     return good / len(cited) if cited else 0.0

@@ -1,9 +1,9 @@
 """How many replies of a small local model become values of the user's types, with the JSON adapter.
 
-    python bench/typed.py [--rows 200] [--store typed.db]
+python bench/typed.py [--rows 200] [--store typed.db]
 
-Over snips (intent and slots) and wikigold (entities of four types), dev rows, found in the folder LMFLOW_DATA. What the
-store holds already is not asked again, so a stopped run goes on where it was.
+Over snips (intent and slots) and wikigold (entities of four types), dev rows, found in the folder
+LMFLOW_DATA. What the store holds already is not asked again, so a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -43,24 +43,45 @@ def snips(folder: Path) -> lf.Program:
     """Intent and slots, each slot a class whose name is one of the data set's."""
     slots = json.loads((folder / "schema.json").read_text(encoding="utf-8"))
     names = Literal[tuple(sorted({name for group in slots.values() for name in group}))]  # type: ignore[valid-type]
-    slot = attrs.make_class("Slot", {"name": attrs.field(type=names), "text": attrs.field(type=str)}, frozen=True)
+    slot = attrs.make_class(
+        "Slot", {"name": attrs.field(type=names), "text": attrs.field(type=str)}, frozen=True
+    )
     bounded = Annotated[tuple[slot, ...], lf.Field(max_length=8)]
     types = {"Intent": Literal[tuple(sorted(slots))], "Slots": bounded}
     demos = [
-        {**row, "slots": [{"name": name, "text": text} for name, texts in row["slots"].items() for text in texts]}
+        {
+            **row,
+            "slots": [
+                {"name": name, "text": text}
+                for name, texts in row["slots"].items()
+                for text in texts
+            ],
+        }
         for row in rows(folder / "train.jsonl", DEMOS)
     ]
     text = "Read the command. Take each slot's text from it."
-    return lf.predict("snips", "text -> intent: Intent, slots: Slots", text, demos=demos, adapter="json", types=types)
+    return lf.predict(
+        "snips",
+        "text -> intent: Intent, slots: Slots",
+        text,
+        demos=demos,
+        adapter="json",
+        types=types,
+    )
 
 
 def wikigold(folder: Path) -> lf.Program:
     """One value of a class."""
     blank = dict.fromkeys(("person", "location", "organization", "misc"), ())
-    demos = [{**row, "entities": {**blank, **row["entities"]}} for row in rows(folder / "train.jsonl", DEMOS)]
+    demos = [
+        {**row, "entities": {**blank, **row["entities"]}}
+        for row in rows(folder / "train.jsonl", DEMOS)
+    ]
     text = "List the names in the text, by type."
     types = {"Entities": Entities}
-    return lf.predict("wikigold", "text -> entities: Entities", text, demos=demos, adapter="json", types=types)
+    return lf.predict(
+        "wikigold", "text -> entities: Entities", text, demos=demos, adapter="json", types=types
+    )
 
 
 def rows(path: Path, count: int) -> list[dict[str, Any]]:
@@ -87,7 +108,9 @@ async def main() -> None:
     store.close()
 
 
-async def bench(executor: lf.Executor, store: lf.SqliteStore, make: Any, folder: Path, count: int) -> None:
+async def bench(
+    executor: lf.Executor, store: lf.SqliteStore, make: Any, folder: Path, count: int
+) -> None:
     """One data set: ask in chunks, then count."""
     program = make(folder)
     version = lf.init(program).put({f"{make.__name__}.options": OPTIONS})
@@ -119,9 +142,13 @@ def report(name: str, traces: list[lf.Trace]) -> None:
     good = [trace for trace in traces if trace.outputs is not None]
     first = sum(len(trace.calls) == 1 for trace in good)
     seconds = sorted((trace.ended - trace.started) / 1e9 for trace in traces)
-    print(f"{name}: {len(good)} of {len(traces)} convert ({100 * len(good) / len(traces):.1f} %), {first} at once")
+    print(
+        f"{name}: {len(good)} of {len(traces)} convert ({100 * len(good) / len(traces):.1f} %), {first} at once"
+    )
     print(f"{name}: median {seconds[len(seconds) // 2]:.1f} s a row")
-    for cause, times in Counter(str(trace.failure.text)[:300] for trace in traces if trace.failure).most_common():
+    for cause, times in Counter(
+        str(trace.failure.text)[:300] for trace in traces if trace.failure
+    ).most_common():
         print(f"  {times} x {cause}")
 
 

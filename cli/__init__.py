@@ -1,1 +1,1 @@
-
+"""The command line `lmflow` and the pytest plugin."""

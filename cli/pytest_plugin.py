@@ -1,4 +1,6 @@
-"""The pytest plugin: the fixture ``lmflow_replay``, which records what a test asks of models and replays it."""
+"""The pytest plugin: the fixture ``lmflow_replay``, which records what a test asks of models and
+replays it.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from lmflow.cli.recorded import Recording
-    from lmflow.cli.shut import Shut
+    from lmflow.cli.testing.no_network import NoNetwork
+    from lmflow.cli.testing.recording import Recording
 
 MODES = ("none", "once", "new", "all")
 LONGEST = 120
@@ -30,7 +32,9 @@ _HELP = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--lmflow-record``."""
-    parser.getgroup("lmflow").addoption("--lmflow-record", choices=MODES, metavar="MODE", help=_HELP)
+    parser.getgroup("lmflow").addoption(
+        "--lmflow-record", choices=MODES, metavar="MODE", help=_HELP
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,20 +56,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def lmflow_replay(request: pytest.FixtureRequest) -> Iterator[Recording]:
-    """The test's recording: ``async with lmflow_replay.executor("openai/...") as ex`` or ``lmflow_replay.run(...)``.
+    """The test's recording: ``async with lmflow_replay.executor("openai/...") as ex`` or
+    ``lmflow_replay.run(...)``.
 
-    What a test asks is recorded once to ``recordings/MODULE/TEST.db`` beside it, and answered from there afterwards:
-    offline, without a key, and with the network shut.
+    What a test asks is recorded once to ``recordings/MODULE/TEST.db`` beside it, and answered from
+    there afterwards: offline, without a key, and with the network shut.
     """
-    from lmflow.cli.recorded import Recording  # noqa: PLC0415 - tests that don't record don't pay for it
-    from lmflow.cli.shut import Shut  # noqa: PLC0415
+    from lmflow.cli.testing.no_network import NoNetwork  # noqa: PLC0415
+    from lmflow.cli.testing.recording import Recording  # noqa: PLC0415 - tests that don't record don't pay for it
 
-    recording = Recording(recording_path(request.node), request.node.nodeid, mode(request.node, os.environ))
+    recording = Recording(
+        recording_path(request.node), request.node.nodeid, mode(request.node, os.environ)
+    )
     request.node.stash[_RECORDING] = recording
     if not recording.replays:
         yield recording
         return
-    with Shut(f"{recording.path} answers this test; --lmflow-record=new lets it ask.") as shut:
+    with NoNetwork(f"{recording.path} answers this test; --lmflow-record=new lets it ask.") as shut:
         request.node.stash[_SHUT] = shut
         yield recording
 
@@ -87,7 +94,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show of a failed test where it parts from its recording."""
     report = yield
     recording = item.stash.get(_RECORDING, None)
@@ -97,12 +106,16 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 
 
 def mode(item: pytest.Item, environ: Mapping[str, str]) -> str:
-    """What may be sent in a test: as the command line says, else its marker, else ``none`` in CI, else ``once``."""
+    """What may be sent in a test: as the command line says, else its marker, else ``none`` in CI,
+    else ``once``.
+    """
     found = item.config.getoption("--lmflow-record") or _marked(item).get("mode")
     if found is None:
         return "none" if environ.get("CI", "").lower() not in {"", "0", "false"} else "once"
     if found not in MODES:
-        raise pytest.UsageError(f"{item.nodeid}: lmflow_replay(mode={found!r}): expected {', '.join(MODES)}")
+        raise pytest.UsageError(
+            f"{item.nodeid}: lmflow_replay(mode={found!r}): expected {', '.join(MODES)}"
+        )
     return str(found)
 
 
@@ -121,7 +134,9 @@ def _marked(item: pytest.Item) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for marker in item.iter_markers("lmflow_replay"):
         if marker.args or marker.kwargs.keys() - {"mode", "store"}:
-            raise pytest.UsageError(f"{item.nodeid}: lmflow_replay takes mode=... and store=..., by name")
+            raise pytest.UsageError(
+                f"{item.nodeid}: lmflow_replay takes mode=... and store=..., by name"
+            )
         found = {**marker.kwargs, **found}
     return found
 
@@ -134,4 +149,4 @@ def _file_name(test: str) -> str:
 
 
 _RECORDING: pytest.StashKey[Recording] = pytest.StashKey()
-_SHUT: pytest.StashKey[Shut] = pytest.StashKey()
+_SHUT: pytest.StashKey[NoNetwork] = pytest.StashKey()

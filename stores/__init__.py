@@ -1,1 +1,1 @@
-
+"""Stores of traces: in memory and in SQLite; and corpora of passages."""

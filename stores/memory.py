@@ -10,28 +10,33 @@ from typing import Any
 import attrs
 import toolz
 
-from lmflow.errors import LmflowError, MissingParent, NotFound, RefChanged, StoreError, UnknownVersion
-from lmflow.history import ancestor, parent_of
-from lmflow.messages import Failure, Outcome
-from lmflow.params import Version, check_ref
-from lmflow.store import Saved, Wish
-from lmflow.trace import (
-    Asked,
+from lmflow.errors import (
+    LmflowError,
+    MissingParent,
+    NotFound,
+    RefChanged,
+    StoreError,
+    UnknownVersion,
+)
+from lmflow.messages.replies import Failure, Outcome
+from lmflow.traces.events import (
     CallEnded,
     CallStarted,
-    Chosen,
     Event,
     Pinned,
+    RaceWon,
     RefMoved,
-    Run,
     RunClosed,
     RunOpened,
-    Scored,
-    Trace,
+    ScoreRecorded,
     TraceClosed,
     TraceOpened,
     VersionSaved,
 )
+from lmflow.traces.store import Saved, Wish
+from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.versions.history import ancestor, parent_of
+from lmflow.versions.version import Version, check_ref
 
 SHORTEST = 4
 
@@ -52,7 +57,7 @@ class MemoryStore:
         self._kept: dict[str, tuple[int, str]] = {}
         self._refs: dict[str, str] = {}
         self._log: dict[int, RefMoved] = {}
-        self._scores: dict[str, tuple[Scored, ...]] = {}
+        self._scores: dict[str, tuple[ScoreRecorded, ...]] = {}
         self._pins: dict[str, str] = {}
         self._answers: dict[str, tuple[int, Any]] = {}
 
@@ -69,7 +74,9 @@ class MemoryStore:
                 for table, key, before in reversed(self._undo):
                     table.pop(key, None) if before is None else table.update({key: before})
                 problem = f"it can't keep what happened ({type(error).__name__}: {error})"
-                done.set_exception(error if isinstance(error, LmflowError) else StoreError(self.name, problem))
+                done.set_exception(
+                    error if isinstance(error, LmflowError) else StoreError(self.name, problem)
+                )
             else:
                 done.set_result(None)
             self._undo.clear()
@@ -83,7 +90,9 @@ class MemoryStore:
     def run(self, run: str) -> Run:
         """A run with all its traces."""
         found = self._runs[_only("run", run, self._runs, self.name)]
-        items = tuple((label, self._traces[trace]) for _, label, trace in sorted(self._items[found.id]))
+        items = tuple(
+            (label, self._traces[trace]) for _, label, trace in sorted(self._items[found.id])
+        )
         return attrs.evolve(found, items=items)
 
     def trace(self, trace: str) -> Trace:
@@ -107,18 +116,32 @@ class MemoryStore:
     def saved(self, name: str) -> Saved:
         """The version with what stands beside it."""
         version = self.version(name)
-        given = [s for id_, scores in self._scores.items() if self._traces[id_].version == version for s in scores]
-        scored = toolz.groupby(lambda score: score.name, (score for score in given if score.value is not None))
-        means = {name: (sum(s.value for s in group) / len(group), len(group)) for name, group in scored.items()}
+        given = [
+            s
+            for id_, scores in self._scores.items()
+            if self._traces[id_].version == version
+            for s in scores
+        ]
+        scored = toolz.groupby(
+            lambda score: score.name, (score for score in given if score.value is not None)
+        )
+        means = {
+            name: (sum(s.value for s in group) / len(group), len(group))
+            for name, group in scored.items()
+        }
         refs = tuple(sorted(name for name, id_ in self._refs.items() if id_ == version.id))
         absent = tuple(parent for parent in version.parents if parent not in self._versions)
         return Saved(version, *self._kept[version.id], refs, means, absent)
 
     def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
         """The latest moves of a ref, or of all, newest first."""
-        return [moved for _, moved in sorted(self._log.items(), reverse=True) if name in {"", moved.name}][:limit]
+        return [
+            moved
+            for _, moved in sorted(self._log.items(), reverse=True)
+            if name in {"", moved.name}
+        ][:limit]
 
-    def scores(self, trace: str) -> Sequence[Scored]:
+    def scores(self, trace: str) -> Sequence[ScoreRecorded]:
         """The scores of a trace, in the order in which they were given."""
         return self._scores.get(_only("trace", trace, self._traces, self.name), ())
 
@@ -132,7 +155,10 @@ class MemoryStore:
         """For each the newest trace of just that, one that ended where there is such."""
         with self._lock:
             every = sorted(self._traces.values(), key=lambda trace: trace.done)
-        newest = {Wish(trace.program, trace.version.tree, trace.inputs, trace.sample): trace for trace in every}
+        newest = {
+            Wish(trace.program, trace.version.tree, trace.inputs, trace.sample): trace
+            for trace in every
+        }
         return [newest.get(wish) for wish in wishes]
 
     def refs(self) -> Mapping[str, str]:
@@ -160,10 +186,15 @@ class MemoryStore:
                 self._save(trace.version, trace.started, "")
             case CallStarted(trace_id, call) | CallEnded(trace_id, call):
                 self._call(trace_id, call)
-            case Chosen(trace_id, address, winner):
+            case RaceWon(trace_id, address, winner):
                 self._change(trace_id, choices=self._traces[trace_id].choices | {address: winner})
             case TraceClosed(trace):
-                ended = {"outputs": trace.outputs, "failure": trace.failure, "ended": trace.ended, "world": trace.world}
+                ended = {
+                    "outputs": trace.outputs,
+                    "failure": trace.failure,
+                    "ended": trace.ended,
+                    "world": trace.world,
+                }
                 self._change(trace.id, **ended)
             case RunClosed(run_id, status, _, ended_at, result):
                 run = attrs.evolve(self._runs[run_id], status=status, ended=ended_at, result=result)
@@ -172,8 +203,12 @@ class MemoryStore:
                 self._save(version, at, author)
             case RefMoved():
                 self._ref(event)
-            case Scored():
-                self._set(self._scores, event.trace, (*self._scores.get(self._traces[event.trace].id, ()), event))
+            case ScoreRecorded():
+                self._set(
+                    self._scores,
+                    event.trace,
+                    (*self._scores.get(self._traces[event.trace].id, ()), event),
+                )
             case Pinned(version_id, why):
                 self._set(self._pins, self._known(version_id), why if event.on else None)
 
@@ -207,7 +242,7 @@ class MemoryStore:
             raise UnknownVersion(moved.name, tuple(self._refs))
         self._set(self._log, len(self._log), attrs.evolve(moved, before=found))
 
-    def _call(self, trace: str, call: Asked) -> None:
+    def _call(self, trace: str, call: CallAttempt) -> None:
         calls = {(known.address, known.attempt): known for known in self._traces[trace].calls}
         if call.outcome is not None or (call.address, call.attempt) not in calls:
             calls[call.address, call.attempt] = call
@@ -236,8 +271,14 @@ def _begins(known: str, wanted: str) -> bool:
 def _only(kind: str, wanted: str, known: Mapping[str, object], store: str) -> str:
     if wanted in known:
         return wanted
-    found = [name for name in known if wanted and (name.startswith(wanted) or name.endswith(wanted))]
+    found = [
+        name for name in known if wanted and (name.startswith(wanted) or name.endswith(wanted))
+    ]
     if len(found) == 1:
         return found[0]
-    problem = f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}" if found else f"no {kind} {wanted!r}"
+    problem = (
+        f"{kind} {wanted!r} is ambiguous: {', '.join(sorted(found)[:4])}"
+        if found
+        else f"no {kind} {wanted!r}"
+    )
     raise NotFound(store, problem, "`lmflow runs ls` lists what there is.")

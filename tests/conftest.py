@@ -1,4 +1,6 @@
-"""Hypothesis profiles: CI draws the same examples every time, a desk draws new ones. And a folder with a program."""
+"""Hypothesis profiles: CI draws the same examples every time, a desk draws new ones. And a folder
+with a program.
+"""
 
 import os
 import signal
@@ -14,7 +16,9 @@ settings.register_profile("ci", derandomize=True, deadline=None, print_blob=True
 settings.register_profile("desk", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a job in the background, and its children
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as in a job in the background, and its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

@@ -1,4 +1,5 @@
-"""An agent that keeps a shop's stock: tools in three modes, a trajectory, a replay without tools, what runs again.
+"""An agent that keeps a shop's stock: tools in three modes, a trajectory, a replay without tools,
+what runs again.
 
 Run it without a key, on a scripted model: ``python examples/agents/shop.py``. Or on a real one:
 ``python examples/agents/shop.py --model local/qwen2.5-coder-1.5b``.
@@ -13,8 +14,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import lmflow as lf
-from lmflow.messages import ChatReply, ChatRequest, ToolCall
-from lmflow.tables import clean
+from lmflow.messages.messages import ToolCall
+from lmflow.messages.replies import ChatReply
+from lmflow.messages.requests import ChatRequest
+from lmflow.values.printing import clean
 
 STOCK = {"green tea": 7, "black tea": 0, "rooibos": 3}
 ORDERS: list[str] = []
@@ -41,7 +44,12 @@ def order(item: str, count: int = 1) -> str:
     return f"order {len(ORDERS)}: {count} of {item}"
 
 
-agent = lf.react("question -> answer", [stock, total, order], "You keep a tea shop's stock. Be brief.", max_steps=5)
+agent = lf.react(
+    "question -> answer",
+    [stock, total, order],
+    "You keep a tea shop's stock. Be brief.",
+    max_steps=5,
+)
 QUESTION = "How much green and black tea is there? Order two of what is out of stock."
 
 
@@ -62,9 +70,13 @@ async def walk(model: object, path: Path) -> None:
             tell(trace)
             again = await ex.replay(trace, agent)
         orders = len(ORDERS)
-    print(f"\nexact replay, no model and no tool: {'identical' if lf.replay(trace).root == trace.root else 'differs'}")
+    print(
+        f"\nexact replay, no model and no tool: {'identical' if lf.replay(trace).root == trace.root else 'differs'}"
+    )
     reused = sum(bool(call.source) for call in again.traces[0].calls)
-    print(f"run again: {reused} of {len(again.traces[0].calls)} calls reused; {orders} orders, since `order` is live")
+    print(
+        f"run again: {reused} of {len(again.traces[0].calls)} calls reused; {orders} orders, since `order` is live"
+    )
 
 
 def tell(trace: lf.Trace) -> None:
@@ -74,7 +86,9 @@ def tell(trace: lf.Trace) -> None:
         print(clean(f"{number} ({turn.form})  {turn.thought}"))
         for use, seen in zip(turn.calls, turn.observations, strict=True):
             print(clean(f"   {use.name}({', '.join(map(str, use.arguments.values()))}) -> {seen}"))
-    print(clean(f"{outputs.answer}\n\n{len(trace.calls)} calls:"), *sorted(trace.answers), sep="\n   ")
+    print(
+        clean(f"{outputs.answer}\n\n{len(trace.calls)} calls:"), *sorted(trace.answers), sep="\n   "
+    )
 
 
 def scripted(request: ChatRequest) -> ChatReply | str:
@@ -82,7 +96,10 @@ def scripted(request: ChatRequest) -> ChatReply | str:
     said = sum(message.role == "assistant" for message in request.messages)
     if not request.tools or said == len(STEPS):
         return "Seven packets of green tea; black tea was out, two packets are ordered."
-    calls = [ToolCall(name, json.dumps(given), f"call_{n}") for n, (name, given) in enumerate(STEPS[said])]
+    calls = [
+        ToolCall(name, json.dumps(given), f"call_{n}")
+        for n, (name, given) in enumerate(STEPS[said])
+    ]
     return ChatReply("", "tool_calls", calls=tuple(calls))
 
 

@@ -1,7 +1,8 @@
-"""Which colour is it? A step that is shown pictures, on recorded calls: ``python examples/pictures/pictures.py``.
+"""Which colour is it? A step that is shown pictures, on recorded calls: ``python
+examples/pictures/pictures.py``.
 
-Without a key or weights: a stand-in looks at the first pixel. With a model that sees, give its name:
-``python examples/pictures/pictures.py openai/gpt-5-mini``.
+Without a key or weights: a stand-in looks at the first pixel. With a model that sees, give its
+name: ``python examples/pictures/pictures.py openai/gpt-5-mini``.
 """
 
 import struct
@@ -11,8 +12,8 @@ import zlib
 from pathlib import Path
 
 import lmflow as lf
-from lmflow.messages import ChatRequest
-from lmflow.stores.health import health
+from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite.health import health
 
 COLOURS = {"red": b"\xff\0\0", "green": b"\0\xff\0", "blue": b"\0\0\xff"}
 
@@ -26,9 +27,14 @@ name = lf.predict(
 def png(pixel: bytes, side: int = 64) -> bytes:
     """A square of one colour."""
     head = struct.pack(">2I5B", side, side, 8, 2, 0, 0, 0)
-    chunks = (b"IHDR", head), (b"IDAT", zlib.compress((b"\0" + pixel * side) * side)), (b"IEND", b"")
+    chunks = (
+        (b"IHDR", head),
+        (b"IDAT", zlib.compress((b"\0" + pixel * side) * side)),
+        (b"IEND", b""),
+    )
     body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
     )
     return b"\x89PNG\r\n\x1a\n" + body
 
@@ -43,7 +49,10 @@ def look(request: ChatRequest) -> str:
 
 def main(model: str = "") -> None:
     """Ask of each picture three times, replay it all, and say what the store holds."""
-    with tempfile.TemporaryDirectory() as folder, lf.SqliteStore(path := Path(folder) / "pictures.db") as store:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        lf.SqliteStore(path := Path(folder) / "pictures.db") as store,
+    ):
         for colour, pixel in COLOURS.items():
             path_of = Path(folder) / f"{colour}.png"
             path_of.write_bytes(png(pixel))
@@ -53,7 +62,9 @@ def main(model: str = "") -> None:
                 lf.replay(trace)
             print(f"{trace.inputs.picture}  {trace.outputs and trace.outputs.colour}")
         found = health(path)
-        print(f"{found and found.calls} calls, {found and found.media} pictures in the store; replayed offline: exact")
+        print(
+            f"{found and found.calls} calls, {found and found.media} pictures in the store; replayed offline: exact"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The demo's text collection (Python's own language reference, as shipped in `pydoc_data`) and its questions."""
+"""The demo's text collection (Python's own language reference, as shipped in `pydoc_data`) and its
+questions.
+"""
 
 import json
 import re
@@ -39,7 +41,9 @@ def clean(source: str) -> tuple[str, str]:
     lines = [line.rstrip() for line in source.strip().splitlines()]
     titled = len(lines) > 1 and _UNDERLINE.fullmatch(lines[1]) is not None
     title = _plain(lines[0]) if titled else ""
-    body = "\n".join("" if _UNDERLINE.fullmatch(line) else line for line in lines[2 if titled else 0 :])
+    body = "\n".join(
+        "" if _UNDERLINE.fullmatch(line) else line for line in lines[2 if titled else 0 :]
+    )
     blocks = (_block(block) for block in re.split(r"\n{2,}", body) if block.strip())
     return title, "\n\n".join(block for block in blocks if block)
 
@@ -70,14 +74,20 @@ def _verbatim(lines: list[str]) -> bool:
     if any(_ends_early(line, following) for line, following in pairwise(lines)):
         return True
     text = " ".join(line.strip() for line in lines)
-    return not re.match(r"[A-Z\"*(“]", text) or not re.search(r"[.:;,)]$|\w\s\w+\s\w+\s\w+\s\w", text)
+    return not re.match(r"[A-Z\"*(“]", text) or not re.search(
+        r"[.:;,)]$|\w\s\w+\s\w+\s\w+\s\w", text
+    )
 
 
 def _ends_early(line: str, following: str) -> bool:
-    """Whether a line ends where the first word of the next, as far indented, would have fitted: it was not wrapped."""
+    """Whether a line ends where the first word of the next, as far indented, would have fitted: it
+    was not wrapped.
+    """
     indents = {len(it) - len(it.lstrip()) for it in (line, following)}
     first, *_ = following.split(maxsplit=1)
-    return len(indents) == 1 and not _BULLET.match(following) and len(line) + 1 + len(first) < _WIDTH
+    return (
+        len(indents) == 1 and not _BULLET.match(following) and len(line) + 1 + len(first) < _WIDTH
+    )
 
 
 def _row(line: str) -> str:

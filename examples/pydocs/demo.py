@@ -1,4 +1,6 @@
-"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched off, tune."""
+"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched
+off, tune.
+"""
 
 import argparse
 import asyncio
@@ -17,9 +19,9 @@ sys.path.insert(0, str(HERE))
 from rich.console import Console  # noqa: E402 - after the path is set
 
 import lmflow as lf  # noqa: E402
-from lmflow.cli.models import fetch  # noqa: E402
-from lmflow.cli.text import line, trace_tree  # noqa: E402
-from lmflow.tables import clean  # noqa: E402
+from lmflow.cli.commands.models import fetch  # noqa: E402
+from lmflow.cli.text.terminal import line, trace_tree  # noqa: E402
+from lmflow.values.printing import clean  # noqa: E402
 
 STORE = HERE / "lmflow.db"
 out = Console(highlight=False, soft_wrap=True)
@@ -28,7 +30,9 @@ out = Console(highlight=False, soft_wrap=True)
 def main() -> None:
     """Parse the arguments and walk the way."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="smollm2-135m", help="a local model (default: %(default)s)")
+    parser.add_argument(
+        "--model", default="smollm2-135m", help="a local model (default: %(default)s)"
+    )
     parser.add_argument("--questions", type=int, default=20, help="how many (default: %(default)s)")
     wanted = parser.parse_args()
     try:
@@ -48,7 +52,9 @@ async def walk(model: str, questions: int) -> None:
     from collection import questions as rows  # noqa: PLC0415
     from pipeline import corpus, rag  # noqa: PLC0415 - building the corpus is a step of the demo
 
-    out.print(f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}")
+    out.print(
+        f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}"
+    )
     out.print(str(lf.diagram(rag)).replace("\n", "\n   ").join(["   ", ""]), markup=False)
 
     title(f"3  {questions} questions, every call recorded")
@@ -62,14 +68,18 @@ async def walk(model: str, questions: int) -> None:
     )
 
     title("4  One trace: what was asked, what it cost")
-    out.print("\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False)
+    out.print(
+        "\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False
+    )
 
     title("5  The same run again, with the model stopped and the network shut")
     before = time.perf_counter()
     with no_network(), lf.SqliteStore(STORE) as store:
         again = lf.replay(store.run(run.id), rag)
     calls = sum(len(trace.answers) for trace in again)
-    out.print(f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s")
+    out.print(
+        f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s"
+    )
     out.print(f"   recorded  {run.root}\n   replayed  {again.root}")
     if again.root != run.root:
         raise SystemExit("demo: the replay gave another root")
@@ -95,8 +105,15 @@ def show(row: dict[str, Any], trace: lf.Trace) -> None:
         out.print(f"      ✗ {clean(str(trace.failure))}", markup=False)
         return
     mark = "✓" if hit(row, trace) else "·"
-    out.print(f"      {mark} {line(trace.outputs.answer, 80)}   (reference: {row['answer']})", markup=False)
-    out.print(f"      sources {', '.join(trace.outputs.sources)}   trace {trace.id[-8:]}", style="dim", markup=False)
+    out.print(
+        f"      {mark} {line(trace.outputs.answer, 80)}   (reference: {row['answer']})",
+        markup=False,
+    )
+    out.print(
+        f"      sources {', '.join(trace.outputs.sources)}   trace {trace.id[-8:]}",
+        style="dim",
+        markup=False,
+    )
 
 
 def hit(row: dict[str, Any], trace: lf.Trace) -> bool:
@@ -110,11 +127,17 @@ def teach(run: lf.Run, model: str, seconds: float) -> None:
     """What to try next."""
     there = os.path.relpath(HERE)
     lmflow = os.path.relpath(Path(sys.executable).parent / "lmflow", HERE)
-    out.print(f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in {os.path.relpath(STORE)}. Next:\n")
-    out.print(f"   cd {there}", markup=False)
-    out.print(f"   {lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies", markup=False)
     out.print(
-        f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line", markup=False
+        f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in {os.path.relpath(STORE)}. Next:\n"
+    )
+    out.print(f"   cd {there}", markup=False)
+    out.print(
+        f"   {lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies",
+        markup=False,
+    )
+    out.print(
+        f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line",
+        markup=False,
     )
     asked = 'run pipeline:rag --set question="What does a lambda make?"'
     out.print(f"   {lmflow} {asked} --model local/{model}", markup=False)

@@ -11,7 +11,9 @@ from collection import documents
 
 corpus = lf.Corpus.build(documents())
 
-search = lf.tool("search", "query, k: int = 3 -> context: list[str], sources: list[str]", corpus.cited)
+search = lf.tool(
+    "search", "query, k: int = 3 -> context: list[str], sources: list[str]", corpus.cited
+)
 
 answer = lf.predict(
     "answer",

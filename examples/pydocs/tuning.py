@@ -1,4 +1,6 @@
-"""The demo's second half: tune the pipeline for its metric with a budget, judge it, roll it back, replay all of it."""
+"""The demo's second half: tune the pipeline for its metric with a budget, judge it, roll it back,
+replay all of it.
+"""
 
 import time
 from collections.abc import Callable
@@ -11,17 +13,17 @@ from pipeline import holds, rag
 from rich.console import Console
 
 import lmflow as lf
-from lmflow.cli.text import line
-from lmflow.cli.tuning_text import scored
-from lmflow.cli.version_text import diff_text
-from lmflow.cli.watching import Watched, watching
+from lmflow.cli.text.optimization import scored
+from lmflow.cli.text.progress import Watched, watching
+from lmflow.cli.text.terminal import line
+from lmflow.cli.text.versions import diff_text
 from lmflow.errors import short
-from lmflow.optimize import Staged, Traces
-from lmflow.optimizers.combine import guard
+from lmflow.evaluation.rescoring import scores_from
+from lmflow.execution.optimize import Optimization, replayed
+from lmflow.optimizers.combinators import guard
 from lmflow.optimizers.mipro import mipro
-from lmflow.optimizing import Optimization, replayed
-from lmflow.scores import scores_from
-from lmflow.tables import clean
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
+from lmflow.values.printing import clean
 
 STORE = Path(__file__).resolve().parent / "lmflow.db"
 FULL = 20  # questions from which the search has its whole size
@@ -37,14 +39,22 @@ async def tune(
     """Search, judge on the dev questions, show the difference, roll back, replay."""
     small = count < FULL
     search = mipro(
-        candidates=3 if small else 4, trials=2 if small else 4, max_bootstrapped=1, max_labeled=2, max_tokens=60
+        candidates=3 if small else 4,
+        trials=2 if small else 4,
+        max_bootstrapped=1,
+        max_labeled=2,
+        max_tokens=60,
     )
     train, size = rows("train"), 3 if small else 5
     data = lf.Data(train[:size], train[size : 2 * size], rows("dev")[:count])
     budget = lf.Budget(calls=24 if small else 120)
-    title(f"6  Tuned by mipro within {budget.calls} calls, guarded by the {len(data.held)} dev questions")
+    title(
+        f"6  Tuned by mipro within {budget.calls} calls, guarded by the {len(data.held)} dev questions"
+    )
     done = await searched(model, search, data, budget)
-    out.print(f"   {line(done.stopped, 100) or f'{done.spent.calls} calls sent, {done.spent.tokens:,} tokens'}")
+    out.print(
+        f"   {line(done.stopped, 100) or f'{done.spent.calls} calls sent, {done.spent.tokens:,} tokens'}"
+    )
     with lf.SqliteStore(STORE) as store:
         run = store.run(done.run.id)
         judged(out, store, done, search, data)
@@ -53,14 +63,18 @@ async def tune(
     with offline():
         again = replayed(run, guard(search), rag, Traces(done.start, data), holds)
     calls = sum(len(trace.answers) for trace in run)
-    out.print(f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s")
+    out.print(
+        f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s"
+    )
     out.print(f"   recorded  {done.version.id}\n   replayed  {again.id}")
     if again.id != done.version.id:
         raise SystemExit("demo: the replayed search came to another version")
     out.print("   [bold green]identical[/]")
 
 
-async def searched(model: str, search: Staged, data: lf.Data, budget: lf.Budget) -> Optimization:
+async def searched(
+    model: str, search: PlanOptimizer, data: lf.Data, budget: lf.Budget
+) -> Optimization:
     """The search, live; ``main`` points at the start, and then at what the guard lets through."""
     optimizer, start = guard(search), lf.init(rag)
     with lf.SqliteStore(STORE) as store:
@@ -68,10 +82,14 @@ async def searched(model: str, search: Staged, data: lf.Data, budget: lf.Budget)
         async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
             seen = Watched(optimizer.bound(rag, data), budget, lambda: ex.spent)
             with watching(seen, quiet=False) as tell:
-                return await ex.optimize(optimizer, rag, start, data, holds, ref="main", budget=budget, tell=tell)
+                return await ex.optimize(
+                    optimizer, rag, start, data, holds, ref="main", budget=budget, tell=tell
+                )
 
 
-def judged(out: Console, store: lf.SqliteStore, done: Optimization, search: Staged, data: lf.Data) -> None:
+def judged(
+    out: Console, store: lf.SqliteStore, done: Optimization, search: PlanOptimizer, data: lf.Data
+) -> None:
     """What the search came to, before and after, what the guard says of it, and the way back."""
     run, before = store.run(done.run.id), done.before
     if before is None:
@@ -82,10 +100,14 @@ def judged(out: Console, store: lf.SqliteStore, done: Optimization, search: Stag
     after = scores_from(attrs.evolve(run, items=tried), data.held, holds) if tried else before
     out.print(f"   before    {scored(before)}\n   after     {scored(after)}")
     if found.id == done.start.id:
-        out.print("   the same version: none was better on the questions to choose by, so the start is kept")
+        out.print(
+            "   the same version: none was better on the questions to choose by, so the start is kept"
+        )
         return
     if not tried:
-        out.print("   the budget ended before the guard had judged the best that was found: the start is kept")
+        out.print(
+            "   the budget ended before the guard had judged the best that was found: the start is kept"
+        )
         return
     out.print(f"   paired    {lf.compare(before, after).verdict}", markup=False)
     kept = done.version.id == done.start.id

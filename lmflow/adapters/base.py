@@ -1,4 +1,6 @@
-"""What an adapter is, and what all of them share: how values are shown, and outputs gathered from what was found."""
+"""What an adapter is, and what all of them share: how values are shown, and outputs gathered from
+what was found.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,20 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadValue
-from lmflow.field import Field, holds_media, nullable, peeled
-from lmflow.media import Media, is_media, media_of
-from lmflow.messages import Attached, Message
-from lmflow.signature import Signature
-from lmflow.values import EMPTY, Record, plain, pretty
+from lmflow.messages.messages import Attached, Message
+from lmflow.signatures.fields import Field, holds_media, nullable, peeled
+from lmflow.signatures.signature import Signature
+from lmflow.values.media import Media, is_media, media_of
+from lmflow.values.record import EMPTY, Record, plain, pretty
 
 _LINE = "\n"
 _THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class Unreadable(ValueError):
-    """A reply that doesn't hold the outputs; says what is missing or wrong. ``found`` are those that could be read."""
+    """A reply that doesn't hold the outputs; says what is missing or wrong. ``found`` are those
+    that could be read.
+    """
 
     def __init__(self, problem: str, found: Mapping[str, Any] = EMPTY) -> None:
         super().__init__(problem)
@@ -31,10 +35,10 @@ class Unreadable(ValueError):
 class Adapter:
     """One way to ask for outputs.
 
-    ``form`` tells the model what to reply with, ``cue`` says it in short below the inputs, where small models heed it
-    (empty for none), ``answer`` writes a demonstration's outputs in that form, ``read`` takes a reply and whether it is
-    whole (not cut at the token limit) and raises nothing but ``Unreadable``, ``schema`` is what an endpoint may hold
-    the reply to.
+    ``form`` tells the model what to reply with, ``cue`` says it in short below the inputs, where
+    small models heed it (empty for none), ``answer`` writes a demonstration's outputs in that form,
+    ``read`` takes a reply and whether it is whole (not cut at the token limit) and raises nothing
+    but ``Unreadable``, ``schema`` is what an endpoint may hold the reply to.
     """
 
     name: str
@@ -50,8 +54,11 @@ def sections(fields: tuple[Field, ...], values: Mapping[str, Any]) -> str:
     return "\n".join(f"[[{f.name}]]\n{shown(values[f.name])}" for f in fields if f.name in values)
 
 
-def placed(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "") -> tuple[str, tuple[Attached, ...]]:
-    """Values under their field markers, below a head: the text, and the pictures, sounds and files that stand in it.
+def placed(
+    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = ""
+) -> tuple[str, tuple[Attached, ...]]:
+    """Values under their field markers, below a head: the text, and the pictures, sounds and files
+    that stand in it.
 
     Of several in a list each has its number before it, as texts in a list have.
     """
@@ -69,8 +76,12 @@ def placed(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "")
     return text, tuple(attached)
 
 
-def turn_of(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", tail: str = "") -> Message:
-    """The user's turn that gives inputs, between a head and a tail; "Go." where there is nothing to give."""
+def turn_of(
+    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", tail: str = ""
+) -> Message:
+    """The user's turn that gives inputs, between a head and a tail; "Go." where there is nothing to
+    give.
+    """
     if any(map(_attaches, values.values())):
         text, attached = placed(fields, values, head)
     else:
@@ -80,7 +91,8 @@ def turn_of(fields: tuple[Field, ...], values: Mapping[str, Any], head: str = ""
 
 
 def shown(value: Any) -> str:
-    """A value as a model reads it, the same for a typed value and for the JSON that is stored of it.
+    """A value as a model reads it, the same for a typed value and for the JSON that is stored of
+    it.
 
     A picture, sound or file is here what stands for it.
     """
@@ -102,11 +114,17 @@ def spoken(text: str) -> str:
 def thought(text: str) -> str:
     """The thinking that a reasoning model put before its reply, empty where it put none."""
     found = _THINKING.match(text)
-    return found[0].strip().removeprefix("<think>").removesuffix("</think>").strip() if found else ""
+    return (
+        found[0].strip().removeprefix("<think>").removesuffix("</think>").strip() if found else ""
+    )
 
 
-def gathered(signature: Signature, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]) -> Record:
-    """The outputs from what was found of each; ``meant(found, type)`` reads one. ``Unreadable`` names every problem."""
+def gathered(
+    signature: Signature, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]
+) -> Record:
+    """The outputs from what was found of each; ``meant(found, type)`` reads one. ``Unreadable``
+    names every problem.
+    """
     problems: list[str] = []
     values: dict[str, Any] = {}
     for field in signature.outputs:
@@ -121,7 +139,9 @@ def gathered(signature: Signature, found: Mapping[str, Any], meant: Callable[[An
     return Record(values)
 
 
-def _value(signature: Signature, field: Field, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]) -> Any:
+def _value(
+    signature: Signature, field: Field, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]
+) -> Any:
     if field.name in found:
         return signature.taken(field, meant(found[field.name], field.type))
     if not field.required:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.adapters.base import Adapter, Unreadable, gathered, sections, shown, spoken
-from lmflow.adapters.marks import labelled, marked, unmarked
-from lmflow.field import nullable, peeled
-from lmflow.jsontext import load
-from lmflow.signature import Signature
-from lmflow.types import loosened, meant
-from lmflow.values import Record
+from lmflow.adapters.markers import labelled, marked, unmarked
+from lmflow.signatures.fields import nullable, peeled
+from lmflow.signatures.parsing import loosened, meant
+from lmflow.signatures.signature import Signature
+from lmflow.values.json_text import load
+from lmflow.values.record import Record
 
 _CUE = "Reply with the sections "
 
@@ -20,7 +20,10 @@ def _form(signature: Signature) -> str:
     hints = signature.hints
     if len(hints) == 1:
         return f"Reply with only {hints[0]}." if hints[0] else ""
-    shown_form = (f"[[{field.name}]]\n{said or '...'}" for field, said in zip(signature.outputs, hints, strict=True))
+    shown_form = (
+        f"[[{field.name}]]\n{said or '...'}"
+        for field, said in zip(signature.outputs, hints, strict=True)
+    )
     return "\n".join(["Reply in this form:", *shown_form])
 
 
@@ -37,7 +40,9 @@ def uncued(text: str) -> str:
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
     only = signature.outputs[0].name
-    return shown(values[only]) if len(signature.outputs) == 1 else sections(signature.outputs, values)
+    return (
+        shown(values[only]) if len(signature.outputs) == 1 else sections(signature.outputs, values)
+    )
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
@@ -62,14 +67,21 @@ def _as_it_is(found: str, _: Any) -> str:
 
 
 def _found(signature: Signature, text: str) -> dict[str, str]:
-    """The text of each output: marked, else labelled, else the whole reply where there is one output."""
-    names, inputs = [field.name for field in signature.outputs], [field.name for field in signature.inputs]
+    """The text of each output: marked, else labelled, else the whole reply where there is one
+    output.
+    """
+    names, inputs = (
+        [field.name for field in signature.outputs],
+        [field.name for field in signature.inputs],
+    )
     found = marked(text, names, inputs) or ({} if signature.bare else labelled(text, names))
     return found or ({names[0]: unmarked(text, inputs)} if len(names) == 1 else {})
 
 
 def _json_fields(signature: Signature, text: str) -> dict[str, Any]:
-    """The outputs where the whole reply is a JSON object of just these, though sections were asked for."""
+    """The outputs where the whole reply is a JSON object of just these, though sections were asked
+    for.
+    """
     if "{" not in text or not text.rstrip("` \n").endswith("}") or text.lstrip()[:1] not in "{`":
         return {}
     try:

@@ -1,4 +1,6 @@
-"""The JSON adapter: all outputs are one JSON object, which an endpoint that takes a schema is held to."""
+"""The JSON adapter: all outputs are one JSON object, which an endpoint that takes a schema is held
+to.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.adapters.base import Adapter, Unreadable, gathered, spoken
-from lmflow.adapters.marks import marked
-from lmflow.jsontext import candidates
-from lmflow.signature import Signature
-from lmflow.types import loosened, meant
-from lmflow.values import Record, pretty
+from lmflow.adapters.markers import marked
+from lmflow.signatures.parsing import loosened, meant
+from lmflow.signatures.signature import Signature
+from lmflow.values.json_text import candidates
+from lmflow.values.record import Record, pretty
 
 
 def _form(signature: Signature) -> str:
@@ -18,7 +20,9 @@ def _form(signature: Signature) -> str:
 
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
-    return pretty({field.name: values[field.name] for field in signature.outputs if field.name in values})
+    return pretty(
+        {field.name: values[field.name] for field in signature.outputs if field.name in values}
+    )
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
@@ -34,7 +38,9 @@ class _NoJson(ValueError):
 
 
 def _fields(signature: Signature, text: str, whole: bool) -> dict[str, Any]:  # noqa: FBT001
-    """The first object with one of the outputs; else the first value, where it can be the one output."""
+    """The first object with one of the outputs; else the first value, where it can be the one
+    output.
+    """
     names = {field.name for field in signature.outputs}
     values = []
     try:

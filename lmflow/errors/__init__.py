@@ -120,13 +120,7 @@ from lmflow.errors.replaying import (
     Unrecorded,
 )
 from lmflow.errors.serving import Refused, Unservable
-from lmflow.errors.storing import (
-    NewerSchema,
-    NotAStore,
-    NotFound,
-    StoreError,
-    Tampered,
-)
+from lmflow.errors.storing import NewerSchema, NotAStore, NotFound, StoreError, Tampered
 from lmflow.errors.versioning import (
     BadRef,
     Clash,
@@ -142,14 +136,7 @@ from lmflow.errors.versioning import (
     UnknownVersion,
     VersionError,
 )
-from lmflow.errors.words import (
-    LmflowError,
-    check_kind,
-    clipped,
-    listed,
-    near,
-    short,
-)
+from lmflow.errors.words import LmflowError, check_kind, clipped, listed, near, short
 
 ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
 """What ends a run as it is: its executions stay open, to be resumed, and no flow can catch it."""

@@ -1,4 +1,6 @@
-"""Errors of calls: those that are recorded and thrown into flows, and those that end a run before it sends more."""
+"""Errors of calls: those that are recorded and thrown into flows, and those that end a run before
+it sends more.
+"""
 
 from __future__ import annotations
 
@@ -13,18 +15,19 @@ NO_TOOLS = "no_tools"
 
 
 class CallError(LmflowError):
-    """The closed set of errors that are thrown into flows: recorded, or following from what is, so that try/except
-    replays.
+    """The closed set of errors that are thrown into flows: recorded, or following from what is, so
+    that try/except replays.
     """
 
 
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
-    """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout, rate_limit, server,
-    request, media (what was attached was refused, or couldn't be sent), too_long, bad_reply, no_tools (the
-    endpoint has no function calling).
+    """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout,
+    rate_limit, server, request, media (what was attached was refused, or couldn't be sent),
+    too_long, bad_reply, no_tools (the endpoint has no function calling).
 
-    ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text that had come.
+    ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text
+    that had come.
     """
 
     kind: str
@@ -39,8 +42,9 @@ class ModelFailed(CallError):
 
 @attrs.frozen(eq=False)
 class TooLong(ModelFailed):
-    """A prompt, with the reply that it leaves room for, that is longer than the model takes: it was refused, and
-    nothing was cut. ``length`` and ``limit`` are in tokens, as the server measured them; ``None`` where it doesn't say.
+    """A prompt, with the reply that it leaves room for, that is longer than the model takes: it was
+    refused, and nothing was cut. ``length`` and ``limit`` are in tokens, as the server measured
+    them; ``None`` where it doesn't say.
 
     Asking again changes nothing: it is the inputs or the version that are too long.
     """
@@ -51,7 +55,8 @@ class TooLong(ModelFailed):
 
 @attrs.frozen(eq=False)
 class ParseFailure(CallError):
-    """A reply that doesn't hold what the signature promises, also after the retry that named the mistake.
+    """A reply that doesn't hold what the signature promises, also after the retry that named the
+    mistake.
 
     ``replies`` are the raw texts, ``problems`` what was wrong with each, in order.
     """
@@ -63,7 +68,8 @@ class ParseFailure(CallError):
 
     def __str__(self) -> str:
         tries = "; then ".join(
-            f"{problem} in {reply[:200]!r}" for problem, reply in zip(self.problems, self.replies, strict=True)
+            f"{problem} in {reply[:200]!r}"
+            for problem, reply in zip(self.problems, self.replies, strict=True)
         )
         return f"{self.step}: expected {self.expected}; found: {tries}"
 
@@ -93,7 +99,8 @@ class StepTimeout(CallError):
 
 @attrs.frozen(eq=False)
 class ConstraintFailed(CallError):
-    """Outputs that break a constraint, also after the retries that named the problem. ``problems``: one an attempt.
+    """Outputs that break a constraint, also after the retries that named the problem. ``problems``:
+    one an attempt.
 
     It follows from recorded calls, so a flow that catches it replays.
     """
@@ -108,9 +115,11 @@ class ConstraintFailed(CallError):
 
 @attrs.frozen(eq=False)
 class CodeFailed(CallError):
-    """Programs that a model wrote, none of which gave a result, also after the tries that named the problem.
+    """Programs that a model wrote, none of which gave a result, also after the tries that named the
+    problem.
 
-    ``problems`` and ``codes``: one a try. It follows from recorded calls, so a flow that catches it replays.
+    ``problems`` and ``codes``: one a try. It follows from recorded calls, so a flow that catches it
+    replays.
     """
 
     program: str
@@ -140,10 +149,11 @@ class Unanswered(CallError):
 
 @attrs.frozen(eq=False)
 class BudgetExceeded(LmflowError):
-    """The next call could cost more than the budget has left: nothing more is sent, and the run is stopped.
+    """The next call could cost more than the budget has left: nothing more is sent, and the run is
+    stopped.
 
-    ``spent``, ``left`` and ``needed`` are in calls, tokens and money; ``run`` is the run's id, of which ``done`` of
-    ``total`` executions are finished. It ends the run: no flow can catch it.
+    ``spent``, ``left`` and ``needed`` are in calls, tokens and money; ``run`` is the run's id, of
+    which ``done`` of ``total`` executions are finished. It ends the run: no flow can catch it.
     """
 
     budget: Any
@@ -186,7 +196,9 @@ class ToolsUnavailable(LmflowError):
 
 @attrs.frozen(eq=False)
 class ModelUnavailable(LmflowError):
-    """A model that can't be used as configured: unknown name, missing key, missing weights, missing extra."""
+    """A model that can't be used as configured: unknown name, missing key, missing weights, missing
+    extra.
+    """
 
     model: str
     problem: str
@@ -198,7 +210,9 @@ class ModelUnavailable(LmflowError):
 
 @attrs.frozen(eq=False)
 class SandboxUnavailable(LmflowError):
-    """A sandbox that can't run anything: its interpreter is missing, or of another series than the program's."""
+    """A sandbox that can't run anything: its interpreter is missing, or of another series than the
+    program's.
+    """
 
     problem: str
     fix: str = 'Run: pip install "lmflow-dsl[code]"'

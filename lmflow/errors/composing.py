@@ -20,7 +20,9 @@ class BadValue(ProgramError):
     fix: str
 
     def __str__(self) -> str:
-        return f"{self.where or 'the value'} is {self.found}, which has no canonical form. {self.fix}"
+        return (
+            f"{self.where or 'the value'} is {self.found}, which has no canonical form. {self.fix}"
+        )
 
 
 @attrs.frozen(eq=False)
@@ -37,12 +39,16 @@ class BadMedia(ProgramError):
 
 @attrs.frozen(eq=False)
 class NoContent(ProgramError):
-    """A picture, sound or file whose content isn't here: named by a URL, redacted, or swept from its store."""
+    """A picture, sound or file whose content isn't here: named by a URL, redacted, or swept from
+    its store.
+    """
 
     media: str
 
     def __str__(self) -> str:
-        return f"the content of {self.media} isn't here. Give it anew from its file, lf.Image(path)."
+        return (
+            f"the content of {self.media} isn't here. Give it anew from its file, lf.Image(path)."
+        )
 
 
 @attrs.frozen(eq=False)
@@ -161,7 +167,9 @@ class UndeclaredProgram(ProgramError):
 
 @attrs.frozen(eq=False)
 class ImpureAwait(ProgramError):
-    """A flow awaits something that is no effect of lmflow (a timer, a socket, another library's future)."""
+    """A flow awaits something that is no effect of lmflow (a timer, a socket, another library's
+    future).
+    """
 
     flow: str
     found: str

@@ -13,7 +13,9 @@ class EvaluationError(LmflowError):
 
 @attrs.frozen(eq=False)
 class BadData(EvaluationError):
-    """Rows that can't be read as examples, or can't be parted as asked. ``where`` is a file and line, or a data set."""
+    """Rows that can't be read as examples, or can't be parted as asked. ``where`` is a file and
+    line, or a data set.
+    """
 
     where: str
     problem: str
@@ -72,5 +74,7 @@ class BadCondition(LmflowError):
     hint: str = ""
 
     def __str__(self) -> str:
-        fix = 'Write FIELD OPERATOR LITERAL: "score>0.8", "input.lang = en", "output.answer ~ Paris".'
+        fix = (
+            'Write FIELD OPERATOR LITERAL: "score>0.8", "input.lang = en", "output.answer ~ Paris".'
+        )
         return f"condition {self.text!r}: {self.problem}.{self.hint} {fix}"

@@ -29,7 +29,9 @@ class ReplayDiverged(LmflowError):
             head = f"replay diverged at {self.address}: recorded, but never asked for"
         else:
             head = f"replay diverged at {self.address}: the request differs"
-        return "\n".join(part for part in (head, _sides(self.recorded, self.asked), self.hint) if part)
+        return "\n".join(
+            part for part in (head, _sides(self.recorded, self.asked), self.hint) if part
+        )
 
 
 @attrs.frozen(eq=False)
@@ -46,15 +48,17 @@ class NotRecorded(LmflowError):
     known: tuple[str, ...]
 
     def __str__(self) -> str:
-        frames = dict.fromkeys(part for address in self.known for part in (address, address.rpartition("/")[0]))
+        frames = dict.fromkeys(
+            part for address in self.known for part in (address, address.rpartition("/")[0])
+        )
         fix = "`lmflow runs show RUN` lists the addresses."
         return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
 
 
 @attrs.frozen(eq=False)
 class Unrecorded(LmflowError):
-    """An execution that a test's recording doesn't hold. ``parted`` says how it differs from the nearest that it holds,
-    as a tree.
+    """An execution that a test's recording doesn't hold. ``parted`` says how it differs from the
+    nearest that it holds, as a tree.
     """
 
     path: str
@@ -91,7 +95,9 @@ class NotBisectable(LmflowError):
 
 @attrs.frozen(eq=False)
 class Redacted(LmflowError):
-    """A trace whose texts were cleaned when they were stored: what was asked isn't there to be asked again."""
+    """A trace whose texts were cleaned when they were stored: what was asked isn't there to be
+    asked again.
+    """
 
     trace: str
 
@@ -100,5 +106,7 @@ class Redacted(LmflowError):
 
 
 def _sides(recorded: str, asked: str) -> str:
-    diff: Any = difflib.unified_diff(recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2)
+    diff: Any = difflib.unified_diff(
+        recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2
+    )
     return "\n".join(diff)

@@ -11,8 +11,9 @@ from lmflow.errors.words import LmflowError
 class Refused(LmflowError):
     """A request that a server doesn't take: nothing was executed.
 
-    ``kind``: unauthorized, forbidden_host, unknown_path, unknown_method, slow_body, large_body, media_type, bad_json,
-    busy, stopping. ``retry_after`` is in seconds, where it is worth asking again.
+    ``kind``: unauthorized, forbidden_host, unknown_path, unknown_method, slow_body, large_body,
+    media_type, bad_json, busy, stopping. ``retry_after`` is in seconds, where it is worth asking
+    again.
     """
 
     kind: str

@@ -13,7 +13,9 @@ class VersionError(LmflowError):
 
 @attrs.frozen(eq=False)
 class UnknownVersion(VersionError):
-    """No ref, version id or unambiguous short id of that name. ``matches`` are the ids that a short one fits."""
+    """No ref, version id or unambiguous short id of that name. ``matches`` are the ids that a short
+    one fits.
+    """
 
     name: str
     known: tuple[str, ...] = ()
@@ -22,14 +24,18 @@ class UnknownVersion(VersionError):
 
     def __str__(self) -> str:
         if self.matches:
-            return f"version {self.name!r} is ambiguous: {', '.join(self.matches)}. Give more digits."
+            return (
+                f"version {self.name!r} is ambiguous: {', '.join(self.matches)}. Give more digits."
+            )
         hint = self.hint or near(self.name, self.known).strip()
         return f"no ref or version {self.name!r}; refs: {listed(self.known)}. {hint}".rstrip()
 
 
 @attrs.frozen(eq=False)
 class ForeignPaths(VersionError):
-    """Paths that the program or version doesn't have: mistyped, or their step was renamed or removed."""
+    """Paths that the program or version doesn't have: mistyped, or their step was renamed or
+    removed.
+    """
 
     program: str
     paths: tuple[str, ...]
@@ -44,7 +50,9 @@ class ForeignPaths(VersionError):
 
 @attrs.frozen(eq=False)
 class UnfitDemos(VersionError):
-    """Demonstrations that hold no output of their step: its signature has changed since they were made."""
+    """Demonstrations that hold no output of their step: its signature has changed since they were
+    made.
+    """
 
     path: str
     fields: tuple[str, ...]
@@ -62,7 +70,9 @@ class UnfitDemos(VersionError):
 
 @attrs.frozen(eq=False)
 class MissingVector(VersionError):
-    """A pool that is chosen from by vectors lacks one: that of a demonstration, or that of the inputs."""
+    """A pool that is chosen from by vectors lacks one: that of a demonstration, or that of the
+    inputs.
+    """
 
     step: str
     problem: str
@@ -107,7 +117,8 @@ class MergeConflict(VersionError):
 
     def __str__(self) -> str:
         each = "; ".join(
-            f"`{clash.path}`: ours {clipped(clash.ours)}, theirs {clipped(clash.theirs)}" for clash in self.clashes
+            f"`{clash.path}`: ours {clipped(clash.ours)}, theirs {clipped(clash.theirs)}"
+            for clash in self.clashes
         )
         return f"both sides changed {each}. Make them equal on one side, `put`, and merge again."
 
@@ -143,7 +154,9 @@ class CyclicParent(VersionError):
 
 @attrs.frozen(eq=False)
 class RefChanged(VersionError):
-    """A ref doesn't point where the move expected it to: somebody else moved it meanwhile. It stays where it is."""
+    """A ref doesn't point where the move expected it to: somebody else moved it meanwhile. It stays
+    where it is.
+    """
 
     name: str
     expected: str

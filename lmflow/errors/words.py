@@ -29,7 +29,9 @@ def clipped(text: str, width: int = 80) -> str:
 
 
 def check_kind(what: str, value: object, kind: type, fix: str) -> None:
-    """``TypeError`` where the value isn't of the kind that ``what`` is, with the line that mends it."""
+    """``TypeError`` where the value isn't of the kind that ``what`` is, with the line that mends
+    it.
+    """
     if not isinstance(value, kind):
         msg = f"expected {what}, found {type(value).__name__} {clipped(repr(value), 60)}. {fix}"
         raise TypeError(msg)

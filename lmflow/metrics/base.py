@@ -1,4 +1,6 @@
-"""Metrics: pure functions from an example and outputs to a score, each with a key by which its scores are kept."""
+"""Metrics: pure functions from an example and outputs to a score, each with a key by which its
+scores are kept.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,15 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadScore
-from lmflow.source import Function, check_takes, function_of
-from lmflow.values import Record, digest, uncached
+from lmflow.values.functions import Function, check_takes, function_of
+from lmflow.values.record import Record, digest, uncached
 
 
 @attrs.frozen
 class Counts:
-    """What a score was counted from: how many were right, found and wanted. They add up over examples (micro)."""
+    """What a score was counted from: how many were right, found and wanted. They add up over
+    examples (micro).
+    """
 
     right: int
     found: int
@@ -26,7 +30,9 @@ class Counts:
 
 @attrs.frozen
 class Score:
-    """A score, mostly from 0 (wrong) to 1 (right), and why, in words that a reader or an optimizer can use."""
+    """A score, mostly from 0 (wrong) to 1 (right), and why, in words that a reader or an optimizer
+    can use.
+    """
 
     value: float
     feedback: str = ""
@@ -37,13 +43,15 @@ class Score:
 
 
 Metric = Callable[..., "float | bool | Score"]
-"""``(example, outputs)``, or ``(example, outputs, trace)`` where it has a parameter of that name. Pure."""
+"""``(example, outputs)``, or ``(example, outputs, trace)`` where it has a parameter of that name.
+Pure.
+"""
 
 
 @attrs.frozen(slots=False)
 class FunctionMetric:
-    """A function as a metric with a key: the hash of its source (or version), of the functions that it ``uses``, and of
-    its ``options``, which it is given by name.
+    """A function as a metric with a key: the hash of its source (or version), of the functions that
+    it ``uses``, and of its ``options``, which it is given by name.
     """
 
     name: str
@@ -52,9 +60,16 @@ class FunctionMetric:
     options: Record = attrs.field(factory=Record, converter=Record)
 
     def __attrs_post_init__(self) -> None:
-        check_takes(self.function, "example", "outputs", options=[*self.options, *(["trace"] * self._reads_trace)])
+        check_takes(
+            self.function,
+            "example",
+            "outputs",
+            options=[*self.options, *(["trace"] * self._reads_trace)],
+        )
 
-    def __call__(self, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None) -> Score:
+    def __call__(
+        self, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None
+    ) -> Score:
         """The score of the outputs. ``BadScore`` where the function gives none."""
         more = {"trace": trace} if self._reads_trace else {}
         return as_score(self.name, self.function.call(example, outputs, **more, **self.options))
@@ -68,7 +83,9 @@ class FunctionMetric:
     @functools.cached_property
     def key(self) -> str:
         """The hash of what it does: edited, it scores again."""
-        return digest("metric", [self.function.identity, [used.identity for used in self.uses], self.options])
+        return digest(
+            "metric", [self.function.identity, [used.identity for used in self.uses], self.options]
+        )
 
     @functools.cached_property
     def _reads_trace(self) -> bool:
@@ -83,14 +100,18 @@ def metric(
     uses: Iterable[Callable[..., Any]] = (),
     options: Mapping[str, Any] | None = None,
 ) -> FunctionMetric:
-    """A function ``(example, outputs[, trace]) -> float | bool | Score`` as a metric; also a decorator.
+    """A function ``(example, outputs[, trace]) -> float | bool | Score`` as a metric; also a
+    decorator.
 
-    The source of the function and of those it ``uses`` is its key; ``version`` stands for a function whose source
-    doesn't say what it does (a lambda, a closure: ``Unidentified`` asks for it). ``options`` are keyword arguments of
-    the function, and part of the key. ``TypeError`` where it takes other arguments.
+    The source of the function and of those it ``uses`` is its key; ``version`` stands for a
+    function whose source doesn't say what it does (a lambda, a closure: ``Unidentified`` asks for
+    it). ``options`` are keyword arguments of the function, and part of the key. ``TypeError`` where
+    it takes other arguments.
     """
     code = function_of(function, version)
-    return FunctionMetric(name or _name(function), code, tuple(function_of(used) for used in uses), options or {})
+    return FunctionMetric(
+        name or _name(function), code, tuple(function_of(used) for used in uses), options or {}
+    )
 
 
 def metric_key(metric: Metric) -> str:
@@ -108,8 +129,12 @@ def name_of(metric: Any) -> str:
     return name if isinstance(name, str) else _name(metric)
 
 
-def score_of(metric: Metric, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None) -> Score:
-    """The score that a metric gives. What it raises is raised; ``BadScore`` where it gives no score."""
+def score_of(
+    metric: Metric, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None
+) -> Score:
+    """The score that a metric gives. What it raises is raised; ``BadScore`` where it gives no
+    score.
+    """
     if isinstance(metric, FunctionMetric):
         return metric(example, outputs, trace)
     if not callable(metric):
@@ -120,10 +145,14 @@ def score_of(metric: Metric, example: Mapping[str, Any], outputs: Mapping[str, A
 
 
 def as_score(name: str, found: Any) -> Score:
-    """What a metric gave as a score: a bool is 0 or 1, a number stays. ``BadScore`` for all else, NaN and infinity."""
+    """What a metric gave as a score: a bool is 0 or 1, a number stays. ``BadScore`` for all else,
+    NaN and infinity.
+    """
     if inspect.iscoroutine(found):
         found.close()
-        fix = "A metric is a plain function; what asks a model is a program: lf.Judge(program, ...)."
+        fix = (
+            "A metric is a plain function; what asks a model is a program: lf.Judge(program, ...)."
+        )
         raise BadScore(name, "it gave a coroutine", fix)
     score = found if isinstance(found, Score) else Score(found)
     if not isinstance(score.value, (bool, int, float)):

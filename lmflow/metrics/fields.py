@@ -7,12 +7,14 @@ from typing import Any
 
 from lmflow.errors import MissingInput
 from lmflow.metrics.base import FunctionMetric
-from lmflow.source import function_of
-from lmflow.values import Record, pretty
+from lmflow.values.functions import function_of
+from lmflow.values.record import Record, pretty
 
 
 def shipped(score: Callable[..., Any], *uses: Callable[..., Any], **options: Any) -> FunctionMetric:
-    """A metric of lmflow's own: its name is the function's without ``_``, the sources of all it uses are in its key."""
+    """A metric of lmflow's own: its name is the function's without ``_``, the sources of all it
+    uses are in its key.
+    """
     used = tuple(function_of(helper) for helper in (pick, *uses))
     return FunctionMetric(score.__name__.strip("_"), function_of(score), used, Record(options))
 
@@ -26,7 +28,11 @@ def pick(side: Mapping[str, Any], name: str) -> Any:
 
 def golds(value: Any) -> tuple[str, ...]:
     """The accepted answers as texts: a list holds several, anything else is one."""
-    return tuple(text_of(item) for item in value) if isinstance(value, (tuple, list)) else (text_of(value),)
+    return (
+        tuple(text_of(item) for item in value)
+        if isinstance(value, (tuple, list))
+        else (text_of(value),)
+    )
 
 
 def text_of(value: Any) -> str:

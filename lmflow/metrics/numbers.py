@@ -12,26 +12,46 @@ from lmflow.metrics.base import FunctionMetric, Score
 from lmflow.metrics.fields import pick, shipped, text_of
 
 
-def numeric(field: str = "answer", gold: str = "", *, tolerance: float = 0.0, relative: float = 0.0) -> FunctionMetric:
-    """1 where the last number of the output is the example's, as GSM8K's answers are read (Cobbe et al. 2021).
+def numeric(
+    field: str = "answer", gold: str = "", *, tolerance: float = 0.0, relative: float = 0.0
+) -> FunctionMetric:
+    """1 where the last number of the output is the example's, as GSM8K's answers are read (Cobbe et
+    al. 2021).
 
-    Equal means within ``tolerance``, or within ``relative`` times the larger of the two. Commas of thousands and signs
-    are read, words and fractions aren't. ``BadScore`` where the example has no number.
+    Equal means within ``tolerance``, or within ``relative`` times the larger of the two. Commas of
+    thousands and signs are read, words and fractions aren't. ``BadScore`` where the example has no
+    number.
     """
     return shipped(
-        _numeric, last_number, text_of, field=field, gold=gold or field, tolerance=tolerance, relative=relative
+        _numeric,
+        last_number,
+        text_of,
+        field=field,
+        gold=gold or field,
+        tolerance=tolerance,
+        relative=relative,
     )
 
 
 def last_number(text: str) -> float | None:
-    """The last number of a text: ``"$1,234.50."`` is 1234.5; a minus counts where no word or digit stands before it."""
+    """The last number of a text: ``"$1,234.50."`` is 1234.5; a minus counts where no word or digit
+    stands before it.
+    """
     number = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+"
     found = re.findall(rf"(?:(?<![\w.)])[-\u2212])?\$?(?:{number})", text)
-    return float(found[-1].replace(",", "").replace("$", "").replace("\u2212", "-")) if found else None
+    return (
+        float(found[-1].replace(",", "").replace("$", "").replace("\u2212", "-")) if found else None
+    )
 
 
 def _numeric(  # noqa: PLR0913 - its options
-    example: Mapping[str, Any], outputs: Mapping[str, Any], *, field: str, gold: str, tolerance: float, relative: float
+    example: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    *,
+    field: str,
+    gold: str,
+    tolerance: float,
+    relative: float,
 ) -> Score:
     output, reference = text_of(pick(outputs, field)), text_of(pick(example, gold))
     found, wanted = last_number(output), last_number(reference)

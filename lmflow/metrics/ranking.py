@@ -13,7 +13,8 @@ _Row = Mapping[str, Any]
 
 
 def recall_at_k(k: int, field: str = "ids", gold: str = "gold_ids") -> FunctionMetric:
-    """The share of the relevant ids that are among the first ``k`` (Manning, Raghavan, Schütze 2008, section 8.4).
+    """The share of the relevant ids that are among the first ``k`` (Manning, Raghavan, Schütze
+    2008, section 8.4).
 
     ``BadScore`` where the example has no relevant id: its recall is undefined, not 0.
     """
@@ -21,8 +22,9 @@ def recall_at_k(k: int, field: str = "ids", gold: str = "gold_ids") -> FunctionM
 
 
 def mrr(field: str = "ids", gold: str = "gold_ids", *, k: int = 0) -> FunctionMetric:
-    """One over the rank of the first relevant id, 0 where there is none among the first ``k`` (0: all). Its mean is the
-    mean reciprocal rank (Voorhees 1999, section 3). ``BadScore`` where the example has no relevant id.
+    """One over the rank of the first relevant id, 0 where there is none among the first ``k`` (0:
+    all). Its mean is the mean reciprocal rank (Voorhees 1999, section 3). ``BadScore`` where the
+    example has no relevant id.
     """
     return shipped(_mrr, relevant, golds, text_of, k=k, field=field, gold=gold)
 
@@ -31,18 +33,26 @@ def relevant(example: _Row, gold: str) -> frozenset[str]:
     """The ids that an example calls relevant, at least one."""
     found = frozenset(golds(pick(example, gold)))
     if not found:
-        raise BadScore("over a ranking", f"the example's {gold!r} is empty", "Leave out examples without relevant ids.")
+        raise BadScore(
+            "over a ranking",
+            f"the example's {gold!r} is empty",
+            "Leave out examples without relevant ids.",
+        )
     return found
 
 
 def _recall_at_k(example: _Row, outputs: _Row, *, k: int, field: str, gold: str) -> Score:
     wanted, first = relevant(example, gold), frozenset(golds(pick(outputs, field))[:k])
     missing = sorted(wanted - first)
-    return Score(len(wanted & first) / len(wanted), f"not found: {', '.join(missing)}" if missing else "")
+    return Score(
+        len(wanted & first) / len(wanted), f"not found: {', '.join(missing)}" if missing else ""
+    )
 
 
 def _mrr(example: _Row, outputs: _Row, *, k: int, field: str, gold: str) -> Score:
     wanted, ranked = relevant(example, gold), golds(pick(outputs, field))
     ranked = ranked[:k] if k else ranked
     rank = next((place for place, name in enumerate(ranked, 1) if name in wanted), None)
-    return Score(1 / rank if rank else 0.0, "" if rank == 1 else f"wanted first: {', '.join(sorted(wanted))}")
+    return Score(
+        1 / rank if rank else 0.0, "" if rank == 1 else f"wanted first: {', '.join(sorted(wanted))}"
+    )

@@ -1,4 +1,6 @@
-"""Metrics over sets: labels, entities, slots, citations. They carry their counts, for the micro average over a set."""
+"""Metrics over sets: labels, entities, slots, citations. They carry their counts, for the micro
+average over a set.
+"""
 
 from __future__ import annotations
 
@@ -15,27 +17,34 @@ _Row = Mapping[str, Any]
 
 
 def set_f1(field: str, gold: str = "") -> FunctionMetric:
-    """The F1 of two sets (lists without order or repeats), 1 where both are empty. Case and white space don't count.
+    """The F1 of two sets (lists without order or repeats), 1 where both are empty. Case and white
+    space don't count.
 
-    Its counts give the micro F1 over all examples (Manning et al. 2008, section 13.6): ``evaluation.micro``.
+    Its counts give the micro F1 over all examples (Manning et al. 2008, section 13.6):
+    ``evaluation.micro``.
     """
     return shipped(_set_f1, counted, folded, golds, text_of, field=field, gold=gold or field)
 
 
 def slot_f1(field: str = "slots", gold: str = "") -> FunctionMetric:
-    """The F1 of (slot, value) or (type, entity) pairs, exact in both as in CoNLL-2003 (Tjong Kim Sang, De Meulder 2003,
-    section 2.3), 1 where both sides are empty. A field maps each slot to a value or to a list of values.
+    """The F1 of (slot, value) or (type, entity) pairs, exact in both as in CoNLL-2003 (Tjong Kim
+    Sang, De Meulder 2003, section 2.3), 1 where both sides are empty. A field maps each slot to
+    a value or to a list of values.
 
     CoNLL's own figure is the micro F1 over all examples: ``evaluation.micro``.
     """
-    return shipped(_slot_f1, counted, pairs, folded, golds, text_of, field=field, gold=gold or field)
+    return shipped(
+        _slot_f1, counted, pairs, folded, golds, text_of, field=field, gold=gold or field
+    )
 
 
 def citation_precision(field: str = "sources", gold: str = "sources") -> FunctionMetric:
-    """The share of what is cited that is among the reference sources; 0 where nothing is cited and something should be.
+    """The share of what is cited that is among the reference sources; 0 where nothing is cited and
+    something should be.
 
-    The field is a list of ids, or a text with ids in brackets: ``[3]``, ``[a, b]``. ALCE (Gao et al. 2023, section 3)
-    asks a model whether the source supports the sentence; here the example says which do.
+    The field is a list of ids, or a text with ids in brackets: ``[3]``, ``[a, b]``. ALCE (Gao et
+    al. 2023, section 3) asks a model whether the source supports the sentence; here the example
+    says which do.
     """
     return shipped(_citation_precision, cited, golds, text_of, field=field, gold=gold)
 
@@ -56,7 +65,9 @@ def pairs(value: Any) -> Counter[tuple[str, str]]:
     if not isinstance(found, Mapping):
         fix = 'Slots are a mapping: {"city": "Rome", "date": ["Monday", "Tuesday"]}.'
         raise BadScore("slot_f1", f"{value!r:.80} maps no slots to values", fix)
-    return Counter((folded(slot), folded(item)) for slot, items in found.items() for item in golds(items))
+    return Counter(
+        (folded(slot), folded(item)) for slot, items in found.items() for item in golds(items)
+    )
 
 
 def counted(found: Counter[Any], wanted: Counter[Any]) -> Score:
@@ -73,7 +84,9 @@ def cited(value: Any) -> frozenset[str]:
     if not isinstance(value, str):
         return frozenset(golds(value or ()))
     inside = re.findall(r"\[([^\[\]]+)\]", value)
-    return frozenset(name.strip() for group in inside for name in re.split("[,;]", group) if name.strip())
+    return frozenset(
+        name.strip() for group in inside for name in re.split("[,;]", group) if name.strip()
+    )
 
 
 def _said(item: Any) -> str:
@@ -81,7 +94,10 @@ def _said(item: Any) -> str:
 
 
 def _set_f1(example: _Row, outputs: _Row, *, field: str, gold: str) -> Score:
-    sides = [{folded(item) for item in golds(value or ())} for value in (pick(outputs, field), pick(example, gold))]
+    sides = [
+        {folded(item) for item in golds(value or ())}
+        for value in (pick(outputs, field), pick(example, gold))
+    ]
     return counted(*(Counter(sorted(side)) for side in sides))
 
 
@@ -94,7 +110,13 @@ def _citation_precision(example: _Row, outputs: _Row, *, field: str, gold: str) 
     found, wanted = cited(pick(outputs, field)), cited(pick(example, gold))
     wrong = sorted(found - wanted)
     value = len(found & wanted) / len(found) if found else float(not wanted)
-    feedback = f"not a source: {', '.join(wrong)}" if wrong else "" if found or not wanted else "nothing is cited"
+    feedback = (
+        f"not a source: {', '.join(wrong)}"
+        if wrong
+        else ""
+        if found or not wanted
+        else "nothing is cited"
+    )
     return Score(value, feedback, Counts(len(found & wanted), len(found), len(wanted)))
 
 

@@ -1,4 +1,6 @@
-"""Metrics over short answers: SQuAD's, HotpotQA's, and whether an answer or a passage holds the reference."""
+"""Metrics over short answers: SQuAD's, HotpotQA's, and whether an answer or a passage holds the
+reference.
+"""
 
 from __future__ import annotations
 
@@ -12,69 +14,88 @@ from typing import Any
 
 from lmflow.metrics.base import FunctionMetric, Score
 from lmflow.metrics.fields import golds, pick, shipped, text_of
-from lmflow.values import canonical
+from lmflow.values.record import canonical
 
 _Row = Mapping[str, Any]
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def exact_match(field: str = "answer", gold: str = "", *, normalize: bool = True) -> FunctionMetric:
-    """1 where the output equals an accepted answer, normalized as SQuAD does (Rajpurkar et al. 2016, section 6.1,
-    ``evaluate-v1.1.py``): case, ASCII punctuation, the articles a, an, the and white space don't count.
+    """1 where the output equals an accepted answer, normalized as SQuAD does (Rajpurkar et al.
+    2016, section 6.1, ``evaluate-v1.1.py``): case, ASCII punctuation, the articles a, an, the
+    and white space don't count.
 
-    ``gold`` is the example's field, by default that of the output's name; a list holds several accepted answers.
-    ``normalize=False`` compares the values themselves.
+    ``gold`` is the example's field, by default that of the output's name; a list holds several
+    accepted answers. ``normalize=False`` compares the values themselves.
     """
-    return shipped(_exact_match, normalized, golds, text_of, field=field, gold=gold or field, normalize=normalize)
+    return shipped(
+        _exact_match,
+        normalized,
+        golds,
+        text_of,
+        field=field,
+        gold=gold or field,
+        normalize=normalize,
+    )
 
 
 def f1(field: str = "answer", gold: str = "") -> FunctionMetric:
-    """The F1 of normalized tokens with the nearest accepted answer (Rajpurkar et al. 2016, section 6.1,
-    ``evaluate-v1.1.py``): 0 where no token is shared, so also for two empty answers.
+    """The F1 of normalized tokens with the nearest accepted answer (Rajpurkar et al. 2016, section
+    6.1, ``evaluate-v1.1.py``): 0 where no token is shared, so also for two empty answers.
     """
     return shipped(_f1, token_f1, normalized, golds, text_of, field=field, gold=gold or field)
 
 
 def squad_em(field: str = "answer", gold: str = "answers") -> FunctionMetric:
-    """SQuAD 2.0's exact match (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): no accepted answer at all means that the
-    question has none, and then only an empty output is right.
+    """SQuAD 2.0's exact match (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): no accepted answer at
+    all means that the question has none, and then only an empty output is right.
     """
     return shipped(_squad_em, accepted, normalized, golds, text_of, field=field, gold=gold)
 
 
 def squad_f1(field: str = "answer", gold: str = "answers") -> FunctionMetric:
-    """SQuAD 2.0's F1 (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): as ``f1``, and where either side is empty, 1 if
-    both are and else 0.
+    """SQuAD 2.0's F1 (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): as ``f1``, and where either
+    side is empty, 1 if both are and else 0.
     """
-    return shipped(_squad_f1, accepted, token_f1, normalized, golds, text_of, field=field, gold=gold)
+    return shipped(
+        _squad_f1, accepted, token_f1, normalized, golds, text_of, field=field, gold=gold
+    )
 
 
 def hotpot_em(field: str = "answer", gold: str = "") -> FunctionMetric:
-    """HotpotQA's exact match (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): SQuAD's normalization."""
+    """HotpotQA's exact match (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): SQuAD's
+    normalization.
+    """
     return shipped(_hotpot_em, normalized, golds, text_of, field=field, gold=gold or field)
 
 
 def hotpot_f1(field: str = "answer", gold: str = "") -> FunctionMetric:
-    """HotpotQA's F1 (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): as ``f1``, and 0 where one side is yes,
-    no or noanswer and the other isn't the same.
+    """HotpotQA's F1 (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): as ``f1``, and 0
+    where one side is yes, no or noanswer and the other isn't the same.
     """
-    return shipped(_hotpot_f1, token_f1, normalized, golds, text_of, field=field, gold=gold or field)
+    return shipped(
+        _hotpot_f1, token_f1, normalized, golds, text_of, field=field, gold=gold or field
+    )
 
 
 def contains(field: str = "answer", gold: str = "") -> FunctionMetric:
-    """1 where the output holds an accepted answer as a run of whole words, both normalized as SQuAD does."""
+    """1 where the output holds an accepted answer as a run of whole words, both normalized as SQuAD
+    does.
+    """
     return shipped(_contains, holds, normalized, golds, text_of, field=field, gold=gold or field)
 
 
 def passage_match(field: str = "context", gold: str = "answer") -> FunctionMetric:
-    """1 where one of the passages holds an accepted answer (Karpukhin et al. 2020, section 5, DPR's ``has_answer``):
-    its tokens in a row, uncased, decomposed by NFD, nothing else normalized.
+    """1 where one of the passages holds an accepted answer (Karpukhin et al. 2020, section 5, DPR's
+    ``has_answer``): its tokens in a row, uncased, decomposed by NFD, nothing else normalized.
     """
     return shipped(_passage_match, holds, words, golds, text_of, field=field, gold=gold)
 
 
 def normalized(text: str) -> str:
-    """The text as SQuAD compares it: lower case, no ASCII punctuation, no a, an, the, single spaces."""
+    """The text as SQuAD compares it: lower case, no ASCII punctuation, no a, an, the, single
+    spaces.
+    """
     bare = text.lower().translate(_NO_PUNCTUATION)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
@@ -87,7 +108,9 @@ def token_f1(output: str, answer: str) -> float:
 
 
 def accepted(value: Any) -> tuple[str, ...]:
-    """SQuAD 2.0's accepted answers: those that normalization leaves something of, else the empty one."""
+    """SQuAD 2.0's accepted answers: those that normalization leaves something of, else the empty
+    one.
+    """
     return tuple(answer for answer in golds(value) if normalized(answer)) or ("",)
 
 
@@ -98,8 +121,8 @@ def holds(tokens: Sequence[str], run: Sequence[str]) -> bool:
 
 
 def words(text: str) -> list[str]:
-    """The tokens of DPR's ``SimpleTokenizer``: runs of letters, digits and marks, and every other visible character by
-    itself; decomposed, lower case.
+    """The tokens of DPR's ``SimpleTokenizer``: runs of letters, digits and marks, and every other
+    visible character by itself; decomposed, lower case.
     """
     runs = itertools.groupby(unicodedata.normalize("NFD", text).lower(), _kind)
     return [token for kind, run in runs for token in _tokens(kind, run) if kind]
@@ -119,7 +142,9 @@ def _exact_match(example: _Row, outputs: _Row, *, field: str, gold: str, normali
     if normalize:
         right = normalized(text_of(output)) in [normalized(answer) for answer in golds(wanted)]
     else:
-        several = wanted if isinstance(wanted, tuple) and not isinstance(output, tuple) else (wanted,)
+        several = (
+            wanted if isinstance(wanted, tuple) and not isinstance(output, tuple) else (wanted,)
+        )
         right = canonical(output) in [canonical(answer) for answer in several]
     return Score(float(right), "" if right else f"expected {' or '.join(golds(wanted))}")
 

@@ -1,4 +1,6 @@
-"""What a model is: an async function of a request and the executor's door, with a name and an endpoint class."""
+"""What a model is: an async function of a request and the executor's door, with a name and an
+endpoint class.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,8 @@ from typing import Any, Protocol
 
 import attrs
 
-from lmflow.messages import ModelReply, ModelRequest
+from lmflow.messages.replies import ModelReply
+from lmflow.messages.requests import ModelRequest
 
 
 @attrs.frozen
@@ -30,10 +33,12 @@ class Stream:
 
 
 class Http(Protocol):
-    """The executor's session. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer came.
+    """The executor's session. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer
+    came.
 
-    ``hear`` is told each piece of a reply's text as it comes, where somebody listens: then a model that can stream
-    does, and it gives the pieces' lengths as the reply's ``chunks``. It is ``None`` where nobody listens.
+    ``hear`` is told each piece of a reply's text as it comes, where somebody listens: then a model
+    that can stream does, and it gives the pieces' lengths as the reply's ``chunks``. It is ``None``
+    where nobody listens.
     """
 
     @property
@@ -41,7 +46,9 @@ class Http(Protocol):
         """Who listens."""
         ...
 
-    async def post(self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float) -> Response:
+    async def post(
+        self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
+    ) -> Response:
         """One JSON POST; wait at most ``seconds`` for the whole answer."""
         ...
 
@@ -58,19 +65,24 @@ Exchange = Callable[[Http], Awaitable[ModelReply]]
 class Send(Protocol):
     """The executor's door: one attempt, which is counted, recorded and priced.
 
-    ``by`` is the model that is asked, where it isn't the one that was called but one that this chose: the attempt's
-    request names it. ``source`` is the trace that a reused reply comes from: nothing is sent then, and nothing paid.
+    ``by`` is the model that is asked, where it isn't the one that was called but one that this
+    chose: the attempt's request names it. ``source`` is the trace that a reused reply comes from:
+    nothing is sent then, and nothing paid.
     """
 
-    async def __call__(self, exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+    async def __call__(
+        self, exchange: Exchange, /, *, by: Model | None = None, source: str = ""
+    ) -> ModelReply:
         """What the exchange answered. ``ModelFailed`` where it failed."""
         ...
 
 
 class Model(Protocol):
-    """Answers requests by passing exchanges through ``send``, so that every attempt is counted and recorded.
+    """Answers requests by passing exchanges through ``send``, so that every attempt is counted and
+    recorded.
 
-    ``name`` (``provider/model``) and ``endpoint`` (the provider's name or the host) are part of every key.
+    ``name`` (``provider/model``) and ``endpoint`` (the provider's name or the host) are part of
+    every key.
     """
 
     @property
@@ -80,7 +92,9 @@ class Model(Protocol):
 
     @property
     def endpoint(self) -> str:
-        """The endpoint class: the provider's declared name, or the host without port and credentials."""
+        """The endpoint class: the provider's declared name, or the host without port and
+        credentials.
+        """
         ...
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
@@ -94,8 +108,8 @@ class Model(Protocol):
 
 @attrs.frozen(eq=False)
 class Around:
-    """What stands around one model and counts as it: its name, its endpoint, its end. Abstract: how it is asked is the
-    wrapper's own.
+    """What stands around one model and counts as it: its name, its endpoint, its end. Abstract: how
+    it is asked is the wrapper's own.
     """
 
     model: Model
@@ -121,14 +135,16 @@ class Around:
 
 
 def leaves(model: Model) -> tuple[Model, ...]:
-    """The models that may answer for a model: those in its ``inner``, however deep, or itself where it has none."""
+    """The models that may answer for a model: those in its ``inner``, however deep, or itself where
+    it has none.
+    """
     inner: tuple[Model, ...] = getattr(model, "inner", ())
     return tuple(leaf for held in inner for leaf in leaves(held)) or (model,)
 
 
 def place(model: Model) -> dict[str, Any]:
-    """What a model's name stands for in a recording: its name and endpoint class, and ``among`` which models it chose
-    where it chooses.
+    """What a model's name stands for in a recording: its name and endpoint class, and ``among``
+    which models it chose where it chooses.
     """
     found: dict[str, Any] = {"model": model.name, "endpoint": model.endpoint}
     among = list(dict.fromkeys((leaf.name, leaf.endpoint) for leaf in leaves(model)))
@@ -136,9 +152,13 @@ def place(model: Model) -> dict[str, Any]:
 
 
 def passing(send: Send, model: Model) -> Send:
-    """The door for one of the models that a wrapper chooses from: its attempts name it, or the one that it chose."""
+    """The door for one of the models that a wrapper chooses from: its attempts name it, or the one
+    that it chose.
+    """
 
-    async def sending(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+    async def sending(
+        exchange: Exchange, /, *, by: Model | None = None, source: str = ""
+    ) -> ModelReply:
         return await send(exchange, by=by or model, source=source)
 
     return sending

@@ -8,7 +8,8 @@ from typing import Protocol
 
 import attrs
 
-from lmflow.messages import ModelReply, ModelRequest, Outcome
+from lmflow.messages.replies import ModelReply, Outcome
+from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Around, Http, Model, Send, leaves
 
 
@@ -16,7 +17,9 @@ class Answers(Protocol):
     """What ``cached`` needs of a store."""
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
-        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where there is none."""
+        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where
+        there is none.
+        """
         ...
 
 
@@ -37,10 +40,11 @@ class Cached(Around):
 
 
 def cached(model: Model, store: Answers) -> Cached:
-    """The model, asked only what the store holds no reply to: same messages, options, sample, model and endpoint.
+    """The model, asked only what the store holds no reply to: same messages, options, sample, model
+    and endpoint.
 
-    Failures are never reused. A reused reply is recorded as an attempt of its own that says where it comes from, and
-    costs nothing. This is the only way in which a run reuses anything.
+    Failures are never reused. A reused reply is recorded as an attempt of its own that says where
+    it comes from, and costs nothing. This is the only way in which a run reuses anything.
     """
     return Cached(model, store)
 

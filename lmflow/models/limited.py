@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import attrs
 
-from lmflow.messages import ChatRequest, ModelReply, ModelRequest
+from lmflow.messages.replies import ModelReply
+from lmflow.messages.requests import ChatRequest, ModelRequest
 from lmflow.models.base import Around, Exchange, Model, Send
 
 PER_TOKEN = 4
-"""How many characters of a prompt are taken for a token, until the reply says how many there were."""
+"""How many characters of a prompt are taken for a token, until the reply says how many there were.
+"""
 
 _MOMENT = 1e-6  # shorter waits are rounding, which no clock might ever pass
 
@@ -28,10 +30,14 @@ class Limited(Around):
     gate: Gate
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The model's reply, each of its attempts once there is room for it. What is reused needs no room."""
+        """The model's reply, each of its attempts once there is room for it. What is reused needs
+        no room.
+        """
         likely = _tokens(request)
 
-        async def within(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+        async def within(
+            exchange: Exchange, /, *, by: Model | None = None, source: str = ""
+        ) -> ModelReply:
             if source:
                 return await send(exchange, by=by, source=source)
             async with self.gate.passed(likely) as used:
@@ -51,23 +57,29 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
     clock: Clock = time.monotonic,
     sleep: Sleep = asyncio.sleep,
 ) -> Limited:
-    """The model, sent at most ``requests`` and ``tokens`` (prompt and completion) a second, ``concurrency`` at once.
+    """The model, sent at most ``requests`` and ``tokens`` (prompt and completion) a second,
+    ``concurrency`` at once.
 
-    A second's worth may go at once. A request's tokens are guessed before it is sent (its characters by four, and its
-    ``max_tokens``) and put right by the reply. Limits of one object are shared by all who ask it. ``ValueError`` for a
-    limit that isn't positive.
+    A second's worth may go at once. A request's tokens are guessed before it is sent (its
+    characters by four, and its ``max_tokens``) and put right by the reply. Limits of one object are
+    shared by all who ask it. ``ValueError`` for a limit that isn't positive.
     """
     for name, limit in (("requests", requests), ("tokens", tokens), ("concurrency", concurrency)):
         if limit is not None and not limit > 0:
             msg = f"limited({name}=...) must be more than 0, found {limit!r}"
             raise ValueError(msg)
-    buckets = (Bucket(requests, max(1.0, requests)) if requests else None, Bucket(tokens, tokens) if tokens else None)
+    buckets = (
+        Bucket(requests, max(1.0, requests)) if requests else None,
+        Bucket(tokens, tokens) if tokens else None,
+    )
     return Limited(model, Gate(*buckets, concurrency, clock, sleep))
 
 
 @attrs.define(eq=False)
 class Bucket:
-    """What may still be taken; it fills at ``rate`` a second up to ``most``. What is overdrawn is waited for."""
+    """What may still be taken; it fills at ``rate`` a second up to ``most``. What is overdrawn is
+    waited for.
+    """
 
     rate: float
     most: float
@@ -78,8 +90,12 @@ class Bucket:
         self.held = self.most
 
     def wait(self, amount: float, now: float) -> float:
-        """The seconds until so much may be taken; what is more than it ever holds may once it is full."""
-        self.held = min(self.most, self.held + self.rate * (now - (now if self.at is None else self.at)))
+        """The seconds until so much may be taken; what is more than it ever holds may once it is
+        full.
+        """
+        self.held = min(
+            self.most, self.held + self.rate * (now - (now if self.at is None else self.at))
+        )
         self.at = now
         missing = (min(amount, self.most) - self.held) / self.rate
         return missing if missing > _MOMENT else 0.0
@@ -100,7 +116,9 @@ class Gate:
 
     @contextlib.asynccontextmanager
     async def passed(self, tokens: int) -> AsyncIterator[Callable[[ModelReply], None]]:
-        """Room for one request while the block lasts. What it gives is told the reply, to put the tokens right."""
+        """Room for one request while the block lasts. What it gives is told the reply, to put the
+        tokens right.
+        """
         self._belong()
         async with self._slots or contextlib.nullcontext():
             async with self._turn:
@@ -128,7 +146,9 @@ class Gate:
     def _settle(self, tokens: int, reply: ModelReply) -> None:
         usage = reply.usage
         if self.tokens and usage.prompt is not None:
-            self.tokens.held = min(self.tokens.most, self.tokens.held + tokens - usage.prompt - (usage.completion or 0))
+            self.tokens.held = min(
+                self.tokens.most, self.tokens.held + tokens - usage.prompt - (usage.completion or 0)
+            )
 
 
 def _tokens(request: ModelRequest) -> int:

@@ -12,15 +12,26 @@ from typing import Any
 
 import attrs
 
-from lmflow.messages import Usage
+from lmflow.messages.replies import Usage
 
 FREE = frozenset({"local", "scripted"})
 """Providers that cost nothing, since they send nothing anywhere."""
 _NANO = 1000  # nano-dollars a token for a dollar a million tokens
-_PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "azure": "azure", "openrouter": "openrouter"}
+_PROVIDERS = {
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "azure": "azure",
+    "openrouter": "openrouter",
+}
 _MINUTE = 60 * 10**9
 _PARTS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-_RENAMED = {"gemini": "google", "vertex_ai": "google", "xai": "x-ai", "bedrock": "aws", "together_ai": "together"}
+_RENAMED = {
+    "gemini": "google",
+    "vertex_ai": "google",
+    "xai": "x-ai",
+    "bedrock": "aws",
+    "together_ai": "together",
+}
 
 Prices = Callable[[str, Usage, int], int | None]
 
@@ -35,7 +46,9 @@ def _given(value: Decimal | float | str) -> Decimal:
 
 @attrs.frozen
 class Price:
-    """Dollars a million tokens. Without a price of their own, cached and written tokens cost what others do."""
+    """Dollars a million tokens. Without a price of their own, cached and written tokens cost what
+    others do.
+    """
 
     input: Decimal = attrs.field(converter=_given)
     output: Decimal = attrs.field(converter=_given)
@@ -43,7 +56,9 @@ class Price:
     written: Decimal | None = attrs.field(default=None, converter=_dollars)
 
     def cost(self, usage: Usage) -> int | None:
-        """The cost in nano-dollars, a part of one rounded up; ``None`` where the usage doesn't say how many tokens."""
+        """The cost in nano-dollars, a part of one rounded up; ``None`` where the usage doesn't say
+        how many tokens.
+        """
         cached, written = usage.cached or 0, usage.written or 0
         if usage.prompt is None or usage.completion is None or cached + written > usage.prompt:
             return None
@@ -57,10 +72,12 @@ class Price:
 
 
 def cost_of(model: str, usage: Usage, at: int) -> int | None:
-    """What a usage of ``provider/model`` cost at a time (ns since the epoch), in nano-dollars, a part rounded up.
+    """What a usage of ``provider/model`` cost at a time (ns since the epoch), in nano-dollars, a
+    part rounded up.
 
-    By the price list of the package genai-prices as it is installed (nothing is fetched), with its tiers and its prices
-    of cached and written tokens. ``None`` where the price or the number of tokens isn't known; 0 for local models.
+    By the price list of the package genai-prices as it is installed (nothing is fetched), with its
+    tiers and its prices of cached and written tokens. ``None`` where the price or the number of
+    tokens isn't known; 0 for local models.
     """
     if model.partition("/")[0] in FREE:
         return 0
@@ -77,7 +94,8 @@ def cost_of(model: str, usage: Usage, at: int) -> int | None:
 
 
 def price_of(model: str, at: int) -> Price | None:
-    """The highest price at which a model's tokens may be charged at a time, whatever the tier: what to reserve by.
+    """The highest price at which a model's tokens may be charged at a time, whatever the tier: what
+    to reserve by.
 
     ``None`` where none is known; 0 for local models.
     """
@@ -126,9 +144,11 @@ def _known(model: str) -> tuple[Any, Any] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _flat(model: str, minute: int) -> Price | None:
-    """The listed prices as one price, ``None`` where they are more than that: tiers, or a fee for each request.
+    """The listed prices as one price, ``None`` where they are more than that: tiers, or a fee for
+    each request.
 
-    Only to be quick: the package takes many times as long for the same sum. Listed prices change at whole minutes.
+    Only to be quick: the package takes many times as long for the same sum. Listed prices change at
+    whole minutes.
     """
     known = _known(model)
     if known is None:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 import attrs
 
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, ChatRequest, EmbedRequest, ModelReply, ModelRequest
+from lmflow.messages.replies import ChatReply, ModelReply
+from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
 from lmflow.models.base import Http, Send
 
 Answer = str | ChatReply | ModelFailed
@@ -41,12 +42,15 @@ class Scripted:
         """Nothing to do."""
 
 
-def scripted(script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: str = "scripted/model") -> Scripted:
-    """A model from a function of the request, from answers in order, or from a mapping: the first key that occurs in
-    the last message gives the answer.
+def scripted(
+    script: Script | Mapping[str, Answer] | Iterable[Answer], *, name: str = "scripted/model"
+) -> Scripted:
+    """A model from a function of the request, from answers in order, or from a mapping: the first
+    key that occurs in the last message gives the answer.
 
-    Answers are texts, replies or ``ModelFailed`` values. What the script doesn't cover is a ``ModelFailed``. Answers
-    in order depend on the order of calls: with concurrency use a function or a mapping.
+    Answers are texts, replies or ``ModelFailed`` values. What the script doesn't cover is a
+    ``ModelFailed``. Answers in order depend on the order of calls: with concurrency use a function
+    or a mapping.
     """
     if callable(script):
         return Scripted(script, name)

@@ -1,4 +1,6 @@
-"""Models around models: ``retrying`` asks again, ``fallback`` asks another, ``routed`` asks the one that fits."""
+"""Models around models: ``retrying`` asks again, ``fallback`` asks another, ``routed`` asks the one
+that fits.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,10 @@ import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from lmflow.errors import ModelFailed, listed, near
-from lmflow.messages import ModelReply, ModelRequest
+from lmflow.messages.replies import ModelReply
+from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Around, Model, Send, passing
-from lmflow.values import Record
+from lmflow.values.record import Record
 
 PASSING = frozenset({"unreachable", "timeout", "rate_limit", "server"})
 ELSEWHERE = PASSING | {"auth", "quota", "unknown_model", "bad_reply", "too_long", "media"}
@@ -31,9 +34,13 @@ class Retrying(Around):
             return await self._again(request, send, failure)
 
     async def _again(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
-        """The reply after a first failure: what counts attempts is made only where there is more than one."""
+        """The reply after a first failure: what counts attempts is made only where there is more
+        than one.
+        """
         retry, failures = retry_if_exception(self._may_pass), [failure]
-        async for attempt in AsyncRetrying(retry=retry, stop=self._enough, wait=self._wait, reraise=True):
+        async for attempt in AsyncRetrying(
+            retry=retry, stop=self._enough, wait=self._wait, reraise=True
+        ):
             with attempt:
                 if failures:
                     raise failures.pop()
@@ -45,7 +52,9 @@ class Retrying(Around):
 
     def _enough(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return not isinstance(error, ModelFailed) or state.attempt_number >= self.attempts.get(error.kind, 1)
+        return not isinstance(error, ModelFailed) or state.attempt_number >= self.attempts.get(
+            error.kind, 1
+        )
 
     def _wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
@@ -55,19 +64,27 @@ class Retrying(Around):
 
 
 def retrying(
-    model: Model, *, attempts: int = 4, longest: float = 30.0, policy: Mapping[str, int] | None = None
+    model: Model,
+    *,
+    attempts: int = 4,
+    longest: float = 30.0,
+    policy: Mapping[str, int] | None = None,
 ) -> Retrying:
-    """The model, asked at most ``attempts`` times with jittered backoff of at most ``longest`` seconds; ``Retry-After``
-    is heeded up to that. Only what may pass is retried: unreachable, timeout, rate limit, server errors.
+    """The model, asked at most ``attempts`` times with jittered backoff of at most ``longest``
+    seconds; ``Retry-After`` is heeded up to that. Only what may pass is retried: unreachable,
+    timeout, rate limit, server errors.
 
-    ``policy`` gives single kinds of ``ModelFailed`` attempts of their own: ``{"rate_limit": 10, "timeout": 1}``.
+    ``policy`` gives single kinds of ``ModelFailed`` attempts of their own: ``{"rate_limit": 10,
+    "timeout": 1}``.
     """
     return Retrying(model, Record({**dict.fromkeys(PASSING, attempts), **(policy or {})}), longest)
 
 
 @attrs.frozen(eq=False)
 class Fallback:
-    """Asks its models in their order until one answers; every attempt is recorded under the model that was asked."""
+    """Asks its models in their order until one answers; every attempt is recorded under the model
+    that was asked.
+    """
 
     models: tuple[Model, ...]
     on: frozenset[str]
@@ -88,7 +105,9 @@ class Fallback:
         return self.models
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The first model's reply that is one. Raises the last ``ModelFailed``, and at once what isn't ``on``."""
+        """The first model's reply that is one. Raises the last ``ModelFailed``, and at once what
+        isn't ``on``.
+        """
         for model in self.models[:-1]:
             try:
                 return await model(_for(request, model), passing(send, model))
@@ -103,8 +122,9 @@ class Fallback:
 
 
 def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
-    """The models as one, asked in turn where the one before failed with a kind in ``on``: by default with all kinds
-    but ``request``, since a mistake in the request stays one. ``ValueError`` for no model.
+    """The models as one, asked in turn where the one before failed with a kind in ``on``: by
+    default with all kinds but ``request``, since a mistake in the request stays one.
+    ``ValueError`` for no model.
     """
     if not models:
         msg = "fallback needs a model: lf.fallback(first, second)"
@@ -114,7 +134,9 @@ def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
 
 @attrs.frozen(eq=False)
 class Routed:
-    """Asks the model that a function of the request chooses, or that a step names; the attempt names that model."""
+    """Asks the model that a function of the request chooses, or that a step names; the attempt
+    names that model.
+    """
 
     models: Mapping[str, Model]
     choose: Callable[[ModelRequest], str]
@@ -148,9 +170,12 @@ class Routed:
         await _closed(self.models.values())
 
 
-def routed(models: Mapping[str, Model], choose: Callable[[ModelRequest], str] | None = None) -> Routed:
-    """Models by short names, as one. A step that names one (``predict(..., model="fast")``, the parameter
-    ``answer.model``) gets it; for the others ``choose`` gives the name by the request, by default the first.
+def routed(
+    models: Mapping[str, Model], choose: Callable[[ModelRequest], str] | None = None
+) -> Routed:
+    """Models by short names, as one. A step that names one (``predict(..., model="fast")``, the
+    parameter ``answer.model``) gets it; for the others ``choose`` gives the name by the request,
+    by default the first.
 
     ``choose`` must be pure: a run that is resumed asks it again. ``ValueError`` for no model.
     """

@@ -1,14 +1,16 @@
-"""OPRO and its extensions to programs: instructions from a scored history (Yang et al. 2023, arXiv 2309.03409)."""
+"""OPRO and its extensions to programs: instructions from a scored history (Yang et al. 2023, arXiv
+2309.03409).
+"""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Generator, Mapping
 
-from lmflow.data import Data
+from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
-from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.instructions import (
+from lmflow.library.proposers import climber, improver
+from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
     Tried,
@@ -19,10 +21,19 @@ from lmflow.optimizers.instructions import (
     task_of,
     with_instructions,
 )
-from lmflow.optimizers.scoring import Best, concluded, tried
-from lmflow.program import Predict, Program
-from lmflow.programs.proposers import climber, improver
-from lmflow.trace import Trace
+from lmflow.optimizers.parts.plan import (
+    SELECT,
+    Bound,
+    Need,
+    Plan,
+    PlanOptimizer,
+    Task,
+    randomness,
+    staged,
+)
+from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.programs.program import Predict, Program
+from lmflow.traces.trace import Trace
 
 _HISTORY = 20  # attempts that a proposer is shown (Yang et al. 2023, section 5.1)
 _SHOWN = 3
@@ -36,12 +47,14 @@ def opro(  # noqa: PLR0913 - each is an option
     proposer: Predict | None = None,
     model: str = "",
     seed: int = 0,
-) -> Staged:
-    """One step's instruction, from a scored history: ``steps`` times, ``breadth`` instructions are proposed from the
-    best 20 so far, worst first, and three training examples; each is scored on the selection data, the best kept.
+) -> PlanOptimizer:
+    """One step's instruction, from a scored history: ``steps`` times, ``breadth`` instructions are
+    proposed from the best 20 so far, worst first, and three training examples; each is scored on
+    the selection data, the best kept.
 
-    ``step`` may be left out where the program has one predictor. ``model`` is the proposer's, the program's own by
-    default. Asks for ``(1 + steps * breadth) * select`` rollouts and ``steps * breadth`` proposals.
+    ``step`` may be left out where the program has one predictor. ``model`` is the proposer's, the
+    program's own by default. Asks for ``(1 + steps * breadth) * select`` rollouts and ``steps *
+    breadth`` proposals.
 
     Yang et al. 2023, arXiv 2309.03409, section 3.
     """
@@ -54,8 +67,14 @@ def opro(  # noqa: PLR0913 - each is an option
         history = [Tried(Proposal(instruction(task.program, task.version, name)), mean)]
         for turn in range(steps):
             rows = _rows(task, randomness(task.version, "opro", seed, turn))
-            inputs = {"task": task_of(leaf), "attempts": attempts(history, _HISTORY), "examples": rows}
-            asked = [Proposers(model).asked(write, inputs, turn * breadth + k) for k in range(breadth)]
+            inputs = {
+                "task": task_of(leaf),
+                "attempts": attempts(history, _HISTORY),
+                "examples": rows,
+            }
+            asked = [
+                Proposers(model).asked(write, inputs, turn * breadth + k) for k in range(breadth)
+            ]
             for at, it in enumerate((yield from proposed(asked, f"step[{turn}]/propose", best))):
                 version = with_instructions(task.version, {name: it}, f"instruction of {name}")
                 mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
@@ -66,25 +85,42 @@ def opro(  # noqa: PLR0913 - each is an option
         del program
         return Bound((1 + steps * breadth) * len(data.select), steps * breadth)
 
-    options = {"step": step, "steps": steps, "breadth": breadth, "proposer": write, "model": model, "seed": seed}
+    options = {
+        "step": step,
+        "steps": steps,
+        "breadth": breadth,
+        "proposer": write,
+        "model": model,
+        "seed": seed,
+    }
     return staged("opro", options, plan, bound, SELECT)
 
 
 def coordinate_ascent_opro(
-    *, breadth: int = 10, depth: int = 3, temperature: float = 1.4, again: bool = True, model: str = ""
-) -> Staged:
-    """One step's instruction at a time, each from its own scored history, the other steps at their best so far: the
-    coordinate ascent that the lecture begins with, which costs as many times more as there are steps.
+    *,
+    breadth: int = 10,
+    depth: int = 3,
+    temperature: float = 1.4,
+    again: bool = True,
+    model: str = "",
+) -> PlanOptimizer:
+    """One step's instruction at a time, each from its own scored history, the other steps at their
+    best so far: the coordinate ascent that the lecture begins with, which costs as many times
+    more as there are steps.
 
-    ``depth`` rounds over the steps; in each, ``breadth`` instructions of a step are scored inside the whole program on
-    the selection data, with ``again`` also all earlier ones of that step, since the others changed (as COPRO does).
-    The defaults are COPRO's. Asks for ``breadth * depth * select`` rollouts where there is one step, with ``again`` for
-    ``steps * breadth * depth * (depth + 1) / 2 * select`` where there are more, and for ``steps * (breadth * depth -
-    1)`` proposals.
+    ``depth`` rounds over the steps; in each, ``breadth`` instructions of a step are scored inside
+    the whole program on the selection data, with ``again`` also all earlier ones of that step,
+    since the others changed (as COPRO does). The defaults are COPRO's. Asks for ``breadth * depth *
+    select`` rollouts where there is one step, with ``again`` for ``steps * breadth * depth * (depth
+    + 1) / 2 * select`` where there are more, and for ``steps * (breadth * depth - 1)`` proposals.
 
     Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.3 (CA-OPRO); DSPy's COPRO.
     """
-    first, later, ask = improver(temperature=temperature), climber(temperature=temperature), Proposers(model)
+    first, later, ask = (
+        improver(temperature=temperature),
+        climber(temperature=temperature),
+        Proposers(model),
+    )
 
     def plan(task: Task) -> Plan:
         steps, best = task.program.predictors, Best(task.version)
@@ -98,7 +134,11 @@ def coordinate_ascent_opro(
         for turn in range(depth):
             for name, leaf in steps.items():
                 label = f"round[{turn}]/{name}"
-                earlier = [it.proposal for it in history[name].values()] if again and len(steps) > 1 else []
+                earlier = (
+                    [it.proposal for it in history[name].values()]
+                    if again and len(steps) > 1
+                    else []
+                )
                 choices = {it: held | {name: it} for it in (*earlier, *pools[name])}
                 best = yield from _climbed(task, choices, history[name], label, best)
                 held[name] = max(history[name].values(), key=lambda it: it.score).proposal
@@ -114,16 +154,26 @@ def coordinate_ascent_opro(
         rounds = depth * (depth + 1) // 2 if again and steps > 1 else depth
         return Bound(steps * breadth * rounds * len(data.select), steps * (breadth * depth - 1))
 
-    options = {"breadth": breadth, "depth": depth, "temperature": temperature, "again": again, "model": model}
+    options = {
+        "breadth": breadth,
+        "depth": depth,
+        "temperature": temperature,
+        "again": again,
+        "model": model,
+    }
     return staged("coordinate_ascent_opro", options, plan, bound, SELECT)
 
 
-def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int = 0) -> Staged:
-    """All steps' instructions side by side, each from its own history, in which the whole program's score stands for
-    the step's own: what the lecture settles on, since it costs no more than one step's OPRO.
+def module_opro(
+    *, steps: int = 10, breadth: int = 8, model: str = "", seed: int = 0
+) -> PlanOptimizer:
+    """All steps' instructions side by side, each from its own history, in which the whole program's
+    score stands for the step's own: what the lecture settles on, since it costs no more than one
+    step's OPRO.
 
-    ``steps`` times, ``breadth`` instructions are proposed for each step; the k-th of all steps are scored together on
-    the selection data. Asks for ``(1 + steps * breadth) * select`` rollouts and ``steps * breadth`` proposals a step.
+    ``steps`` times, ``breadth`` instructions are proposed for each step; the k-th of all steps are
+    scored together on the selection data. Asks for ``(1 + steps * breadth) * select`` rollouts and
+    ``steps * breadth`` proposals a step.
 
     Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.3 (Module-Level OPRO).
     """
@@ -132,24 +182,35 @@ def module_opro(*, steps: int = 10, breadth: int = 8, model: str = "", seed: int
     def plan(task: Task) -> Plan:
         leaves = task.program.predictors
         mean, best = yield from tried(task, task.version, "start", Best(task.version))
-        history = {name: [Tried(Proposal(instruction(task.program, task.version, name)), mean)] for name in leaves}
+        history = {
+            name: [Tried(Proposal(instruction(task.program, task.version, name)), mean)]
+            for name in leaves
+        }
         for turn in range(steps):
             rows = _rows(task, randomness(task.version, "module_opro", seed, turn))
             pools: dict[str, tuple[Proposal, ...]] = {}
             for name, leaf in leaves.items():
-                inputs = {"task": task_of(leaf), "attempts": attempts(history[name], _HISTORY), "examples": rows}
+                inputs = {
+                    "task": task_of(leaf),
+                    "attempts": attempts(history[name], _HISTORY),
+                    "examples": rows,
+                }
                 asked = [ask.asked(write, inputs, turn * breadth + k) for k in range(breadth)]
                 pools[name] = yield from proposed(asked, f"step[{turn}]/propose/{name}", best)
             for at in range(max(map(len, pools.values()), default=0)):
                 chosen = {name: pool[at % len(pool)] for name, pool in pools.items() if pool}
-                version = with_instructions(task.version, chosen, f"instructions of round {turn + 1}")
+                version = with_instructions(
+                    task.version, chosen, f"instructions of round {turn + 1}"
+                )
                 mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
                 for name, it in chosen.items():
                     history[name].append(Tried(it, mean))
         return (yield from concluded(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound((1 + steps * breadth) * len(data.select), steps * breadth * len(program.predictors))
+        return Bound(
+            (1 + steps * breadth) * len(data.select), steps * breadth * len(program.predictors)
+        )
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
     return staged("module_opro", options, plan, bound, SELECT)
@@ -167,9 +228,15 @@ def chosen_step(program: Program, step: str) -> str:
 
 
 def _climbed(
-    task: Task, choices: Mapping[Proposal, Mapping[str, Proposal]], history: dict[str, Tried], label: str, best: Best
+    task: Task,
+    choices: Mapping[Proposal, Mapping[str, Proposal]],
+    history: dict[str, Tried],
+    label: str,
+    best: Best,
 ) -> Generator[Need, tuple[Trace, ...], Best]:
-    """Score each instruction of one step with the others held; ``history`` keeps the best score of each."""
+    """Score each instruction of one step with the others held; ``history`` keeps the best score of
+    each.
+    """
     for at, (it, chosen) in enumerate(choices.items()):
         version = with_instructions(task.version, chosen, "instructions by coordinate ascent")
         mean, best = yield from tried(task, version, f"{label}/cand[{at}]", best)

@@ -1,4 +1,6 @@
-"""Additive racing: instructions and demonstrations of all steps by a model in which each adds its own effect."""
+"""Additive racing: instructions and demonstrations of all steps by a model in which each adds its
+own effect.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,28 @@ from collections.abc import Generator, Mapping, Sequence
 
 import attrs
 
-from lmflow.data import Data
-from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.additive import Additive, Point
+from lmflow.data.dataset import Data
+from lmflow.evaluation.stats import paired
 from lmflow.optimizers.few_shot import Who
-from lmflow.optimizers.grounding import Grounded, grounded
-from lmflow.optimizers.instructions import Proposers
 from lmflow.optimizers.mipro import Sets, Space, demo_sets
-from lmflow.optimizers.scoring import Best, concluded, scored
-from lmflow.params import Version
-from lmflow.program import Program
-from lmflow.stats import paired
-from lmflow.trace import Trace
-from lmflow.values import Record
+from lmflow.optimizers.parts.additive import Additive, Point
+from lmflow.optimizers.parts.grounding import Grounded, grounded
+from lmflow.optimizers.parts.instructions import Proposers
+from lmflow.optimizers.parts.plan import (
+    SELECT,
+    Bound,
+    Need,
+    Plan,
+    PlanOptimizer,
+    Task,
+    randomness,
+    staged,
+)
+from lmflow.optimizers.parts.scoring import Best, concluded, scored
+from lmflow.programs.program import Program
+from lmflow.traces.trace import Trace
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
 
 _TRIES = 20  # draws until one is found that has examples left
 
@@ -29,22 +40,24 @@ def racing(  # noqa: PLR0913 - each is an option
     *, sets: int = 6, instructions: int = 3, trials: int = 30, block: int = 10, finalists: int = 5,
     headroom: float = 0.02, max_bootstrapped: int = 4, max_labeled: int = 4, threshold: float | None = None,
     teacher: Who = None, model: str = "", temperature: float = 1.0, seed: int = 0,
-) -> Staged:  # fmt: skip
-    """The joint choice of an instruction and a set of demonstrations for each step, found on small blocks of examples
-    and confirmed by a race.
+) -> PlanOptimizer:  # fmt: skip
+    """The joint choice of an instruction and a set of demonstrations for each step, found on small
+    blocks of examples and confirmed by a race.
 
-    Sets and instructions are made as ``mipro`` makes them. Then, ``trials`` times, Thompson sampling from an additive
-    Bayesian model picks a choice, which is scored on the next ``block`` of examples that it wasn't scored on; all
-    choices meet the examples in one order, so that they are compared on the same ones. After half of the trials the
-    start version is returned where no choice promises ``headroom`` more than it. At last the ``finalists`` that promise
-    most and the start version race over the selection data, block by block: who is worse than the leader by the 95 %
-    interval of the paired difference is out. The best mean of those that are left wins, ties to the start version.
+    Sets and instructions are made as ``mipro`` makes them. Then, ``trials`` times, Thompson
+    sampling from an additive Bayesian model picks a choice, which is scored on the next ``block``
+    of examples that it wasn't scored on; all choices meet the examples in one order, so that they
+    are compared on the same ones. After half of the trials the start version is returned where no
+    choice promises ``headroom`` more than it. At last the ``finalists`` that promise most and the
+    start version race over the selection data, block by block: who is worse than the leader by the
+    95 % interval of the paired difference is out. The best mean of those that are left wins, ties
+    to the start version.
 
-    ``model`` is the proposers'. Asks for at most ``2 * block + block * trials + (finalists + 1) * select`` rollouts,
-    those of the bootstraps, and proposals as ``mipro`` does.
+    ``model`` is the proposers'. Asks for at most ``2 * block + block * trials + (finalists + 1) *
+    select`` rollouts, those of the bootstraps, and proposals as ``mipro`` does.
 
-    Of our own making: additive effects as in arXiv 2604.14585, which finds that steps hardly interact; racing on nested
-    blocks as in CAPO (Zehle et al. 2025, arXiv 2504.16005, section 3).
+    Of our own making: additive effects as in arXiv 2604.14585, which finds that steps hardly
+    interact; racing on nested blocks as in CAPO (Zehle et al. 2025, arXiv 2504.16005, section 3).
     """
     options = {
         "sets": sets, "instructions": instructions, "trials": trials, "block": block, "finalists": finalists,
@@ -55,20 +68,31 @@ def racing(  # noqa: PLR0913 - each is an option
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "racing", seed)
         order = rng.sample(list(task.data.select), len(task.data.select))
-        first = yield from scored(task, task.version, order[: 2 * block], "start", Best(task.version), "start")
+        first = yield from scored(
+            task, task.version, order[: 2 * block], "start", Best(task.version), "start"
+        )
         if first.mean >= 1.0:
             return task.version
-        shows = yield from demo_sets(task, Sets(sets, max_bootstrapped, max_labeled, threshold, teacher), rng)
-        pools = yield from grounded(task, shows, instructions, Grounded(Proposers(model), temperature), rng)
+        shows = yield from demo_sets(
+            task, Sets(sets, max_bootstrapped, max_labeled, threshold, teacher), rng
+        )
+        pools = yield from grounded(
+            task, shows, instructions, Grounded(Proposers(model), temperature), rng
+        )
         space = Space(task, pools, shows, order, max_bootstrapped == max_labeled == 0)
-        field = Field(space, block, Best(task.version, first.mean), Additive(list(space.sizes.values())))
+        field = Field(
+            space, block, Best(task.version, first.mean), Additive(list(space.sizes.values()))
+        )
         field.note(field.start, 2, first.values)
         if not (yield from _explored(field, trials, headroom, rng)):
             return (yield from concluded(field.best))
         return (yield from _raced(field, finalists))
 
     def bound(program: Program, data: Data) -> Bound:
-        steps, notes = len(program.predictors), 2 + max(0, min(9, math.ceil(len(data.train) / 10) - 1))
+        steps, notes = (
+            len(program.predictors),
+            2 + max(0, min(9, math.ceil(len(data.train) / 10) - 1)),
+        )
         runs = block * (2 + trials) + (finalists + 1) * len(data.select)
         return Bound(runs + max(0, sets - 1) * len(data.train), notes + 3 * steps * instructions)
 
@@ -77,7 +101,9 @@ def racing(  # noqa: PLR0913 - each is an option
 
 @attrs.frozen(eq=False)
 class Field:
-    """Who runs: the space, how many examples a block has, the model of the scores, and each point's scores so far."""
+    """Who runs: the space, how many examples a block has, the model of the scores, and each point's
+    scores so far.
+    """
 
     space: Space
     block: int
@@ -114,7 +140,9 @@ class Field:
 def _explored(
     field: Field, trials: int, headroom: float, rng: random.Random
 ) -> Generator[Need, tuple[Trace, ...], bool]:
-    """Spend the trials where the model hopes most; whether anything promises more than the start version."""
+    """Spend the trials where the model hopes most; whether anything promises more than the start
+    version.
+    """
     for turn in range(trials):
         drawn = (field.model.draw(rng) for _ in range(_TRIES))
         point = next((it for it in drawn if field.blocks.get(it, 0) < field.most), None)
@@ -132,16 +160,22 @@ def _promises(field: Field, more: float) -> bool:
 
 
 def _raced(field: Field, finalists: int) -> Generator[Need, tuple[Trace, ...], Version]:
-    """The points that promise most and the start, block by block, without those that are clearly behind."""
+    """The points that promise most and the start, block by block, without those that are clearly
+    behind.
+    """
     ranked = sorted(field.scores, key=lambda point: (-field.model.value(point), point))
     racers = [field.start, *(point for point in ranked if point != field.start)][: 1 + finalists]
     for turn in range(field.most):
         for at, point in enumerate(racers):
             if field.blocks.get(point, 0) <= turn:
-                yield from field.run(point, f"race[{turn}]/cand[{at}]", f"race, block {turn + 1} of {field.most}")
+                yield from field.run(
+                    point, f"race[{turn}]/cand[{at}]", f"race, block {turn + 1} of {field.most}"
+                )
         leader = max(racers, key=lambda point: _mean(field.scores[point]))
         racers = [
-            point for point in racers if point == leader or not _behind(field.scores[point], field.scores[leader])
+            point
+            for point in racers
+            if point == leader or not _behind(field.scores[point], field.scores[leader])
         ]
     winner = max(racers, key=lambda point: _mean(field.scores[point]))
     version = field.space.version(dict(zip(field.space.sizes, winner, strict=True)))

@@ -4,14 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
-from lmflow.data import Data
-from lmflow.optimize import SELECT, Bound, Need, Plan, Staged, Task, randomness, staged
-from lmflow.optimizers.demos import Bootstrap, bare, bootstrapped, filled, labelled, sampled, with_demos
+from lmflow.data.dataset import Data
 from lmflow.optimizers.few_shot import Who, noted, taught
-from lmflow.optimizers.scoring import Best, concluded, tried
-from lmflow.params import Version
-from lmflow.program import Program
-from lmflow.trace import Trace
+from lmflow.optimizers.parts.demos import (
+    Bootstrap,
+    bare,
+    bootstrapped,
+    filled,
+    labelled,
+    sampled,
+    with_demos,
+)
+from lmflow.optimizers.parts.plan import (
+    SELECT,
+    Bound,
+    Need,
+    Plan,
+    PlanOptimizer,
+    Task,
+    randomness,
+    staged,
+)
+from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.programs.program import Program
+from lmflow.traces.trace import Trace
+from lmflow.versions.version import Version
 
 _PLAIN = 4  # candidates that aren't at random: the start, no demonstrations, labelled ones, the first bootstrap
 
@@ -19,13 +36,14 @@ _PLAIN = 4  # candidates that aren't at random: the start, no demonstrations, la
 def random_search(  # noqa: C901, PLR0913 - each is an option
     *, candidates: int = 16, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
     threshold: float | None = None, teacher: Who = None, stop_at: float | None = None, seed: int = 0,
-) -> Staged:  # fmt: skip
-    """The best of ``candidates`` bootstrapped sets of demonstrations, of no and of labelled demonstrations, and of the
-    start version, by their mean on the selection data. Ties go to the earlier; ``stop_at`` ends the search early.
+) -> PlanOptimizer:  # fmt: skip
+    """The best of ``candidates`` bootstrapped sets of demonstrations, of no and of labelled
+    demonstrations, and of the start version, by their mean on the selection data. Ties go to the
+    earlier; ``stop_at`` ends the search early.
 
-    Demonstrations come from the training data alone, so none is scored on the example that it shows. Asks for
-    ``(candidates + 3) * select`` rollouts, ``select`` more where the start version has demonstrations, and for those of
-    ``candidates + 1`` bootstraps.
+    Demonstrations come from the training data alone, so none is scored on the example that it
+    shows. Asks for ``(candidates + 3) * select`` rollouts, ``select`` more where the start version
+    has demonstrations, and for those of ``candidates + 1`` bootstraps.
 
     DSPy's ``BootstrapFewShotWithRandomSearch`` (Khattab et al. 2023, arXiv 2310.03714, section 4).
     """
@@ -49,7 +67,10 @@ def random_search(  # noqa: C901, PLR0913 - each is an option
         return (yield from concluded(best))
 
     def _candidate(task: Task, at: int, best: Best) -> Generator[Need, tuple[Trace, ...], Version]:
-        pool, rng = labelled(task.program, task.data.train), randomness(task.version, "random_search", seed, at)
+        pool, rng = (
+            labelled(task.program, task.data.train),
+            randomness(task.version, "random_search", seed, at),
+        )
         labels = sampled(rng, pool, max_labeled)
         if at == 0:
             return task.version

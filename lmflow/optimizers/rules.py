@@ -5,15 +5,42 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Mapping
 
-from lmflow.data import Data
-from lmflow.optimize import SELECT, Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
-from lmflow.optimizers.demos import Bootstrap, Demo, DemoSet, bootstrapped, filled, labelled, sampled
+from lmflow.data.dataset import Data
+from lmflow.library.proposers import inducer
 from lmflow.optimizers.few_shot import Who, taught
-from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, shown, task_of
-from lmflow.optimizers.scoring import Best, concluded, tried
-from lmflow.program import Predict, Program
-from lmflow.programs.proposers import inducer
-from lmflow.trace import Trace
+from lmflow.optimizers.parts.demos import (
+    Bootstrap,
+    Demo,
+    DemoSet,
+    bootstrapped,
+    filled,
+    labelled,
+    sampled,
+)
+from lmflow.optimizers.parts.instructions import (
+    Proposal,
+    Proposers,
+    assembled,
+    instruction,
+    proposal_of,
+    shown,
+    task_of,
+)
+from lmflow.optimizers.parts.plan import (
+    SELECT,
+    Bound,
+    Need,
+    Plan,
+    PlannedRollout,
+    PlanOptimizer,
+    Task,
+    need,
+    randomness,
+    staged,
+)
+from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.programs.program import Predict, Program
+from lmflow.traces.trace import Trace
 
 HEAD = "Follow these rules:"
 
@@ -22,19 +49,19 @@ def infer_rules(  # noqa: PLR0913 - each is an option
     *, candidates: int = 10, rules: int = 10, examples: int = 20, max_bootstrapped: int = 4, max_labeled: int = 4,
     threshold: float | None = None, teacher: Who = None, proposer: Predict | None = None, model: str = "",
     seed: int = 0,
-) -> Staged:  # fmt: skip
-    """Each step's instruction with rules appended that a proposer induced from examples of the step: the best of
-    ``candidates`` such versions, of the bootstrapped demonstrations without rules, and of the start version, by the
-    mean on the selection data; ties go to the earlier.
+) -> PlanOptimizer:  # fmt: skip
+    """Each step's instruction with rules appended that a proposer induced from examples of the
+    step: the best of ``candidates`` such versions, of the bootstrapped demonstrations without
+    rules, and of the start version, by the mean on the selection data; ties go to the earlier.
 
-    Each candidate's rules, at most ``rules``, come from a sample of ``examples`` of what the step did well and of the
-    labelled training examples, always appended to the start's instruction. A step whose proposal failed keeps that; a
-    candidate that changes nothing isn't scored again. ``model`` is the proposer's. Asks for
-    ``(2 + candidates) * select`` rollouts, those of the bootstrap (at most ``train``), and ``candidates`` proposals a
-    step.
+    Each candidate's rules, at most ``rules``, come from a sample of ``examples`` of what the step
+    did well and of the labelled training examples, always appended to the start's instruction. A
+    step whose proposal failed keeps that; a candidate that changes nothing isn't scored again.
+    ``model`` is the proposer's. Asks for ``(2 + candidates) * select`` rollouts, those of the
+    bootstrap (at most ``train``), and ``candidates`` proposals a step.
 
-    DSPy's ``InferRules``, without its defects: its rules pile up on one shared signature, and it is scored on what it
-    was shown.
+    DSPy's ``InferRules``, without its defects: its rules pile up on one shared signature, and it is
+    scored on what it was shown.
     """
     write, ask = proposer or inducer(), Proposers(model)
     options = {
@@ -44,7 +71,10 @@ def infer_rules(  # noqa: PLR0913 - each is an option
     }  # fmt: skip
 
     def plan(task: Task) -> Plan:
-        rng, labels = randomness(task.version, "infer_rules", seed), labelled(task.program, task.data.train)
+        rng, labels = (
+            randomness(task.version, "infer_rules", seed),
+            labelled(task.program, task.data.train),
+        )
         _, best = yield from tried(task, task.version, "start", Best(task.version))
         teach = taught(task.program, task.version, teacher, sampled(rng, labels, max_labeled))
         how = Bootstrap(max_bootstrapped, 1, threshold)
@@ -58,7 +88,10 @@ def infer_rules(  # noqa: PLR0913 - each is an option
                 asked = _asked(task, filled(boot, labels, len(task.data.train), rng), turn)
                 texts = yield from _ruled(task, asked, turn, best)
             version = assembled(
-                task.version, texts, demos, f"rules induced from {examples} examples" if texts else "demonstrations"
+                task.version,
+                texts,
+                demos,
+                f"rules induced from {examples} examples" if texts else "demonstrations",
             )
             if version.tree not in seen:
                 seen.add(version.tree)
@@ -67,7 +100,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
                 )
         return (yield from concluded(best))
 
-    def _asked(task: Task, shows: DemoSet, turn: int) -> dict[str, Rollout]:
+    def _asked(task: Task, shows: DemoSet, turn: int) -> dict[str, PlannedRollout]:
         rng = randomness(task.version, "infer_rules", seed, turn)
         return {
             step: ask.asked(write, {
@@ -78,15 +111,20 @@ def infer_rules(  # noqa: PLR0913 - each is an option
         }  # fmt: skip
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound((2 + candidates) * len(data.select) + len(data.train), candidates * len(program.predictors))
+        return Bound(
+            (2 + candidates) * len(data.select) + len(data.train),
+            candidates * len(program.predictors),
+        )
 
     return staged("infer_rules", options, plan, bound, SELECT)
 
 
 def _ruled(
-    task: Task, asked: Mapping[str, Rollout], turn: int, best: Best
+    task: Task, asked: Mapping[str, PlannedRollout], turn: int, best: Best
 ) -> Generator[Need, tuple[Trace, ...], dict[str, Proposal]]:
-    """Per step the start's instruction with the rules that were induced; without the steps whose proposal failed."""
+    """Per step the start's instruction with the rules that were induced; without the steps whose
+    proposal failed.
+    """
     label = f"cand[{turn + 1}]/induce"
     traces = yield need(label, asked.values(), best.version, score=best.score, phase="induce rules")
     found: dict[str, Proposal] = {}

@@ -9,41 +9,62 @@ from collections.abc import Generator, Mapping, Sequence
 
 import attrs
 
-from lmflow.data import Data, example_id
-from lmflow.optimize import SELECT, Bound, Need, Plan, Rollout, Staged, Task, need, randomness, staged
-from lmflow.optimizers.contrast import Bucket, buckets, ends, parting
-from lmflow.optimizers.demos import HOT, Demo, DemoSet, adapted, success
-from lmflow.optimizers.instructions import Proposal, Proposers, assembled, instruction, proposal_of, task_of
-from lmflow.optimizers.reflection import batches, report
-from lmflow.optimizers.scoring import Best, concluded, measured, scored, tried
-from lmflow.params import Version
-from lmflow.program import Predict, Program, completed
-from lmflow.programs.proposers import adviser
-from lmflow.programs.search import positive
-from lmflow.trace import Trace
-from lmflow.values import Record
+from lmflow.data.dataset import Data, example_id
+from lmflow.library.proposers import adviser
+from lmflow.library.search.samples import positive
+from lmflow.optimizers.parts.contrast import Bucket, buckets, ends, parting
+from lmflow.optimizers.parts.demos import HOT, Demo, DemoSet, adapted, success
+from lmflow.optimizers.parts.instructions import (
+    Proposal,
+    Proposers,
+    assembled,
+    instruction,
+    proposal_of,
+    task_of,
+)
+from lmflow.optimizers.parts.plan import (
+    SELECT,
+    Bound,
+    Need,
+    Plan,
+    PlannedRollout,
+    PlanOptimizer,
+    Task,
+    need,
+    randomness,
+    staged,
+)
+from lmflow.optimizers.parts.reflection import batches, report
+from lmflow.optimizers.parts.scoring import Best, concluded, measured, scored, tried
+from lmflow.programs.program import Predict, Program, completed
+from lmflow.traces.trace import Trace
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
 
 
 def simba(  # noqa: PLR0913 - each is an option
     *, steps: int = 8, batch: int = 32, candidates: int = 6, max_demos: int = 4, temperature: float = 0.2,
     proposer: Predict | None = None, model: str = "", max_tokens: int = 0, seed: int = 0,
-) -> Staged:  # fmt: skip
+) -> PlanOptimizer:  # fmt: skip
     """Demonstrations and advice from the examples whose outcome varies most.
 
-    Each of ``steps`` takes the next ``batch`` of training examples and runs each ``candidates`` times at temperature 1,
-    under versions picked by their mean so far (a softmax at ``temperature``). From the examples whose runs differ most,
-    at most ``candidates + 1`` children are made, each of a version picked like that: with the steps of the best run as
-    demonstrations (at most ``max_demos``; older ones are dropped at random), or with advice below the instruction of
-    the step at which the best and the worst run part, which a proposer writes from both. The best child on the batch is
-    the step's winner. At last at most ``candidates + 1`` of the winners, the start among them, meet the selection data;
-    the best mean wins, ties to the earlier, so to the start version.
+    Each of ``steps`` takes the next ``batch`` of training examples and runs each ``candidates``
+    times at temperature 1, under versions picked by their mean so far (a softmax at
+    ``temperature``). From the examples whose runs differ most, at most ``candidates + 1`` children
+    are made, each of a version picked like that: with the steps of the best run as demonstrations
+    (at most ``max_demos``; older ones are dropped at random), or with advice below the instruction
+    of the step at which the best and the worst run part, which a proposer writes from both. The
+    best child on the batch is the step's winner. At last at most ``candidates + 1`` of the winners,
+    the start among them, meet the selection data; the best mean wins, ties to the earlier, so to
+    the start version.
 
-    ``model`` is the proposer's, which writes at most ``max_tokens`` where that is above 0. Asks for at most
-    ``steps * batch * (2 * candidates + 1) + (candidates + 1) * select`` rollouts and ``steps * (candidates + 1)``
-    proposals.
+    ``model`` is the proposer's, which writes at most ``max_tokens`` where that is above 0. Asks for
+    at most ``steps * batch * (2 * candidates + 1) + (candidates + 1) * select`` rollouts and
+    ``steps * (candidates + 1)`` proposals.
 
-    DSPy's ``SIMBA``, of which there is no paper, without its defects: it chooses by what it learnt from, scores
-    children on examples that they show and children that change nothing, and its start never gets a score.
+    DSPy's ``SIMBA``, of which there is no paper, without its defects: it chooses by what it learnt
+    from, scores children on examples that they show and children that change nothing, and its start
+    never gets a score.
     """
     write, ask = proposer or adviser(), Proposers(model, max_tokens)
 
@@ -55,7 +76,9 @@ def simba(  # noqa: PLR0913 - each is an option
             yield from climb.stepped(rows, turn, f"step {turn + 1} of {steps}")
         best, last = climb.leader, len(climb.winners) - 1
         for at in sorted({round(k * last / candidates) for k in range(candidates + 1)}):
-            _, best = yield from tried(task, climb.winners[at].version, f"winner[{at}]", best, "choose a winner")
+            _, best = yield from tried(
+                task, climb.winners[at].version, f"winner[{at}]", best, "choose a winner"
+            )
         return (yield from concluded(Best(task.version) if best.score is None else best))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -92,7 +115,9 @@ class Member:
 
 @attrs.frozen(eq=False)
 class Climb:
-    """The versions so far and the winners among them, both from the start on, and how more are made of them."""
+    """The versions so far and the winners among them, both from the start on, and how more are made
+    of them.
+    """
 
     task: Task
     write: Predict
@@ -106,27 +131,44 @@ class Climb:
 
     def __attrs_post_init__(self) -> None:
         full, steps = completed(self.task.program, self.task.version), self.task.program.predictors
-        demos = {step: tuple(Demo(record, "") for record in full[f"{step}.demos"]) for step in steps}
+        demos = {
+            step: tuple(Demo(record, "") for record in full[f"{step}.demos"]) for step in steps
+        }
         self.members.append(Member(self.task.version, {}, demos))
         self.winners.append(self.members[0])
 
     @property
     def leader(self) -> Best:
-        """The winner that did best on what it was trained on: the answer of a search that is stopped here."""
+        """The winner that did best on what it was trained on: the answer of a search that is
+        stopped here.
+        """
         return Best(max(self.winners, key=lambda it: it.mean).version)
 
-    def stepped(self, rows: Sequence[Record], turn: int, phase: str) -> Generator[Need, tuple[Trace, ...], None]:
-        """Run the examples again and again, make children, score them on the same examples; the best is a winner."""
+    def stepped(
+        self, rows: Sequence[Record], turn: int, phase: str
+    ) -> Generator[Need, tuple[Trace, ...], None]:
+        """Run the examples again and again, make children, score them on the same examples; the
+        best is a winner.
+        """
         label, first = f"step[{turn}]", turn * self.candidates
-        asked = [(self._picked(row), row, first + k) for k in range(self.candidates) for row in rows]
-        rollouts = [Rollout(self.task.program, self._hot(it.version), row, sample) for it, row, sample in asked]
-        found = yield from measured(self.task.metric, rollouts, f"{label}/sample", self.leader, phase)
+        asked = [
+            (self._picked(row), row, first + k) for k in range(self.candidates) for row in rows
+        ]
+        rollouts = [
+            PlannedRollout(self.task.program, self._hot(it.version), row, sample)
+            for it, row, sample in asked
+        ]
+        found = yield from measured(
+            self.task.metric, rollouts, f"{label}/sample", self.leader, phase
+        )
         for (it, _, _), row in zip(asked, found, strict=True):
             it.scores.extend([] if row.value is None else [row.value])
         children = yield from self._children(buckets(found), turn, label)
         for at, child in enumerate(children):
             unseen = [row for row in rows if not child.shows(example_id(row))]
-            scores = yield from scored(self.task, child.version, unseen, f"{label}/cand[{at}]", self.leader, phase)
+            scores = yield from scored(
+                self.task, child.version, unseen, f"{label}/cand[{at}]", self.leader, phase
+            )
             child.scores.extend(scores.values.values())
         self.winners.extend(sorted(children, key=lambda it: -it.mean)[:1])
         self.members.extend(children)
@@ -134,9 +176,11 @@ class Climb:
     def _children(
         self, made: Sequence[Bucket], turn: int, label: str
     ) -> Generator[Need, tuple[Trace, ...], list[Member]]:
-        """One child of a member from each of the buckets that teach most; what proposers say is asked for together."""
+        """One child of a member from each of the buckets that teach most; what proposers say is
+        asked for together.
+        """
         children: dict[str, Member] = {}
-        advised: list[tuple[Member, str, Rollout]] = []
+        advised: list[tuple[Member, str, PlannedRollout]] = []
         low, high = ends(made)
         for bucket in made:
             if len(children) + len(advised) > self.candidates:
@@ -168,7 +212,9 @@ class Climb:
                 self._bear(children, texts, source.demos, f"advice for {step}")
         return list(children.values())
 
-    def _bear(self, children: dict[str, Member], texts: Mapping[str, Proposal], demos: DemoSet, note: str) -> None:
+    def _bear(
+        self, children: dict[str, Member], texts: Mapping[str, Proposal], demos: DemoSet, note: str
+    ) -> None:
         """Add a child, by its parameters' hash, unless there is one like it."""
         own = self.members[0].demos
         changed = {step: held for step, held in demos.items() if held != own[step]}
@@ -177,7 +223,9 @@ class Climb:
             children.setdefault(version.tree, Member(version, texts, demos))
 
     def _picked(self, example: Record) -> Member:
-        """One of those with the highest means, or the start: the likelier the higher; none that shows the example."""
+        """One of those with the highest means, or the start: the likelier the higher; none that
+        shows the example.
+        """
         start, name = self.members[0], example_id(example)
         top = sorted(self.members[1:], key=lambda it: -it.mean)[: self.candidates]
         able = [start, *(it for it in top if not it.shows(name))]
@@ -186,15 +234,18 @@ class Climb:
         return self.rng.choices(able, weights)[0]
 
     def _thinned(self, member: Member) -> Member:
-        """The member with some of its demonstrations dropped, the same places in each step; one at least where it is
-        full.
+        """The member with some of its demonstrations dropped, the same places in each step; one at
+        least where it is full.
         """
         count = max((len(held) for held in member.demos.values()), default=0)
         if not count or not self.max_demos:
             return member
         wanted = max(_poisson(count / self.max_demos, self.rng), count - self.max_demos + 1)
         gone = set(self.rng.sample(range(count), min(count, wanted)))
-        left = {step: tuple(it for at, it in enumerate(held) if at not in gone) for step, held in member.demos.items()}
+        left = {
+            step: tuple(it for at, it in enumerate(held) if at not in gone)
+            for step, held in member.demos.items()
+        }
         return attrs.evolve(member, demos=left)
 
     def _text(self, member: Member, step: str) -> str:

@@ -1,4 +1,6 @@
-"""Programs as a service: JSON, streams and OpenAPI over HTTP, and tools of MCP. ``lf.serve.app(program, ex)``."""
+"""Programs as a service: JSON, streams and OpenAPI over HTTP, and tools of MCP.
+``lf.serve.app(program, ex)``.
+"""
 
 from lmflow.serve.limits import Limits
 from lmflow.serve.web import app

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.values import Record, plain
+from lmflow.values.record import Record, plain
 
 GONE = 499
 """The status of who went away before the answer, as proxies write it in their logs."""
@@ -16,7 +16,9 @@ GONE = 499
 
 @attrs.frozen(eq=False)
 class Answered:
-    """What came of a request: the ids of its run and trace, the version that answered, the outputs or the error."""
+    """What came of a request: the ids of its run and trace, the version that answered, the outputs
+    or the error.
+    """
 
     run: str
     trace: str
@@ -37,7 +39,9 @@ class Answered:
 
 @attrs.frozen
 class Told:
-    """A request that is over: what was asked for, its status, how long it took, and where it is recorded."""
+    """A request that is over: what was asked for, its status, how long it took, and where it is
+    recorded.
+    """
 
     route: str
     status: int

@@ -13,8 +13,8 @@ import attrs
 import msgspec
 from aiohttp import web
 
-from lmflow.effects import Pending
 from lmflow.errors import Refused, listed
+from lmflow.programs.effects import Pending
 from lmflow.serve.service import Offer
 
 SLOWEST = 30.0  # seconds for the body of a request
@@ -23,10 +23,11 @@ _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}\Z")
 
 @attrs.frozen(repr=False)
 class Guard:
-    """Who may ask: with ``token`` whoever has it, with ``local`` only who calls this machine by a loopback name.
+    """Who may ask: with ``token`` whoever has it, with ``local`` only who calls this machine by a
+    loopback name.
 
-    ``token`` is the hash of it. The second keeps pages of a browser out, which reach the loopback by a name of
-    theirs.
+    ``token`` is the hash of it. The second keeps pages of a browser out, which reach the loopback
+    by a name of theirs.
     """
 
     token: bytes = b""
@@ -38,11 +39,18 @@ class Guard:
         return cls(_hashed(token) if token else b"", local)
 
     def check(self, request: web.Request) -> None:
-        """``Refused`` where it may not be asked. Whether the server is well is told without a token."""
+        """``Refused`` where it may not be asked. Whether the server is well is told without a
+        token.
+        """
         if self.local and not self.token and not loopback(request.host):
-            raise Refused("forbidden_host", "this server is asked as 127.0.0.1 or localhost; else it needs a token.")
+            raise Refused(
+                "forbidden_host",
+                "this server is asked as 127.0.0.1 or localhost; else it needs a token.",
+            )
         if not request.path.endswith("/healthz") and not self.knows(request):
-            raise Refused("unauthorized", "a token is needed: add the header Authorization: Bearer TOKEN.")
+            raise Refused(
+                "unauthorized", "a token is needed: add the header Authorization: Bearer TOKEN."
+            )
 
     def knows(self, request: web.Request) -> bool:
         """Whether the request has the token, or needs none."""
@@ -57,7 +65,9 @@ ANYBODY = Guard()
 async def body_of(request: web.Request, most: int) -> bytes:
     """The body of a request. ``Refused`` where it isn't JSON by its type, too large, or too slow."""
     if request.content_type != "application/json":
-        raise Refused("media_type", "the body must be JSON: add the header Content-Type: application/json.")
+        raise Refused(
+            "media_type", "the body must be JSON: add the header Content-Type: application/json."
+        )
     if (request.content_length or 0) > most:
         raise _large(most)
     held = bytearray()
@@ -75,7 +85,9 @@ async def body_of(request: web.Request, most: int) -> bytes:
 
 
 def bound(offer: Offer, body: bytes) -> Pending:
-    """The program with the inputs that a body holds. ``Refused`` where it is no JSON object; what ``bound`` raises."""
+    """The program with the inputs that a body holds. ``Refused`` where it is no JSON object; what
+    ``bound`` raises.
+    """
     try:
         given = msgspec.json.decode(body)
         if not isinstance(given, dict):

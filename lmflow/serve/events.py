@@ -18,8 +18,8 @@ T = TypeVar("T")
 
 
 class Events:
-    """Events to one client. ``ConnectionError`` where it is gone, or doesn't read. ``headers`` are those of the
-    response, as long as it hasn't begun.
+    """Events to one client. ``ConnectionError`` where it is gone, or doesn't read. ``headers`` are
+    those of the response, as long as it hasn't begun.
     """
 
     def __init__(self, request: web.Request) -> None:
@@ -37,7 +37,9 @@ class Events:
         await self._write(f"event: {event}\ndata: {text(value)}\n\n")
 
     async def paced(self, parts: asyncio.Queue[T | None], silence: float) -> AsyncIterator[T]:
-        """The parts until ``None``. After so many seconds without one the client gets a comment: it goes on."""
+        """The parts until ``None``. After so many seconds without one the client gets a comment: it
+        goes on.
+        """
         while True:
             try:
                 async with asyncio.timeout(silence):

@@ -6,20 +6,28 @@ import asyncio
 from typing import Any
 
 from lmflow.errors import LmflowError
-from lmflow.execute import Executor
+from lmflow.execution.executor import Executor
 from lmflow.serve.service import Offer, Service
 
 _PATIENCE = 2.0  # seconds that the store has for an empty transaction
 
 
 async def health(service: Service) -> dict[str, Any]:
-    """``status`` (ok, failing, stopping), the store, and of each program its version and what its models last did."""
+    """``status`` (ok, failing, stopping), the store, and of each program its version and what its
+    models last did.
+    """
     store = await _store(next(iter(service.offers.values())).ex)
     programs = {name: _program(offer) for name, offer in service.offers.items()}
     well = store == "ok" and all("version" in told for told in programs.values())
     gate = service.gate
     status = "stopping" if gate.stopping else "ok" if well else "failing"
-    return {"status": status, "store": store, "programs": programs, "open": gate.open, "waiting": gate.waiting}
+    return {
+        "status": status,
+        "store": store,
+        "programs": programs,
+        "open": gate.open,
+        "waiting": gate.waiting,
+    }
 
 
 def _program(offer: Offer) -> dict[str, str]:
@@ -32,7 +40,9 @@ def _program(offer: Offer) -> dict[str, str]:
 
 
 async def _store(ex: Executor) -> str:
-    """Whether the store takes a transaction: an empty one, which holds its lock for a moment and writes nothing."""
+    """Whether the store takes a transaction: an empty one, which holds its lock for a moment and
+    writes nothing.
+    """
     try:
         await asyncio.wait_for(asyncio.wrap_future(ex.store.append()), _PATIENCE)
     except LmflowError as error:

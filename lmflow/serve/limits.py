@@ -10,8 +10,8 @@ from typing import Any
 
 import attrs
 
-from lmflow.budget import Budget
 from lmflow.errors import Refused
+from lmflow.execution.budget import Budget
 
 LONGEST_RETRY = 60
 _WEIGHT = 0.1  # of the newest time in the mean of times
@@ -31,8 +31,9 @@ def _from(least: int) -> Any:
 class Limits:
     """The bounds of a server.
 
-    ``body``: bytes of a request; ``concurrency``: executions at once; ``queue``: requests that may wait for their turn
-    beside them, at most ``timeout`` seconds; ``timeout`` and ``budget`` are also those of each execution.
+    ``body``: bytes of a request; ``concurrency``: executions at once; ``queue``: requests that may
+    wait for their turn beside them, at most ``timeout`` seconds; ``timeout`` and ``budget`` are
+    also those of each execution.
     """
 
     body: int = attrs.field(default=1_000_000, validator=_from(1))
@@ -48,8 +49,8 @@ STANDARD = Limits()
 class Gate:
     """Lets ``concurrency`` in at once, in the order in which they came, and ``queue`` more wait.
 
-    ``Refused`` as busy is who finds the queue full or waits too long, with the seconds until there may be room; as
-    stopping, who comes after it was shut, or is cut off.
+    ``Refused`` as busy is who finds the queue full or waits too long, with the seconds until there
+    may be room; as stopping, who comes after it was shut, or is cut off.
     """
 
     def __init__(self, limits: Limits) -> None:

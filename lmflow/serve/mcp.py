@@ -19,24 +19,26 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.exceptions import MCPError
 
 from lmflow.errors import LmflowError, listed, near
-from lmflow.program import Named, Program
+from lmflow.interpreter.tools import description_of
+from lmflow.programs.program import Named, Program
 from lmflow.serve.answers import GONE, Answered, Tell, Told, text, untold
 from lmflow.serve.openapi import inputs_of, outputs_of, version_of
 from lmflow.serve.problems import Problem, problem_of
 from lmflow.serve.service import Offer, Service
 from lmflow.serve.signals import signals
-from lmflow.toolbox import description_of
-from lmflow.values import plain
+from lmflow.values.record import plain
 
 DONE = 200
 LABEL = "call"
 
 
 def server(service: Service, tell: Tell = untold) -> Server[Any]:
-    """The MCP server of programs on offer: each is a tool, whose schemas are those of its signature.
+    """The MCP server of programs on offer: each is a tool, whose schemas are those of its
+    signature.
 
-    The outputs are the structured content, and JSON as text. An error is the tool's (``is_error``) with words that its
-    model may act on. Run, trace and version are in ``_meta``, under ``lmflow/``.
+    The outputs are the structured content, and JSON as text. An error is the tool's (``is_error``)
+    with words that its model may act on. Run, trace and version are in ``_meta``, under
+    ``lmflow/``.
     """
     programs = {name: offer.program for name, offer in service.offers.items()}
 
@@ -62,11 +64,15 @@ def server(service: Service, tell: Tell = untold) -> Server[Any]:
 
 
 async def over_stdio(service: Service, tell: Tell = untold) -> int:
-    """Serve programs on standard input and output until the input ends, or SIGTERM or Ctrl-C; how many calls that cut
-    off. What programs print goes to standard error, and what they read finds nothing.
+    """Serve programs on standard input and output until the input ends, or SIGTERM or Ctrl-C; how
+    many calls that cut off. What programs print goes to standard error, and what they read finds
+    nothing.
     """
     with signals() as (stop, _), _own_input() as lines:
-        tasks = [asyncio.create_task(_spoken(server(service, tell), lines)), asyncio.create_task(stop.wait())]
+        tasks = [
+            asyncio.create_task(_spoken(server(service, tell), lines)),
+            asyncio.create_task(stop.wait()),
+        ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         cut = service.gate.open + service.gate.waiting
         for task in tasks:
@@ -83,7 +89,9 @@ async def _spoken(made: Server[Any], lines: _Lines) -> None:
 
 
 class _Lines:
-    """The lines of a file, read by a thread that nobody has to wait for: a read of standard input can't be stopped."""
+    """The lines of a file, read by a thread that nobody has to wait for: a read of standard input
+    can't be stopped.
+    """
 
     def __init__(self, file: TextIO) -> None:
         self._lines: asyncio.Queue[str] = asyncio.Queue()
@@ -119,7 +127,9 @@ def _own_input() -> Iterator[_Lines]:
 
 
 def description(program: Program) -> str:
-    """What a tool's model is told of a program: the words of its author, else what it makes of what."""
+    """What a tool's model is told of a program: the words of its author, else what it makes of
+    what.
+    """
     if isinstance(program, Named):
         return description(program.part)
     return description_of(program) or f"{program}: {program.signature}"

@@ -1,4 +1,6 @@
-"""What a server offers, as an OpenAPI 3.1 document: paths, and the schemas of the programs' signatures."""
+"""What a server offers, as an OpenAPI 3.1 document: paths, and the schemas of the programs'
+signatures.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.errors import short
-from lmflow.program import Program
-from lmflow.schema import schema_of
+from lmflow.programs.program import Program
 from lmflow.serve.problems import MEDIA
-from lmflow.values import digest, plain, pretty
+from lmflow.signatures.json_schema import schema_of
+from lmflow.values.record import digest, plain, pretty
 
 _REF = "#/components/schemas/"
 _STATUSES = {
@@ -30,7 +32,10 @@ _PROBLEM = {
     "type": "object",
     "description": "Problem details (RFC 9457). `error` is the kind; the words of what failed are in the run.",
     "properties": {
-        **{name: {"type": "string"} for name in ("type", "title", "detail", "error", "run", "trace", "version")},
+        **{
+            name: {"type": "string"}
+            for name in ("type", "title", "detail", "error", "run", "trace", "version")
+        },
         "status": {"type": "integer"},
     },
     "required": ["type", "title", "status", "detail", "error"],
@@ -41,8 +46,11 @@ _STREAM = (
 )
 
 
-def document(programs: Mapping[str, Program], *, url: str = "/", token: bool = False) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of programs by name, at the base ``url``; with ``token`` a bearer token is asked for.
+def document(
+    programs: Mapping[str, Program], *, url: str = "/", token: bool = False
+) -> dict[str, Any]:
+    """The OpenAPI 3.1 document of programs by name, at the base ``url``; with ``token`` a bearer
+    token is asked for.
 
     Inputs with a default may be left out. Outputs are whole.
     """
@@ -88,7 +96,9 @@ def outputs_of(program: Program) -> dict[str, Any]:
 
 
 def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> Any:  # noqa: PLR0911 - one return a kind
-    """A value that shows what a schema asks for; limits on texts and numbers are not looked at beyond the least."""
+    """A value that shows what a schema asks for; limits on texts and numbers are not looked at
+    beyond the least.
+    """
     known = schema.get("$defs", defs or {})
     if "$ref" in schema:
         return sample(known[schema["$ref"].rpartition("/")[2]], known)
@@ -98,7 +108,10 @@ def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> 
         return schema["enum"][0]
     match schema.get("type"):
         case "object":
-            return {name: sample(schema["properties"][name], known) for name in schema.get("required", ())}
+            return {
+                name: sample(schema["properties"][name], known)
+                for name in schema.get("required", ())
+            }
         case "array":
             return [sample(schema["items"], known)] * max(schema.get("minItems", 1), 1)
         case "integer" | "number":
@@ -114,7 +127,9 @@ def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> 
 
 def _schemas(name: str, program: Program) -> dict[str, Any]:
     sides = {f"{name}.Inputs": inputs_of(program), f"{name}.Outputs": outputs_of(program)}
-    placed = {key: part for title, schema in sides.items() for key, part in _placed(title, schema).items()}
+    placed = {
+        key: part for title, schema in sides.items() for key, part in _placed(title, schema).items()
+    }
     answer = {
         "type": "object",
         "properties": {
@@ -129,7 +144,9 @@ def _schemas(name: str, program: Program) -> dict[str, Any]:
 def _placed(title: str, schema: dict[str, Any]) -> dict[str, Any]:
     """A schema and its definitions under the document's components: references lead there."""
     defs = schema.pop("$defs", {})
-    named = {definition: f"{title}.{re.sub(r'[^A-Za-z0-9._-]', '_', definition)}" for definition in defs}
+    named = {
+        definition: f"{title}.{re.sub(r'[^A-Za-z0-9._-]', '_', definition)}" for definition in defs
+    }
 
     def moved(node: Any) -> Any:
         if isinstance(node, dict):
@@ -156,7 +173,10 @@ def _operation(name: str, program: Program) -> dict[str, Any]:
         },
         "responses": {
             "200": {"description": "The outputs, and where they are recorded.", "content": answer},
-            **{status: {"description": told, "content": problem} for status, told in _STATUSES.items()},
+            **{
+                status: {"description": told, "content": problem}
+                for status, told in _STATUSES.items()
+            },
         },
     }
 
@@ -175,7 +195,9 @@ def _health() -> dict[str, Any]:
 
 
 def curl(program: Program, address: str, token: str = "") -> str:
-    """The command line that asks a program at an address; ``token`` is the environment variable that holds it."""
+    """The command line that asks a program at an address; ``token`` is the environment variable
+    that holds it.
+    """
     body = pretty(sample(inputs_of(program))).replace("'", "'\\''")
     secret = f' -H "Authorization: Bearer ${token}"' if token else ""
     return f"curl -s {address} -H 'Content-Type: application/json'{secret} -d '{body}'"

@@ -1,7 +1,9 @@
-"""What went wrong, as clients are told it: RFC 9457 problem details, a status for each kind of error.
+"""What went wrong, as clients are told it: RFC 9457 problem details, a status for each kind of
+error.
 
-Words of ours are told: what is wrong with the input, which limit was met. Words from outside (of model servers, tools,
-foreign exceptions, replies) stay in the record, since nobody knows what they give away.
+Words of ours are told: what is wrong with the input, which limit was met. Words from outside (of
+model servers, tools, foreign exceptions, replies) stay in the record, since nobody knows what they
+give away.
 """
 
 from __future__ import annotations
@@ -38,13 +40,23 @@ _REFUSED = {
 }  # fmt: skip
 _MODEL = {"timeout": 504, "rate_limit": 503, "quota": 503, "unreachable": 503}
 
-_TOLD: tuple[tuple[type[LmflowError] | tuple[type[LmflowError], ...], int, Callable[[Any], str]], ...] = (
+_TOLD: tuple[
+    tuple[type[LmflowError] | tuple[type[LmflowError], ...], int, Callable[[Any], str]], ...
+] = (
     ((MissingInput, UnknownInput, WrongType, BadValue), 422, str),
-    (BudgetExceeded, 402, lambda error: f"it needs more than {error.budget}: spent {error.spent}, left {error.left}."),
+    (
+        BudgetExceeded,
+        402,
+        lambda error: f"it needs more than {error.budget}: spent {error.spent}, left {error.left}.",
+    ),
     (StepTimeout, 504, lambda error: f"{error}."),
     (ToolFailed, 502, lambda error: f"the tool {error.tool!r} failed with {error.kind}."),
     (ParseFailure, 502, lambda error: f"{error.step} gave no reply that holds {error.expected}."),
-    (ConstraintFailed, 502, lambda error: f"the outputs of {error.program} break its constraints, also after retries."),
+    (
+        ConstraintFailed,
+        502,
+        lambda error: f"the outputs of {error.program} break its constraints, also after retries.",
+    ),
     (ModelUnavailable, 503, lambda _: "the model can't be used as it is configured."),
     (VersionError, 503, lambda _: "the version to run can't be found, or doesn't fit the program."),
     (StoreError, 503, lambda _: "the store can't keep what happens, so nothing is executed."),
@@ -53,7 +65,9 @@ _TOLD: tuple[tuple[type[LmflowError] | tuple[type[LmflowError], ...], int, Calla
 
 @attrs.frozen
 class Problem:
-    """A status, the kind of error (its class), what is told of it, and the seconds after which to ask again."""
+    """A status, the kind of error (its class), what is told of it, and the seconds after which to
+    ask again.
+    """
 
     status: int
     error: str
@@ -80,7 +94,12 @@ def problem_of(error: BaseException) -> Problem:
     if isinstance(error, ModelFailed):
         said = f" (HTTP {error.status})" if error.status else ""
         after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
-        return Problem(_MODEL.get(error.kind, 502), kind, f"the model gave no answer: {error.kind}{said}.", after)
+        return Problem(
+            _MODEL.get(error.kind, 502),
+            kind,
+            f"the model gave no answer: {error.kind}{said}.",
+            after,
+        )
     for kinds, status, words in _TOLD:
         if isinstance(error, kinds):
             return Problem(status, kind, words(error))

@@ -10,11 +10,19 @@ from aiohttp import web
 from lmflow.serve.answers import Answered, text
 from lmflow.serve.problems import MEDIA, Problem, problem_of
 
-PLAIN: Mapping[str, str] = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "lmflow"}
-"""What every response says: keep it nowhere, take it for nothing else; and not which aiohttp wrote it."""
+PLAIN: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Server": "lmflow",
+}
+"""What every response says: keep it nowhere, take it for nothing else; and not which aiohttp wrote
+it.
+"""
 
 
-def json_response(value: Any, status: int = 200, headers: Mapping[str, str] = PLAIN) -> web.Response:
+def json_response(
+    value: Any, status: int = 200, headers: Mapping[str, str] = PLAIN
+) -> web.Response:
     """JSON; its media type is among the headers where it has one of its own."""
     response = web.Response(status=status, body=text(value).encode("ascii"), headers=headers)
     if "Content-Type" not in headers:

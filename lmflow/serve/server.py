@@ -1,4 +1,6 @@
-"""A server from its beginning to its end: it listens, and when it is told to stop, it ends what is open first."""
+"""A server from its beginning to its end: it listens, and when it is told to stop, it ends what is
+open first.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ _FLUSH = 5.0  # seconds for the last bytes of answers
 
 @attrs.frozen
 class Ended:
-    """How a server ended: how many requests were open when it was told to stop, and how many of them were cut off."""
+    """How a server ended: how many requests were open when it was told to stop, and how many of
+    them were cut off.
+    """
 
     open: int
     cut: int
@@ -25,20 +29,26 @@ class Ended:
 
 @attrs.frozen
 class Heed:
-    """What is told of a server: the address when it listens, and how many requests are open when it begins to stop."""
+    """What is told of a server: the address when it listens, and how many requests are open when it
+    begins to stop.
+    """
 
     started: Callable[[str], None]
     stopping: Callable[[int], None]
 
 
-async def serve(application: web.Application, gate: Gate, at: tuple[str, int], *, grace: float, heed: Heed) -> Ended:
-    """Serve an application at a host and port until SIGTERM or Ctrl-C; then what is open has ``grace`` seconds, or
-    until a second signal.
+async def serve(
+    application: web.Application, gate: Gate, at: tuple[str, int], *, grace: float, heed: Heed
+) -> Ended:
+    """Serve an application at a host and port until SIGTERM or Ctrl-C; then what is open has
+    ``grace`` seconds, or until a second signal.
 
-    Nobody is let in meanwhile. What is cut off is on record as stopped, and its client is told. Who goes away stops
-    what was begun for them. ``Unservable`` where the address can't be had.
+    Nobody is let in meanwhile. What is cut off is on record as stopped, and its client is told. Who
+    goes away stops what was begun for them. ``Unservable`` where the address can't be had.
     """
-    runner = web.AppRunner(application, handler_cancellation=True, access_log=None, shutdown_timeout=_FLUSH)
+    runner = web.AppRunner(
+        application, handler_cancellation=True, access_log=None, shutdown_timeout=_FLUSH
+    )
     await runner.setup()
     try:
         with signals() as (stop, now):
@@ -60,7 +70,9 @@ async def _listening(runner: web.AppRunner, host: str, port: int) -> web.TCPSite
         await site.start()
     except OSError as error:
         fix = "Give another, --port, or --port 0 for any that is free."
-        raise Unservable(f"{host}:{port}", f"it can't be listened on ({error.strerror or error})", fix) from None
+        raise Unservable(
+            f"{host}:{port}", f"it can't be listened on ({error.strerror or error})", fix
+        ) from None
     return site
 
 

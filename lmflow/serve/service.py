@@ -1,4 +1,6 @@
-"""Programs on offer: each request is executed once, within limits, under the version of its moment, and recorded."""
+"""Programs on offer: each request is executed once, within limits, under the version of its moment,
+and recorded.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +12,22 @@ from typing import Any
 
 import attrs
 
-from lmflow.budget import Budget
-from lmflow.door import Hear
-from lmflow.effects import Pending
 from lmflow.errors import BudgetExceeded, ModelFailed, Unservable, listed, near
-from lmflow.execute import Executor
-from lmflow.messages import Failure, ToolRequest
-from lmflow.params import Version
-from lmflow.partial import Partial
-from lmflow.program import Program, init
-from lmflow.rollout import Rollout
+from lmflow.execution.budget import Budget
+from lmflow.execution.call import OnText
+from lmflow.execution.executor import Executor
+from lmflow.execution.rollout import Rollout
+from lmflow.execution.stream import listening
+from lmflow.interpreter.partial import Partial
+from lmflow.messages.replies import Failure
+from lmflow.messages.requests import ToolRequest
+from lmflow.programs.effects import Pending
+from lmflow.programs.program import Program, init
 from lmflow.serve.answers import Answered
 from lmflow.serve.limits import Gate, Limits
-from lmflow.store import Pointer, Pointing, Recorder
-from lmflow.stream import listening
-from lmflow.trace import Run, Trace
+from lmflow.traces.store import Pointer, Pointing, Recorder
+from lmflow.traces.trace import Run, Trace
+from lmflow.versions.version import Version
 
 KIND = "serve"
 _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
@@ -34,8 +37,8 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+\Z")
 class Offer:
     """A program under a name, with what runs it and what says which version.
 
-    ``ref`` is the name that is looked up for each request, empty where the version is fixed. ``seen`` is what was last
-    heard of its models.
+    ``ref`` is the name that is looked up for each request, empty where the version is fixed.
+    ``seen`` is what was last heard of its models.
     """
 
     name: str
@@ -47,8 +50,9 @@ class Offer:
     _looked: tuple[Version, Version] | None = None
 
     def line(self) -> tuple[Version, Version]:
-        """The version that its name stands for now, and the first of its line. Requests that come in one turn of the
-        loop look once: a look lets the store's thread go before, which costs more than the look.
+        """The version that its name stands for now, and the first of its line. Requests that come
+        in one turn of the loop look once: a look lets the store's thread go before, which costs
+        more than the look.
         """
         if self._looked is None:
             self._looked = self.pointer.now()
@@ -74,7 +78,7 @@ class Turn:
     pending: Pending
     label: str = ""
 
-    async def run(self, hear: Hear | None = None) -> Answered:
+    async def run(self, hear: OnText | None = None) -> Answered:
         """Execute it, and wait until all of it is on record."""
         rollout = Rollout(self.pending, self.version, self.label, first=self.first)
         try:
@@ -84,9 +88,11 @@ class Turn:
         return self._answered(run, error)
 
     @contextlib.asynccontextmanager
-    async def streamed(self) -> AsyncIterator[tuple[asyncio.Queue[Partial | None], asyncio.Task[Answered]]]:
-        """Execute it while the block lasts: the pieces of its outputs as they come, ``None`` after the last, and what
-        comes of it.
+    async def streamed(
+        self,
+    ) -> AsyncIterator[tuple[asyncio.Queue[Partial | None], asyncio.Task[Answered]]]:
+        """Execute it while the block lasts: the pieces of its outputs as they come, ``None`` after
+        the last, and what comes of it.
         """
         parts: asyncio.Queue[Partial | None] = asyncio.Queue()
         task = asyncio.create_task(self.run(listening(parts)))
@@ -113,7 +119,9 @@ class Service:
 
     @contextlib.asynccontextmanager
     async def turn(self, offer: Offer, pending: Pending, label: str = "") -> AsyncIterator[Turn]:
-        """The request's turn, when it comes. ``Refused``; ``VersionError`` where the ref points at nothing."""
+        """The request's turn, when it comes. ``Refused``; ``VersionError`` where the ref points at
+        nothing.
+        """
         async with self.gate.entered():
             version, first = offer.line()
             bounded = offer.ex.limited(self.limits.budget, timeout=self.limits.timeout)
@@ -155,9 +163,15 @@ class Asking:
 
 
 def pointed(program: Program, recorder: Recorder, version: Version | str | None) -> Pointer:
-    """What says which version of a program runs: a name is looked up for each request, a version stays."""
+    """What says which version of a program runs: a name is looked up for each request, a version
+    stays.
+    """
     if isinstance(version, str):
-        return recorder.pointer(version) if isinstance(recorder, Pointing) else Asking(recorder, version)
+        return (
+            recorder.pointer(version)
+            if isinstance(recorder, Pointing)
+            else Asking(recorder, version)
+        )
     return Fixed(version or init(program))
 
 
@@ -167,7 +181,9 @@ def offers(
     version: Version | str | Mapping[str, Version | str | None] | None,
     budget: Budget | None = None,
 ) -> list[Offer]:
-    """The programs on offer by their names, each checked: it could run now. Raises what keeps it from running."""
+    """The programs on offer by their names, each checked: it could run now. Raises what keeps it
+    from running.
+    """
     named = programs if isinstance(programs, Mapping) else {_name(programs): programs}
     versions = version if isinstance(version, Mapping) else dict.fromkeys(named, version)
     if unknown := next((name for name in versions if name not in named), ""):
@@ -177,12 +193,24 @@ def offers(
 
 
 def offer(
-    name: str, program: Program, ex: Executor, version: Version | str | None, budget: Budget | None = None
+    name: str,
+    program: Program,
+    ex: Executor,
+    version: Version | str | None,
+    budget: Budget | None = None,
 ) -> Offer:
     """A program on offer, checked: it could run now, within the budget of a request."""
     if not _NAME.match(name):
-        raise Unservable(f"the name {name!r}", "it can't stand in a path", "Use letters, digits, _ and -.")
-    made = Offer(name, program, ex, pointed(program, ex.store, version), version if isinstance(version, str) else "")
+        raise Unservable(
+            f"the name {name!r}", "it can't stand in a path", "Use letters, digits, _ and -."
+        )
+    made = Offer(
+        name,
+        program,
+        ex,
+        pointed(program, ex.store, version),
+        version if isinstance(version, str) else "",
+    )
     ex.limited(budget).world(program, made.pointer.now()[0])
     return made
 

@@ -12,7 +12,9 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 @contextlib.contextmanager
 def signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
-    """Set at the first SIGTERM or Ctrl-C, and at the second, while the block lasts. In the main thread's loop only."""
+    """Set at the first SIGTERM or Ctrl-C, and at the second, while the block lasts. In the main
+    thread's loop only.
+    """
     loop, events = asyncio.get_running_loop(), (asyncio.Event(), asyncio.Event())
     stop, now = events
 

@@ -9,11 +9,10 @@ from typing import Any
 import attrs
 from aiohttp import web
 
-from lmflow.effects import Pending
 from lmflow.errors import LmflowError, Refused, listed
-from lmflow.execute import Executor
-from lmflow.params import Version
-from lmflow.program import Program
+from lmflow.execution.executor import Executor
+from lmflow.programs.effects import Pending
+from lmflow.programs.program import Program
 from lmflow.serve.answers import GONE, Answered, Tell, Told, untold
 from lmflow.serve.asking import ANYBODY, Guard, body_of, bound, label_of
 from lmflow.serve.events import MEDIA, Events
@@ -23,6 +22,7 @@ from lmflow.serve.openapi import document, path_of
 from lmflow.serve.problems import Problem, problem_of
 from lmflow.serve.replies import answer_response, json_response, named, problem_response
 from lmflow.serve.service import Offer, Service, Turn, offers
+from lmflow.versions.version import Version
 
 SILENCE = 10.0  # seconds after which a stream says that it goes on
 
@@ -39,15 +39,19 @@ def app(  # noqa: PLR0913 - each is a choice of its own
     local: bool = False,
     tell: Tell = untold,
 ) -> web.Application:
-    """An aiohttp application that offers programs: ``POST /run`` (or ``/run/NAME``), ``/openapi.json``, ``/healthz``.
+    """An aiohttp application that offers programs: ``POST /run`` (or ``/run/NAME``),
+    ``/openapi.json``, ``/healthz``.
 
-    ``version`` is a version, or a name that is looked up for each request; for several programs one each, by the
-    program's name. With ``token`` it is asked for as a bearer token; ``local`` takes only requests that name this
-    machine by its loopback. ``tell`` hears of each request. The executor stays yours: close it after the application.
-    Run it with ``handler_cancellation=True``, so that who goes away stops what was begun for them.
+    ``version`` is a version, or a name that is looked up for each request; for several programs one
+    each, by the program's name. With ``token`` it is asked for as a bearer token; ``local`` takes
+    only requests that name this machine by its loopback. ``tell`` hears of each request. The
+    executor stays yours: close it after the application. Run it with ``handler_cancellation=True``,
+    so that who goes away stops what was begun for them.
     """
     return application(
-        Service(offers(programs, ex, version, limits.budget), limits), Guard.of(token, local=local), tell
+        Service(offers(programs, ex, version, limits.budget), limits),
+        Guard.of(token, local=local),
+        tell,
     )
 
 
@@ -58,7 +62,9 @@ def application(service: Service, guard: Guard = ANYBODY, tell: Tell = untold) -
     made.router.add_get("/healthz", handlers.watched(handlers.health))
     made.router.add_get("/openapi.json", handlers.watched(handlers.openapi))
     for name, offer in service.offers.items():
-        made.router.add_post(path_of(name, service.offers), handlers.watched(handlers.running(offer)))
+        made.router.add_post(
+            path_of(name, service.offers), handlers.watched(handlers.running(offer))
+        )
 
     async def close(_: web.Application) -> None:
         service.close()
@@ -97,7 +103,9 @@ class _Handlers:
     tell: Tell
 
     def watched(self, handling: Handling) -> Handler:
-        """The handler of requests that may be asked: what goes wrong is a problem in JSON, and each end is told."""
+        """The handler of requests that may be asked: what goes wrong is a problem in JSON, and each
+        end is told.
+        """
 
         async def watched(request: web.Request) -> web.StreamResponse:
             began, past, status = time.perf_counter(), _Past(), GONE
@@ -105,7 +113,11 @@ class _Handlers:
                 response = await self._guarded(request, past, handling)
                 status = response.status
             finally:
-                self.tell(Told(_route(request), status, time.perf_counter() - began, past.error, **past.ids))
+                self.tell(
+                    Told(
+                        _route(request), status, time.perf_counter() - began, past.error, **past.ids
+                    )
+                )
             return response
 
         return watched
@@ -148,7 +160,9 @@ class _Handlers:
                 return await handler(request)
             except web.HTTPMethodNotAllowed as error:
                 allowed = ", ".join(sorted(error.allowed_methods))
-                response = problem_response(problem_of(Refused("unknown_method", f"it is asked by {allowed}.")))
+                response = problem_response(
+                    problem_of(Refused("unknown_method", f"it is asked by {allowed}."))
+                )
                 response.headers["Allow"] = allowed
                 return response
             except web.HTTPNotFound:
@@ -158,7 +172,9 @@ class _Handlers:
 
         return unrouted
 
-    async def _guarded(self, request: web.Request, past: _Past, handling: Handling) -> web.StreamResponse:
+    async def _guarded(
+        self, request: web.Request, past: _Past, handling: Handling
+    ) -> web.StreamResponse:
         try:
             self.guard.check(request)
             return await handling(request, past)
@@ -168,8 +184,12 @@ class _Handlers:
             request.app.logger.exception("a request failed in the server itself")
             return problem_response(past.failed(error))
 
-    async def _streamed(self, request: web.Request, past: _Past, offer: Offer, pending: Pending) -> web.StreamResponse:
-        """The pieces of outputs as they come, then the answer. A problem before the first is a response of its own."""
+    async def _streamed(
+        self, request: web.Request, past: _Past, offer: Offer, pending: Pending
+    ) -> web.StreamResponse:
+        """The pieces of outputs as they come, then the answer. A problem before the first is a
+        response of its own.
+        """
         events = Events(request)
         try:
             async with self.service.turn(offer, pending, label_of(request)) as turn:

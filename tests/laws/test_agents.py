@@ -1,4 +1,6 @@
-"""The laws of agents: bounded, independent of the order of replies, exact in replay, and values like any program."""
+"""The laws of agents: bounded, independent of the order of replies, exact in replay, and values
+like any program.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,63 @@ from chances import Chances, ran
 
 import lmflow as lf
 
-INNER = lf.react("question -> answer", TOOLS[:1], max_steps=1, width=1, adapter="chat", name="inner")
+INNER = lf.react(
+    "question -> answer", TOOLS[:1], max_steps=1, width=1, adapter="chat", name="inner"
+)
 
 # Each agent, who answers, and the most calls of models and of tools: the docstring's formula.
 Agent = tuple[Callable[[], lf.Program], Any, int, int]
 AGENTS: dict[str, Agent] = {
-    "native": (lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="native"), by_chance, 5, 32),
-    "chat": (lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="chat"), by_chance, 5, 32),
-    "json": (lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="json"), by_chance, 5, 32),
+    "native": (
+        lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="native"),
+        by_chance,
+        5,
+        32,
+    ),
+    "chat": (
+        lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="chat"),
+        by_chance,
+        5,
+        32,
+    ),
+    "json": (
+        lambda: lf.react("question -> answer", TOOLS, max_steps=4, adapter="json"),
+        by_chance,
+        5,
+        32,
+    ),
     "chosen": (lambda: lf.react("question -> answer", TOOLS, max_steps=4), by_chance, 5, 32),
     "refused": (lambda: lf.react("question -> answer", TOOLS, max_steps=4), refusing, 6, 32),
-    "narrow": (lambda: lf.react("question -> answer", TOOLS, max_steps=3, width=2, keep=1), by_chance, 4, 6),
-    "one_step": (lambda: lf.react("question -> answer", TOOLS, max_steps=1, width=1), by_chance, 2, 1),
-    "typed": (lambda: lf.react("question -> n: int, sure: bool = True", TOOLS, max_steps=2), by_chance, 4, 16),
-    "voted": (lambda: lf.self_consistency(lf.react("question -> answer", TOOLS, max_steps=2), n=3), by_chance, 9, 48),
-    "agents": (lambda: lf.react("question -> answer", [INNER], max_steps=2, width=2), by_chance, 3 + 4 * 2, 4),
+    "narrow": (
+        lambda: lf.react("question -> answer", TOOLS, max_steps=3, width=2, keep=1),
+        by_chance,
+        4,
+        6,
+    ),
+    "one_step": (
+        lambda: lf.react("question -> answer", TOOLS, max_steps=1, width=1),
+        by_chance,
+        2,
+        1,
+    ),
+    "typed": (
+        lambda: lf.react("question -> n: int, sure: bool = True", TOOLS, max_steps=2),
+        by_chance,
+        4,
+        16,
+    ),
+    "voted": (
+        lambda: lf.self_consistency(lf.react("question -> answer", TOOLS, max_steps=2), n=3),
+        by_chance,
+        9,
+        48,
+    ),
+    "agents": (
+        lambda: lf.react("question -> answer", [INNER], max_steps=2, width=2),
+        by_chance,
+        3 + 4 * 2,
+        4,
+    ),
 }
 
 
@@ -44,21 +88,29 @@ async def test_calls_are_within_the_bound(agent: Agent) -> None:
     assert all(asked <= models and used <= tools for asked, used in found)
 
 
-@pytest.mark.parametrize("name", ["native", "chat", "json", "chosen", "narrow", "one_step", "voted"])
+@pytest.mark.parametrize(
+    "name", ["native", "chat", "json", "chosen", "narrow", "one_step", "voted"]
+)
 async def test_the_bound_is_reached(name: str) -> None:
     """The formula is the least bound: who never comes to an end makes just so many calls."""
     make, _, *most = AGENTS[name]
-    assert [tuple(most)] == [counted(trace) for trace in await ran(make(), Chances(for_ever), rows=1)]
+    assert [tuple(most)] == [
+        counted(trace) for trace in await ran(make(), Chances(for_ever), rows=1)
+    ]
 
 
 @pytest.mark.parametrize("name", ["native", "chat", "json", "chosen", "narrow", "one_step"])
 async def test_an_agent_that_asks_for_nothing_stops(name: str) -> None:
     """Where the first reply asks for no call there are two calls, and no tool is used."""
-    assert [(2, 0)] == [counted(trace) for trace in await ran(AGENTS[name][0](), Chances(at_once), rows=1)]
+    assert [(2, 0)] == [
+        counted(trace) for trace in await ran(AGENTS[name][0](), Chances(at_once), rows=1)
+    ]
 
 
 async def test_the_order_of_replies_changes_nothing(agent: Agent) -> None:
-    """Outputs, failures and root are the same whatever is asked side by side, and whichever reply comes first."""
+    """Outputs, failures and root are the same whatever is asked side by side, and whichever reply
+    comes first.
+    """
     make, say, *_ = agent
     one = await ran(make(), Chances(say, seed=1), concurrency=1)
     many = await ran(make(), Chances(say, seed=2), concurrency=16)
@@ -110,7 +162,11 @@ async def test_nothing_is_paid_twice(agent: Agent, tmp_path: Path) -> None:
     rows = [{"question": f"q{n}", "answer": "4"} for n in range(3)]
     with lf.SqliteStore(tmp_path / "s.db") as store:
         async with lf.Executor(Chances(say), store) as ex:
-            metric = lf.exact_match("answer") if "answer" in {f.name for f in make().signature.outputs} else right
+            metric = (
+                lf.exact_match("answer")
+                if "answer" in {f.name for f in make().signature.outputs}
+                else right
+            )
             first = await ex.evaluate(make(), None, rows, metric)
             spent = ex.spent
             again = await ex.evaluate(make(), None, rows, metric)

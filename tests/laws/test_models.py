@@ -12,11 +12,12 @@ from pictures_and_sounds import PNG
 
 import lmflow as lf
 from lmflow.errors import ModelFailed
-from lmflow.messages import ChatReply, EmbedRequest, ModelReply
-from lmflow.models.anthropic import Anthropic
+from lmflow.messages.replies import ChatReply, ModelReply
+from lmflow.messages.requests import EmbedRequest
 from lmflow.models.base import Exchange, Model, leaves, place
-from lmflow.models.litellm import litellm
-from lmflow.models.openai import OpenAI
+from lmflow.models.providers.anthropic import Anthropic
+from lmflow.models.providers.litellm import litellm
+from lmflow.models.providers.openai import OpenAI
 
 KEY = "sk-canary-4f9d2c7e81b3"
 
@@ -38,7 +39,10 @@ def _reply(text: str = SAYING) -> Reply:
 
 
 def _refusing(words: str) -> Reply:
-    return Reply(400, json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": words}}))
+    return Reply(
+        400,
+        json.dumps({"type": "error", "error": {"type": "invalid_request_error", "message": words}}),
+    )
 
 
 def _openai(server: Server) -> Model:
@@ -46,7 +50,9 @@ def _openai(server: Server) -> Model:
 
 
 def _azure(server: Server) -> Model:
-    return OpenAI("azure/d", "d", f"{server.url}/openai/deployments/d", "127.0.0.1", KEY, 5.0, "2024-10-21")
+    return OpenAI(
+        "azure/d", "d", f"{server.url}/openai/deployments/d", "127.0.0.1", KEY, 5.0, "2024-10-21"
+    )
 
 
 def _anthropic(server: Server) -> Model:
@@ -63,7 +69,11 @@ def _litellm(server: Server) -> Model:
             raise _Refusal(reply.body)
         return SimpleNamespace(model_dump=lambda: json.loads(reply.body))
 
-    return litellm("some/m", api_key=KEY, module=SimpleNamespace(acompletion=acompletion, aembedding=acompletion))
+    return litellm(
+        "some/m",
+        api_key=KEY,
+        module=SimpleNamespace(acompletion=acompletion, aembedding=acompletion),
+    )
 
 
 class _Refusal(Exception):
@@ -73,7 +83,9 @@ class _Refusal(Exception):
 def _scripted(server: Server) -> Model:
     reply = server.replies[0]
     failure = ModelFailed("request", str(reply.body))
-    return lf.scripted(lambda _: failure if reply.status != 200 else json.loads(reply.body)["content"][0]["text"])
+    return lf.scripted(
+        lambda _: failure if reply.status != 200 else json.loads(reply.body)["content"][0]["text"]
+    )
 
 
 SERVED: dict[str, Callable[[Server], Model]] = {
@@ -88,7 +100,9 @@ WRAPPED: dict[str, Callable[[Server], Model]] = {
     "fallback": lambda server: lf.fallback(_openai(server), _anthropic(server)),
     "routed": lambda server: lf.routed({"a": _anthropic(server), "b": _openai(server)}),
     "cached": lambda server: lf.cached(_openai(server), lf.MemoryStore()),
-    "nested": lambda server: lf.cached(lf.limited(lf.fallback(lf.retrying(_openai(server)))), lf.MemoryStore()),
+    "nested": lambda server: lf.cached(
+        lf.limited(lf.fallback(lf.retrying(_openai(server)))), lf.MemoryStore()
+    ),
 }
 ALL = {**SERVED, **WRAPPED, "scripted": _scripted}
 HTTP = {name: made for name, made in ALL.items() if name not in {"scripted", "litellm"}}
@@ -106,7 +120,9 @@ async def server() -> AsyncIterator[Server]:
 
 @every
 async def test_name_and_endpoint_are_stable(kind: str, server: Server) -> None:
-    """They are the same before and after a call, in every object that is made alike, and never empty."""
+    """They are the same before and after a call, in every object that is made alike, and never
+    empty.
+    """
     one, two = ALL[kind](server), ALL[kind](server)
     before = (one.name, one.endpoint)
     await one(ask(), Door())
@@ -136,7 +152,9 @@ async def test_nothing_is_sent_but_by_the_door(kind: str, server: Server) -> Non
     class Shut(Exception):
         pass
 
-    async def shut(exchange: Exchange, /, *, by: Model | None = None, source: str = "") -> ModelReply:
+    async def shut(
+        exchange: Exchange, /, *, by: Model | None = None, source: str = ""
+    ) -> ModelReply:
         del exchange, by, source
         raise Shut
 
@@ -183,7 +201,9 @@ async def _begun(kind: str, server: Server, call: asyncio.Future[Any]) -> None:
 
 @every
 async def test_a_failure_is_a_model_failed(kind: str) -> None:
-    """A refusal by the server is a failure of the closed set, recorded as an attempt, and names its kind."""
+    """A refusal by the server is a failure of the closed set, recorded as an attempt, and names its
+    kind.
+    """
     async with serving(_refusing("no such thing")) as server:
         door = Door()
         with pytest.raises(ModelFailed, match="no such thing") as caught:
@@ -193,7 +213,9 @@ async def test_a_failure_is_a_model_failed(kind: str) -> None:
 
 @every
 async def test_embedding_is_answered_or_refused(kind: str, server: Server) -> None:
-    """A request for vectors is never answered by a text; what can't embed says so, as an attempt on record."""
+    """A request for vectors is never answered by a text; what can't embed says so, as an attempt on
+    record.
+    """
     door = Door()
     with pytest.raises(ModelFailed):
         await ALL[kind](server)(EmbedRequest(("x",)), door)
@@ -211,7 +233,9 @@ async def test_a_listener_hears_the_text(kind: str, server: Server) -> None:
 
 @every
 async def test_a_place_names_who_may_answer(kind: str, server: Server) -> None:
-    """What a recording keeps of a model names every model that may answer for it; each attempt is by one of them."""
+    """What a recording keeps of a model names every model that may answer for it; each attempt is
+    by one of them.
+    """
     model = ALL[kind](server)
     found = place(model)
     among = set(found.get("among", [(found["model"], found["endpoint"])]))
@@ -230,7 +254,9 @@ async def test_closing_twice_is_fine(kind: str, server: Server) -> None:
 
 @every
 async def test_a_picture_is_a_request_like_any_other(kind: str, server: Server) -> None:
-    """It is answered, recorded by its digest, and replays to its root; whoever sends it sends it whole."""
+    """It is answered, recorded by its digest, and replays to its root; whoever sends it sends it
+    whole.
+    """
     see = lf.predict("see", "picture: Image, question -> answer", "Look.")
     async with lf.Executor(ALL[kind](server)) as ex:
         trace = await ex.run(see, picture=lf.Image(PNG), question="?")
@@ -244,7 +270,10 @@ async def test_a_picture_is_a_request_like_any_other(kind: str, server: Server) 
 async def test_a_refused_picture_is_a_failure_of_its_own_kind(kind: str) -> None:
     """In the server's words, and not asked again of the one that refused it."""
     see = lf.predict("see", "picture: Image, question -> answer", "Look.")
-    async with serving(_refusing("image input is not supported")) as server, lf.Executor(ALL[kind](server)) as ex:
+    async with (
+        serving(_refusing("image input is not supported")) as server,
+        lf.Executor(ALL[kind](server)) as ex,
+    ):
         with pytest.raises(ModelFailed, match="image input is not supported") as caught:
             await ex.run(see, picture=lf.Image(PNG), question="?")
     assert "media" == caught.value.kind

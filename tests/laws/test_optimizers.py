@@ -14,14 +14,14 @@ from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
 from lmflow.errors import BadData
-from lmflow.optimize import Rollout, Staged, Traces
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
-from lmflow.optimizers.combine import chain, first_best, guard, only, within
+from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+from lmflow.optimizers.parts.plan import PlannedRollout, PlanOptimizer, Traces
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
@@ -31,33 +31,58 @@ from lmflow.optimizers.synthesis import synthesize
 think = lf.predict("think", "question -> thought", "Think of it.")
 decide = lf.nearest(lf.predict("decide", "question, thought -> answer", "Decide it."), k=2)
 PROGRAM = think >> decide
-INVENTED = " ".join(f'{{"question":"is-{n}-so?","thought":"hm","answer":"yes"}}' for n in (*range(9), 20))
-WORDS = {"Think": "well hm", "Decide": "yes no maybe", "You write": "Try Think Decide Ponder", "You make up": INVENTED}
+INVENTED = " ".join(
+    f'{{"question":"is-{n}-so?","thought":"hm","answer":"yes"}}' for n in (*range(9), 20)
+)
+WORDS = {
+    "Think": "well hm",
+    "Decide": "yes no maybe",
+    "You write": "Try Think Decide Ponder",
+    "You make up": INVENTED,
+}
 ANSWER = by_hash(WORDS)
 SIZES = {"train": 12, "select": 9, "held": 8}
 METRIC = lf.exact_match("answer")
 
-MAKERS: dict[str, Callable[[int], Staged]] = {
+MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "labeled_few_shot": lambda seed: labeled_few_shot(k=3, seed=seed),
-    "bootstrap_few_shot": lambda seed: bootstrap_few_shot(max_bootstrapped=2, max_labeled=3, rounds=2, seed=seed),
+    "bootstrap_few_shot": lambda seed: bootstrap_few_shot(
+        max_bootstrapped=2, max_labeled=3, rounds=2, seed=seed
+    ),
     "harvest": lambda seed: harvest(seed=seed),
-    "random_search": lambda seed: random_search(candidates=3, max_bootstrapped=2, max_labeled=3, seed=seed),
+    "random_search": lambda seed: random_search(
+        candidates=3, max_bootstrapped=2, max_labeled=3, seed=seed
+    ),
     "opro": lambda seed: opro("decide", steps=2, breadth=2, seed=seed),
     "coordinate_ascent_opro": lambda _: coordinate_ascent_opro(breadth=3, depth=2),
     "module_opro": lambda seed: module_opro(steps=2, breadth=2, seed=seed),
     "mipro": lambda seed: mipro(candidates=3, trials=4, seed=seed),
-    "mipro_zero_shot": lambda seed: mipro(candidates=3, trials=4, max_bootstrapped=0, max_labeled=0, seed=seed),
-    "bootstrap_optuna": lambda seed: bootstrap_optuna(trials=3, max_bootstrapped=2, factor=2, seed=seed),
-    "infer_rules": lambda seed: infer_rules(candidates=2, max_bootstrapped=2, max_labeled=3, seed=seed),
+    "mipro_zero_shot": lambda seed: mipro(
+        candidates=3, trials=4, max_bootstrapped=0, max_labeled=0, seed=seed
+    ),
+    "bootstrap_optuna": lambda seed: bootstrap_optuna(
+        trials=3, max_bootstrapped=2, factor=2, seed=seed
+    ),
+    "infer_rules": lambda seed: infer_rules(
+        candidates=2, max_bootstrapped=2, max_labeled=3, seed=seed
+    ),
     "synthesize": lambda seed: synthesize(count=2, attempts=5, seed=seed),
-    "synthesize_one_step": lambda seed: only("decide.*", synthesize(count=2, attempts=5, seed=seed)),
+    "synthesize_one_step": lambda seed: only(
+        "decide.*", synthesize(count=2, attempts=5, seed=seed)
+    ),
     "knn_few_shot": lambda seed: knn_few_shot(size=5, seed=seed),
-    "racing": lambda seed: racing(sets=3, instructions=2, trials=6, block=3, finalists=2, seed=seed),
+    "racing": lambda seed: racing(
+        sets=3, instructions=2, trials=6, block=3, finalists=2, seed=seed
+    ),
     "gepa": lambda seed: gepa(iterations=6, seed=seed),
     "simba": lambda seed: simba(steps=2, batch=6, candidates=2, max_demos=2, seed=seed),
-    "chain": lambda seed: chain(labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)),
+    "chain": lambda seed: chain(
+        labeled_few_shot(k=2, seed=seed), opro("think", steps=1, breadth=2, seed=seed)
+    ),
     "only": lambda seed: only("*.demos", mipro(candidates=2, trials=2, seed=seed)),
-    "first_best": lambda seed: first_best(labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)),
+    "first_best": lambda seed: first_best(
+        labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)
+    ),
     "guard": lambda seed: guard(random_search(candidates=1, seed=seed)),
     "within": lambda seed: within(random_search(candidates=2, seed=seed), max_calls=60),
 }
@@ -81,17 +106,21 @@ def given_traces() -> Traces:
 def recorded() -> tuple[lf.Trace, ...]:
     """Executions of the program on some training and selection examples, before anything was tuned."""
     start = lf.init(PROGRAM)
-    return tuple(ran(Rollout(PROGRAM, start, row), ANSWER) for row in [*rows(0, 10), *rows(20, 2)])
+    return tuple(
+        ran(PlannedRollout(PROGRAM, start, row), ANSWER) for row in [*rows(0, 10), *rows(20, 2)]
+    )
 
 
 @pytest.fixture(params=sorted(MAKERS))
-def maker(request: pytest.FixtureRequest) -> Callable[[int], Staged]:
+def maker(request: pytest.FixtureRequest) -> Callable[[int], PlanOptimizer]:
     """Each of the optimizers, by its seed."""
     return MAKERS[request.param]
 
 
-def test_the_same_arguments_give_the_same_answer(maker: Callable[[int], Staged]) -> None:
-    """An optimizer is pure: asked twice in one state it answers the same, and changes nothing that it was given."""
+def test_the_same_arguments_give_the_same_answer(maker: Callable[[int], PlanOptimizer]) -> None:
+    """An optimizer is pure: asked twice in one state it answers the same, and changes nothing that
+    it was given.
+    """
     traces = given_traces()
     before = (traces.version.id, traces.data.digest, dict(traces.answers))
     first, second = (maker(1)(PROGRAM, traces, METRIC) for _ in range(2))
@@ -99,17 +128,22 @@ def test_the_same_arguments_give_the_same_answer(maker: Callable[[int], Staged])
     assert before == (traces.version.id, traces.data.digest, dict(traces.answers))
 
 
-def test_asking_again_and_keeping_the_plan_agree(maker: Callable[[int], Staged]) -> None:
-    """Whether the plan is kept between needs or run again over the answers, version and what was run are the same."""
+def test_asking_again_and_keeping_the_plan_agree(maker: Callable[[int], PlanOptimizer]) -> None:
+    """Whether the plan is kept between needs or run again over the answers, version and what was
+    run are the same.
+    """
     again = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
     kept = kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
     assert (kept.version.id, sorted(kept.answers)) == (again.version.id, sorted(again.answers))
 
 
-def test_a_seed_is_a_seed(maker: Callable[[int], Staged]) -> None:
+def test_a_seed_is_a_seed(maker: Callable[[int], PlanOptimizer]) -> None:
     """Equal seeds give equal versions, seed 0 among them."""
     for seed in (0, 1):
-        one, other = (asked_again(maker(seed), PROGRAM, given_traces(), METRIC, ANSWER).version.id for _ in range(2))
+        one, other = (
+            asked_again(maker(seed), PROGRAM, given_traces(), METRIC, ANSWER).version.id
+            for _ in range(2)
+        )
         assert one == other
 
 
@@ -122,26 +156,34 @@ def whole_of(name: str) -> Seen:
 @given(cut=st.floats(0, 1), order=st.randoms())
 @settings(max_examples=4)
 @pytest.mark.parametrize("name", sorted(MAKERS))
-def test_any_part_of_the_answers_resumes_to_the_same_version(name: str, cut: float, order: Any) -> None:
-    """From any part of what was answered before, it goes on to the same version and asks for nothing of it again."""
+def test_any_part_of_the_answers_resumes_to_the_same_version(
+    name: str, cut: float, order: Any
+) -> None:
+    """From any part of what was answered before, it goes on to the same version and asks for
+    nothing of it again.
+    """
     whole = whole_of(name)
     keys = sorted(whole.answers)
     order.shuffle(keys)
     had = {key: whole.answers[key] for key in keys[: int(cut * len(keys))]}
-    resumed = asked_again(MAKERS[name](1), PROGRAM, given_traces().with_answers(had), METRIC, ANSWER)
+    resumed = asked_again(
+        MAKERS[name](1), PROGRAM, given_traces().with_answers(had), METRIC, ANSWER
+    )
     assert whole.version.id == resumed.version.id
     assert not {rollout.key for rollout in resumed.asked} & set(had)
 
 
-def test_what_it_returns_fits_and_descends(maker: Callable[[int], Staged]) -> None:
-    """The version fits the program, and is the start version or a child of it, so its lineage is whole."""
+def test_what_it_returns_fits_and_descends(maker: Callable[[int], PlanOptimizer]) -> None:
+    """The version fits the program, and is the start version or a child of it, so its lineage is
+    whole.
+    """
     traces = given_traces()
     seen = asked_again(maker(1), PROGRAM, traces, METRIC, ANSWER)
     assert set(seen.version.params) <= set(PROGRAM.paths)
     assert seen.version.id == traces.version.id or (traces.version.id,) == seen.version.parents
 
 
-def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], Staged]) -> None:
+def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], PlanOptimizer]) -> None:
     """Rollouts of the program and of proposers, counted as asked for, are within the bound."""
     optimizer, traces = maker(1), given_traces()
     seen = kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER)
@@ -153,9 +195,11 @@ def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], Staged]) -> N
 
 
 @pytest.mark.parametrize("part", sorted(SIZES))
-def test_an_empty_part_is_refused_or_does_no_harm(maker: Callable[[int], Staged], part: str) -> None:
-    """Without examples that it needs it is refused before it asks for anything; without others it comes to a version
-    that fits.
+def test_an_empty_part_is_refused_or_does_no_harm(
+    maker: Callable[[int], PlanOptimizer], part: str
+) -> None:
+    """Without examples that it needs it is refused before it asks for anything; without others it
+    comes to a version that fits.
     """
     optimizer, whole = maker(1), given_traces()
     traces = attrs.evolve(whole, data=attrs.evolve(whole.data, **{part: []}))
@@ -167,15 +211,19 @@ def test_an_empty_part_is_refused_or_does_no_harm(maker: Callable[[int], Staged]
     assert set(seen.version.params) <= set(PROGRAM.paths)
 
 
-def test_held_back_data_is_for_the_guard(maker: Callable[[int], Staged], request: pytest.FixtureRequest) -> None:
+def test_held_back_data_is_for_the_guard(
+    maker: Callable[[int], PlanOptimizer], request: pytest.FixtureRequest
+) -> None:
     """No optimizer but the guard runs an example that is held back."""
     seen = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
     held = {row.question for row in rows(40, 8)}
-    touched = {rollout.example.question for rollout in seen.asked if "question" in rollout.example} & held
+    touched = {
+        rollout.example.question for rollout in seen.asked if "question" in rollout.example
+    } & held
     assert not touched or "guard" in request.node.name
 
 
-def test_demonstrations_are_no_selection_data(maker: Callable[[int], Staged]) -> None:
+def test_demonstrations_are_no_selection_data(maker: Callable[[int], PlanOptimizer]) -> None:
     """No example that a version is chosen by is shown in it."""
     version = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).version
     lists = (version[path] for path in ("think.demos", "decide.demos", "decide.pool"))
@@ -183,7 +231,9 @@ def test_demonstrations_are_no_selection_data(maker: Callable[[int], Staged]) ->
     assert not shown & {row.question for row in (*rows(20, 9), *rows(40, 8))}
 
 
-def test_each_need_carries_a_version_that_could_be_returned(maker: Callable[[int], Staged]) -> None:
+def test_each_need_carries_a_version_that_could_be_returned(
+    maker: Callable[[int], PlanOptimizer],
+) -> None:
     """The best so far fits the program, whenever it is stopped."""
     for need in kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).needs:
         assert set(need.best.params) <= set(PROGRAM.paths)

@@ -1,5 +1,5 @@
-"""The laws of search at inference time: bounded, independent of the order of replies, exact in replay, and plain at
-one.
+"""The laws of search at inference time: bounded, independent of the order of replies, exact in
+replay, and plain at one.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import pytest
 from chances import Chances, advise, as_number, is_four, ran
 
 import lmflow as lf
-from lmflow.messages import ChatRequest
+from lmflow.messages.requests import ChatRequest
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
-THINK = lf.predict("think", "question -> thought", "Think.") >> lf.predict("answer", "thought -> answer", "Answer.")
+THINK = lf.predict("think", "question -> thought", "Think.") >> lf.predict(
+    "answer", "thought -> answer", "Answer."
+)
 SCORE = lf.predict("score", "question, answer -> score: float", "Score it.")
 CHECK = lf.predict("check", "answer -> ok: bool", "Say whether it is ok.")
 CHOOSE = lf.predict("choose", "question -> label", "Choose.")
@@ -30,28 +32,44 @@ def thinking(program: lf.Program) -> list[lf.Version]:
     return [start, *(start.put({"answer.instruction": word}) for word in ("Well.", "Better."))]
 
 
-# Each operator on a program, and the most calls it may make where the program makes ``m``: the docstrings' formulas.
+# Each operator on a program, and the most calls it may make where the program makes ``m``: the
+# docstrings' formulas.
 Made = Callable[[lf.Program], lf.Program]
 OPERATORS: dict[str, tuple[Made, Callable[[int], int]]] = {
     "best_of_n": (lambda p: lf.best_of_n(p, as_number, n=4), lambda m: 4 * m),
-    "best_of_n_threshold": (lambda p: lf.best_of_n(p, as_number, n=4, threshold=4), lambda m: 4 * m),
+    "best_of_n_threshold": (
+        lambda p: lf.best_of_n(p, as_number, n=4, threshold=4),
+        lambda m: 4 * m,
+    ),
     "best_of_n_program": (lambda p: lf.best_of_n(p, SCORE, n=3), lambda m: 3 * (m + 1)),
     "self_consistency": (lambda p: lf.self_consistency(p, n=5), lambda m: 5 * m),
     "self_consistency_waves": (lambda p: lf.self_consistency(p, n=5, width=2), lambda m: 5 * m),
     "adaptive_consistency": (lambda p: lf.adaptive_consistency(p, n=7), lambda m: 7 * m),
-    "early_stopping_consistency": (lambda p: lf.early_stopping_consistency(p, n=6, window=2), lambda m: 6 * m),
+    "early_stopping_consistency": (
+        lambda p: lf.early_stopping_consistency(p, n=6, window=2),
+        lambda m: 6 * m,
+    ),
     "multi_chain_comparison": (lambda p: lf.multi_chain_comparison(p, n=3), lambda m: 3 * m + 1),
     "refine": (lambda p: lf.refine(p, advise, n=3), lambda m: 3 * m),
     "refine_program": (lambda p: lf.refine(p, SCORE, n=3, threshold=4), lambda m: 3 * (m + 1)),
-    "beam": (lambda p: lf.beam(p, as_number, width=2, depth=3, breadth=2), lambda m: 2 * (1 + 2 * 2) * m),
+    "beam": (
+        lambda p: lf.beam(p, as_number, width=2, depth=3, breadth=2),
+        lambda m: 2 * (1 + 2 * 2) * m,
+    ),
     "constrain": (lambda p: lf.constrain(p, is_four, retries=2, hard=False), lambda m: 3 * m),
-    "constrain_program": (lambda p: lf.constrain(p, CHECK, retries=2, hard=False), lambda m: 3 * (m + 1)),
+    "constrain_program": (
+        lambda p: lf.constrain(p, CHECK, retries=2, hard=False),
+        lambda m: 3 * (m + 1),
+    ),
     "constrain_hard": (lambda p: lf.constrain(p, is_four, retries=1), lambda m: 2 * m),
     "cascade": (lambda p: lf.cascade(p, ["", ""], is_four), lambda m: 2 * m),
     "cascade_program": (lambda p: lf.cascade(p, ["", ""], CHECK), lambda m: 2 * m + 1),
     "router": (lambda p: lf.router(CHOOSE, {"1": p, "2": OTHER}, default="1"), lambda m: 1 + m),
     "ensemble": (lambda p: lf.ensemble(p, thinking(p)), lambda m: 3 * m),
-    "nested": (lambda p: lf.self_consistency(lf.best_of_n(p, as_number, n=2), n=3), lambda m: 6 * m),
+    "nested": (
+        lambda p: lf.self_consistency(lf.best_of_n(p, as_number, n=2), n=3),
+        lambda m: 6 * m,
+    ),
 }
 PARTS = {"step": (ANSWER, 1), "pipe": (THINK, 2)}
 
@@ -104,8 +122,12 @@ def low(request: ChatRequest, dice: Any) -> str:
     return "false" if "true or false" in system else str(dice.randint(10, 10_000) / 10_000)
 
 
-async def test_the_order_of_replies_changes_nothing(operator: str, part: tuple[lf.Program, int]) -> None:
-    """Outputs, failures and root are the same whatever is asked side by side, and whichever reply comes first."""
+async def test_the_order_of_replies_changes_nothing(
+    operator: str, part: tuple[lf.Program, int]
+) -> None:
+    """Outputs, failures and root are the same whatever is asked side by side, and whichever reply
+    comes first.
+    """
     program = OPERATORS[operator][0](part[0])
     one = await ran(program, Chances(seed=1), concurrency=1)
     many = await ran(program, Chances(seed=2), concurrency=16)
@@ -138,7 +160,9 @@ def test_they_are_values(operator: str, part: tuple[lf.Program, int]) -> None:
 
 def test_keys_tell_operators_apart() -> None:
     """Two that differ in anything have different keys."""
-    keys = [make(ANSWER).key for make, _ in OPERATORS.values()] + [make(ANSWER).key for make in ONE.values()]
+    keys = [make(ANSWER).key for make, _ in OPERATORS.values()] + [
+        make(ANSWER).key for make in ONE.values()
+    ]
     assert len(set(keys)) == len(keys)
 
 
@@ -148,7 +172,9 @@ def test_they_can_be_tuned(operator: str) -> None:
 
 
 async def test_all_failures_are_a_failure(operator: str) -> None:
-    """Where every call fails, so does the operator, with the recorded error and not with one of its own."""
+    """Where every call fails, so does the operator, with the recorded error and not with one of its
+    own.
+    """
     run = await ran(OPERATORS[operator][0](ANSWER), Chances(fails=1.1), rows=1)
     assert ["ModelFailed"] == [failure.kind for _, failure in run.failures]
 
@@ -162,4 +188,6 @@ async def test_they_nest_in_flows(operator: str) -> None:
         return (await program(question=question)).only("answer")
 
     run = await ran(asked, rows=2)
-    assert {"ConstraintFailed", ""} >= {trace.failure.kind if trace.failure else "" for trace in run}
+    assert {"ConstraintFailed", ""} >= {
+        trace.failure.kind if trace.failure else "" for trace in run
+    }

@@ -15,39 +15,25 @@ from pictures_and_sounds import media
 
 import lmflow as lf
 from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, RefChanged, UnknownVersion
-from lmflow.messages import (
-    Attached,
-    ChatReply,
-    ChatRequest,
-    EmbedReply,
-    EmbedRequest,
-    Message,
-    Outcome,
-    ToolCall,
-    ToolReply,
-    ToolRequest,
-    Usage,
-    failure_of,
-)
+from lmflow.messages.messages import Attached, Message, ToolCall
+from lmflow.messages.replies import ChatReply, EmbedReply, Outcome, ToolReply, Usage, failure_of
+from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
 from lmflow.serve.service import pointed
-from lmflow.trace import (
-    Asked,
+from lmflow.traces.events import (
     CallEnded,
     CallStarted,
-    Chosen,
     Event,
-    Failed,
     Pinned,
+    RaceWon,
     RefMoved,
-    Run,
     RunClosed,
     RunOpened,
-    Scored,
-    Trace,
+    ScoreRecorded,
     TraceClosed,
     TraceOpened,
     VersionSaved,
 )
+from lmflow.traces.trace import CallAttempt, Failed, Run, Trace
 
 Either = lf.MemoryStore | lf.SqliteStore
 KINDS = ["memory", "sqlite"]
@@ -70,17 +56,35 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Either]:
 
 
 def _request(text: str, k: int = 0) -> ChatRequest:
-    return ChatRequest((Message("system", "Answer."), Message("user", text)), "scripted/model", "scripted", sample=k)
+    return ChatRequest(
+        (Message("system", "Answer."), Message("user", text)),
+        "scripted/model",
+        "scripted",
+        sample=k,
+    )
 
 
-def _asked(address: str, outcome: Outcome | None = None, attempt: int = 0, text: str = "why?") -> Asked:
+def _asked(
+    address: str, outcome: Outcome | None = None, attempt: int = 0, text: str = "why?"
+) -> CallAttempt:
     request = _request(text)
-    return Asked(address, request, request.key, attempt, outcome, 5, 9 if outcome else 0)
+    return CallAttempt(address, request, request.key, attempt, outcome, 5, 9 if outcome else 0)
 
 
-def _trace(name: str, *calls: Asked, **changes: object) -> Trace:
+def _trace(name: str, *calls: CallAttempt, **changes: object) -> Trace:
     inputs, outputs = lf.Record(question=name), lf.Record(answer="fine")
-    trace = Trace(name, PROGRAM, "answer", VERSION, inputs, WORLD, calls=calls, outputs=outputs, started=1, ended=9)
+    trace = Trace(
+        name,
+        PROGRAM,
+        "answer",
+        VERSION,
+        inputs,
+        WORLD,
+        calls=calls,
+        outputs=outputs,
+        started=1,
+        ended=9,
+    )
     return attrs.evolve(trace, **changes)  # type: ignore[arg-type]
 
 
@@ -95,7 +99,7 @@ def _events(run: Run) -> list[Event]:
         for call in trace.calls:
             events.append(CallStarted(trace.id, attrs.evolve(call, outcome=None, ended=0)))
             events += [CallEnded(trace.id, call)] if call.outcome else []
-        events += [Chosen(trace.id, at, winner) for at, winner in trace.choices.items()]
+        events += [RaceWon(trace.id, at, winner) for at, winner in trace.choices.items()]
         events += [TraceClosed(trace)] if trace.done else []
     return [*events, RunClosed(run.id, run.status, run.root, run.ended)]
 
@@ -135,7 +139,12 @@ _outcomes = st.one_of(
         _json,
         st.lists(st.integers(0, 9)).map(tuple),
     ),
-    st.builds(EmbedReply, st.lists(st.lists(_floats, max_size=3).map(tuple), max_size=3).map(tuple), _texts, _usages),
+    st.builds(
+        EmbedReply,
+        st.lists(st.lists(_floats, max_size=3).map(tuple), max_size=3).map(tuple),
+        _texts,
+        _usages,
+    ),
     st.builds(ToolReply, _json | media),
     st.builds(lambda text: failure_of(ModelFailed("server", text, 500, 1.5)), _texts),
 )
@@ -162,14 +171,26 @@ def _runs(draw: st.DrawFn) -> Run:
     traces = []
     for name in range(draw(st.integers(0, 3))):
         calls = tuple(
-            Asked(f"answer[{k}]/call[0]", request, request.key, 0, outcome, 5, 9 if outcome else 0)
-            for k, (request, outcome) in enumerate(draw(st.lists(st.tuples(_requests, _outcomes), max_size=4)))
+            CallAttempt(
+                f"answer[{k}]/call[0]", request, request.key, 0, outcome, 5, 9 if outcome else 0
+            )
+            for k, (request, outcome) in enumerate(
+                draw(st.lists(st.tuples(_requests, _outcomes), max_size=4))
+            )
         )
         choices = lf.Record(
-            draw(st.dictionaries(st.sampled_from(["first[0]", "first[1]"]), st.integers(0, 3) | _texts))
+            draw(
+                st.dictionaries(
+                    st.sampled_from(["first[0]", "first[1]"]), st.integers(0, 3) | _texts
+                )
+            )
         )
-        version = lf.Version(params=draw(st.dictionaries(_texts, _json, max_size=2)), note=draw(_texts))
-        traces.append(_trace(f"t{name}", *calls, choices=choices, version=version, **draw(_results)))
+        version = lf.Version(
+            params=draw(st.dictionaries(_texts, _json, max_size=2)), note=draw(_texts)
+        )
+        traces.append(
+            _trace(f"t{name}", *calls, choices=choices, version=version, **draw(_results))
+        )
     return _run("run", *traces)
 
 
@@ -207,27 +228,41 @@ def test_the_order_of_items_is_by_position(store: Either) -> None:
     """Traces that were opened in another order stand by position."""
     _kept(store, RunOpened(Run("run", "map", "answer")))
     for position in (2, 0, 1):
-        _kept(store, TraceOpened("run", f"ex[{position}]", position, _begun(_trace(f"t{position}"))))
+        _kept(
+            store, TraceOpened("run", f"ex[{position}]", position, _begun(_trace(f"t{position}")))
+        )
     assert ["t0", "t1", "t2"] == [trace.id for trace in store.run("run")]
 
 
 def test_attempts_are_kept_in_order(store: Either) -> None:
     """Each attempt at an address is kept; the last that ended counts."""
     failed = failure_of(ModelFailed("server", "no"))
-    trace = _trace("t", _asked("a[0]", failed, 0), _asked("a[0]", failed, 1), _asked("a[0]", ChatReply("fine"), 2))
+    trace = _trace(
+        "t",
+        _asked("a[0]", failed, 0),
+        _asked("a[0]", failed, 1),
+        _asked("a[0]", ChatReply("fine"), 2),
+    )
     _kept(store, *_events(_run("run", trace)))
     read = store.trace("t")
-    assert ([0, 1, 2], trace.calls[2]) == ([call.attempt for call in read.calls], read.answers["a[0]"])
+    assert ([0, 1, 2], trace.calls[2]) == (
+        [call.attempt for call in read.calls],
+        read.answers["a[0]"],
+    )
 
 
 def test_a_call_that_never_ended_is_an_orphan(store: Either) -> None:
     """Started without an end: maybe billed."""
-    _kept(store, *_events(_run("run", _trace("t", _asked("a[0]"), _asked("b[0]", ChatReply("fine"))))))
+    _kept(
+        store, *_events(_run("run", _trace("t", _asked("a[0]"), _asked("b[0]", ChatReply("fine")))))
+    )
     assert ["a[0]"] == [call.address for call in store.trace("t").orphans]
 
 
 def test_a_key_s_answer_is_the_newest_reply(store: Either) -> None:
-    """Of all that was recorded for a key the reply that ended last, with its trace; failures and orphans are none."""
+    """Of all that was recorded for a key the reply that ended last, with its trace; failures and
+    orphans are none.
+    """
     failed, key = failure_of(ModelFailed("server", "no")), _asked("a[0]").key
     late = attrs.evolve(_asked("a[0]", ChatReply("late")), ended=20)
     traces = (
@@ -243,7 +278,10 @@ def test_a_key_s_answer_is_the_newest_reply(store: Either) -> None:
 def test_an_answer_may_be_a_tool_s_or_a_vector(store: Either) -> None:
     """Whatever kind of reply it is, it comes back as it was."""
     asked, reply = EmbedRequest(("x",), "m", "e"), EmbedReply(((0.5, 1.0),), "m", Usage(1, 0))
-    _kept(store, *_events(_run("run", _trace("t", Asked("a[0]", asked, asked.key, 0, reply, 5, 9)))))
+    _kept(
+        store,
+        *_events(_run("run", _trace("t", CallAttempt("a[0]", asked, asked.key, 0, reply, 5, 9)))),
+    )
     assert ("t", reply) == store.answer(asked.key)
 
 
@@ -257,7 +295,10 @@ def test_runs_are_listed_newest_first(store: Either) -> None:
     """The latest, without their traces; ``before`` continues the listing."""
     for name in ("r1", "r2", "r3"):
         _kept(store, *_events(_run(name)))
-    assert (["r3", "r2"], ["r1"]) == ([run.id for run in store.runs(2)], [run.id for run in store.runs(2, "r2")])
+    assert (["r3", "r2"], ["r1"]) == (
+        [run.id for run in store.runs(2)],
+        [run.id for run in store.runs(2, "r2")],
+    )
 
 
 @pytest.mark.parametrize("short", ["abcde1", "abc", "e1"])
@@ -304,7 +345,9 @@ def test_a_version_has_short_ids(store: Either, length: int) -> None:
 
 def test_a_version_with_parents_reads_back(store: Either) -> None:
     """Parents, note and origin are kept, in order."""
-    child = attrs.evolve(VERSION, parents=(VERSION.id, PROGRAM), note="é", origin=lf.Record({"a.b": {"by": "hand"}}))
+    child = attrs.evolve(
+        VERSION, parents=(VERSION.id, PROGRAM), note="é", origin=lf.Record({"a.b": {"by": "hand"}})
+    )
     _kept(store, VersionSaved(child, 1))
     assert child == store.version(child.id)
 
@@ -318,7 +361,12 @@ def test_a_run_keeps_its_version(store: Either) -> None:
 def test_refs_move(store: Either) -> None:
     """A ref names the version that it was last moved to."""
     other = VERSION.put({"answer.instruction": "Sing."})
-    _kept(store, VersionSaved(VERSION, 1), VersionSaved(other, 2), RefMoved("best", VERSION.id, "first", 3))
+    _kept(
+        store,
+        VersionSaved(VERSION, 1),
+        VersionSaved(other, 2),
+        RefMoved("best", VERSION.id, "first", 3),
+    )
     _kept(store, RefMoved("best", other.id, "better", 4))
     assert (other, {"best": other.id}) == (store.version("best"), dict(store.refs()))
 
@@ -353,36 +401,58 @@ def _failure(store: Either, event: Event) -> BaseException | None:
     return store.append(event).exception(10)
 
 
-@pytest.mark.parametrize(("expected", "moved"), [(VERSION.id, True), (OTHER.id, False), ("", False), (None, True)])
-def test_a_ref_moves_only_from_where_it_is_expected(store: Either, expected: str | None, *, moved: bool) -> None:
+@pytest.mark.parametrize(
+    ("expected", "moved"), [(VERSION.id, True), (OTHER.id, False), ("", False), (None, True)]
+)
+def test_a_ref_moves_only_from_where_it_is_expected(
+    store: Either, expected: str | None, *, moved: bool
+) -> None:
     """A move that names another version than the ref has is refused, and nothing changes."""
     _kept(store, *SAVED, RefMoved("best", VERSION.id, "first", 3))
     error = _failure(store, RefMoved("best", THIRD.id, "better", 4, before=expected))
-    assert ({"best": THIRD.id if moved else VERSION.id}, moved) == (dict(store.refs()), error is None)
+    assert ({"best": THIRD.id if moved else VERSION.id}, moved) == (
+        dict(store.refs()),
+        error is None,
+    )
     assert moved or isinstance(error, RefChanged)
 
 
 def test_a_ref_that_must_not_exist(store: Either) -> None:
     """An empty ``before`` makes a ref, once."""
     _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3, before=""))
-    assert isinstance(_failure(store, RefMoved("best", OTHER.id, "made again", 4, before="")), RefChanged)
+    assert isinstance(
+        _failure(store, RefMoved("best", OTHER.id, "made again", 4, before="")), RefChanged
+    )
     assert {"best": VERSION.id} == store.refs()
 
 
 def test_a_ref_may_go(store: Either) -> None:
     """No version is the end of a ref; its log stays, and one that isn't there can't go."""
     _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3), RefMoved("best", "", "done", 4))
-    assert ({}, ["done", "made"]) == (dict(store.refs()), [moved.why for moved in store.reflog("best")])
+    assert ({}, ["done", "made"]) == (
+        dict(store.refs()),
+        [moved.why for moved in store.reflog("best")],
+    )
     assert isinstance(_failure(store, RefMoved("best", "", "again", 5)), UnknownVersion)
 
 
 def test_the_reflog_says_everything(store: Either) -> None:
     """Each move with where it came from, why, when and who, newest first; of one ref or of all."""
-    _kept(store, *SAVED, RefMoved("best", VERSION.id, "made", 3, "ann"), RefMoved("best", OTHER.id, "better", 4, "bob"))
+    _kept(
+        store,
+        *SAVED,
+        RefMoved("best", VERSION.id, "made", 3, "ann"),
+        RefMoved("best", OTHER.id, "better", 4, "bob"),
+    )
     _kept(store, RefMoved("prod", THIRD.id, "live", 5))
     latest = RefMoved("best", OTHER.id, "better", 4, "bob", VERSION.id)
-    assert [latest, RefMoved("best", VERSION.id, "made", 3, "ann", "")] == list(store.reflog("best"))
-    assert (["prod", "best"], []) == ([moved.name for moved in store.reflog(limit=2)], list(store.reflog("other")))
+    assert [latest, RefMoved("best", VERSION.id, "made", 3, "ann", "")] == list(
+        store.reflog("best")
+    )
+    assert (["prod", "best"], []) == (
+        [moved.name for moved in store.reflog(limit=2)],
+        list(store.reflog("other")),
+    )
 
 
 @pytest.mark.parametrize("name", ["", "prod~1", "a b", "-x", "deadbeefdeadbeef", "x\n"])
@@ -392,7 +462,9 @@ def test_a_ref_has_a_decent_name(store: Either, name: str) -> None:
     assert isinstance(_failure(store, RefMoved(name, VERSION.id, "made", 3)), BadRef)
 
 
-@pytest.mark.parametrize(("name", "expected"), [("best~0", THIRD), ("best~", OTHER), ("best~2", VERSION)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("best~0", THIRD), ("best~", OTHER), ("best~2", VERSION)]
+)
 def test_a_name_counts_parents_back(store: Either, name: str, expected: lf.Version) -> None:
     """``REF~N`` is the N-th first parent; so are ids and short ids."""
     _kept(store, *SAVED, RefMoved("best", THIRD.id, "made", 3))
@@ -430,7 +502,9 @@ def test_the_first_of_a_line(store: Either) -> None:
 
 
 def test_a_pointer_follows_a_name(store: Either) -> None:
-    """A pointer gives what ``version`` and ``first`` give now: after each move, for ``REF~N``, and where it is gone."""
+    """A pointer gives what ``version`` and ``first`` give now: after each move, for ``REF~N``, and
+    where it is gone.
+    """
     first = lf.init(PREDICT)
     second = first.put({"answer.instruction": "Be brief."})
     pointers = [pointed(PREDICT, store, name) for name in ("main", "main~1")]
@@ -453,20 +527,36 @@ def test_a_pointer_follows_a_name(store: Either) -> None:
 
 def test_a_version_is_saved_with_what_stands_beside_it(store: Either) -> None:
     """Author and time of its first saving, its refs, and the mean of its scores by name."""
-    _kept(store, *SAVED, RefMoved("a", VERSION.id, "", 3), RefMoved("b", VERSION.id, "", 3), VersionSaved(VERSION, 9))
+    _kept(
+        store,
+        *SAVED,
+        RefMoved("a", VERSION.id, "", 3),
+        RefMoved("b", VERSION.id, "", 3),
+        VersionSaved(VERSION, 9),
+    )
     _kept(store, *_events(_run("run", _trace("t"))))
-    _kept(store, *(Scored("t", "exact", value) for value in (1.0, 0.0, None)), Scored("t", "short", 1.0))
+    _kept(
+        store,
+        *(ScoreRecorded("t", "exact", value) for value in (1.0, 0.0, None)),
+        ScoreRecorded("t", "short", 1.0),
+    )
     saved = store.saved("a")
-    assert (VERSION, 1, "ann", ("a", "b"), ()) == (saved.version, saved.at, saved.author, saved.refs, saved.absent)
+    assert (VERSION, 1, "ann", ("a", "b"), ()) == (
+        saved.version,
+        saved.at,
+        saved.author,
+        saved.refs,
+        saved.absent,
+    )
     assert {"exact": (0.5, 2), "short": (1.0, 1)} == saved.scores
 
 
 def test_scores_are_kept_in_order(store: Either) -> None:
     """Each score of a trace, none overwritten."""
     scores = [
-        Scored("t", "exact", 1.0, "fine", "m", "ann", 5),
-        Scored("t", "exact", None, "no: \ud800"),
-        Scored("t", "x", 0.0),
+        ScoreRecorded("t", "exact", 1.0, "fine", "m", "ann", 5),
+        ScoreRecorded("t", "exact", None, "no: \ud800"),
+        ScoreRecorded("t", "x", 0.0),
     ]
     _kept(store, *_events(_run("run", _trace("t"), _trace("u"))), *scores)
     assert (scores, []) == (list(store.scores("t")), list(store.scores("u")))
@@ -474,19 +564,28 @@ def test_scores_are_kept_in_order(store: Either) -> None:
 
 def test_a_score_of_nothing_is_refused(store: Either) -> None:
     """A trace that isn't there has no score."""
-    assert _failure(store, Scored("nothing", "exact", 1.0)) is not None
+    assert _failure(store, ScoreRecorded("nothing", "exact", 1.0)) is not None
 
 
 def test_a_pin_needs_a_version(store: Either) -> None:
     """What isn't kept can't be pinned; what is can, twice, and unpinned."""
     assert isinstance(_failure(store, Pinned(VERSION.id, "why", 1)), UnknownVersion)
-    _kept(store, *SAVED, Pinned(VERSION.id, "why", 1), Pinned(VERSION.id, "", 2), Pinned(VERSION.id, "", 3, on=False))
+    _kept(
+        store,
+        *SAVED,
+        Pinned(VERSION.id, "why", 1),
+        Pinned(VERSION.id, "", 2),
+        Pinned(VERSION.id, "", 3, on=False),
+    )
 
 
 def test_events_that_belong_together_are_kept_together(store: Either) -> None:
     """Where a move is refused, the version beside it isn't kept either."""
     _kept(store, SAVED[0], RefMoved("best", VERSION.id, "made", 3))
-    assert store.append(SAVED[1], RefMoved("best", OTHER.id, "x", 4, before="")).exception(10) is not None
+    assert (
+        store.append(SAVED[1], RefMoved("best", OTHER.id, "x", 4, before="")).exception(10)
+        is not None
+    )
     with pytest.raises(UnknownVersion):
         store.version(OTHER.id)
 
@@ -542,8 +641,15 @@ def test_many_threads_may_append(store: Either) -> None:
 
 def test_a_run_keeps_how_it_was_asked_for_and_what_it_came_to(store: Either) -> None:
     """Config and result come back as they were; those of other runs are empty."""
-    config = lf.Record({"command": {"options": ["k=1"], "split": [0.5, 0.5], "calls": None, "ref": "größer"}})
+    config = lf.Record(
+        {"command": {"options": ["k=1"], "split": [0.5, 0.5], "calls": None, "ref": "größer"}}
+    )
     asked = Run("asked", "optimize", "x", target="app:x", started=1, config=config)
-    _kept(store, RunOpened(asked), RunClosed("asked", "done", "", 2, "v1:b2:00"), RunOpened(Run("plain", "map", "x")))
+    _kept(
+        store,
+        RunOpened(asked),
+        RunClosed("asked", "done", "", 2, "v1:b2:00"),
+        RunOpened(Run("plain", "map", "x")),
+    )
     assert (config, "v1:b2:00") == (store.run("asked").config, store.run("asked").result)
     assert (lf.Record(), "") == (store.run("plain").config, store.run("plain").result)

@@ -1,0 +1,100 @@
+"""Commands for the weights of local models: ``models ls``, ``models pull``, ``models rm``."""
+
+from __future__ import annotations
+
+import click
+
+from lmflow.cli.options import Group, echo_json, json_option
+from lmflow.cli.text.terminal import table
+from lmflow.models.local import weights
+
+
+@click.group(cls=Group)
+def models() -> None:
+    """Weights of models that run on this machine.
+
+    \b
+    Example:
+      lmflow models ls
+    """
+
+
+@models.command("ls")
+@json_option
+def ls(*, as_json: bool) -> None:
+    """List the models that can be pulled, and which are here.
+
+    \b
+    Example:
+      lmflow models ls
+    """
+    here = {found.name: found for found in weights.installed()}
+    rows = [
+        {
+            "name": f"local/{known.name}",
+            "MB": round(known.size / 1e6),
+            "here": "yes" if known.name in here else "",
+            "title": known.title,
+            "licence": known.licence,
+        }
+        for known in weights.CATALOGUE
+    ]
+    if as_json:
+        echo_json(rows)
+    else:
+        click.echo(table(rows, ("name", "MB", "here", "title", "licence")))
+
+
+@models.command()
+@click.argument("name")
+@json_option
+def pull(name: str, *, as_json: bool) -> None:
+    """Download a model's weights, checked against their hash.
+
+    \b
+    Example:
+      lmflow models pull smollm2-135m
+    """
+    path = fetch(name)
+    used = f"local/{name.removeprefix('local/')}"
+    if as_json:
+        echo_json({"name": used, "path": path})
+    else:
+        click.echo(f"{path}\nUse it as {used}.")
+
+
+@models.command()
+@click.argument("name")
+@json_option
+def rm(name: str, *, as_json: bool) -> None:
+    """Remove a model's weights from the cache.
+
+    \b
+    Example:
+      lmflow models rm smollm2-135m
+    """
+    freed = weights.remove(name.removeprefix("local/"))
+    if as_json:
+        echo_json({"freed": freed})
+    else:
+        click.echo(f"freed {freed / 1e6:.0f} MB")
+
+
+def fetch(name: str) -> str:
+    """Pull weights with a progress bar on standard error; the path of the file."""
+    from rich.console import Console  # noqa: PLC0415 - only who pulls pays for it
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task(f"pull {name}", total=None)
+
+        def progress(phase: str, done: int, total: int) -> None:
+            shown.update(task, description=f"{phase} {name}", completed=done, total=total)
+
+        return str(weights.pull(name.removeprefix("local/"), progress))

@@ -1,0 +1,136 @@
+"""Commands that look into recordings as they grow, and all at once: ``runs tail``, ``runs search``."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import attrs
+import click
+
+from lmflow.cli.commands.completion import complete_run
+from lmflow.cli.options import echo_json, json_option, store_option
+from lmflow.cli.text.terminal import line
+from lmflow.stores.sqlite.full_text import Hit
+from lmflow.stores.sqlite.store import reading
+from lmflow.stores.sqlite.tail import Ended
+from lmflow.values.printing import clean
+
+
+@click.command()
+@click.argument("run", default="", shell_complete=complete_run)
+@click.option(
+    "--last",
+    default=10,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Begin with that many calls.",
+)
+@click.option(
+    "--every",
+    default=0.2,
+    show_default=True,
+    type=click.FloatRange(0.01),
+    help="Seconds between two looks.",
+)
+@store_option
+@json_option
+def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> None:
+    """Follow the calls of the store, or of RUN, as they end.
+
+    Ctrl-C stops; with RUN it ends when the run does. --json prints a line of JSON a call.
+
+    \b
+    Example:
+      lmflow runs tail RUN --last 3
+    """
+    with reading(store) as reader:
+        following = reader.follow(run, last)
+        try:
+            while True:
+                over = bool(run) and following.over
+                for call in following.ended():
+                    click.echo(json.dumps(attrs.asdict(call)) if as_json else _line(call))
+                if over:
+                    return
+                time.sleep(every)
+        except KeyboardInterrupt:
+            return
+
+
+@click.command()
+@click.argument("words", nargs=-1, required=True)
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many calls at most."
+)
+@click.option(
+    "--before",
+    default=None,
+    type=click.IntRange(1),
+    metavar="CALL",
+    help="Continue after this call.",
+)
+@store_option
+@json_option
+def search(
+    words: tuple[str, ...], limit: int, before: int | None, store: str, *, as_json: bool
+) -> None:
+    """Find calls by the words of their messages and answers.
+
+    The last message or the answer holds all WORDS; the newest calls come first. Case and accents
+    don't matter; "two words" in quotes is a phrase, wor* a beginning.
+
+    \b
+    Example:
+      lmflow runs search decorator --limit 5
+    """
+    with reading(store) as reader:
+        found = (
+            reader.search(words, limit) if before is None else reader.search(words, limit, before)
+        )
+    if as_json:
+        echo_json([attrs.asdict(hit) for hit in found])
+        return
+    for hit in found:
+        click.echo(f"{hit.run}  {hit.trace}  {hit.address}  {clean(hit.model)}  {hit.status}")
+        click.echo(f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}")
+    if not found:
+        click.echo(
+            f"No call holds {' '.join(words)!r}: all words must occur. Begin a word with wor*, or give fewer."
+        )
+    elif len(found) == limit:
+        click.echo(f"more: --before {found[-1].call}", err=True)
+
+
+def _marked(hit: Hit) -> str:
+    """The snippet with its words in bold, or in «» where the output is no terminal."""
+    text, at = "", 0
+    for start, end in hit.marks:
+        text += clean(hit.snippet[at:start]) + _strong(clean(hit.snippet[start:end]))
+        at = end
+    return text + clean(hit.snippet[at:])
+
+
+def _strong(word: str) -> str:
+    terminal = sys.stdout.isatty()
+    return click.style(word, bold=True, fg="yellow") if terminal else f"«{word}»"
+
+
+def _line(call: Ended) -> str:
+    at = time.strftime("%H:%M:%S", time.localtime(call.ended / 1e9))
+    again = f" attempt {call.attempt + 1}" if call.attempt else ""
+    tokens = "" if call.tok_in is None else f"{call.tok_in} + {call.tok_out or 0} tokens"
+    name = f"tool {call.model}" if call.kind == "tool" else call.model
+    came = f"{'✗' if call.status == 'failed' else '→'} {line(call.text, 60)}" if call.text else ""
+    took = f"{(call.ended - call.started) / 1e6:.0f} ms"
+    parts = (
+        at,
+        call.run[-8:],
+        f"{call.label} {call.address}{again}".strip(),
+        name,
+        took,
+        tokens,
+        came,
+    )
+    return "  ".join(clean(part) for part in parts if part)

@@ -1,0 +1,1 @@
+"""From the words of a command line to objects: programs, data sets, metrics, and recorded work."""

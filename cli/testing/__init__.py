@@ -1,0 +1,1 @@
+"""Behind the pytest plugin: recordings of tests, and the guard against the network."""

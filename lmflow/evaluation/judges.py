@@ -1,0 +1,209 @@
+"""Judges: programs that a metric is made of, so that judging is recorded, replayed and tuned like
+anything else.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+
+from lmflow.data.dataset import Dataset
+from lmflow.errors import BadScore, MissingInput, near
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.rescoring import evaluated, examples_of
+from lmflow.evaluation.rows import row_of
+from lmflow.metrics import Metric, Score, as_score, metric_key
+from lmflow.programs.effects import gather
+from lmflow.programs.factories import flow, predict
+from lmflow.programs.program import Program, check_programs, init
+from lmflow.traces.trace import Failed, Run, Trace
+from lmflow.values.record import Record, digest, uncached
+from lmflow.versions.version import Version
+
+Winner = Literal["a", "b", "tie"]
+_SIDES = ("example", "outputs")
+
+
+@attrs.frozen(slots=False)
+class Judge:
+    """A program as a metric.
+
+    ``reads`` says where each of its inputs comes from: ``{"question": "example.question",
+    "response": "outputs.answer"}``. Its output ``score`` is the score, read through ``scale`` where
+    that isn't empty (``{"yes": 1, "no": 0}``); its output ``feedback``, where it has one, is the
+    feedback. Raises ``MissingInput`` for an input that nothing gives, ``BadScore`` where it can't
+    give a score.
+    """
+
+    program: Program
+    version: Version | None = None
+    reads: Record = attrs.field(factory=Record, converter=Record, kw_only=True)
+    score_from: str = attrs.field(default="score", kw_only=True)
+    feedback_from: str = attrs.field(default="feedback", kw_only=True)
+    scale: Record = attrs.field(factory=Record, converter=Record, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        check_programs(self.program)
+        for field in self.program.signature.inputs:
+            if field.required and field.name not in self.reads:
+                raise MissingInput(str(self.program), field.name, tuple(self.reads))
+        for name, source in self.reads.items():
+            if str(source).partition(".")[0] not in _SIDES or "." not in str(source):
+                fix = 'Write "example.FIELD" or "outputs.FIELD".'
+                raise BadScore(self.name, f"it reads {name!r} from {source!r}", fix)
+        outputs = [field.name for field in self.program.signature.outputs]
+        if self.score_from not in outputs:
+            hint = (
+                near(self.score_from, outputs).strip()
+                or f"It has {', '.join(outputs)}: score_from=..."
+            )
+            raise BadScore(self.name, f"its program has no output {self.score_from!r}", hint)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return uncached(self)
+
+    @property
+    def name(self) -> str:
+        """The program's."""
+        return str(self.program)
+
+    @functools.cached_property
+    def under(self) -> Version:
+        """The version that it judges under: its own, else the program's defaults."""
+        return self.version or init(self.program)
+
+    @functools.cached_property
+    def key(self) -> str:
+        """The hash of what it does: program, parameters, and how it reads and is read."""
+        ways = [self.reads, self.score_from, self.feedback_from, self.scale]
+        return digest("judge", [self.program.key, self.under.tree, ways])
+
+    def inputs(self, example: Mapping[str, Any], outputs: Mapping[str, Any]) -> Record:
+        """The program's inputs for an example and outputs. ``MissingInput`` where a field is
+        absent.
+        """
+        sides = {"example": example, "outputs": outputs}
+        found = {}
+        for name, source in self.reads.items():
+            side, _, field = source.partition(".")
+            if field not in sides[side]:
+                raise MissingInput(
+                    f"judge {self.name}", source, tuple(f"{side}.{known}" for known in sides[side])
+                )
+            found[name] = sides[side][field]
+        return Record(found)
+
+    def score(self, outputs: Mapping[str, Any]) -> Score:
+        """The score in the program's outputs. ``BadScore`` where the scale doesn't have it."""
+        said = outputs[self.score_from]
+        if self.scale and str(said) not in self.scale:
+            raise BadScore(
+                self.name, f"it said {said!r}", f"Its scale has {', '.join(self.scale)}."
+            )
+        found = as_score(self.name, self.scale[str(said)] if self.scale else said)
+        return attrs.evolve(found, feedback=str(outputs.get(self.feedback_from, "")))
+
+
+def key_of(metric: Metric | Judge) -> str:
+    """The hash of what a metric or a judge does."""
+    return metric.key if isinstance(metric, Judge) else metric_key(metric)
+
+
+def judged(run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]) -> Evaluation:
+    """The evaluation of a run by a judge, from the judge's traces by the labels of the run's.
+
+    A judge that failed on a row makes it a failed row; ``MetricFailed`` where it failed on all.
+    """
+    rows = [
+        row_of(label, example, trace, _verdict(judge, verdicts.get(label)))
+        for (label, trace), example in zip(run.items, examples_of(run, examples), strict=True)
+    ]
+    return evaluated(run, examples, rows, judge.key, judge.name)
+
+
+def _verdict(judge: Judge, trace: Trace | None) -> Score | Failed | None:
+    if trace is None or trace.outputs is None:
+        return trace.failure if trace else Failed("Unjudged", "the judge wasn't asked")
+    return judge.score(trace.outputs)
+
+
+_compare_ideas = predict(
+    "compare_ideas",
+    "question, reference, response -> reference_ideas: list[str], missing: list[str], "
+    "response_ideas: list[str], unsupported: list[str]",
+    """Compare a response with a reference answer to the same question, by ideas and not by words.
+    reference_ideas: the key ideas of the reference, each a short statement.
+    missing: those of them that the response doesn't express.
+    response_ideas: the key ideas of the response, each a short statement.
+    unsupported: those of them that the reference doesn't express.""",
+)
+_check_claims = predict(
+    "check_claims",
+    "context: list[str], response -> claims: list[str], unsupported: list[str]",
+    """Check a response against its context alone, whatever else you know.
+    claims: the factual claims of the response, each a short statement; none if it makes none.
+    unsupported: those of them that the context doesn't state or imply.""",
+)
+_compare_two = predict(
+    "compare_two",
+    "question, first, second -> reason, better: Literal['first', 'second', 'tie']",
+    """Say which of two responses answers the question better. Look at what is right, complete and to the point; length
+    and order don't count. Say tie where neither is clearly better.""",
+)
+
+
+@flow("question, reference, response -> score: float, feedback", uses=[_compare_ideas])
+async def semantic_f1(question: str, reference: str, response: str) -> Record:
+    """The F1 of ideas: the share of the reference's that the response has, and of the response's
+    that the reference has. The model lists them, the code counts. Fails where it finds no idea
+    in the reference.
+    """
+    found = await _compare_ideas(question=question, reference=reference, response=response)
+    if not found.reference_ideas:
+        raise BadScore(
+            "semantic_f1",
+            "the judge found no idea in the reference",
+            "Ask another model, or look at it.",
+        )
+    recall = _share(found.reference_ideas, found.missing)
+    precision = _share(found.response_ideas, found.unsupported) if found.response_ideas else 0.0
+    f1 = 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+    return Record(score=f1, feedback=_said(missing=found.missing, unsupported=found.unsupported))
+
+
+@flow("context: list[str], response -> score: float, feedback", uses=[_check_claims])
+async def grounded(context: tuple[str, ...], response: str) -> Record:
+    """The share of the response's claims that the context supports; 1 where it claims nothing, so
+    an answer's own metric belongs beside it.
+    """
+    found = await _check_claims(context=context, response=response)
+    share = _share(found.claims, found.unsupported) if found.claims else 1.0
+    return Record(score=share, feedback=_said(unsupported=found.unsupported))
+
+
+@flow("question, a, b -> winner: Literal['a', 'b', 'tie'], feedback", uses=[_compare_two])
+async def pairwise(question: str, a: str, b: str) -> Record:
+    """The better of two responses, asked in both orders, since models prefer a place (Zheng et al. 2023, arXiv
+    2306.05685, section 3.4): where the orders disagree it is a tie.
+    """
+    there, back = await gather(
+        _compare_two(question=question, first=a, second=b),
+        _compare_two(question=question, first=b, second=a),
+    )
+    one: dict[str, Winner] = {"first": "a", "second": "b", "tie": "tie"}
+    other: dict[str, Winner] = {"first": "b", "second": "a", "tie": "tie"}
+    agreed = one[there.better] == other[back.better]
+    return Record(
+        winner=one[there.better] if agreed else "tie", feedback=f"{there.reason} / {back.reason}"
+    )
+
+
+def _share(whole: tuple[str, ...], lacking: tuple[str, ...]) -> float:
+    return max(0.0, 1 - len(lacking) / len(whole))
+
+
+def _said(**lists: tuple[str, ...]) -> str:
+    return "; ".join(f"{name}: {', '.join(items)}" for name, items in lists.items() if items)

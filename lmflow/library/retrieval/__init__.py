@@ -1,0 +1,1 @@
+"""Programs over passages: retrieve, rerank, RAG, and multi-hop question answering."""

@@ -1,0 +1,124 @@
+"""Models by name: ``provider/model``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import attrs
+
+from lmflow.errors import ModelUnavailable, near
+from lmflow.models.base import Model
+from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
+from lmflow.models.providers.openai import OPENAI, OpenAI
+from lmflow.models.transport.responses import host_of, url_problem
+from lmflow.models.wrap import retrying
+
+AZURE_VERSION = "2024-10-21"
+
+
+@attrs.frozen
+class Provider:
+    """Where a provider's models are asked: its own base URL, and the variables that hold another
+    one and the key.
+    """
+
+    url: str
+    url_from: str
+    key_from: str
+    keyed: bool = True
+    example: str = "http://127.0.0.1:8080/v1"
+
+
+PROVIDERS: Mapping[str, Provider] = {
+    "openai": Provider(OPENAI, "OPENAI_BASE_URL", "OPENAI_API_KEY"),
+    "anthropic": Provider(ANTHROPIC, "ANTHROPIC_BASE_URL", "ANTHROPIC_API_KEY"),
+    "azure": Provider(
+        "", "AZURE_OPENAI_ENDPOINT", "AZURE_OPENAI_API_KEY", example="https://NAME.openai.azure.com"
+    ),
+    "openrouter": Provider(
+        "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"
+    ),
+    "ollama": Provider(
+        "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", "OLLAMA_API_KEY", keyed=False
+    ),
+    "vllm": Provider("http://127.0.0.1:8000/v1", "VLLM_BASE_URL", "VLLM_API_KEY", keyed=False),
+}
+_NAMES = (*PROVIDERS, "litellm", "local")
+
+
+def model(
+    name: str, *, base_url: str | None = None, api_key: str | None = None, timeout: float = 120.0
+) -> Model:
+    """The model that ``provider/model`` names: ``openai/gpt-5-mini``,
+    ``anthropic/claude-sonnet-4-5``, ``azure/DEPLOYMENT``, ``openrouter/ORG/MODEL``,
+    ``ollama/MODEL``, ``vllm/MODEL``, ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m``,
+    ``local/path/to/file.gguf``.
+
+    ``base_url`` and ``api_key`` win over the provider's variables (``OPENAI_BASE_URL``,
+    ``OPENAI_API_KEY``, ...); ``openai`` with a base URL is any OpenAI-compatible endpoint. What may
+    pass is asked again. Raises ``ModelUnavailable`` with the fix.
+    """
+    provider, slash, rest = name.partition("/")
+    if not slash or not rest:
+        raise ModelUnavailable(
+            name,
+            "it names no provider",
+            f"Write provider/model, such as openai/{name or 'gpt-5-mini'}.",
+        )
+    if provider == "local":
+        from lmflow.models.local.local import local  # noqa: PLC0415 - needs the extra
+
+        return retrying(local(rest))
+    if provider == "litellm":
+        from lmflow.models.providers.litellm import litellm  # noqa: PLC0415 - needs the extra
+
+        return retrying(litellm(rest, api_key=api_key or "", timeout=timeout))
+    if provider in PROVIDERS:
+        return retrying(_served(name, base_url, api_key, timeout))
+    fix = f"Known: {', '.join(_NAMES)}.{near(provider, _NAMES)}"
+    raise ModelUnavailable(name, f"there is no provider {provider!r}", fix)
+
+
+def _served(name: str, base_url: str | None, api_key: str | None, timeout: float) -> Model:
+    provider, _, wire = name.partition("/")
+    known = PROVIDERS[provider]
+    url = (base_url or os.environ.get(known.url_from) or known.url).rstrip("/")
+    key = (api_key if api_key is not None else os.environ.get(known.key_from, "")).strip()
+    _check(name, known, url, key)
+    endpoint = provider if url == known.url else host_of(url)
+    if provider == "anthropic":
+        return Anthropic(name, wire, url, endpoint, key, timeout)
+    key_from = f"api_key=... or {known.key_from}"
+    if provider == "azure":
+        version = os.environ.get("AZURE_OPENAI_API_VERSION") or AZURE_VERSION
+        return OpenAI(
+            name,
+            wire,
+            f"{url}/openai/deployments/{wire}",
+            endpoint,
+            key,
+            timeout,
+            version,
+            key_from=key_from,
+        )
+    return OpenAI(name, wire, url, endpoint, key, timeout, key_from=key_from)
+
+
+def _check(name: str, known: Provider, url: str, key: str) -> None:
+    if not url:
+        raise ModelUnavailable(
+            name,
+            "it has no base URL",
+            f"Set {known.url_from}, or give base_url=..., like {known.example}.",
+        )
+    if problem := url_problem(url):
+        raise ModelUnavailable(
+            name, problem, f"Write it like {known.example}; the key goes in api_key."
+        )
+    if not key and known.keyed and url == known.url:
+        raise ModelUnavailable(
+            name,
+            "there is no key for it",
+            f"Set {known.key_from}, or {known.url_from} for a server of yours.",
+        )

@@ -1,0 +1,1 @@
+"""HTTP below the providers: connections, server-sent events, error replies, and context lengths."""

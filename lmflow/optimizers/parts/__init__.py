@@ -1,0 +1,1 @@
+"""What optimizers are built from: plans, scoring, proposals, demonstrations, the TPE sampler."""

@@ -1,0 +1,85 @@
+"""Optimizers made again from the name and options that their runs keep."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from lmflow.errors import ProgramError, near
+from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
+from lmflow.optimizers.combinators import chain, first_best, guard, only, within
+from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.gepa import gepa
+from lmflow.optimizers.knn import knn_few_shot
+from lmflow.optimizers.mipro import mipro
+from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
+from lmflow.optimizers.parts.plan import PlanOptimizer
+from lmflow.optimizers.racing import racing
+from lmflow.optimizers.random_search import random_search
+from lmflow.optimizers.rules import infer_rules
+from lmflow.optimizers.simba import simba
+from lmflow.optimizers.synthesis import synthesize
+
+OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
+    {
+        "labeled_few_shot": labeled_few_shot,
+        "bootstrap_few_shot": bootstrap_few_shot,
+        "bootstrap_optuna": bootstrap_optuna,
+        "harvest": harvest,
+        "random_search": random_search,
+        "knn_few_shot": knn_few_shot,
+        "synthesize": synthesize,
+        "infer_rules": infer_rules,
+        "opro": opro,
+        "coordinate_ascent_opro": coordinate_ascent_opro,
+        "module_opro": module_opro,
+        "mipro": mipro,
+        "racing": racing,
+        "gepa": gepa,
+        "simba": simba,
+    }
+)
+"""The optimizers that take all they need from options, the program and its examples, by name."""
+
+_MADE: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType({
+    **OPTIMIZERS, "guard": guard, "only": only, "within": within, "chain": chain,
+    "first_best": first_best,
+})  # fmt: skip
+
+
+def made_again(name: str, options: Mapping[str, Any]) -> PlanOptimizer:
+    """The optimizer of that name and those options; what it is made of, too.
+
+    ``ProgramError`` where no shipped optimizer has that name, or where it comes to other options:
+    an option was a program or a version, of which a run keeps only the hash, or the optimizer has
+    changed since.
+    """
+    if name not in _MADE:
+        msg = f"there is no optimizer {name!r}; there are {', '.join(_MADE)}.{near(name, _MADE)}"
+        raise ProgramError(msg)
+    given = {
+        option: _option(option, value) for option, value in options.items() if not _hash(value)
+    }
+    try:
+        found = _MADE[name](*given.pop("optimizers", ()), **given)
+    except TypeError as problem:
+        msg = f"{name} doesn't take the options that the run keeps ({problem})"
+        raise ProgramError(msg) from None
+    if found.options != options:
+        differing = ", ".join(
+            option for option, value in options.items() if found.options.get(option) != value
+        )
+        msg = f"{name} can't be made again by its options alone: {differing} is another or was a value of Python"
+        raise ProgramError(msg)
+    return found
+
+
+def _option(option: str, value: Any) -> Any:
+    if option == "optimizer":
+        return made_again(*value)
+    return tuple(made_again(*one) for one in value) if option == "optimizers" else value
+
+
+def _hash(value: Any) -> bool:
+    return isinstance(value, str) and value.startswith("v1:")

@@ -1,0 +1,3 @@
+"""Signatures: typed inputs and outputs, how they are written, read, converted and described as JSON
+schema.
+"""

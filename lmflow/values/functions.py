@@ -1,0 +1,213 @@
+"""Functions as values: identified by a version-neutral hash of their source, pickled by reference."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib
+import inspect
+import itertools
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from lmflow.errors import Unidentified
+from lmflow.values.record import digest
+
+_POSITION = {
+    "lineno",
+    "col_offset",
+    "end_lineno",
+    "end_col_offset",
+    "ctx",
+    "type_comment",
+    "decorator_list",
+    "kind",
+}
+_LOAD = "Load it with the code that it was pickled with, or make the program anew."
+
+
+@attrs.frozen
+class Function:
+    """A function with an identity. Two are equal when their names and identities are."""
+
+    name: str
+    identity: str
+    call: Callable[..., Any] = attrs.field(eq=False, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if inspect.ismethod(self.call):
+            return _method_of, (self.call.__self__, self.call.__name__, self.name, self.identity)
+        place = getattr(self.call, "__module__", None) or "", getattr(self.call, "__qualname__", "")
+        if _found(*place) is not self.call:
+            fix = "Use a named function of a module."
+            raise Unidentified(self.name, "can't be pickled: no module has it by name", fix)
+        return _function_at, (*place, self.name, self.identity)
+
+
+def function_of(
+    call: Callable[..., Any], version: str | None = None, *, closures: bool = False
+) -> Function:
+    """The function with its identity: ``version``, its owner's ``digest``, or the hash of its
+    source.
+
+    Raises ``Unidentified`` for a lambda, partial, callable object, bound method or closure that
+    gives neither version nor digest: closures are never chased (``closures`` accepts them, for
+    flows, whose programs are declared).
+    """
+    name = getattr(call, "__qualname__", type(call).__qualname__)
+    if version is not None:
+        return Function(name, f"version:{version}", call)
+    owner = getattr(call, "__self__", None)
+    if isinstance(getattr(owner, "digest", None), str):
+        return Function(name, f"owner:{owner.digest}.{call.__name__}", call)  # type: ignore[union-attr]
+    if problem := _unidentified(call, closures=closures):
+        raise Unidentified(name, problem)
+    return Function(name, f"source:{source_digest(call)}", call)
+
+
+def check_takes(function: Function, *names: str, options: Iterable[str] = ()) -> None:
+    """``TypeError`` where a function can't be called with arguments of those names, in order, and
+    options by name.
+    """
+    try:
+        inspect.signature(function.call).bind(*names, **dict.fromkeys(options))
+    except ValueError:  # a builtin that doesn't say what it takes
+        return
+    except TypeError as problem:
+        taken = ", ".join([*names, *options])
+        short = function.name.rpartition(".")[2]
+        msg = f"{short} is called with ({taken}) and can't be: {problem}. Write `def {short}({taken})`."
+        raise TypeError(msg) from None
+
+
+def place_of(value: Any) -> str:
+    """``module:name`` of a value that a module holds under a public name, empty where none does.
+
+    The script that runs comes last, and is called by its file's name, as whoever imports it will.
+    """
+    for module in sorted(
+        sys.modules.values(), key=lambda it: getattr(it, "__name__", "") == "__main__"
+    ):
+        for name, held in list(getattr(module, "__dict__", {}).items()):
+            if held is value and not name.startswith("_"):
+                return f"{_importable(module)}:{name}"
+    return ""
+
+
+def source_digest(call: Callable[..., Any]) -> str:
+    """The hash of a function's syntax tree without docstrings, positions, decorators and empty
+    fields: the same on every Python. ``Unidentified`` where there is no source.
+    """
+    try:
+        text = inspect.getsource(call)
+    except (OSError, TypeError):
+        raise Unidentified(
+            getattr(call, "__qualname__", repr(call)), "has no source to read"
+        ) from None
+    return tree_digest(text)
+
+
+@functools.lru_cache(maxsize=1024)
+def tree_digest(text: str) -> str:
+    """The hash of a source text by the same walk. The text may be indented as a whole."""
+    text = re.sub(r"\A(\s*\n)+", "", text)
+    body = ast.parse(f"if 1:\n{text}").body[0].body if text[:1].isspace() else ast.parse(text).body  # type: ignore[attr-defined]
+    return digest("source", _walk(body))
+
+
+def _importable(module: Any) -> str:
+    name: str = module.__name__
+    if name != "__main__":
+        return name
+    spec, file = getattr(module, "__spec__", None), getattr(module, "__file__", None)
+    return spec.name if spec else Path(file).stem if file else name
+
+
+def _unidentified(call: Callable[..., Any], *, closures: bool) -> str:
+    if not inspect.isfunction(call):
+        kind = (
+            "a bound method whose owner has no digest"
+            if inspect.ismethod(call)
+            else f"a {type(call).__qualname__}"
+        )
+        return f"is {kind}"
+    if call.__name__ == "<lambda>":
+        return "is a lambda"
+    if call.__closure__ and not closures:
+        return f"closes over {', '.join(call.__code__.co_freevars)}"
+    return ""
+
+
+def _walk(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_walk(item) for item in _undocumented(node)]
+    if isinstance(node, ast.Constant):
+        return ["Constant", type(node.value).__name__, repr(node.value)]
+    if isinstance(node, ast.JoinedStr):
+        return ["JoinedStr", {"values": [_walk(part) for part in _joined(node.values)]}]
+    if isinstance(node, ast.AST):
+        fields = {
+            name: _walk(value) for name, value in ast.iter_fields(node) if name not in _POSITION
+        }
+        return [
+            type(node).__name__,
+            {name: value for name, value in fields.items() if value not in (None, [])},
+        ]
+    return node
+
+
+def _undocumented(nodes: list[Any]) -> list[Any]:
+    match nodes:
+        case [ast.Expr(value=ast.Constant(value=str())), *rest]:
+            return rest
+    return nodes
+
+
+def _joined(parts: list[ast.expr]) -> list[ast.expr]:
+    """The parts of an f-string with its texts joined: Pythons cut them differently, and some add
+    empty ones.
+    """
+    whole: list[ast.expr] = []
+    for is_text, run in itertools.groupby(parts, lambda part: isinstance(part, ast.Constant)):
+        found = list(run)
+        text = "".join(part.value for part in found) if is_text else ""  # type: ignore[attr-defined]
+        whole += [ast.Constant(text)] if text else found * (not is_text)
+    return whole
+
+
+def _found(module: str, qualname: str) -> Any:
+    """The function under that name, or of the tool or flow that a decorator put there; ``None``
+    where there is none.
+    """
+    found: Any = importlib.import_module(module) if module else None
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    inner = getattr(found, "function", None)
+    return inner.call if isinstance(inner, Function) else found
+
+
+def _function_at(module: str, qualname: str, name: str, identity: str) -> Function:
+    return _checked(Function(name, identity, _found(module, qualname)))
+
+
+def _method_of(owner: Any, method: str, name: str, identity: str) -> Function:
+    return _checked(Function(name, identity, getattr(owner, method)))
+
+
+def _checked(function: Function) -> Function:
+    """The function that was read back, if its code is still what it was pickled with."""
+    if not callable(function.call):
+        raise Unidentified(function.name, "was pickled, and is no longer there", _LOAD)
+    if function.identity.startswith("version:"):
+        return function
+    now = function_of(function.call, closures=True).identity
+    if now != function.identity:
+        raise Unidentified(
+            function.name, f"was pickled as {function.identity}, and is now {now}", _LOAD
+        )
+    return function

@@ -1,0 +1,85 @@
+"""JSON in the text of a model: bare, fenced, amid prose, or slightly broken."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+_FENCE = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_OPEN = re.compile(
+    r"""\{\s*(?:["'}/]|\w+\s*:)  # an object with a key, a comment, or nothing
+    | \[(?!\[[ \t#]*[A-Za-z_]\w*[ \t#]*\]\])  # a list, no section marker
+      \s*(?:["'{\[\]]|-?\d|true\b|false\b|null\b)""",
+    re.VERBOSE,
+)
+_LONGEST_REPAIR = 100_000
+
+
+def load(text: str, *, whole: bool = True) -> Any:
+    """The first of the ``candidates``."""
+    return next(candidates(text, whole=whole))
+
+
+def candidates(text: str, *, whole: bool = True) -> Iterator[Any]:
+    """The JSON values that a text may hold: all of it, what is in fences, and the objects and lists
+    that stand in it.
+
+    One that is broken is mended (quotes, commas, comments, a missing end), and is the last: what
+    stands in it is a part of it. A text that was cut (``whole`` is false) is not mended, since what
+    is missing isn't punctuation. At the end ``ValueError`` says why there is no other.
+    """
+    for candidate in (text, *(found.strip() for found in _FENCE.findall(text))):
+        with contextlib.suppress(ValueError):
+            yield _strict(candidate)
+    position = 0
+    while match := _OPEN.search(text, position):
+        try:
+            value, position = _DECODER.raw_decode(text, match.start())
+        except (ValueError, RecursionError):
+            yield _mended(text[match.start() :], whole=whole)
+            break
+        yield value
+    _strict(text.strip())
+    msg = f"there is no other JSON in {text[:80]!r}"
+    raise ValueError(msg)
+
+
+def _strict(text: str) -> Any:
+    try:
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        msg = f"{text[:80]!r} is no JSON ({error.msg.lower()})"
+        raise ValueError(msg) from None
+    except RecursionError:
+        msg = "the JSON is nested too deeply"
+        raise ValueError(msg) from None
+
+
+def _not_finite(name: str) -> Any:
+    msg = f"{name} is no JSON number"
+    raise ValueError(msg)
+
+
+_DECODER = json.JSONDecoder(parse_constant=_not_finite, strict=False)
+
+
+def _mended(text: str, *, whole: bool) -> Any:
+    if not whole:
+        msg = "the reply was cut off before its JSON ended"
+        raise ValueError(msg)
+    if len(text) > _LONGEST_REPAIR:
+        msg = f"{text[:80]!r} is no JSON, and too long to be mended"
+        raise ValueError(msg)
+    from json_repair import repair_json  # noqa: PLC0415 - only a broken reply needs it
+
+    try:
+        value = _strict(str(repair_json(text)))
+    except RecursionError:
+        value = None
+    if not isinstance(value, dict | list):
+        msg = f"{text[:80]!r} is no JSON"
+        raise ValueError(msg)  # noqa: TRY004 - one kind of problem for who reads a reply
+    return value

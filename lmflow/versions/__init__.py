@@ -1,0 +1,1 @@
+"""Versions of parameters: immutable, with parents, like commits; diff, merge, blame, bisect, files."""

@@ -1,0 +1,107 @@
+"""Parameters apart from programs: immutable versions with content hashes and parents."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import attrs
+
+from lmflow.errors import BadRef, ForeignPaths
+from lmflow.values.record import Record, digest, uncached
+
+_REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
+
+
+_ID = re.compile(r"[0-9a-f]{12,64}")
+
+
+SAMPLES = 65_536
+
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True, slots=False)
+class Version:
+    """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
+
+    ``tree`` is the hash of the parameters alone (what the model sees); ``id`` adds parents, note
+    and origin (path -> what produced it), so an optimizer that is run again gives the same id.
+    """
+
+    params: Record = attrs.field(factory=Record, converter=Record)
+    parents: tuple[str, ...] = ()
+    note: str = ""
+    origin: Record = attrs.field(factory=Record, converter=Record)
+
+    @functools.cached_property
+    def tree(self) -> str:
+        """The digest of the parameters."""
+        return digest("tree", self.params)
+
+    @functools.cached_property
+    def id(self) -> str:
+        """The digest of tree, parents, note and origin."""
+        return digest("version", [self.tree, list(self.parents), self.note, self.origin])
+
+    def __getitem__(self, path: str) -> Any:
+        check_paths("the version", (path,), self.params)
+        return self.params[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.params)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.params
+
+    def __getstate__(self) -> dict[str, Any]:
+        return uncached(self)
+
+    def put(
+        self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None
+    ) -> Version:
+        """A child version with ``changes`` (path -> value) made. ``ForeignPaths`` where it has no
+        such path.
+        """
+        check_paths("the version", changes, self.params)
+        return Version(
+            params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {})
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The version as JSON values; ``version_of`` reads it back."""
+        return {
+            "params": self.params,
+            "parents": list(self.parents),
+            "note": self.note,
+            "origin": self.origin,
+        }
+
+
+def version_of(data: Mapping[str, Any]) -> Version:
+    """The version that was stored as JSON values."""
+    return Version(
+        params=data["params"],
+        parents=tuple(data["parents"]),
+        note=data["note"],
+        origin=data["origin"],
+    )
+
+
+def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: str = "") -> None:
+    """``ForeignPaths`` where ``holder``, which has the ``known`` paths, lacks one of ``paths``."""
+    known = tuple(known)
+    if foreign := tuple(path for path in paths if path not in known):
+        raise ForeignPaths(holder, foreign, known, fix)
+
+
+def check_ref(name: str) -> str:
+    """The name of a ref. ``BadRef`` where it can't be one: it would read as an id, an option or
+    ``REF~N``.
+    """
+    if not _REF.fullmatch(name) or _ID.fullmatch(name):
+        raise BadRef(name)
+    return name

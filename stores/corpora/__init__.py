@@ -1,0 +1,1 @@
+"""Corpora of passages: documents in, BM25 and dense search out."""

@@ -1,0 +1,3 @@
+"""The SQLite trace store: schema, migrations, the writer, readers, garbage collection,
+verification.
+"""

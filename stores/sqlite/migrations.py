@@ -1,0 +1,224 @@
+"""The append-only migrations of a SQLite trace store. Only a store that is made or brought up to
+date needs them.
+"""
+
+from __future__ import annotations
+
+import sqlite_utils
+from sqlite_utils import Migrations
+
+from lmflow.stores.sqlite.full_text import MADE, fill
+from lmflow.stores.sqlite.views import DATASETS
+
+migrations = Migrations("lmflow")
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m001_spine(db: sqlite_utils.Database) -> None:
+    """Blobs, versions and refs, runs, traces and calls."""
+    _execute(db, _SPINE)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m002_costs(db: sqlite_utils.Database) -> None:
+    """What a call cost, and the trace that a reused reply came from."""
+    _execute(db, _COSTS)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m003_wanted(db: sqlite_utils.Database) -> None:
+    """What a run drives again, and what it was begun for, so that it can be resumed."""
+    _execute(db, _WANTED)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m004_search(db: sqlite_utils.Database) -> None:
+    """Full-text search over what models were asked last and what they answered; earlier calls are
+    taken in.
+
+    The table keeps no text of its own, only the index: a row is a call's id. Who deletes a call
+    deletes its row too (``INSERT INTO search (search, rowid, asked, answered) VALUES ('delete',
+    ...)``, with the same texts).
+    """
+    db.conn.execute(MADE)
+    fill(db.conn)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m005_versions(db: sqlite_utils.Database) -> None:
+    """Who made a version and moved a ref, scores of traces, pins, and what a collection of garbage
+    leaves behind.
+    """
+    _execute(db, _VERSIONS)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m006_datasets(db: sqlite_utils.Database) -> None:
+    """Data sets with their splits, names that point at them, and views that people can read."""
+    _execute(db, DATASETS)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m007_config(db: sqlite_utils.Database) -> None:
+    """How an evaluation or optimization was asked for, and what it came to."""
+    _execute(db, _CONFIG)
+
+
+def _execute(db: sqlite_utils.Database, script: str) -> None:
+    """Each statement of a script, inside the migration's transaction: ``executescript`` would
+    commit it first.
+    """
+    for statement in script.split(";\n"):
+        if statement.strip():
+            db.execute(statement)
+
+
+_SPINE = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT) STRICT;
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
+    enc INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
+) STRICT;
+CREATE TABLE version (
+    id INTEGER PRIMARY KEY, hash BLOB NOT NULL UNIQUE, tree BLOB NOT NULL,
+           params INTEGER NOT NULL REFERENCES blob(id),
+    note TEXT NOT NULL, origin INTEGER NOT NULL REFERENCES blob(id), created_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE parent (
+    version INTEGER NOT NULL REFERENCES version(id), position INTEGER NOT NULL, hash BLOB NOT NULL,
+    PRIMARY KEY (version, position)
+) STRICT;
+CREATE TABLE ref (name TEXT PRIMARY KEY, version INTEGER NOT NULL REFERENCES version(id),
+           updated_ns INTEGER NOT NULL) STRICT;
+CREATE TABLE reflog (
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL, before INTEGER REFERENCES version(id),
+    after INTEGER REFERENCES version(id), why TEXT NOT NULL, at_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE run (
+    id TEXT PRIMARY KEY, kind TEXT NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL, status TEXT NOT NULL,
+    root BLOB, started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE trace (
+    id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, program BLOB NOT NULL, name TEXT NOT NULL, target TEXT NOT NULL,
+    version INTEGER NOT NULL REFERENCES version(id), inputs INTEGER NOT NULL REFERENCES blob(id),
+    world INTEGER NOT NULL REFERENCES blob(id), sample INTEGER NOT NULL, outputs INTEGER REFERENCES blob(id),
+    failure INTEGER REFERENCES blob(id), root BLOB, started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE run_item (
+    run TEXT NOT NULL REFERENCES run(id), position INTEGER NOT NULL, label TEXT NOT NULL,
+    trace INTEGER NOT NULL REFERENCES trace(id), PRIMARY KEY (run, position)
+) STRICT;
+CREATE INDEX run_item_trace ON run_item(trace);
+CREATE TABLE call (
+    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL,
+           attempt INTEGER NOT NULL,
+    key BLOB NOT NULL, kind TEXT NOT NULL, model TEXT NOT NULL, request INTEGER NOT NULL REFERENCES blob(id),
+    reply INTEGER REFERENCES blob(id), status TEXT NOT NULL, tok_in INTEGER, tok_out INTEGER, tok_cached INTEGER,
+    started_ns INTEGER NOT NULL, ended_ns INTEGER NOT NULL, UNIQUE (trace, address, attempt)
+) STRICT;
+CREATE INDEX call_key ON call(key);
+CREATE TABLE choice (
+    trace INTEGER NOT NULL REFERENCES trace(id), address TEXT NOT NULL, winner TEXT NOT NULL, PRIMARY KEY (trace,
+           address)
+) STRICT;
+CREATE VIEW v_calls AS
+    SELECT call.id, trace.uid AS trace, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in,
+           call.tok_out, call.tok_cached, (call.ended_ns - call.started_ns) / 1e6 AS ms, lower(hex(call.key)) AS key
+    FROM call JOIN trace ON trace.id = call.trace;
+CREATE VIEW v_versions AS
+    SELECT lower(hex(version.hash)) AS id, lower(hex(version.tree)) AS tree, version.note,
+           (SELECT group_concat(ref.name, ', ') FROM ref WHERE ref.version = version.id) AS refs,
+           (SELECT group_concat(lower(hex(hash)), ', ') FROM parent WHERE version = version.id) AS parents,
+           datetime(version.created_ns / 1000000000, 'unixepoch') AS created
+    FROM version;
+CREATE VIEW v_runs AS
+    SELECT run.id, run.kind, run.name, run.target, run.status, datetime(run.started_ns / 1000000000,
+           'unixepoch') AS started,
+           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces,
+           count(call.id) AS calls,
+           coalesce(sum(call.tok_in), 0) AS tok_in, coalesce(sum(call.tok_out), 0) AS tok_out,
+           coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
+           lower(hex(run.root)) AS root
+    FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace
+    GROUP BY run.id;
+"""
+
+_COSTS = """
+ALTER TABLE call ADD COLUMN cost INTEGER;
+ALTER TABLE call ADD COLUMN source TEXT NOT NULL DEFAULT '';
+DROP VIEW v_calls;
+DROP VIEW v_runs;
+CREATE VIEW v_calls AS
+    SELECT call.id, trace.uid AS trace, call.address, call.attempt, call.kind, call.model, call.status, call.tok_in,
+           call.tok_out, call.tok_cached, call.cost / 1e9 AS usd, call.source,
+           (call.ended_ns - call.started_ns) / 1e6 AS ms, lower(hex(call.key)) AS key
+    FROM call JOIN trace ON trace.id = call.trace;
+CREATE VIEW v_runs AS
+    SELECT run.id, run.kind, run.name, run.target, run.status,
+           datetime(run.started_ns / 1000000000, 'unixepoch') AS started,
+           (run.ended_ns - run.started_ns) / 1e9 AS seconds, count(DISTINCT run_item.trace) AS traces,
+           count(call.id) AS calls, coalesce(sum(call.source <> ''), 0) AS reused,
+           coalesce(sum(CASE WHEN call.source = '' THEN call.tok_in END), 0) AS tok_in,
+           coalesce(sum(CASE WHEN call.source = '' THEN call.tok_out END), 0) AS tok_out,
+           sum(CASE WHEN call.source = '' THEN call.cost END) / 1e9 AS usd,
+           coalesce(sum(call.kind <> 'tool' AND call.source = '' AND call.status = 'ok' AND call.cost IS NULL), 0)
+               AS unpriced,
+           coalesce(sum(call.status = 'failed'), 0) AS failed, coalesce(sum(call.status = 'started'), 0) AS orphans,
+           lower(hex(run.root)) AS root
+    FROM run LEFT JOIN run_item ON run_item.run = run.id LEFT JOIN call ON call.trace = run_item.trace
+    GROUP BY run.id;
+"""
+
+_WANTED = """
+ALTER TABLE run ADD COLUMN of TEXT NOT NULL DEFAULT '';
+CREATE TABLE wanted (
+    run TEXT NOT NULL REFERENCES run(id), position INTEGER NOT NULL, label TEXT NOT NULL,
+    inputs INTEGER NOT NULL REFERENCES blob(id), version INTEGER NOT NULL REFERENCES version(id),
+    sample INTEGER NOT NULL, PRIMARY KEY (run, position)
+) STRICT;
+CREATE INDEX trace_inputs ON trace(inputs);
+"""
+
+
+_VERSIONS = """
+ALTER TABLE version ADD COLUMN author TEXT NOT NULL DEFAULT '';
+ALTER TABLE reflog ADD COLUMN who TEXT NOT NULL DEFAULT '';
+CREATE INDEX reflog_name ON reflog(name, id);
+CREATE INDEX ref_version ON ref(version);
+CREATE INDEX parent_hash ON parent(hash);
+CREATE INDEX trace_version ON trace(version);
+CREATE INDEX trace_tail ON trace(substr(uid, -8));
+CREATE INDEX run_tail ON run(substr(id, -8));
+CREATE TABLE score (
+    id INTEGER PRIMARY KEY, trace INTEGER NOT NULL REFERENCES trace(id),
+    version INTEGER NOT NULL REFERENCES version(id),
+    name TEXT NOT NULL, value REAL, feedback INTEGER REFERENCES blob(id), metric TEXT NOT NULL, who TEXT NOT NULL,
+    at_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX score_trace ON score(trace);
+CREATE INDEX score_version ON score(version, name, value);
+CREATE TABLE pin (
+    version INTEGER PRIMARY KEY REFERENCES version(id), why TEXT NOT NULL, who TEXT NOT NULL, at_ns INTEGER NOT NULL
+) STRICT;
+CREATE TABLE tombstone (
+    kind TEXT NOT NULL, name TEXT NOT NULL, at_ns INTEGER NOT NULL, PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE touched (
+    kind TEXT NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO meta (key, value) VALUES ('gc', '0');
+CREATE VIEW v_scores AS
+    SELECT trace.uid AS trace, score.name, score.value, score.metric, score.who,
+           datetime(score.at_ns / 1000000000, 'unixepoch') AS at
+    FROM score JOIN trace ON trace.id = score.trace;
+CREATE VIEW v_reflog AS
+    SELECT reflog.id, reflog.name, lower(hex(b.hash)) AS before, lower(hex(a.hash)) AS after, reflog.why, reflog.who,
+           datetime(reflog.at_ns / 1000000000, 'unixepoch') AS at
+    FROM reflog LEFT JOIN version b ON b.id = reflog.before LEFT JOIN version a ON a.id = reflog.after;
+"""
+
+_CONFIG = """
+ALTER TABLE run ADD COLUMN config TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE run ADD COLUMN result TEXT NOT NULL DEFAULT '';
+CREATE INDEX run_result ON run(result) WHERE result <> '';
+"""

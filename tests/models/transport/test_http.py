@@ -1,0 +1,93 @@
+"""The laws of the session: one POST, one answer or a failure with a name."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from fakes import Reply, serving
+
+from lmflow.errors import ModelFailed
+from lmflow.models.transport import http
+from lmflow.models.transport.http import Session
+from lmflow.values.record import Record
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[Session]:
+    """A session that is closed at the end."""
+    found = Session()
+    yield found
+    await found.close()
+
+
+async def test_status_headers_and_body_come_back(session: Session) -> None:
+    """Whatever the server answers is the response."""
+    async with serving(Reply(418, "tea", {"X-Pot": "yes"})) as server:
+        response = await session.post(server.url, {}, {}, 5.0)
+    assert (418, b"tea", "yes") == (response.status, response.body, response.headers["X-Pot"])
+
+
+async def test_the_body_is_json(session: Session) -> None:
+    """Records are sent as JSON objects, tuples as lists, and the type is said."""
+    async with serving() as server:
+        await session.post(server.url, {"X-One": "1"}, {"a": Record(b=(1, "é"))}, 5.0)
+    seen = server.seen[0]
+    assert ({"a": {"b": [1, "é"]}}, "application/json", "1") == (
+        seen.body,
+        seen.headers["Content-Type"],
+        seen.headers["X-One"],
+    )
+
+
+async def test_one_session_serves_many(session: Session) -> None:
+    """A connection is kept for the next request."""
+    async with serving() as server:
+        for _ in range(3):
+            await session.post(server.url, {}, {}, 5.0)
+    assert 3 == len(server.seen)
+
+
+async def test_too_large_an_answer_is_refused(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer without end is left, not kept in memory."""
+    monkeypatch.setattr(http, "LARGEST", 1000)
+    async with serving(Reply(200, "x" * 200_000)) as server:
+        with pytest.raises(ModelFailed) as caught:
+            await session.post(server.url, {}, {}, 5.0)
+    assert "bad_reply" == caught.value.kind
+
+
+async def test_silence_is_a_timeout(session: Session) -> None:
+    """No answer within the seconds is a timeout that names the place."""
+    async with serving(Reply(delay=30)) as server:
+        with pytest.raises(ModelFailed) as caught:
+            await session.post(server.url, {}, {}, 0.1)
+    assert f"{server.place} gave no answer within 0.1 s" == str(caught.value)
+
+
+async def test_a_session_may_be_closed_twice() -> None:
+    """Closing what was never opened, or twice, is fine."""
+    session = Session()
+    await session.close()
+    await session.close()
+    assert session._session is None
+
+
+async def test_a_closed_session_opens_again(session: Session) -> None:
+    """A request after closing opens it anew."""
+    async with serving() as server:
+        await session.post(server.url, {}, {}, 5.0)
+        await session.close()
+        await session.post(server.url, {}, {}, 5.0)
+    assert 2 == len(server.seen)
+
+
+async def test_no_answer_changes_a_later_request(session: Session) -> None:
+    """A cookie that a server sets is not sent back: a request is what it says, and no more."""
+    async with serving(Reply(body="{}", headers={"Set-Cookie": "seen=1"})) as server:
+        url = server.url.replace(
+            "127.0.0.1", "localhost"
+        )  # of an address no cookies would be kept anyway
+        for _ in range(2):
+            await session.post(url, {}, {}, 5.0)
+    assert [None, None] == [seen.headers.get("Cookie") for seen in server.seen]

@@ -1,0 +1,187 @@
+"""The laws of blobs: values by their hash, once each, whole or refused."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlite_utils import Database
+
+from lmflow.errors import Tampered
+from lmflow.messages.messages import Message
+from lmflow.messages.requests import ChatRequest, Request, ToolRequest
+from lmflow.stores.sqlite.blobs import (
+    BlobReader,
+    BlobWriter,
+    Body,
+    body_of,
+    packed,
+    raw,
+    text,
+    unpacked,
+)
+from lmflow.stores.sqlite.migrations import migrations
+from lmflow.values.record import Record, canonical, digest
+
+
+@pytest.fixture
+def db() -> Iterator[sqlite3.Connection]:
+    """An empty store in memory."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        migrations.apply(Database(connection))
+        yield connection
+
+
+def _chat(*contents: str) -> ChatRequest:
+    return ChatRequest(
+        tuple(Message("user", content) for content in contents), "p/m", "e", Record(seed=1)
+    )
+
+
+def _count(db: sqlite3.Connection, kind: str) -> int:
+    return int(db.execute("SELECT count(*) FROM blob WHERE kind = ?", (kind,)).fetchone()[0])
+
+
+@given(st.text(max_size=400))
+def test_packing_keeps_the_value(value: str) -> None:
+    """What was packed is unpacked, compressed or not."""
+    assert value == unpacked(*packed(canonical(value)))
+
+
+@pytest.mark.parametrize(("value", "enc"), [("a", 0), ("a" * 1000, 1)])
+def test_only_what_shrinks_is_compressed(value: str, enc: int) -> None:
+    """Short texts stay plain."""
+    assert enc == packed(canonical(value))[0]
+
+
+def _put(db: sqlite3.Connection, body: Body) -> int:
+    writer = BlobWriter(db)
+    writer.begin()
+    blob = writer.put(body)
+    writer.flush()
+    return blob
+
+
+def _asked(db: sqlite3.Connection, request: Request) -> int:
+    writer = BlobWriter(db)
+    writer.begin()
+    blob = writer.request(request, raw(request.key))
+    writer.flush()
+    return blob
+
+
+def test_a_digest_has_32_bytes() -> None:
+    """Bytes and text of a digest are one thing."""
+    found = digest("x", 1)
+    assert (32, found) == (len(raw(found)), text(raw(found)))
+
+
+def test_equal_values_are_one_blob(db: sqlite3.Connection) -> None:
+    """A value is stored once, also by a writer that forgot."""
+    writer = BlobWriter(db)
+    writer.begin()
+    first = writer.put(body_of("inputs", {"b": 1, "a": 2}))
+    writer.flush()
+    writer.forget()
+    writer.begin()
+    assert (first, 1) == (writer.put(body_of("inputs", {"a": 2, "b": 1})), _count(db, "inputs"))
+
+
+def test_what_was_found_together_is_not_looked_up_alone(db: sqlite3.Connection) -> None:
+    """``find`` answers for all: what is there keeps its number, what isn't gets the next."""
+    bodies = [body_of("inputs", number) for number in range(300)]
+    first = [_put(db, body) for body in bodies[:150]]
+    writer = BlobWriter(db)
+    writer.begin()
+    writer.find(body.hashed for body in bodies)
+    queries: list[str] = []
+    db.set_trace_callback(queries.append)
+    ids = [writer.put(body) for body in bodies]
+    assert (first, []) == (ids[:150], queries)
+    assert list(range(max(first) + 1, max(first) + 151)) == ids[150:]
+
+
+def test_nothing_is_written_before_it_is_flushed(db: sqlite3.Connection) -> None:
+    """Blobs wait for ``flush``; what a rollback forgot is never written."""
+    writer = BlobWriter(db)
+    writer.begin()
+    writer.put(body_of("inputs", 1))
+    assert 0 == _count(db, "inputs")
+    writer.forget()
+    writer.flush()
+    assert 0 == _count(db, "inputs")
+
+
+def test_a_kind_is_part_of_the_hash(db: sqlite3.Connection) -> None:
+    """The same value of another kind is another blob."""
+    assert _put(db, body_of("inputs", 1)) != _put(db, body_of("outputs", 1))
+
+
+@pytest.mark.parametrize(
+    "request_", [_chat("a"), _chat("a", "b", "c"), ToolRequest("t", "i", Record(a=[1, None]), 2)]
+)
+def test_a_request_reads_back(db: sqlite3.Connection, request_: Request) -> None:
+    """A request is what it was."""
+    blob = _asked(db, request_)
+    assert request_ == BlobReader(db, "s").request(blob)
+
+
+def test_messages_are_shared(db: sqlite3.Connection) -> None:
+    """Of requests that begin alike, each message and the common beginning are stored once."""
+    writer = BlobWriter(db)
+    writer.begin()
+    for last in "xyz":
+        request = _chat("one", "two", last)
+        writer.request(request, raw(request.key))
+    writer.flush()
+    assert (5, 1, 3) == (_count(db, "message"), _count(db, "prefix"), _count(db, "request"))
+
+
+def test_a_value_is_read_once(db: sqlite3.Connection) -> None:
+    """A reader gives the same object again."""
+    blob, reader = _put(db, body_of("inputs", {"a": [1]})), BlobReader(db, "s")
+    assert reader.get(blob) is reader.get(blob)
+
+
+def test_no_blob_is_no_value(db: sqlite3.Connection) -> None:
+    """``None`` is the absent blob."""
+    assert BlobReader(db, "s").get(None) is None
+
+
+@pytest.mark.parametrize(
+    "change", ["data = x'7b7d'", "data = x'ff'", "enc = 1", "kind = 'outputs'"]
+)
+def test_a_changed_blob_is_tampered(db: sqlite3.Connection, change: str) -> None:
+    """A blob that doesn't match its hash, or can't be read, is named."""
+    blob = _put(db, body_of("inputs", {"a": 1}))
+    db.execute(f"UPDATE blob SET {change} WHERE id = ?", (blob,))  # noqa: S608 - the cases above
+    with pytest.raises(Tampered, match=f"blob {blob} "):
+        BlobReader(db, "s").get(blob)
+
+
+def test_a_missing_blob_is_tampered(db: sqlite3.Connection) -> None:
+    """A blob that is gone is named."""
+    with pytest.raises(Tampered, match="blob 7 is missing"):
+        BlobReader(db, "s").get(7)
+
+
+def test_a_changed_message_is_found_through_its_request(db: sqlite3.Connection) -> None:
+    """Whoever reads a request reads the messages that were asked."""
+    request = _chat("one", "two")
+    blob = _asked(db, request)
+    db.execute(
+        "UPDATE blob SET data = CAST(replace(CAST(data AS TEXT), 'one', 'won') AS BLOB) WHERE kind = 'message'"
+    )
+    with pytest.raises(Tampered, match="message blob"):
+        BlobReader(db, "s").request(blob)
+
+
+def test_a_key_is_the_address_of_a_request(db: sqlite3.Connection) -> None:
+    """A request is found by the hash of what was asked."""
+    request = _chat("one")
+    blob = _asked(db, request)
+    assert [(blob,)] == db.execute(
+        "SELECT id FROM blob WHERE hash = ?", (raw(request.key),)
+    ).fetchall()

@@ -1,0 +1,179 @@
+"""Full-text search over what was asked and answered."""
+
+import asyncio
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from commanding import call, done
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lmflow as lf
+from lmflow.errors import ModelFailed, StoreError
+from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite.full_text import expression, snippet
+from lmflow.stores.sqlite.store import reading
+
+ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+SAID: dict[str, str | ModelFailed] = {
+    "tea": "Grüner Tee zieht zwei Minuten.",
+    "rice": "Twelve minutes, then rest.",
+    "bad": ModelFailed("server", "Overloaded"),
+}
+
+
+@pytest.fixture
+def filled(here: Path) -> Path:
+    """A store with three answers and a failure."""
+    asked = [
+        "How long is green tea steeped?",
+        "How long is rice simmered?",
+        "Is tea bad?",
+        "How long is green tea kept?",
+    ]
+
+    def script(request: ChatRequest) -> str | ModelFailed:
+        return SAID[
+            "bad"
+            if "bad" in request.messages[-1].content
+            else "rice"
+            if "rice" in request.messages[-1].content
+            else "tea"
+        ]
+
+    async def go() -> None:
+        with lf.SqliteStore("lmflow.db") as store:
+            async with lf.Executor(lf.scripted(script), store, concurrency=1) as ex:
+                await ex.map(ANSWER, [{"question": question} for question in asked])
+
+    asyncio.run(go())
+    return here
+
+
+def _found(*words: str, limit: int = 20, before: int = 2**62) -> list[int]:
+    with reading("lmflow.db") as reader:
+        return [hit.call for hit in reader.search(words, limit, before)]
+
+
+@pytest.mark.usefixtures("filled")
+@pytest.mark.parametrize(
+    ("words", "calls"),
+    [
+        (["tea"], [4, 3, 1]),
+        (["GREEN", "tea"], [4, 1]),
+        (["gruner"], [4, 1]),
+        (["green steeped"], []),
+        (["tea steeped"], [1]),
+        (["minut*"], [4, 2, 1]),
+        (["overloaded"], [3]),
+        (["tea", "rice"], []),
+        (['"; DROP TABLE call; --'], []),
+        (["tea OR rice"], []),
+        (["NOT"], []),
+        (["answered:tea"], []),
+    ],
+)
+def test_words_find_calls(words: list[str], calls: list[int]) -> None:
+    """All words must occur, without case or accents; several in one are a phrase; the newest call
+    comes first.
+    """
+    assert calls == _found(*words)
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_listing_continues() -> None:
+    """``before`` begins after the last call of a page; nothing is left out or shown twice."""
+    assert ([4, 3], [1]) == (_found("tea", limit=2), _found("tea", limit=2, before=3))
+
+
+@pytest.mark.usefixtures("filled")
+def test_no_word_is_a_mistake() -> None:
+    """What holds no word is refused with an example."""
+    with pytest.raises(StoreError, match="there is no word"):
+        _found("?!")
+
+
+@pytest.mark.usefixtures("filled")
+def test_earlier_calls_are_taken_in() -> None:
+    """A store from before there was an index is searched like a new one, once it was opened for
+    writing.
+    """
+    before = _found("tea")
+    with closing(sqlite3.connect("lmflow.db")) as db:
+        db.execute("DROP TABLE search")
+        db.execute("DELETE FROM _sqlite_migrations WHERE name = 'm004_search'")
+        db.execute("PRAGMA user_version = 1")
+        db.execute(
+            "UPDATE blob SET data = x'ff', enc = 1 WHERE id = (SELECT reply FROM call WHERE id = 2)"
+        )
+        db.commit()
+    lf.SqliteStore("lmflow.db").close()
+    assert (before, []) == (_found("tea"), _found("twelve"))
+
+
+def test_tools_are_not_indexed(here: Path) -> None:
+    """The index holds what models were asked and answered; what tools do is found by their runs."""
+    done(here, "run app:size --set text=needle")
+    assert [] == _found("needle")
+
+
+@given(st.lists(st.text(max_size=20), max_size=4))
+def test_no_words_break_the_query(words: list[str]) -> None:
+    """Whatever is asked, SQLite can read it."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.execute("CREATE VIRTUAL TABLE t USING fts5(x)")
+        if wanted := expression(words):
+            assert [] == db.execute("SELECT rowid FROM t WHERE t MATCH ?", (wanted,)).fetchall()
+
+
+@given(st.text(max_size=400), st.lists(st.text(min_size=1, max_size=8), max_size=3))
+def test_marks_are_words_of_the_snippet(text: str, words: list[str]) -> None:
+    """A snippet is one line of at most the width, and each mark lies within it, apart from the
+    others.
+    """
+    shown, marks = snippet(text, words, 60)
+    assert 62 >= len(shown)
+    assert shown == " ".join(shown.split()) or "…" in shown
+    assert sorted(marks) == list(marks)
+    assert all(0 <= start < end <= len(shown) for start, end in marks)
+
+
+def test_a_snippet_stands_around_its_first_word() -> None:
+    """Of a long text the part is shown where the word is, with … where it goes on."""
+    shown, ((start, end),) = snippet("x " * 200 + "Café " + "y " * 200, ["cafe"], 60)
+    assert ("Café", "…", "…") == (shown[start:end], shown[0], shown[-1])
+
+
+def test_a_phrase_is_marked_whole() -> None:
+    """Of a phrase only the places where it stands are marked, of a beginning the whole word."""
+    shown, marks = snippet("In the log: log in, or logging", ["log in", "logg*"])
+    assert ["log", "in", "logging"] == [shown[start:end] for start, end in marks]
+
+
+def test_the_command_marks_the_words(filled: Path) -> None:
+    """Run, trace and address, and the snippet with the words marked."""
+    output = call(filled, "runs search steeped").stdout
+    (hit,) = done(filled, "runs search steeped")
+    assert "«steeped»" in output
+    assert all(part in output for part in (hit["run"], hit["trace"], "answer[0]/call[0]"))
+
+
+def test_the_command_says_how_to_go_on(filled: Path) -> None:
+    """A full page names the option that continues it; an empty one says what to try."""
+    assert "--before 3" in call(filled, "runs search tea --limit 2").stderr
+    assert "No call holds" in call(filled, "runs search zebra").stdout
+
+
+def test_a_hostile_answer_can_t_write_to_the_terminal(here: Path) -> None:
+    """Control characters in what a model wrote are not printed."""
+    with lf.SqliteStore("lmflow.db") as store:
+
+        async def go() -> None:
+            async with lf.Executor(lf.scripted(["evil \x1b]0;gone\x07 evil"]), store) as ex:
+                await ex.run(ANSWER, question="?")
+
+        asyncio.run(go())
+    assert not {"\x1b", "\x07"} & set(call(here, "runs search evil").output)
+    assert not {"\x1b", "\x07"} & set(call(here, "runs search evil --json").output)

@@ -1,0 +1,132 @@
+"""A model world without models: rollouts are answered by a function of the request, as traces like
+any others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.errors import CallError
+from lmflow.interpreter.driver import drive_pure
+from lmflow.interpreter.predict import ADAPTER
+from lmflow.messages.replies import ChatReply, Outcome, ToolReply, failure_of
+from lmflow.messages.requests import ChatRequest, ToolRequest
+from lmflow.optimizers.parts.plan import Need, Optimizer, PlannedRollout, PlanOptimizer, Traces
+from lmflow.programs.effects import Call
+from lmflow.programs.environment import Env
+from lmflow.programs.program import Program, completed
+from lmflow.replays.reuse import resolved
+from lmflow.traces.trace import CallAttempt, Trace, failed
+from lmflow.values.record import Record, digest, plain
+from lmflow.versions.version import Version
+
+Answer = Callable[[ChatRequest], str | CallError]
+
+
+def by_hash(words: Mapping[str, str]) -> Answer:
+    """A model that says, of the space-separated words for the first key in the system message, one
+    that the request's hash picks.
+    """
+
+    def answer(request: ChatRequest) -> str:
+        system = request.messages[0].content
+        choices = next((text.split() for key, text in words.items() if key in system), ["nothing"])
+        return choices[int(digest("pick", request.key)[-8:], 16) % len(choices)]
+
+    return answer
+
+
+def hashed(*parts: object) -> float:
+    """A number from 0 to 1 that depends on the parts alone."""
+    return int(digest("draw", [str(part) for part in parts])[-8:], 16) / 0xFFFFFFFF
+
+
+def ran(rollout: PlannedRollout, answer: Answer) -> Trace:
+    """The trace of a rollout in that world."""
+    params = completed(rollout.program, rollout.version)
+    names = dict.fromkeys(value for path, value in params.items() if path.endswith(".model"))
+    places = {
+        name: {"model": name or "simulated/model", "endpoint": "simulated"} for name in ("", *names)
+    }
+    world, calls = Record(adapter=ADAPTER, models=places), list[CallAttempt]()
+
+    def recall(call: Call, address: str) -> Any:
+        request = resolved(call.request, world, address)
+        said = _said(call, answer)
+        outcome: Outcome = failure_of(said) if isinstance(said, CallError) else said
+        calls.append(CallAttempt(address, request, request.key, 0, outcome, 1, 2))
+        if isinstance(said, CallError):
+            raise said
+        return outcome
+
+    inputs = rollout.example.only(*(field.name for field in rollout.program.signature.inputs))
+    outputs, failure = None, None
+    try:
+        pending = attrs.evolve(rollout.program(**inputs), sample=rollout.sample)
+        outputs = drive_pure(pending, Env(params), recall)
+    except CallError as error:
+        failure = failed(error)
+    bound = rollout.program.signature.bind(str(rollout.program), inputs)
+    return Trace(
+        rollout.key[-18:], rollout.program.key, str(rollout.program), rollout.version, bound, world,
+        sample=rollout.sample, calls=tuple(calls), outputs=outputs, failure=failure, started=1, ended=2,
+    )  # fmt: skip
+
+
+def _said(call: Call, answer: Answer) -> Any:
+    if isinstance(call.request, ToolRequest):
+        assert call.function is not None
+        return ToolReply(plain(call.function(**call.request.inputs)))
+    assert isinstance(call.request, ChatRequest)
+    said = answer(call.request)
+    return said if isinstance(said, CallError) else ChatReply(said)
+
+
+@attrs.frozen(eq=False)
+class Seen:
+    """An optimization that came to its end: the version, every need, and what was run, by key."""
+
+    version: Version
+    needs: tuple[Need, ...]
+    answers: dict[str, Trace]
+
+    @property
+    def asked(self) -> list[PlannedRollout]:
+        """All rollouts that were asked for, repeats counted."""
+        return [rollout for need in self.needs for rollout in need.rollouts]
+
+
+def asked_again(
+    optimizer: Optimizer, program: Program, traces: Traces, metric: Any, answer: Answer
+) -> Seen:
+    """Ask, run what is needed, ask again with the answers, until there is a version."""
+    needs: list[Need] = []
+    while isinstance(found := optimizer(program, traces, metric), Need):
+        needs.append(found)
+        assert len(needs) < 10_000, "it never ends"
+        traces = traces.with_answers(
+            {rollout.key: ran(rollout, answer) for rollout in found.rollouts}
+        )
+    return Seen(found, tuple(needs), dict(traces.answers))
+
+
+def kept_going(
+    optimizer: PlanOptimizer, program: Program, traces: Traces, metric: Any, answer: Answer
+) -> Seen:
+    """Keep the plan between needs, as the executor does."""
+    plan, needs, answers = (
+        optimizer.begin(program, traces, metric),
+        list[Need](),
+        dict[str, Trace](),
+    )
+    try:
+        need = next(plan)
+        while True:
+            needs.append(need)
+            answers |= {it.key: ran(it, answer) for it in need.rollouts if it.key not in answers}
+            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
+    except StopIteration as stop:
+        return Seen(stop.value, tuple(needs), answers)

@@ -1,0 +1,139 @@
+"""The laws of tables: text from outside stays text."""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmflow.evaluation.charts import histogram
+from lmflow.evaluation.tables import (
+    columns_of,
+    html_table,
+    html_text,
+    markdown_table,
+    markdown_text,
+)
+from lmflow.values.printing import printable
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "a | b",
+    "**x**",
+    "[x](javascript:1)",
+    "`x`",
+    "\x1b[2J",
+    "\u202eevil",
+    "<!--",
+    "$x$",
+]
+
+
+class Tags(HTMLParser):
+    """The tags and texts of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        """Keep a tag, which has no attributes."""
+        assert [] == attrs
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        """Keep a text."""
+        self.texts.append(data)
+
+
+@given(st.text(), st.integers(1, 40))
+def test_printable_is_one_plain_line(text: str, width: int) -> None:
+    """No control or format character, no line end, never longer than the width."""
+    line = printable(text, width)
+    assert len(line) <= width
+    assert [] == [
+        char for char in line if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(None, ""), ("a\n b", "a b"), (1.5, "1.5"), (("a", 1), '["a", 1]'), ("", "")],
+)
+def test_values_as_text(value: Any, text: str) -> None:
+    """Texts stay, nothing is empty, all else is JSON."""
+    assert text == printable(value)
+
+
+def test_long_values_are_cut() -> None:
+    """A cut is shown."""
+    assert "abcd…" == printable("abcdefgh", 5)
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3))
+def test_an_html_table_has_its_tags_alone(values: list[str]) -> None:
+    """Whatever a cell holds, the page has the tags of the table, and the text of the cell."""
+    page = Tags()
+    page.feed(html_table([{"a": value} for value in values], ["a"]))
+    assert ["table", "thead", "tr", "th", "tbody", *["tr", "td"] * len(values)] == page.tags
+    assert "".join(["a", *map(printable, values)]) == "".join(page.texts)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_html_is_escaped(text: str) -> None:
+    """No mark of HTML survives."""
+    assert not re.search(r"[<>\"']", html_text(text))
+    assert printable(text) == html.unescape(html_text(text))
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_markdown_is_escaped(text: str) -> None:
+    """Each mark of Markdown stands behind a backslash, HTML is escaped, so a cell is a cell."""
+    found = markdown_text(text)
+    assert not re.search(r"(?<!\\)[|*`\[\]$]|<|>", found)
+    assert 3 == len(markdown_table([{"a": text}], ["a"]).splitlines())
+
+
+def test_a_markdown_table() -> None:
+    """A head, a rule, and a line a row; what a row lacks is empty."""
+    assert "| a | b |\n| --- | --- |\n| 1 |  |\n| x | y |" == markdown_table(
+        [{"a": 1}, {"a": "x", "b": "y"}], ["a", "b"]
+    )
+
+
+def test_columns_are_those_of_some_row() -> None:
+    """Columns stand in the order in which they are met; those that are empty everywhere are left
+    out.
+    """
+    rows: list[dict[str, Any]] = [{"a": 1, "b": None, "c": ""}, {"d": (), "a": 0, "e": False}]
+    assert ["a", "d", "e"] == columns_of(rows)
+
+
+def test_zeros_and_ones_have_two_bars() -> None:
+    """0/1 scores are a bar for each."""
+    assert "0  █ 1\n1  ██ 2" == histogram([1, 0, 1], width=2)
+
+
+def test_scores_have_bars_from_0_to_1() -> None:
+    """Each bin holds its lower end, the last both; an empty bin has no bar."""
+    assert "0.00 to 0.50  ██ 1\n0.50 to 1.00  ████ 2" == histogram([0.2, 0.5, 1.0], bins=2, width=4)
+    assert "0.25 to 0.50  0" in histogram([0.1, 0.9], bins=4)
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=30), st.integers(3, 12))
+def test_every_score_is_in_a_bar(values: list[float], bins: int) -> None:
+    """The counts add up, also for scores outside 0 and 1."""
+    lines = histogram(values, bins).splitlines()
+    assert len(values) == sum(int(line.split()[-1]) for line in lines)
+
+
+def test_no_scores_have_no_bars() -> None:
+    """Nothing is said to be nothing."""
+    assert "no scores" == histogram([])
