@@ -31,11 +31,11 @@ import attrs
 from common import table
 
 import lmflow as lf
-from lmflow.evaluation.stats import mean, paired
+from lmflow.evaluation.stats import mean, paired_test
 from lmflow.models.local.llama_server import LlamaServer
 from lmflow.models.local.weights import located
 from lmflow.models.providers.openai import OpenAI
-from lmflow.optimizers.combinators import model_calls
+from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import PlanOptimizer
 
 LIMIT, THREADS = (
@@ -175,7 +175,7 @@ async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any
 def _tuned(done: lf.Optimization) -> dict[str, Any]:
     """What is kept of an optimization beside its store."""
     version = done.version
-    return {"calls": sum(model_calls(trace) for trace in done.run.traces), "version": version.id, "note": version.note,
+    return {"calls": sum(count_model_calls(trace) for trace in done.run.traces), "version": version.id, "note": version.note,
             "curve": done.curve, "instruction": version["step.instruction"],
             "demos": len(version["step.demos"])}  # fmt: skip
 
@@ -321,7 +321,7 @@ def _difference(ours: dict[tuple[str, str], float], theirs: dict[tuple[str, str]
     pairs = [ours[name] - theirs[name] for name in ours if name in theirs]
     if not pairs:
         return "-"
-    found = paired(pairs).difference
+    found = paired_test(pairs).difference
     return f"{found.value:+.3f} ({_end(found.low, '+')} to {_end(found.high, '+')})"
 
 

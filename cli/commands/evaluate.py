@@ -18,7 +18,7 @@ from lmflow.errors import NotFound
 from lmflow.evaluation.comparison import Comparison
 from lmflow.evaluation.comparison import compare as compared
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, judged
+from lmflow.evaluation.judges import Judge, evaluation_by_judge
 from lmflow.evaluation.rescoring import scores_from
 from lmflow.execution.executor import Executor
 from lmflow.execution.progress import bar, silent
@@ -190,7 +190,7 @@ def rescored(run: Run, it: Job) -> Evaluation:
     if not isinstance(it.metric, Judge):
         return scores_from(own, it.sets["data"], it.metric)
     verdicts = {name.removesuffix(lead): trace for name, trace in run.items if name.endswith(lead)}
-    return judged(own, it.sets["data"], it.metric, verdicts)
+    return evaluation_by_judge(own, it.sets["data"], it.metric, verdicts)
 
 
 def comparison_data(found: Comparison) -> dict[str, Any]:

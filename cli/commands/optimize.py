@@ -23,7 +23,7 @@ from lmflow.cli.text.progress import Watched, watching
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
 from lmflow.evaluation.charts import lines_svg
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, judged
+from lmflow.evaluation.judges import Judge, evaluation_by_judge
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Spent, spent_on
 from lmflow.execution.executor import Executor
@@ -189,10 +189,10 @@ def bound_of(it: Job) -> Bound:
     """The most that an optimization asks for, a judge's answers with it."""
     it.optimizer.check(Traces(it.start, it.data, it.prior))
     bound = it.optimizer.bound(it.program, it.data)
-    judged = (
+    judgements = (
         max(bound.judgements, bound.rollouts) if isinstance(it.metric, Judge) else bound.judgements
     )
-    return Bound(bound.rollouts, bound.proposals, judged)
+    return Bound(bound.rollouts, bound.proposals, judgements)
 
 
 def resumed(
@@ -298,7 +298,7 @@ def refused(done: Optimization, it: Job) -> Evaluation | None:
         for (label, trace), example in zip(seen, examples_of(run, held), strict=True)
         if trace.outputs is not None
     }
-    return judged(
+    return evaluation_by_judge(
         run,
         held,
         metric,

@@ -21,7 +21,7 @@ from lmflow.execution.budget import Spent, spent_on
 from lmflow.execution.optimize import Optimization
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
-from lmflow.optimizers.combinators import model_calls
+from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import Bound
 from lmflow.programs.program import Program, completed
 from lmflow.traces.trace import Run, Trace
@@ -80,7 +80,7 @@ def price_of(
             sum(getattr(u, side) or 0 for u in usages) for side in ("prompt", "completion")
         )
         return Price(
-            max(1, model_calls(last)), Usage(read, written), "as the last recorded run took"
+            max(1, count_model_calls(last)), Usage(read, written), "as the last recorded run took"
         )
     full, steps = completed(program, version), program.predictors
     texts = sum(

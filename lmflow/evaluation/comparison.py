@@ -15,7 +15,7 @@ import toolz
 from lmflow.errors import NotComparable, check_kind, short
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.rows import Row
-from lmflow.evaluation.stats import Estimate, Test, detectable, needed, number, paired
+from lmflow.evaluation.stats import Estimate, Test, detectable_difference, sample_size_needed, format_score, paired_test
 from lmflow.evaluation.tables import (
     columns_of,
     html_table,
@@ -119,7 +119,7 @@ class Comparison:
         """
         if self.better:
             return 0
-        wanted = needed(self.difference)
+        wanted = sample_size_needed(self.difference)
         return (
             None
             if wanted is None
@@ -153,8 +153,8 @@ class Comparison:
     def _advice(self) -> str:
         if self.more_examples is not None:
             return f"about {self.more_examples:,} more examples would (80 % power)"
-        if seen := detectable(self.difference):
-            return f"no difference was seen; one of {number(seen)} would have been (80 % power)"
+        if seen := detectable_difference(self.difference):
+            return f"no difference was seen; one of {format_score(seen)} would have been (80 % power)"
         return "they score alike on every example"
 
     def _words(self) -> Iterable[str]:
@@ -214,7 +214,7 @@ def compare(
     clusters = _clusters(pairs, a.cluster)
     return Comparison(
         _called(a), _called(b), a.metric_name or "score", pairs,
-        paired([pair.difference for pair in pairs], clusters, seed=seed),
+        paired_test([pair.difference for pair in pairs], clusters, seed=seed),
         only_a=tuple(name for name in sides[0] if name not in sides[1]),
         only_b=tuple(name for name in sides[1] if name not in sides[0]),
         failed_a=tuple(name for name in shared if _score(sides[0][name], failures_as) is None),

@@ -14,7 +14,7 @@ import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
-from lmflow.evaluation.rows import Row, cells, row_from, total
+from lmflow.evaluation.rows import Row, cells, row_from_json, sum_if_known
 from lmflow.evaluation.stats import Estimate, mean
 from lmflow.evaluation.tables import (
     columns_of,
@@ -93,7 +93,7 @@ class Evaluation:
     @property
     def cost(self) -> int | None:
         """What was paid, in nano-dollars; ``None`` where a price is unknown."""
-        return total(row.cost for row in self.rows)
+        return sum_if_known(row.cost for row in self.rows)
 
     @property
     def unpriced(self) -> int:
@@ -103,7 +103,7 @@ class Evaluation:
     @property
     def tokens(self) -> int | None:
         """The tokens read and written; ``None`` where a provider didn't say."""
-        return total(row.tokens for row in self.rows)
+        return sum_if_known(row.tokens for row in self.rows)
 
     @property
     def latency(self) -> tuple[float, float] | None:
@@ -209,9 +209,9 @@ class Evaluation:
         yield "; ".join(part for part in (_money(self), _tokens(self), _seconds(self)) if part)
 
 
-def evaluation_of(data: Mapping[str, Any]) -> Evaluation:
+def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
     """The evaluation that was stored as JSON values."""
-    return Evaluation(**{**data, "rows": tuple(map(row_from, data["rows"]))})
+    return Evaluation(**{**data, "rows": tuple(map(row_from_json, data["rows"]))})
 
 
 def _quantile(ordered: Sequence[float], share: float) -> float:

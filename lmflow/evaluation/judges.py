@@ -107,12 +107,12 @@ class Judge:
         return attrs.evolve(found, feedback=str(outputs.get(self.feedback_from, "")))
 
 
-def key_of(metric: Metric | Judge) -> str:
+def scorer_key(metric: Metric | Judge) -> str:
     """The hash of what a metric or a judge does."""
     return metric.key if isinstance(metric, Judge) else metric_key(metric)
 
 
-def judged(run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]) -> Evaluation:
+def evaluation_by_judge(run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]) -> Evaluation:
     """The evaluation of a run by a judge, from the judge's traces by the labels of the run's.
 
     A judge that failed on a row makes it a failed row; ``MetricFailed`` where it failed on all.

@@ -51,8 +51,8 @@ def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | N
         label, example, trace.outputs,
         score=result if isinstance(result, Score) and trace.outputs is not None else None,
         failure=trace.failure or (result if isinstance(result, Failed) else None),
-        cost=total(0 if call.source else call.cost for call in spent),
-        tokens=total(map(_used, spent)),
+        cost=sum_if_known(0 if call.source else call.cost for call in spent),
+        tokens=sum_if_known(map(_used, spent)),
         latency=None if any(call.source for call in trace.calls) else (trace.ended - trace.started) / 1e9,
         trace=trace.id,
     )  # fmt: skip
@@ -68,7 +68,7 @@ def result_of(metric: Metric, example: Record, trace: Trace) -> Score | Failed |
         return failed(error)
 
 
-def row_from(data: Mapping[str, Any]) -> Row:
+def row_from_json(data: Mapping[str, Any]) -> Row:
     """The row that was stored as JSON values."""
     score, failure = data["score"], data["failure"]
     counts = Counts(**score["counts"]) if score and score["counts"] else None
@@ -91,7 +91,7 @@ def cells(row: Row) -> dict[str, Any]:
     return {"id": short(row.id), **score, **(row.outputs or {}), **failure}
 
 
-def total(parts: Iterable[int | None]) -> int | None:
+def sum_if_known(parts: Iterable[int | None]) -> int | None:
     """The sum; ``None`` where a part is unknown."""
     found = list(parts)
     return None if None in found else sum(part or 0 for part in found)

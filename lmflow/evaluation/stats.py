@@ -51,9 +51,9 @@ class Estimate:
         bounds = (
             ""
             if self.low is None or self.high is None
-            else f" [{number(self.low)}, {number(self.high)}]"
+            else f" [{format_score(self.low)}, {format_score(self.high)}]"
         )
-        return f"{number(self.value)}{bounds}"
+        return f"{format_score(self.value)}{bounds}"
 
 
 @attrs.frozen
@@ -82,7 +82,7 @@ def mean(values: Sequence[float], clusters: Sequence[str] | None = None) -> Esti
     return _student(statistics.fmean(values), standard_error(values), len(values), "t")
 
 
-def paired(
+def paired_test(
     differences: Sequence[float], clusters: Sequence[str] | None = None, *, seed: int = 0
 ) -> Test:
     """The mean of paired differences, tested against 0.
@@ -102,7 +102,7 @@ def paired(
         )
     differing, se = sum(value != 0 for value in differences), standard_error(differences)
     if se is None or FEW <= len(differences) <= MANY:
-        return _floored(bootstrap(differences, seed=seed), differing)
+        return _floored(bca_bootstrap(differences, seed=seed), differing)
     return _floored(
         _t_test(_student(statistics.fmean(differences), se, len(differences), "t")), differing
     )
@@ -147,7 +147,7 @@ def sign_test(wins: int, losses: int) -> float:
     return min(1.0, 2.0 * (tail / (1 << n)))
 
 
-def bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Test:
+def bca_bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RESAMPLES) -> Test:
     """The mean with its bias-corrected and accelerated bootstrap interval (Efron 1987); p is 1
     minus the level at which the interval would end at 0. Values that are all alike have no
     interval; their p is the sign test's.
@@ -199,24 +199,24 @@ def binary(values: Iterable[float]) -> bool:
     return all(value in {0.0, 1.0} for value in values)
 
 
-def needed(difference: Estimate) -> int | None:
+def sample_size_needed(difference: Estimate) -> int | None:
     """How many examples in all would show a difference of this size and spread, at 80 % power and p
     below 0.05 (normal theory; Miller 2024, section 5). ``None`` where no difference or no spread
     was seen.
     """
     if not difference.se or not difference.value:
         return None
-    return math.ceil(difference.n * (detectable(difference) / difference.value) ** 2)
+    return math.ceil(difference.n * (detectable_difference(difference) / difference.value) ** 2)
 
 
-def detectable(difference: Estimate) -> float:
+def detectable_difference(difference: Estimate) -> float:
     """The smallest difference that this many examples would show at 80 % power; 0 where no spread
     was seen.
     """
     return (_Z + _NORMAL.inv_cdf(POWER)) * (difference.se or 0.0)
 
 
-def number(value: float) -> str:
+def format_score(value: float) -> str:
     """A score as it is printed: three decimals, one from 100 on, and no minus before a zero."""
     text = f"{value:.3f}" if abs(value) < 100 else f"{value:.1f}"  # noqa: PLR2004 - where decimals stop to matter
     return text.removeprefix("-") if float(text) == 0 else text

@@ -11,7 +11,7 @@ import attrs
 
 from lmflow.data.dataset import Dataset
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, judged, key_of
+from lmflow.evaluation.judges import Judge, evaluation_by_judge, scorer_key
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.open_run import OpenRun, by_label
 from lmflow.execution.progress import Progress, Step, silent
@@ -37,7 +37,9 @@ async def evaluate_on(  # noqa: PLR0913 - what an evaluation is of
         traces = by_label(rollouts, await grown.add(rollouts, step))
         run = attrs.evolve(grown.run, items=tuple(traces.items()), name=str(program))
         if isinstance(metric, Judge):
-            found = judged(run, data, metric, await _verdicts(grown, run, data, metric, step))
+            found = evaluation_by_judge(
+                run, data, metric, await _verdicts(grown, run, data, metric, step)
+            )
         else:
             found = scores_from(run, data, metric)
     await grown.keep(*_scored(found, metric))
@@ -82,7 +84,7 @@ async def _verdicts(
 
 
 def _scored(found: Evaluation, metric: Metric | Judge) -> Sequence[ScoreRecorded]:
-    key = key_of(metric)
+    key = scorer_key(metric)
     name, now = name_of(metric), time.time_ns()
     return [
         ScoreRecorded(row.trace, name, row.score.value, row.score.feedback, key, "", now)

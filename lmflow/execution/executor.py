@@ -14,7 +14,7 @@ import toolz
 
 from lmflow.data.dataset import Data, Dataset, dataset_of, records
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, key_of
+from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Budget, Spent, spent_on
 from lmflow.execution.call import OnText
 from lmflow.execution.evaluate import evaluate_on
@@ -27,7 +27,7 @@ from lmflow.execution.run_config import keep_data, run_config
 from lmflow.execution.runner import Runner
 from lmflow.execution.stream import Streaming
 from lmflow.metrics import Metric
-from lmflow.optimizers.parts.plan import PlanOptimizer, Traces, check_optimizers, matching
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces, check_optimizers, traces_of_examples
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program, check_programs, init, take
 from lmflow.traces.events import RefMoved, ScoreRecorded
@@ -213,7 +213,12 @@ class Executor(Runner):
         data, bounded = dataset_of(str(program), examples), self._bounded(budget, spent)
         under = self._version(version) or init(program)
         said = Record(
-            {"data": data.digest, "metric": key_of(metric), "version": under.id, "samples": samples}
+            {
+                "data": data.digest,
+                "metric": scorer_key(metric),
+                "version": under.id,
+                "samples": samples,
+            }
         )
         said |= config or await self._begun(program, (data,), metric, budget)
         async with bounded._growing("evaluate", str(program), said, of, reuse=reuse) as grown:  # noqa: SLF001
@@ -263,7 +268,8 @@ class Executor(Runner):
         check_optimizers(optimizer)
         traces = Traces(self._version(version) or init(program), data)
         traces = attrs.evolve(
-            traces, prior=tuple(trace for _, trace in matching(program, data.train, prior))
+            traces,
+            prior=tuple(trace for _, trace in traces_of_examples(program, data.train, prior)),
         )
         optimizer.check(traces)
         bounded = self._bounded(budget, spent)

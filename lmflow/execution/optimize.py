@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import BudgetExceeded, NotRecorded, short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, key_of
+from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.open_run import OpenRun
 from lmflow.execution.rollout import Rollout
@@ -223,7 +223,7 @@ def with_provenance(
     provenance = {
         "optimizer": {"name": optimizer.name, "options": optimizer.options},
         "data": traces.data.digest,
-        "metric": key_of(metric),
+        "metric": scorer_key(metric),
         "program": program.key,
     }
     return attrs.evolve(
@@ -240,7 +240,7 @@ def optimization_config(optimizer: PlanOptimizer, traces: Traces, metric: Metric
             "data": {
                 part: getattr(traces.data, part).digest for part in ("train", "select", "held")
             },
-            "metric": key_of(metric),
+            "metric": scorer_key(metric),
             "version": traces.version.id,
             **prior,
         }

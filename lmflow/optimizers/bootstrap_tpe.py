@@ -23,7 +23,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, tried
 from lmflow.optimizers.parts.tpe import Tpe
@@ -84,7 +84,7 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
         del program
         return Bound((1 + trials) * len(data.select) + rounds * len(data.train))
 
-    return staged("bootstrap_optuna", options, plan, bound, SELECT)
+    return plan_optimizer("bootstrap_optuna", options, plan, bound, SELECT)
 
 
 def _place(step: str, k: int) -> str:

@@ -12,7 +12,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
-from lmflow.evaluation.stats import paired
+from lmflow.evaluation.stats import paired_test
 from lmflow.messages.requests import ToolRequest
 from lmflow.optimizers.parts.plan import (
     HELD,
@@ -24,7 +24,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     check_optimizers,
-    staged,
+    plan_optimizer,
     unanswered,
 )
 from lmflow.optimizers.parts.scoring import Best, Scores, concluded, scored, tried
@@ -52,7 +52,7 @@ def chain(*optimizers: PlanOptimizer) -> PlanOptimizer:
         return _kept(start, attrs.evolve(task.version, origin=origin), lambda _: True)
 
     options = {"optimizers": list(optimizers)}
-    return staged("chain", options, plan, lambda *it: _sum(optimizers, *it), _parts(optimizers))
+    return plan_optimizer("chain", options, plan, lambda *it: _sum(optimizers, *it), _parts(optimizers))
 
 
 def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
@@ -77,7 +77,7 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
         )
         return kept(found)
 
-    return staged(
+    return plan_optimizer(
         "only", {"pattern": pattern, "optimizer": optimizer}, plan, optimizer.bound, optimizer.parts
     )
 
@@ -100,7 +100,7 @@ def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
     def bound(program: Program, data: Data) -> Bound:
         return _sum(optimizers, program, data) + Bound((len(optimizers) + 1) * len(data.select))
 
-    return staged(
+    return plan_optimizer(
         "first_best", {"optimizers": list(optimizers)}, plan, bound, SELECT | _parts(optimizers)
     )
 
@@ -126,7 +126,7 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
     def bound(program: Program, data: Data) -> Bound:
         return optimizer.bound(program, data) + Bound(2 * len(data.held))
 
-    return staged("guard", {"optimizer": optimizer}, plan, bound, HELD | optimizer.parts)
+    return plan_optimizer("guard", {"optimizer": optimizer}, plan, bound, HELD | optimizer.parts)
 
 
 def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
@@ -169,7 +169,7 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
             version: Version = stop.value
             return version
 
-    return staged(
+    return plan_optimizer(
         "within",
         {"optimizer": optimizer, "max_calls": max_calls},
         plan,
@@ -204,7 +204,7 @@ class _Purse:
     def paid(self, rollouts: Sequence[PlannedRollout], traces: Sequence[Trace]) -> dict[str, Trace]:
         """Count what rollouts took; their traces by key."""
         for rollout, trace in zip(rollouts, traces, strict=True):
-            calls, key = model_calls(trace), rollout.program.key
+            calls, key = count_model_calls(trace), rollout.program.key
             self.left -= calls
             self._most[key] = max(calls, self._most.get(key, 1))
             self._least[key] = min(calls, self._least.get(key, calls))
@@ -215,11 +215,11 @@ def better(before: Scores, after: Scores) -> bool:
     """Whether the 95 % interval of the paired difference on the same examples lies above 0."""
     a, b = before.values, after.values
     differences = [b[label] - a[label] for label in a if label in b]
-    low = paired(differences).difference.low if differences else None
+    low = paired_test(differences).difference.low if differences else None
     return low is not None and low > 0
 
 
-def model_calls(trace: Trace) -> int:
+def count_model_calls(trace: Trace) -> int:
     """How many times a model was asked in an execution, retries counted."""
     return sum(not isinstance(call.request, ToolRequest) for call in trace.calls)
 

@@ -30,9 +30,9 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    matching,
+    traces_of_examples,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, by_function
 from lmflow.programs.program import Program, completed, init
@@ -55,7 +55,7 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
         most = max(map(len, chosen.values()), default=0)
         return with_demos(task.version, chosen, f"{most} labelled demonstrations a step")
 
-    return staged("labeled_few_shot", {"k": k, "seed": seed}, plan, parts=TRAIN)
+    return plan_optimizer("labeled_few_shot", {"k": k, "seed": seed}, plan, parts=TRAIN)
 
 
 def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
@@ -92,7 +92,7 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
         del program
         return Bound(rounds * len(data.train))
 
-    return staged("bootstrap_few_shot", options, plan, bound, TRAIN)
+    return plan_optimizer("bootstrap_few_shot", options, plan, bound, TRAIN)
 
 
 def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0) -> PlanOptimizer:
@@ -113,7 +113,7 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
         note = f"demonstrations from {len(found)} examples that went well on record"
         return with_demos(task.version, chosen, note) if found else task.version
 
-    return staged(
+    return plan_optimizer(
         "harvest",
         {"max_demos": max_demos, "threshold": threshold, "seed": seed},
         plan,
@@ -147,7 +147,7 @@ def noted(boot: Sequence[Success]) -> str:
 
 def _harvested(task: Task, threshold: float | None, rng: random.Random) -> list[Success]:
     found: dict[str, Success] = {}
-    for example, trace in matching(task.program, task.data.train, task.prior):
+    for example, trace in traces_of_examples(task.program, task.data.train, task.prior):
         row = by_function(
             task.metric, PlannedRollout(task.program, trace.version, example, trace.sample), trace
         )

@@ -32,7 +32,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.reflection import batches, reports, steps_of
 from lmflow.optimizers.parts.scoring import Best, Scores, concluded, scored
@@ -108,7 +108,7 @@ def gepa(  # noqa: PLR0913 - each is an option
         "iterations": positive("iterations", iterations), "minibatch": positive("minibatch", minibatch),
         "merges": merges, "perfect": perfect, "proposer": write, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    return staged("gepa", options, plan, bound, SELECT)
+    return plan_optimizer("gepa", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)

@@ -30,9 +30,9 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    need,
+    need_rollouts,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.embedding import MOST
@@ -93,7 +93,7 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         calls = math.ceil(min(size, len(data.train)) / MOST)
         return Bound(rounds * len(data.train) if bootstrap else 0, similar * calls)
 
-    return staged("knn_few_shot", options, plan, bound, TRAIN)
+    return plan_optimizer("knn_few_shot", options, plan, bound, TRAIN)
 
 
 def _vectors(
@@ -117,7 +117,7 @@ def _vectors(
             PlannedRollout(asked, init(asked), Record(texts=[text for _, text in batch]))
             for batch in batches
         ]
-        traces = yield need(f"embed[{name}]", rollouts, task.version, phase="embed the pool")
+        traces = yield need_rollouts(f"embed[{name}]", rollouts, task.version, phase="embed the pool")
         found[name] = {
             key: packed(vector)
             for batch, trace in zip(batches, traces, strict=True)

@@ -33,7 +33,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, scored
 from lmflow.optimizers.parts.tpe import Tpe
@@ -179,7 +179,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         notes = 2 + min(9, math.ceil(len(data.train) / 10) - 1)
         return Bound(runs + boots, notes + 3 * steps * size.instructions)
 
-    return staged("mipro", options, plan, bound, SELECT)
+    return plan_optimizer("mipro", options, plan, bound, SELECT)
 
 
 @attrs.frozen

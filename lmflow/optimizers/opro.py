@@ -29,7 +29,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, tried
 from lmflow.programs.program import Predict, Program
@@ -93,7 +93,7 @@ def opro(  # noqa: PLR0913 - each is an option
         "model": model,
         "seed": seed,
     }
-    return staged("opro", options, plan, bound, SELECT)
+    return plan_optimizer("opro", options, plan, bound, SELECT)
 
 
 def coordinate_ascent_opro(
@@ -161,7 +161,7 @@ def coordinate_ascent_opro(
         "again": again,
         "model": model,
     }
-    return staged("coordinate_ascent_opro", options, plan, bound, SELECT)
+    return plan_optimizer("coordinate_ascent_opro", options, plan, bound, SELECT)
 
 
 def module_opro(
@@ -213,7 +213,7 @@ def module_opro(
         )
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
-    return staged("module_opro", options, plan, bound, SELECT)
+    return plan_optimizer("module_opro", options, plan, bound, SELECT)
 
 
 def chosen_step(program: Program, step: str) -> str:

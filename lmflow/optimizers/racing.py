@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping, Sequence
 import attrs
 
 from lmflow.data.dataset import Data
-from lmflow.evaluation.stats import paired
+from lmflow.evaluation.stats import paired_test
 from lmflow.optimizers.few_shot import Who
 from lmflow.optimizers.mipro import Sets, Space, demo_sets
 from lmflow.optimizers.parts.additive import Additive, Point
@@ -25,7 +25,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, scored
 from lmflow.programs.program import Program
@@ -96,7 +96,7 @@ def racing(  # noqa: PLR0913 - each is an option
         runs = block * (2 + trials) + (finalists + 1) * len(data.select)
         return Bound(runs + max(0, sets - 1) * len(data.train), notes + 3 * steps * instructions)
 
-    return staged("racing", options, plan, bound, SELECT)
+    return plan_optimizer("racing", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)
@@ -184,7 +184,7 @@ def _raced(field: Field, finalists: int) -> Generator[Need, tuple[Trace, ...], V
 
 def _behind(scores: Mapping[str, float], leader: Mapping[str, float]) -> bool:
     gaps = [leader[name] - score for name, score in scores.items() if name in leader]
-    low = paired(gaps).difference.low if gaps else None
+    low = paired_test(gaps).difference.low if gaps else None
     return low is not None and low > 0
 
 

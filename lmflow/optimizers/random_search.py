@@ -23,7 +23,7 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, tried
 from lmflow.programs.program import Program
@@ -92,4 +92,4 @@ def random_search(  # noqa: C901, PLR0913 - each is an option
         boots = (candidates + 1) * rounds * len(data.train)
         return Bound((candidates + _PLAIN) * len(data.select) + boots)
 
-    return staged("random_search", options, plan, bound, SELECT)
+    return plan_optimizer("random_search", options, plan, bound, SELECT)

@@ -48,7 +48,7 @@ _MADE: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType({
 })  # fmt: skip
 
 
-def made_again(name: str, options: Mapping[str, Any]) -> PlanOptimizer:
+def optimizer_from_options(name: str, options: Mapping[str, Any]) -> PlanOptimizer:
     """The optimizer of that name and those options; what it is made of, too.
 
     ``ProgramError`` where no shipped optimizer has that name, or where it comes to other options:
@@ -77,8 +77,8 @@ def made_again(name: str, options: Mapping[str, Any]) -> PlanOptimizer:
 
 def _option(option: str, value: Any) -> Any:
     if option == "optimizer":
-        return made_again(*value)
-    return tuple(made_again(*one) for one in value) if option == "optimizers" else value
+        return optimizer_from_options(*value)
+    return tuple(optimizer_from_options(*one) for one in value) if option == "optimizers" else value
 
 
 def _hash(value: Any) -> bool:

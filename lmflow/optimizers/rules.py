@@ -34,9 +34,9 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    need,
+    need_rollouts,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, concluded, tried
 from lmflow.programs.program import Predict, Program
@@ -116,7 +116,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
             candidates * len(program.predictors),
         )
 
-    return staged("infer_rules", options, plan, bound, SELECT)
+    return plan_optimizer("infer_rules", options, plan, bound, SELECT)
 
 
 def _ruled(
@@ -126,7 +126,7 @@ def _ruled(
     proposal failed.
     """
     label = f"cand[{turn + 1}]/induce"
-    traces = yield need(label, asked.values(), best.version, score=best.score, phase="induce rules")
+    traces = yield need_rollouts(label, asked.values(), best.version, score=best.score, phase="induce rules")
     found: dict[str, Proposal] = {}
     for (step, rollout), trace in zip(asked.items(), traces, strict=True):
         if it := proposal_of(rollout, trace):

@@ -30,9 +30,9 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    need,
+    need_rollouts,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.reflection import batches, report
 from lmflow.optimizers.parts.scoring import Best, concluded, measured, scored, tried
@@ -91,7 +91,7 @@ def simba(  # noqa: PLR0913 - each is an option
         "candidates": positive("candidates", candidates), "max_demos": max_demos, "temperature": temperature,
         "proposer": write, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    return staged("simba", options, plan, bound, SELECT)
+    return plan_optimizer("simba", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)
@@ -204,7 +204,7 @@ class Climb:
                 }  # fmt: skip
                 advised.append((source, step, self.ask.asked(self.write, inputs, turn)))
         asked = [rollout for _, _, rollout in advised]
-        traces = yield need(f"{label}/advise", asked, self.leader.version, phase="propose")
+        traces = yield need_rollouts(f"{label}/advise", asked, self.leader.version, phase="propose")
         for (source, step, rollout), trace in zip(advised, traces, strict=True):
             if it := proposal_of(rollout, trace):
                 text = f"{self._text(source, step)}\n\n{it.text}".strip()

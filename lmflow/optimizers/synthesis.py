@@ -27,9 +27,9 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    need,
+    need_rollouts,
     randomness,
-    staged,
+    plan_optimizer,
 )
 from lmflow.optimizers.parts.scoring import Best, measured
 from lmflow.programs.program import Predict, Program
@@ -89,14 +89,14 @@ def synthesize(  # noqa: PLR0913 - each is an option
         del program, data
         return Bound(attempts, attempts)
 
-    return staged("synthesize", options, plan, bound)
+    return plan_optimizer("synthesize", options, plan, bound)
 
 
 def _invented(
     task: Task, asked: Sequence[PlannedRollout], seen: set[str], label: str
 ) -> Generator[Need, tuple[Trace, ...], list[Record]]:
     """The examples that were made up, without those whose inputs were seen before."""
-    traces = yield need(label, asked, task.version, phase="make examples up")
+    traces = yield need_rollouts(label, asked, task.version, phase="make examples up")
     found: list[Record] = []
     for example in (trace.outputs for trace in traces if trace.outputs is not None):
         name = _asked(task.program, example)

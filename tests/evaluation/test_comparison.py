@@ -16,7 +16,7 @@ import lmflow as lf
 from lmflow.errors import BadData, NotComparable
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.stats import paired, sign_test
+from lmflow.evaluation.stats import paired_test, sign_test
 
 score = st.sampled_from([0.0, 0.25, 0.5, 1.0])
 pairs = st.lists(st.tuples(score, score), min_size=1, max_size=25)
@@ -41,7 +41,7 @@ def test_the_difference_is_b_minus_a(sides: list[tuple[float, float]]) -> None:
     found = compare(*both(sides))
     differences = [b - a for a, b in sides]
     assert pytest.approx(math.fsum(differences) / len(sides)) == found.difference.value
-    assert paired(differences) == found.test
+    assert paired_test(differences) == found.test
 
 
 @given(pairs)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scored import call, evaluation, grouped, trace
 
 from lmflow.errors import BadData
-from lmflow.evaluation.evaluation import Evaluation, evaluation_of
+from lmflow.evaluation.evaluation import Evaluation, evaluation_from_json
 from lmflow.evaluation.rows import Row, row_of
 from lmflow.evaluation.stats import mean, wilson
 from lmflow.messages.replies import ChatReply, Failure, ToolReply, Usage
@@ -195,7 +195,7 @@ def test_an_evaluation_round_trips_by_json(scores: list[float | None], cluster: 
     made = evaluation(
         {str(at): score for at, score in enumerate(scores)}, run_root="r", cluster=cluster
     )
-    again = evaluation_of(json.loads(canonical(made.to_json())))
+    again = evaluation_from_json(json.loads(canonical(made.to_json())))
     assert (made, made.root) == (again, again.root)
 
 
@@ -204,7 +204,7 @@ def test_counts_and_feedback_round_trip() -> None:
     row = attrs.evolve(
         MIXED.rows[0], score=Score(0.5, "why", Counts(1, 2, 3)), outputs=Record(answer=("a", 1))
     )
-    assert of(row) == evaluation_of(json.loads(json.dumps(of(row).to_json())))
+    assert of(row) == evaluation_from_json(json.loads(json.dumps(of(row).to_json())))
 
 
 def test_an_evaluation_pickles() -> None:

@@ -12,7 +12,7 @@ from scored import run
 import lmflow as lf
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadScore, MetricFailed, MissingInput
-from lmflow.evaluation.judges import Judge, judged
+from lmflow.evaluation.judges import Judge, evaluation_by_judge
 from lmflow.metrics import Score
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Failed
@@ -225,7 +225,7 @@ async def test_a_judged_run_is_an_evaluation() -> None:
     """The verdicts are the scores, the program's failures stay failures, and the judge's key is the
     metric's.
     """
-    found = judged(
+    found = evaluation_by_judge(
         RUN,
         EXAMPLES,
         RIGHT,
@@ -246,9 +246,9 @@ async def test_a_judge_that_fails_on_a_row_fails_that_row() -> None:
     asked = await verdicts(
         {"a?": sections(verdict="yes", why="so"), "b?": "?", "That could not be read": "?"}
     )
-    found = judged(RUN, EXAMPLES, RIGHT, asked)
+    found = evaluation_by_judge(RUN, EXAMPLES, RIGHT, asked)
     assert {"ParseFailure": 1, "ModelFailed": 1} == found.failures
-    assert {"Unjudged": 1, "ModelFailed": 1} == judged(
+    assert {"Unjudged": 1, "ModelFailed": 1} == evaluation_by_judge(
         RUN, EXAMPLES, RIGHT, {"ex[a]": asked["ex[a]"]}
     ).failures
 
@@ -258,4 +258,4 @@ async def test_a_judge_that_always_fails_is_an_error() -> None:
     with pytest.raises(
         MetricFailed, match="metric check failed on every example; the first time with ParseFailure"
     ):
-        judged(RUN, EXAMPLES, RIGHT, await verdicts({"": "?"}))
+        evaluation_by_judge(RUN, EXAMPLES, RIGHT, await verdicts({"": "?"}))

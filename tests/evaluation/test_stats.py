@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 
 from lmflow.evaluation.stats import (
     Estimate,
-    bootstrap,
+    bca_bootstrap,
     clustered_error,
-    detectable,
+    detectable_difference,
+    format_score,
     mcnemar,
     mean,
-    needed,
-    number,
-    paired,
+    paired_test,
+    sample_size_needed,
     sign_test,
     standard_error,
     wilson,
@@ -125,7 +125,7 @@ def test_there_is_no_mean_of_nothing() -> None:
     with pytest.raises(ValueError, match="no mean of no values"):
         mean([])
     with pytest.raises(ValueError, match="no mean of no differences"):
-        paired([])
+        paired_test([])
 
 
 def test_the_clustered_error_by_hand() -> None:
@@ -201,7 +201,7 @@ def test_mcnemar_turned_round(n: int, data: st.DataObject) -> None:
 @given(st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=40))
 def test_pairs_of_zeros_and_ones_are_mcnemars(differences: list[float]) -> None:
     """Differences of 0/1 scores are tested by the discordant pairs, and their mean is the value."""
-    found = paired(differences)
+    found = paired_test(differences)
     assert mcnemar(differences.count(1.0), differences.count(-1.0), len(differences)) == found
     assert close(statistics.fmean(differences)) == found.difference.value
     assert found.difference.se is None or close(standard_error(differences)) == found.difference.se
@@ -210,14 +210,14 @@ def test_pairs_of_zeros_and_ones_are_mcnemars(differences: list[float]) -> None:
 def test_the_bootstrap_is_seeded() -> None:
     """The same seed gives the same interval, another a slightly different one."""
     values = drawn(1, 40)
-    assert bootstrap(values) == bootstrap(values, seed=0) != bootstrap(values, seed=1)
+    assert bca_bootstrap(values) == bca_bootstrap(values, seed=0) != bca_bootstrap(values, seed=1)
 
 
 @given(st.integers(0, 50), st.integers(5, 40))
 @settings(max_examples=20, deadline=None)
 def test_the_bootstrap_agrees_with_itself(seed: int, n: int) -> None:
     """The interval leaves 0 out just where p is below 0.05, but for the grain of 2,000 draws."""
-    found = bootstrap([value - 0.05 for value in drawn(seed, n)])
+    found = bca_bootstrap([value - 0.05 for value in drawn(seed, n)])
     low, high = ends(found.difference)
     assert low <= found.difference.value <= high
     assert (low > 0 or high < 0) == (found.p < 0.05) or abs(found.p - 0.05) < 0.01
@@ -228,8 +228,8 @@ def test_the_bootstrap_turns_with_its_values() -> None:
     other.
     """
     values = drawn(3, 30)
-    low, high = ends(bootstrap(values).difference)
-    mirrored_low, mirrored_high = ends(bootstrap([-value for value in values]).difference)
+    low, high = ends(bca_bootstrap(values).difference)
+    mirrored_low, mirrored_high = ends(bca_bootstrap([-value for value in values]).difference)
     center = statistics.fmean(values)
     assert high - center > center - low
     assert -mirrored_low + center > center + mirrored_high
@@ -241,7 +241,7 @@ def test_the_bootstrap_turns_with_its_values() -> None:
 )
 def test_differences_that_are_all_alike(differences: list[float], p: float) -> None:
     """Nothing to draw from: no interval, and the sign test's p."""
-    found = bootstrap(differences)
+    found = bca_bootstrap(differences)
     assert (p, "sign test", None) == (found.p, found.name, found.difference.low)
 
 
@@ -251,9 +251,10 @@ def test_few_pairs_decide_nothing(n: int) -> None:
     the 1 - n.
     """
     nearly = [0.1 + 1e-6 * at for at in range(n)]
-    assert 2.0 ** (1 - n) == paired(nearly).p
+    assert 2.0 ** (1 - n) == paired_test(nearly).p
     assert (
-        2.0 ** (1 - n) == paired([*nearly, *nearly], [*map(str, range(n)), *map(str, range(n))]).p
+        2.0 ** (1 - n)
+        == paired_test([*nearly, *nearly], [*map(str, range(n)), *map(str, range(n))]).p
     )
 
 
@@ -263,7 +264,7 @@ def test_few_pairs_decide_nothing(n: int) -> None:
 )
 def test_which_test_goes_with_how_many_pairs(n: int, name: str) -> None:
     """The bootstrap needs enough to draw from; a few pairs are left to Student's t."""
-    assert name == paired(drawn(1, n)).name
+    assert name == paired_test(drawn(1, n)).name
 
 
 def test_many_pairs_are_tested_by_students_t() -> None:
@@ -271,7 +272,7 @@ def test_many_pairs_are_tested_by_students_t() -> None:
     bootstrap.
     """
     values = drawn(5, 1001)
-    theory, drawn_again = paired(values), bootstrap(values, resamples=500)
+    theory, drawn_again = paired_test(values), bca_bootstrap(values, resamples=500)
     assert "t test" == theory.name
     assert close(ends(drawn_again.difference), abs=0.006) == ends(theory.difference)
 
@@ -280,7 +281,7 @@ def test_clusters_of_pairs_are_tested_by_students_t() -> None:
     """By hand: clusters of two with means 0.1, 0.3, 0.2, -0.2: t = 0.1 / (sqrt(0.14 / 3) / 2) =
     0.92582, 3 df.
     """
-    found = paired(
+    found = paired_test(
         [0.1, 0.1, 0.3, 0.3, 0.2, 0.2, -0.2, -0.2], ["a", "a", "b", "b", "c", "c", "d", "d"]
     )
     assert ("clustered t test", 4) == (found.name, found.difference.n)
@@ -289,7 +290,10 @@ def test_clusters_of_pairs_are_tested_by_students_t() -> None:
 
 def test_clusters_without_spread_decide_nothing() -> None:
     """One cluster has no error, so its p is 1."""
-    assert (1.0, "none") == (paired([0.1, 0.2], ["a", "a"]).p, paired([0.1, 0.2], ["a", "a"]).name)
+    assert (1.0, "none") == (
+        paired_test([0.1, 0.2], ["a", "a"]).p,
+        paired_test([0.1, 0.2], ["a", "a"]).name,
+    )
 
 
 def test_power_is_millers() -> None:
@@ -297,17 +301,17 @@ def test_power_is_millers() -> None:
     0.1975 / 0.05²).
     """
     wins, losses, n = 125, 75, 1000
-    assert close(620, abs=2) == needed(mcnemar(wins, losses, n).difference)
+    assert close(620, abs=2) == sample_size_needed(mcnemar(wins, losses, n).difference)
 
 
 @given(st.integers(1, 40), st.integers(0, 40), st.integers(100, 400))
 def test_what_is_detectable_is_what_is_needed(wins: int, losses: int, n: int) -> None:
     """A difference as large as the detectable one needs as many examples as there are."""
     found = mcnemar(wins, losses, n).difference
-    wanted = needed(found)
+    wanted = sample_size_needed(found)
     assert (
         wanted is None
-        or (wanted <= n) == (abs(found.value) >= detectable(found))
+        or (wanted <= n) == (abs(found.value) >= detectable_difference(found))
         or abs(wanted - n) <= 1
     )
 
@@ -317,7 +321,7 @@ def test_what_is_detectable_is_what_is_needed(wins: int, losses: int, n: int) ->
 )
 def test_no_difference_or_no_spread_needs_no_number(found: Estimate) -> None:
     """Where nothing was seen no number of examples follows."""
-    assert needed(found) is None
+    assert sample_size_needed(found) is None
 
 
 @pytest.mark.parametrize(
@@ -326,7 +330,7 @@ def test_no_difference_or_no_spread_needs_no_number(found: Estimate) -> None:
 )
 def test_numbers_are_short(value: float, text: str) -> None:
     """Three decimals, one from 100 on, no minus before a zero."""
-    assert text == number(value)
+    assert text == format_score(value)
 
 
 def test_an_estimate_reads_with_its_interval() -> None:
@@ -378,5 +382,5 @@ class TestScipy:
         low, high = (float(end) for end in wanted.confidence_interval)
         tolerance = 0.06 * (high - low)
         assert (close(low, abs=tolerance), close(high, abs=tolerance)) == ends(
-            bootstrap(values).difference
+            bca_bootstrap(values).difference
         )

@@ -20,7 +20,7 @@ from lmflow.errors import BadData, NotFound, ReplayDiverged
 from lmflow.execution.optimize import replayed
 from lmflow.execution.run_config import run_config
 from lmflow.messages.requests import ChatRequest
-from lmflow.optimizers.combinators import guard, model_calls, within
+from lmflow.optimizers.combinators import count_model_calls, guard, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import opro
@@ -401,7 +401,7 @@ def test_within_spends_what_is_left_and_no_more(calls: int, dear: int) -> None:
 
     traces = Traces(lf.init(step), lf.Data(DATA.train, DATA.select))
     seen = kept_going(optimizer, step, traces, METRIC, answer)
-    spent = sum(map(model_calls, seen.answers.values()))
+    spent = sum(map(count_model_calls, seen.answers.values()))
     whole = kept_going(
         random_search(candidates=4, max_bootstrapped=1, max_labeled=1), step, traces, METRIC, answer
     )

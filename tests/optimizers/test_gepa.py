@@ -17,7 +17,7 @@ from lmflow.metrics import Score
 from lmflow.optimizers.gepa import Candidate, Pool, gepa
 from lmflow.optimizers.parts.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.parts.pareto import ancestors, front
-from lmflow.optimizers.parts.plan import Plan, Task, Traces, randomness, staged
+from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer, randomness
 from lmflow.optimizers.parts.reflection import batches
 
 STEP = lf.predict("answer", "question -> answer: int", "Answer.")
@@ -183,7 +183,7 @@ def test_a_merged_candidate_has_what_either_changed(
         return both if "A." in request.messages[0].content else "fine"
 
     traces = Traces(lf.init(TWO), lf.Data(rows("t", 1), rows("s", 6)))
-    seen = kept_going(staged("merge", {}, plan), TWO, traces, judged, answer)
+    seen = kept_going(plan_optimizer("merge", {}, plan), TWO, traces, judged, answer)
     assert instructions == (seen.version["think.instruction"], seen.version["act.instruction"])
     assert 5 == len(seen.asked)
 

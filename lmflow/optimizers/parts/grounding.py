@@ -20,7 +20,7 @@ from lmflow.optimizers.parts.instructions import (
     proposal_of,
     shown,
 )
-from lmflow.optimizers.parts.plan import Need, PlannedRollout, Task, need
+from lmflow.optimizers.parts.plan import Need, PlannedRollout, Task, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.diagrams import diagram
 from lmflow.programs.program import Predict
@@ -79,7 +79,7 @@ def grounded(
         for sample, (job, program, purpose) in enumerate(zip(jobs, programs, purposes, strict=True))
         for name, leaf, demos, tip in [job]
     ]  # fmt: skip
-    traces = yield need("propose", asked, best.version, phase="propose")
+    traces = yield need_rollouts("propose", asked, best.version, phase="propose")
     return {name: list(_pool(task, name, jobs, asked, traces)) for name in steps}
 
 
@@ -121,7 +121,7 @@ def _said(
     rollouts: Sequence[PlannedRollout], label: str, best: Best
 ) -> Generator[Need, tuple[Trace, ...], list[str]]:
     """What proposers answered, in order; nothing where one failed."""
-    traces = yield need(label, rollouts, best.version, phase="propose")
+    traces = yield need_rollouts(label, rollouts, best.version, phase="propose")
     return [str(next(iter(trace.outputs.values()))) if trace.outputs else "" for trace in traces]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 import attrs
 
 from lmflow.optimizers.parts.demos import DemoSet
-from lmflow.optimizers.parts.plan import Need, PlannedRollout, need
+from lmflow.optimizers.parts.plan import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.program import Predict, Program, completed, init
 from lmflow.traces.trace import Trace
@@ -98,7 +98,7 @@ def proposed(
 ) -> Generator[Need, tuple[Trace, ...], tuple[Proposal, ...]]:
     """What proposers answer, in order, without what failed, is empty or was said before."""
     asked = tuple(rollouts)
-    traces = yield need(label, asked, best.version, score=best.score, phase="propose")
+    traces = yield need_rollouts(label, asked, best.version, score=best.score, phase="propose")
     found: dict[str, Proposal] = {}
     for rollout, trace in zip(asked, traces, strict=True):
         if it := proposal_of(rollout, trace):

@@ -158,9 +158,9 @@ class PlanOptimizer:
         """
         plan = self.begin(program, traces, metric)
         try:
-            need = next(plan)
-            while not (missing := unanswered(need, traces.answers)).rollouts:
-                need = plan.send(tuple(traces.answers[rollout.key] for rollout in need.rollouts))
+            need_rollouts = next(plan)
+            while not (missing := unanswered(need_rollouts, traces.answers)).rollouts:
+                need_rollouts = plan.send(tuple(traces.answers[rollout.key] for rollout in need_rollouts.rollouts))
         except StopIteration as stop:
             return checked_version(program, stop.value)
         finally:
@@ -197,7 +197,7 @@ def check_optimizers(*optimizers: object) -> None:
         check_kind("an optimizer", optimizer, PlanOptimizer, "It is made by a call: lf.mipro().")
 
 
-def staged(
+def plan_optimizer(
     name: str,
     options: Mapping[str, Any],
     plan: Callable[[Task], Plan],
@@ -218,7 +218,7 @@ def staged(
     return PlanOptimizer(name, named, plan, bound or _nothing, parts)
 
 
-def matching(
+def traces_of_examples(
     program: Program, examples: Iterable[Record], traces: Iterable[Trace]
 ) -> list[tuple[Record, Trace]]:
     """The traces in which the program gave outputs for the inputs of an example, each with that
@@ -232,7 +232,7 @@ def matching(
     ]
 
 
-def need(
+def need_rollouts(
     label: str,
     rollouts: Iterable[PlannedRollout],
     best: Version,

@@ -11,7 +11,7 @@ from lmflow.data.dataset import example_id
 from lmflow.errors import MetricFailed
 from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric, Score, name_of, score_of
-from lmflow.optimizers.parts.plan import Need, Plan, PlannedRollout, Task, need
+from lmflow.optimizers.parts.plan import Need, Plan, PlannedRollout, Task, need_rollouts
 from lmflow.traces.trace import Failed, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -124,7 +124,7 @@ def measured(
     Raises ``MetricFailed`` where the metric fails on everything that it is given.
     """
     asked = tuple(rollouts)
-    traces = yield need(label, asked, best.version, score=best.score, phase=phase)
+    traces = yield need_rollouts(label, asked, best.version, score=best.score, phase=phase)
     pairs = list(zip(asked, traces, strict=True))
     if not isinstance(metric, Judge):
         return _checked(metric, tuple(by_function(metric, *pair) for pair in pairs))
@@ -133,7 +133,7 @@ def measured(
         PlannedRollout(metric.program, metric.under, metric.inputs(it.example, trace.outputs or {}))
         for it, trace in done
     ]
-    verdicts = yield need(f"{label}/judge", questions, best.version, score=best.score, phase=phase)
+    verdicts = yield need_rollouts(f"{label}/judge", questions, best.version, score=best.score, phase=phase)
     said = {trace.id: verdict for (_, trace), verdict in zip(done, verdicts, strict=True)}
     return _checked(metric, tuple(_by_judge(metric, *pair, said) for pair in pairs))
 
