@@ -2,68 +2,69 @@
 
 LmflowError
 ├── ProgramError          a program is composed or called in a way that can't work
-│   ├── BadValue            a value that has no canonical form
-│   ├── BadMedia            a picture, sound or file that can't be made of what was given
-│   ├── NoContent           a picture, sound or file whose content isn't here
-│   ├── NoLogprobs          a confidence is asked for, and the reply has no logprobs
-│   ├── BadSignature        a signature that can't be read
-│   ├── UnknownAdapter      an adapter that there isn't
-│   ├── DuplicateStep       two different steps under one name
-│   ├── MissingInput        an input that nothing gives
-│   ├── UnknownInput        an input that the signature doesn't have
-│   ├── WrongType           a value that doesn't fit its field
-│   ├── Unidentified        a function whose behaviour has no stable identity
+│   ├── BadValue            a value has no canonical form
+│   ├── BadMedia            a source can't be made a picture, sound or file
+│   ├── NoContent           the content of a picture, sound or file isn't here
+│   ├── NoLogprobs          a confidence can't be computed, as the reply has no logprobs
+│   ├── BadSignature        a signature can't be read
+│   ├── UnknownAdapter      no adapter has the name
+│   ├── DuplicateStep       two different steps have one name
+│   ├── MissingInput        neither a step nor the caller provides an input
+│   ├── UnknownInput        the signature has no such input
+│   ├── WrongType           a value doesn't fit its field
+│   ├── Unidentified        the behaviour of a function has no stable identity
 │   ├── UndeclaredProgram   a flow awaits a program that it doesn't declare
-│   ├── ImpureAwait         a flow awaits something that is no effect of lmflow
+│   ├── ImpureAwait         a flow awaits something that isn't an effect of lmflow
 │   └── NotDriven           a program is awaited outside an executor
-├── VersionError          a version that can't be found or doesn't fit
-│   ├── UnknownVersion
+├── VersionError          a version can't be found or doesn't fit
+│   ├── UnknownVersion      no ref or version has the name
 │   ├── ForeignPaths        a version has paths that the program doesn't
-│   ├── UnfitDemos          demonstrations without an output of their step
-│   ├── MissingVector       a pool that is chosen from by vectors lacks one
-│   ├── Conflict            a difference is applied to what it wasn't made from
+│   ├── UnfitDemos          demonstrations have no output of their step
+│   ├── MissingVector       a step selects by vectors, and one is missing
+│   ├── Conflict            a difference is applied to another version than its first
 │   ├── MergeConflict       two sides changed the same thing
 │   ├── MissingParent       a version's parent can't be found
 │   ├── CyclicParent        a parent's id leads to another version
 │   ├── RefChanged          somebody else moved the ref meanwhile
-│   ├── BadRef              a name that no ref may have
-│   └── ForeignFile         a file of versions that can't be what it should be
+│   ├── BadRef              a ref can't have the name
+│   └── ForeignFile         a file isn't a valid file of versions
 ├── CallError             the closed set that is recorded and thrown into flows
-│   ├── ModelFailed
-│   │   └── TooLong             a prompt that is longer than the model takes
-│   ├── ParseFailure
-│   ├── ToolFailed
-│   ├── StepTimeout
-│   ├── ConstraintFailed    outputs that break a constraint, also after the retries
-│   ├── CodeFailed          programs of a model, none of which gave a result
-│   └── Unanswered          an agent that came to nothing
+│   ├── ModelFailed         a model gave no usable reply
+│   │   └── TooLong             a prompt is longer than the model takes
+│   ├── ParseFailure        a reply lacks outputs, also after the retry
+│   ├── ToolFailed          a tool raised
+│   ├── StepTimeout         a call took longer than its step allows
+│   ├── ConstraintFailed    outputs break a constraint, also after the retries
+│   ├── CodeFailed          no program that a model wrote gave a result
+│   └── Unanswered          an agent has no answer
 ├── BudgetExceeded        the next call could cost more than the budget has left
-├── Unbounded             a budget of tokens or money, and a step whose calls have no upper bound
-├── ModelUnavailable      a model that can't be used as configured
-├── ToolsUnavailable      a server whose tools can't be had
-├── SandboxUnavailable    a sandbox whose interpreter is missing, or another one
-├── StoreError            the trace store can't do what was asked
-│   ├── NotAStore
-│   ├── NewerSchema
-│   ├── NotFound
+├── Unbounded             a budget can't be kept: a step's calls have no upper bound
+├── ModelUnavailable      a model can't be used as configured
+├── ToolsUnavailable      the tools of a server can't be used
+├── SandboxUnavailable    the interpreter of a sandbox is missing, or of another series
+├── StoreError            the trace store can't do what a caller requested
+│   ├── NotAStore           a file isn't a store
+│   ├── NewerSchema         a newer lmflow wrote the store
+│   ├── NotFound            nothing has the id, or more than one thing
 │   └── Tampered            a stored value doesn't match its hash
-├── EvaluationError       examples, scores and comparisons that can't work
-│   ├── BadData             rows that can't be read as examples, or not be parted as asked
-│   ├── BadScore            what a metric gave is no score
-│   ├── MetricFailed        a metric failed on everything that it was given
-│   └── NotComparable       two evaluations that can't be paired
-├── ReplayDiverged        the program asked for something else than was recorded
+├── EvaluationError       examples, scores or comparisons can't work
+│   ├── BadData             rows can't be read as examples, or can't be split
+│   ├── BadScore            a metric returned something that makes no score
+│   ├── MetricFailed        a metric raised on every example
+│   └── NotComparable       two evaluations can't be paired
+├── ReplayDiverged        the program sent another request than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
-├── NotRecorded           an address at which a trace has no call
-├── Refused               a request that a server doesn't take
-├── Unservable            a server that can't begin
-├── BadCondition          a condition on executions that can't be read
-├── Unrecorded            an execution that a test's recording doesn't hold
-├── NetworkShut           something reached for the network where a recording answers
-├── NotBisectable         two versions between which no first bad one can be searched
-└── Redacted              a recording without what was asked, which can't be driven on
+├── NotRecorded           a trace has no call at an address
+├── Refused               a server doesn't take a request
+├── Unservable            a server can't start
+├── BadCondition          a condition on executions can't be read
+├── Unrecorded            the recording of a test doesn't hold an execution
+├── NetworkShut           a program tried to reach a host while the network is shut
+├── NotBisectable         no first bad version can be searched between two versions
+└── Redacted              a recording without its requests, which can't be replayed
 
-Fields carry the data, ``str(error)`` says it in words: what was found, what was expected, what mends it.
+An error's fields carry the data; ``str(error)`` fills the ``template`` of its class with them: what
+was found, what was expected, and the fix.
 """
 
 from __future__ import annotations
@@ -74,6 +75,7 @@ from lmflow.errors.calling import (
     CallError,
     CodeFailed,
     ConstraintFailed,
+    FailureKind,
     ModelFailed,
     ModelUnavailable,
     ParseFailure,
@@ -119,7 +121,7 @@ from lmflow.errors.replaying import (
     Undecided,
     Unrecorded,
 )
-from lmflow.errors.serving import Refused, Unservable
+from lmflow.errors.serving import RefusalKind, Refused, Unservable
 from lmflow.errors.storing import NewerSchema, NotAStore, NotFound, StoreError, Tampered
 from lmflow.errors.versioning import (
     BadRef,
@@ -139,7 +141,7 @@ from lmflow.errors.versioning import (
 from lmflow.errors.words import LmflowError, check_kind, clipped, listed, near, short
 
 ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
-"""What ends a run as it is: its executions stay open, to be resumed, and no flow can catch it."""
+"""Errors that end a run at once and that no flow can catch: open executions can be resumed."""
 
 __all__ = [
     "ENDING",
@@ -160,6 +162,7 @@ __all__ = [
     "CyclicParent",
     "DuplicateStep",
     "EvaluationError",
+    "FailureKind",
     "ForeignFile",
     "ForeignPaths",
     "ImpureAwait",
@@ -185,6 +188,7 @@ __all__ = [
     "ProgramError",
     "Redacted",
     "RefChanged",
+    "RefusalKind",
     "Refused",
     "ReplayDiverged",
     "SandboxUnavailable",

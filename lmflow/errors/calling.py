@@ -1,52 +1,68 @@
-"""Errors of calls: those that are recorded and thrown into flows, and those that end a run before
-it sends more.
-"""
+"""Errors of calls: recorded ones, which are thrown into flows, and those that end a run."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final, Literal
 
 import attrs
 
 from lmflow.errors.words import LmflowError
 
-NO_TOOLS = "no_tools"
-"""The kind of a failure where an endpoint has no function calling."""
+FailureKind = Literal[
+    "auth",
+    "quota",
+    "unknown_model",
+    "unreachable",
+    "timeout",
+    "rate_limit",
+    "server",
+    "request",
+    "media",
+    "too_long",
+    "bad_reply",
+    "no_tools",
+]
+"""Why a model gave no usable reply.
+
+``media``: the server refused an attached picture, sound or file, or it couldn't be sent;
+``no_tools``: the endpoint has no function calling.
+"""
+
+NO_TOOLS: Final = "no_tools"
+"""The kind of a failure of an endpoint that has no function calling."""
 
 
 class CallError(LmflowError):
-    """The closed set of errors that are thrown into flows: recorded, or following from what is, so
-    that try/except replays.
+    """The closed set of errors that are thrown into flows. Each is recorded or follows from what is
+    recorded, so a flow that catches one replays.
     """
 
 
 @attrs.frozen(eq=False)
 class ModelFailed(CallError):
-    """A model gave no usable reply. ``kind``: auth, quota, unknown_model, unreachable, timeout,
-    rate_limit, server, request, media (what was attached was refused, or couldn't be sent),
-    too_long, bad_reply, no_tools (the endpoint has no function calling).
+    """A model gave no usable reply.
 
-    ``raw`` is what the server said, cut at 10,000 characters; of a stream that stopped, the text
-    that had come.
+    ``status`` is the HTTP status, ``retry_after`` the seconds that the server asks to wait. ``raw``
+    is the body of the server's answer, cut at 10,000 characters; of a stream that stopped, the text
+    that had arrived.
     """
 
-    kind: str
+    kind: FailureKind
     text: str
     status: int | None = None
     retry_after: float | None = None
     raw: str = attrs.field(default="", repr=False)
 
-    def __str__(self) -> str:
-        return self.text
+    template = "{text}"
 
 
 @attrs.frozen(eq=False)
 class TooLong(ModelFailed):
-    """A prompt, with the reply that it leaves room for, that is longer than the model takes: it was
-    refused, and nothing was cut. ``length`` and ``limit`` are in tokens, as the server measured
-    them; ``None`` where it doesn't say.
+    """A prompt and the room for its reply are longer than the model takes: the server refused the
+    request, and nothing was cut. ``length`` and ``limit`` are in tokens as the server measured
+    them, ``None`` if it doesn't say.
 
-    Asking again changes nothing: it is the inputs or the version that are too long.
+    A retry changes nothing: the inputs or the version are too long.
     """
 
     length: int | None = None
@@ -55,10 +71,10 @@ class TooLong(ModelFailed):
 
 @attrs.frozen(eq=False)
 class ParseFailure(CallError):
-    """A reply that doesn't hold what the signature promises, also after the retry that named the
+    """A reply lacks outputs that the signature promises, also after the retry that named the
     mistake.
 
-    ``replies`` are the raw texts, ``problems`` what was wrong with each, in order.
+    ``replies`` are the raw texts, ``problems`` the mistake in each, in order.
     """
 
     step: str
@@ -66,12 +82,13 @@ class ParseFailure(CallError):
     problems: tuple[str, ...]
     replies: tuple[str, ...]
 
-    def __str__(self) -> str:
-        tries = "; then ".join(
-            f"{problem} in {reply[:200]!r}"
-            for problem, reply in zip(self.problems, self.replies, strict=True)
-        )
-        return f"{self.step}: expected {self.expected}; found: {tries}"
+    template = "{step}: expected {expected}; found: {tries:then}"
+
+    @property
+    def tries(self) -> list[str]:
+        """Each mistake with the reply that has it."""
+        pairs = zip(self.problems, self.replies, strict=True)
+        return [f"{problem} in {reply[:200]!r}" for problem, reply in pairs]
 
 
 @attrs.frozen(eq=False)
@@ -82,8 +99,7 @@ class ToolFailed(CallError):
     kind: str
     text: str
 
-    def __str__(self) -> str:
-        return f"tool {self.tool!r} raised {self.kind}: {self.text}"
+    template = "tool {tool!r} raised {kind}: {text}"
 
 
 @attrs.frozen(eq=False)
@@ -93,58 +109,59 @@ class StepTimeout(CallError):
     step: str
     seconds: float
 
-    def __str__(self) -> str:
-        return f"{self.step} took longer than {self.seconds:g} s"
+    template = "{step} took longer than {seconds:g} s"
 
 
 @attrs.frozen(eq=False)
 class ConstraintFailed(CallError):
-    """Outputs that break a constraint, also after the retries that named the problem. ``problems``:
-    one an attempt.
+    """Outputs break a constraint, also after the retries that named the problem. ``problems`` has
+    one text an attempt.
 
-    It follows from recorded calls, so a flow that catches it replays.
+    The error follows from recorded calls, so a flow that catches it replays.
     """
 
     program: str
     problems: tuple[str, ...]
 
-    def __str__(self) -> str:
-        found = "; then ".join(self.problems)
-        return f"{self.program} broke its constraints: {found}. Allow more retries, or hard=False for the best attempt."
+    template = (
+        "{program} broke its constraints: {problems:then}. Allow more retries, or hard=False for "
+        "the best attempt."
+    )
 
 
 @attrs.frozen(eq=False)
 class CodeFailed(CallError):
-    """Programs that a model wrote, none of which gave a result, also after the tries that named the
-    problem.
+    """No program that a model wrote gave a result, also after the retries that named the problem.
 
-    ``problems`` and ``codes``: one a try. It follows from recorded calls, so a flow that catches it
-    replays.
+    ``problems`` and ``codes`` have one text a try. The error follows from recorded calls, so a flow
+    that catches it replays.
     """
 
     program: str
     problems: tuple[str, ...]
     codes: tuple[str, ...]
 
-    def __str__(self) -> str:
-        found = "; then ".join(self.problems)
-        return f"{self.program} wrote no code that gave a result: {found}. Allow more tries=, or a better model."
+    template = (
+        "{program} wrote no code that gave a result: {problems:then}. Allow more tries=, or a "
+        "better model."
+    )
 
 
 @attrs.frozen(eq=False)
 class Unanswered(CallError):
-    """An agent that came to nothing: no step was read or brought a result, or the answer is empty.
+    """An agent has no answer: no step could be read or gave a result, or the answer is empty.
 
-    It follows from recorded calls, so a flow that catches it replays.
+    The error follows from recorded calls, so a flow that catches it replays.
     """
 
     program: str
     steps: int
     problem: str
 
-    def __str__(self) -> str:
-        fix = "Allow more steps (max_steps=), choose another form (adapter=), or use a more capable model."
-        return f"{self.program} has no answer after {self.steps} steps: {self.problem}. {fix}"
+    template = (
+        "{program} has no answer after {steps} steps: {problem}. Allow more steps (max_steps=), "
+        "choose another form (adapter=), or use a more capable model."
+    )
 
 
 @attrs.frozen(eq=False)
@@ -153,7 +170,8 @@ class BudgetExceeded(LmflowError):
     stopped.
 
     ``spent``, ``left`` and ``needed`` are in calls, tokens and money; ``run`` is the run's id, of
-    which ``done`` of ``total`` executions are finished. It ends the run: no flow can catch it.
+    which ``done`` of ``total`` executions are finished. The error ends the run: no flow can catch
+    it.
     """
 
     budget: Any
@@ -164,10 +182,18 @@ class BudgetExceeded(LmflowError):
     done: int = 0
     total: int = 0
 
-    def __str__(self) -> str:
-        head = f"{self.budget} is used up: spent {self.spent}; left {self.left}; the next call may need {self.needed}."
-        kept = f" Run {self.run} is stopped with {self.done} of {self.total} done; all of it is recorded."
-        return f"{head}{kept if self.run else ''} Resume it with a larger budget."
+    template = (
+        "{budget} is used up: spent {spent}; left {left}; the next call may need {needed}."
+        "{progress:spaced} Resume it with a larger budget."
+    )
+
+    @property
+    def progress(self) -> str:
+        """How far the run came; empty if no run was recorded."""
+        if not self.run:
+            return ""
+        done = f"{self.done} of {self.total} done"
+        return f"Run {self.run} is stopped with {done}; all of it is recorded."
 
 
 @attrs.frozen(eq=False)
@@ -178,25 +204,23 @@ class Unbounded(LmflowError):
     problem: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"the budget can't be kept: {self.step} {self.problem}. {self.fix}"
+    template = "the budget can't be kept: {step} {problem}. {fix}"
 
 
 @attrs.frozen(eq=False)
 class ToolsUnavailable(LmflowError):
-    """A server whose tools can't be had: no connection, no such tool, a missing extra."""
+    """The tools of a server can't be used: no connection, no such tool, a missing extra."""
 
     server: str
     problem: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"tools of {self.server!r}: {self.problem}. {self.fix}"
+    template = "tools of {server!r}: {problem}. {fix}"
 
 
 @attrs.frozen(eq=False)
 class ModelUnavailable(LmflowError):
-    """A model that can't be used as configured: unknown name, missing key, missing weights, missing
+    """A model can't be used as configured: unknown name, missing key, missing weights, missing
     extra.
     """
 
@@ -204,18 +228,16 @@ class ModelUnavailable(LmflowError):
     problem: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"model {self.model!r}: {self.problem}. {self.fix}"
+    template = "model {model!r}: {problem}. {fix}"
 
 
 @attrs.frozen(eq=False)
 class SandboxUnavailable(LmflowError):
-    """A sandbox that can't run anything: its interpreter is missing, or of another series than the
+    """A sandbox can't run anything: its interpreter is missing, or of another series than the
     program's.
     """
 
     problem: str
     fix: str = 'Run: pip install "lmflow-dsl[code]"'
 
-    def __str__(self) -> str:
-        return f"{self.problem}. {self.fix}"
+    template = "{problem}. {fix}"

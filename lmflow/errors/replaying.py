@@ -1,9 +1,8 @@
-"""Errors of recordings that are driven again."""
+"""Errors of recordings that are replayed."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
 
 import attrs
 
@@ -12,9 +11,9 @@ from lmflow.errors.words import LmflowError, near
 
 @attrs.frozen(eq=False)
 class ReplayDiverged(LmflowError):
-    """The program asked for something else than was recorded at ``address``.
+    """The program sent another request than was recorded at ``address``.
 
-    ``recorded`` and ``asked`` are the two sides as text; the empty side is absent.
+    ``recorded`` and ``asked`` are the two requests as text; the text of an absent one is empty.
     """
 
     address: str
@@ -22,43 +21,56 @@ class ReplayDiverged(LmflowError):
     asked: str
     hint: str = ""
 
-    def __str__(self) -> str:
+    template = "replay diverged at {address}: {difference}"
+
+    @property
+    def difference(self) -> str:
+        """Which side lacks the request, if one does; both sides line by line; the hint."""
         if not self.recorded:
-            head = f"replay diverged at {self.address}: nothing was recorded there"
+            head = "nothing was recorded there"
         elif not self.asked:
-            head = f"replay diverged at {self.address}: recorded, but never asked for"
+            head = "recorded, but never asked for"
         else:
-            head = f"replay diverged at {self.address}: the request differs"
-        return "\n".join(
-            part for part in (head, _sides(self.recorded, self.asked), self.hint) if part
+            head = "the request differs"
+        sides = difflib.unified_diff(
+            self.recorded.splitlines(),
+            self.asked.splitlines(),
+            "recorded",
+            "asked",
+            lineterm="",
+            n=2,
         )
+        return "\n".join(text for text in (head, *sides, self.hint) if text)
 
 
 @attrs.frozen(eq=False)
 class Undecided(ReplayDiverged):
-    """A ``first`` was reached whose winner wasn't recorded: nobody knows who would win."""
+    """The program reached a ``first`` whose winner wasn't recorded: nobody knows who would win."""
 
 
 @attrs.frozen(eq=False)
 class NotRecorded(LmflowError):
-    """An address at which nothing was recorded. ``known`` are the addresses of the calls that were."""
+    """A trace has no call at an address. ``known`` are the addresses of its recorded calls."""
 
     where: str
     address: str
     known: tuple[str, ...]
 
-    def __str__(self) -> str:
-        frames = dict.fromkeys(
-            part for address in self.known for part in (address, address.rpartition("/")[0])
-        )
-        fix = "`lmflow runs show RUN` lists the addresses."
-        return f"{self.where} has no call at {self.address!r}.{near(self.address, frames)} {fix}"
+    template = (
+        "{where} has no call at {address!r}.{hint} `lmflow runs show RUN` lists the addresses."
+    )
+
+    @property
+    def hint(self) -> str:
+        """The recorded address or frame that is nearly this one, as a question."""
+        frames = [address.rpartition("/")[0] for address in self.known]
+        return near(self.address, dict.fromkeys([*self.known, *frames]))
 
 
 @attrs.frozen(eq=False)
 class Unrecorded(LmflowError):
-    """An execution that a test's recording doesn't hold. ``parted`` says how it differs from the
-    nearest that it holds, as a tree.
+    """The recording of a test doesn't hold an execution. ``parted`` says how the execution differs
+    from the nearest recorded one, as a tree.
     """
 
     path: str
@@ -66,47 +78,47 @@ class Unrecorded(LmflowError):
     problem: str
     parted: str = ""
 
-    def __str__(self) -> str:
-        fix = "Record it: pytest --lmflow-record=new adds what is new, --lmflow-record=all records anew."
-        head = f"{self.path} doesn't answer {self.program}: {self.problem}. {fix}"
-        return "\n".join(part for part in (head, self.parted) if part)
+    template = (
+        "{path} doesn't answer {program}: {problem}. Record it: pytest --lmflow-record=new adds "
+        "what is new, --lmflow-record=all records anew.{tree}"
+    )
+
+    @property
+    def tree(self) -> str:
+        """``parted`` on lines of its own."""
+        return f"\n{self.parted}" if self.parted else ""
 
 
 @attrs.frozen(eq=False)
 class NetworkShut(LmflowError):
-    """Something reached for the network where it is shut."""
+    """A program tried to reach a host while the network is shut."""
 
     where: str
     why: str
 
-    def __str__(self) -> str:
-        return f"the network is shut, found an attempt to reach {self.where}. {self.why}"
+    template = "the network is shut, found an attempt to reach {where}. {why}"
 
 
 @attrs.frozen(eq=False)
 class NotBisectable(LmflowError):
-    """Two versions between which no first bad one can be searched."""
+    """No first bad version can be searched between two versions."""
 
     problem: str
 
-    def __str__(self) -> str:
-        return f"{self.problem}: give a good version and a bad one that descends from it, and a metric that tells them."
+    template = (
+        "{problem}: give a good version and a bad one that descends from it, and a metric that "
+        "tells them."
+    )
 
 
 @attrs.frozen(eq=False)
 class Redacted(LmflowError):
-    """A trace whose texts were cleaned when they were stored: what was asked isn't there to be
-    asked again.
+    """A trace can't be replayed: its texts were redacted when they were stored, so its requests are
+    missing.
     """
 
     trace: str
 
-    def __str__(self) -> str:
-        return f"trace {self.trace} was redacted: the store doesn't hold what was asked. Run it anew, `ex.run`."
-
-
-def _sides(recorded: str, asked: str) -> str:
-    diff: Any = difflib.unified_diff(
-        recorded.splitlines(), asked.splitlines(), "recorded", "asked", lineterm="", n=2
+    template = (
+        "trace {trace} was redacted: the store doesn't hold what was asked. Run it anew, `ex.run`."
     )
-    return "\n".join(diff)

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from lmflow.errors.words import LmflowError
 
+RefusalKind = Literal[
+    "unauthorized",
+    "forbidden_host",
+    "unknown_path",
+    "unknown_method",
+    "slow_body",
+    "large_body",
+    "media_type",
+    "bad_json",
+    "busy",
+    "stopping",
+]
+"""Why a server refuses a request before it executes anything."""
+
 
 @attrs.frozen(eq=False)
 class Refused(LmflowError):
-    """A request that a server doesn't take: nothing was executed.
+    """A server doesn't take a request: nothing was executed.
 
-    ``kind``: unauthorized, forbidden_host, unknown_path, unknown_method, slow_body, large_body,
-    media_type, bad_json, busy, stopping. ``retry_after`` is in seconds, where it is worth asking
-    again.
+    ``retry_after`` is in seconds, ``None`` if sending the request again is of no use.
     """
 
-    kind: str
+    kind: RefusalKind
     text: str
     retry_after: int | None = None
 
-    def __str__(self) -> str:
-        return self.text
+    template = "{text}"
 
 
 @attrs.frozen(eq=False)
 class Unservable(LmflowError):
-    """A server that can't begin: its address is taken, or what it was given can't be offered."""
+    """A server can't start: its address is taken, or it can't offer a program, tool or model."""
 
     what: str
     problem: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"{self.what}: {self.problem}. {self.fix}"
+    template = "{what}: {problem}. {fix}"

@@ -9,29 +9,28 @@ from lmflow.errors.words import LmflowError
 
 @attrs.frozen(eq=False)
 class StoreError(LmflowError):
-    """The trace store can't do what was asked."""
+    """The trace store can't do what a caller requested."""
 
     store: str
     problem: str
     fix: str = ""
 
-    def __str__(self) -> str:
-        return f"store {self.store}: {self.problem}. {self.fix}".rstrip()
+    template = "store {store}: {problem}.{fix:spaced}"
 
 
 @attrs.frozen(eq=False)
 class NotAStore(StoreError):
-    """A file that is no SQLite database, or one that lmflow didn't make. It is left as it is."""
+    """A file isn't an SQLite database, or lmflow didn't make it. The file is left unchanged."""
 
 
 @attrs.frozen(eq=False)
 class NewerSchema(StoreError):
-    """A store that a newer lmflow wrote. It is left as it is."""
+    """A newer lmflow wrote the store. The file is left unchanged."""
 
 
 @attrs.frozen(eq=False)
 class NotFound(StoreError):
-    """Nothing in the store has that id, or more than one thing begins with it."""
+    """Nothing in the store has the id, or more than one thing begins with it."""
 
 
 @attrs.frozen(eq=False)

@@ -8,13 +8,13 @@ from lmflow.errors.words import LmflowError, clipped, listed, near, short
 
 
 class VersionError(LmflowError):
-    """A version that can't be found or doesn't fit."""
+    """A version can't be found or doesn't fit."""
 
 
 @attrs.frozen(eq=False)
 class UnknownVersion(VersionError):
-    """No ref, version id or unambiguous short id of that name. ``matches`` are the ids that a short
-    one fits.
+    """No ref, version id or unambiguous short id has the name. ``matches`` are the ids that begin
+    with it, if there is more than one.
     """
 
     name: str
@@ -22,19 +22,22 @@ class UnknownVersion(VersionError):
     matches: tuple[str, ...] = ()
     hint: str = ""
 
-    def __str__(self) -> str:
+    template = "{problem}"
+
+    @property
+    def problem(self) -> str:
+        """The refs that exist, or the ids that the name is short for."""
         if self.matches:
-            return (
-                f"version {self.name!r} is ambiguous: {', '.join(self.matches)}. Give more digits."
-            )
+            ids = ", ".join(self.matches)
+            return f"version {self.name!r} is ambiguous: {ids}. Give more digits."
         hint = self.hint or near(self.name, self.known).strip()
         return f"no ref or version {self.name!r}; refs: {listed(self.known)}. {hint}".rstrip()
 
 
 @attrs.frozen(eq=False)
 class ForeignPaths(VersionError):
-    """Paths that the program or version doesn't have: mistyped, or their step was renamed or
-    removed.
+    """The program or version doesn't have some paths: they are mistyped, or their step was renamed
+    or removed.
     """
 
     program: str
@@ -42,61 +45,64 @@ class ForeignPaths(VersionError):
     known: tuple[str, ...]
     fix: str = ""
 
-    def __str__(self) -> str:
-        hints = "".join(near(path, self.known) for path in self.paths[:1])
-        found = f"there is no {listed(self.paths)} in {self.program}; it has {listed(self.known)}.{hints}"
-        return f"{found} {self.fix}".rstrip()
+    template = "there is no {paths:listed} in {program}; it has {known:listed}.{hint}{fix:spaced}"
+
+    @property
+    def hint(self) -> str:
+        """The known path that is nearly the first of the paths, as a question."""
+        return near(self.paths[0], self.known) if self.paths else ""
 
 
 @attrs.frozen(eq=False)
 class UnfitDemos(VersionError):
-    """Demonstrations that hold no output of their step: its signature has changed since they were
-    made.
-    """
+    """Demonstrations have no output of their step: its signature has changed meanwhile."""
 
     path: str
     fields: tuple[str, ...]
     outputs: tuple[str, ...]
 
-    def __str__(self) -> str:
-        step = self.path.rpartition(".")[0]
-        return (
-            f"a demonstration in `{self.path}` has the fields {listed(self.fields)}, the step gives "
-            f"{listed(self.outputs)}. Rename its fields, "
-            f'`lf.migrate(version, rename={{"{step}.{self.fields[-1] if self.fields else "old"}": '
-            f'"{step}.{self.outputs[0]}"}})`, or drop them.'
-        )
+    template = (
+        "a demonstration in `{path}` has the fields {fields:listed}, the step gives "
+        '{outputs:listed}. Rename its fields, `lf.migrate(version, rename={{"{old}": "{new}"}})`, '
+        "or drop them."
+    )
+
+    @property
+    def old(self) -> str:
+        """The last field of the demonstration, under its step."""
+        return f"{self.path.rpartition('.')[0]}.{self.fields[-1] if self.fields else 'old'}"
+
+    @property
+    def new(self) -> str:
+        """The first output of the step, under its step."""
+        return f"{self.path.rpartition('.')[0]}.{self.outputs[0]}"
 
 
 @attrs.frozen(eq=False)
 class MissingVector(VersionError):
-    """A pool that is chosen from by vectors lacks one: that of a demonstration, or that of the
-    inputs.
-    """
+    """A step selects demonstrations by vectors, and one of them or the inputs have none."""
 
     step: str
     problem: str
 
-    def __str__(self) -> str:
-        return (
-            f"the step {self.step} chooses from its pool by vectors, and {self.problem}. Run it as "
-            f"`lf.similar({self.step})`, and fill its pool by `lf.knn_few_shot()`."
-        )
+    template = (
+        "the step {step} chooses from its pool by vectors, and {problem}. Run it as "
+        "`lf.similar({step})`, and fill its pool by `lf.knn_few_shot()`."
+    )
 
 
 @attrs.frozen(eq=False)
 class Conflict(VersionError):
-    """A difference is applied to a version that isn't what it was made from."""
+    """A difference is applied to a version that lacks the values from which it was made."""
 
     path: str
     expected: str
     found: str
 
-    def __str__(self) -> str:
-        return (
-            f"`{self.path}` is {clipped(self.found)}, the difference was made from {clipped(self.expected)}. "
-            "Merge instead, `merge(base, ours, theirs)`."
-        )
+    template = (
+        "`{path}` is {found:clipped}, the difference was made from {expected:clipped}. "
+        "Merge instead, `merge(base, ours, theirs)`."
+    )
 
 
 @attrs.frozen
@@ -108,88 +114,95 @@ class Clash:
     ours: str
     theirs: str
 
+    def __str__(self) -> str:
+        return f"`{self.path}`: ours {clipped(self.ours)}, theirs {clipped(self.theirs)}"
+
 
 @attrs.frozen(eq=False)
 class MergeConflict(VersionError):
-    """Two sides changed the same thing differently: every such path, with both sides."""
+    """Two sides changed the same thing differently. ``clashes`` has each path with both sides."""
 
     clashes: tuple[Clash, ...]
 
-    def __str__(self) -> str:
-        each = "; ".join(
-            f"`{clash.path}`: ours {clipped(clash.ours)}, theirs {clipped(clash.theirs)}"
-            for clash in self.clashes
-        )
-        return f"both sides changed {each}. Make them equal on one side, `put`, and merge again."
+    template = "both sides changed {each}. Make them equal on one side, `put`, and merge again."
+
+    @property
+    def each(self) -> str:
+        """The clashes in words."""
+        return "; ".join(map(str, self.clashes))
 
 
 @attrs.frozen(eq=False)
 class MissingParent(VersionError):
-    """A version's parent can't be found: it was never kept, or pruned."""
+    """A version's parent can't be found: nobody stored it, or it was pruned."""
 
     child: str
     parent: str
 
-    def __str__(self) -> str:
-        return (
-            f"version {short(self.child)} has the parent {short(self.parent)}, which isn't here. "
-            "Import it, or keep versions with their parents, `lf.commit`."
-        )
+    template = (
+        "version {child:short} has the parent {parent:short}, which isn't here. "
+        "Import it, or keep versions with their parents, `lf.commit`."
+    )
 
 
 @attrs.frozen(eq=False)
 class CyclicParent(VersionError):
-    """A parent's id leads to another version: the lineage was changed by hand, perhaps to a cycle."""
+    """A parent's id leads to another version: somebody changed the lineage, perhaps to a cycle."""
 
     child: str
     parent: str
     found: str
 
-    def __str__(self) -> str:
-        return (
-            f"version {short(self.child)} has the parent {short(self.parent)}, which leads to {short(self.found)}: "
-            "a cycle or a changed version. `lmflow verify` names what was changed."
-        )
+    template = (
+        "version {child:short} has the parent {parent:short}, which leads to {found:short}: "
+        "a cycle or a changed version. `lmflow verify` names what was changed."
+    )
 
 
 @attrs.frozen(eq=False)
 class RefChanged(VersionError):
-    """A ref doesn't point where the move expected it to: somebody else moved it meanwhile. It stays
-    where it is.
+    """A ref doesn't point where the move expected it to: somebody else moved it meanwhile. The ref
+    stays where it is.
     """
 
     name: str
     expected: str
     found: str
 
-    def __str__(self) -> str:
-        found, expected = short(self.found) or "nothing", short(self.expected) or "nothing"
-        return (
-            f"ref {self.name!r} points at {found}, expected {expected}: it was moved meanwhile. "
-            f"Look, `lmflow reflog {self.name}`, and try again."
-        )
+    template = (
+        "ref {name!r} points at {actual_target}, expected {expected_target}: it was moved "
+        "meanwhile. Look, `lmflow reflog {name}`, and try again."
+    )
+
+    @property
+    def actual_target(self) -> str:
+        """The short id of the version at which the ref points, or "nothing"."""
+        return short(self.found) or "nothing"
+
+    @property
+    def expected_target(self) -> str:
+        """The short id of the version at which the ref should point, or "nothing"."""
+        return short(self.expected) or "nothing"
 
 
 @attrs.frozen(eq=False)
 class BadRef(VersionError):
-    """A name that no ref may have."""
+    """A ref can't have the name."""
 
     name: str
 
-    def __str__(self) -> str:
-        return (
-            f"{self.name!r} can't be the name of a ref: letters, digits and `._-/`, a letter first, "
-            'and not an id. Call it like "prod" or "team/candidate".'
-        )
+    template = (
+        "{name!r} can't be the name of a ref: letters, digits and `._-/`, a letter first, "
+        'and not an id. Call it like "prod" or "team/candidate".'
+    )
 
 
 @attrs.frozen(eq=False)
 class ForeignFile(VersionError):
-    """A file of versions that isn't what it should be. Nothing of it is kept."""
+    """A file isn't a valid file of versions. Nothing of it is imported."""
 
     file: str
     problem: str
     fix: str
 
-    def __str__(self) -> str:
-        return f"{self.file}: {self.problem}. {self.fix}"
+    template = "{file}: {problem}. {fix}"

@@ -1,15 +1,17 @@
-"""What all errors share: the root of their tree, and the words that mend."""
+"""The root of the error tree, and the words of errors: templates and the phrases in them."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The words " Did you mean 'x'?" when ``name`` is nearly one of ``known``, else nothing."""
-    found = difflib.get_close_matches(str(name), list(known), n=1)
-    return f" Did you mean {found[0]!r}?" if found else ""
+    """The words " Did you mean 'x'?" if ``name`` is nearly one of ``known``, else an empty text."""
+    matches = difflib.get_close_matches(str(name), list(known), n=1)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
 
 
 def listed(names: Iterable[str]) -> str:
@@ -18,7 +20,7 @@ def listed(names: Iterable[str]) -> str:
 
 
 def short(name: str) -> str:
-    """The first 12 hex digits of a digest, or the text itself, for people."""
+    """The first 12 hex digits of a digest; any other text unchanged."""
     return name.removeprefix("v1:b2:")[:12] if name.startswith("v1:b2:") else name
 
 
@@ -28,14 +30,59 @@ def clipped(text: str, width: int = 80) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
-def check_kind(what: str, value: object, kind: type, fix: str) -> None:
-    """``TypeError`` where the value isn't of the kind that ``what`` is, with the line that mends
-    it.
+def check_kind(expected: str, value: object, kind: type, fix: str) -> None:
+    """Raise ``TypeError`` unless the value is of the kind; ``expected`` names that kind for people,
+    ``fix`` says how to mend the call.
     """
     if not isinstance(value, kind):
-        msg = f"expected {what}, found {type(value).__name__} {clipped(repr(value), 60)}. {fix}"
+        msg = f"expected {expected}, found {type(value).__name__} {clipped(repr(value), 60)}. {fix}"
         raise TypeError(msg)
 
 
+def _then(items: Iterable[str]) -> str:
+    """What happened on each attempt, in order."""
+    return "; then ".join(items)
+
+
+def _spaced(text: str) -> str:
+    """The text after a space; an empty text stays empty."""
+    return f" {text}" if text else ""
+
+
+_FORMS: Mapping[str, Callable[[Any], str]] = {
+    "clipped": clipped,
+    "listed": listed,
+    "short": short,
+    "spaced": _spaced,
+    "then": _then,
+}
+
+
+class _Words(string.Formatter):
+    """Fills a template from an error's attributes: ``{known:listed}`` writes its ``known`` in the
+    form that is called ``listed``.
+    """
+
+    def get_value(self, key: int | str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:  # noqa: ARG002 - the signature of string.Formatter
+        return getattr(args[0], str(key))
+
+    def format_field(self, value: Any, format_spec: str) -> str:
+        form = _FORMS.get(format_spec)
+        return form(value) if form else format(value, format_spec)
+
+
+_WORDS = _Words()
+
+
 class LmflowError(Exception):
-    """The root of the tree: catch it to catch everything that lmflow raises on purpose."""
+    """The root of the tree: catch it to catch everything that lmflow raises on purpose.
+
+    An error class is its fields and a ``template``: what was found, what was expected, and the fix.
+    """
+
+    template: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        if not self.template:
+            return Exception.__str__(self)
+        return _WORDS.vformat(self.template, (self,), {})

@@ -10,6 +10,7 @@ import pytest
 
 from lmflow import errors
 from lmflow.errors import (
+    BadData,
     LmflowError,
     ModelFailed,
     ParseFailure,
@@ -140,3 +141,14 @@ def test_a_divergence_shows_both_sides(recorded: str, asked: str, words: str) ->
 def test_a_store_error_may_have_no_fix() -> None:
     """An error without a fix ends with its problem."""
     assert "store x.db: it is gone." == str(StoreError("x.db", "it is gone"))
+
+
+def test_a_template_is_filled_from_the_fields() -> None:
+    """A class words its errors by its template; braces in a field's value stay as they are."""
+    error = BadData("rows.jsonl, line 1", "it holds {x}", "Mend it")
+    assert "rows.jsonl, line 1: it holds {x}. Mend it" == str(error)
+
+
+def test_an_error_without_a_template_has_the_words_that_it_was_given() -> None:
+    """The root of the tree can be raised with words of its own."""
+    assert "no" == str(LmflowError("no"))

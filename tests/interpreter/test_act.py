@@ -10,7 +10,7 @@ from driving import drive
 
 import lmflow as lf
 from lmflow.adapters.registry import ADAPTERS
-from lmflow.errors import NO_TOOLS, ModelFailed, UnknownAdapter
+from lmflow.errors import NO_TOOLS, FailureKind, ModelFailed, UnknownAdapter
 from lmflow.interpreter.act import Act
 from lmflow.interpreter.tools import Form, Observation, ToolUse, Turn
 from lmflow.messages.messages import Message, ToolCall
@@ -224,7 +224,7 @@ async def test_an_endpoint_without_functions_is_asked_in_chat() -> None:
 @pytest.mark.parametrize(
     ("form", "kind"), [("native", NO_TOOLS), ("", "server"), ("native", "server")]
 )
-async def test_nothing_else_changes_the_form(form: str, kind: str) -> None:
+async def test_nothing_else_changes_the_form(form: str, kind: FailureKind) -> None:
     """A form that was chosen stays, and another failure is a failure."""
     async with lf.Executor(lf.scripted([ModelFailed(kind, "no", 400), "done"])) as ex:
         with pytest.raises(ModelFailed):

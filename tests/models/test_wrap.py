@@ -9,7 +9,7 @@ import pytest
 from fakes import Door, Reply, ask, chat, refused, serving
 
 import lmflow as lf
-from lmflow.errors import ModelFailed, ReplayDiverged
+from lmflow.errors import FailureKind, ModelFailed, ReplayDiverged
 from lmflow.messages.replies import ChatReply, Failure
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Model
@@ -28,19 +28,19 @@ async def _mapped(
         return (await ex.map(ANSWER, [{"question": "why?"}])).traces[0]
 
 
-def _failed(kind: str) -> ModelFailed:
+def _failed(kind: FailureKind) -> ModelFailed:
     return ModelFailed(kind, f"it is {kind}")
 
 
 @pytest.mark.parametrize("kind", sorted(PASSING))
-async def test_what_may_pass_is_asked_again(kind: str) -> None:
+async def test_what_may_pass_is_asked_again(kind: FailureKind) -> None:
     """After a failure that may pass, the next attempt's reply counts."""
     trace = await _mapped(_failed(kind), "fine")
     assert lf.Record(answer="fine") == trace.outputs
 
 
 @pytest.mark.parametrize("kind", ["auth", "unknown_model", "request", "bad_reply"])
-async def test_what_will_not_pass_is_asked_once(kind: str) -> None:
+async def test_what_will_not_pass_is_asked_once(kind: FailureKind) -> None:
     """A failure that stays is not tried again."""
     assert 1 == len((await _mapped(_failed(kind), "fine")).calls)
 
@@ -155,7 +155,13 @@ async def test_kinds_may_have_attempts_of_their_own() -> None:
     else is asked once.
     """
     policy = {"timeout": 1, "bad_reply": 2}
-    for kind, sent in (("timeout", 1), ("bad_reply", 2), ("server", 3), ("auth", 1)):
+    kinds: list[tuple[FailureKind, int]] = [
+        ("timeout", 1),
+        ("bad_reply", 2),
+        ("server", 3),
+        ("auth", 1),
+    ]
+    for kind, sent in kinds:
         model = lf.retrying(lf.scripted([_failed(kind)] * 9), attempts=3, longest=0, policy=policy)
         door = Door()
         with pytest.raises(ModelFailed):
@@ -206,7 +212,7 @@ async def test_a_recording_of_another_model_is_no_member_s() -> None:
 @pytest.mark.parametrize(
     ("kind", "sent"), [("server", 2), ("quota", 2), ("bad_reply", 2), ("request", 1)]
 )
-async def test_a_mistake_in_the_request_stays_one(kind: str, sent: int) -> None:
+async def test_a_mistake_in_the_request_stays_one(kind: FailureKind, sent: int) -> None:
     """By default everything but a mistake in the request is asked elsewhere."""
     assert sent == len((await _traced(lf.fallback(_one(_failed(kind)), _two("fine")))).calls)
 

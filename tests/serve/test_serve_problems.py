@@ -11,6 +11,7 @@ from lmflow.errors import (
     ModelUnavailable,
     NotFound,
     ParseFailure,
+    RefusalKind,
     Refused,
     ReplayDiverged,
     StepTimeout,
@@ -58,7 +59,7 @@ def test_a_kind_of_error_has_a_status(status: int, retry: int | None, error: Exc
 
 
 @pytest.mark.parametrize("kind", sorted(problems._REFUSED))
-def test_a_refusal_has_a_status(kind: str) -> None:
+def test_a_refusal_has_a_status(kind: RefusalKind) -> None:
     """A refused request has its kind as the error, and its own words."""
     problem = problem_of(Refused(kind, "No.", 3))
     assert (kind, "No.", 3) == (problem.error, problem.detail, problem.retry_after)

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from lmflow.errors import NO_TOOLS, ModelFailed, TooLong
+from lmflow.errors import NO_TOOLS, FailureKind, ModelFailed, TooLong
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ChatRequest
@@ -33,7 +33,7 @@ _FAILED, _BROKEN = (
     400,
     500,
 )  # HTTP's borders between success, a mistake of the request and one of the server
-_KINDS = {
+_KINDS: dict[int, FailureKind] = {
     401: "auth",
     402: "quota",
     403: "auth",
@@ -46,7 +46,7 @@ _TOO_LONG = (
     "Shorten the inputs, `lf.cut(step, FIELD=lf.Cut(...))`, or use a model with a longer context."
 )
 _QUOTA = frozenset({"insufficient_quota", "billing_error"})
-_CODES = {  # where no status says it: in a stream, or in a success
+_CODES: dict[str, FailureKind] = {  # where no status says it: in a stream, or in a success
     "authentication_error": "auth",
     "invalid_request_error": "request",
     "rate_limit_exceeded": "rate_limit",
@@ -146,7 +146,7 @@ class Server:
             said = f"{self.name}: {self.place} answered {told}: {_shortened(words)}. The prompt is too long, {size}."
             said = f"{said} {_TOO_LONG}"
             return TooLong("too_long", said, told, None, text[:KEPT], size.length, size.limit)
-        kind = "quota" if code in _QUOTA else _kind(told, str(code))
+        kind: FailureKind = "quota" if code in _QUOTA else _kind(told, str(code))
         if self.media and told in _REFUSING and str(code) not in _NAMED and _MEDIA.search(words):
             kind = "media"
         fix = _NAMED.get(str(code)) or _FIXES.get(kind, "")
@@ -359,7 +359,7 @@ def _json(text: str) -> tuple[Any, bool]:
         return None, False
 
 
-def _kind(status: int, code: str) -> str:
+def _kind(status: int, code: str) -> FailureKind:
     if status < _FAILED:
         return _CODES.get(code, "server")
     return _KINDS.get(status, "server" if status >= _BROKEN else "request")
