@@ -57,38 +57,41 @@ def main() -> None:
     """Parse the arguments and run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", default="", help="a model by name (default: a scripted one)")
-    wanted = parser.parse_args()
+    arguments = parser.parse_args()
     with TemporaryDirectory() as folder:
-        asyncio.run(walk(wanted.model or lf.scripted(scripted), Path(folder) / "shop.db"))
+        asyncio.run(run_demo(arguments.model or lf.scripted(scripted), Path(folder) / "shop.db"))
 
 
-async def walk(model: object, path: Path) -> None:
-    """Ask, look, replay, run again."""
+async def run_demo(model: object, path: Path) -> None:
+    """Run the agent, print its trajectory, replay it, and run it again."""
     with lf.SqliteStore(path) as store:
         async with lf.Executor(model, store) as ex:  # type: ignore[arg-type]
             trace = await ex.run(agent, question=QUESTION)
-            tell(trace)
+            print_trajectory(trace)
             again = await ex.replay(trace, agent)
         orders = len(ORDERS)
+    verdict = "identical" if lf.replay(trace).root == trace.root else "differs"
+    print(f"\nexact replay, no model and no tool: {verdict}")
+    calls = again.traces[0].calls
+    reused = sum(bool(call.source) for call in calls)
     print(
-        f"\nexact replay, no model and no tool: {'identical' if lf.replay(trace).root == trace.root else 'differs'}"
-    )
-    reused = sum(bool(call.source) for call in again.traces[0].calls)
-    print(
-        f"run again: {reused} of {len(again.traces[0].calls)} calls reused; {orders} orders, since `order` is live"
+        f"run again: {reused} of {len(calls)} calls reused; {orders} orders, since `order` is live"
     )
 
 
-def tell(trace: lf.Trace) -> None:
+def print_trajectory(trace: lf.Trace) -> None:
     """Print a trajectory."""
     outputs = trace.outputs or lf.Record(trajectory=(), answer="")
     for number, turn in enumerate(outputs.trajectory, 1):
         print(clean(f"{number} ({turn.form})  {turn.thought}"))
-        for use, seen in zip(turn.calls, turn.observations, strict=True):
-            print(clean(f"   {use.name}({', '.join(map(str, use.arguments.values()))}) -> {seen}"))
-    print(
-        clean(f"{outputs.answer}\n\n{len(trace.calls)} calls:"), *sorted(trace.answers), sep="\n   "
-    )
+        for use, observation in zip(turn.calls, turn.observations, strict=True):
+            print(
+                clean(
+                    f"   {use.name}({', '.join(map(str, use.arguments.values()))}) -> {observation}"
+                )
+            )
+    calls = clean(f"{outputs.answer}\n\n{len(trace.calls)} calls:")
+    print(calls, *sorted(trace.answers), sep="\n   ")
 
 
 def scripted(request: ChatRequest) -> ChatReply | str:

@@ -54,17 +54,16 @@ def main(model: str = "") -> None:
         lf.SqliteStore(path := Path(folder) / "pictures.db") as store,
     ):
         for colour, pixel in COLOURS.items():
-            path_of = Path(folder) / f"{colour}.png"
-            path_of.write_bytes(png(pixel))
+            file = Path(folder) / f"{colour}.png"
+            file.write_bytes(png(pixel))
             for shades in (["red", "green", "blue"], ["blue", "green", "red"], list(COLOURS)):
-                inputs = {"picture": lf.Image(path_of), "shades": shades}
+                inputs = {"picture": lf.Image(file), "shades": shades}
                 trace = lf.run(name(**inputs), model=model or lf.scripted(look), store=store)
                 lf.replay(trace)
             print(f"{trace.inputs.picture}  {trace.outputs and trace.outputs.colour}")
-        found = health(path)
-        print(
-            f"{found and found.calls} calls, {found and found.media} pictures in the store; replayed offline: exact"
-        )
+        counts = health(path)
+        if counts is not None:
+            print(f"{counts.calls} calls, {counts.media} pictures in the store; replayed exactly")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,4 @@
-"""The whole way once, on a real model and no key: index, ask, look, replay with everything switched
-off, tune.
-"""
+"""Index, ask, inspect, replay offline and tune, on a real local model and without a key."""
 
 import argparse
 import asyncio
@@ -28,21 +26,21 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def main() -> None:
-    """Parse the arguments and walk the way."""
+    """Parse the arguments and run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--model", default="smollm2-135m", help="a local model (default: %(default)s)"
     )
     parser.add_argument("--questions", type=int, default=20, help="how many (default: %(default)s)")
-    wanted = parser.parse_args()
+    arguments = parser.parse_args()
     try:
-        asyncio.run(walk(wanted.model.removeprefix("local/"), wanted.questions))
+        asyncio.run(run_demo(arguments.model.removeprefix("local/"), arguments.questions))
     except lf.LmflowError as error:
         raise SystemExit(f"demo: {error}") from None
 
 
-async def walk(model: str, questions: int) -> None:
-    """Pull, index, ask, show, replay, tune, teach."""
+async def run_demo(model: str, questions: int) -> None:
+    """Fetch the model, index the collection, ask, show, replay, tune, and print what to try next."""
     started = time.perf_counter()
     title("1  A language model on this machine")
     out.print(f"   weights   {fetch(model)}")
@@ -52,9 +50,8 @@ async def walk(model: str, questions: int) -> None:
     from collection import questions as rows  # noqa: PLC0415
     from pipeline import corpus, rag  # noqa: PLC0415 - building the corpus is a step of the demo
 
-    out.print(
-        f"   {sum(1 for _ in documents())} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}"
-    )
+    count = sum(1 for _ in documents())
+    out.print(f"   {count} documents, {len(corpus)} passages, digest {corpus.digest[6:18]}")
     out.print(str(lf.diagram(rag)).replace("\n", "\n   ").join(["   ", ""]), markup=False)
 
     title(f"3  {questions} questions, every call recorded")
@@ -63,8 +60,9 @@ async def walk(model: str, questions: int) -> None:
     for label, trace in run.items:
         show(gold[label[3:-1]], trace)
     right = sum(hit(gold[label[3:-1]], trace) for label, trace in run.items)
+    failed = len(run.failures)
     out.print(
-        f"   {right} of {len(run)} answers hold the reference answer; {len(run.failures)} failed (untuned, {model})"
+        f"   {right} of {len(run)} answers hold the reference answer; {failed} failed (untuned, {model})"
     )
 
     title("4  One trace: what was asked, what it cost")
@@ -72,7 +70,7 @@ async def walk(model: str, questions: int) -> None:
         "\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False
     )
 
-    title("5  The same run again, with the model stopped and the network shut")
+    title("5  The same run again, with the model stopped and the network off")
     before = time.perf_counter()
     with no_network(), lf.SqliteStore(STORE) as store:
         again = lf.replay(store.run(run.id), rag)
@@ -85,21 +83,21 @@ async def walk(model: str, questions: int) -> None:
         raise SystemExit("demo: the replay gave another root")
     out.print("   [bold green]identical[/]")
 
-    from tuning import tune  # noqa: PLC0415 - what it needs is made above
+    from tuning import tune  # noqa: PLC0415 - it imports the pipeline, whose corpus is built above
 
     await tune(model, questions, out, title, no_network)
     teach(run, model, time.perf_counter() - started)
 
 
 async def ask(model: str, rag: lf.Program, rows: list[dict[str, Any]]) -> lf.Run:
-    """Run the pipeline on the questions, four at a time."""
+    """Run the pipeline on the questions, four at a time, and return the recorded run."""
     with lf.SqliteStore(STORE) as store:
         async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
             return await ex.map(rag, rows, progress=lf.bar)
 
 
 def show(row: dict[str, Any], trace: lf.Trace) -> None:
-    """One question with its answer, its sources and its trace."""
+    """Print one question with its answer, its sources and its trace."""
     out.print(f"   {row['question']}", markup=False)
     if trace.outputs is None:
         out.print(f"      ✗ {clean(str(trace.failure))}", markup=False)
@@ -117,14 +115,14 @@ def show(row: dict[str, Any], trace: lf.Trace) -> None:
 
 
 def hit(row: dict[str, Any], trace: lf.Trace) -> bool:
-    """Whether the answer holds the reference answer."""
+    """Return whether the answer holds the reference answer."""
     from pipeline import holds  # noqa: PLC0415 - building the corpus is a step of the demo
 
     return trace.outputs is not None and bool(holds(row, trace.outputs).value)
 
 
 def teach(run: lf.Run, model: str, seconds: float) -> None:
-    """What to try next."""
+    """Print commands to try next."""
     there = os.path.relpath(HERE)
     lmflow = os.path.relpath(Path(sys.executable).parent / "lmflow", HERE)
     out.print(
@@ -136,21 +134,21 @@ def teach(run: lf.Run, model: str, seconds: float) -> None:
         markup=False,
     )
     out.print(
-        f"   {lmflow} replay {run.id[-8:]}                   # the proof, again, from the command line",
+        f"   {lmflow} replay {run.id[-8:]}                   # the same replay from the command line",
         markup=False,
     )
-    asked = 'run pipeline:rag --set question="What does a lambda make?"'
-    out.print(f"   {lmflow} {asked} --model local/{model}", markup=False)
+    command = 'run pipeline:rag --set question="What does a lambda make?"'
+    out.print(f"   {lmflow} {command} --model local/{model}", markup=False)
 
 
 def title(text: str) -> None:
-    """A step of the way."""
+    """Print the title of a section."""
     out.print(f"\n[bold]{text}[/]")
 
 
 @contextlib.contextmanager
 def no_network() -> Iterator[None]:
-    """No socket can be made: whoever tries fails."""
+    """Make every attempt to create a socket fail."""
 
     def refused(*_: Any, **__: Any) -> Any:
         raise OSError("the network is switched off")

@@ -29,6 +29,6 @@ holds = lf.contains("answer")  # whether the answer holds the reference answer
 @lf.flow("question -> answer, sources: list[str]", uses=[search, answer])
 async def rag(question: str) -> lf.Record:
     """Search the reference for the question, then answer from the three best passages."""
-    found = await search(query=question)
-    said = await answer(context=found.context, question=question)
-    return lf.Record(said, sources=found.sources)
+    passages = await search(query=question)
+    reply = await answer(context=passages.context, question=question)
+    return lf.Record(reply, sources=passages.sources)

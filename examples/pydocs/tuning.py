@@ -1,6 +1,4 @@
-"""The demo's second half: tune the pipeline for its metric with a budget, judge it, roll it back,
-replay all of it.
-"""
+"""The demo's second half: tune the pipeline within a budget, judge the result, roll it back, replay."""
 
 import time
 from collections.abc import Callable
@@ -36,7 +34,7 @@ async def tune(
     title: Callable[[str], None],
     offline: Callable[[], AbstractContextManager[None]],
 ) -> None:
-    """Search, judge on the dev questions, show the difference, roll back, replay."""
+    """Search, judge on the dev questions, show the difference, roll back, and replay the search."""
     small = count < FULL
     search = mipro(
         candidates=3 if small else 4,
@@ -48,17 +46,15 @@ async def tune(
     train, size = rows("train"), 3 if small else 5
     data = lf.Data(train[:size], train[size : 2 * size], rows("dev")[:count])
     budget = lf.Budget(calls=24 if small else 120)
-    title(
-        f"6  Tuned by mipro within {budget.calls} calls, guarded by the {len(data.held)} dev questions"
-    )
+    judging = len(data.held)
+    title(f"6  Tuned by mipro within {budget.calls} calls, guarded by the {judging} dev questions")
     done = await searched(model, search, data, budget)
-    out.print(
-        f"   {line(done.stopped, 100) or f'{done.spent.calls} calls sent, {done.spent.tokens:,} tokens'}"
-    )
+    spending = f"{done.spent.calls} calls sent, {done.spent.tokens:,} tokens"
+    out.print(f"   {line(done.stopped, 100) or spending}")
     with lf.SqliteStore(STORE) as store:
         run = store.run(done.run.id)
         judged(out, store, done, search, data)
-    title("7  The whole search again, with the model stopped and the network shut")
+    title("7  The whole search again, with the model stopped and the network off")
     before = time.perf_counter()
     with offline():
         again = replayed(run, guard(search), rag, Traces(done.start, data), holds)
@@ -75,10 +71,10 @@ async def tune(
 async def searched(
     model: str, search: PlanOptimizer, data: lf.Data, budget: lf.Budget
 ) -> Optimization:
-    """The search, live; ``main`` points at the start, and then at what the guard lets through."""
+    """Run the search; ``main`` points at the start, and then at the version that the guard accepts."""
     optimizer, start = guard(search), lf.init(rag)
     with lf.SqliteStore(STORE) as store:
-        lf.commit(store, "main", start, why="as the code says")
+        lf.commit(store, "main", start, why="the defaults of the code")
         async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
             seen = Watched(optimizer.bound(rag, data), budget, lambda: ex.spent)
             with watching(seen, quiet=False) as tell:
@@ -90,32 +86,28 @@ async def searched(
 def judged(
     out: Console, store: lf.SqliteStore, done: Optimization, search: PlanOptimizer, data: lf.Data
 ) -> None:
-    """What the search came to, before and after, what the guard says of it, and the way back."""
+    """Print the scores before and after, the guard's verdict and the difference, and roll back."""
     run, before = store.run(done.run.id), done.before
     if before is None:
-        out.print("   there are no dev questions to judge by")
+        out.print("   no dev questions, so nothing was judged")
         return
-    found = replayed(run, search, rag, Traces(done.start, data), holds)
+    best = replayed(run, search, rag, Traces(done.start, data), holds)
     tried = tuple(item for item in run.items if item[0].startswith("guard/after/"))
     after = scores_from(attrs.evolve(run, items=tried), data.held, holds) if tried else before
     out.print(f"   before    {scored(before)}\n   after     {scored(after)}")
-    if found.id == done.start.id:
-        out.print(
-            "   the same version: none was better on the questions to choose by, so the start is kept"
-        )
+    if best.id == done.start.id:
+        out.print("   no candidate was better on the selection questions, so the start is kept")
         return
     if not tried:
-        out.print(
-            "   the budget ended before the guard had judged the best that was found: the start is kept"
-        )
+        out.print("   the budget ended before the guard judged the best one: the start is kept")
         return
     out.print(f"   paired    {lf.compare(before, after).verdict}", markup=False)
-    kept = done.version.id == done.start.id
-    out.print(f"   the guard {'keeps the start version' if kept else 'lets it through'}\n")
-    for text in clean(diff_text(lf.diff(done.start, found), colour=False)).splitlines():
+    refused = done.version.id == done.start.id
+    out.print(f"   the guard {'keeps the start version' if refused else 'accepts it'}\n")
+    for text in clean(diff_text(lf.diff(done.start, best), colour=False)).splitlines():
         out.print(f"   {line(text, 110)}", markup=False)
-    if kept:
-        lf.commit(store, "main", found, why="tried all the same")
+    if refused:
+        lf.commit(store, "main", best, why="tried in spite of the guard")
     out.print(f"\n   main is {short(store.version('main').id)}", markup=False)
     lf.commit(store, "main", done.start, why="rolled back")
     out.print(f"   main is {short(store.version('main').id)}, rolled back", markup=False)

@@ -9,9 +9,10 @@ from typing import get_args
 
 import pytest
 from agents import Asked, asks, calling
-from pages import DOCS, shown
+from pages import shown
+from paths import DOCS
 
-from lmflow.interpreter.tools import Form, Kind
+from lmflow.interpreter.tools import CallForm, ObservationKind
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import MODES, ChatRequest
 
@@ -45,7 +46,9 @@ def test_the_page_names_all_there_is() -> None:
     """Every mode, form and kind of observation has its line."""
     text = (DOCS / "agents.md").read_text(encoding="utf-8")
     assert [] == [
-        name for name in (*MODES, *get_args(Form), *get_args(Kind)) if f"| `{name}`" not in text
+        name
+        for name in (*MODES, *get_args(CallForm), *get_args(ObservationKind))
+        if f"| `{name}`" not in text
     ]
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import click
 import pytest
 from commanding import commands
-from pages import DOCS, run
+from pages import run
+from paths import DOCS
 
 import lmflow as lf
 from lmflow.stores.sqlite.store import SqliteStore

@@ -7,7 +7,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pages import DOCS, shown
+from pages import shown
+from paths import DOCS
 
 import lmflow as lf
 from lmflow.messages.requests import ChatRequest

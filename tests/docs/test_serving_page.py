@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from commanding import endpoint
-from pages import DOCS, run
+from pages import run
+from paths import DOCS
 from serving import command, echo, served
 
 import lmflow as lf

@@ -38,13 +38,11 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "evaluation": (8, "errors values messages metrics versions data programs traces library"),
     "optimizers": (
         9,
-        "errors values messages metrics versions data programs traces interpreter library replays"
-        " evaluation",
+        "errors values messages metrics versions data programs traces interpreter library replays evaluation",
     ),
     "execution": (
         10,
-        "errors values messages metrics versions adapters data models programs traces interpreter"
-        " replays evaluation optimizers",
+        "errors values messages metrics versions adapters data models programs traces interpreter replays evaluation optimizers",
     ),
     "serve": (
         11,
@@ -53,8 +51,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "lmflow": (12, "signatures programs execution"),
     "cli": (
         13,
-        "errors values messages metrics signatures versions adapters data models programs traces"
-        " interpreter stores replays evaluation optimizers execution serve lmflow",
+        "errors values messages metrics signatures versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
     ),
 }
 HIGHEST = 14

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import FunctionType
 from typing import Any
 
-from paths import DOCS as DOCS
+from paths import DOCS
 
 import lmflow as lf
 from lmflow.models.scripted import Script

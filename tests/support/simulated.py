@@ -17,7 +17,7 @@ from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.optimizers.parts.plan import Need, Optimizer, PlannedRollout, PlanOptimizer, Traces
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.programs.program import Program, completed
+from lmflow.programs.program import Program, complete_params
 from lmflow.replays.reuse import resolved
 from lmflow.traces.trace import CallAttempt, Trace, failed
 from lmflow.values.record import Record, digest, plain
@@ -46,7 +46,7 @@ def hashed(*parts: object) -> float:
 
 def ran(rollout: PlannedRollout, answer: Answer) -> Trace:
     """The trace of a rollout in that world."""
-    params = completed(rollout.program, rollout.version)
+    params = complete_params(rollout.program, rollout.version)
     names = dict.fromkeys(value for path, value in params.items() if path.endswith(".model"))
     places = {
         name: {"model": name or "simulated/model", "endpoint": "simulated"} for name in ("", *names)
