@@ -63,7 +63,8 @@ def main(model: str = "") -> None:
             print(f"{trace.inputs.picture}  {trace.outputs and trace.outputs.colour}")
         counts = health(path)
         if counts is not None:
-            print(f"{counts.calls} calls, {counts.media} pictures in the store; replayed exactly")
+            stored = f"{counts.calls} calls, {counts.media} pictures in the store"
+            print(f"{stored}; replayed offline: exact")
 
 
 if __name__ == "__main__":

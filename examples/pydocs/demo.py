@@ -40,7 +40,7 @@ def main() -> None:
 
 
 async def run_demo(model: str, questions: int) -> None:
-    """Fetch the model, index the collection, ask, show, replay, tune, and print what to try next."""
+    """Fetch the model, index the collection, ask, show, replay, tune, and say what to try next."""
     started = time.perf_counter()
     title("1  A language model on this machine")
     out.print(f"   weights   {fetch(model)}")
@@ -60,10 +60,8 @@ async def run_demo(model: str, questions: int) -> None:
     for label, trace in run.items:
         show(gold[label[3:-1]], trace)
     right = sum(hit(gold[label[3:-1]], trace) for label, trace in run.items)
-    failed = len(run.failures)
-    out.print(
-        f"   {right} of {len(run)} answers hold the reference answer; {failed} failed (untuned, {model})"
-    )
+    share = f"{right} of {len(run)} answers hold the reference answer"
+    out.print(f"   {share}; {len(run.failures)} failed (untuned, {model})")
 
     title("4  One trace: what was asked, what it cost")
     out.print(
@@ -134,7 +132,7 @@ def teach(run: lf.Run, model: str, seconds: float) -> None:
         markup=False,
     )
     out.print(
-        f"   {lmflow} replay {run.id[-8:]}                   # the same replay from the command line",
+        f"   {lmflow} replay {run.id[-8:]}                   # the same replay, by command",
         markup=False,
     )
     command = 'run pipeline:rag --set question="What does a lambda make?"'

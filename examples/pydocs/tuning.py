@@ -1,4 +1,4 @@
-"""The demo's second half: tune the pipeline within a budget, judge the result, roll it back, replay."""
+"""The demo's second half: tune the pipeline in a budget, judge the result, roll back, replay."""
 
 import time
 from collections.abc import Callable
@@ -71,7 +71,7 @@ async def tune(
 async def searched(
     model: str, search: PlanOptimizer, data: lf.Data, budget: lf.Budget
 ) -> Optimization:
-    """Run the search; ``main`` points at the start, and then at the version that the guard accepts."""
+    """Run the search; ``main`` points at the start, then at the version that the guard accepts."""
     optimizer, start = guard(search), lf.init(rag)
     with lf.SqliteStore(STORE) as store:
         lf.commit(store, "main", start, why="the defaults of the code")
