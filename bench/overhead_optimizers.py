@@ -23,10 +23,17 @@ from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.predict import ADAPTER
 from lmflow.messages.replies import ChatReply
 from lmflow.optimizers.parts import tpe
-from lmflow.optimizers.parts.plan import PlannedRollout, PlanOptimizer, Traces, unanswered
+from lmflow.optimizers.parts.plan import (
+    Need,
+    PlannedRollout,
+    PlanOptimizer,
+    Traces,
+    drive_plan,
+    unanswered,
+)
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.programs.program import completed
+from lmflow.programs.program import complete_params
 from lmflow.replays.reuse import resolved
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.record import Record
@@ -83,17 +90,17 @@ def measured(optimizer: PlanOptimizer, watch: Watch) -> float:
     restore = timed_optuna(watch)
     answers: dict[str, Trace] = {}
     begun = time.process_time()
-    plan = optimizer.begin(PROGRAM, Traces(lf.init(PROGRAM), data), lf.exact_match("answer"))
+    def run_need(need: Need) -> tuple[Trace, ...]:
+        fresh = unanswered(need, answers)
+        watch.asked += len(need.rollouts)
+        watch.ran += len(fresh.rollouts)
+        for rollout in fresh.rollouts:
+            answers[rollout.key] = ran(rollout, watch)
+        return tuple(answers[rollout.key] for rollout in need.rollouts)
+
     try:
-        need = next(plan)
-        while True:
-            fresh = unanswered(need, answers)
-            watch.asked += len(need.rollouts)
-            watch.ran += len(fresh.rollouts)
-            for rollout in fresh.rollouts:
-                answers[rollout.key] = ran(rollout, watch)
-            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
-    except StopIteration:
+        traces = Traces(lf.init(PROGRAM), data)
+        drive_plan(optimizer.begin(PROGRAM, traces, lf.exact_match("answer")), run_need)
         return time.process_time() - begun - watch.world - watch.optuna
     finally:
         restore()
@@ -142,7 +149,7 @@ def ran(rollout: PlannedRollout, watch: Watch) -> Trace:
     program = rollout.program
     inputs = rollout.example.only(*(field.name for field in program.signature.inputs))
     pending = attrs.evolve(program(**inputs), sample=rollout.sample)
-    outputs = drive_pure(pending, Env(completed(program, rollout.version)), recall)
+    outputs = drive_pure(pending, Env(complete_params(program, rollout.version)), recall)
     trace = Trace(
         rollout.key[-18:], program.key, str(program), rollout.version, pending.inputs, WORLD,
         sample=rollout.sample, calls=tuple(calls), outputs=outputs, started=1, ended=2,

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmflow.data.dataset import Data
-from lmflow.optimizers.few_shot import Who, taught
-from lmflow.optimizers.parts.demos import (
+from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
+    TeacherSource,
+    bootstrap_demos,
+    make_teacher,
+)
+from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
+    fill_with_labelled,
+    labelled_demos,
+    sample_demos,
     with_demos,
 )
 from lmflow.optimizers.parts.plan import (
@@ -22,63 +25,91 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.optimizers.parts.tpe import Tpe
 from lmflow.programs.program import Program
 
 
 def bootstrap_optuna(  # noqa: PLR0913 - each is an option
-    *, trials: int = 16, max_bootstrapped: int = 4, factor: int = 4, max_labeled: int = 16, rounds: int = 1,
-    threshold: float | None = None, teacher: Who = None, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """``max_bootstrapped`` demonstrations for each step out of a pool of ``factor`` times as many,
-    chosen together for all steps by a tree-structured Parzen estimator in ``trials`` trials; the
-    best mean on the selection data wins, the start version among them, ties to the earlier.
+    *,
+    trials: int = 16,
+    max_bootstrapped: int = 4,
+    factor: int = 4,
+    max_labeled: int = 16,
+    rounds: int = 1,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Choose the demonstrations of all steps together out of a pool by a tree-structured Parzen
+    estimator.
 
-    The pool is one bootstrap of the training data, filled up with labelled examples; a place may
-    stay empty. The teacher is shown ``max_labeled`` labelled demonstrations. Needs the extra
-    ``optuna``. Asks for ``(1 + trials) * select`` rollouts and those of the bootstrap, at most
-    ``rounds * train``.
-
+    The pool is one bootstrap of the training data, filled up with labelled examples; a place in a
+    step's list may stay empty. The best mean on the selection data wins, the start version among
+    the candidates; ties go to the earlier. Needs the extra ``optuna``, ``(1 + trials) * select``
+    rollouts, and at most ``rounds * train`` for the bootstrap.
     DSPy's ``BootstrapFewShotWithOptuna`` (Khattab et al. 2023, arXiv 2310.03714, section 4), which
-    picks one demonstration a step and isn't seeded.
+    picks one demonstration a step and is not seeded.
+
+    Args:
+        trials: The number of choices that are scored.
+        max_bootstrapped: The most demonstrations a step.
+        factor: The size of the pool, in multiples of ``max_bootstrapped``.
+        max_labeled: The number of labelled demonstrations that the teacher is shown.
+        rounds: The most tries an example, from the second on at temperature 1.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
     options = {
-        "trials": trials, "max_bootstrapped": max_bootstrapped, "factor": factor, "max_labeled": max_labeled,
-        "rounds": rounds, "threshold": threshold, "teacher": teacher, "seed": seed,
-    }  # fmt: skip
+        "trials": trials,
+        "max_bootstrapped": max_bootstrapped,
+        "factor": factor,
+        "max_labeled": max_labeled,
+        "rounds": rounds,
+        "threshold": threshold,
+        "teacher": teacher,
+        "seed": seed,
+    }
 
     def plan(task: Task) -> Plan:
-        rng, labels = (
-            randomness(task.version, "bootstrap_optuna", seed),
-            labelled(task.program, task.data.train),
+        rng = randomness(task.version, "bootstrap_optuna", seed)
+        labelled = labelled_demos(task.program, task.data.train)
+        shown = sample_demos(rng, labelled, max_labeled)
+        teaching = make_teacher(task.program, task.version, teacher, shown)
+        size = max_bootstrapped * factor
+        _, best = yield from score_candidate(task, task.version, "start", Best(task.version))
+        successes = yield from bootstrap_demos(
+            task,
+            teaching,
+            task.data.train,
+            Bootstrap(size, rounds, threshold),
+            "bootstrap",
+            best,
+            rng,
         )
-        teach = taught(task.program, task.version, teacher, sampled(rng, labels, max_labeled))
-        how, most = (
-            Bootstrap(max_bootstrapped * factor, rounds, threshold),
-            max_bootstrapped * factor,
-        )
-        _, best = yield from tried(task, task.version, "start", Best(task.version))
-        boot = yield from bootstrapped(task, teach, task.data.train, how, "bootstrap", best, rng)
-        pool = filled(boot, labels, most, rng)
+        pool = fill_with_labelled(successes, labelled, size, rng)
         space = {
-            _place(step, k): 1 + len(pool[step])
-            for step in pool
-            if pool[step]
+            _place(step, k): 1 + len(demos)
+            for step, demos in pool.items()
+            if demos
             for k in range(max_bootstrapped)
         }
         tpe = Tpe(space, seed=rng.randrange(2**32))
         for turn in range(trials if space else 0):
-            chosen = _chosen(pool, tpe.ask(), max_bootstrapped)
+            chosen = _chosen_demos(pool, tpe.ask(), max_bootstrapped)
             version = with_demos(task.version, chosen, "demonstrations chosen together")
-            mean, best = yield from tried(
+            mean, best = yield from score_candidate(
                 task, version, f"trial[{turn}]", best, f"trial {turn + 1} of {trials}"
             )
             tpe.tell(mean)
-        return (yield from concluded(best))
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
@@ -91,11 +122,14 @@ def _place(step: str, k: int) -> str:
     return f"{step}.demos[{k}]"
 
 
-def _chosen(pool: DemoSet, point: Mapping[str, int], most: int) -> dict[str, tuple[Demo, ...]]:
-    """Each step's demonstrations at a point, in the order of the pool; 0 is an empty place, the
-    same twice is one.
+def _chosen_demos(
+    pool: DemoSet, point: Mapping[str, int], most: int
+) -> dict[str, tuple[Demo, ...]]:
+    """Return each step's demonstrations at a point, in the order of the pool; 0 is an empty place,
+    and a demonstration chosen twice is shown once.
     """
-    places = {step: {point.get(_place(step, k), 0) for k in range(most)} - {0} for step in pool}
-    return {
-        step: tuple(pool[step][at - 1] for at in sorted(found)) for step, found in places.items()
-    }
+    chosen = {}
+    for step, demos in pool.items():
+        numbers = {point.get(_place(step, k), 0) for k in range(most)} - {0}
+        chosen[step] = tuple(demos[number - 1] for number in sorted(numbers))
+    return chosen

@@ -1,25 +1,27 @@
-"""Few-shot optimizers: demonstrations from labels, from a teacher's good runs, from runs that are
-recorded already.
+"""Few-shot optimizers: demonstrations from labels, from a teacher's good runs, and from runs
+recorded earlier.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 
 from lmflow.data.dataset import Data, example_id
-from lmflow.optimizers.parts.demos import (
+from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
-    DemoSet,
+    TeacherSource,
+    bootstrap_demos,
+    bootstrap_note,
+    in_order_of,
+    is_success,
+    make_teacher,
+    success_of,
+)
+from lmflow.optimizers.parts.demos import (
     Success,
-    Teacher,
-    adapted,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
-    succeeded,
-    success,
+    fill_with_labelled,
+    labelled_demos,
+    sample_demos,
     with_demos,
 )
 from lmflow.optimizers.parts.plan import (
@@ -30,28 +32,32 @@ from lmflow.optimizers.parts.plan import (
     PlannedRollout,
     PlanOptimizer,
     Task,
-    traces_of_examples,
-    randomness,
     plan_optimizer,
+    randomness,
+    traces_of_examples,
 )
-from lmflow.optimizers.parts.scoring import Best, by_function
-from lmflow.programs.program import Program, completed, init
-from lmflow.versions.version import Version
-
-Who = Version | Program | str | None
+from lmflow.optimizers.parts.scoring import Best, score_trace
+from lmflow.programs.program import Program
 
 
 def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
-    """``k`` labelled examples as demonstrations of each step that they show something to, at
-    random. Costs nothing.
+    """Choose labelled training examples at random as each step's demonstrations; needs no call.
 
+    A step is shown only examples that have at least one of its inputs and one of its outputs.
     DSPy's ``LabeledFewShot`` (Khattab et al. 2023, arXiv 2310.03714, section 4).
+
+    Args:
+        k: The number of demonstrations a step.
+        seed: The seed of the choice.
+
+    Returns:
+        An optimizer that requires the data part ``train``.
     """
 
     def plan(task: Task) -> Plan:
         yield from ()
         rng = randomness(task.version, "labeled_few_shot", seed)
-        chosen = sampled(rng, labelled(task.program, task.data.train), k)
+        chosen = sample_demos(rng, labelled_demos(task.program, task.data.train), k)
         most = max(map(len, chosen.values()), default=0)
         return with_demos(task.version, chosen, f"{most} labelled demonstrations a step")
 
@@ -59,34 +65,57 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
 
 
 def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
-    *, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1, threshold: float | None = None,
-    teacher: Who = None, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """Demonstrations from what a teacher did in the first ``max_bootstrapped`` examples that it
-    does well, each step's from its own calls; then labelled ones, up to ``max_labeled`` in all.
+    *,
+    max_bootstrapped: int = 4,
+    max_labeled: int = 16,
+    rounds: int = 1,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Make demonstrations from a teacher's good runs, each step's from its own calls, and fill up
+    with labelled examples.
 
-    The teacher is the start version with labelled demonstrations, but for those of the example that
-    it is asked; or another version, program or model (``provider/model``). It does well where the
-    metric gives at least ``threshold``, more than 0 without one; it is asked at most ``rounds``
-    times an example, from the second on at temperature 1. Asks for ``max_bootstrapped`` to
-    ``rounds`` times train rollouts.
+    The teacher runs on the training examples in order until ``max_bootstrapped`` succeed. By
+    default it is the start version with labelled demonstrations, without those of the example that
+    it runs on. Needs between ``max_bootstrapped`` and ``rounds * train`` rollouts.
+    Khattab et al. 2023, arXiv 2310.03714, section 4 (BootstrapFewShot).
 
-    Khattab et al. 2023, arXiv 2310.03714, section 4, BootstrapFewShot.
+    Args:
+        max_bootstrapped: The number of successes wanted.
+        max_labeled: The most demonstrations a step, labelled ones included.
+        rounds: The most tries an example, from the second on at temperature 1.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the default.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``train``.
     """
     options = {
-        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "rounds": rounds, "threshold": threshold,
-        "teacher": teacher, "seed": seed,
-    }  # fmt: skip
+        "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled,
+        "rounds": rounds,
+        "threshold": threshold,
+        "teacher": teacher,
+        "seed": seed,
+    }
 
     def plan(task: Task) -> Plan:
-        pool = labelled(task.program, task.data.train)
+        pool = labelled_demos(task.program, task.data.train)
         rng = randomness(task.version, "bootstrap_few_shot", seed)
-        teach = taught(task.program, task.version, teacher, sampled(rng, pool, max_labeled))
-        how = Bootstrap(max_bootstrapped, rounds, threshold)
-        boot = yield from bootstrapped(
-            task, teach, task.data.train, how, "bootstrap", Best(task.version), rng
+        shown = sample_demos(rng, pool, max_labeled)
+        successes = yield from bootstrap_demos(
+            task,
+            make_teacher(task.program, task.version, teacher, shown),
+            task.data.train,
+            Bootstrap(max_bootstrapped, rounds, threshold),
+            "bootstrap",
+            Best(task.version),
+            rng,
         )
-        return with_demos(task.version, filled(boot, pool, max_labeled, rng), noted(boot))
+        chosen = fill_with_labelled(successes, pool, max_labeled, rng)
+        return with_demos(task.version, chosen, bootstrap_note(successes))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
@@ -96,61 +125,46 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
 
 
 def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0) -> PlanOptimizer:
-    """Demonstrations from traces that are recorded already and went well, at no cost.
+    """Make demonstrations from recorded traces that went well; needs no call.
 
-    A prior trace, ``ex.optimize(..., prior=store.run(ID))``, counts where its inputs are those of a
-    training example, whose labels the metric needs; where none went well, the start version stays.
-    ``BadData`` where there are none.
+    A prior trace, ``ex.optimize(..., prior=store.run(ID))``, counts if its inputs are those of a
+    training example, whose labels the metric reads. If none went well, the start version stays.
+
+    Args:
+        max_demos: The most examples that are shown.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``train`` and prior traces.
     """
+    options = {"max_demos": max_demos, "threshold": threshold, "seed": seed}
 
     def plan(task: Task) -> Plan:
         yield from ()
-        found = _harvested(task, threshold, randomness(task.version, "harvest", seed))[:max_demos]
+        rng = randomness(task.version, "harvest", seed)
+        successes = _recorded_successes(task, threshold, rng)[:max_demos]
+        if not successes:
+            return task.version
         chosen = {
-            step: tuple(d for one in found for d in one.demos.get(step, ()))
+            step: tuple(demo for success in successes for demo in success.demos.get(step, ()))
             for step in task.program.predictors
         }
-        note = f"demonstrations from {len(found)} examples that went well on record"
-        return with_demos(task.version, chosen, note) if found else task.version
+        note = f"demonstrations from {len(successes)} examples that went well on record"
+        return with_demos(task.version, chosen, note)
 
-    return plan_optimizer(
-        "harvest",
-        {"max_demos": max_demos, "threshold": threshold, "seed": seed},
-        plan,
-        parts=TRAIN | PRIOR,
-    )
+    return plan_optimizer("harvest", options, plan, parts=TRAIN | PRIOR)
 
 
-def taught(program: Program, start: Version, who: Who, demos: DemoSet) -> Teacher:
-    """The teacher that ``who`` names. One with demonstrations of its own is given no others."""
-    version = start
-    if isinstance(who, Program):
-        return Teacher(who, init(who), {})
-    if isinstance(who, Version):
-        version = who
-    if isinstance(who, str):
-        version = adapted(
-            program,
-            start,
-            {f"{step}.model": who for step in program.predictors},
-            f"taught by {who}",
-        )
-    full = completed(program, version)
-    own = {step for step in program.predictors if full[f"{step}.demos"]}
-    return Teacher(program, version, {} if own else demos)
-
-
-def noted(boot: Sequence[Success]) -> str:
-    """What a version says of its bootstrapped demonstrations."""
-    return f"demonstrations from {len(boot)} examples that went well"
-
-
-def _harvested(task: Task, threshold: float | None, rng: random.Random) -> list[Success]:
-    found: dict[str, Success] = {}
+def _recorded_successes(
+    task: Task, threshold: float | None, rng: random.Random
+) -> tuple[Success, ...]:
+    """Find the first successful prior trace of each training example."""
+    successes: dict[str, Success] = {}
     for example, trace in traces_of_examples(task.program, task.data.train, task.prior):
-        row = by_function(
-            task.metric, PlannedRollout(task.program, trace.version, example, trace.sample), trace
-        )
-        if example_id(example) not in found and succeeded(row, threshold):
-            found[example_id(example)] = success(task.program, row, rng)
-    return [found[name] for example in task.data.train if (name := example_id(example)) in found]
+        rollout = PlannedRollout(task.program, trace.version, example, trace.sample)
+        row = score_trace(task.metric, rollout, trace)
+        name = example_id(example)
+        if name not in successes and is_success(row, threshold):
+            successes[name] = success_of(task.program, row, rng)
+    return in_order_of(task.data.train, successes)

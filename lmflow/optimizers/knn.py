@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Mapping
+from collections.abc import Container, Generator, Sequence
 
 from toolz import partition_all
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
-from lmflow.interpreter.nearest import text_of
-from lmflow.interpreter.similarity import key_of, packed
-from lmflow.optimizers.few_shot import Who, noted, taught
-from lmflow.optimizers.parts.demos import (
+from lmflow.interpreter.nearest import question_text
+from lmflow.interpreter.similarity import pack_vector, vector_key
+from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
+    TeacherSource,
+    bootstrap_demos,
+    bootstrap_note,
+    make_teacher,
+)
+from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
+    Success,
+    fill_with_labelled,
+    labelled_demos,
+    sample_demos,
     with_demos,
 )
 from lmflow.optimizers.parts.plan import (
@@ -31,113 +36,160 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     need_rollouts,
-    randomness,
     plan_optimizer,
+    randomness,
 )
 from lmflow.optimizers.parts.scoring import Best
-from lmflow.programs.embedding import MOST
+from lmflow.programs.embedding import MAX_TEXTS_PER_CALL
 from lmflow.programs.factories import embed
-from lmflow.programs.program import Program, completed, init
+from lmflow.programs.program import Program, complete_params, init
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
+from lmflow.versions.version import Version
 
 
 def knn_few_shot(  # noqa: PLR0913 - each is an option
-    *, size: int = 200, bootstrap: bool = True, max_labeled: int = 4, rounds: int = 1, threshold: float | None = None,
-    teacher: Who = None, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """The pool of each ``lf.nearest`` or ``lf.similar`` step: what the teacher did in the training
-    examples that it does well, then labelled ones that are not among them, up to ``size`` in
-    all; the program chooses among them for each input.
+    *,
+    size: int = 200,
+    bootstrap: bool = True,
+    max_labeled: int = 4,
+    rounds: int = 1,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Fill the pool of each ``lf.nearest`` or ``lf.similar`` step, from which the program chooses
+    demonstrations for each input.
 
-    The teacher is shown ``max_labeled`` labelled demonstrations, none of the example that it is
-    asked. Without ``bootstrap`` the pool is labelled examples alone and costs nothing. Asks for at
-    most ``rounds * train`` rollouts, once: at run time a choice costs no call. Where a step chooses
-    by vectors, those of its pool are asked for too, 64 a call; a demonstration whose vector fails
-    is left out, and the version's note says so. ``ProgramError`` where no step of the program has a
-    pool.
-
+    The pool holds the teacher's good runs on the training examples, then labelled examples that are
+    not among them. Needs at most ``rounds * train`` rollouts, once: at run time the choice costs no
+    call. If a step chooses by vectors, those of its pool are embedded too, 64 a call; a
+    demonstration whose embedding fails is left out, and the version's note says so.
     Liu et al. 2022, arXiv 2101.06804, section 3; DSPy's ``KNNFewShot``.
+
+    Args:
+        size: The most demonstrations of a pool.
+        bootstrap: Whether the teacher runs at all; without it the pool is labelled examples alone
+            and costs nothing.
+        max_labeled: The number of labelled demonstrations that the teacher is shown, none of the
+            example that it runs on.
+        rounds: The most tries an example, from the second on at temperature 1.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``train``; its plan raises ``ProgramError`` if no
+        step of the program has a pool.
     """
     options = {
-        "size": size, "bootstrap": bootstrap, "max_labeled": max_labeled, "rounds": rounds, "threshold": threshold,
-        "teacher": teacher, "seed": seed,
-    }  # fmt: skip
+        "size": size,
+        "bootstrap": bootstrap,
+        "max_labeled": max_labeled,
+        "rounds": rounds,
+        "threshold": threshold,
+        "teacher": teacher,
+        "seed": seed,
+    }
 
     def plan(task: Task) -> Plan:
-        pooled = _pooled(task.program)
-        rng, shown = (
-            randomness(task.version, "knn_few_shot", seed),
-            labelled(task.program, task.data.train),
+        steps = _steps_with_pools(task.program)
+        rng = randomness(task.version, "knn_few_shot", seed)
+        labelled = labelled_demos(task.program, task.data.train)
+        shown = sample_demos(rng, labelled, max_labeled)
+        successes = yield from bootstrap_demos(
+            task,
+            make_teacher(task.program, task.version, teacher, shown),
+            task.data.train,
+            Bootstrap(size if bootstrap else 0, rounds, threshold),
+            "bootstrap",
+            Best(task.version),
+            rng,
         )
-        teach = taught(task.program, task.version, teacher, sampled(rng, shown, max_labeled))
-        how = Bootstrap(size if bootstrap else 0, rounds, threshold)
-        boot = yield from bootstrapped(
-            task, teach, task.data.train, how, "bootstrap", Best(task.version), rng
-        )
-        found = filled(boot, shown, size, rng)
-        chosen: DemoSet = {name: found[name] for name in pooled}
-        vectors = yield from _vectors(task, chosen)
-        having = {
-            name: _having(task.program, name, chosen[name], kept) for name, kept in vectors.items()
-        }
-        lost = sum(len(chosen[name]) - len(kept) for name, kept in having.items())
-        note = f"{noted(boot)}, to choose from{f'; {lost} that could not be embedded are left out' if lost else ''}"
-        return with_demos(
-            task.version, {**chosen, **having}, note, slot="pool",
-            more={f"{name}.vectors": kept for name, kept in vectors.items()},
-        )  # fmt: skip
+        chosen = fill_with_labelled(successes, labelled, size, rng)
+        pools: DemoSet = {step: chosen[step] for step in steps}
+        vectors = yield from _embed_pools(task, pools)
+        return _with_pools(task, successes, pools, vectors)
 
     def bound(program: Program, data: Data) -> Bound:
-        similar = sum(step.similar for step in program.predictors.values())
-        calls = math.ceil(min(size, len(data.train)) / MOST)
-        return Bound(rounds * len(data.train) if bootstrap else 0, similar * calls)
+        embedding_steps = sum(step.similar for step in program.predictors.values())
+        calls = math.ceil(min(size, len(data.train)) / MAX_TEXTS_PER_CALL)
+        return Bound(rounds * len(data.train) if bootstrap else 0, embedding_steps * calls)
 
     return plan_optimizer("knn_few_shot", options, plan, bound, TRAIN)
 
 
-def _vectors(
-    task: Task, chosen: DemoSet
-) -> Generator[Need, tuple[Trace, ...], dict[str, dict[str, str]]]:
-    """Per step that chooses by vectors those of its pool, by what each demonstration asks."""
-    found: dict[str, dict[str, str]] = {}
-    params = completed(task.program, task.version)
+_Vectors = dict[str, dict[str, str]]
+"""For each step that chooses by vectors, the vectors of its pool, by demonstration key."""
+
+
+def _with_pools(
+    task: Task, successes: Sequence[Success], pools: DemoSet, vectors: _Vectors
+) -> Version:
+    embedded = {
+        step: _embedded(task.program, step, pools[step], vectors_by_key)
+        for step, vectors_by_key in vectors.items()
+    }
+    lost = sum(len(pools[step]) - len(demos) for step, demos in embedded.items())
+    note = f"{bootstrap_note(successes)}, to choose from"
+    if lost:
+        note += f"; {lost} that could not be embedded are left out"
+    return with_demos(
+        task.version,
+        {**pools, **embedded},
+        note,
+        slot="pool",
+        more={f"{step}.vectors": vectors_by_key for step, vectors_by_key in vectors.items()},
+    )
+
+
+def _embed_pools(task: Task, pools: DemoSet) -> Generator[Need, tuple[Trace, ...], _Vectors]:
+    """Embed the demonstrations of each step that chooses by vectors."""
+    vectors: _Vectors = {}
     for name, step in task.program.predictors.items():
-        if not step.similar or name not in chosen:
-            continue
-        names = tuple(field.name for field in step.signature.inputs)
-        texts = {key_of(demo.record, names): text_of(demo.record, names) for demo in chosen[name]}
-        asked = embed(
-            "embed",
-            "texts: list[str] -> vectors: list[list[float]]",
-            model=params[f"{name}_near.model"],
-        )
-        batches = list(partition_all(MOST, texts.items()))
-        rollouts = [
-            PlannedRollout(asked, init(asked), Record(texts=[text for _, text in batch]))
-            for batch in batches
-        ]
-        traces = yield need_rollouts(f"embed[{name}]", rollouts, task.version, phase="embed the pool")
-        found[name] = {
-            key: packed(vector)
-            for batch, trace in zip(batches, traces, strict=True)
-            if trace.outputs is not None
-            for (key, _), vector in zip(batch, trace.outputs.vectors, strict=True)
-        }
-    return found
+        if step.similar and name in pools:
+            vectors[name] = yield from _embed_pool(task, name, pools[name])
+    return vectors
 
 
-def _having(
-    program: Program, name: str, demos: tuple[Demo, ...], vectors: Mapping[str, str]
+def _embed_pool(
+    task: Task, step: str, demos: Sequence[Demo]
+) -> Generator[Need, tuple[Trace, ...], dict[str, str]]:
+    signature = task.program.predictors[step].signature
+    names = tuple(field.name for field in signature.inputs)
+    texts = {vector_key(demo.record, names): question_text(demo.record, names) for demo in demos}
+    embedder = embed(
+        "embed",
+        "texts: list[str] -> vectors: list[list[float]]",
+        model=complete_params(task.program, task.version)[f"{step}_near.model"],
+    )
+    batches = [dict(batch) for batch in partition_all(MAX_TEXTS_PER_CALL, texts.items())]
+    rollouts = [
+        PlannedRollout(embedder, init(embedder), Record(texts=list(batch.values())))
+        for batch in batches
+    ]
+    traces = yield need_rollouts(f"embed[{step}]", rollouts, task.version, phase="embed the pool")
+    vectors: dict[str, str] = {}
+    for batch, trace in zip(batches, traces, strict=True):
+        if trace.outputs is not None:
+            vectors |= zip(batch, map(pack_vector, trace.outputs.vectors), strict=True)
+    return vectors
+
+
+def _embedded(
+    program: Program, step: str, demos: Sequence[Demo], keys: Container[str]
 ) -> tuple[Demo, ...]:
-    names = tuple(field.name for field in program.steps[name].signature.inputs)
-    return tuple(demo for demo in demos if key_of(demo.record, names) in vectors)
+    names = tuple(field.name for field in program.steps[step].signature.inputs)
+    return tuple(demo for demo in demos if vector_key(demo.record, names) in keys)
 
 
-def _pooled(program: Program) -> list[str]:
-    found = [name for name, step in program.predictors.items() if step.nearest]
-    if not found:
+def _steps_with_pools(program: Program) -> list[str]:
+    steps = [name for name, step in program.predictors.items() if step.nearest]
+    if not steps:
         first = next(iter(program.predictors), "step")
-        msg = f"no step of {program} chooses its demonstrations; make one that does: lf.nearest({first}, k=4)"
+        msg = (
+            f"no step of {program} chooses its demonstrations; make one that does:"
+            f" lf.nearest({first}, k=4)"
+        )
         raise ProgramError(msg)
-    return found
+    return steps

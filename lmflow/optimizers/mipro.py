@@ -13,18 +13,10 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
-from lmflow.library.search.samples import positive
-from lmflow.optimizers.few_shot import Who, taught
-from lmflow.optimizers.parts.demos import (
-    Bootstrap,
-    DemoSet,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
-)
-from lmflow.optimizers.parts.grounding import Grounded, grounded
-from lmflow.optimizers.parts.instructions import Proposal, Proposers, assembled
+from lmflow.library.limits import check_positive
+from lmflow.optimizers.parts.bootstrap import TeacherSource
+from lmflow.optimizers.parts.grounding import Grounding
+from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
@@ -32,230 +24,206 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, scored
+from lmflow.optimizers.parts.scoring import Best, conclude, score_version
+from lmflow.optimizers.parts.space import SearchSpace, SpaceOptions, fill_space
 from lmflow.optimizers.parts.tpe import Tpe
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
-from lmflow.versions.version import Version
 
 PRESETS = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}
-"""Per preset the sets of demonstrations, and the most selection examples that are used."""
+"""For each preset the number of sets of demonstrations, and the most selection examples used."""
 
-_FROM_MINIBATCH = 50  # selection data up to this size is always used whole
-_GROUND = 3  # good runs that ground the proposals of a zero-shot search
-
-
-@attrs.frozen
-class Shape:
-    """The size of a search: sets of demonstrations, instructions a step, trials, selection
-    examples, minibatch.
-    """
-
-    sets: int
-    instructions: int
-    trials: int
-    select: int
-    batch: int
-
-    @property
-    def whole(self) -> bool:
-        """Whether each trial uses all selection examples."""
-        return self.select <= _FROM_MINIBATCH or self.batch >= self.select
-
-
-@attrs.frozen(eq=False)
-class Space:
-    """What is searched: per step instructions and sets of demonstrations, and the examples that
-    they are scored on.
-
-    A point maps ``step.instruction`` and ``step.demos`` to positions; the origin is the start
-    version.
-    """
-
-    task: Task
-    pools: Mapping[str, Sequence[Proposal]]
-    sets: Sequence[DemoSet]
-    rows: Sequence[Record]
-    zero_shot: bool
-
-    @property
-    def sizes(self) -> dict[str, int]:
-        """How many choices there are of each."""
-        sizes = {f"{step}.instruction": len(pool) for step, pool in self.pools.items()}
-        return (
-            sizes
-            if self.zero_shot
-            else sizes | {f"{step}.demos": len(self.sets) for step in self.pools}
-        )
-
-    def version(self, point: Mapping[str, int]) -> Version:
-        """The version at a point, a child of the start version."""
-        texts = {step: pool[point[f"{step}.instruction"]] for step, pool in self.pools.items()}
-        places = {step: point.get(f"{step}.demos", 0) for step in self.pools}
-        demos = {step: self.sets[at].get(step, ()) for step, at in places.items() if at}
-        return assembled(
-            self.task.version, texts, demos, "instructions and demonstrations chosen together"
-        )
+_ALWAYS_WHOLE = 50  # selection data up to this size is used whole in each trial
 
 
 def mipro(  # noqa: PLR0913 - each is an option
-    *, auto: str = "light", candidates: int | None = None, trials: int | None = None, select: int | None = None,
-    max_bootstrapped: int = 4, max_labeled: int = 4, minibatch: int = 35, full_every: int = 5,
-    threshold: float | None = None, teacher: Who = None, model: str = "", temperature: float = 1.0,
-    max_tokens: int = 0, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """The joint choice of an instruction and a set of demonstrations for each step that scores
-    best.
+    *,
+    auto: str = "light",
+    candidates: int | None = None,
+    trials: int | None = None,
+    select: int | None = None,
+    max_bootstrapped: int = 4,
+    max_labeled: int = 4,
+    minibatch: int = 35,
+    full_every: int = 5,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    model: str = "",
+    temperature: float = 1.0,
+    max_tokens: int = 0,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Choose jointly an instruction and a set of demonstrations for each step.
 
-    Sets of demonstrations are bootstrapped from the training data; instructions are proposed from a
-    summary of it, the program, each step's purpose, what went well and a tip; then a
-    tree-structured Parzen estimator picks one of each, ``trials`` times, scored on a random
-    minibatch of the selection data, with a full evaluation of the best on average every
-    ``full_every`` trials. The best full evaluation wins; ties go to the earlier, so to the start
-    version.
+    Sets of demonstrations are bootstrapped from the training data. Instructions are proposed from a
+    summary of it, the program, each step's purpose, its good runs and a tip. Then a tree-structured
+    Parzen estimator picks one of each, ``trials`` times, scored on a random minibatch of the
+    selection data; every ``full_every`` trials the best on average is evaluated in full. The best
+    full evaluation wins; ties go to the earlier, so to the start version.
 
-    ``auto`` is light, medium or heavy (6, 12, 18 sets; 100, 300, 1000 selection examples);
-    ``candidates``, ``trials`` and ``select`` override it. With ``max_bootstrapped`` and
-    ``max_labeled`` 0 it searches instructions alone. ``model`` is the proposers', who write at most
-    ``max_tokens`` each where that is above 0. Needs the extra ``optuna``. Asks for ``select * (1 +
-    ceil(trials / full_every)) + minibatch * trials`` rollouts and those of the bootstraps, where
-    the selection data is more than 50 examples, else ``select * (1 + trials)``; and for ``2 +
-    min(9, ceil(train / 10) - 1) + 3 * steps * instructions`` proposals.
-
+    Needs the extra ``optuna``; with more than 50 selection examples ``select * (1 + ceil(trials /
+    full_every)) + minibatch * trials`` rollouts, else ``select * (1 + trials)``, and those of the
+    bootstraps; and ``1 + min(10, ceil(train / 10)) + 3 * steps * instructions`` proposals.
     Opsahl-Ong et al. 2024, arXiv 2406.11695; DSPy's MIPROv2.
+
+    Args:
+        auto: The preset ``light``, ``medium`` or ``heavy``: 6, 12 or 18 sets, and at most 100, 300
+            or 1000 selection examples.
+        candidates: The number of sets, instead of the preset's.
+        trials: The number of trials, instead of one that grows with the space.
+        select: The most selection examples, instead of the preset's.
+        max_bootstrapped: The most successes of a bootstrap. If it and ``max_labeled`` are 0,
+            instructions alone are searched.
+        max_labeled: The most demonstrations a step, labelled ones included.
+        minibatch: The number of selection examples of a trial.
+        full_every: The number of trials between full evaluations.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        model: The proposers' model, instead of the program's own.
+        temperature: The temperature of the proposals.
+        max_tokens: The most tokens of a proposal; not bounded if 0.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
+
+    Raises:
+        ProgramError: There is no preset of that name.
+        ValueError: A count is not positive.
     """
     if auto not in PRESETS:
         msg = f"there is no preset {auto!r}; there are {', '.join(PRESETS)}.{near(auto, PRESETS)}"
         raise ProgramError(msg)
     for option, count in (("candidates", candidates), ("trials", trials), ("select", select)):
         if count is not None:
-            _ = positive(option, count)
-    zero_shot = max_bootstrapped == max_labeled == 0
+            _ = check_positive(option, count)
     options = {
-        "auto": auto, "candidates": candidates, "trials": trials, "select": select,
-        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "minibatch": minibatch,
-        "full_every": full_every, "threshold": threshold, "teacher": teacher, "model": model,
-        "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
-    }  # fmt: skip
+        "auto": auto,
+        "candidates": candidates,
+        "trials": trials,
+        "select": select,
+        "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled,
+        "minibatch": minibatch,
+        "full_every": full_every,
+        "threshold": threshold,
+        "teacher": teacher,
+        "model": model,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+        "seed": seed,
+    }
+    preset_sets, preset_select = PRESETS[auto]
+    sets = candidates or preset_sets
+    zero_shot = max_bootstrapped == max_labeled == 0
+    space_options = SpaceOptions(
+        demo_sets=sets,
+        instructions=sets if zero_shot else max(1, sets // 2),
+        max_bootstrapped=max_bootstrapped,
+        max_labeled=max_labeled,
+        threshold=threshold,
+        teacher=teacher,
+        grounding=Grounding(Proposers(model, max_tokens), temperature),
+    )
 
-    def shape(program: Program, data: Data) -> Shape:
-        sets, most = PRESETS[auto]
-        sets = candidates or sets
+    def schedule(program: Program, data: Data) -> Schedule:
         variables = len(program.predictors) * (1 if zero_shot else 2)
-        count = trials or int(max(2 * variables * math.log2(sets), 1.5 * sets))
-        size = min(select or most, len(data.select))
-        return Shape(
-            sets, sets if zero_shot else max(1, sets // 2), count, size, min(minibatch, size)
-        )
+        default_trials = int(max(2 * variables * math.log2(sets), 1.5 * sets))
+        size = min(select or preset_select, len(data.select))
+        return Schedule(trials or default_trials, size, min(minibatch, size), full_every)
 
     def plan(task: Task) -> Plan:
-        size, rng = shape(task.program, task.data), randomness(task.version, "mipro", seed)
-        how = Sets(size.sets, max_bootstrapped, max_labeled, threshold, teacher)
-        sets = yield from demo_sets(task, how, rng)
-        grounding = Grounded(Proposers(model, max_tokens), temperature)
-        pools = yield from grounded(task, sets, size.instructions, grounding, rng)
+        rng = randomness(task.version, "mipro", seed)
+        space = yield from fill_space(task, space_options, rng)
+        search = schedule(task.program, task.data)
         rows = list(task.data.select)
-        rows = rows if size.select == len(rows) else rng.sample(rows, size.select)
-        space = Space(task, pools, sets, rows, zero_shot)
-        return (
-            yield from _searched(
-                space, size, full_every, Tpe(space.sizes, seed=rng.randrange(2**32)), rng
-            )
-        )
+        if search.select < len(rows):
+            rows = rng.sample(rows, search.select)
+        tpe = Tpe(space.sizes, seed=rng.randrange(2**32))
+        best = yield from _search(space, rows, search, tpe, rng)
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        size, steps = shape(program, data), len(program.predictors)
-        fulls = 1 + math.ceil(size.trials / full_every)
-        runs = (
-            size.select * (1 + size.trials)
-            if size.whole
-            else size.select * fulls + size.batch * size.trials
-        )
-        boots = max(0, size.sets - 1) * len(data.train)
-        notes = 2 + min(9, math.ceil(len(data.train) / 10) - 1)
-        return Bound(runs + boots, notes + 3 * steps * size.instructions)
+        return schedule(program, data).bound + space_options.bound(program, data)
 
     return plan_optimizer("mipro", options, plan, bound, SELECT)
 
 
 @attrs.frozen
-class Sets:
-    """Which sets of demonstrations are made."""
-
-    count: int
-    max_bootstrapped: int
-    max_labeled: int
-    threshold: float | None
-    teacher: Who
-
-
-def demo_sets(
-    task: Task, how: Sets, rng: random.Random
-) -> Generator[Need, tuple[Trace, ...], list[DemoSet]]:
-    """The start version's own, labelled ones, a bootstrap of the data as it is, and bootstraps of
-    it shuffled.
+class Schedule:
+    """The length of a search: trials, selection examples, examples a minibatch, and trials between
+    full evaluations.
     """
-    zero_shot = how.max_bootstrapped == how.max_labeled == 0
-    most, labels = (_GROUND, 0) if zero_shot else (how.max_bootstrapped, how.max_labeled)
-    pool, best = labelled(task.program, task.data.train), Best(task.version)
-    sets: list[DemoSet] = [{}]
-    if labels and how.count > 1:
-        sets.append(sampled(rng, pool, labels))
-    plain = True
-    while len(sets) < how.count:
-        train, want = list(task.data.train), most
-        if not plain:
-            rng.shuffle(train)
-            want = rng.randint(1, max(1, most))
-        plain = False
-        teach = taught(task.program, task.version, how.teacher, sampled(rng, pool, labels))
-        label = f"bootstrap[{len(sets)}]"
-        boot = yield from bootstrapped(
-            task, teach, train, Bootstrap(want, 1, how.threshold), label, best, rng
-        )
-        sets.append(filled(boot, pool, labels, rng))
-    return sets
+
+    trials: int
+    select: int
+    minibatch: int
+    full_every: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether each trial uses all selection examples."""
+        return self.select <= _ALWAYS_WHOLE or self.minibatch >= self.select
+
+    @property
+    def bound(self) -> Bound:
+        """The most rollouts of the search."""
+        if self.whole:
+            return Bound(self.select * (1 + self.trials))
+        full_evaluations = 1 + math.ceil(self.trials / self.full_every)
+        return Bound(self.select * full_evaluations + self.minibatch * self.trials)
+
+    def ends_round(self, turn: int) -> bool:
+        """Return whether a full evaluation follows the trial of this number."""
+        return (turn + 1) % self.full_every == 0 or turn + 1 == self.trials
 
 
-def _searched(
-    space: Space, size: Shape, full_every: int, tpe: Tpe, rng: random.Random
-) -> Generator[Need, tuple[Trace, ...], Version]:
-    """Trials on minibatches, the best on average evaluated in full now and then; the best full
-    evaluation wins.
+def _search(
+    space: SearchSpace, rows: Sequence[Record], schedule: Schedule, tpe: Tpe, rng: random.Random
+) -> Generator[Need, tuple[Trace, ...], Best]:
+    """Score the trials, on minibatches unless the selection data is small; return the best full
+    evaluation.
     """
-    point = dict.fromkeys(space.sizes, 0)
-    best = yield from _in_full(space, point, tpe, "full[0]", Best(space.task.version))
+    start = dict.fromkeys(space.sizes, 0)
+    best = yield from _evaluate_in_full(
+        space, start, rows, tpe, "full[0]", Best(space.task.version)
+    )
     means: dict[tuple[int, ...], list[float]] = {}
-    done = {tuple(point.values())}
-    for turn in range(size.trials):
+    evaluated = {tuple(start.values())}
+    for turn in range(schedule.trials):
         point = tpe.ask()
-        rows = space.rows if size.whole else rng.sample(space.rows, size.batch)
-        phase = f"trial {turn + 1} of {size.trials}"
+        batch = rows if schedule.whole else rng.sample(rows, schedule.minibatch)
+        phase = f"trial {turn + 1} of {schedule.trials}"
         version = space.version(point)
-        found = yield from scored(space.task, version, rows, f"trial[{turn}]", best, phase)
-        tpe.tell(found.mean)
-        if size.whole:
-            best = best.over(version, found.mean)
+        scores = yield from score_version(space.task, version, batch, f"trial[{turn}]", best, phase)
+        tpe.tell(scores.mean)
+        if schedule.whole:
+            best = best.over(version, scores.mean)
             continue
-        means.setdefault(tuple(point.values()), []).append(found.mean)
-        if (turn + 1) % full_every == 0 or turn + 1 == size.trials:
-            open_ = [key for key in means if key not in done]
-            if open_:
-                top = max(open_, key=lambda key: statistics.fmean(means[key]))
-                done.add(top)
-                point = dict(zip(space.sizes, top, strict=True))
-                best = yield from _in_full(space, point, tpe, f"full[{len(done) - 1}]", best)
-    return (yield from concluded(best))
+        means.setdefault(tuple(point.values()), []).append(scores.mean)
+        unevaluated = [key for key in means if key not in evaluated]
+        if schedule.ends_round(turn) and unevaluated:
+            top = max(unevaluated, key=lambda key: statistics.fmean(means[key]))
+            evaluated.add(top)
+            point = dict(zip(space.sizes, top, strict=True))
+            label = f"full[{len(evaluated) - 1}]"
+            best = yield from _evaluate_in_full(space, point, rows, tpe, label, best)
+    return best
 
 
-def _in_full(
-    space: Space, point: Mapping[str, int], tpe: Tpe, label: str, best: Best
+def _evaluate_in_full(  # noqa: PLR0913, PLR0917 - the state of a search
+    space: SearchSpace,
+    point: Mapping[str, int],
+    rows: Sequence[Record],
+    tpe: Tpe,
+    label: str,
+    best: Best,
 ) -> Generator[Need, tuple[Trace, ...], Best]:
     version = space.version(point)
-    found = yield from scored(space.task, version, space.rows, label, best, "full evaluation")
-    tpe.add(point, found.mean)
-    return best.over(version, found.mean)
+    scores = yield from score_version(space.task, version, rows, label, best, "full evaluation")
+    tpe.add(point, scores.mean)
+    return best.over(version, scores.mean)

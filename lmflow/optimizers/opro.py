@@ -7,18 +7,20 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Mapping
 
+import attrs
+
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
 from lmflow.library.proposers import climber, improver
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
-    Tried,
-    attempts,
-    instruction,
-    proposed,
-    shown,
-    task_of,
+    ScoredProposal,
+    describe_attempts,
+    describe_examples,
+    describe_task,
+    instruction_of,
+    propose,
     with_instructions,
 )
 from lmflow.optimizers.parts.plan import (
@@ -28,15 +30,15 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
 
 _HISTORY = 20  # attempts that a proposer is shown (Yang et al. 2023, section 5.1)
-_SHOWN = 3
+_EXAMPLES_SHOWN = 3  # training examples that a proposer is shown
 
 
 def opro(  # noqa: PLR0913 - each is an option
@@ -48,38 +50,49 @@ def opro(  # noqa: PLR0913 - each is an option
     model: str = "",
     seed: int = 0,
 ) -> PlanOptimizer:
-    """One step's instruction, from a scored history: ``steps`` times, ``breadth`` instructions are
-    proposed from the best 20 so far, worst first, and three training examples; each is scored on
-    the selection data, the best kept.
+    """Search one step's instruction from a scored history.
 
-    ``step`` may be left out where the program has one predictor. ``model`` is the proposer's, the
-    program's own by default. Asks for ``(1 + steps * breadth) * select`` rollouts and ``steps *
-    breadth`` proposals.
-
+    ``steps`` times, ``breadth`` instructions are proposed from the best 20 so far, the worst of
+    them first, and three training examples; each is scored on the selection data, and the best
+    wins. Needs ``(1 + steps * breadth) * select`` rollouts and ``steps * breadth`` proposals.
     Yang et al. 2023, arXiv 2309.03409, section 3.
+
+    Args:
+        step: The step's name; may be left out if the program has one predictor.
+        steps: The number of rounds of proposals.
+        breadth: The number of proposals a round.
+        proposer: The program that writes instructions, instead of the shipped one.
+        model: The proposer's model, instead of the program's own.
+        seed: The seed of the examples that are shown.
+
+    Returns:
+        An optimizer that requires the data part ``select``; its plan raises ``ProgramError`` if the
+        program has no such step.
     """
-    write = proposer or climber(temperature=1.0)
+    writer, proposers = proposer or climber(temperature=1.0), Proposers(model)
 
     def plan(task: Task) -> Plan:
-        name = chosen_step(task.program, step)
-        leaf = task.program.predictors[name]
-        mean, best = yield from tried(task, task.version, "start", Best(task.version))
-        history = [Tried(Proposal(instruction(task.program, task.version, name)), mean)]
+        name = resolve_step(task.program, step)
+        mean, best = yield from score_candidate(task, task.version, "start", Best(task.version))
+        present = Proposal(instruction_of(task.program, task.version, name))
+        history = [ScoredProposal(present, mean)]
         for turn in range(steps):
-            rows = _rows(task, randomness(task.version, "opro", seed, turn))
             inputs = {
-                "task": task_of(leaf),
-                "attempts": attempts(history, _HISTORY),
-                "examples": rows,
+                "task": describe_task(task.program.predictors[name]),
+                "attempts": describe_attempts(history, _HISTORY),
+                "examples": _describe_some(task, randomness(task.version, "opro", seed, turn)),
             }
-            asked = [
-                Proposers(model).asked(write, inputs, turn * breadth + k) for k in range(breadth)
-            ]
-            for at, it in enumerate((yield from proposed(asked, f"step[{turn}]/propose", best))):
-                version = with_instructions(task.version, {name: it}, f"instruction of {name}")
-                mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
-                history.append(Tried(it, mean))
-        return (yield from concluded(best))
+            samples = range(turn * breadth, (turn + 1) * breadth)
+            rollouts = [proposers.rollout(writer, inputs, sample) for sample in samples]
+            proposals = yield from propose(rollouts, f"step[{turn}]/propose", best)
+            for at, proposal in enumerate(proposals):
+                version = with_instructions(
+                    task.version, {name: proposal}, f"instruction of {name}"
+                )
+                label = f"step[{turn}]/cand[{at}]"
+                mean, best = yield from score_candidate(task, version, label, best)
+                history.append(ScoredProposal(proposal, mean))
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
@@ -89,7 +102,7 @@ def opro(  # noqa: PLR0913 - each is an option
         "step": step,
         "steps": steps,
         "breadth": breadth,
-        "proposer": write,
+        "proposer": writer,
         "model": model,
         "seed": seed,
     }
@@ -104,50 +117,47 @@ def coordinate_ascent_opro(
     again: bool = True,
     model: str = "",
 ) -> PlanOptimizer:
-    """One step's instruction at a time, each from its own scored history, the other steps at their
-    best so far: the coordinate ascent that the lecture begins with, which costs as many times
-    more as there are steps.
+    """Search one step's instruction at a time, each from its own scored history, with the other
+    steps at their best so far.
 
-    ``depth`` rounds over the steps; in each, ``breadth`` instructions of a step are scored inside
-    the whole program on the selection data, with ``again`` also all earlier ones of that step,
-    since the others changed (as COPRO does). The defaults are COPRO's. Asks for ``breadth * depth *
-    select`` rollouts where there is one step, with ``again`` for ``steps * breadth * depth * (depth
-    + 1) / 2 * select`` where there are more, and for ``steps * (breadth * depth - 1)`` proposals.
-
+    In each of ``depth`` rounds over the steps, ``breadth`` instructions of a step are scored inside
+    the whole program on the selection data. The defaults are COPRO's. Needs ``breadth * depth *
+    select`` rollouts for a program of one step; with ``again`` ``steps * breadth * depth * (depth +
+    1) / 2 * select`` for more steps; and ``steps * (breadth * depth - 1)`` proposals.
     Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.3 (CA-OPRO); DSPy's COPRO.
+
+    Args:
+        breadth: The number of instructions a step and round.
+        depth: The number of rounds over the steps.
+        temperature: The temperature of the proposals.
+        again: Whether all earlier instructions of a step are scored anew, since the other steps
+            have changed (as COPRO does).
+        model: The proposers' model, instead of the program's own.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
-    first, later, ask = (
-        improver(temperature=temperature),
-        climber(temperature=temperature),
-        Proposers(model),
-    )
+    improve, climb = improver(temperature=temperature), climber(temperature=temperature)
+    proposers = Proposers(model)
 
     def plan(task: Task) -> Plan:
-        steps, best = task.program.predictors, Best(task.version)
-        held = {name: Proposal(instruction(task.program, task.version, name)) for name in steps}
-        history: dict[str, dict[str, Tried]] = {name: {} for name in steps}
-        pools: dict[str, list[Proposal]] = {}
-        for name, leaf in steps.items():
-            inputs = {"task": task_of(leaf), "present": held[name].text}
-            asked = [ask.asked(first, inputs, k) for k in range(breadth - 1)]
-            pools[name] = [*(yield from proposed(asked, f"propose/{name}", best)), held[name]]
+        ascent, best = _Ascent(task), Best(task.version)
+        for name, step in task.program.predictors.items():
+            inputs = {"task": describe_task(step), "present": ascent.chosen[name].text}
+            rollouts = [proposers.rollout(improve, inputs, k) for k in range(breadth - 1)]
+            proposals = yield from propose(rollouts, f"propose/{name}", best)
+            ascent.pools[name] = [*proposals, ascent.chosen[name]]
         for turn in range(depth):
-            for name, leaf in steps.items():
+            for name, step in task.program.predictors.items():
                 label = f"round[{turn}]/{name}"
-                earlier = (
-                    [it.proposal for it in history[name].values()]
-                    if again and len(steps) > 1
-                    else []
-                )
-                choices = {it: held | {name: it} for it in (*earlier, *pools[name])}
-                best = yield from _climbed(task, choices, history[name], label, best)
-                held[name] = max(history[name].values(), key=lambda it: it.score).proposal
+                best = yield from ascent.score_pool(name, label, best, again=again)
                 if turn < depth - 1:
-                    best_so_far = attempts(list(history[name].values()), breadth)
-                    shown_to = {"task": task_of(leaf), "attempts": best_so_far}
-                    asked = [ask.asked(later, shown_to, k) for k in range(breadth)]
-                    pools[name] = list((yield from proposed(asked, f"{label}/propose", best)))
-        return (yield from concluded(best))
+                    attempts = describe_attempts(list(ascent.history[name].values()), breadth)
+                    shown = {"task": describe_task(step), "attempts": attempts}
+                    rollouts = [proposers.rollout(climb, shown, k) for k in range(breadth)]
+                    proposals = yield from propose(rollouts, f"{label}/propose", best)
+                    ascent.pools[name] = list(proposals)
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
         steps = len(program.predictors)
@@ -167,84 +177,126 @@ def coordinate_ascent_opro(
 def module_opro(
     *, steps: int = 10, breadth: int = 8, model: str = "", seed: int = 0
 ) -> PlanOptimizer:
-    """All steps' instructions side by side, each from its own history, in which the whole program's
-    score stands for the step's own: what the lecture settles on, since it costs no more than one
-    step's OPRO.
+    """Search all steps' instructions side by side, each from its own history, in which the whole
+    program's score stands for the step's own.
 
     ``steps`` times, ``breadth`` instructions are proposed for each step; the k-th of all steps are
-    scored together on the selection data. Asks for ``(1 + steps * breadth) * select`` rollouts and
-    ``steps * breadth`` proposals a step.
-
+    scored together on the selection data. Needs ``(1 + steps * breadth) * select`` rollouts, no
+    more than ``opro`` for one step, and ``steps * breadth`` proposals a step.
     Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.3 (Module-Level OPRO).
+
+    Args:
+        steps: The number of rounds of proposals.
+        breadth: The number of proposals a step and round.
+        model: The proposers' model, instead of the program's own.
+        seed: The seed of the examples that are shown.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
-    write, ask = climber(temperature=1.0), Proposers(model)
+    writer, proposers = climber(temperature=1.0), Proposers(model)
 
     def plan(task: Task) -> Plan:
-        leaves = task.program.predictors
-        mean, best = yield from tried(task, task.version, "start", Best(task.version))
-        history = {
-            name: [Tried(Proposal(instruction(task.program, task.version, name)), mean)]
-            for name in leaves
-        }
+        predictors = task.program.predictors
+        mean, best = yield from score_candidate(task, task.version, "start", Best(task.version))
+        history: dict[str, list[ScoredProposal]] = {}
+        for name in predictors:
+            present = Proposal(instruction_of(task.program, task.version, name))
+            history[name] = [ScoredProposal(present, mean)]
         for turn in range(steps):
-            rows = _rows(task, randomness(task.version, "module_opro", seed, turn))
+            examples = _describe_some(task, randomness(task.version, "module_opro", seed, turn))
+            samples = range(turn * breadth, (turn + 1) * breadth)
             pools: dict[str, tuple[Proposal, ...]] = {}
-            for name, leaf in leaves.items():
+            for name, step in predictors.items():
                 inputs = {
-                    "task": task_of(leaf),
-                    "attempts": attempts(history[name], _HISTORY),
-                    "examples": rows,
+                    "task": describe_task(step),
+                    "attempts": describe_attempts(history[name], _HISTORY),
+                    "examples": examples,
                 }
-                asked = [ask.asked(write, inputs, turn * breadth + k) for k in range(breadth)]
-                pools[name] = yield from proposed(asked, f"step[{turn}]/propose/{name}", best)
+                rollouts = [proposers.rollout(writer, inputs, sample) for sample in samples]
+                pools[name] = yield from propose(rollouts, f"step[{turn}]/propose/{name}", best)
             for at in range(max(map(len, pools.values()), default=0)):
                 chosen = {name: pool[at % len(pool)] for name, pool in pools.items() if pool}
                 version = with_instructions(
                     task.version, chosen, f"instructions of round {turn + 1}"
                 )
-                mean, best = yield from tried(task, version, f"step[{turn}]/cand[{at}]", best)
-                for name, it in chosen.items():
-                    history[name].append(Tried(it, mean))
-        return (yield from concluded(best))
+                label = f"step[{turn}]/cand[{at}]"
+                mean, best = yield from score_candidate(task, version, label, best)
+                for name, proposal in chosen.items():
+                    history[name].append(ScoredProposal(proposal, mean))
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound(
-            (1 + steps * breadth) * len(data.select), steps * breadth * len(program.predictors)
-        )
+        proposals = steps * breadth * len(program.predictors)
+        return Bound((1 + steps * breadth) * len(data.select), proposals)
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
     return plan_optimizer("module_opro", options, plan, bound, SELECT)
 
 
-def chosen_step(program: Program, step: str) -> str:
-    """The step of that name; the one predictor where none is named. ``ProgramError`` otherwise."""
-    known = program.predictors
-    if step in known:
+def resolve_step(program: Program, step: str) -> str:
+    """Return the step of that name, or the only predictor if no name is given; raise
+    ``ProgramError`` if the program has no such step.
+    """
+    predictors = program.predictors
+    if step in predictors:
         return step
-    if not step and len(known) == 1:
-        return next(iter(known))
-    msg = f"which step? {program} has {', '.join(known) or 'no predictor'}.{near(step, known)} Name one, step=..."
+    if not step and len(predictors) == 1:
+        return next(iter(predictors))
+    msg = (
+        f"which step? {program} has {', '.join(predictors) or 'no predictor'}."
+        f"{near(step, predictors)} Name one, step=..."
+    )
     raise ProgramError(msg)
 
 
-def _climbed(
-    task: Task,
-    choices: Mapping[Proposal, Mapping[str, Proposal]],
-    history: dict[str, Tried],
-    label: str,
-    best: Best,
-) -> Generator[Need, tuple[Trace, ...], Best]:
-    """Score each instruction of one step with the others held; ``history`` keeps the best score of
-    each.
+@attrs.frozen(eq=False)
+class _Ascent:
+    """The state of a coordinate ascent: for each step the instruction chosen so far, the scored
+    ones by text, and those to score next.
     """
-    for at, (it, chosen) in enumerate(choices.items()):
-        version = with_instructions(task.version, chosen, "instructions by coordinate ascent")
-        mean, best = yield from tried(task, version, f"{label}/cand[{at}]", best)
-        if it.text not in history or mean > history[it.text].score:
-            history[it.text] = Tried(it, mean)
-    return best
+
+    task: Task
+    chosen: dict[str, Proposal] = attrs.field(init=False)
+    history: dict[str, dict[str, ScoredProposal]] = attrs.field(init=False)
+    pools: dict[str, list[Proposal]] = attrs.field(factory=dict)
+
+    @chosen.default
+    def _present(self) -> dict[str, Proposal]:
+        program, version = self.task.program, self.task.version
+        return {
+            name: Proposal(instruction_of(program, version, name)) for name in program.predictors
+        }
+
+    @history.default
+    def _empty(self) -> dict[str, dict[str, ScoredProposal]]:
+        return {name: {} for name in self.task.program.predictors}
+
+    def score_pool(
+        self, step: str, label: str, best: Best, *, again: bool
+    ) -> Generator[Need, tuple[Trace, ...], Best]:
+        """Score a step's pool, and all earlier instructions of it if ``again``, with the other
+        steps as chosen; then choose the step's best.
+        """
+        earlier: list[Proposal] = []
+        if again and len(self.chosen) > 1:
+            earlier = [attempt.proposal for attempt in self.history[step].values()]
+        candidates = dict.fromkeys((*earlier, *self.pools[step]))
+        for at, proposal in enumerate(candidates):
+            texts: Mapping[str, Proposal] = self.chosen | {step: proposal}
+            version = with_instructions(
+                self.task.version, texts, "instructions by coordinate ascent"
+            )
+            mean, best = yield from score_candidate(self.task, version, f"{label}/cand[{at}]", best)
+            attempts = self.history[step]
+            if proposal.text not in attempts or mean > attempts[proposal.text].score:
+                attempts[proposal.text] = ScoredProposal(proposal, mean)
+        ranked = self.history[step].values()
+        self.chosen[step] = max(ranked, key=lambda attempt: attempt.score).proposal
+        return best
 
 
-def _rows(task: Task, rng: random.Random) -> list[str]:
-    """A few training examples as a proposer reads them."""
-    return shown(rng.sample(list(task.data.train), min(_SHOWN, len(task.data.train))))
+def _describe_some(task: Task, rng: random.Random) -> list[str]:
+    """Describe a few training examples for a proposer."""
+    rows = list(task.data.train)
+    return describe_examples(rng.sample(rows, min(_EXAMPLES_SHOWN, len(rows))))

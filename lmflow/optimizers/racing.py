@@ -12,10 +12,9 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.evaluation.stats import paired_test
-from lmflow.optimizers.few_shot import Who
-from lmflow.optimizers.mipro import Sets, Space, demo_sets
-from lmflow.optimizers.parts.additive import Additive, Point
-from lmflow.optimizers.parts.grounding import Grounded, grounded
+from lmflow.optimizers.parts.additive import AdditiveModel, Choices
+from lmflow.optimizers.parts.bootstrap import TeacherSource
+from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.plan import (
     SELECT,
@@ -24,169 +23,228 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, scored
+from lmflow.optimizers.parts.scoring import Best, conclude, score_version
+from lmflow.optimizers.parts.space import SearchSpace, SpaceOptions, fill_space
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
-_TRIES = 20  # draws until one is found that has examples left
+_DRAWS = 20  # draws until one is found that has unscored examples left
 
 
 def racing(  # noqa: PLR0913 - each is an option
-    *, sets: int = 6, instructions: int = 3, trials: int = 30, block: int = 10, finalists: int = 5,
-    headroom: float = 0.02, max_bootstrapped: int = 4, max_labeled: int = 4, threshold: float | None = None,
-    teacher: Who = None, model: str = "", temperature: float = 1.0, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """The joint choice of an instruction and a set of demonstrations for each step, found on small
+    *,
+    sets: int = 6,
+    instructions: int = 3,
+    trials: int = 30,
+    block: int = 10,
+    finalists: int = 5,
+    headroom: float = 0.02,
+    max_bootstrapped: int = 4,
+    max_labeled: int = 4,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    model: str = "",
+    temperature: float = 1.0,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Choose jointly an instruction and a set of demonstrations for each step, found on small
     blocks of examples and confirmed by a race.
 
     Sets and instructions are made as ``mipro`` makes them. Then, ``trials`` times, Thompson
     sampling from an additive Bayesian model picks a choice, which is scored on the next ``block``
-    of examples that it wasn't scored on; all choices meet the examples in one order, so that they
-    are compared on the same ones. After half of the trials the start version is returned where no
-    choice promises ``headroom`` more than it. At last the ``finalists`` that promise most and the
-    start version race over the selection data, block by block: who is worse than the leader by the
-    95 % interval of the paired difference is out. The best mean of those that are left wins, ties
-    to the start version.
+    of examples that it was not scored on. All choices meet the examples in one order, so that they
+    are compared on the same ones. At last the ``finalists`` that promise most and the start version
+    race over the selection data, block by block: a version that is worse than the leader by the
+    95 % interval of the paired difference drops out. The best mean of the remaining versions wins,
+    ties go to the start version.
 
-    ``model`` is the proposers'. Asks for at most ``2 * block + block * trials + (finalists + 1) *
-    select`` rollouts, those of the bootstraps, and proposals as ``mipro`` does.
+    Needs at most ``2 * block + block * trials + (finalists + 1) * select`` rollouts, those of the
+    bootstraps, and as many proposals as ``mipro``. Of our own making: additive effects as in arXiv
+    2604.14585, which finds that steps hardly interact; racing on nested blocks as in CAPO (Zehle et
+    al. 2025, arXiv 2504.16005, section 3).
 
-    Of our own making: additive effects as in arXiv 2604.14585, which finds that steps hardly
-    interact; racing on nested blocks as in CAPO (Zehle et al. 2025, arXiv 2504.16005, section 3).
+    Args:
+        sets: The number of sets of demonstrations.
+        instructions: The number of instructions a step.
+        trials: The number of blocks that are scored before the race.
+        block: The number of examples of a block.
+        finalists: The number of versions that race with the start version.
+        headroom: The improvement that some choice must promise after half of the trials; else the
+            start version is returned.
+        max_bootstrapped: The most successes of a bootstrap. If it and ``max_labeled`` are 0,
+            instructions alone are searched.
+        max_labeled: The most demonstrations a step, labelled ones included.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        model: The proposers' model, instead of the program's own.
+        temperature: The temperature of the proposals.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
     options = {
-        "sets": sets, "instructions": instructions, "trials": trials, "block": block, "finalists": finalists,
-        "headroom": headroom, "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "threshold": threshold,
-        "teacher": teacher, "model": model, "temperature": temperature, "seed": seed,
-    }  # fmt: skip
+        "sets": sets,
+        "instructions": instructions,
+        "trials": trials,
+        "block": block,
+        "finalists": finalists,
+        "headroom": headroom,
+        "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled,
+        "threshold": threshold,
+        "teacher": teacher,
+        "model": model,
+        "temperature": temperature,
+        "seed": seed,
+    }
+    space_options = SpaceOptions(
+        demo_sets=sets,
+        instructions=instructions,
+        max_bootstrapped=max_bootstrapped,
+        max_labeled=max_labeled,
+        threshold=threshold,
+        teacher=teacher,
+        grounding=Grounding(Proposers(model), temperature),
+    )
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "racing", seed)
         order = rng.sample(list(task.data.select), len(task.data.select))
-        first = yield from scored(
+        start = yield from score_version(
             task, task.version, order[: 2 * block], "start", Best(task.version), "start"
         )
-        if first.mean >= 1.0:
+        if start.mean >= 1.0:
             return task.version
-        shows = yield from demo_sets(
-            task, Sets(sets, max_bootstrapped, max_labeled, threshold, teacher), rng
+        space = yield from fill_space(task, space_options, rng)
+        race = Race(
+            space,
+            order,
+            block,
+            Best(task.version, start.mean),
+            AdditiveModel(list(space.sizes.values())),
         )
-        pools = yield from grounded(
-            task, shows, instructions, Grounded(Proposers(model), temperature), rng
-        )
-        space = Space(task, pools, shows, order, max_bootstrapped == max_labeled == 0)
-        field = Field(
-            space, block, Best(task.version, first.mean), Additive(list(space.sizes.values()))
-        )
-        field.note(field.start, 2, first.values)
-        if not (yield from _explored(field, trials, headroom, rng)):
-            return (yield from concluded(field.best))
-        return (yield from _raced(field, finalists))
+        race.record(race.start, 2, start.values)
+        promising = yield from _explore(race, trials, headroom, rng)
+        best = race.best
+        if promising:
+            best = yield from _final_race(race, finalists)
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        steps, notes = (
-            len(program.predictors),
-            2 + max(0, min(9, math.ceil(len(data.train) / 10) - 1)),
-        )
-        runs = block * (2 + trials) + (finalists + 1) * len(data.select)
-        return Bound(runs + max(0, sets - 1) * len(data.train), notes + 3 * steps * instructions)
+        rollouts = block * (2 + trials) + (finalists + 1) * len(data.select)
+        return Bound(rollouts) + space_options.bound(program, data)
 
     return plan_optimizer("racing", options, plan, bound, SELECT)
 
 
 @attrs.frozen(eq=False)
-class Field:
-    """Who runs: the space, how many examples a block has, the model of the scores, and each point's
-    scores so far.
+class Race:
+    """The state of a race: the space, the examples in their order, the size of a block, the start
+    version with its mean, the model of the scores, and the scores and number of blocks so far of
+    each choice.
     """
 
-    space: Space
+    space: SearchSpace
+    rows: Sequence[Record]
     block: int
     best: Best
-    model: Additive
-    scores: dict[Point, dict[str, float]] = attrs.field(factory=dict)
-    blocks: dict[Point, int] = attrs.field(factory=dict)
+    model: AdditiveModel
+    scores: dict[Choices, dict[str, float]] = attrs.field(factory=dict)
+    blocks: dict[Choices, int] = attrs.field(factory=dict)
 
     @property
-    def start(self) -> Point:
-        """The start version's point."""
+    def start(self) -> Choices:
+        """The choices of the start version."""
         return (0,) * len(self.space.sizes)
 
     @property
-    def most(self) -> int:
-        """How many blocks there are."""
-        return math.ceil(len(self.space.rows) / self.block)
+    def most_blocks(self) -> int:
+        """The number of blocks that the examples make."""
+        return math.ceil(len(self.rows) / self.block)
 
-    def note(self, point: Point, blocks: int, found: Mapping[str, float]) -> None:
-        """Keep the scores of a point on its next blocks."""
-        self.scores.setdefault(point, {}).update(found)
-        self.blocks[point] = min(self.most, self.blocks.get(point, 0) + blocks)
-        self.model.tell(point, found)
+    def version(self, choices: Choices) -> Version:
+        """Make the version of some choices."""
+        return self.space.version(dict(zip(self.space.sizes, choices, strict=True)))
 
-    def run(self, point: Point, label: str, phase: str) -> Generator[Need, tuple[Trace, ...], None]:
-        """Score a point on its next block."""
-        begin = self.blocks.get(point, 0) * self.block
-        rows: Sequence[Record] = self.space.rows[begin : begin + self.block]
-        version = self.space.version(dict(zip(self.space.sizes, point, strict=True)))
-        found = yield from scored(self.space.task, version, rows, label, self.best, phase)
-        self.note(point, 1, found.values)
+    def mean(self, choices: Choices) -> float:
+        """Return the mean score of some choices, minus infinity if they have none."""
+        scores = self.scores[choices]
+        return math.fsum(scores.values()) / len(scores) if scores else float("-inf")
+
+    def promise(self, choices: Choices) -> float:
+        """Return how much better than the start version the model expects some choices to be."""
+        return self.model.value(choices) - self.model.value(self.start)
+
+    def promises_more_than(self, headroom: float) -> bool:
+        """Return whether some choices that were scored promise more than ``headroom``."""
+        return max(map(self.promise, self.scores)) > headroom
+
+    def record(self, choices: Choices, blocks: int, scores: Mapping[str, float]) -> None:
+        """Add the scores of some choices on their next blocks."""
+        self.scores.setdefault(choices, {}).update(scores)
+        self.blocks[choices] = min(self.most_blocks, self.blocks.get(choices, 0) + blocks)
+        self.model.tell(choices, scores)
+
+    def score_next_block(
+        self, choices: Choices, label: str, phase: str
+    ) -> Generator[Need, tuple[Trace, ...], None]:
+        """Score some choices on the first block that they were not scored on."""
+        begin = self.blocks.get(choices, 0) * self.block
+        rows = self.rows[begin : begin + self.block]
+        scores = yield from score_version(
+            self.space.task, self.version(choices), rows, label, self.best, phase
+        )
+        self.record(choices, 1, scores.values)
 
 
-def _explored(
-    field: Field, trials: int, headroom: float, rng: random.Random
+def _explore(
+    race: Race, trials: int, headroom: float, rng: random.Random
 ) -> Generator[Need, tuple[Trace, ...], bool]:
-    """Spend the trials where the model hopes most; whether anything promises more than the start
-    version.
+    """Spend the trials on the choices that the model draws; return whether any choice promises more
+    than the start version.
     """
     for turn in range(trials):
-        drawn = (field.model.draw(rng) for _ in range(_TRIES))
-        point = next((it for it in drawn if field.blocks.get(it, 0) < field.most), None)
-        if point is None:
+        draws = (race.model.draw(rng) for _ in range(_DRAWS))
+        unfinished = (draw for draw in draws if race.blocks.get(draw, 0) < race.most_blocks)
+        choices = next(unfinished, None)
+        if choices is None:
             break
-        yield from field.run(point, f"trial[{turn}]", f"trial {turn + 1} of {trials}")
-        if turn + 1 == trials // 2 and not _promises(field, headroom):
+        yield from race.score_next_block(choices, f"trial[{turn}]", f"trial {turn + 1} of {trials}")
+        if turn + 1 == trials // 2 and not race.promises_more_than(headroom):
             return False
-    return _promises(field, 0.0)
+    return race.promises_more_than(0.0)
 
 
-def _promises(field: Field, more: float) -> bool:
-    top = max(field.model.value(point) for point in field.scores)
-    return top - field.model.value(field.start) > more
-
-
-def _raced(field: Field, finalists: int) -> Generator[Need, tuple[Trace, ...], Version]:
-    """The points that promise most and the start, block by block, without those that are clearly
-    behind.
+def _final_race(race: Race, finalists: int) -> Generator[Need, tuple[Trace, ...], Best]:
+    """Score the choices that promise most and the start version block by block, without those that
+    are clearly behind the leader; return the best.
     """
-    ranked = sorted(field.scores, key=lambda point: (-field.model.value(point), point))
-    racers = [field.start, *(point for point in ranked if point != field.start)][: 1 + finalists]
-    for turn in range(field.most):
-        for at, point in enumerate(racers):
-            if field.blocks.get(point, 0) <= turn:
-                yield from field.run(
-                    point, f"race[{turn}]/cand[{at}]", f"race, block {turn + 1} of {field.most}"
-                )
-        leader = max(racers, key=lambda point: _mean(field.scores[point]))
+    ranked = sorted(race.scores, key=lambda choices: (-race.model.value(choices), choices))
+    challengers = [choices for choices in ranked if choices != race.start]
+    racers = [race.start, *challengers[:finalists]]
+    for turn in range(race.most_blocks):
+        phase = f"race, block {turn + 1} of {race.most_blocks}"
+        for at, choices in enumerate(racers):
+            if race.blocks.get(choices, 0) <= turn:
+                yield from race.score_next_block(choices, f"race[{turn}]/cand[{at}]", phase)
+        leader = max(racers, key=race.mean)
         racers = [
-            point
-            for point in racers
-            if point == leader or not _behind(field.scores[point], field.scores[leader])
+            choices
+            for choices in racers
+            if choices == leader or not _is_worse(race.scores[choices], race.scores[leader])
         ]
-    winner = max(racers, key=lambda point: _mean(field.scores[point]))
-    version = field.space.version(dict(zip(field.space.sizes, winner, strict=True)))
-    return (yield from concluded(Best(version, _mean(field.scores[winner]))))
+    winner = max(racers, key=race.mean)
+    return Best(race.version(winner), race.mean(winner))
 
 
-def _behind(scores: Mapping[str, float], leader: Mapping[str, float]) -> bool:
+def _is_worse(scores: Mapping[str, float], leader: Mapping[str, float]) -> bool:
+    """Return whether the 95 % interval of the paired difference to the leader is above 0."""
     gaps = [leader[name] - score for name, score in scores.items() if name in leader]
     low = paired_test(gaps).difference.low if gaps else None
     return low is not None and low > 0
-
-
-def _mean(scores: Mapping[str, float]) -> float:
-    return math.fsum(scores.values()) / len(scores) if scores else float("-inf")

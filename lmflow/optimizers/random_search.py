@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Generator
 
+import attrs
+
 from lmflow.data.dataset import Data
-from lmflow.optimizers.few_shot import Who, noted, taught
-from lmflow.optimizers.parts.demos import (
+from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
-    bare,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
+    TeacherSource,
+    bootstrap_demos,
+    bootstrap_note,
+    make_teacher,
+)
+from lmflow.optimizers.parts.demos import (
+    fill_with_labelled,
+    labelled_demos,
+    sample_demos,
     with_demos,
+    without_demos,
 )
 from lmflow.optimizers.parts.plan import (
     SELECT,
@@ -22,74 +28,123 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.versions.version import Version
 
-_PLAIN = 4  # candidates that aren't at random: the start, no demonstrations, labelled ones, the first bootstrap
+# The candidates that are not drawn at random, by position: the start version, no demonstrations,
+# labelled ones, and a bootstrap of the training data in its order.
+_START, _NO_DEMOS, _LABELLED, _IN_ORDER = range(4)
+_FIXED = 4
 
 
-def random_search(  # noqa: C901, PLR0913 - each is an option
-    *, candidates: int = 16, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
-    threshold: float | None = None, teacher: Who = None, stop_at: float | None = None, seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """The best of ``candidates`` bootstrapped sets of demonstrations, of no and of labelled
-    demonstrations, and of the start version, by their mean on the selection data. Ties go to the
-    earlier; ``stop_at`` ends the search early.
+def random_search(  # noqa: PLR0913 - each is an option
+    *,
+    candidates: int = 16,
+    max_bootstrapped: int = 4,
+    max_labeled: int = 16,
+    rounds: int = 1,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    stop_at: float | None = None,
+    seed: int = 0,
+) -> PlanOptimizer:
+    """Choose the best of bootstrapped sets of demonstrations, labelled ones, none, and the start
+    version, by the mean on the selection data.
 
-    Demonstrations come from the training data alone, so none is scored on the example that it
-    shows. Asks for ``(candidates + 3) * select`` rollouts, ``select`` more where the start version
-    has demonstrations, and for those of ``candidates + 1`` bootstraps.
-
+    Ties go to the earlier candidate. Demonstrations come from the training data alone, so no
+    candidate is scored on an example that it shows. Needs ``(candidates + 3) * select`` rollouts,
+    ``select`` more if the start version has demonstrations, and those of ``candidates + 1``
+    bootstraps.
     DSPy's ``BootstrapFewShotWithRandomSearch`` (Khattab et al. 2023, arXiv 2310.03714, section 4).
+
+    Args:
+        candidates: The number of bootstraps of the shuffled training data.
+        max_bootstrapped: The most successes of a bootstrap.
+        max_labeled: The most demonstrations a step, labelled ones included.
+        rounds: The most tries an example, from the second on at temperature 1.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        stop_at: The mean score at which the search ends early.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
     options = {
-        "candidates": candidates, "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "rounds": rounds,
-        "threshold": threshold, "teacher": teacher, "stop_at": stop_at, "seed": seed,
-    }  # fmt: skip
+        "candidates": candidates,
+        "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled,
+        "rounds": rounds,
+        "threshold": threshold,
+        "teacher": teacher,
+        "stop_at": stop_at,
+        "seed": seed,
+    }
+    source = _CandidateSource(max_bootstrapped, max_labeled, rounds, threshold, teacher, seed)
 
     def plan(task: Task) -> Plan:
-        best, seen = Best(task.version), set[str]()
-        for at in range(_PLAIN + candidates):
-            version = yield from _candidate(task, at, best)
-            if version.tree in seen:
+        best, scored_trees, count = Best(task.version), set[str](), _FIXED + candidates
+        for at in range(count):
+            version = yield from source.candidate(task, at, best)
+            if version.tree in scored_trees:
                 continue
-            seen.add(version.tree)
-            _, best = yield from tried(
-                task, version, f"cand[{at}]", best, f"candidate {at + 1} of {_PLAIN + candidates}"
+            scored_trees.add(version.tree)
+            _, best = yield from score_candidate(
+                task, version, f"cand[{at}]", best, f"candidate {at + 1} of {count}"
             )
             if stop_at is not None and best.mean >= stop_at:
                 break
-        return (yield from concluded(best))
-
-    def _candidate(task: Task, at: int, best: Best) -> Generator[Need, tuple[Trace, ...], Version]:
-        pool, rng = (
-            labelled(task.program, task.data.train),
-            randomness(task.version, "random_search", seed, at),
-        )
-        labels = sampled(rng, pool, max_labeled)
-        if at == 0:
-            return task.version
-        if at == 1:
-            return bare(task.program, task.version, "no demonstrations")
-        if at == 2:  # noqa: PLR2004 - the third
-            return with_demos(task.version, labels, "labelled demonstrations")
-        train, want = list(task.data.train), max_bootstrapped
-        if at >= _PLAIN:
-            rng.shuffle(train)
-            want = rng.randint(1, max_bootstrapped)
-        teach = taught(task.program, task.version, teacher, labels)
-        how = Bootstrap(want, rounds, threshold)
-        boot = yield from bootstrapped(task, teach, train, how, f"bootstrap[{at}]", best, rng)
-        return with_demos(task.version, filled(boot, pool, max_labeled, rng), noted(boot))
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
         del program
-        boots = (candidates + 1) * rounds * len(data.train)
-        return Bound((candidates + _PLAIN) * len(data.select) + boots)
+        bootstraps = (candidates + 1) * rounds * len(data.train)
+        return Bound((candidates + _FIXED) * len(data.select) + bootstraps)
 
     return plan_optimizer("random_search", options, plan, bound, SELECT)
+
+
+@attrs.frozen
+class _CandidateSource:
+    """Makes the candidates of a random search by their positions."""
+
+    max_bootstrapped: int
+    max_labeled: int
+    rounds: int
+    threshold: float | None
+    teacher: TeacherSource
+    seed: int
+
+    def candidate(
+        self, task: Task, at: int, best: Best
+    ) -> Generator[Need, tuple[Trace, ...], Version]:
+        """Make the candidate at a position; it depends on the position and the seed alone."""
+        if at == _START:
+            return task.version
+        if at == _NO_DEMOS:
+            return without_demos(task.program, task.version, "no demonstrations")
+        rng = randomness(task.version, "random_search", self.seed, at)
+        pool = labelled_demos(task.program, task.data.train)
+        labelled = sample_demos(rng, pool, self.max_labeled)
+        if at == _LABELLED:
+            return with_demos(task.version, labelled, "labelled demonstrations")
+        train, count = list(task.data.train), self.max_bootstrapped
+        if at != _IN_ORDER:
+            rng.shuffle(train)
+            count = rng.randint(1, self.max_bootstrapped)
+        successes = yield from bootstrap_demos(
+            task,
+            make_teacher(task.program, task.version, self.teacher, labelled),
+            train,
+            Bootstrap(count, self.rounds, self.threshold),
+            f"bootstrap[{at}]",
+            best,
+            rng,
+        )
+        chosen = fill_with_labelled(successes, pool, self.max_labeled, rng)
+        return with_demos(task.version, chosen, bootstrap_note(successes))

@@ -1,4 +1,4 @@
-"""Optimizers made again from the name and options that their runs keep."""
+"""Optimizers by name, and made again from the name and options that their runs record."""
 
 from __future__ import annotations
 
@@ -40,46 +40,52 @@ OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
         "simba": simba,
     }
 )
-"""The optimizers that take all they need from options, the program and its examples, by name."""
+"""The factories of optimizers that take nothing but options, by name."""
 
-_MADE: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType({
-    **OPTIMIZERS, "guard": guard, "only": only, "within": within, "chain": chain,
-    "first_best": first_best,
-})  # fmt: skip
+_COMBINATORS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
+    {"guard": guard, "only": only, "within": within, "chain": chain, "first_best": first_best}
+)
 
 
 def optimizer_from_options(name: str, options: Mapping[str, Any]) -> PlanOptimizer:
-    """The optimizer of that name and those options; what it is made of, too.
+    """Make an optimizer again from its name and options, and so the optimizers that it is made of.
 
-    ``ProgramError`` where no shipped optimizer has that name, or where it comes to other options:
-    an option was a program or a version, of which a run keeps only the hash, or the optimizer has
-    changed since.
+    Raises ``ProgramError`` if no shipped optimizer has that name, or if the optimizer made has
+    other options than those recorded: one of them was a program or a version, of which a run
+    records only the hash, or the optimizer has changed since.
     """
-    if name not in _MADE:
-        msg = f"there is no optimizer {name!r}; there are {', '.join(_MADE)}.{near(name, _MADE)}"
+    factories = {**OPTIMIZERS, **_COMBINATORS}
+    if name not in factories:
+        names = ", ".join(factories)
+        msg = f"there is no optimizer {name!r}; there are {names}.{near(name, factories)}"
         raise ProgramError(msg)
-    given = {
-        option: _option(option, value) for option, value in options.items() if not _hash(value)
+    arguments = {
+        option: _argument(option, value) for option, value in options.items() if not _is_hash(value)
     }
     try:
-        found = _MADE[name](*given.pop("optimizers", ()), **given)
+        optimizer = factories[name](*arguments.pop("optimizers", ()), **arguments)
     except TypeError as problem:
         msg = f"{name} doesn't take the options that the run keeps ({problem})"
         raise ProgramError(msg) from None
-    if found.options != options:
+    if optimizer.options != options:
         differing = ", ".join(
-            option for option, value in options.items() if found.options.get(option) != value
+            option for option, value in options.items() if optimizer.options.get(option) != value
         )
-        msg = f"{name} can't be made again by its options alone: {differing} is another or was a value of Python"
+        msg = (
+            f"{name} can't be made again by its options alone: {differing} is another or was a"
+            " value of Python"
+        )
         raise ProgramError(msg)
-    return found
+    return optimizer
 
 
-def _option(option: str, value: Any) -> Any:
+def _argument(option: str, value: Any) -> Any:
     if option == "optimizer":
         return optimizer_from_options(*value)
-    return tuple(optimizer_from_options(*one) for one in value) if option == "optimizers" else value
+    if option == "optimizers":
+        return tuple(optimizer_from_options(*inner) for inner in value)
+    return value
 
 
-def _hash(value: Any) -> bool:
+def _is_hash(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("v1:")

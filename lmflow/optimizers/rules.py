@@ -5,26 +5,31 @@ from __future__ import annotations
 import random
 from collections.abc import Generator, Mapping
 
+import attrs
+
 from lmflow.data.dataset import Data
 from lmflow.library.proposers import inducer
-from lmflow.optimizers.few_shot import Who, taught
-from lmflow.optimizers.parts.demos import (
+from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
+    TeacherSource,
+    bootstrap_demos,
+    make_teacher,
+)
+from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
-    bootstrapped,
-    filled,
-    labelled,
-    sampled,
+    fill_with_labelled,
+    labelled_demos,
+    sample_demos,
 )
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
-    assembled,
-    instruction,
+    assemble,
+    describe_examples,
+    describe_task,
+    instruction_of,
     proposal_of,
-    shown,
-    task_of,
 )
 from lmflow.optimizers.parts.plan import (
     SELECT,
@@ -35,105 +40,157 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     need_rollouts,
-    randomness,
     plan_optimizer,
+    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, concluded, tried
+from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
 
 HEAD = "Follow these rules:"
+"""The line above the rules of an instruction."""
 
 
 def infer_rules(  # noqa: PLR0913 - each is an option
-    *, candidates: int = 10, rules: int = 10, examples: int = 20, max_bootstrapped: int = 4, max_labeled: int = 4,
-    threshold: float | None = None, teacher: Who = None, proposer: Predict | None = None, model: str = "",
+    *,
+    candidates: int = 10,
+    rules: int = 10,
+    examples: int = 20,
+    max_bootstrapped: int = 4,
+    max_labeled: int = 4,
+    threshold: float | None = None,
+    teacher: TeacherSource = None,
+    proposer: Predict | None = None,
+    model: str = "",
     seed: int = 0,
-) -> PlanOptimizer:  # fmt: skip
-    """Each step's instruction with rules appended that a proposer induced from examples of the
-    step: the best of ``candidates`` such versions, of the bootstrapped demonstrations without
-    rules, and of the start version, by the mean on the selection data; ties go to the earlier.
+) -> PlanOptimizer:
+    """Append to each step's instruction rules that a proposer induced from examples of the step.
 
-    Each candidate's rules, at most ``rules``, come from a sample of ``examples`` of what the step
-    did well and of the labelled training examples, always appended to the start's instruction. A
-    step whose proposal failed keeps that; a candidate that changes nothing isn't scored again.
-    ``model`` is the proposer's. Asks for ``(2 + candidates) * select`` rollouts, those of the
-    bootstrap (at most ``train``), and ``candidates`` proposals a step.
+    Each candidate's rules come from a sample of the step's good runs and of the labelled training
+    examples, and are appended to the start version's instruction. The best of ``candidates`` such
+    versions, of the bootstrapped demonstrations without rules, and of the start version wins, by
+    the mean on the selection data; ties go to the earlier. A step whose proposal failed keeps its
+    instruction; a candidate that changes nothing is not scored again.
 
-    DSPy's ``InferRules``, without its defects: its rules pile up on one shared signature, and it is
-    scored on what it was shown.
+    Needs ``(2 + candidates) * select`` rollouts, at most ``train`` for the bootstrap, and
+    ``candidates`` proposals a step. DSPy's ``InferRules``, without its defects: its rules pile up
+    on one shared signature, and it is scored on the examples that it was shown.
+
+    Args:
+        candidates: The number of versions with rules.
+        rules: The most rules an instruction.
+        examples: The number of examples that a proposer reads.
+        max_bootstrapped: The number of successes of the bootstrap.
+        max_labeled: The most demonstrations a step, labelled ones included.
+        threshold: The score that counts as success; any score above 0 if ``None``.
+        teacher: A version, a program or a model (``provider/model``) instead of the start version.
+        proposer: The program that writes rules, instead of the shipped one.
+        model: The proposer's model, instead of the program's own.
+        seed: The seed of all random choices.
+
+    Returns:
+        An optimizer that requires the data part ``select``.
     """
-    write, ask = proposer or inducer(), Proposers(model)
+    writer, proposers = proposer or inducer(), Proposers(model)
     options = {
-        "candidates": candidates, "rules": rules, "examples": examples, "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled, "threshold": threshold, "teacher": teacher, "proposer": write, "model": model,
+        "candidates": candidates,
+        "rules": rules,
+        "examples": examples,
+        "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled,
+        "threshold": threshold,
+        "teacher": teacher,
+        "proposer": writer,
+        "model": model,
         "seed": seed,
-    }  # fmt: skip
+    }
+    induction = _Induction(writer, proposers, rules, examples, seed)
 
     def plan(task: Task) -> Plan:
-        rng, labels = (
-            randomness(task.version, "infer_rules", seed),
-            labelled(task.program, task.data.train),
+        rng = randomness(task.version, "infer_rules", seed)
+        labelled = labelled_demos(task.program, task.data.train)
+        _, best = yield from score_candidate(task, task.version, "start", Best(task.version))
+        shown = sample_demos(rng, labelled, max_labeled)
+        successes = yield from bootstrap_demos(
+            task,
+            make_teacher(task.program, task.version, teacher, shown),
+            task.data.train,
+            Bootstrap(max_bootstrapped, 1, threshold),
+            "bootstrap",
+            best,
+            rng,
         )
-        _, best = yield from tried(task, task.version, "start", Best(task.version))
-        teach = taught(task.program, task.version, teacher, sampled(rng, labels, max_labeled))
-        how = Bootstrap(max_bootstrapped, 1, threshold)
-        boot = yield from bootstrapped(task, teach, task.data.train, how, "bootstrap", best, rng)
-        found = filled(boot, labels, max_labeled, rng)
-        demos: DemoSet = {step: held for step, held in found.items() if held}
-        seen = {task.version.tree}
-        for turn in range(-1, candidates):
+        chosen = fill_with_labelled(successes, labelled, max_labeled, rng)
+        demos: DemoSet = {step: own for step, own in chosen.items() if own}
+        scored_trees = {task.version.tree}
+        for turn in range(-1, candidates):  # the first candidate has demonstrations and no rules
             texts: Mapping[str, Proposal] = {}
             if turn >= 0:
-                asked = _asked(task, filled(boot, labels, len(task.data.train), rng), turn)
-                texts = yield from _ruled(task, asked, turn, best)
-            version = assembled(
-                task.version,
-                texts,
-                demos,
-                f"rules induced from {examples} examples" if texts else "demonstrations",
-            )
-            if version.tree not in seen:
-                seen.add(version.tree)
-                _, best = yield from tried(
-                    task, version, f"cand[{turn + 1}]", best, f"rules {turn + 1} of {candidates}"
+                material = fill_with_labelled(successes, labelled, len(task.data.train), rng)
+                texts = yield from induction.induce(task, material, turn, best)
+            note = f"rules induced from {examples} examples" if texts else "demonstrations"
+            version = assemble(task.version, texts, demos, note)
+            if version.tree not in scored_trees:
+                scored_trees.add(version.tree)
+                phase = f"rules {turn + 1} of {candidates}"
+                _, best = yield from score_candidate(
+                    task, version, f"cand[{turn + 1}]", best, phase
                 )
-        return (yield from concluded(best))
-
-    def _asked(task: Task, shows: DemoSet, turn: int) -> dict[str, PlannedRollout]:
-        rng = randomness(task.version, "infer_rules", seed, turn)
-        return {
-            step: ask.asked(write, {
-                "task": task_of(leaf), "present": instruction(task.program, task.version, step), "most": rules,
-                "examples": shown(demo.record for demo in _some(shows[step], examples, rng)),
-            }, turn)
-            for step, leaf in task.program.predictors.items() if shows[step]
-        }  # fmt: skip
+        return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        return Bound(
-            (2 + candidates) * len(data.select) + len(data.train),
-            candidates * len(program.predictors),
-        )
+        rollouts = (2 + candidates) * len(data.select) + len(data.train)
+        return Bound(rollouts, candidates * len(program.predictors))
 
     return plan_optimizer("infer_rules", options, plan, bound, SELECT)
 
 
-def _ruled(
-    task: Task, asked: Mapping[str, PlannedRollout], turn: int, best: Best
-) -> Generator[Need, tuple[Trace, ...], dict[str, Proposal]]:
-    """Per step the start's instruction with the rules that were induced; without the steps whose
-    proposal failed.
-    """
-    label = f"cand[{turn + 1}]/induce"
-    traces = yield need_rollouts(label, asked.values(), best.version, score=best.score, phase="induce rules")
-    found: dict[str, Proposal] = {}
-    for (step, rollout), trace in zip(asked.items(), traces, strict=True):
-        if it := proposal_of(rollout, trace):
-            own = instruction(task.program, task.version, step)
-            found[step] = Proposal(f"{own}\n\n{HEAD}\n{it.text}".strip(), it.rollout)
-    return found
+@attrs.frozen
+class _Induction:
+    """How rules are induced: the proposer, its settings, the most rules, the examples it reads."""
+
+    writer: Predict
+    proposers: Proposers
+    rules: int
+    examples: int
+    seed: int
+
+    def induce(
+        self, task: Task, material: DemoSet, turn: int, best: Best
+    ) -> Generator[Need, tuple[Trace, ...], dict[str, Proposal]]:
+        """Return each step's start instruction with the rules induced from its demonstrations,
+        without the steps whose proposal failed.
+        """
+        rollouts = self._rollouts(task, material, turn)
+        label = f"cand[{turn + 1}]/induce"
+        traces = yield need_rollouts(
+            label, rollouts.values(), best.version, score=best.score, phase="induce rules"
+        )
+        texts: dict[str, Proposal] = {}
+        for (step, rollout), trace in zip(rollouts.items(), traces, strict=True):
+            if proposal := proposal_of(rollout, trace):
+                present = instruction_of(task.program, task.version, step)
+                text = f"{present}\n\n{HEAD}\n{proposal.text}".strip()
+                texts[step] = Proposal(text, proposal.rollout)
+        return texts
+
+    def _rollouts(self, task: Task, material: DemoSet, turn: int) -> dict[str, PlannedRollout]:
+        rng = randomness(task.version, "infer_rules", self.seed, turn)
+        rollouts = {}
+        for name, step in task.program.predictors.items():
+            if not material[name]:
+                continue
+            inputs = {
+                "task": describe_task(step),
+                "present": instruction_of(task.program, task.version, name),
+                "most": self.rules,
+                "examples": describe_examples(
+                    demo.record for demo in _sample(material[name], self.examples, rng)
+                ),
+            }
+            rollouts[name] = self.proposers.rollout(self.writer, inputs, turn)
+        return rollouts
 
 
-def _some(demos: tuple[Demo, ...], most: int, rng: random.Random) -> list[Demo]:
+def _sample(demos: tuple[Demo, ...], most: int, rng: random.Random) -> list[Demo]:
     return rng.sample(demos, min(most, len(demos)))

@@ -18,7 +18,7 @@ from lmflow.optimizers.gepa import Candidate, Pool, gepa
 from lmflow.optimizers.parts.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.parts.pareto import ancestors, front
 from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer, randomness
-from lmflow.optimizers.parts.reflection import batches
+from lmflow.optimizers.parts.reflection import training_batches
 
 STEP = lf.predict("answer", "question -> answer: int", "Answer.")
 TWO = lf.predict("think", "question -> thought", "Think.") >> lf.predict(
@@ -174,9 +174,9 @@ def test_a_merged_candidate_has_what_either_changed(
         parents: list[tuple[int, ...]] = [(), (0,), (0,)]
         made = [Candidate(*its) for its in zip(versions, texts, kept, parents, strict=True)]
         pool = Pool(task, reflector(), Proposers(), 1.0, randomness(task.version, "merge"), made)
-        assert (1, 2, 0) == pool.crossing()
-        assert pool.crossing() is None
-        child = yield from pool.merged((1, 2, 0), "x")
+        assert (1, 2, 0) == pool.pick_merge()
+        assert pool.pick_merge() is None
+        child = yield from pool.merge((1, 2, 0), "x")
         return child.version if child else task.version
 
     def answer(request: ChatRequest) -> str:
@@ -249,7 +249,9 @@ def test_minibatches_take_every_example_before_any_again(train: int, size: int, 
     """
     task = Task(STEP, lf.init(STEP), lf.Data(rows("t", train)), (), judged)
     turns = -(-train // size)
-    first, again = ([*islice(batches(task, "gepa", size, seed), 2 * turns)] for _ in range(2))
+    first, again = (
+        [*islice(training_batches(task, "gepa", size, seed), 2 * turns)] for _ in range(2)
+    )
     assert first == again
     assert all(min(size, train) == len({row.id for row in batch}) == len(batch) for batch in first)
     for epoch in (first[:turns], first[turns:]):

@@ -14,7 +14,7 @@ from simulated import Answer, Seen, hashed, kept_going
 import lmflow as lf
 from lmflow.errors import MetricFailed, ModelFailed
 from lmflow.messages.requests import ChatRequest
-from lmflow.optimizers.parts.additive import Additive
+from lmflow.optimizers.parts.additive import AdditiveModel
 from lmflow.optimizers.parts.plan import Traces
 from lmflow.optimizers.racing import racing
 
@@ -97,7 +97,7 @@ def test_the_race_meets_the_examples_in_one_order() -> None:
 
 def test_the_model_finds_additive_effects() -> None:
     """From scores on few examples the best point is known, though not all points were tried."""
-    model = Additive([3, 3])
+    model = AdditiveModel([3, 3])
     for a in range(3):
         for b in range(3):
             if (a, b) != (2, 1):
@@ -111,7 +111,7 @@ def test_the_model_finds_additive_effects() -> None:
 
 def test_what_was_tried_on_easy_examples_is_not_better() -> None:
     """Scores are compared on the same examples: two choices that do alike on each are alike."""
-    model = Additive([2])
+    model = AdditiveModel([2])
     easy, hard = (
         {f"{kind}{n}": score for n in range(10)} for kind, score in (("easy", 1.0), ("hard", 0.0))
     )
@@ -122,7 +122,7 @@ def test_what_was_tried_on_easy_examples_is_not_better() -> None:
 
 def test_the_model_is_seeded() -> None:
     """Equal scores and randomness give equal points, before anything was told too."""
-    one, other = Additive([4, 5]), Additive([4, 5])
+    one, other = AdditiveModel([4, 5]), AdditiveModel([4, 5])
     for _ in range(2):
         assert one.draw(random.Random(3)) == other.draw(random.Random(3))  # noqa: S311
         one.tell((1, 2), {"a": 1.0})
@@ -135,7 +135,7 @@ def test_the_model_is_seeded() -> None:
 )
 def test_every_draw_is_a_point(told: list[tuple[int, int, float]], seed: int) -> None:
     """Whatever the scores, a draw is a point of the space; no scores at all teach nothing."""
-    model = Additive([3, 2])
+    model = AdditiveModel([3, 2])
     for n, (a, b, score) in enumerate(told):
         model.tell((a, b), {f"e{n % 3}": score})
     model.tell((0, 0), {})

@@ -10,9 +10,9 @@ from simulated import Answer, Seen, hashed, kept_going, ran
 import lmflow as lf
 from lmflow.errors import CallError, MetricFailed, ModelFailed
 from lmflow.messages.requests import ChatRequest
-from lmflow.optimizers.parts.contrast import Bucket, buckets, ends, parting
+from lmflow.optimizers.parts.contrast import Bucket, first_difference, make_buckets, outer_scores
 from lmflow.optimizers.parts.plan import PlannedRollout, Traces
-from lmflow.optimizers.parts.scoring import Scored, by_function
+from lmflow.optimizers.parts.scoring import ScoredRollout, score_trace
 from lmflow.optimizers.simba import simba
 
 STEP = lf.predict("answer", "question -> answer", "Answer.")
@@ -180,12 +180,12 @@ def test_sizes_that_make_no_sense_are_refused(option: str) -> None:
         simba(**{option: 0})  # type: ignore[arg-type]
 
 
-def scored(question: str, said: str) -> Scored:
+def scored(question: str, said: str) -> ScoredRollout:
     """A run that said something, scored."""
     rollout = PlannedRollout(
         STEP, lf.init(STEP), lf.Record(id=question, question=question, answer="yes")
     )
-    return by_function(METRIC, rollout, ran(rollout, lambda _: said))
+    return score_trace(METRIC, rollout, ran(rollout, lambda _: said))
 
 
 def test_what_varies_most_comes_first() -> None:
@@ -196,22 +196,22 @@ def test_what_varies_most_comes_first() -> None:
         "often": ("no", "yes", "yes"),
         "good": ("yes", "yes"),
     }
-    made = buckets([scored(name, said) for name, its in runs.items() for said in its])
+    made = make_buckets([scored(name, said) for name, its in runs.items() for said in its])
     assert ["rare", "often", "good", "same"] == [it.best.rollout.example.id for it in made]
     assert [1.0, 0.0, 0.0] == made[0].values
-    assert (0.0, 1.0) == ends(made)
-    assert (0.0, 0.0) == ends([])
+    assert (0.0, 1.0) == outer_scores(made)
+    assert (0.0, 0.0) == outer_scores([])
 
 
 def test_runs_part_where_outputs_first_differ() -> None:
     """The step with both sides; nothing where both say the same, or went different ways."""
     one, other = scored("q", "yes"), scored("q", "no")
-    found = parting(one, other, STEP)
+    found = first_difference(one, other, STEP)
     assert found is not None
     assert ("answer", "yes", "no") == (
         found[0].step,
         found[0].outputs.answer,
         found[1].outputs.answer,
     )
-    assert parting(one, one, STEP) is None
+    assert first_difference(one, one, STEP) is None
     assert one == Bucket((one, other)).best

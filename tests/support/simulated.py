@@ -14,7 +14,14 @@ from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.predict import ADAPTER
 from lmflow.messages.replies import ChatReply, Outcome, ToolReply, failure_of
 from lmflow.messages.requests import ChatRequest, ToolRequest
-from lmflow.optimizers.parts.plan import Need, Optimizer, PlannedRollout, PlanOptimizer, Traces
+from lmflow.optimizers.parts.plan import (
+    Need,
+    Optimizer,
+    PlannedRollout,
+    PlanOptimizer,
+    Traces,
+    drive_plan,
+)
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
 from lmflow.programs.program import Program, complete_params
@@ -117,16 +124,15 @@ def kept_going(
     optimizer: PlanOptimizer, program: Program, traces: Traces, metric: Any, answer: Answer
 ) -> Seen:
     """Keep the plan between needs, as the executor does."""
-    plan, needs, answers = (
-        optimizer.begin(program, traces, metric),
-        list[Need](),
-        dict[str, Trace](),
-    )
-    try:
-        need = next(plan)
-        while True:
-            needs.append(need)
-            answers |= {it.key: ran(it, answer) for it in need.rollouts if it.key not in answers}
-            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
-    except StopIteration as stop:
-        return Seen(stop.value, tuple(needs), answers)
+    needs, answers = list[Need](), dict[str, Trace]()
+
+    def run_need(need: Need) -> tuple[Trace, ...]:
+        needs.append(need)
+        for rollout in need.rollouts:
+            if rollout.key not in answers:
+                answers[rollout.key] = ran(rollout, answer)
+        return tuple(answers[rollout.key] for rollout in need.rollouts)
+
+    version = drive_plan(optimizer.begin(program, traces, metric), run_need)
+    assert isinstance(version, Version)
+    return Seen(version, tuple(needs), answers)

@@ -1,1 +1,1 @@
-"""What optimizers are built from: plans, scoring, proposals, demonstrations, the TPE sampler."""
+"""The parts that optimizers share: plans, scoring, proposals, demonstrations, models of scores."""

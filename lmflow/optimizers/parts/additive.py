@@ -9,116 +9,130 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 
-_EFFECT, _NOISE, _LEVEL = (
-    0.15,
-    0.45,
-    1.0,
-)  # standard deviations: of a choice's effect, of one score, of the level
-_DIFFICULTY = 0.5  # how many scores the prior of an example's difficulty is worth
-_ROUNDS = 3  # of fitting effects and difficulties by turns
-_FRESH = 20  # draws may lag by one part in so many of what was told, so that all fits together stay linear
+_EFFECT_SD = 0.15  # prior standard deviation of a choice's effect
+_NOISE_SD = 0.45  # standard deviation of one score around its expectation
+_LEVEL_SD = 1.0  # prior standard deviation of the overall level
+_DIFFICULTY_WEIGHT = 0.5  # number of scores that the prior of an example's difficulty is worth
+_FIT_ROUNDS = 3  # alternations between fitting effects and fitting difficulties
+_STALE_SHARE = 20  # draws may ignore the latest 1/20 of observations, so that refits stay linear
 
-Point = tuple[int, ...]
+Choices = tuple[int, ...]
+"""One choice of each kind, by position."""
+
+Matrix = Sequence[Sequence[float]]
 
 
-class Additive:
-    """The level, plus an effect of each choice (name -> how many choices), plus each example's
-    difficulty, plus noise.
+class AdditiveModel:
+    """Scores as a level, plus an effect of each choice, plus each example's difficulty, plus noise.
 
-    Effects are normal around 0, so choices that were hardly tried are shrunk to the mean. Equal
-    scores and equal randomness give equal points.
+    ``sizes`` holds the number of choices of each kind. Effects have a normal prior around 0, so a
+    choice that was hardly tried is shrunk to the mean. Equal scores and equal randomness give equal
+    draws.
+
+    Difficulties are fitted because choices are scored on different numbers of blocks: without them
+    a choice that met only the easy examples would seem better than one that met all of them.
     """
 
     def __init__(self, sizes: Sequence[int]) -> None:
-        self._starts = [1 + sum(sizes[:at]) for at in range(len(sizes))]
+        self._first_columns = [1 + sum(sizes[:kind]) for kind in range(len(sizes))]
         self._sizes = list(sizes)
-        self._seen: list[tuple[Point, Mapping[str, float]]] = []
+        self._observations: list[tuple[Choices, Mapping[str, float]]] = []
         self._mean: list[float] = [0.0] * (1 + sum(sizes))
         self._factor: list[list[float]] = []
         self._fitted = 0
 
-    def tell(self, point: Point, scores: Mapping[str, float]) -> None:
-        """The scores of a point by example. Those of one example are compared with each other
-        alone.
-        """
+    def tell(self, choices: Choices, scores: Mapping[str, float]) -> None:
+        """Learn the scores of some choices by example."""
         if scores:
-            self._seen.append((point, dict(scores)))
+            self._observations.append((choices, dict(scores)))
 
-    def value(self, point: Point) -> float:
-        """The posterior mean of a point's score on an example of mean difficulty, but for the
-        level.
+    def value(self, choices: Choices) -> float:
+        """Return the posterior mean of the sum of the choices' effects (without the level)."""
+        if self._fitted < len(self._observations):
+            self._fit()
+        return self._effect(choices)
+
+    def draw(self, rng: random.Random) -> Choices:
+        """Draw effects from the posterior and return the choices that are best under them (Thompson
+        1933).
         """
-        if self._fitted < len(self._seen):
+        if self._fitted + self._fitted // _STALE_SHARE < len(self._observations):
             self._fit()
-        return self._effect(point)
-
-    def draw(self, rng: random.Random) -> Point:
-        """The best point of one draw from the posterior (Thompson 1933)."""
-        if self._fitted + self._fitted // _FRESH < len(self._seen):
-            self._fit()
-        drawn = (
-            [_EFFECT * rng.gauss(0, 1) for _ in self._mean]
-            if not self._factor
-            else self._drawn(rng)
-        )
+        effects = self._draw_effects(rng)
         return tuple(
-            max(range(size), key=lambda k, start=start: drawn[start + k])  # type: ignore[misc]
-            for start, size in zip(self._starts, self._sizes, strict=True)
+            _argmax(effects[start : start + size])
+            for start, size in zip(self._first_columns, self._sizes, strict=True)
         )
 
-    def _drawn(self, rng: random.Random) -> list[float]:
-        noise = _backward(self._factor, [rng.gauss(0, 1) for _ in self._mean])
-        return [mean + more for mean, more in zip(self._mean, noise, strict=True)]
+    def _draw_effects(self, rng: random.Random) -> list[float]:
+        normals = [rng.gauss(0, 1) for _ in self._mean]
+        if not self._factor:
+            return [_EFFECT_SD * normal for normal in normals]
+        # With precision L L^T, the solution of L^T x = z has covariance (L L^T)^-1 for standard
+        # normal z: a draw of the posterior without inverting the matrix.
+        deviations = _solve_upper(self._factor, normals)
+        return [mean + deviation for mean, deviation in zip(self._mean, deviations, strict=True)]
 
     def _fit(self) -> None:
-        """The posterior of level and effects by ridge solves, by turns with the examples'
-        difficulties.
-        """
+        """Fit level and effects by ridge regression, in turns with the examples' difficulties."""
+        self._factor = _cholesky(self._precision())
+        self._mean = [0.0] * len(self._mean)
+        self._fitted = len(self._observations)
+        for _ in range(_FIT_ROUNDS):
+            target = self._target(self._difficulties())
+            self._mean = _solve_upper(self._factor, _solve_lower(self._factor, target))
+
+    def _precision(self) -> list[list[float]]:
         size = len(self._mean)
         precision = [[0.0] * size for _ in range(size)]
         for at in range(size):
-            precision[at][at] = 1 / (_EFFECT if at else _LEVEL) ** 2
-        for point, scores in self._seen:
-            places = (0, *self._places(point))
-            for i in places:
-                for j in places:
-                    precision[i][j] += len(scores) / _NOISE**2
-        self._factor, self._mean, self._fitted = _cholesky(precision), [0.0] * size, len(self._seen)
-        for _ in range(_ROUNDS):
-            target = self._target(self._difficulties())
-            self._mean = _backward(self._factor, _forward(self._factor, target))
+            precision[at][at] = 1 / (_EFFECT_SD if at else _LEVEL_SD) ** 2
+        for choices, scores in self._observations:
+            columns = (0, *self._columns(choices))
+            for i in columns:
+                for j in columns:
+                    precision[i][j] += len(scores) / _NOISE_SD**2
+        return precision
 
-    def _target(self, easy: Mapping[str, float]) -> list[float]:
-        """Per choice the sum of its scores, without the examples' difficulties."""
-        found = [0.0] * len(self._mean)
-        for point, scores in self._seen:
-            rest = math.fsum(score - easy[name] for name, score in scores.items()) / _NOISE**2
-            for at in (0, *self._places(point)):
-                found[at] += rest
-        return found
+    def _target(self, difficulty: Mapping[str, float]) -> list[float]:
+        """Sum, for each choice, its scores without the examples' difficulties."""
+        target = [0.0] * len(self._mean)
+        for choices, scores in self._observations:
+            rest = math.fsum(score - difficulty[name] for name, score in scores.items())
+            for column in (0, *self._columns(choices)):
+                target[column] += rest / _NOISE_SD**2
+        return target
 
     def _difficulties(self) -> dict[str, float]:
-        """Per example what it adds to a score: the mean of what effects leave, shrunk to 0."""
-        rests: dict[str, list[float]] = {}
-        level = statistics.fmean(score for _, scores in self._seen for score in scores.values())
-        for point, scores in self._seen:
-            expected = level + self._effect(point)
+        """Estimate what each example adds to a score: the mean of its residuals, shrunk to the
+        level.
+        """
+        residuals: dict[str, list[float]] = {}
+        level = statistics.fmean(
+            score for _, scores in self._observations for score in scores.values()
+        )
+        for choices, scores in self._observations:
+            expected = level + self._effect(choices)
             for name, score in scores.items():
-                rests.setdefault(name, []).append(score - expected)
+                residuals.setdefault(name, []).append(score - expected)
         return {
-            name: level + math.fsum(held) / (len(held) + _DIFFICULTY)
-            for name, held in rests.items()
+            name: level + math.fsum(values) / (len(values) + _DIFFICULTY_WEIGHT)
+            for name, values in residuals.items()
         }
 
-    def _effect(self, point: Point) -> float:
-        return math.fsum(self._mean[at] for at in self._places(point))
+    def _effect(self, choices: Choices) -> float:
+        return math.fsum(self._mean[column] for column in self._columns(choices))
 
-    def _places(self, point: Point) -> list[int]:
-        return [start + at for start, at in zip(self._starts, point, strict=True)]
+    def _columns(self, choices: Choices) -> list[int]:
+        return [start + at for start, at in zip(self._first_columns, choices, strict=True)]
 
 
-def _cholesky(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
-    """The lower factor of a positive definite matrix."""
+def _argmax(values: Sequence[float]) -> int:
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def _cholesky(matrix: Matrix) -> list[list[float]]:
+    """Return the lower factor of a positive definite matrix."""
     lower: list[list[float]] = []
     for i, row in enumerate(matrix):
         lower.append([0.0] * len(matrix))
@@ -128,19 +142,19 @@ def _cholesky(matrix: Sequence[Sequence[float]]) -> list[list[float]]:
     return lower
 
 
-def _forward(lower: Sequence[Sequence[float]], target: Sequence[float]) -> list[float]:
-    """The solution of ``lower x = target``."""
-    found: list[float] = []
+def _solve_lower(lower: Matrix, target: Sequence[float]) -> list[float]:
+    """Solve ``lower x = target``."""
+    solution: list[float] = []
     for i, row in enumerate(lower):
-        found.append((target[i] - sum(a * b for a, b in zip(row[:i], found, strict=True))) / row[i])
-    return found
+        dot = sum(a * b for a, b in zip(row[:i], solution, strict=True))
+        solution.append((target[i] - dot) / row[i])
+    return solution
 
 
-def _backward(lower: Sequence[Sequence[float]], target: Sequence[float]) -> list[float]:
-    """The solution of ``lower^T x = target``."""
-    found = [0.0] * len(lower)
+def _solve_upper(lower: Matrix, target: Sequence[float]) -> list[float]:
+    """Solve ``lower^T x = target``."""
+    solution = [0.0] * len(lower)
     for i in reversed(range(len(lower))):
-        found[i] = (
-            target[i] - sum(lower[j][i] * found[j] for j in range(i + 1, len(lower)))
-        ) / lower[i][i]
-    return found
+        dot = sum(lower[j][i] * solution[j] for j in range(i + 1, len(lower)))
+        solution[i] = (target[i] - dot) / lower[i][i]
+    return solution

@@ -1,4 +1,4 @@
-"""What runs of one example that ended differently teach: how much, and at which step they part."""
+"""Runs of one example that ended differently: how much they teach, and at which step they part."""
 
 from __future__ import annotations
 
@@ -9,68 +9,74 @@ from collections.abc import Iterable, Sequence
 import attrs
 
 from lmflow.data.dataset import example_id
-from lmflow.optimizers.parts.scoring import Scored
+from lmflow.optimizers.parts.scoring import ScoredRollout
 from lmflow.programs.program import Program
-from lmflow.replays.steps import Taken, all_steps
+from lmflow.replays.steps import RecordedStep, all_steps
 
 
 @attrs.frozen
 class Bucket:
-    """The runs of one example that count, the best first."""
+    """The scored runs of one example, the best first."""
 
-    rows: tuple[Scored, ...]
+    runs: tuple[ScoredRollout, ...]
 
     @property
-    def best(self) -> Scored:
+    def best(self) -> ScoredRollout:
         """The run with the highest score, the earliest of equals."""
-        return self.rows[0]
+        return self.runs[0]
 
     @property
-    def worst(self) -> Scored:
+    def worst(self) -> ScoredRollout:
         """The run with the lowest score, the latest of equals."""
-        return self.rows[-1]
+        return self.runs[-1]
 
     @property
     def values(self) -> list[float]:
-        """The scores."""
-        return [row.value or 0.0 for row in self.rows]
+        """The scores, the highest first."""
+        return [run.value or 0.0 for run in self.runs]
 
     @property
     def rank(self) -> tuple[float, float, float]:
-        """How much there is to learn: the gap, the best, how far that is above the mean."""
+        """The order by which buckets teach: the gap between best and worst, the best score, and how
+        far the best is above the mean.
+        """
         values = self.values
         return values[0] - values[-1], values[0], values[0] - statistics.fmean(values)
 
 
-def buckets(rows: Iterable[Scored]) -> list[Bucket]:
-    """The runs by example, those that teach most first."""
-    found: dict[str, list[Scored]] = {}
-    for row in rows:
-        if row.value is not None:
-            found.setdefault(example_id(row.rollout.example), []).append(row)
-    made = [
-        Bucket(tuple(sorted(runs, key=lambda row: -(row.value or 0.0)))) for runs in found.values()
+def make_buckets(runs: Iterable[ScoredRollout]) -> list[Bucket]:
+    """Group the runs that have a score by example; the buckets that teach most come first."""
+    by_example: dict[str, list[ScoredRollout]] = {}
+    for run in runs:
+        if run.value is not None:
+            by_example.setdefault(example_id(run.rollout.example), []).append(run)
+    buckets = [
+        Bucket(tuple(sorted(same, key=lambda run: -(run.value or 0.0))))
+        for same in by_example.values()
     ]
-    return sorted(made, key=lambda it: it.rank, reverse=True)
+    return sorted(buckets, key=lambda bucket: bucket.rank, reverse=True)
 
 
-def ends(made: Sequence[Bucket], share: float = 0.1) -> tuple[float, float]:
-    """The scores that a share of all runs doesn't exceed, and that a share reaches."""
-    values = sorted(value for it in made for value in it.values)
+def outer_scores(buckets: Sequence[Bucket], share: float = 0.1) -> tuple[float, float]:
+    """Return the score that a ``share`` of all runs does not exceed, and the one that a ``share``
+    reaches.
+    """
+    values = sorted(value for bucket in buckets for value in bucket.values)
     if not values:
         return 0.0, 0.0
     last = len(values) - 1
     return values[math.floor(share * last)], values[math.ceil((1 - share) * last)]
 
 
-def parting(better: Scored, worse: Scored, program: Program) -> tuple[Taken, Taken] | None:
-    """The first step that two runs took both and that came out differently; ``None`` where there is
-    none.
+def first_difference(
+    better: ScoredRollout, worse: ScoredRollout, program: Program
+) -> tuple[RecordedStep, RecordedStep] | None:
+    """Return the first step that both runs took and that came out differently; ``None`` if there is
+    no common step with different results.
     """
     steps = program.predictors
-    for one, other in zip(
-        *(all_steps(row.trace, program) for row in (better, worse)), strict=False
-    ):
+    calls = zip(all_steps(better.trace, program), all_steps(worse.trace, program), strict=False)
+    for one, other in calls:
         if one.step != other.step:
             return None
         if one.step in steps and (one.outputs, one.failure) != (other.outputs, other.failure):

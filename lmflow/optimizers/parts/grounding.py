@@ -1,134 +1,178 @@
-"""Grounded proposals: instructions written from what is known of the data, the program, the step
-and its good runs.
+"""Grounded proposals: instructions written from a summary of the data, the program, the step's
+purpose and its good runs.
 
-Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.1, as DSPy's MIPROv2 asks for them.
+Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.1, with the prompts of DSPy's MIPROv2.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Generator, Sequence
 
 import attrs
+from toolz import partition_all
 
+from lmflow.data.dataset import Data
 from lmflow.library.proposers import TIPS, describer, grounder, observer, summarizer
 from lmflow.optimizers.parts.demos import DemoSet
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
-    instruction,
+    describe_examples,
+    instruction_of,
     proposal_of,
-    shown,
 )
 from lmflow.optimizers.parts.plan import Need, PlannedRollout, Task, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.diagrams import diagram
-from lmflow.programs.program import Predict
+from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
-from lmflow.values.record import Record
 
-_BATCH, _BATCHES, _ENOUGH, _SHOWN = 10, 10, 5, 3
+_BATCH_SIZE = 10  # training examples that one note is made from
+_BATCHES = 10  # the most notes on the data
+_ENOUGH = 5  # notes that add nothing until the data counts as described
+_EXAMPLES_SHOWN = 3  # demonstrations that a proposer is shown
 
 
 @attrs.frozen
-class Grounded:
-    """How proposals are grounded: who writes, and at which temperature."""
+class Grounding:
+    """How grounded proposals are made: the proposers' settings, and their temperature."""
 
-    ask: Proposers
+    proposers: Proposers
     temperature: float = 1.0
 
 
-def grounded(
-    task: Task, sets: Sequence[DemoSet], count: int, how: Grounded, rng: random.Random
+@attrs.frozen
+class _Assignment:
+    """One instruction to be written: for which step, from which demonstrations, with which tip."""
+
+    step: str
+    signature: str
+    instruction: str
+    examples: list[str]
+    tip: str
+
+
+def propose_grounded(
+    task: Task, sets: Sequence[DemoSet], count: int, grounding: Grounding, rng: random.Random
 ) -> Generator[Need, tuple[Trace, ...], dict[str, list[Proposal]]]:
-    """Per step ``count`` instructions, the present one first. The k-th is grounded in the k-th set
-    of demonstrations, from the first on again where there are fewer.
+    """Return ``count`` instructions for each step, the present one first.
 
-    Asks for ``2 + min(9, ceil(train / 10) - 1)`` proposals for the data and three for each
-    instruction.
+    The k-th instruction is grounded in the k-th set of demonstrations, starting over if there are
+    fewer sets. ``grounded_proposals`` counts the proposers' runs that this needs.
     """
-    best, steps = Best(task.version), task.program.predictors
-    data = yield from _summary(task, how, best)
+    best, settings = Best(task.version), grounding.proposers
+    data = yield from _summarize_data(task, settings, best)
     picture = str(diagram(task.program))
-    jobs = [
-        (name, leaf, sets[k % len(sets)], rng.choice(list(TIPS.values())))
-        for name, leaf in steps.items()
-        for k in range(count)
-    ]
-    drawn = describer()
-    programs = yield from _said(
-        [how.ask.asked(drawn, {"program": picture}) for _ in jobs], "describe/program", best
+    assignments = _assignments(task, sets, count, rng)
+    describe = describer()
+    programs = yield from _answers(
+        [settings.rollout(describe, {"program": picture}) for _ in assignments],
+        "describe/program",
+        best,
     )
-    purposes = yield from _said(
-        [
-            how.ask.asked(drawn, {"program": picture, "step": name, "examples": _examples(demos, name)})
-            for name, _, demos, _ in jobs
-        ],
-        "describe/step", best,
-    )  # fmt: skip
-    asked = [
-        how.ask.asked(
-            grounder(temperature=how.temperature),
-            {
-                "data": data, "program": program, "purpose": purpose, "step": f"{name}: {leaf.signature}",
-                "examples": _examples(demos, name), "tip": tip,
-                "present": instruction(task.program, task.version, name),
-            },
-            sample,
+    purposes = yield from _answers(
+        [settings.rollout(describe, _purpose_inputs(picture, it)) for it in assignments],
+        "describe/step",
+        best,
+    )
+    write = grounder(temperature=grounding.temperature)
+    rollouts = [
+        settings.rollout(write, _writer_inputs(data, program, purpose, assignment), sample)
+        for sample, (assignment, program, purpose) in enumerate(
+            zip(assignments, programs, purposes, strict=True)
         )
-        for sample, (job, program, purpose) in enumerate(zip(jobs, programs, purposes, strict=True))
-        for name, leaf, demos, tip in [job]
-    ]  # fmt: skip
-    traces = yield need_rollouts("propose", asked, best.version, phase="propose")
-    return {name: list(_pool(task, name, jobs, asked, traces)) for name in steps}
-
-
-def _pool(
-    task: Task, name: str, jobs: Sequence[tuple[str, Predict, DemoSet, str]], asked: Sequence[PlannedRollout],
-    traces: Sequence[Trace],
-) -> Generator[Proposal, None, None]:  # fmt: skip
-    """The step's instructions; the first is the present one, as is one whose proposal failed."""
-    own = Proposal(instruction(task.program, task.version, name))
-    mine = [
-        (rollout, trace)
-        for job, rollout, trace in zip(jobs, asked, traces, strict=True)
-        if job[0] == name
     ]
-    for at, (rollout, trace) in enumerate(mine):
-        yield own if at == 0 else proposal_of(rollout, trace) or own
+    traces = yield need_rollouts("propose", rollouts, best.version, phase="propose")
+    return _pools(task, assignments, rollouts, traces)
 
 
-def _summary(task: Task, how: Grounded, best: Best) -> Generator[Need, tuple[Trace, ...], str]:
-    """What the training data is like, noted batch by batch until there is nothing to add, in two or
-    three sentences.
+def grounded_proposals(program: Program, data: Data, count: int) -> int:
+    """Return the most proposers' runs that ``propose_grounded`` needs: a note for each of at most
+    ten batches of ten training examples, their summary, and three runs for each instruction.
     """
-    noted, complete = "", 0
-    write = observer()
-    for turn, rows in enumerate(list(_batches(task.data.train, _BATCH))[:_BATCHES]):
-        inputs = {"examples": shown(rows), **({"noted": noted} if noted else {})}
-        (said,) = yield from _said([how.ask.asked(write, inputs)], f"observe[{turn}]", best)
-        complete += said.strip().upper().startswith("COMPLETE")
-        noted = noted if said.strip().upper().startswith("COMPLETE") else f"{noted}\n{said}".strip()
+    notes = min(_BATCHES, math.ceil(len(data.train) / _BATCH_SIZE))
+    return notes + 1 + 3 * len(program.predictors) * count
+
+
+def _assignments(
+    task: Task, sets: Sequence[DemoSet], count: int, rng: random.Random
+) -> list[_Assignment]:
+    assignments = []
+    for name, step in task.program.predictors.items():
+        instruction = instruction_of(task.program, task.version, name)
+        for k in range(count):
+            demos = sets[k % len(sets)].get(name, ())[:_EXAMPLES_SHOWN]
+            examples = describe_examples(demo.record for demo in demos)
+            tip = rng.choice(list(TIPS.values()))
+            assignments.append(_Assignment(name, str(step.signature), instruction, examples, tip))
+    return assignments
+
+
+def _purpose_inputs(picture: str, assignment: _Assignment) -> dict[str, object]:
+    return {"program": picture, "step": assignment.step, "examples": assignment.examples}
+
+
+def _writer_inputs(
+    data: str, program: str, purpose: str, assignment: _Assignment
+) -> dict[str, object]:
+    return {
+        "data": data,
+        "program": program,
+        "purpose": purpose,
+        "step": f"{assignment.step}: {assignment.signature}",
+        "examples": assignment.examples,
+        "tip": assignment.tip,
+        "present": assignment.instruction,
+    }
+
+
+def _pools(
+    task: Task,
+    assignments: Sequence[_Assignment],
+    rollouts: Sequence[PlannedRollout],
+    traces: Sequence[Trace],
+) -> dict[str, list[Proposal]]:
+    """Collect each step's instructions. The present instruction takes the first place, and the
+    place of each proposal that failed.
+    """
+    pools: dict[str, list[Proposal]] = {step: [] for step in task.program.predictors}
+    for assignment, rollout, trace in zip(assignments, rollouts, traces, strict=True):
+        pool, present = pools[assignment.step], Proposal(assignment.instruction)
+        pool.append((proposal_of(rollout, trace) or present) if pool else present)
+    return pools
+
+
+def _summarize_data(
+    task: Task, settings: Proposers, best: Best
+) -> Generator[Need, tuple[Trace, ...], str]:
+    """Have the training data noted batch by batch until there is nothing to add, and the notes
+    summed up in two or three sentences.
+    """
+    notes, complete = "", 0
+    observe = observer()
+    batches = list(partition_all(_BATCH_SIZE, task.data.train))[:_BATCHES]
+    for turn, rows in enumerate(batches):
+        inputs: dict[str, object] = {"examples": describe_examples(rows)}
+        if notes:
+            inputs["noted"] = notes
+        rollouts = [settings.rollout(observe, inputs)]
+        (observation,) = yield from _answers(rollouts, f"observe[{turn}]", best)
+        if observation.strip().upper().startswith("COMPLETE"):
+            complete += 1
+        else:
+            notes = f"{notes}\n{observation}".strip()
         if complete >= _ENOUGH:
             break
-    (summary,) = yield from _said(
-        [how.ask.asked(summarizer(), {"observations": noted})], "summarize", best
-    )
+    rollouts = [settings.rollout(summarizer(), {"observations": notes})]
+    (summary,) = yield from _answers(rollouts, "summarize", best)
     return summary
 
 
-def _said(
+def _answers(
     rollouts: Sequence[PlannedRollout], label: str, best: Best
 ) -> Generator[Need, tuple[Trace, ...], list[str]]:
-    """What proposers answered, in order; nothing where one failed."""
+    """Run proposers; return their texts in order, an empty text for each that failed."""
     traces = yield need_rollouts(label, rollouts, best.version, phase="propose")
     return [str(next(iter(trace.outputs.values()))) if trace.outputs else "" for trace in traces]
-
-
-def _examples(demos: DemoSet, step: str) -> list[str]:
-    return shown(demo.record for demo in demos.get(step, ())[:_SHOWN])
-
-
-def _batches(rows: Sequence[Record], size: int) -> Generator[Sequence[Record], None, None]:
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]

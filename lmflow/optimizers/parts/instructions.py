@@ -1,5 +1,5 @@
-"""Instructions as what is searched: changing them, asking proposers for them, keeping a scored
-history of them.
+"""Instructions as the thing that is searched: changing them, having proposers write them, and
+keeping a scored history of them.
 """
 
 from __future__ import annotations
@@ -8,10 +8,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import attrs
 
-from lmflow.optimizers.parts.demos import DemoSet
+from lmflow.optimizers.parts.demos import DemoSet, demo_origins
 from lmflow.optimizers.parts.plan import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
-from lmflow.programs.program import Predict, Program, completed, init
+from lmflow.programs.program import Predict, Program, complete_params, init
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record, pretty
 from lmflow.versions.diff import diff
@@ -25,8 +25,8 @@ _LONGEST_INSTRUCTION = 20_000
 
 @attrs.frozen
 class Proposal:
-    """An instruction, the proposer's rollout that gave it and the key of the call that did (both
-    empty for the one that was there).
+    """An instruction, with the proposer's rollout and the key of the call that wrote it; both are
+    empty for an instruction that was there before.
     """
 
     text: str
@@ -36,17 +36,19 @@ class Proposal:
 
 @attrs.frozen
 class Proposers:
-    """The proposer programs' versions; a model name puts them on another model than the program's
-    own, ``max_tokens`` above 0 bounds what each writes.
+    """The settings of proposer programs.
+
+    ``model`` names another model than the program's own; ``max_tokens`` above 0 bounds the length
+    of what each writes.
     """
 
     model: str = ""
     max_tokens: int = 0
 
-    def asked(
+    def rollout(
         self, proposer: Predict, inputs: Mapping[str, object], sample: int = 0
     ) -> PlannedRollout:
-        """The rollout that asks a proposer."""
+        """Plan a run of a proposer on inputs."""
         version = init(proposer)
         if self.model:
             version = version.put({f"{proposer.name}.model": self.model}, note="another model")
@@ -56,99 +58,98 @@ class Proposers:
         return PlannedRollout(proposer, version, Record(inputs), sample)
 
 
-def instruction(program: Program, version: Version, step: str) -> str:
-    """The step's instruction under a version."""
-    return str(completed(program, version)[f"{step}.instruction"])
+def instruction_of(program: Program, version: Version, step: str) -> str:
+    """Return the step's instruction under a version."""
+    return str(complete_params(program, version)[f"{step}.instruction"])
 
 
 def with_instructions(version: Version, chosen: Mapping[str, Proposal], note: str) -> Version:
-    """A child version with these instructions, each with the rollout that proposed it; itself where
-    nothing changes.
+    """Make a child version with these instructions, each with the rollout that proposed it; return
+    the version itself if nothing changes.
     """
-    paths = {f"{step}.instruction": it for step, it in chosen.items()}
-    changed = {path: it for path, it in paths.items() if version.params.get(path) != it.text}
+    proposals = {f"{step}.instruction": proposal for step, proposal in chosen.items()}
+    changed = {
+        path: proposal
+        for path, proposal in proposals.items()
+        if version.params.get(path) != proposal.text
+    }
     if not changed:
         return version
+    texts = {path: proposal.text for path, proposal in changed.items()}
     origin = {
-        path: {"proposal": it.rollout, "key": it.key} for path, it in changed.items() if it.rollout
+        path: {"proposal": proposal.rollout, "key": proposal.key}
+        for path, proposal in changed.items()
+        if proposal.rollout
     }
-    return version.put({path: it.text for path, it in changed.items()}, note=note, origin=origin)
+    return version.put(texts, note=note, origin=origin)
 
 
-def assembled(start: Version, texts: Mapping[str, Proposal], demos: DemoSet, note: str) -> Version:
-    """A child of the start version with these instructions and demonstrations; itself where nothing
-    changes.
+def assemble(start: Version, texts: Mapping[str, Proposal], demos: DemoSet, note: str) -> Version:
+    """Make a child of the start version with these instructions and demonstrations; return the
+    start itself if nothing changes.
     """
-    wanted = with_instructions(start, texts, note)
-    changes = {
-        f"{step}.demos": tuple(demo.record for demo in found) for step, found in demos.items()
+    instructed = with_instructions(start, texts, note)
+    if not demos:
+        return instructed
+    changes = {change.path: change.after for change in diff(start, instructed)}
+    changes |= {
+        f"{step}.demos": tuple(demo.record for demo in chosen) for step, chosen in demos.items()
     }
-    origin = {
-        f"{step}.demos": tuple(demo.origin for demo in found) for step, found in demos.items()
-    }
-    if not changes:
-        return wanted
-    return start.put(
-        {**_changed(start, wanted), **changes}, note=note, origin={**wanted.origin, **origin}
-    )
+    return start.put(changes, note=note, origin={**instructed.origin, **demo_origins(demos)})
 
 
-def proposed(
+def propose(
     rollouts: Iterable[PlannedRollout], label: str, best: Best
 ) -> Generator[Need, tuple[Trace, ...], tuple[Proposal, ...]]:
-    """What proposers answer, in order, without what failed, is empty or was said before."""
-    asked = tuple(rollouts)
-    traces = yield need_rollouts(label, asked, best.version, score=best.score, phase="propose")
-    found: dict[str, Proposal] = {}
-    for rollout, trace in zip(asked, traces, strict=True):
-        if it := proposal_of(rollout, trace):
-            found.setdefault(it.text, it)
-    return tuple(found.values())
+    """Run proposers; return their proposals in order, without failed, empty and repeated ones."""
+    batch = tuple(rollouts)
+    traces = yield need_rollouts(label, batch, best.version, score=best.score, phase="propose")
+    by_text: dict[str, Proposal] = {}
+    for rollout, trace in zip(batch, traces, strict=True):
+        if proposal := proposal_of(rollout, trace):
+            by_text.setdefault(proposal.text, proposal)
+    return tuple(by_text.values())
 
 
 def proposal_of(rollout: PlannedRollout, trace: Trace) -> Proposal | None:
-    """What a proposer's rollout proposes, ``None`` where it failed, is empty or only repeats what
-    it was told: small models do, their tip above all.
+    """Return the proposal of a proposer's run; ``None`` if the run failed, is empty or only repeats
+    one of its inputs: small models do that, with their tip above all.
     """
-    text = _clean(trace)
-    if text in map(_stripped, rollout.example.values()):
+    text = _proposed_text(trace)
+    if not text or text in map(_stripped, rollout.example.values()):
         return None
     keys = [call.key for call in trace.answers.values()]
-    return Proposal(text, rollout.key, keys[-1] if keys else "") if text else None
+    return Proposal(text, rollout.key, keys[-1] if keys else "")
 
 
 @attrs.frozen
-class Tried:
-    """An instruction with the best score that the whole program got with it."""
+class ScoredProposal:
+    """An instruction with the best score that the whole program reached with it."""
 
     proposal: Proposal
     score: float
 
 
-def attempts(tried: Sequence[Tried], most: int) -> list[str]:
-    """The best attempts as a proposer reads them, worst first."""
-    best = sorted(tried, key=lambda it: it.score)[-most:]
-    return [f"score {100 * it.score:.0f}: {it.proposal.text}" for it in best]
+def describe_attempts(attempts: Sequence[ScoredProposal], most: int) -> list[str]:
+    """Describe the best attempts for a proposer, the worst of them first."""
+    best = sorted(attempts, key=lambda attempt: attempt.score)[-most:]
+    return [f"score {100 * attempt.score:.0f}: {attempt.proposal.text}" for attempt in best]
 
 
-def shown(examples: Iterable[Mapping[str, object]]) -> list[str]:
-    """Examples as a proposer reads them: one line of JSON each, without ids."""
+def describe_examples(examples: Iterable[Mapping[str, object]]) -> list[str]:
+    """Describe examples for a proposer: one line of JSON each, without ids."""
     return [
         pretty({name: value for name, value in example.items() if name != "id"})[:LONGEST]
         for example in examples
     ]
 
 
-def task_of(program: Program) -> str:
-    """What a step or a program reads and gives, as a proposer reads it."""
+def describe_task(program: Program) -> str:
+    """Describe for a proposer what a step or a program reads and gives."""
     return f"{program}: {program.signature}"
 
 
-def _changed(start: Version, version: Version) -> dict[str, object]:
-    return {change.path: change.after for change in diff(start, version)}
-
-
-def _clean(trace: Trace) -> str:
+def _proposed_text(trace: Trace) -> str:
     if trace.outputs is None:
         return ""
     return _stripped(next(iter(trace.outputs.values())))[:_LONGEST_INSTRUCTION]

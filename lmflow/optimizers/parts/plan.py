@@ -1,9 +1,9 @@
-"""Optimization as a pure function: what an optimizer is given, what it asks for, how a plan becomes
-one.
+"""Optimization as a pure function: an optimizer's inputs, what it needs run, and how a plan becomes
+an optimizer.
 
-An optimizer is asked with (program, traces, metric) and answers a version, or what it needs to be
-run first. Whoever drives it runs that and asks again, so it can be stopped anywhere, resumed, and
-replayed offline.
+An optimizer is called with (program, traces, metric) and returns a version, or the rollouts that
+must run before it can go on. Its caller runs them and calls again, so an optimization can be
+stopped anywhere, resumed, and replayed offline.
 """
 
 from __future__ import annotations
@@ -19,23 +19,30 @@ import attrs
 from lmflow.data.dataset import PARTED, Data, example_id
 from lmflow.errors import BadData, check_kind
 from lmflow.metrics import Metric
-from lmflow.programs.program import Program, completed
+from lmflow.programs.program import Program, complete_params
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record, digest
 from lmflow.versions.version import Version
 
 TRAIN, SELECT, HELD, PRIOR = (frozenset({part}) for part in ("train", "select", "held", "prior"))
-"""What an optimizer can't do without: a part of the data, or traces that existed before."""
+"""The inputs that an optimizer may require: a part of the data, or traces recorded earlier."""
 
 _USES = {"train": "learns from", "select": "chooses by", "held": "judges by"}
 
 Plan = Generator["Need", "tuple[Trace, ...]", Version]
+"""A generator that yields needs, is sent their traces, and returns a version.
+
+A live driver keeps the generator between needs: running it anew at each need would score all
+earlier rollouts again. A resumed optimization runs a fresh generator over the recorded answers.
+Both arrive at the same need because a plan depends on its task and on the traces sent to it, and
+on nothing else: no clock, no global randomness, no look at what is already answered.
+"""
 
 
 @attrs.frozen(slots=False)
 class PlannedRollout:
-    """What to execute: a program under a version on an example. ``sample`` tells intended repeats
-    apart.
+    """One execution that a plan needs: a program under a version on an example. ``sample`` tells
+    intended repeats apart.
     """
 
     program: Program
@@ -45,26 +52,22 @@ class PlannedRollout:
 
     @functools.cached_property
     def key(self) -> str:
-        """The hash of what is executed: program, the parameters it runs with, its inputs, sample."""
-        names = (field.name for field in self.program.signature.inputs)
-        return digest(
-            "rollout",
-            [
-                self.program.key,
-                _tree(self.program, self.version),
-                self.example.only(*names),
-                self.sample,
-            ],
-        )
+        """The hash of the program, the parameters it runs with, its inputs and the sample."""
+        inputs = self.example.only(*(field.name for field in self.program.signature.inputs))
+        params = _params_digest(self.program, self.version)
+        return digest("rollout", [self.program.key, params, inputs, self.sample])
 
 
 @attrs.frozen
 class Need:
-    """What has to be run before an optimizer can go on.
+    """The rollouts that must run before an optimizer can go on.
 
-    ``labels`` say where each rollout goes in the run tree; ``best`` is the best version so far,
-    which is the answer where the optimization ends here; ``score`` is the best mean so far, where
-    one is known; ``phase`` says what goes on, in words.
+    Attributes:
+        rollouts: The executions, in the order in which their traces are sent back.
+        labels: The place of each rollout in the run tree.
+        best: The best version so far: the answer if the optimization ends here.
+        score: The best mean score so far, ``None`` while there is none.
+        phase: The stage of the search, in words.
     """
 
     rollouts: tuple[PlannedRollout, ...]
@@ -74,34 +77,46 @@ class Need:
     phase: str = ""
 
 
-def _in_parts(_traces: object, _field: object, data: Data) -> None:
+def _check_data(_traces: object, _field: object, data: Data) -> None:
     check_kind("lf.Data", data, Data, PARTED)
 
 
-def _frozen(found: Mapping[str, Trace]) -> Mapping[str, Trace]:
-    return MappingProxyType(dict(found))
+def _read_only(answers: Mapping[str, Trace]) -> Mapping[str, Trace]:
+    return MappingProxyType(dict(answers))
 
 
 @attrs.frozen(eq=False)
 class Traces:
-    """What an optimizer is given: the version to start from, the examples, traces that existed
-    before, and ``answers``, the traces of what it asked for, by the keys of the rollouts.
+    """The inputs of an optimizer beside the program and the metric.
+
+    Attributes:
+        version: The version to start from.
+        data: The examples, in the parts ``train``, ``select`` and ``held``.
+        prior: Traces recorded before this optimization began.
+        answers: The traces of the rollouts that the optimizer needed so far, by their keys.
     """
 
     version: Version
-    data: Data = attrs.field(validator=_in_parts)
+    data: Data = attrs.field(validator=_check_data)
     prior: tuple[Trace, ...] = ()
-    answers: Mapping[str, Trace] = attrs.field(factory=dict, converter=_frozen)
+    answers: Mapping[str, Trace] = attrs.field(factory=dict, converter=_read_only)
 
-    def with_answers(self, found: Mapping[str, Trace]) -> Traces:
-        """The same with more answers."""
-        return attrs.evolve(self, answers={**self.answers, **found})
+    def with_answers(self, answers: Mapping[str, Trace]) -> Traces:
+        """Add answers.
+
+        Args:
+            answers: Traces by the keys of their rollouts.
+
+        Returns:
+            A copy that holds these answers too.
+        """
+        return attrs.evolve(self, answers={**self.answers, **answers})
 
 
 @attrs.frozen(eq=False)
 class Task:
-    """What a plan works on: the program, the version to start from, the examples, what existed
-    before, the metric.
+    """The inputs of a plan: the program, the start version, the examples, the traces recorded
+    earlier, and the metric. It holds no answers, so a plan cannot depend on what is answered.
     """
 
     program: Program
@@ -113,9 +128,7 @@ class Task:
 
 @attrs.frozen
 class Bound:
-    """The most that an optimizer asks for: rollouts of the program, of its proposers, and of the
-    judge.
-    """
+    """The most rollouts that an optimizer needs: of the program, of proposers, and of the judge."""
 
     rollouts: int
     proposals: int = 0
@@ -130,20 +143,24 @@ class Bound:
 
 
 class Optimizer(Protocol):
-    """A pure function from (program, traces, metric) to a version, or to what it needs."""
+    """A pure function from (program, traces, metric) to a version, or to what must run first."""
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
-        """The version, or what has to be run before there is one."""
+        """Return the version, or the rollouts that must run before there is one."""
         ...
 
 
 @attrs.frozen
 class PlanOptimizer:
-    """An optimizer that is written as a plan: a generator that yields needs, is sent their traces,
-    returns a version.
+    """An optimizer that is written as a plan: a generator that yields needs, is sent their traces
+    and returns a version.
 
-    ``name`` and ``options`` identify it; ``bound(program, data)`` is the most that it asks for;
-    ``parts`` are those of what it is given without which it would come to nothing.
+    Attributes:
+        name: The optimizer's name; with ``options`` it identifies the optimizer.
+        options: The options as JSON values; programs and versions by their key or id.
+        plan: Begins the generator for a task.
+        bound: The most that ``plan`` needs for a program and its data.
+        parts: The inputs that the optimizer requires: parts of the data, or ``prior`` traces.
     """
 
     name: str
@@ -153,46 +170,100 @@ class PlanOptimizer:
     parts: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
-        """Run the plan over the answers so far; the first need that they don't cover, without what
-        they do.
+        """Run the plan over the answers so far.
+
+        Args:
+            program: The program to optimize.
+            traces: The start version, the data and the answers so far.
+            metric: Scores the program's outputs.
+
+        Returns:
+            The version, or the first need that the answers do not cover, without the rollouts that
+            they do cover.
+
+        Raises:
+            BadData: A required part of the data is empty, or required prior traces are missing.
+            ForeignPaths: The program does not have a path of the version.
         """
-        plan = self.begin(program, traces, metric)
-        try:
-            need_rollouts = next(plan)
-            while not (missing := unanswered(need_rollouts, traces.answers)).rollouts:
-                need_rollouts = plan.send(tuple(traces.answers[rollout.key] for rollout in need_rollouts.rollouts))
-        except StopIteration as stop:
-            return checked_version(program, stop.value)
-        finally:
-            plan.close()
-        return missing
+
+        def recorded(need: Need) -> tuple[Trace, ...] | None:
+            if unanswered(need, traces.answers).rollouts:
+                return None
+            return tuple(traces.answers[rollout.key] for rollout in need.rollouts)
+
+        state = drive_plan(self.begin(program, traces, metric), recorded)
+        if isinstance(state, Need):
+            return unanswered(state, traces.answers)
+        return checked_version(program, state)
 
     def begin(self, program: Program, traces: Traces, metric: Any) -> Plan:
-        """The plan, begun. It sees what existed before, never the answers: live and resumed it
-        takes the same way.
+        """Begin the plan. It is given the prior traces but never the answers, so that it takes the
+        same way live and resumed.
         """
         self.check(traces)
         return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
 
     def check(self, traces: Traces) -> None:
-        """``BadData`` where a part of the data that it works on is empty, or no traces existed
-        before that it needs.
+        """Raise ``BadData`` if a required part of the data is empty, or if required prior traces
+        are missing.
         """
         for part, use in _USES.items():
             if part in self.parts and not len(getattr(traces.data, part)):
+                problem = f"{self.name} {use} the examples in `{part}`, which has none"
                 fix = f"Give it some: lf.Data(..., {part}=rows), --{part} FILE or --split .5,.3,.2."
-                raise BadData(
-                    "the data", f"{self.name} {use} the examples in `{part}`, which has none", fix
-                )
+                raise BadData("the data", problem, fix)
         if self.parts >= PRIOR and not traces.prior:
-            problem = f"{self.name} was given no recorded traces of the program on the examples in `train`"
-            raise BadData(
-                "the data", problem, "Give it a run that has: prior=store.run(ID), or --prior RUN."
+            problem = (
+                f"{self.name} was given no recorded traces of the program on the examples in"
+                " `train`"
             )
+            fix = "Give it a run that has: prior=store.run(ID), or --prior RUN."
+            raise BadData("the data", problem, fix)
+
+
+def advance_plan(plan: Plan, traces: tuple[Trace, ...] | None = None) -> Need | Version:
+    """Run a plan up to its next need, or to its end.
+
+    Args:
+        plan: The plan.
+        traces: The traces of the need that the plan waits for; ``None`` begins the plan.
+
+    Returns:
+        The next need, or the version that the plan returned.
+    """
+    try:
+        return next(plan) if traces is None else plan.send(traces)
+    except StopIteration as stop:
+        version: Version = stop.value
+        return version
+
+
+def drive_plan(plan: Plan, traces_of: Callable[[Need], tuple[Trace, ...] | None]) -> Need | Version:
+    """Run a plan to its end, or to the first need that cannot be met, and close it.
+
+    Args:
+        plan: The plan, not yet begun.
+        traces_of: Gives the traces of a need, in order; ``None`` stops there.
+
+    Returns:
+        The version that the plan returned, or the need at which it was stopped.
+    """
+    try:
+        state = advance_plan(plan)
+        while isinstance(state, Need):
+            traces = traces_of(state)
+            if traces is None:
+                return state
+            state = advance_plan(plan, traces)
+        return state
+    finally:
+        plan.close()
 
 
 def check_optimizers(*optimizers: object) -> None:
-    """``TypeError`` where one is no optimizer, such as the function that makes it."""
+    """Raise ``TypeError`` if an argument is not an optimizer but, say, the function that makes
+    one.
+    """
     for optimizer in optimizers:
         check_kind("an optimizer", optimizer, PlanOptimizer, "It is made by a call: lf.mipro().")
 
@@ -204,31 +275,37 @@ def plan_optimizer(
     bound: Callable[[Program, Data], Bound] | None = None,
     parts: frozenset[str] = frozenset(),
 ) -> PlanOptimizer:
-    """The optimizer of a plan; without a bound it asks for nothing. ``parts`` of what it is given
-    it can't do without.
+    """Make the optimizer of a plan.
 
-    What in ``options`` is no JSON value stands there by its key, id or name. ``ValueError`` where a
-    count is negative.
+    An option that is not a JSON value is recorded by its key, id or name. Without ``bound`` the
+    plan needs no rollouts. Raises ``ValueError`` if a count is negative.
     """
     for option, value in options.items():
         if isinstance(value, int) and value < 0 and option != "seed":
             msg = f"{name}({option}=...) must be 0 or more, found {value}"
             raise ValueError(msg)
-    named = Record({key: _named(value) for key, value in options.items()})
-    return PlanOptimizer(name, named, plan, bound or _nothing, parts)
+    recorded = Record({option: _option_as_json(value) for option, value in options.items()})
+    return PlanOptimizer(name, recorded, plan, bound or _no_rollouts, parts)
 
 
 def traces_of_examples(
     program: Program, examples: Iterable[Record], traces: Iterable[Trace]
 ) -> list[tuple[Record, Trace]]:
-    """The traces in which the program gave outputs for the inputs of an example, each with that
+    """Pair each trace in which the program gave outputs for an example's inputs with that
     example.
     """
-    own = [trace for trace in traces if trace.program == program.key and trace.outputs is not None]
+    finished = [
+        trace for trace in traces if trace.program == program.key and trace.outputs is not None
+    ]
+    if not finished:
+        return []
     names = [field.name for field in program.signature.inputs]
-    known = {example.only(*names): example for example in examples} if own else {}
+    example_by_inputs = {example.only(*names): example for example in examples}
+    inputs_and_traces = [(trace.inputs.only(*names), trace) for trace in finished]
     return [
-        (known[inputs], trace) for trace in own if (inputs := trace.inputs.only(*names)) in known
+        (example_by_inputs[inputs], trace)
+        for inputs, trace in inputs_and_traces
+        if inputs in example_by_inputs
     ]
 
 
@@ -240,52 +317,61 @@ def need_rollouts(
     score: float | None = None,
     phase: str = "",
 ) -> Need:
-    """The need of rollouts, labelled ``label/ex[id]``, and ``/n[k]`` where one is a repeat."""
-    asked = tuple(rollouts)
-    ends = (f"/n[{rollout.sample}]" if rollout.sample else "" for rollout in asked)
-    heads = (f"{label}/ex[{example_id(rollout.example)}]" for rollout in asked)
-    return Need(
-        asked, tuple(map("".join, zip(heads, ends, strict=True))), best, score, phase or label
-    )
+    """Make the need of rollouts, each labelled ``label/ex[id]``, and ``/n[k]`` if it is a
+    repeat.
+    """
+    needed = tuple(rollouts)
+    labels = tuple(_rollout_label(label, rollout) for rollout in needed)
+    return Need(needed, labels, best, score, phase or label)
 
 
-def unanswered(asked: Need, answers: Mapping[str, Trace]) -> Need:
-    """The need without what is answered and without repeats of one rollout."""
+def unanswered(need: Need, answers: Mapping[str, Trace]) -> Need:
+    """Leave out of a need the rollouts that have an answer, and repeats of one rollout."""
     missing: dict[str, tuple[PlannedRollout, str]] = {}
-    for rollout, label in zip(asked.rollouts, asked.labels, strict=True):
+    for rollout, label in zip(need.rollouts, need.labels, strict=True):
         if rollout.key not in answers:
             missing.setdefault(rollout.key, (rollout, label))
     rollouts = tuple(rollout for rollout, _ in missing.values())
-    return attrs.evolve(
-        asked, rollouts=rollouts, labels=tuple(label for _, label in missing.values())
-    )
+    labels = tuple(label for _, label in missing.values())
+    return attrs.evolve(need, rollouts=rollouts, labels=labels)
 
 
 def checked_version(program: Program, version: Version) -> Version:
-    """The version, if the program fits it. ``ForeignPaths`` otherwise."""
-    completed(program, version)
+    """Return the version if the program has all of its paths, else raise ``ForeignPaths``."""
+    complete_params(program, version)
     return version
 
 
 def randomness(start: Version, name: str, *step: Any) -> random.Random:
-    """Randomness that depends on the version to start from, the optimizer and the step, and on
-    nothing else.
+    """Make the random generator of one step of an optimizer.
+
+    The seed is a hash of the start version, the optimizer and the step. A generator that is shared
+    between steps would make each draw depend on how many were made before it, so a plan that
+    skips a step, or is resumed, would propose other candidates.
     """
-    return random.Random(int(digest("randomness", [start.id, name, *step])[6:], 16))  # noqa: S311 - no secret
+    seed = int(digest("randomness", [start.id, name, *step])[6:], 16)
+    return random.Random(seed)  # noqa: S311 - no secret
 
 
-def _nothing(program: Program, data: Data) -> Bound:
+def _rollout_label(label: str, rollout: PlannedRollout) -> str:
+    place = f"{label}/ex[{example_id(rollout.example)}]"
+    return f"{place}/n[{rollout.sample}]" if rollout.sample else place
+
+
+def _no_rollouts(program: Program, data: Data) -> Bound:
     del program, data
     return Bound(0)
 
 
+# A search scores each of its versions on many examples, and the digest of a version's parameters is
+# part of each rollout's key: without the cache that digest would dominate the search's own time.
 @functools.lru_cache(maxsize=4096)
-def _tree(program: Program, version: Version) -> str:
+def _params_digest(program: Program, version: Version) -> str:
     """The digest of the parameters that the program runs with."""
-    return completed(program, version).digest
+    return complete_params(program, version).digest
 
 
-def _named(value: Any) -> Any:
+def _option_as_json(value: Any) -> Any:
     if isinstance(value, Program):
         return value.key
     if isinstance(value, Version):
@@ -293,5 +379,5 @@ def _named(value: Any) -> Any:
     if isinstance(value, PlanOptimizer):
         return [value.name, value.options]
     if isinstance(value, (list, tuple)):
-        return [_named(item) for item in value]
+        return [_option_as_json(item) for item in value]
     return value

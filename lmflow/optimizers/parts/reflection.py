@@ -1,5 +1,5 @@
-"""What is reflected on: training examples, and what a proposer is told of a run, its steps and the
-verdict on it.
+"""The material of reflection: minibatches of training examples, and reports of runs, their steps
+and their verdicts for proposers.
 """
 
 from __future__ import annotations
@@ -10,62 +10,66 @@ from itertools import count
 
 from lmflow.optimizers.parts.instructions import LONGEST
 from lmflow.optimizers.parts.plan import Task, randomness
-from lmflow.optimizers.parts.scoring import Scored
-from lmflow.replays.steps import Taken, all_steps
+from lmflow.optimizers.parts.scoring import ScoredRollout
+from lmflow.replays.steps import RecordedStep, all_steps
 from lmflow.values.record import Record, pretty
 
+RunSteps = tuple[ScoredRollout, tuple[RecordedStep, ...]]
+"""A scored run with the steps that it took."""
 
-def batches(task: Task, optimizer: str, size: int, seed: int) -> Iterator[list[Record]]:
-    """Training examples without end, ``size`` different ones at a time, shuffled anew each time all
-    were had.
+
+def training_batches(task: Task, optimizer: str, size: int, seed: int) -> Iterator[list[Record]]:
+    """Yield batches of ``size`` different training examples without end; the examples are shuffled
+    anew each time all were used.
     """
     rows = list(task.data.train)
     size = min(size, len(rows))
     for epoch in count():
         randomness(task.version, optimizer, seed, epoch).shuffle(rows)
-        whole = rows + rows[: -len(rows) % size]
-        yield from (whole[at : at + size] for at in range(0, len(whole), size))
+        whole_batches = rows + rows[: -len(rows) % size]
+        yield from (whole_batches[at : at + size] for at in range(0, len(whole_batches), size))
 
 
-def steps_of(rows: Sequence[Scored]) -> list[tuple[Scored, tuple[Taken, ...]]]:
-    """Each row that counts, with the steps that it took; a step that failed with its failure."""
+def scored_steps(rows: Sequence[ScoredRollout]) -> list[RunSteps]:
+    """Pair each row that has a value with the steps it took, failed steps with their failure."""
     return [
         (row, all_steps(row.trace, row.rollout.program)) for row in rows if row.value is not None
     ]
 
 
-def reports(told: Sequence[tuple[Scored, tuple[Taken, ...]]], step: str, rng: random.Random) -> str:
-    """A step's part in each of the runs in which it took part. Of several calls in a run one that
-    failed, else any.
+def report_step(runs: Sequence[RunSteps], step: str, rng: random.Random) -> str:
+    """Report a step's part in each run that called it. Of several calls in one run a failed one is
+    reported if there is one, else any.
     """
-    found: list[str] = []
-    for row, steps in told:
-        own = [it for it in steps if it.step == step]
-        if own:
-            found.append(report(row, rng.choice([it for it in own if it.failure] or own)))
-    return "\n\n".join(f"Run {k}\n{text}" for k, text in enumerate(found, 1))
+    reports: list[str] = []
+    for row, steps in runs:
+        calls = [call for call in steps if call.step == step]
+        if calls:
+            failures = [call for call in calls if call.failure]
+            reports.append(report_call(row, rng.choice(failures or calls)))
+    return "\n\n".join(f"Run {number}\n{text}" for number, text in enumerate(reports, 1))
 
 
-def report(row: Scored, taken: Taken) -> str:
-    """One call of a step in a run, and the verdict on the run: the score, the metric's words, the
-    labels.
+def report_call(row: ScoredRollout, call: RecordedStep) -> str:
+    """Report one call of a step in a run, and the verdict on the run: the score, the metric's
+    words, the labels.
     """
-    gave = (
-        f"gave: nothing, it failed: {taken.failure}"
-        if taken.failure
-        else f"gave: {pretty(taken.outputs)}"
-    )
-    words = row.score.feedback if row.score else ""
-    if row.failure and not taken.failure:
-        words = f"the run failed later: {row.failure.text}"
-    score = f"score: {row.value or 0:.2f}" + (f", {words}" if words else "")
-    right = row.rollout.example.only(
-        *(field.name for field in row.rollout.program.signature.outputs)
-    )
-    lines = [
-        f"read: {pretty(taken.inputs)}",
-        gave,
-        score,
-        *([f"right: {pretty(right)}"] if right else []),
-    ]
+    lines = [f"read: {pretty(call.inputs)}", _result_line(call), _score_line(row, call)]
+    outputs = (field.name for field in row.rollout.program.signature.outputs)
+    if labels := row.rollout.example.only(*outputs):
+        lines.append(f"right: {pretty(labels)}")
     return "\n".join(line[:LONGEST] for line in lines)
+
+
+def _result_line(call: RecordedStep) -> str:
+    if call.failure:
+        return f"gave: nothing, it failed: {call.failure}"
+    return f"gave: {pretty(call.outputs)}"
+
+
+def _score_line(row: ScoredRollout, call: RecordedStep) -> str:
+    feedback = row.score.feedback if row.score else ""
+    if row.failure and not call.failure:
+        feedback = f"the run failed later: {row.failure.text}"
+    score = f"score: {row.value or 0:.2f}"
+    return f"{score}, {feedback}" if feedback else score

@@ -1,9 +1,9 @@
-"""Scores inside a plan: the one way from rollouts to numbers, whether by a function or by a judge."""
+"""Scores inside a plan: the one way from rollouts to numbers, by a function or by a judge."""
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import attrs
 
@@ -16,13 +16,13 @@ from lmflow.traces.trace import Failed, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
-OUTSIDE = frozenset({"ModelFailed", "ToolFailed", "StepTimeout"})
-"""Failures that say nothing about a version: the outside world's, not the prompt's."""
+ENVIRONMENT_FAILURES = frozenset({"ModelFailed", "ToolFailed", "StepTimeout"})
+"""Kinds of failure that say nothing about a version: its environment failed, not its prompt."""
 
 
 @attrs.frozen
-class Scored:
-    """One rollout: its trace, and its score or why there is none."""
+class ScoredRollout:
+    """One rollout with its trace, and its score or the reason why it has none."""
 
     rollout: PlannedRollout
     trace: Trace
@@ -31,135 +31,149 @@ class Scored:
 
     @property
     def value(self) -> float | None:
-        """What it counts: its score; 0 where the version is at fault (a reply that can't be read);
-        ``None`` where the outside world or the metric failed.
+        """The score; 0 if the version is at fault (its reply cannot be read); ``None`` if the
+        environment or the metric failed.
         """
         if self.score is not None:
             return self.score.value
-        at_fault = self.trace.failure is not None and self.trace.failure.kind not in OUTSIDE
+        failure = self.trace.failure
+        at_fault = failure is not None and failure.kind not in ENVIRONMENT_FAILURES
         return 0.0 if at_fault else None
 
 
 @attrs.frozen
-class Scores:
-    """A version's scores on examples. What the outside world failed to answer is left out, so that
-    an endpoint that is down decides nothing.
+class VersionScores:
+    """A version's scores on examples. Rollouts that the environment failed are left out, so that an
+    endpoint that is down decides nothing.
     """
 
     version: Version
-    rows: tuple[Scored, ...]
+    rows: tuple[ScoredRollout, ...]
 
     @property
     def values(self) -> dict[str, float]:
-        """Per example and sample that counts, its score."""
-        found = {
+        """The scores by example and sample."""
+        return {
             f"{example_id(row.rollout.example)}#{row.rollout.sample}": row.value
             for row in self.rows
+            if row.value is not None
         }
-        return {label: value for label, value in found.items() if value is not None}
 
     @property
     def mean(self) -> float:
-        """The mean of what counts; minus infinity where nothing does."""
+        """The mean score; minus infinity if there is no score."""
         values = self.values
         return statistics.fmean(values.values()) if values else float("-inf")
 
 
 @attrs.frozen
 class Best:
-    """The best version so far and its mean, minus infinity before there is one."""
+    """The best version so far and its mean score, minus infinity before there is one."""
 
     version: Version
     mean: float = float("-inf")
 
     @property
     def score(self) -> float | None:
-        """The mean, ``None`` before there is one."""
+        """The mean score, ``None`` before there is one."""
         return None if self.mean == float("-inf") else self.mean
 
     def over(self, version: Version, mean: float) -> Best:
-        """The version where its mean is strictly higher, else this one: ties go to the earlier."""
+        """Return the better of both: the new version only if its mean is strictly higher."""
         return Best(version, mean) if mean > self.mean else self
 
 
-def concluded(best: Best) -> Plan:
-    """The end of a search: its best version, told with its mean once more, which no later need
-    would tell.
+def conclude(best: Best) -> Plan:
+    """End a search with its best version. A last, empty need reports the final mean, which no later
+    need would report.
     """
     yield Need((), (), best.version, best.score, "done")
     return best.version
 
 
-def tried(
+def score_candidate(
     task: Task, version: Version, label: str, best: Best, phase: str = ""
 ) -> Generator[Need, tuple[Trace, ...], tuple[float, Best]]:
-    """A version's mean on the selection data, and the best with it among them."""
-    found = yield from scored(task, version, task.data.select, label, best, phase)
-    return found.mean, best.over(version, found.mean)
+    """Score a version on the selection data; return its mean, and the better of it and ``best``."""
+    scores = yield from score_version(task, version, task.data.select, label, best, phase)
+    return scores.mean, best.over(version, scores.mean)
 
 
-def scored(  # noqa: PLR0913, PLR0917 - the state of a search
+def score_version(  # noqa: PLR0913, PLR0917 - the state of a search
     task: Task,
     version: Version,
     examples: Sequence[Record],
     label: str,
     best: Best,
     phase: str = "",
-) -> Generator[Need, tuple[Trace, ...], Scores]:
-    """Run a version of the task's program on examples and score each."""
+) -> Generator[Need, tuple[Trace, ...], VersionScores]:
+    """Run a version of the task's program on examples, and score each."""
     rollouts = [PlannedRollout(task.program, version, example) for example in examples]
-    return Scores(version, (yield from measured(task.metric, rollouts, label, best, phase)))
+    rows = yield from score_rollouts(task.metric, rollouts, label, best, phase)
+    return VersionScores(version, rows)
 
 
-def measured(
+def score_rollouts(
     metric: Metric | Judge,
     rollouts: Iterable[PlannedRollout],
     label: str,
     best: Best,
     phase: str = "",
-) -> Generator[Need, tuple[Trace, ...], tuple[Scored, ...]]:
-    """Run rollouts and score each. A judge's calls are rollouts of its own program, asked for
-    afterwards.
+) -> Generator[Need, tuple[Trace, ...], tuple[ScoredRollout, ...]]:
+    """Run rollouts and score each. A judge's calls are rollouts of its own program, needed after
+    those that it judges.
 
-    Raises ``MetricFailed`` where the metric fails on everything that it is given.
+    Raises ``MetricFailed`` if the metric fails on all outputs.
     """
-    asked = tuple(rollouts)
-    traces = yield need_rollouts(label, asked, best.version, score=best.score, phase=phase)
-    pairs = list(zip(asked, traces, strict=True))
+    batch = tuple(rollouts)
+    traces = yield need_rollouts(label, batch, best.version, score=best.score, phase=phase)
+    pairs = list(zip(batch, traces, strict=True))
     if not isinstance(metric, Judge):
-        return _checked(metric, tuple(by_function(metric, *pair) for pair in pairs))
-    done = [(rollout, trace) for rollout, trace in pairs if trace.outputs is not None]
-    questions = [
-        PlannedRollout(metric.program, metric.under, metric.inputs(it.example, trace.outputs or {}))
-        for it, trace in done
-    ]
-    verdicts = yield need_rollouts(f"{label}/judge", questions, best.version, score=best.score, phase=phase)
-    said = {trace.id: verdict for (_, trace), verdict in zip(done, verdicts, strict=True)}
-    return _checked(metric, tuple(_by_judge(metric, *pair, said) for pair in pairs))
+        rows = tuple(score_trace(metric, rollout, trace) for rollout, trace in pairs)
+        return _require_a_score(metric, rows)
+    to_judge = [(rollout, trace) for rollout, trace in pairs if trace.outputs is not None]
+    judgements = [judgement_rollout(metric, rollout, trace) for rollout, trace in to_judge]
+    verdicts = yield need_rollouts(
+        f"{label}/judge", judgements, best.version, score=best.score, phase=phase
+    )
+    verdict_of = {trace.id: verdict for (_, trace), verdict in zip(to_judge, verdicts, strict=True)}
+    rows = tuple(_score_by_verdict(metric, rollout, trace, verdict_of) for rollout, trace in pairs)
+    return _require_a_score(metric, rows)
 
 
-def by_function(metric: Metric, rollout: PlannedRollout, trace: Trace) -> Scored:
-    """A trace's score by a function; its failure, or the function's, where there is none."""
+def score_trace(metric: Metric, rollout: PlannedRollout, trace: Trace) -> ScoredRollout:
+    """Score a trace by a function; without outputs or score, say which failure is the reason."""
     if trace.outputs is None:
-        return Scored(rollout, trace, failure=trace.failure)
+        return ScoredRollout(rollout, trace, failure=trace.failure)
     try:
-        return Scored(rollout, trace, score_of(metric, rollout.example, trace.outputs, trace))
-    except Exception as error:  # noqa: BLE001 - a metric's failure is no score, and no zero
-        return Scored(rollout, trace, failure=failed(error))
+        score = score_of(metric, rollout.example, trace.outputs, trace)
+    except Exception as error:  # noqa: BLE001 - a metric's failure is neither a score nor a zero
+        return ScoredRollout(rollout, trace, failure=failed(error))
+    return ScoredRollout(rollout, trace, score)
 
 
-def _by_judge(
-    judge: Judge, rollout: PlannedRollout, trace: Trace, said: dict[str, Trace]
-) -> Scored:
-    verdict = said.get(trace.id)
-    if verdict is None or verdict.outputs is None:
-        return Scored(rollout, trace, failure=trace.failure if verdict is None else verdict.failure)
-    return Scored(rollout, trace, judge.score(verdict.outputs))
+def judgement_rollout(judge: Judge, rollout: PlannedRollout, trace: Trace) -> PlannedRollout:
+    """Plan the execution of a judge's program that scores a trace."""
+    inputs = judge.inputs(rollout.example, trace.outputs or {})
+    return PlannedRollout(judge.program, judge.under, inputs)
 
 
-def _checked(metric: Metric | Judge, rows: tuple[Scored, ...]) -> tuple[Scored, ...]:
-    given = [row for row in rows if row.trace.outputs is not None]
-    if given and all(row.score is None for row in given):
-        cause = given[0].failure or Failed("Unknown", "it gave no score")
+def _score_by_verdict(
+    judge: Judge, rollout: PlannedRollout, trace: Trace, verdict_of: Mapping[str, Trace]
+) -> ScoredRollout:
+    verdict = verdict_of.get(trace.id)
+    if verdict is None:
+        return ScoredRollout(rollout, trace, failure=trace.failure)
+    if verdict.outputs is None:
+        return ScoredRollout(rollout, trace, failure=verdict.failure)
+    return ScoredRollout(rollout, trace, judge.score(verdict.outputs))
+
+
+def _require_a_score(
+    metric: Metric | Judge, rows: tuple[ScoredRollout, ...]
+) -> tuple[ScoredRollout, ...]:
+    with_outputs = [row for row in rows if row.trace.outputs is not None]
+    if with_outputs and all(row.score is None for row in with_outputs):
+        cause = with_outputs[0].failure or Failed("Unknown", "it gave no score")
         raise MetricFailed(name_of(metric), cause.kind, cause.text)
     return rows

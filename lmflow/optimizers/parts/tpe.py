@@ -1,4 +1,4 @@
-"""The tree-structured Parzen estimator over categorical choices (Bergstra et al. 2011), by optuna."""
+"""The tree-structured Parzen estimator over choices (Bergstra et al. 2011), by optuna."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from lmflow.errors import ModelUnavailable
 
 
 class Tpe:
-    """Proposes points of a space (name -> how many choices) and is told their values, higher being
-    better.
+    """Proposes points of a space (name -> number of choices) and learns from their values; higher
+    values are better.
 
-    Equal seeds and values give equal points. ``ModelUnavailable`` where optuna isn't installed.
+    Equal seeds and values give equal points. Raises ``ModelUnavailable`` if optuna is not
+    installed.
     """
 
     def __init__(self, space: Mapping[str, int], *, seed: int) -> None:
@@ -25,10 +26,13 @@ class Tpe:
                 "optuna", "it is not installed", 'Run: pip install "lmflow-dsl[optuna]"'
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # Multivariate: one density for all choices of a point. With one density a choice the
+        # sampler could not see that an instruction is good only beside certain demonstrations.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
-        self._trial, self._failed = optuna.trial.create_trial, optuna.trial.TrialState.FAIL
+        self._create_trial = optuna.trial.create_trial
+        self._failed = optuna.trial.TrialState.FAIL
         self._space: dict[str, Any] = {
             name: optuna.distributions.CategoricalDistribution(range(size))
             for name, size in space.items()
@@ -36,20 +40,21 @@ class Tpe:
         self._study: Any = optuna.create_study(direction="maximize", sampler=sampler)
 
     def ask(self) -> dict[str, int]:
-        """A point to try next."""
-        self._open = self._study.ask(self._space)
-        return dict(self._open.params)
+        """Propose the next point to try."""
+        self._pending_trial = self._study.ask(self._space)
+        return dict(self._pending_trial.params)
 
     def tell(self, value: float) -> None:
-        """The value of the point that was asked for; minus infinity where it has none."""
+        """Learn the value of the point proposed last; minus infinity if it has none."""
+        # Optuna refuses infinite values, and a made-up low one would teach the sampler to avoid a
+        # point only because an endpoint was down.
         if math.isfinite(value):
-            self._study.tell(self._open, value)
+            self._study.tell(self._pending_trial, value)
         else:
-            self._study.tell(self._open, state=self._failed)
+            self._study.tell(self._pending_trial, state=self._failed)
 
     def add(self, point: Mapping[str, int], value: float) -> None:
-        """Another point whose value is known."""
+        """Learn the value of a point that was not proposed."""
         if math.isfinite(value):
-            self._study.add_trial(
-                self._trial(params=dict(point), distributions=self._space, value=value)
-            )
+            trial = self._create_trial(params=dict(point), distributions=self._space, value=value)
+            self._study.add_trial(trial)
