@@ -23,7 +23,7 @@ from lmflow.replays.fine_tuning import chats, step_examples
 from lmflow.stores.sqlite.facts import Fact
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.values.media import whole
+from lmflow.values.media import json_with_content
 from lmflow.values.record import Record, plain
 
 _PROGRAM = click.option(
@@ -251,13 +251,13 @@ def written_lines(rows: Iterator[Any], out: Path | None) -> int:
     count = 0
     if out is None:
         for count, row in enumerate(rows, 1):  # noqa: B007 - how many there were
-            click.echo(json.dumps(plain(row, kept=True), default=whole))
+            click.echo(json.dumps(plain(row, kept=True), default=json_with_content))
         return count
     try:
         with out.open("w", encoding="utf-8") as file:
             for count, row in enumerate(rows, 1):  # noqa: B007
                 file.write(
-                    json.dumps(plain(row, kept=True), default=whole, ensure_ascii=False) + "\n"
+                    json.dumps(plain(row, kept=True), default=json_with_content, ensure_ascii=False) + "\n"
                 )
     except OSError as error:
         raise click.ClickException(f"{out} can't be written ({error.strerror}).") from None

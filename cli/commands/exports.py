@@ -17,7 +17,8 @@ from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import CallAttempt, Run, Trace
-from lmflow.values.record import lean, plain
+from lmflow.values.attributes import lean
+from lmflow.values.record import plain
 
 COLUMNS = {
     "run": "string", "label": "string", "trace": "string", "program": "string", "version": "string",

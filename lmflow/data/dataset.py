@@ -9,7 +9,8 @@ from typing import Any, overload
 import attrs
 
 from lmflow.errors import BadData, check_kind, short
-from lmflow.values.record import Record, digest, uncached
+from lmflow.values.attributes import uncached
+from lmflow.values.record import Record, digest
 
 _APART = 'Give each example an "id" of its own, or drop the repeats: lf.dataset(rows, drop_repeats=True).'
 PARTED = 'Part the rows: lf.Data(**lf.split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})), or --split .5,.3,.2.'

@@ -23,8 +23,9 @@ from lmflow.evaluation.tables import (
     markdown_table,
     markdown_text,
 )
+from lmflow.values.attributes import uncached
 from lmflow.values.printing import printable
-from lmflow.values.record import digest, plain, uncached
+from lmflow.values.record import digest, plain
 
 SHOWN = 20
 

@@ -20,7 +20,8 @@ from lmflow.programs.effects import gather
 from lmflow.programs.factories import flow, predict
 from lmflow.programs.program import Program, check_programs, init
 from lmflow.traces.trace import Failed, Run, Trace
-from lmflow.values.record import Record, digest, uncached
+from lmflow.values.attributes import uncached
+from lmflow.values.record import Record, digest
 from lmflow.versions.version import Version
 
 Winner = Literal["a", "b", "tie"]

@@ -9,8 +9,10 @@ from typing import Any
 
 import attrs
 
+from lmflow.values.attributes import lean
+from lmflow.values.canonical_text import Form, text_form
 from lmflow.values.media import Media, media_of
-from lmflow.values.record import Form, canonical, lean, text_form
+from lmflow.values.record import canonical
 
 
 @attrs.frozen

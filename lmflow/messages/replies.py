@@ -10,7 +10,8 @@ import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
 from lmflow.messages.messages import _DIGITS, ToolCall
-from lmflow.values.record import Record, lean
+from lmflow.values.attributes import lean
+from lmflow.values.record import Record
 from lmflow.values.vectors import Vector, compact
 
 

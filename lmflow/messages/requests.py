@@ -5,7 +5,8 @@ from __future__ import annotations
 import attrs
 
 from lmflow.messages.messages import Message, _shown
-from lmflow.values.record import Record, digest, lean, pretty, record
+from lmflow.values.attributes import lean
+from lmflow.values.record import Record, digest, pretty, record
 
 CACHED, PURE, LIVE = "cached", "pure", "live"
 MODES = (CACHED, PURE, LIVE)

@@ -14,7 +14,8 @@ import attrs
 
 from lmflow.errors import BadScore
 from lmflow.values.functions import Function, check_takes, function_of
-from lmflow.values.record import Record, digest, uncached
+from lmflow.values.attributes import uncached
+from lmflow.values.record import Record, digest
 
 
 @attrs.frozen

@@ -22,7 +22,8 @@ from lmflow.programs.effects import Pending
 from lmflow.signatures.fields import holds_media, places_media, type_text
 from lmflow.signatures.signature import Field, Signature, first_missing
 from lmflow.values.functions import Function
-from lmflow.values.record import EMPTY, Record, digest, plain, uncached
+from lmflow.values.attributes import uncached
+from lmflow.values.record import EMPTY, Record, digest, plain
 from lmflow.versions.version import Version, check_paths
 
 Body = Coroutine[Any, Any, Any]

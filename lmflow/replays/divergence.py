@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +17,7 @@ from lmflow.programs.program import Program, completed
 from lmflow.replays.reuse import Reuse, depends
 from lmflow.replays.simulate import ReplayCase, Simulation, match_calls, simulate
 from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.values.text_diff import changed_lines
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
 
@@ -46,7 +45,7 @@ class CallDiff:
         """What a changed request says otherwise, ``[-gone-]{+new+}``."""
         if self.kind != "changed" or self.recorded is None:
             return ""
-        return _words(str(self.recorded.request), str(self.request))
+        return changed_lines(str(self.recorded.request), str(self.request))
 
     def to_json(self) -> dict[str, Any]:
         """It as JSON values."""
@@ -351,25 +350,3 @@ def _said(call: CallDiff) -> str:
     if call.kind == "moved" and call.recorded is not None:
         return f"moved from {call.recorded.address}"
     return f"{call.kind} by {', '.join(call.blame)}" if call.blame else call.kind
-
-
-def _words(before: str, after: str) -> str:
-    """The lines that differ, their words marked ``[-gone-]{+new+}``."""
-    a, b = before.splitlines(), after.splitlines()
-    blocks = difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    parted = (
-        ("\n".join(a[a1:a2]), "\n".join(b[b1:b2]))
-        for tag, a1, a2, b1, b2 in blocks
-        if tag != "equal"
-    )
-    return "\n".join(_marked(gone, new) for gone, new in parted)
-
-
-def _marked(gone: str, new: str) -> str:
-    a, b = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (gone, new))
-    parts = []
-    for tag, a1, a2, b1, b2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        parts += ["".join(a[a1:a2])] if tag == "equal" else []
-        parts += [f"[-{''.join(a[a1:a2])}-]"] if tag != "equal" and a1 < a2 else []
-        parts += [f"{{+{''.join(b[b1:b2])}+}}"] if tag != "equal" and b1 < b2 else []
-    return "".join(parts)

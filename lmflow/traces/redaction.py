@@ -25,8 +25,9 @@ from lmflow.traces.events import (
     TraceOpened,
 )
 from lmflow.traces.trace import CallAttempt, Failed, PlannedExecution, Run, Trace
+from lmflow.values.canonical_text import KEYED
 from lmflow.values.media import Media, hidden
-from lmflow.values.record import KEYED, Record, plain
+from lmflow.values.record import Record, plain
 
 _LABEL = re.compile(r"(?<=branch)\[([^\[\]]*)\]")
 _POSITION = re.compile(r"[0-9]{1,5}")

@@ -1,3 +1,3 @@
-"""Immutable values that everything else is made of: records, media, vectors, functions, and how
-they are printed.
+"""Immutable values: records, media, vectors and functions, with their canonical form, digests and
+printed form. What a value is used for (versions, messages, data sets) lives elsewhere.
 """

@@ -1,4 +1,4 @@
-"""Functions as values: identified by a version-neutral hash of their source, pickled by reference."""
+"""Functions as values: identified by a hash of their source that is the same on every Python."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import attrs
 from lmflow.errors import Unidentified
 from lmflow.values.record import digest
 
-_POSITION = {
+_IGNORED = {
     "lineno",
     "col_offset",
     "end_lineno",
@@ -28,7 +28,7 @@ _POSITION = {
     "decorator_list",
     "kind",
 }
-_LOAD = "Load it with the code that it was pickled with, or make the program anew."
+_LOAD_FIX = "Load it with the code that it was pickled with, or make the program anew."
 
 
 @attrs.frozen
@@ -43,7 +43,7 @@ class Function:
         if inspect.ismethod(self.call):
             return _method_of, (self.call.__self__, self.call.__name__, self.name, self.identity)
         place = getattr(self.call, "__module__", None) or "", getattr(self.call, "__qualname__", "")
-        if _found(*place) is not self.call:
+        if _named_function(*place) is not self.call:
             fix = "Use a named function of a module."
             raise Unidentified(self.name, "can't be pickled: no module has it by name", fix)
         return _function_at, (*place, self.name, self.identity)
@@ -55,53 +55,62 @@ def function_of(
     """The function with its identity: ``version``, its owner's ``digest``, or the hash of its
     source.
 
-    Raises ``Unidentified`` for a lambda, partial, callable object, bound method or closure that
-    gives neither version nor digest: closures are never chased (``closures`` accepts them, for
-    flows, whose programs are declared).
+    Args:
+        call: The function, or a bound method of an owner that has a ``digest``.
+        version: Stands for a function whose source doesn't say what it does.
+        closures: Whether to accept a closure. The values that it closes over are never hashed; a
+            flow may be one, since its programs are declared.
+
+    Raises:
+        Unidentified: A lambda, partial, callable object, bound method or closure has neither a
+            version nor a digest.
     """
     name = getattr(call, "__qualname__", type(call).__qualname__)
     if version is not None:
         return Function(name, f"version:{version}", call)
     owner = getattr(call, "__self__", None)
     if isinstance(getattr(owner, "digest", None), str):
-        return Function(name, f"owner:{owner.digest}.{call.__name__}", call)  # type: ignore[union-attr]
+        identity = f"owner:{owner.digest}.{call.__name__}"  # type: ignore[union-attr]
+        return Function(name, identity, call)
     if problem := _unidentified(call, closures=closures):
         raise Unidentified(name, problem)
     return Function(name, f"source:{source_digest(call)}", call)
 
 
 def check_takes(function: Function, *names: str, options: Iterable[str] = ()) -> None:
-    """``TypeError`` where a function can't be called with arguments of those names, in order, and
-    options by name.
+    """Raise ``TypeError`` if a function can't be called with arguments of those names, in order,
+    and options by name.
     """
     try:
         inspect.signature(function.call).bind(*names, **dict.fromkeys(options))
     except ValueError:  # a builtin that doesn't say what it takes
         return
     except TypeError as problem:
-        taken = ", ".join([*names, *options])
+        arguments = ", ".join([*names, *options])
         short = function.name.rpartition(".")[2]
-        msg = f"{short} is called with ({taken}) and can't be: {problem}. Write `def {short}({taken})`."
+        fix = f"Write `def {short}({arguments})`."
+        msg = f"{short} is called with ({arguments}) and can't be: {problem}. {fix}"
         raise TypeError(msg) from None
 
 
 def place_of(value: Any) -> str:
-    """``module:name`` of a value that a module holds under a public name, empty where none does.
+    """``module:name`` of a value that a module holds under a public name; empty if no module does.
 
-    The script that runs comes last, and is called by its file's name, as whoever imports it will.
+    The script that runs is searched last, and is called by its file's name, as an import calls it.
     """
-    for module in sorted(
-        sys.modules.values(), key=lambda it: getattr(it, "__name__", "") == "__main__"
-    ):
-        for name, held in list(getattr(module, "__dict__", {}).items()):
-            if held is value and not name.startswith("_"):
+    for module in sorted(sys.modules.values(), key=_is_script):
+        for name, member in list(getattr(module, "__dict__", {}).items()):
+            if member is value and not name.startswith("_"):
                 return f"{_importable(module)}:{name}"
     return ""
 
 
 def source_digest(call: Callable[..., Any]) -> str:
     """The hash of a function's syntax tree without docstrings, positions, decorators and empty
-    fields: the same on every Python. ``Unidentified`` where there is no source.
+    fields: the same on every Python.
+
+    Raises:
+        Unidentified: The function has no source to read.
     """
     try:
         text = inspect.getsource(call)
@@ -114,10 +123,19 @@ def source_digest(call: Callable[..., Any]) -> str:
 
 @functools.lru_cache(maxsize=1024)
 def tree_digest(text: str) -> str:
-    """The hash of a source text by the same walk. The text may be indented as a whole."""
+    """The hash of a source text's syntax tree. The text may be indented as a whole."""
+    # The tree is hashed, not the text: comments, layout and docstrings change no behaviour, and an
+    # edit of them must not make recordings stale. What differs between Pythons (positions, fields
+    # that one of them lacks, how f-strings are cut) is left out, so digests agree across them.
     text = re.sub(r"\A(\s*\n)+", "", text)
-    body = ast.parse(f"if 1:\n{text}").body[0].body if text[:1].isspace() else ast.parse(text).body  # type: ignore[attr-defined]
-    return digest("source", _walk(body))
+    if text[:1].isspace():
+        block: Any = ast.parse(f"if 1:\n{text}").body[0]
+        return digest("source", _walk(block.body))
+    return digest("source", _walk(ast.parse(text).body))
+
+
+def _is_script(module: Any) -> bool:
+    return getattr(module, "__name__", "") == "__main__"
 
 
 def _importable(module: Any) -> str:
@@ -129,13 +147,11 @@ def _importable(module: Any) -> str:
 
 
 def _unidentified(call: Callable[..., Any], *, closures: bool) -> str:
+    """Why the source of a function doesn't say what it does; empty if it does."""
+    if inspect.ismethod(call):
+        return "is a bound method whose owner has no digest"
     if not inspect.isfunction(call):
-        kind = (
-            "a bound method whose owner has no digest"
-            if inspect.ismethod(call)
-            else f"a {type(call).__qualname__}"
-        )
-        return f"is {kind}"
+        return f"is a {type(call).__qualname__}"
     if call.__name__ == "<lambda>":
         return "is a lambda"
     if call.__closure__ and not closures:
@@ -144,6 +160,7 @@ def _unidentified(call: Callable[..., Any], *, closures: bool) -> str:
 
 
 def _walk(node: Any) -> Any:
+    """A syntax tree as JSON values."""
     if isinstance(node, list):
         return [_walk(item) for item in _undocumented(node)]
     if isinstance(node, ast.Constant):
@@ -152,7 +169,7 @@ def _walk(node: Any) -> Any:
         return ["JoinedStr", {"values": [_walk(part) for part in _joined(node.values)]}]
     if isinstance(node, ast.AST):
         fields = {
-            name: _walk(value) for name, value in ast.iter_fields(node) if name not in _POSITION
+            name: _walk(value) for name, value in ast.iter_fields(node) if name not in _IGNORED
         }
         return [
             type(node).__name__,
@@ -169,30 +186,33 @@ def _undocumented(nodes: list[Any]) -> list[Any]:
 
 
 def _joined(parts: list[ast.expr]) -> list[ast.expr]:
-    """The parts of an f-string with its texts joined: Pythons cut them differently, and some add
-    empty ones.
+    """The parts of an f-string with neighbouring texts joined and empty texts left out: Pythons cut
+    the texts differently.
     """
-    whole: list[ast.expr] = []
+    joined: list[ast.expr] = []
     for is_text, run in itertools.groupby(parts, lambda part: isinstance(part, ast.Constant)):
-        found = list(run)
-        text = "".join(part.value for part in found) if is_text else ""  # type: ignore[attr-defined]
-        whole += [ast.Constant(text)] if text else found * (not is_text)
-    return whole
+        if not is_text:
+            joined += run
+            continue
+        text = "".join(part.value for part in run)  # type: ignore[attr-defined]
+        if text:
+            joined.append(ast.Constant(text))
+    return joined
 
 
-def _found(module: str, qualname: str) -> Any:
-    """The function under that name, or of the tool or flow that a decorator put there; ``None``
-    where there is none.
+def _named_function(module: str, qualname: str) -> Any:
+    """The function of that name, or of the tool or flow that a decorator put there; ``None`` if
+    nothing has the name.
     """
-    found: Any = importlib.import_module(module) if module else None
+    member: Any = importlib.import_module(module) if module else None
     for part in qualname.split("."):
-        found = getattr(found, part, None)
-    inner = getattr(found, "function", None)
-    return inner.call if isinstance(inner, Function) else found
+        member = getattr(member, part, None)
+    inner = getattr(member, "function", None)
+    return inner.call if isinstance(inner, Function) else member
 
 
 def _function_at(module: str, qualname: str, name: str, identity: str) -> Function:
-    return _checked(Function(name, identity, _found(module, qualname)))
+    return _checked(Function(name, identity, _named_function(module, qualname)))
 
 
 def _method_of(owner: Any, method: str, name: str, identity: str) -> Function:
@@ -200,14 +220,14 @@ def _method_of(owner: Any, method: str, name: str, identity: str) -> Function:
 
 
 def _checked(function: Function) -> Function:
-    """The function that was read back, if its code is still what it was pickled with."""
+    """The unpickled function. ``Unidentified`` if its code has changed since it was pickled."""
     if not callable(function.call):
-        raise Unidentified(function.name, "was pickled, and is no longer there", _LOAD)
+        raise Unidentified(function.name, "was pickled, and is no longer there", _LOAD_FIX)
     if function.identity.startswith("version:"):
         return function
     now = function_of(function.call, closures=True).identity
     if now != function.identity:
         raise Unidentified(
-            function.name, f"was pickled as {function.identity}, and is now {now}", _LOAD
+            function.name, f"was pickled as {function.identity}, and is now {now}", _LOAD_FIX
         )
     return function

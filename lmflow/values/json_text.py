@@ -19,19 +19,20 @@ _LONGEST_REPAIR = 100_000
 
 
 def load(text: str, *, whole: bool = True) -> Any:
-    """The first of the ``candidates``."""
+    """The first JSON value that ``candidates`` reads. ``ValueError`` if the text holds none."""
     return next(candidates(text, whole=whole))
 
 
 def candidates(text: str, *, whole: bool = True) -> Iterator[Any]:
-    """The JSON values that a text may hold: all of it, what is in fences, and the objects and lists
-    that stand in it.
+    """The JSON values that a text may hold: the whole text, the text in each code fence, and the
+    objects and lists amid prose, in this order.
 
-    One that is broken is mended (quotes, commas, comments, a missing end), and is the last: what
-    stands in it is a part of it. A text that was cut (``whole`` is false) is not mended, since what
-    is missing isn't punctuation. At the end ``ValueError`` says why there is no other.
+    A broken value is mended (quotes, commas, comments, a missing end) and ends the search, since
+    any value after its beginning may be a part of it. A text that was cut (``whole`` is false) is
+    not mended: more than punctuation is missing. The iterator ends with a ``ValueError`` that says
+    why there is no other value.
     """
-    for candidate in (text, *(found.strip() for found in _FENCE.findall(text))):
+    for candidate in (text, *map(str.strip, _FENCE.findall(text))):
         with contextlib.suppress(ValueError):
             yield _strict(candidate)
     position = 0

@@ -1,32 +1,35 @@
-"""Rows as Markdown and HTML tables, in which no text from outside can be anything but text."""
+"""Text and values from outside, made safe to print on a terminal."""
 
 from __future__ import annotations
 
 import unicodedata
 from typing import Any
 
+from lmflow.errors import clipped
 from lmflow.values.record import pretty
 
 WIDEST = 120
-
-
-_HIDDEN = frozenset({"Cc", "Cf", "Cs"})
+_HIDDEN = frozenset({"Cc", "Cf", "Cs"})  # control, format, surrogate
 
 
 def clean(text: str) -> str:
-    """Text from outside without control and format characters, lines and tabs apart, so that no
-    model writes to the terminal itself.
+    """The text with each control and format character but line ends and tabs replaced, so that no
+    model can steer the terminal.
     """
-    return "".join(
-        char
-        if char in "\n\t" or unicodedata.category(char) not in _HIDDEN
-        else "\N{REPLACEMENT CHARACTER}"
-        for char in text
-    )
+    return "".join(map(_visible, text))
 
 
 def printable(value: Any, width: int = WIDEST) -> str:
-    """A value on one line without control and format characters, at most ``width`` characters long."""
-    text = "" if value is None else value if isinstance(value, str) else pretty(value)
-    bare = clean(" ".join(text.split()))
-    return bare if len(bare) <= width else f"{bare[: width - 1]}…"
+    """A value on one line of at most ``width`` characters, without control and format characters.
+    ``None`` is empty.
+    """
+    if value is None:
+        return ""
+    text = value if isinstance(value, str) else pretty(value)
+    return clipped(clean(" ".join(text.split())), width)
+
+
+def _visible(char: str) -> str:
+    if char in "\n\t" or unicodedata.category(char) not in _HIDDEN:
+        return char
+    return "\N{REPLACEMENT CHARACTER}"

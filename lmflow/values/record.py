@@ -1,4 +1,4 @@
-"""Immutable values, their canonical form and their digests: what everything else is made of.
+"""Records, which are immutable mappings, and the canonical form and digest of every value.
 
 Canonical form v1 is JSON with keys sorted by code point, no spaces, ASCII escapes, floats by
 ``repr``. So ``1``, ``1.0`` and ``True`` differ, an absent key is not ``null``, and equal values
@@ -10,31 +10,37 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
-import functools
-import hashlib
 import json
 import math
 from collections.abc import ItemsView, Iterator, KeysView, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-import attrs
-
 from lmflow.errors import BadValue
+from lmflow.values.attributes import field_names, is_frozen_object
+from lmflow.values.canonical_text import Form, Leaf, hash_text, text_form
 
-KEYED = "v1:hm:"  # what a keyed hash begins with
 _PLAIN = (str, int, bool, type(None))
 _DATES = (dt.date, dt.time, dt.datetime)
 _WORDS = {True: "true", False: "false", None: "null"}
-_quoted = json.encoder.encode_basestring_ascii
 
 
 class Record(Mapping[str, Any]):
     """An immutable mapping of names to frozen values, read as ``record.answer`` or
     ``record["answer"]``.
 
-    Two records are equal when their canonical forms are. Lists become tuples and mappings records;
-    what can't be frozen is refused (``BadValue``).
+    Lists become tuples and mappings records. Two records are equal if their canonical forms are.
+
+    Args:
+        mapping: Names and values; a record is shared, not copied.
+        **fields: More names and values, which take precedence.
+
+    Raises:
+        BadValue: A value can't be frozen, or a name isn't a text.
+
+    Example:
+        >>> Record(question="Why?", tags=["a", "b"]).tags
+        ('a', 'b')
     """
 
     __slots__ = ("_digest", "_items")
@@ -42,7 +48,7 @@ class Record(Mapping[str, Any]):
     _digest: str | None
 
     def __init__(self, mapping: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
-        if type(mapping) is Record and not fields:  # both are immutable, so they may share
+        if type(mapping) is Record and not fields:  # both are immutable, so they can share items
             object.__setattr__(self, "_items", mapping._items)  # noqa: SLF001 - its own class
             object.__setattr__(self, "_digest", mapping._digest)  # noqa: SLF001
             return
@@ -59,9 +65,9 @@ class Record(Mapping[str, Any]):
         return self._items[name]
 
     def __getattr__(self, name: str) -> Any:
-        if name in Record.__slots__ or name.startswith(
-            "__"
-        ):  # never a field: a copy asks for them before it has any
+        # copy and pickle look these names up before the record has its items: without the check
+        # that would recurse without end.
+        if name in Record.__slots__ or name.startswith("__"):
             raise AttributeError(name, name=name, obj=self)
         try:
             return self._items[name]
@@ -87,19 +93,19 @@ class Record(Mapping[str, Any]):
         return name in self._items
 
     def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override, unused-ignore]
-        """The value of a field, or the default where it has none."""
+        """The value of a field, or the default if the record has no such field."""
         return self._items.get(name, default)
 
     def keys(self) -> KeysView[str]:
-        """The names of its fields."""
+        """The names of the record's fields."""
         return self._items.keys()
 
     def values(self) -> ValuesView[Any]:
-        """The values of its fields."""
+        """The values of the record's fields."""
         return self._items.values()
 
     def items(self) -> ItemsView[str, Any]:
-        """Its fields, each a name and a value."""
+        """The record's fields, each a name and a value."""
         return self._items.items()
 
     def __or__(self, other: Mapping[str, Any]) -> Record:
@@ -129,7 +135,9 @@ class Record(Mapping[str, Any]):
         return self._digest or ""
 
     def only(self, *names: str) -> Record:
-        """The record with the named fields that it has, in the given order."""
+        """A record of the named fields, in the order of the names; names that the record lacks are
+        left out.
+        """
         return _sharing({name: self._items[name] for name in names if name in self._items})
 
 
@@ -138,10 +146,10 @@ _FROZEN = frozenset({str, int, bool, type(None), Record})
 
 def _sharing(items: dict[str, Any]) -> Record:
     """A record of values that are frozen already."""
-    made = object.__new__(Record)
-    object.__setattr__(made, "_items", items)
-    object.__setattr__(made, "_digest", None)
-    return made
+    record = object.__new__(Record)
+    object.__setattr__(record, "_items", items)
+    object.__setattr__(record, "_digest", None)
+    return record
 
 
 EMPTY = Record()
@@ -149,13 +157,19 @@ EMPTY = Record()
 
 
 def record(mapping: Mapping[str, Any]) -> Record:
-    """The mapping as a record: itself where it is one."""
+    """The mapping as a record; a record is returned unchanged."""
     return mapping if type(mapping) is Record else Record(mapping)
 
 
 def freeze(value: Any, where: str = "the value") -> Any:
-    """``value`` made immutable: lists to tuples, mappings to records. ``BadValue`` where that is
-    impossible.
+    """``value`` made immutable: lists become tuples, mappings records.
+
+    Args:
+        value: JSON values, dates, sets, enums, or objects of frozen classes.
+        where: The place of the value, for errors.
+
+    Raises:
+        BadValue: The value or a value in it can't be frozen.
     """
     if isinstance(value, (*_PLAIN, Record, *_DATES)):
         return value
@@ -167,27 +181,22 @@ def freeze(value: Any, where: str = "the value") -> Any:
         return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
     if isinstance(value, AbstractSet):
         return frozenset(freeze(item, where) for item in value)
-    if _is_frozen_object(value):
+    if is_frozen_object(value):
         return value
     fix = "Use JSON values, dates, enums or frozen classes (attrs, msgspec, pydantic)."
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
-class Leaf:
-    """A value that stays as it is where it is used, and is written as the JSON values that it
-    gives.
-    """
-
-    __slots__ = ()
-
-    def json(self) -> dict[str, Any]:
-        """What stands for it in canonical forms."""
-        raise NotImplementedError
-
-
 def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  # noqa: PLR0911 - one return a kind
-    """``value`` as JSON values (dict, list, str, int, float, bool, None), made anew; with ``kept``
-    a ``Leaf`` in it stays as it is.
+    """``value`` as new JSON values (dict, list, str, int, float, bool, None).
+
+    Args:
+        value: A frozen value, or one that could be frozen.
+        where: The place of the value, for errors.
+        kept: Whether to leave each ``Leaf`` in the value as it is.
+
+    Raises:
+        BadValue: The value or a value in it has no JSON form.
     """
     if isinstance(value, enum.Enum):
         return plain(value.value, where)
@@ -208,7 +217,7 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  
         return value.isoformat()
     if isinstance(value, Leaf):
         return value if kept else value.json()
-    if (names := _names_of(type(value))) is not None:
+    if (names := field_names(type(value))) is not None:
         return {name: plain(getattr(value, name), f"{where}.{name}", kept=kept) for name in names}
     raise BadValue(
         where, f"a {type(value).__qualname__}", "Use JSON values, dates, enums or attrs classes."
@@ -216,7 +225,15 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  
 
 
 def canonical(value: Any) -> str:
-    """The canonical form v1 of ``value``. ``BadValue`` where it has none."""
+    """The canonical form v1 of ``value``.
+
+    Raises:
+        BadValue: The value has no canonical form: a key that isn't a text, NaN, a live object.
+
+    Example:
+        >>> canonical({"b": 1, "a": [True, 1.0]})
+        '{"a":[true,1.0],"b":1}'
+    """
     try:
         return _canonical(value)
     except _Unusual:
@@ -224,7 +241,7 @@ def canonical(value: Any) -> str:
 
 
 def formed(value: Any) -> tuple[str, bool]:
-    """The canonical form of ``value``, and whether it is made of plain values alone."""
+    """The canonical form of ``value``, and whether the value is made of JSON values alone."""
     try:
         return _canonical(value), True
     except _Unusual:
@@ -232,8 +249,8 @@ def formed(value: Any) -> tuple[str, bool]:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two frozen values have the same canonical form; it is written only where a look at
-    them can't tell.
+    """Whether two frozen values have the same canonical form. The form is written only if comparing
+    the values themselves can't decide.
     """
     kind = type(a)
     if a is b:
@@ -253,21 +270,8 @@ def alike(a: Any, b: Any) -> bool:
     return canonical(a) == canonical(b)
 
 
-class Form(str):
-    """A text that is canonical already, which stands for its value: it is written as it is."""
-
-    __slots__ = ()
-
-
-def text_form(text: str) -> str:
-    """The canonical form of a text."""
-    return _quoted(text)
-
-
 class _Unusual(Exception):
-    """A value that is none of the plain ones: it takes the long way, which also words what is wrong
-    with it.
-    """
+    """A value isn't made of JSON values alone: ``_long_form`` writes it, or says what is wrong."""
 
 
 def _long_form(value: Any) -> str:
@@ -277,10 +281,14 @@ def _long_form(value: Any) -> str:
 
 
 def _canonical(value: Any) -> str:
-    """The canonical form of plain values in one pass, which is what nearly all of them are."""
+    """The canonical form of a value that is made of JSON values alone, in one pass."""
+    # Each key and digest is made here, so types are compared by identity, and a subclass (an
+    # IntEnum, a str subclass) takes the long form. Keys, not insertion, order the fields, and repr
+    # writes floats: the bytes are then the same in every process and on every platform. Any change
+    # of them makes each recording unfindable.
     kind = type(value)
     if kind is str:
-        return _quoted(value)
+        return text_form(value)
     if kind is dict or kind is Record:
         items = value._items if kind is Record else value  # noqa: SLF001 - beside its class
         return "{" + ",".join([_pair(name, items[name]) for name in _sorted(items)]) + "}"
@@ -288,15 +296,15 @@ def _canonical(value: Any) -> str:
         return "[" + ",".join([_canonical(item) for item in value]) + "]"
     if kind is Form:
         return str(value)
-    if (known := _WORDS.get(value) if kind is bool or value is None else None) is not None:
-        return known
+    if kind is bool or value is None:
+        return _WORDS[value]
     if kind is int or (kind is float and math.isfinite(value or 0.0)):
         return repr(value)
     raise _Unusual
 
 
 def _pair(name: str, value: Any) -> str:
-    return f"{_quoted(name)}:{_quoted(value) if type(value) is str else _canonical(value)}"
+    return f"{text_form(name)}:{text_form(value) if type(value) is str else _canonical(value)}"
 
 
 def _sorted(names: Mapping[Any, Any]) -> list[str]:
@@ -307,64 +315,24 @@ def _sorted(names: Mapping[Any, Any]) -> list[str]:
 
 
 def digest(kind: str, value: Any) -> str:
-    """``v1:b2:`` and the BLAKE2b-256 of ``kind``, a NUL byte and the canonical form of ``value``."""
+    """The digest of a value: ``v1:b2:`` and a BLAKE2b-256 hash in hex.
+
+    Args:
+        kind: The sort of the value ("record", "chat", "version"): equal values of two kinds have
+            two digests. The hash is that of the kind, a NUL byte and the canonical form.
+        value: Any value that has a canonical form.
+
+    Raises:
+        BadValue: The value has none.
+    """
     return hash_text(kind, canonical(value))
 
 
-def hash_text(kind: str, text: str) -> str:
-    """The digest of a text that is canonical already."""
-    return "v1:b2:" + hash_bytes(kind, text).hex()
-
-
-def hash_bytes(kind: str, text: str) -> bytes:
-    """The hash alone."""
-    return hashlib.blake2b(f"{kind}\0{text}".encode("ascii"), digest_size=32).digest()
-
-
-def uncached(value: Any) -> dict[str, Any]:
-    """The state that is pickled of an object: its fields, not what ``functools.cached_property``
-    computed of them.
-    """
-    kind = type(value)
-    return {
-        name: held
-        for name, held in vars(value).items()
-        if not isinstance(getattr(kind, name, None), functools.cached_property)
-    }
-
-
-def lean(value: Any) -> dict[str, Any]:
-    """The fields of an attrs value that differ from their defaults: a field that is added later
-    changes no digest.
-
-    Fields that don't count in its equality are left out.
-    """
-    kind: Any = type(value)
-    found = {}
-    for name, default in _defaults(kind):
-        held = getattr(value, name)
-        if held is not default and held != default:
-            found[name] = held
-    return found
-
-
 def pretty(value: Any) -> str:
-    """JSON as a person or a model reads it: spaces, no escapes but where there must be, a ``Leaf``
-    as its text.
+    """JSON as a person or a model reads it: with spaces, without needless escapes, a ``Leaf`` as
+    its text.
     """
     return json.dumps(plain(value, kept=True), ensure_ascii=False, allow_nan=False, default=str)
-
-
-@functools.cache
-def _defaults(kind: type) -> tuple[tuple[str, Any], ...]:
-    """The fields of an attrs class with their defaults, ``NOTHING`` for none."""
-    found: list[tuple[str, Any]] = [
-        (field.name, field.default) for field in attrs.fields(kind) if field.eq
-    ]
-    return tuple(
-        (name, it.factory() if isinstance(it, attrs.Factory) else it)  # type: ignore[arg-type]
-        for name, it in found
-    )
 
 
 def _finite(value: float, where: str) -> float:
@@ -377,25 +345,3 @@ def _check_key(key: Any, where: str) -> str:
     if not isinstance(key, str):
         raise BadValue(where, f"a mapping with the key {key!r}", "Use text as keys, str(key).")
     return key
-
-
-def _names_of(kind: Any) -> tuple[str, ...] | None:
-    """The fields of an attrs class, a msgspec Struct or a pydantic model, which are told by what
-    they carry.
-    """
-    if attrs.has(kind):
-        return tuple(field.name for field in attrs.fields(kind))
-    if hasattr(kind, "__struct_fields__"):
-        return tuple(kind.__struct_fields__)
-    return tuple(kind.model_fields) if hasattr(kind, "__pydantic_fields__") else None
-
-
-def _is_frozen_object(value: Any) -> bool:
-    if isinstance(value, enum.Enum):
-        return True
-    kind: Any = type(value)
-    if attrs.has(kind):
-        return kind.__setattr__ is not object.__setattr__ and kind.__hash__ is not None
-    if hasattr(kind, "__struct_config__"):
-        return bool(kind.__struct_config__.frozen)
-    return hasattr(kind, "__pydantic_fields__") and bool(kind.model_config.get("frozen"))

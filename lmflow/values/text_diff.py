@@ -1,17 +1,18 @@
-"""Two texts compared word by word."""
+"""Two texts compared by lines, and by words within the lines that differ."""
 
 from __future__ import annotations
 
 import difflib
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import attrs
 
 LONGEST = 4000
 
-_TOKEN = re.compile(r"\w+\s*|[^\w\s]\s*|\s+")
+_TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 @attrs.frozen
@@ -28,59 +29,107 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
     """The pieces that lead from one text to the other: without the inserts they are ``before``,
     without the deletes ``after``.
 
-    A token is a word or a mark with the white space after it; texts of more than ``LONGEST`` tokens
-    go by lines.
+    Lines are compared first, then the words of lines that differ. A word is a run of letters and
+    digits, a run of white space, or a mark; white space alone never parts two changes. Lines of
+    more than ``LONGEST`` words in a row are one delete and one insert.
     """
-    a, b = _tokens(before), _tokens(after)
-    if max(len(a), len(b)) > LONGEST:
-        a, b = before.splitlines(keepends=True), after.splitlines(keepends=True)
     pieces: list[Piece] = []
-    for tag, a1, a2, b1, b2 in difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
-        if tag == "equal":
-            pieces.append(Piece("equal", "".join(a[a1:a2])))
-            continue
-        pieces += _changed(a[a1:a2], b[b1:b2])
-    return tuple(pieces)
+    for removed, added in _blocks(before, after):
+        pieces += _block_pieces(removed, added)
+    runs = itertools.groupby(pieces, lambda piece: piece.kind)
+    return tuple(Piece(kind, "".join(piece.text for piece in run)) for kind, run in runs)
+
+
+def changed_lines(before: str, after: str) -> str:
+    """Only the lines that differ, their words marked as ``marked`` does: ``[-gone-]{+new+}``."""
+    parts = []
+    for removed, added in _blocks(before, after):
+        if removed != added:
+            pieces = _block_pieces(removed.removesuffix("\n"), added.removesuffix("\n"))
+            parts.append("".join(map(_mark, pieces)))
+    return "\n".join(parts)
 
 
 def side(pieces: Iterable[Piece], kind: Literal["insert", "delete"]) -> str:
-    """The earlier text (``delete``) or the later one (``insert``) that the pieces were made from."""
+    """The earlier text (``delete``) or the later one (``insert``) of the pieces."""
     return "".join(piece.text for piece in pieces if piece.kind in {"equal", kind})
 
 
 def marked(pieces: Iterable[Piece], keep: int = 60) -> str:
-    """The pieces as text, ``[-gone-]{+new+}``; what both have is cut to ``keep`` characters beside
-    each change.
+    """The pieces as text, ``[-gone-]{+new+}``; text that both sides have is cut to ``keep``
+    characters before and after each change.
     """
-    found = list(pieces)
-    last = len(found) - 1
-    return "".join(_mark(piece, keep, at == 0, at == last) for at, piece in enumerate(found))
-
-
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text)
-
-
-def _changed(gone: Sequence[str], new: Sequence[str]) -> list[Piece]:
-    sides: tuple[tuple[Literal["delete", "insert"], Sequence[str]], ...] = (
-        ("delete", gone),
-        ("insert", new),
-    )
-    return [Piece(kind, "".join(tokens)) for kind, tokens in sides if tokens]
-
-
-def _mark(piece: Piece, keep: int, first: bool, last: bool) -> str:  # noqa: FBT001 - where it stands
-    if piece.kind == "delete":
-        return f"[-{piece.text}-]"
-    if piece.kind == "insert":
-        return f"{{+{piece.text}+}}"
-    return elided(piece.text, 0 if first else keep, 0 if last else keep)
+    pieces = list(pieces)
+    last = len(pieces) - 1
+    parts = []
+    for place, piece in enumerate(pieces):
+        if piece.kind == "equal":
+            head, tail = (0 if place == 0 else keep), (0 if place == last else keep)
+            parts.append(elided(piece.text, head, tail))
+        else:
+            parts.append(_mark(piece))
+    return "".join(parts)
 
 
 def elided(text: str, head: int, tail: int) -> str:
-    """The text without what lies between its first ``head`` and last ``tail`` characters, where
-    that is shorter.
+    """The text without the stretch between its first ``head`` and last ``tail`` characters, if that
+    is shorter.
     """
     if len(text) <= head + tail + 5:
         return text
     return f"{text[:head]} … {text[len(text) - tail :]}"
+
+
+def _blocks(before: str, after: str) -> Iterator[tuple[str, str]]:
+    """The texts cut into stretches of lines that are equal and stretches that differ, in turn."""
+    a, b = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    for _, a1, a2, b1, b2 in _opcodes(a, b):
+        yield "".join(a[a1:a2]), "".join(b[b1:b2])
+
+
+def _block_pieces(before: str, after: str) -> list[Piece]:
+    if before == after:
+        return [Piece("equal", before)]
+    # The end of the last line stays outside the comparison: else it could be taken for the end of
+    # an earlier line, and whole lines would be marked one line break off.
+    end = "\n" if before.endswith("\n") and after.endswith("\n") else ""
+    pieces = _word_pieces(before.removesuffix(end), after.removesuffix(end))
+    return [*pieces, Piece("equal", end)] if end else pieces
+
+
+def _word_pieces(before: str, after: str) -> list[Piece]:
+    a, b = _TOKEN.findall(before), _TOKEN.findall(after)
+    if max(len(a), len(b)) > LONGEST:
+        return _changed(before, after)
+    pieces: list[Piece] = []
+    removed = added = gap = ""
+    for tag, a1, a2, b1, b2 in _opcodes(a, b):
+        text = "".join(a[a1:a2])
+        if tag != "equal":
+            removed, added, gap = removed + gap + text, added + gap + "".join(b[b1:b2]), ""
+        elif (removed or added) and text.isspace() and "\n" not in text:
+            gap = text
+        else:
+            pieces += [*_changed(removed, added), Piece("equal", text)]
+            removed = added = ""
+    pieces += _changed(removed, added)
+    return [*pieces, Piece("equal", gap)] if gap else pieces
+
+
+def _opcodes(a: Sequence[str], b: Sequence[str]) -> Sequence[tuple[str, int, int, int, int]]:
+    return difflib.SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
+
+
+def _changed(removed: str, added: str) -> list[Piece]:
+    pieces = [Piece("delete", removed), Piece("insert", added)]
+    return [piece for piece in pieces if piece.text]
+
+
+def _mark(piece: Piece) -> str:
+    match piece.kind:
+        case "delete":
+            return f"[-{piece.text}-]"
+        case "insert":
+            return f"{{+{piece.text}+}}"
+        case "equal":
+            return piece.text

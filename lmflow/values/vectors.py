@@ -12,35 +12,37 @@ Vector = tuple[float, ...]
 def compact(vector: Iterable[float]) -> Vector:
     """The vector rounded to float32, each number the one that its shortest decimal form stands for.
 
-    ``0.1`` as float32 is 0.100000001490116...; the shortest decimal that is rounded to it is
-    ``0.1``, so that is what is kept: half the digits, the same float32, and the same canonical JSON
-    on every platform. It is its own fixed point. ``ValueError`` for what float32 doesn't hold: NaN,
-    infinities, and numbers beyond 3.4e38.
+    ``0.1`` as float32 is 0.100000001490116...; the shortest decimal that rounds to the same float32
+    is ``0.1``: half the digits, and the same canonical JSON on every platform. A compact vector is
+    its own compact form.
+
+    Raises:
+        ValueError: float32 doesn't hold a number: NaN, an infinity, or beyond 3.4e38.
     """
-    given = tuple(vector)
-    singles = array("f", given)
-    if wrong := [
-        number for number, single in zip(given, singles, strict=True) if not math.isfinite(single)
-    ]:
-        msg = f"{wrong[0]!r} is no number that float32 holds"
-        raise ValueError(msg)
-    found = _digits(singles, 9)
-    for digits in (
-        8,
-        7,
-        6,
-    ):  # 9 always say a float32, 6 it always keeps; a zero at the end is no digit
-        found = _kept(found, _digits(singles, digits), singles)
-    return tuple(found)
+    numbers = tuple(vector)
+    singles = array("f", numbers)
+    for number, single in zip(numbers, singles, strict=True):
+        if not math.isfinite(single):
+            msg = f"{number!r} is not a number that float32 holds"
+            raise ValueError(msg)
+    # 9 digits always identify a float32, and 6 always survive it: a number of fewer digits is also
+    # the shortest form of 6, as zeros at the end aren't written.
+    shortest = _rounded(singles, 9)
+    for digits in (8, 7, 6):
+        shortest = _shorter(shortest, _rounded(singles, digits), singles)
+    return tuple(shortest)
 
 
-def _digits(singles: Iterable[float], digits: int) -> list[float]:
+def _rounded(singles: Iterable[float], digits: int) -> list[float]:
     return [float(f"{single:.{digits}g}") for single in singles]
 
 
-def _kept(
+def _shorter(
     longer: Sequence[float], shorter: Sequence[float], singles: Sequence[float]
 ) -> list[float]:
-    """The shorter form where it is still the same float32."""
-    triples = zip(longer, shorter, array("f", shorter), singles, strict=True)
-    return [short if again == single else long for long, short, again, single in triples]
+    """Each number in its shorter form if that rounds to the same float32, else in the longer."""
+    numbers = list(longer)
+    for place, (number, single) in enumerate(zip(array("f", shorter), singles, strict=True)):
+        if number == single:
+            numbers[place] = shorter[place]
+    return numbers

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import attrs
 
 from lmflow.errors import BadRef, ForeignPaths
-from lmflow.values.record import Record, digest, uncached
+from lmflow.values.attributes import uncached
+from lmflow.values.record import Record, digest
 
 _REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
 

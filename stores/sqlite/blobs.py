@@ -18,17 +18,10 @@ from lmflow.messages.messages import Message, message_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.stores.sqlite.media import MEDIA, RAW, checked, content_in
 from lmflow.stores.sqlite.statements import among, many
+from lmflow.values.attributes import lean
+from lmflow.values.canonical_text import KEYED, hash_bytes, hash_text
 from lmflow.values.media import MARK, SHA, Media, attached, media_in
-from lmflow.values.record import (
-    KEYED,
-    Record,
-    canonical,
-    digest,
-    formed,
-    hash_bytes,
-    hash_text,
-    lean,
-)
+from lmflow.values.record import Record, canonical, digest, formed
 
 SMALLEST = 120
 CACHED = 50_000

@@ -8,7 +8,8 @@ from lmflow.messages.replies import ChatReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
 from lmflow.traces.redaction import agrees
 from lmflow.traces.trace import CallAttempt, Failed, root_of
-from lmflow.values.record import EMPTY, Record, canonical, digest, lean
+from lmflow.values.attributes import lean
+from lmflow.values.record import EMPTY, Record, canonical, digest
 
 PLAIN = ChatRequest((Message("user", "Hi"),))
 FULL = ChatRequest(

@@ -18,7 +18,8 @@ from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.traces.events import CallEnded, RunOpened
 from lmflow.traces.redaction import Redactor, agrees
 from lmflow.traces.trace import Run, segment
-from lmflow.values.record import KEYED, canonical
+from lmflow.values.canonical_text import KEYED
+from lmflow.values.record import canonical
 
 CANARY = "canary-7f3a"
 SECRET = b"a secret of sixteen bytes or more"

@@ -17,7 +17,7 @@ import lmflow as lf
 from lmflow.errors import BadMedia, BadSignature, NoContent, WrongType
 from lmflow.signatures.fields import holds_media, type_text
 from lmflow.signatures.parsing import convert, located
-from lmflow.values.media import Media, attached, is_media, media_in, media_of, whole
+from lmflow.values.media import Media, attached, is_media, json_with_content, media_in, media_of
 from lmflow.values.record import Record, canonical, plain, pretty
 
 SEE = lf.predict("see", "picture: Image, question -> answer")
@@ -27,7 +27,7 @@ SEE = lf.predict("see", "picture: Image, question -> answer")
 def test_what_stands_for_media_is_read_back(held: Media) -> None:
     """The JSON value is that of an equal one; with its content inside it is a whole one."""
     assert held == media_of(held.json())
-    again = media_of(json.loads(json.dumps(held, default=whole)))
+    again = media_of(json.loads(json.dumps(held, default=json_with_content)))
     assert held == again
     assert not held.known or held.data == again.data
 
@@ -122,7 +122,7 @@ def test_a_url_is_passed_on_and_not_fetched() -> None:
         (lambda: lf.Image(PDF), "application/pdf"),
         (lambda: lf.Image("/nowhere/cat.png"), "can't be read"),
         (lambda: lf.Image("data:image/png;base64,!!"), "base64"),
-        (lambda: lf.Image("data:image/png"), "no data URL"),
+        (lambda: lf.Image("data:image/png"), "not a data URL"),
         (lambda: lf.File(b"x", "text"), "'text'"),
         (lambda: lf.Image("https://ada:secret@example.org/a.png"), "user or password"),
         (

@@ -16,7 +16,8 @@ from hypothesis import example, given
 from strategies import json_values, records
 
 from lmflow.errors import BadValue, short
-from lmflow.values.record import Form, Record, alike, canonical, digest, freeze, plain, pretty
+from lmflow.values.canonical_text import Form
+from lmflow.values.record import Record, alike, canonical, digest, freeze, plain, pretty
 
 VECTOR = "v1:b2:40cb82752d0fc272f454deae0580ba2a53ed014a068239c08720b515bd8b5d73"
 

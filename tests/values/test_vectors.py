@@ -66,7 +66,7 @@ def test_the_form_is_fixed(number: float, expected: str) -> None:
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 1e39, -3.5e38])
 def test_what_float32_lacks_is_refused(number: float) -> None:
     """NaN, infinities and what is beyond float32 are no numbers of a vector, nor of a reply."""
-    with pytest.raises(ValueError, match="no number that float32 holds"):
+    with pytest.raises(ValueError, match="not a number that float32 holds"):
         EmbedReply(((0.0, number),))
 
 

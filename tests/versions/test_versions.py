@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from strategies import json_values, records
 
 from lmflow.errors import Conflict
 from lmflow.values.record import Record, canonical, pretty
-from lmflow.values.text_diff import Piece, marked, side, word_diff
+from lmflow.values.text_diff import LONGEST, Piece, changed_lines, marked, side, word_diff
 from lmflow.versions.demos import common, demo_edits
 from lmflow.versions.diff import ABSENT, Change, Diff, apply, diff
 from lmflow.versions.version import Version
@@ -129,11 +131,47 @@ def test_words_differ_as_words() -> None:
     assert "Answer in [-a few words-]{+one word+}." == marked(pieces)
 
 
-def test_long_texts_are_compared_by_lines() -> None:
-    """Beyond the longest text that is compared by words, lines are the tokens."""
+def test_only_lines_that_differ_are_compared_by_words() -> None:
+    """However long a text is, a changed word in one of its lines is one change."""
     text = "\n".join(f"line {k} of many words" for k in range(2000))
     pieces = word_diff(text, text.replace("line 7 ", "row 7 "))
-    assert ["line 7 of many words\n"] == [piece.text for piece in pieces if piece.kind == "delete"]
+    changed = [(piece.kind, piece.text) for piece in pieces if piece.kind != "equal"]
+    assert [("delete", "line"), ("insert", "row")] == changed
+
+
+def test_longer_stretches_of_lines_are_not_compared_by_words() -> None:
+    """Beyond the most words that are compared, lines that differ are one delete and one insert."""
+    text = "word, " * LONGEST
+    assert (Piece("delete", f"{text}a"), Piece("insert", f"{text}b")) == word_diff(
+        f"{text}a", f"{text}b"
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ("Answer.", "Answer briefly.", "Answer{+ briefly+}."),
+        ("Answer.", "Answer.\nBe brief.", "Answer.{+\nBe brief.+}"),
+        ("Say a few words.", "Say one word.", "Say [-a few words-]{+one word+}."),
+        ("a\nsame\nb", "x\nsame\ny", "[-a-]{+x+}\nsame\n[-b-]{+y+}"),
+        ("one two", "two", "[-one -]two"),
+    ],
+)
+def test_changes_are_as_small_as_words_allow(before: str, after: str, words: str) -> None:
+    """Words that both texts have stay, and white space alone parts no two changes."""
+    assert words == marked(word_diff(before, after))
+
+
+@given(instructions | st.text(), instructions | st.text())
+def test_changed_lines_have_the_changes_of_the_whole_text(a: str, b: str) -> None:
+    """The view of the lines that differ and the view of the whole text mark the same words."""
+    marks = re.compile(r"\[-.*?-\]|\{\+.*?\+\}", re.DOTALL)
+
+    def changes(text: str) -> str:
+        bare = (mark.replace("\n", "") for mark in marks.findall(text))
+        return "".join(mark for mark in bare if mark not in {"[--]", "{++}"})
+
+    assert changes(marked(word_diff(a, b))) == changes(changed_lines(a, b))
 
 
 @given(demos, demos)

@@ -30,8 +30,9 @@ from lmflow.models.providers.anthropic_messages import message_body
 from lmflow.models.providers.openai import OpenAI
 from lmflow.models.providers.openai_chat import PLAIN, chat_body
 from lmflow.models.providers.openai_content import content_of
+from lmflow.values.attributes import lean
 from lmflow.values.media import Media
-from lmflow.values.record import Record, lean, plain
+from lmflow.values.record import Record, plain
 
 DOT = lf.Image(PNG)
 CODE = base64.b64encode(PNG).decode()
