@@ -1,5 +1,5 @@
-"""What a model is: an async function of a request and the executor's door, with a name and an
-endpoint class.
+"""The protocol of models: an async function of a request and the executor's ``send``, with a name
+and an endpoint class.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lmflow.messages.requests import ModelRequest
 
 @attrs.frozen
 class Response:
-    """What a server answered, whatever it is."""
+    """A server's answer, whether a success or a failure."""
 
     status: int
     headers: Mapping[str, str]
@@ -25,7 +25,7 @@ class Response:
 
 @attrs.frozen
 class Stream:
-    """The beginning of an answer whose body comes line by line."""
+    """The beginning of an answer whose body arrives line by line."""
 
     status: int
     headers: Mapping[str, str]
@@ -33,29 +33,29 @@ class Stream:
 
 
 class Http(Protocol):
-    """The executor's session. ``ModelFailed`` (unreachable, timeout, bad_reply) where no answer
-    came.
+    """The executor's HTTP session. ``ModelFailed`` (unreachable, timeout, bad_reply) if no whole
+    answer arrives.
 
-    ``hear`` is told each piece of a reply's text as it comes, where somebody listens: then a model
-    that can stream does, and it gives the pieces' lengths as the reply's ``chunks``. It is ``None``
-    where nobody listens.
+    ``hear`` takes each piece of a reply's text as it arrives; ``None`` if nobody listens. With a
+    listener, a model that can stream does, and stores the pieces' lengths as the reply's
+    ``chunks``.
     """
 
     @property
     def hear(self) -> Callable[[str], None] | None:
-        """Who listens."""
+        """The listener to the reply's text."""
         ...
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> Response:
-        """One JSON POST; wait at most ``seconds`` for the whole answer."""
+        """Sends one JSON POST and waits at most ``seconds`` for the whole answer."""
         ...
 
     def stream(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> AbstractAsyncContextManager[Stream]:
-        """One JSON POST whose answer is read line by line; at most ``seconds`` between two lines."""
+        """Sends one JSON POST and reads the answer line by line, at most ``seconds`` apart."""
         ...
 
 
@@ -63,17 +63,17 @@ Exchange = Callable[[Http], Awaitable[ModelReply]]
 
 
 class Send(Protocol):
-    """The executor's door: one attempt, which is counted, recorded and priced.
+    """The executor's side of an attempt: it counts, records and prices the exchange.
 
-    ``by`` is the model that is asked, where it isn't the one that was called but one that this
-    chose: the attempt's request names it. ``source`` is the trace that a reused reply comes from:
-    nothing is sent then, and nothing paid.
+    ``by`` is the model that answers, if the called model chose another one: the attempt's request
+    names that one. ``source`` is the trace that a reused reply comes from: nothing is sent and
+    nothing paid.
     """
 
     async def __call__(
         self, exchange: Exchange, /, *, by: Model | None = None, source: str = ""
     ) -> ModelReply:
-        """What the exchange answered. ``ModelFailed`` where it failed."""
+        """Runs the exchange and returns its reply. Raises the exchange's ``ModelFailed``."""
         ...
 
 
@@ -81,8 +81,7 @@ class Model(Protocol):
     """Answers requests by passing exchanges through ``send``, so that every attempt is counted and
     recorded.
 
-    ``name`` (``provider/model``) and ``endpoint`` (the provider's name or the host) are part of
-    every key.
+    ``name`` (``provider/model``) and ``endpoint`` are part of every key.
     """
 
     @property
@@ -98,67 +97,69 @@ class Model(Protocol):
         ...
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The reply, which is what its last ``send`` answered. ``ModelFailed`` where there is none."""
+        """The reply to a request: what the last ``send`` returned. Raises ``ModelFailed``."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of what it holds (a server that it started)."""
+        """Releases what the model holds (a server that it started)."""
         ...
 
 
 @attrs.frozen(eq=False)
-class Around:
-    """What stands around one model and counts as it: its name, its endpoint, its end. Abstract: how
-    it is asked is the wrapper's own.
+class Wrapper:
+    """A wrapper around one model that keeps the model's name and endpoint. Abstract: each wrapper
+    defines its own call.
     """
 
     model: Model
 
     @property
     def name(self) -> str:
-        """The model's."""
+        """The name of the wrapped model."""
         return self.model.name
 
     @property
     def endpoint(self) -> str:
-        """The model's."""
+        """The endpoint class of the wrapped model."""
         return self.model.endpoint
 
     @property
     def inner(self) -> tuple[Model, ...]:
-        """The model."""
+        """The wrapped model alone."""
         return (self.model,)
 
     async def aclose(self) -> None:
-        """Close the model."""
+        """Closes the wrapped model."""
         await self.model.aclose()
 
 
 def leaves(model: Model) -> tuple[Model, ...]:
-    """The models that may answer for a model: those in its ``inner``, however deep, or itself where
-    it has none.
+    """The models that may answer for a model: the innermost ones of a wrapper, or the model
+    itself.
     """
     inner: tuple[Model, ...] = getattr(model, "inner", ())
-    return tuple(leaf for held in inner for leaf in leaves(held)) or (model,)
+    return tuple(leaf for wrapped in inner for leaf in leaves(wrapped)) or (model,)
 
 
 def place(model: Model) -> dict[str, Any]:
-    """What a model's name stands for in a recording: its name and endpoint class, and ``among``
-    which models it chose where it chooses.
+    """The identity of a model in a recording: its name and endpoint class, and ``among``, the
+    models from which a wrapper chooses.
     """
-    found: dict[str, Any] = {"model": model.name, "endpoint": model.endpoint}
+    identity: dict[str, Any] = {"model": model.name, "endpoint": model.endpoint}
     among = list(dict.fromkeys((leaf.name, leaf.endpoint) for leaf in leaves(model)))
-    return found if among == [(model.name, model.endpoint)] else {**found, "among": among}
+    if among == [(model.name, model.endpoint)]:
+        return identity
+    return {**identity, "among": among}
 
 
-def passing(send: Send, model: Model) -> Send:
-    """The door for one of the models that a wrapper chooses from: its attempts name it, or the one
-    that it chose.
+def send_as(send: Send, model: Model) -> Send:
+    """The ``send`` for a model that a wrapper chose: the attempts name that model, or the one that
+    it chose in turn.
     """
 
-    async def sending(
+    async def send_by(
         exchange: Exchange, /, *, by: Model | None = None, source: str = ""
     ) -> ModelReply:
         return await send(exchange, by=by or model, source=source)
 
-    return sending
+    return send_by

@@ -1,4 +1,4 @@
-"""A model that is asked only what no recording answers: ``cached``."""
+"""``cached``: a model that reuses recorded replies."""
 
 from __future__ import annotations
 
@@ -10,44 +10,56 @@ import attrs
 
 from lmflow.messages.replies import ModelReply, Outcome
 from lmflow.messages.requests import ModelRequest
-from lmflow.models.base import Around, Http, Model, Send, leaves
+from lmflow.models.base import Http, Model, Send, Wrapper, leaves
 
 
-class Answers(Protocol):
-    """What ``cached`` needs of a store."""
+class ReplyStore(Protocol):
+    """A store that finds recorded replies."""
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
-        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where
-        there is none.
+        """The newest outcome recorded for a key, after the id of its trace; ``None`` if nothing is
+        recorded.
         """
         ...
 
 
 @attrs.frozen(eq=False)
-class Cached(Around):
-    """Answers from the newest recorded reply to the same request, else asks the model."""
+class Cached(Wrapper):
+    """Reuses the newest recorded reply to the same request, else calls the model."""
 
-    store: Answers
+    store: ReplyStore
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The recorded reply, as an attempt that names the trace it comes from, or the model's."""
+        """The recorded reply, as an attempt that names its source trace, or the model's reply."""
         for leaf in leaves(self.model):
             key = attrs.evolve(request, model=leaf.name, endpoint=leaf.endpoint).key
-            found = await asyncio.to_thread(self.store.answer, key)
-            if found and isinstance(found[1], ModelReply):
-                return await send(partial(_recalled, found[1]), by=leaf, source=found[0])
+            recorded = await asyncio.to_thread(self.store.answer, key)
+            if recorded is None:
+                continue
+            trace, outcome = recorded
+            # A recorded failure would make an outage of last week permanent.
+            if isinstance(outcome, ModelReply):
+                return await send(partial(_reuse, outcome), by=leaf, source=trace)
         return await self.model(request, send)
 
 
-def cached(model: Model, store: Answers) -> Cached:
-    """The model, asked only what the store holds no reply to: same messages, options, sample, model
-    and endpoint.
+def cached(model: Model, store: ReplyStore) -> Cached:
+    """Wraps a model so that it is called only if the store has no reply to the same request.
 
-    Failures are never reused. A reused reply is recorded as an attempt of its own that says where
-    it comes from, and costs nothing. This is the only way in which a run reuses anything.
+    Requests are the same if their messages, options, sample, model and endpoint are. A reused reply
+    is recorded as an attempt of its own that names its source trace, and costs nothing. A run
+    reuses nothing but by this wrapper.
+
+    Args:
+        model: The model to wrap. Of a ``fallback`` or ``routed`` model, a reply of any of its
+            models is reused.
+        store: The store with the recordings, such as ``lmflow.stores.SqliteStore``.
+
+    Returns:
+        A model with the wrapped model's name and endpoint. Failures are never reused.
     """
     return Cached(model, store)
 
 
-async def _recalled(reply: ModelReply, _: Http) -> ModelReply:
+async def _reuse(reply: ModelReply, _: Http) -> ModelReply:
     return reply

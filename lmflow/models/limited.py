@@ -1,4 +1,4 @@
-"""A model that is asked no faster than it may be: ``limited``."""
+"""``limited``: a model with bounds on its rate of requests and tokens, and its concurrency."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ import attrs
 
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ChatRequest, ModelRequest
-from lmflow.models.base import Around, Exchange, Model, Send
+from lmflow.models.base import Exchange, Model, Send, Wrapper
 
 PER_TOKEN = 4
-"""How many characters of a prompt are taken for a token, until the reply says how many there were.
-"""
+"""The characters of a prompt that are estimated as one token, until the reply brings the count."""
 
-_MOMENT = 1e-6  # shorter waits are rounding, which no clock might ever pass
+# Rounding may leave a wait so short that adding it to a clock changes nothing: an endless loop.
+_SHORTEST_WAIT = 1e-6
 
 Clock = Callable[[], float]
 Sleep = Callable[[float], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
-class Limited(Around):
-    """Asks the model within its limits; who came first goes first, and every attempt counts."""
+class Limited(Wrapper):
+    """Calls the model within its limits, first come first served; every attempt counts."""
 
-    gate: Gate
+    gate: RateGate
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The model's reply, each of its attempts once there is room for it. What is reused needs
-        no room.
+        """The model's reply. Each attempt waits until the limits have room; a reused reply doesn't
+        wait.
         """
-        likely = _tokens(request)
+        estimate = _estimate_tokens(request)
 
-        async def within(
+        async def send_within_limits(
             exchange: Exchange, /, *, by: Model | None = None, source: str = ""
         ) -> ModelReply:
             if source:
                 return await send(exchange, by=by, source=source)
-            async with self.gate.passed(likely) as used:
+            async with self.gate.admit(estimate) as settle:
                 reply = await send(exchange, by=by)
-                used(reply)
+                settle(reply)
                 return reply
 
-        return await self.model(request, within)
+        return await self.model(request, send_within_limits)
 
 
 def limited(  # noqa: PLR0913 - three limits, and a clock for tests
@@ -57,12 +57,31 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
     clock: Clock = time.monotonic,
     sleep: Sleep = asyncio.sleep,
 ) -> Limited:
-    """The model, sent at most ``requests`` and ``tokens`` (prompt and completion) a second,
-    ``concurrency`` at once.
+    """Wraps a model so that requests wait until they are within the limits.
 
-    A second's worth may go at once. A request's tokens are guessed before it is sent (its
-    characters by four, and its ``max_tokens``) and put right by the reply. Limits of one object are
-    shared by all who ask it. ``ValueError`` for a limit that isn't positive.
+    All callers of the returned object share its limits. The requests and tokens of one second may
+    be used at once.
+
+    Args:
+        model: The model to wrap.
+        requests: Requests a second.
+        tokens: Tokens a second, prompt and completion. A request's tokens are estimated before it
+            is sent (a quarter of its characters, and its ``max_tokens``) and corrected by the
+            reply.
+        concurrency: Requests at once.
+        clock: The time in seconds, for tests.
+        sleep: Waits some seconds, for tests.
+
+    Returns:
+        A model with the wrapped model's name and endpoint.
+
+    Raises:
+        ValueError: If a limit isn't positive.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.limited(lf.scripted({"": "fine"}), requests=10, concurrency=2).name
+        'scripted/model'
     """
     for name, limit in (("requests", requests), ("tokens", tokens), ("concurrency", concurrency)):
         if limit is not None and not limit > 0:
@@ -72,38 +91,41 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
         Bucket(requests, max(1.0, requests)) if requests else None,
         Bucket(tokens, tokens) if tokens else None,
     )
-    return Limited(model, Gate(*buckets, concurrency, clock, sleep))
+    return Limited(model, RateGate(*buckets, concurrency, clock, sleep))
 
 
 @attrs.define(eq=False)
 class Bucket:
-    """What may still be taken; it fills at ``rate`` a second up to ``most``. What is overdrawn is
-    waited for.
+    """A token bucket: it fills at ``rate`` a second up to ``capacity``. Its level may become
+    negative, and the next takers wait for that.
     """
 
     rate: float
-    most: float
-    held: float = attrs.field(init=False)
-    at: float | None = None
+    capacity: float
+    level: float = attrs.field(init=False)
+    filled_at: float | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.held = self.most
+        self.level = self.capacity
 
     def wait(self, amount: float, now: float) -> float:
-        """The seconds until so much may be taken; what is more than it ever holds may once it is
-        full.
+        """The seconds until the amount may be taken. More than the capacity may be taken from a
+        full bucket, else such a request would wait forever.
         """
-        self.held = min(
-            self.most, self.held + self.rate * (now - (now if self.at is None else self.at))
-        )
-        self.at = now
-        missing = (min(amount, self.most) - self.held) / self.rate
-        return missing if missing > _MOMENT else 0.0
+        if self.filled_at is not None:
+            self.level = min(self.capacity, self.level + self.rate * (now - self.filled_at))
+        self.filled_at = now
+        seconds = (min(amount, self.capacity) - self.level) / self.rate
+        return seconds if seconds > _SHORTEST_WAIT else 0.0
+
+    def take(self, amount: float) -> None:
+        """Lowers the level; a negative amount gives back."""
+        self.level = min(self.capacity, self.level - amount)
 
 
 @attrs.define(eq=False)
-class Gate:
-    """The limits of a model as they stand now."""
+class RateGate:
+    """The limits of a model, and how much of them is used."""
 
     requests: Bucket | None
     tokens: Bucket | None
@@ -115,21 +137,24 @@ class Gate:
     _slots: asyncio.Semaphore | None = None
 
     @contextlib.asynccontextmanager
-    async def passed(self, tokens: int) -> AsyncIterator[Callable[[ModelReply], None]]:
-        """Room for one request while the block lasts. What it gives is told the reply, to put the
-        tokens right.
+    async def admit(self, tokens: int) -> AsyncIterator[Callable[[ModelReply], None]]:
+        """Waits for room for one request, which it holds while the block lasts. Yields a function
+        that corrects the estimate of tokens by the reply.
         """
-        self._belong()
+        self._join_loop()
         async with self._slots or contextlib.nullcontext():
+            # The lock is held while waiting: a small request that came later must not overtake a
+            # large one forever. Whoever is cancelled while waiting has taken nothing yet.
             async with self._turn:
                 while (seconds := self._wait(tokens)) > 0:
                     await self.sleep(seconds)
                 self._take(tokens)
             yield lambda reply: self._settle(tokens, reply)
 
-    def _belong(self) -> None:
-        """Turns and slots are of one event loop; another begins with its own."""
-        if self._loop is not (loop := asyncio.get_running_loop()):
+    def _join_loop(self) -> None:
+        """Makes a new lock and semaphore in a new event loop: asyncio's belong to one loop."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
             self._loop, self._turn = loop, asyncio.Lock()
             self._slots = asyncio.Semaphore(self.concurrency) if self.concurrency else None
 
@@ -139,19 +164,18 @@ class Gate:
         return max((bucket.wait(amount, now) for bucket, amount in waits if bucket), default=0.0)
 
     def _take(self, tokens: int) -> None:
-        for bucket, amount in ((self.requests, 1.0), (self.tokens, float(tokens))):
-            if bucket:
-                bucket.held -= amount
+        if self.requests:
+            self.requests.take(1.0)
+        if self.tokens:
+            self.tokens.take(float(tokens))
 
-    def _settle(self, tokens: int, reply: ModelReply) -> None:
+    def _settle(self, estimate: int, reply: ModelReply) -> None:
         usage = reply.usage
         if self.tokens and usage.prompt is not None:
-            self.tokens.held = min(
-                self.tokens.most, self.tokens.held + tokens - usage.prompt - (usage.completion or 0)
-            )
+            self.tokens.take(usage.prompt + (usage.completion or 0) - estimate)
 
 
-def _tokens(request: ModelRequest) -> int:
+def _estimate_tokens(request: ModelRequest) -> int:
     if not isinstance(request, ChatRequest):
         return max(1, sum(len(text) for text in request.texts) // PER_TOKEN)
     bound = request.options.get("max_tokens", request.options.get("max_completion_tokens", 0))

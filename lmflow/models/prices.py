@@ -1,4 +1,4 @@
-"""What a call costs: prices of models, and the cost of a usage in whole nano-dollars."""
+"""Prices of models, and the cost of a call's usage in whole nano-dollars."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lmflow.messages.replies import Usage
 
 FREE = frozenset({"local", "scripted"})
 """Providers that cost nothing, since they send nothing anywhere."""
-_NANO = 1000  # nano-dollars a token for a dollar a million tokens
+_NANO_PER_TOKEN = 1000  # a dollar a million tokens, in nano-dollars a token
 _PROVIDERS = {
     "openai": "openai",
     "anthropic": "anthropic",
@@ -24,8 +24,8 @@ _PROVIDERS = {
     "openrouter": "openrouter",
 }
 _MINUTE = 60 * 10**9
-_PARTS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
-_RENAMED = {
+_LISTED_FIELDS = ("input_mtok", "output_mtok", "cache_read_mtok", "cache_write_mtok")
+_LITELLM_PROVIDERS = {
     "gemini": "google",
     "vertex_ai": "google",
     "xai": "x-ai",
@@ -36,75 +36,103 @@ _RENAMED = {
 Prices = Callable[[str, Usage, int], int | None]
 
 
-def _dollars(value: Decimal | float | str | None) -> Decimal | None:
-    return None if value is None else Decimal(str(value))
-
-
-def _given(value: Decimal | float | str) -> Decimal:
+def _dollars(value: Decimal | float | str) -> Decimal:
+    # By its text: Decimal(0.1) is 0.1000000000000000055, and costs would round up by it.
     return Decimal(str(value))
 
 
 @attrs.frozen
 class Price:
-    """Dollars a million tokens. Without a price of their own, cached and written tokens cost what
-    others do.
+    """Prices in dollars a million tokens.
+
+    Args:
+        input: The price of prompt tokens.
+        output: The price of completion tokens.
+        cached: The price of tokens that are read from a cache, by default that of ``input``.
+        written: The price of tokens that are written to a cache, by default that of ``input``.
     """
 
-    input: Decimal = attrs.field(converter=_given)
-    output: Decimal = attrs.field(converter=_given)
-    cached: Decimal | None = attrs.field(default=None, converter=_dollars)
-    written: Decimal | None = attrs.field(default=None, converter=_dollars)
+    input: Decimal = attrs.field(converter=_dollars)
+    output: Decimal = attrs.field(converter=_dollars)
+    cached: Decimal | None = attrs.field(
+        default=None, converter=attrs.converters.optional(_dollars)
+    )
+    written: Decimal | None = attrs.field(
+        default=None, converter=attrs.converters.optional(_dollars)
+    )
 
     def cost(self, usage: Usage) -> int | None:
-        """The cost in nano-dollars, a part of one rounded up; ``None`` where the usage doesn't say
-        how many tokens.
+        """Computes the cost of a usage.
+
+        Args:
+            usage: The tokens of one call.
+
+        Returns:
+            Whole nano-dollars, rounded up; ``None`` if the usage doesn't say how many tokens.
         """
         cached, written = usage.cached or 0, usage.written or 0
         if usage.prompt is None or usage.completion is None or cached + written > usage.prompt:
             return None
+        # Fractions, since sums of floats or rounded decimals would depend on the order of parts.
         parts = (
             (usage.prompt - cached - written, self.input),
             (cached, self.input if self.cached is None else self.cached),
             (written, self.input if self.written is None else self.written),
             (usage.completion, self.output),
         )
-        return math.ceil(sum(tokens * Fraction(price) for tokens, price in parts) * _NANO)
+        return math.ceil(sum(tokens * Fraction(price) for tokens, price in parts) * _NANO_PER_TOKEN)
 
 
 def cost_of(model: str, usage: Usage, at: int) -> int | None:
-    """What a usage of ``provider/model`` cost at a time (ns since the epoch), in nano-dollars, a
-    part rounded up.
+    """Computes the cost of a usage by the price list of the package genai-prices as it is installed
+    (nothing is fetched), with its tiers and its prices of cached and written tokens.
 
-    By the price list of the package genai-prices as it is installed (nothing is fetched), with its
-    tiers and its prices of cached and written tokens. ``None`` where the price or the number of
-    tokens isn't known; 0 for local models.
+    Args:
+        model: ``provider/model``.
+        usage: The tokens of one call.
+        at: The time of the call, in nanoseconds since the epoch: prices change.
+
+    Returns:
+        Whole nano-dollars, rounded up; 0 for local models; ``None`` if the price or the number of
+        tokens is unknown.
+
+    Example:
+        >>> from lmflow.messages.replies import Usage
+        >>> cost_of("local/smollm2-135m", Usage(prompt=10, completion=2), 0)
+        0
     """
     if model.partition("/")[0] in FREE:
         return 0
-    known = _known(model)
-    if known is None or usage.prompt is None or usage.completion is None:
+    entry = _price_list_entry(model)
+    if entry is None or usage.prompt is None or usage.completion is None:
         return None
-    provider, listed = known
-    if (flat := _flat(model, at // _MINUTE)) is not None:
+    provider, listed = entry
+    flat = _flat_price(model, at // _MINUTE)
+    if flat is not None:
         return flat.cost(usage)
     if (usage.cached or 0) + (usage.written or 0) > usage.prompt:
         return None
-    found = listed.calc_price(_counted(usage), provider, genai_request_timestamp=_time(at))
-    return math.ceil(Fraction(found.total_price) * 10**9)
+    price = listed.calc_price(_genai_usage(usage), provider, genai_request_timestamp=_time(at))
+    return math.ceil(Fraction(price.total_price) * 10**9)
 
 
 def price_of(model: str, at: int) -> Price | None:
-    """The highest price at which a model's tokens may be charged at a time, whatever the tier: what
-    to reserve by.
+    """Finds the highest price at which a model's tokens may be charged, whatever the tier: budgets
+    reserve by it.
 
-    ``None`` where none is known; 0 for local models.
+    Args:
+        model: ``provider/model``.
+        at: The time of the call, in nanoseconds since the epoch.
+
+    Returns:
+        The price; a price of 0 for local models; ``None`` if no price is known.
     """
     if model.partition("/")[0] in FREE:
         return Price(0, 0)
-    known = _known(model)
-    if known is None:
+    entry = _price_list_entry(model)
+    if entry is None:
         return None
-    listed = known[1].get_prices(_time(at))
+    listed = entry[1].get_prices(_time(at))
     top = {
         name: _highest(getattr(listed, f"{name}_mtok", None))
         for name in ("input", "output", "cache_read", "cache_write")
@@ -115,7 +143,22 @@ def price_of(model: str, at: int) -> Price | None:
 
 
 def priced(prices: Mapping[str, Price], others: Prices = cost_of) -> Prices:
-    """Costs by prices of one's own, for the model names that have one, else by ``others``."""
+    """Makes a function of costs that uses the given prices.
+
+    Args:
+        prices: Prices by model name (``provider/model``).
+        others: Computes the cost of all other models, by default ``cost_of``.
+
+    Returns:
+        A function like ``cost_of``, for the executor's ``prices``.
+
+    Example:
+        >>> import lmflow as lf
+        >>> cost = lf.priced({"vllm/qwen": lf.Price(0.5, 1.5)})
+        >>> from lmflow.messages.replies import Usage
+        >>> cost("vllm/qwen", Usage(prompt=1000, completion=100), 0)
+        650000
+    """
 
     def cost(model: str, usage: Usage, at: int) -> int | None:
         return prices[model].cost(usage) if model in prices else others(model, usage, at)
@@ -124,17 +167,17 @@ def priced(prices: Mapping[str, Price], others: Prices = cost_of) -> Prices:
 
 
 @functools.lru_cache(maxsize=1024)
-def _known(model: str) -> tuple[Any, Any] | None:
-    """The provider and the model in the price list."""
+def _price_list_entry(model: str) -> tuple[Any, Any] | None:
+    """The provider and the model in the price list; ``None`` if the list lacks one of them."""
     provider, _, name = model.partition("/")
     if provider == "litellm":
         provider, _, name = name.partition("/")
-        provider = _RENAMED.get(provider, provider)
+        provider = _LITELLM_PROVIDERS.get(provider, provider)
     else:
         provider = _PROVIDERS.get(provider, "")
     if not provider or not name:
         return None
-    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - slow to import, and only who pays needs it
+    from genai_prices.data_snapshot import get_snapshot  # noqa: PLC0415 - slow to import
 
     try:
         return get_snapshot().find_provider_model(name, None, provider, None)
@@ -143,28 +186,25 @@ def _known(model: str) -> tuple[Any, Any] | None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _flat(model: str, minute: int) -> Price | None:
-    """The listed prices as one price, ``None`` where they are more than that: tiers, or a fee for
-    each request.
-
-    Only to be quick: the package takes many times as long for the same sum. Listed prices change at
-    whole minutes.
-    """
-    known = _known(model)
-    if known is None:
+def _flat_price(model: str, minute: int) -> Price | None:
+    """The listed prices as one ``Price``; ``None`` if the list has tiers, or a fee a request."""
+    # A shortcut for speed, since the package takes many times as long for the same sum. It is
+    # cached by the minute, because listed prices change at whole minutes.
+    entry = _price_list_entry(model)
+    if entry is None:
         return None
-    prices = known[1].get_prices(_time(minute * _MINUTE))
-    parts = [getattr(prices, name, None) for name in _PARTS]
-    plain = all(part is None or isinstance(part, Decimal) for part in parts)
-    if parts[0] is None or not plain or getattr(prices, "requests_kcount", None) is not None:
+    listed = entry[1].get_prices(_time(minute * _MINUTE))
+    prices = [getattr(listed, name, None) for name in _LISTED_FIELDS]
+    flat = all(price is None or isinstance(price, Decimal) for price in prices)
+    if prices[0] is None or not flat or getattr(listed, "requests_kcount", None) is not None:
         return None
-    return Price(parts[0], parts[1] or 0, parts[2], parts[3])
+    return Price(prices[0], prices[1] or 0, prices[2], prices[3])
 
 
-def _counted(usage: Usage) -> Any:
-    from genai_prices import Usage as Counted  # noqa: PLC0415 - see above
+def _genai_usage(usage: Usage) -> Any:
+    from genai_prices import Usage as GenaiUsage  # noqa: PLC0415 - see above
 
-    return Counted(
+    return GenaiUsage(
         input_tokens=usage.prompt,
         output_tokens=usage.completion,
         cache_read_tokens=usage.cached or 0,

@@ -11,7 +11,7 @@ from lmflow.errors import ModelUnavailable, near
 from lmflow.models.base import Model
 from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
-from lmflow.models.transport.responses import host_of, url_problem
+from lmflow.models.transport.addresses import host_of, url_problem
 from lmflow.models.wrap import retrying
 
 AZURE_VERSION = "2024-10-21"
@@ -19,8 +19,10 @@ AZURE_VERSION = "2024-10-21"
 
 @attrs.frozen
 class Provider:
-    """Where a provider's models are asked: its own base URL, and the variables that hold another
-    one and the key.
+    """A provider's base URL, and the environment variables that hold another URL and the key.
+
+    ``keyed`` is whether the provider's own URL demands a key; ``example`` is a base URL of the
+    right form, for failures.
     """
 
     url: str
@@ -50,14 +52,28 @@ _NAMES = (*PROVIDERS, "litellm", "local")
 def model(
     name: str, *, base_url: str | None = None, api_key: str | None = None, timeout: float = 120.0
 ) -> Model:
-    """The model that ``provider/model`` names: ``openai/gpt-5-mini``,
-    ``anthropic/claude-sonnet-4-5``, ``azure/DEPLOYMENT``, ``openrouter/ORG/MODEL``,
-    ``ollama/MODEL``, ``vllm/MODEL``, ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m``,
-    ``local/path/to/file.gguf``.
+    """Makes the model that ``provider/model`` names. Transient failures are retried.
 
-    ``base_url`` and ``api_key`` win over the provider's variables (``OPENAI_BASE_URL``,
-    ``OPENAI_API_KEY``, ...); ``openai`` with a base URL is any OpenAI-compatible endpoint. What may
-    pass is asked again. Raises ``ModelUnavailable`` with the fix.
+    Args:
+        name: ``openai/gpt-5-mini``, ``anthropic/claude-sonnet-4-5``, ``azure/DEPLOYMENT``,
+            ``openrouter/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
+            ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or ``local/path/to/file.gguf``.
+            ``openai`` with a base URL is any OpenAI-compatible endpoint.
+        base_url: Takes precedence over the provider's variable (``OPENAI_BASE_URL``, ...).
+        api_key: Takes precedence over the provider's variable (``OPENAI_API_KEY``, ...).
+        timeout: Seconds for one attempt, or between two lines of a stream.
+
+    Returns:
+        The model, which opens no connection before its first request.
+
+    Raises:
+        ModelUnavailable: If the provider is unknown, or a key, URL, extra or file is missing; its
+            text says the fix.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.model("ollama/qwen3").name
+        'ollama/qwen3'
     """
     provider, slash, rest = name.partition("/")
     if not slash or not rest:
@@ -75,50 +91,42 @@ def model(
 
         return retrying(litellm(rest, api_key=api_key or "", timeout=timeout))
     if provider in PROVIDERS:
-        return retrying(_served(name, base_url, api_key, timeout))
+        return retrying(_http_model(name, base_url, api_key, timeout))
     fix = f"Known: {', '.join(_NAMES)}.{near(provider, _NAMES)}"
     raise ModelUnavailable(name, f"there is no provider {provider!r}", fix)
 
 
-def _served(name: str, base_url: str | None, api_key: str | None, timeout: float) -> Model:
+def _http_model(name: str, base_url: str | None, api_key: str | None, timeout: float) -> Model:
     provider, _, wire = name.partition("/")
-    known = PROVIDERS[provider]
-    url = (base_url or os.environ.get(known.url_from) or known.url).rstrip("/")
-    key = (api_key if api_key is not None else os.environ.get(known.key_from, "")).strip()
-    _check(name, known, url, key)
-    endpoint = provider if url == known.url else host_of(url)
+    defaults = PROVIDERS[provider]
+    url = (base_url or os.environ.get(defaults.url_from) or defaults.url).rstrip("/")
+    key = (api_key if api_key is not None else os.environ.get(defaults.key_from, "")).strip()
+    _check(name, defaults, url, key)
+    endpoint = provider if url == defaults.url else host_of(url)
     if provider == "anthropic":
         return Anthropic(name, wire, url, endpoint, key, timeout)
-    key_from = f"api_key=... or {known.key_from}"
+    key_from = f"api_key=... or {defaults.key_from}"
     if provider == "azure":
         version = os.environ.get("AZURE_OPENAI_API_VERSION") or AZURE_VERSION
-        return OpenAI(
-            name,
-            wire,
-            f"{url}/openai/deployments/{wire}",
-            endpoint,
-            key,
-            timeout,
-            version,
-            key_from=key_from,
-        )
+        url = f"{url}/openai/deployments/{wire}"
+        return OpenAI(name, wire, url, endpoint, key, timeout, version, key_from=key_from)
     return OpenAI(name, wire, url, endpoint, key, timeout, key_from=key_from)
 
 
-def _check(name: str, known: Provider, url: str, key: str) -> None:
+def _check(name: str, defaults: Provider, url: str, key: str) -> None:
     if not url:
         raise ModelUnavailable(
             name,
             "it has no base URL",
-            f"Set {known.url_from}, or give base_url=..., like {known.example}.",
+            f"Set {defaults.url_from}, or give base_url=..., like {defaults.example}.",
         )
     if problem := url_problem(url):
         raise ModelUnavailable(
-            name, problem, f"Write it like {known.example}; the key goes in api_key."
+            name, problem, f"Write it like {defaults.example}; the key goes in api_key."
         )
-    if not key and known.keyed and url == known.url:
+    if not key and defaults.keyed and url == defaults.url:
         raise ModelUnavailable(
             name,
             "there is no key for it",
-            f"Set {known.key_from}, or {known.url_from} for a server of yours.",
+            f"Set {defaults.key_from}, or {defaults.url_from} for a server of yours.",
         )

@@ -1,5 +1,5 @@
-"""Models around models: ``retrying`` asks again, ``fallback`` asks another, ``routed`` asks the one
-that fits.
+"""Models around models: ``retrying`` retries transient failures, ``fallback`` tries the next model,
+``routed`` chooses a model by the request.
 """
 
 from __future__ import annotations
@@ -9,37 +9,46 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
-from lmflow.errors import ModelFailed, listed, near
+from lmflow.errors import FailureKind, ModelFailed, listed, near
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
-from lmflow.models.base import Around, Model, Send, passing
+from lmflow.models.base import Model, Send, Wrapper, send_as
 from lmflow.values.record import Record
 
-PASSING = frozenset({"unreachable", "timeout", "rate_limit", "server"})
-ELSEWHERE = PASSING | {"auth", "quota", "unknown_model", "bad_reply", "too_long", "media"}
+TRANSIENT: frozenset[FailureKind] = frozenset({"unreachable", "timeout", "rate_limit", "server"})
+"""Kinds of failures that a retry may mend."""
+ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
+    {"auth", "quota", "unknown_model", "bad_reply", "too_long", "media"}
+)
+"""Kinds of failures that another model may mend."""
 
 
 @attrs.frozen(eq=False)
-class Retrying(Around):
-    """Asks the model again where it failed for a reason that may pass; every attempt is recorded."""
+class Retrying(Wrapper):
+    """Retries a model's transient failures; every attempt is recorded."""
 
     attempts: Mapping[str, int]
     longest: float = 30.0
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The model's first reply. Raises the last ``ModelFailed`` after its kind's attempts."""
+        """The first reply of the model. Raises the last ``ModelFailed`` once the attempts of its
+        kind are used up.
+        """
         try:
             return await self.model(request, send)
         except ModelFailed as failure:
-            return await self._again(request, send, failure)
+            return await self._retry(request, send, failure)
 
-    async def _again(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
-        """The reply after a first failure: what counts attempts is made only where there is more
-        than one.
-        """
-        retry, failures = retry_if_exception(self._may_pass), [failure]
+    async def _retry(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
+        """The reply after a first failure."""
+        # tenacity's objects cost more than a call on a quick server, so they are made only after
+        # the first failure; its first attempt raises that failure again, to be counted.
+        failures = [failure]
         async for attempt in AsyncRetrying(
-            retry=retry, stop=self._enough, wait=self._wait, reraise=True
+            retry=retry_if_exception(self._is_transient),
+            stop=self._is_last,
+            wait=self._seconds_to_wait,
+            reraise=True,
         ):
             with attempt:
                 if failures:
@@ -47,20 +56,21 @@ class Retrying(Around):
                 return await self.model(request, send)
         raise AssertionError  # pragma: no cover - reraise ends the loop
 
-    def _may_pass(self, error: BaseException) -> bool:
+    def _is_transient(self, error: BaseException) -> bool:
         return isinstance(error, ModelFailed) and error.kind in self.attempts
 
-    def _enough(self, state: RetryCallState) -> bool:
+    def _is_last(self, state: RetryCallState) -> bool:
         error = state.outcome.exception() if state.outcome else None
-        return not isinstance(error, ModelFailed) or state.attempt_number >= self.attempts.get(
-            error.kind, 1
-        )
+        if not isinstance(error, ModelFailed):
+            return True
+        return state.attempt_number >= self.attempts.get(error.kind, 1)
 
-    def _wait(self, state: RetryCallState) -> float:
+    def _seconds_to_wait(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
-        asked = error.retry_after if isinstance(error, ModelFailed) else None
+        retry_after = error.retry_after if isinstance(error, ModelFailed) else None
+        # Jitter: callers that a server refused together must not come back together.
         backoff = wait_random_exponential(multiplier=0.4, max=self.longest)(state)
-        return min(max(asked or 0.0, backoff), self.longest)
+        return min(max(retry_after or 0.0, backoff), self.longest)
 
 
 def retrying(
@@ -70,20 +80,32 @@ def retrying(
     longest: float = 30.0,
     policy: Mapping[str, int] | None = None,
 ) -> Retrying:
-    """The model, asked at most ``attempts`` times with jittered backoff of at most ``longest``
-    seconds; ``Retry-After`` is heeded up to that. Only what may pass is retried: unreachable,
-    timeout, rate limit, server errors.
+    """Wraps a model so that its transient failures are retried: unreachable, timeout, rate limit
+    and server errors. ``lf.model`` wraps its models so.
 
-    ``policy`` gives single kinds of ``ModelFailed`` attempts of their own: ``{"rate_limit": 10,
-    "timeout": 1}``.
+    Args:
+        model: The model to wrap.
+        attempts: How often a request is sent at most.
+        longest: The longest wait between two attempts, in seconds. The wait is a jittered backoff,
+            or the server's ``Retry-After`` if that is longer.
+        policy: Attempts of single kinds of ``ModelFailed``: ``{"rate_limit": 10, "timeout": 1}``.
+
+    Returns:
+        A model with the wrapped model's name and endpoint, which raises the last failure.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.retrying(lf.scripted({"": "fine"}), attempts=2).name
+        'scripted/model'
     """
-    return Retrying(model, Record({**dict.fromkeys(PASSING, attempts), **(policy or {})}), longest)
+    kinds = {**dict.fromkeys(TRANSIENT, attempts), **(policy or {})}
+    return Retrying(model, Record(kinds), longest)
 
 
 @attrs.frozen(eq=False)
 class Fallback:
-    """Asks its models in their order until one answers; every attempt is recorded under the model
-    that was asked.
+    """Calls its models in their order until one answers; every attempt is recorded under the model
+    that was called.
     """
 
     models: tuple[Model, ...]
@@ -91,40 +113,56 @@ class Fallback:
 
     @property
     def name(self) -> str:
-        """All names, in their order."""
+        """The names of all models, in their order."""
         return f"fallback({', '.join(model.name for model in self.models)})"
 
     @property
     def endpoint(self) -> str:
-        """All endpoint classes, in their order."""
+        """The endpoint classes of all models, in their order."""
         return _endpoints(self.models)
 
     @property
     def inner(self) -> tuple[Model, ...]:
-        """The models."""
+        """All models."""
         return self.models
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The first model's reply that is one. Raises the last ``ModelFailed``, and at once what
-        isn't ``on``.
+        """The first reply of a model. Raises the last model's ``ModelFailed``, or at once one whose
+        kind isn't in ``on``.
         """
-        for model in self.models[:-1]:
+        *earlier, last = self.models
+        for model in earlier:
             try:
-                return await model(_for(request, model), passing(send, model))
+                return await _call(model, request, send)
             except ModelFailed as failure:
                 if failure.kind not in self.on:
                     raise
-        return await self.models[-1](_for(request, self.models[-1]), passing(send, self.models[-1]))
+        return await _call(last, request, send)
 
     async def aclose(self) -> None:
-        """Close the models."""
-        await _closed(self.models)
+        """Closes all models."""
+        await _close_all(self.models)
 
 
 def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
-    """The models as one, asked in turn where the one before failed with a kind in ``on``: by
-    default with all kinds but ``request``, since a mistake in the request stays one.
-    ``ValueError`` for no model.
+    """Joins models into one that calls the next model if the one before failed.
+
+    Args:
+        models: The models, in their order.
+        on: The kinds of ``ModelFailed`` after which the next model is called; by default all but
+            ``request``, since a mistake in the request fails everywhere.
+
+    Returns:
+        A model whose attempts are recorded under the model that was called.
+
+    Raises:
+        ValueError: Without a model.
+
+    Example:
+        >>> import lmflow as lf
+        >>> first, second = lf.scripted([], name="a/one"), lf.scripted({"": "fine"}, name="b/two")
+        >>> lf.fallback(first, second, on={"request"}).name
+        'fallback(a/one, b/two)'
     """
     if not models:
         msg = "fallback needs a model: lf.fallback(first, second)"
@@ -134,7 +172,7 @@ def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
 
 @attrs.frozen(eq=False)
 class Routed:
-    """Asks the model that a function of the request chooses, or that a step names; the attempt
+    """Calls the model that a function of the request chooses, or that a step names; the attempt
     names that model.
     """
 
@@ -143,41 +181,56 @@ class Routed:
 
     @property
     def name(self) -> str:
-        """All names, in their order."""
+        """The names of all models, in their order."""
         return f"routed({', '.join(model.name for model in self.models.values())})"
 
     @property
     def endpoint(self) -> str:
-        """All endpoint classes, in their order."""
+        """The endpoint classes of all models, in their order."""
         return _endpoints(self.inner)
 
     @property
     def inner(self) -> tuple[Model, ...]:
-        """The models."""
+        """All models."""
         return tuple(self.models.values())
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The chosen model's reply. ``KeyError`` where the function names none of the models."""
+        """The reply of the chosen model. ``KeyError`` if the function names an unknown one."""
         name = self.choose(request)
         if name not in self.models:
-            msg = f"the route {name!r} is none of {listed(self.models)}.{near(str(name), self.models)}"
+            hint = near(str(name), self.models)
+            msg = f"the route {name!r} is none of {listed(self.models)}.{hint}"
             raise KeyError(msg)
-        model = self.models[name]
-        return await model(_for(request, model), passing(send, model))
+        return await _call(self.models[name], request, send)
 
     async def aclose(self) -> None:
-        """Close the models."""
-        await _closed(self.models.values())
+        """Closes all models."""
+        await _close_all(self.models.values())
 
 
 def routed(
     models: Mapping[str, Model], choose: Callable[[ModelRequest], str] | None = None
 ) -> Routed:
-    """Models by short names, as one. A step that names one (``predict(..., model="fast")``, the
-    parameter ``answer.model``) gets it; for the others ``choose`` gives the name by the request,
-    by default the first.
+    """Joins models into one that chooses a model by the request.
 
-    ``choose`` must be pure: a run that is resumed asks it again. ``ValueError`` for no model.
+    A step that names a model (``predict(..., model="fast")``, or the parameter ``answer.model``)
+    gets that model.
+
+    Args:
+        models: The models by short names.
+        choose: Gives the name for requests of all other steps, by default the first name. It must
+            be pure, since a resumed run calls it again.
+
+    Returns:
+        A model whose attempts are recorded under the chosen model.
+
+    Raises:
+        ValueError: Without a model.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.routed({"fast": lf.scripted({"": "fine"})}).name
+        'routed(scripted/model)'
     """
     if not models:
         msg = 'routed needs models: lf.routed({"fast": a, "good": b})'
@@ -186,14 +239,16 @@ def routed(
     return Routed(dict(models), choose or (lambda _: first))
 
 
-def _for(request: ModelRequest, model: Model) -> ModelRequest:
-    return attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+async def _call(model: Model, request: ModelRequest, send: Send) -> ModelReply:
+    """The reply of one of a wrapper's models to the request under that model's name."""
+    addressed = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
+    return await model(addressed, send_as(send, model))
 
 
 def _endpoints(models: Collection[Model]) -> str:
     return ", ".join(dict.fromkeys(model.endpoint for model in models))
 
 
-async def _closed(models: Collection[Model]) -> None:
+async def _close_all(models: Collection[Model]) -> None:
     for model in models:
         await model.aclose()

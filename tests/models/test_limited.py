@@ -228,5 +228,5 @@ def test_a_bucket_never_holds_more_than_its_most(
     for pause, amount in steps:
         now += pause + bucket.wait(amount, now + pause)
         assert 1e-6 > bucket.wait(amount, now)
-        assert bucket.held <= bucket.most
-        bucket.held -= amount
+        assert bucket.level <= bucket.capacity
+        bucket.take(amount)

@@ -7,13 +7,13 @@ import pytest
 import lmflow as lf
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply, Usage
-from lmflow.models.scripted import Answer, Script
+from lmflow.models.scripted import ScriptedAnswer, Script
 
-ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+ANSWER = lf.predict("answer", "question -> answer", "ScriptedAnswer.")
 
 
 async def _outputs(
-    script: Script | Mapping[str, Answer] | Iterable[Answer], *questions: str
+    script: Script | Mapping[str, ScriptedAnswer] | Iterable[ScriptedAnswer], *questions: str
 ) -> list[str]:
     async with lf.Executor(lf.scripted(script), concurrency=1) as ex:
         run = await ex.map(ANSWER, [{"question": question} for question in questions])
@@ -43,7 +43,9 @@ async def test_a_mapping_answers_by_text() -> None:
 
 
 @pytest.mark.parametrize("script", [[], {"x": "y"}])
-async def test_what_is_not_covered_fails(script: list[Answer] | dict[str, Answer]) -> None:
+async def test_what_is_not_covered_fails(
+    script: list[ScriptedAnswer] | dict[str, ScriptedAnswer],
+) -> None:
     """A request that the script doesn't cover is a failure that shows it."""
     (text,) = await _outputs(script, "why?")
     assert (True, True) == ("the script has no answer for" in text, "why?" in text)

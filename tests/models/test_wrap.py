@@ -14,14 +14,14 @@ from lmflow.messages.replies import ChatReply, Failure
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Model
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.scripted import Answer
-from lmflow.models.wrap import PASSING
+from lmflow.models.scripted import ScriptedAnswer
+from lmflow.models.wrap import TRANSIENT
 
-ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+ANSWER = lf.predict("answer", "question -> answer", "ScriptedAnswer.")
 
 
 async def _mapped(
-    *answers: Answer, attempts: int = 3, store: lf.MemoryStore | None = None
+    *answers: ScriptedAnswer, attempts: int = 3, store: lf.MemoryStore | None = None
 ) -> lf.Trace:
     model = lf.retrying(lf.scripted(answers), attempts=attempts, longest=0.01)
     async with lf.Executor(model, store) as ex:
@@ -32,7 +32,7 @@ def _failed(kind: FailureKind) -> ModelFailed:
     return ModelFailed(kind, f"it is {kind}")
 
 
-@pytest.mark.parametrize("kind", sorted(PASSING))
+@pytest.mark.parametrize("kind", sorted(TRANSIENT))
 async def test_what_may_pass_is_asked_again(kind: FailureKind) -> None:
     """After a failure that may pass, the next attempt's reply counts."""
     trace = await _mapped(_failed(kind), "fine")
@@ -65,7 +65,7 @@ async def test_the_last_failure_is_raised() -> None:
 
 
 @pytest.mark.parametrize("answers", [(_failed("server"), "fine"), (_failed("server"),) * 3])
-async def test_attempts_replay(answers: tuple[Answer, ...]) -> None:
+async def test_attempts_replay(answers: tuple[ScriptedAnswer, ...]) -> None:
     """A recording with failed attempts replays to its root, whether it ended well or not."""
     trace = await _mapped(*answers)
     assert trace.root == lf.replay(trace).root
@@ -169,11 +169,11 @@ async def test_kinds_may_have_attempts_of_their_own() -> None:
         assert sent == len(door.attempts), kind
 
 
-def _one(*answers: Answer) -> Model:
+def _one(*answers: ScriptedAnswer) -> Model:
     return lf.scripted(answers, name="scripted/one")
 
 
-def _two(*answers: Answer) -> Model:
+def _two(*answers: ScriptedAnswer) -> Model:
     return lf.scripted(answers, name="scripted/two")
 
 
@@ -192,7 +192,7 @@ async def test_a_fallback_asks_the_next_where_one_failed() -> None:
 
 
 @pytest.mark.parametrize("answers", [("fine",), (_failed("server"),)])
-async def test_what_a_fallback_did_replays(answers: tuple[Answer, ...]) -> None:
+async def test_what_a_fallback_did_replays(answers: tuple[ScriptedAnswer, ...]) -> None:
     """A replay takes the model that answered, whether it went well or not."""
     trace = await _traced(lf.fallback(_one(_failed("server")), _two(*answers)))
     assert trace.root == lf.replay(trace).root
@@ -254,7 +254,7 @@ async def test_a_route_is_chosen_by_the_request() -> None:
 async def test_a_step_may_name_its_route() -> None:
     """A step that names one of the models gets it; the first is for those that name none."""
     model = lf.routed({"fast": _one("1", "1"), "good": _two("2")})
-    named = lf.predict("answer", "question -> answer", "Answer.", model="good")
+    named = lf.predict("answer", "question -> answer", "ScriptedAnswer.", model="good")
     trace = await _traced(model, named)
     assert ("2", "1") == (trace.outputs.answer, (await _traced(model)).outputs.answer)  # type: ignore[union-attr]
     assert trace.root == lf.replay(trace).root

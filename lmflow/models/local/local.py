@@ -10,7 +10,7 @@ from lmflow.models.base import Send
 from lmflow.models.local.llama_server import LlamaServer
 from lmflow.models.local.weights import located
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.responses import EndpointCapabilities
+from lmflow.models.transport.capabilities import EndpointCapabilities
 
 
 class Local:

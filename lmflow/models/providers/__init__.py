@@ -1,1 +1,1 @@
-"""Providers: the wire formats of OpenAI-compatible servers, of Anthropic, and of litellm."""
+"""Providers: the wire formats of OpenAI-compatible servers, Anthropic and litellm."""

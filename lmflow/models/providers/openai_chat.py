@@ -1,5 +1,5 @@
-"""OpenAI's shapes: a request as the body of a chat completion, and completions, whole or streamed,
-as replies.
+"""OpenAI's wire format: a request as the body of a chat completion, and completions, whole or
+streamed, as replies.
 """
 
 from __future__ import annotations
@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -16,18 +16,19 @@ from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.providers.openai_content import content_of
-from lmflow.models.transport.responses import numbered, token_count
+from lmflow.models.transport.capabilities import number_calls
+from lmflow.models.transport.json_text import token_count
 from lmflow.signatures.json_schema import is_strict
 
 
 @attrs.frozen
 class Dialect:
-    """How a family of models wants its requests: the option that bounds the reply, and the role of
-    instructions.
+    """The conventions of a family of models: the option that bounds the reply's length, and the
+    role of instructions.
     """
 
-    bound: str = "max_tokens"
-    system: str = "system"
+    length_option: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    instruction_role: Literal["system", "developer", "user"] = "system"
 
 
 PLAIN = Dialect()
@@ -40,7 +41,8 @@ DIALECTS: tuple[tuple[str, Dialect], ...] = (
     ("o4", REASONING),
     ("gpt-5", REASONING),
 )
-"""Names of OpenAI's models by their beginnings, the first that fits; all others are ``PLAIN``.
+"""Dialects by the beginnings of OpenAI's model names, the first that fits; all other models are
+``PLAIN``.
 
 Reasoning models refuse ``max_tokens`` and ``system`` ("Reasoning models",
 platform.openai.com/docs/guides/reasoning).
@@ -48,7 +50,7 @@ platform.openai.com/docs/guides/reasoning).
 
 
 def dialect_of(wire: str) -> Dialect:
-    """The dialect of a model, by the table."""
+    """The dialect of a model by ``DIALECTS``."""
     name = wire.rpartition("/")[2]
     return next(
         (dialect for prefix, dialect in DIALECTS if re.match(rf"{prefix}(?![a-z0-9])", name)), PLAIN
@@ -58,19 +60,20 @@ def dialect_of(wire: str) -> Dialect:
 def chat_body(
     name: str, wire: str, request: ChatRequest, dialect: Dialect, *, schema: bool
 ) -> dict[str, Any]:
-    """The body that asks for a request. ``ModelFailed`` (request) where it asks for more than one
-    choice, (media) where content isn't here.
+    """The body of a chat completion. ``ModelFailed`` (request) if the options ask for several
+    choices, (media) if attached content isn't available.
     """
     options = dict(request.options)
     if options.get("n", 1) != 1:
         fix = "One request is one reply: samples are rows of their own, ex.map(..., samples=n)."
         raise ModelFailed("request", f"{name}: the option n is {options['n']!r}. {fix}")
     if "max_tokens" in options:
-        options[dialect.bound] = options.pop("max_tokens")
+        options[dialect.length_option] = options.pop("max_tokens")
+    # Samples of one request differ by their seed, else a server with a fixed seed repeats itself.
     if isinstance(options.get("seed"), int):
         options["seed"] += request.sample
     try:
-        turns = [_turn(turn, dialect) for turn in numbered(request.messages)]
+        turns = [_turn(turn, dialect) for turn in number_calls(request.messages)]
     except NoContent as problem:
         raise ModelFailed("media", f"{name}: {problem}") from None
     body = {**options, "model": wire, "messages": turns}
@@ -83,8 +86,8 @@ def chat_body(
 
 
 def chat_reply(data: Mapping[str, Any]) -> ChatReply:
-    """The first choice of a completion. Raises ``LookupError``, ``TypeError`` or ``ValueError``
-    where it is none.
+    """The first choice of a completion. Raises ``LookupError``, ``TypeError`` or ``ValueError`` if
+    the data isn't a completion.
     """
     choice = data["choices"][0]
     if choice.get("error"):
@@ -97,18 +100,21 @@ def chat_reply(data: Mapping[str, Any]) -> ChatReply:
         model=str(data.get("model") or ""),
         usage=usage_of(data.get("usage") or {}),
         reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
-        calls=_calls(message.get("tool_calls") or ()),
+        calls=_tool_calls(message.get("tool_calls") or ()),
         refusal=str(message.get("refusal") or ""),
         logprobs=choice.get("logprobs"),
     )
 
 
 def embed_reply(texts: int, data: Mapping[str, Any]) -> EmbedReply:
-    """A vector a text, in the order of the texts. ``ValueError`` where there are others."""
+    """One vector a text, in the texts' order. ``ValueError`` if the number of vectors differs from
+    ``texts``, or the vectors' lengths differ.
+    """
     rows = sorted(data["data"], key=lambda row: int(row["index"]))
     vectors = tuple(tuple(float(number) for number in row["embedding"]) for row in rows)
-    if len(vectors) != texts or len({len(vector) for vector in vectors}) > 1:
-        msg = f"{texts} texts gave {len(vectors)} vectors of {sorted({len(vector) for vector in vectors})} numbers"
+    lengths = sorted({len(vector) for vector in vectors})
+    if len(vectors) != texts or len(lengths) > 1:
+        msg = f"{texts} texts gave {len(vectors)} vectors of {lengths} numbers"
         raise ValueError(msg)
     usage = attrs.evolve(usage_of(data.get("usage") or {}), completion=0)
     return EmbedReply(vectors, str(data.get("model") or ""), usage)
@@ -116,99 +122,101 @@ def embed_reply(texts: int, data: Mapping[str, Any]) -> EmbedReply:
 
 def usage_of(data: Mapping[str, Any]) -> Usage:
     """The tokens as the provider counts them."""
-    asked, told = (
-        data.get("prompt_tokens_details") or {},
-        data.get("completion_tokens_details") or {},
-    )
+    prompt_details = data.get("prompt_tokens_details") or {}
+    completion_details = data.get("completion_tokens_details") or {}
     return Usage(
         prompt=token_count(data.get("prompt_tokens")),
         completion=token_count(data.get("completion_tokens")),
-        cached=token_count(asked.get("cached_tokens")),
-        written=token_count(asked.get("cache_write_tokens")),
-        reasoning=token_count(told.get("reasoning_tokens")),
+        cached=token_count(prompt_details.get("cached_tokens")),
+        written=token_count(prompt_details.get("cache_write_tokens")),
+        reasoning=token_count(completion_details.get("reasoning_tokens")),
     )
 
 
-class Joined:
-    """The chunks of a streamed completion, joined into the shape of a whole one."""
+class ChunkAccumulator:
+    """Accumulates the chunks of a streamed completion into the body of a whole one."""
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
-        self._calls: dict[Any, dict[str, Any]] = {}
+        self._functions: dict[Any, dict[str, str]] = {}
         self._logprobs: dict[str, list[Any]] = {}
-        self._whole: dict[str, Any] = {}
-        self._finish: Any = None
+        self._envelope: dict[str, Any] = {}
+        self._finish_reason: Any = None
 
     @property
-    def ended(self) -> bool:
+    def finished(self) -> bool:
         """Whether the model said why it stopped."""
-        return self._finish is not None
+        return self._finish_reason is not None
 
     def add(self, chunk: Mapping[str, Any]) -> str:
-        """Take a chunk; the text that it adds."""
-        self._whole.update({name: chunk[name] for name in ("model", "usage") if chunk.get(name)})
-        for choice in (chunk.get("choices") or ())[:1]:
-            self._finish = choice.get("finish_reason") or self._finish
-            for name, held in (choice.get("logprobs") or {}).items():
-                self._logprobs.setdefault(name, []).extend(held or ())
-            return self._delta(choice.get("delta") or {})
-        return ""
+        """Takes a chunk and returns the text that it adds."""
+        for name in ("model", "usage"):
+            if chunk.get(name):
+                self._envelope[name] = chunk[name]
+        choices = chunk.get("choices")
+        if not choices:
+            return ""
+        choice = choices[0]
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        for name, rows in (choice.get("logprobs") or {}).items():
+            self._logprobs.setdefault(name, []).extend(rows or ())
+        return self._add_delta(choice.get("delta") or {})
 
-    def whole(self) -> dict[str, Any]:
+    def body(self) -> dict[str, Any]:
         """The completion as if it had not been streamed."""
-        message = {**self._message, "tool_calls": list(self._calls.values())}
+        calls = [{"function": function} for function in self._functions.values()]
         choice = {
-            "message": message,
-            "finish_reason": self._finish,
+            "message": {**self._message, "tool_calls": calls},
+            "finish_reason": self._finish_reason,
             "logprobs": self._logprobs or None,
         }
-        return {**self._whole, "choices": [choice]}
+        return {**self._envelope, "choices": [choice]}
 
-    def _delta(self, delta: Mapping[str, Any]) -> str:
+    def _add_delta(self, delta: Mapping[str, Any]) -> str:
         for name in ("content", "reasoning_content", "reasoning", "refusal"):
             if delta.get(name):
                 self._message[name] = self._message.get(name, "") + _text(delta[name])
         for call in delta.get("tool_calls") or ():
-            held = self._calls.setdefault(
-                call.get("index", len(self._calls)), {"function": {"name": "", "arguments": ""}}
-            )["function"]
-            function = call.get("function") or {}
-            held["name"] += function.get("name") or ""
-            held["arguments"] += _arguments(function.get("arguments") or "")
+            self._add_call(call)
         return _text(delta.get("content"))
+
+    def _add_call(self, call: Mapping[str, Any]) -> None:
+        """Adds a part of a tool call, whose name and arguments may come in several chunks."""
+        index = call.get("index", len(self._functions))
+        function = self._functions.setdefault(index, {"name": "", "arguments": ""})
+        part = call.get("function") or {}
+        function["name"] += part.get("name") or ""
+        function["arguments"] += _arguments(part.get("arguments") or "")
 
 
 def _turn(message: Message, dialect: Dialect) -> dict[str, Any]:
     turn: dict[str, Any] = {
-        "role": dialect.system if message.role == "system" else message.role,
+        "role": dialect.instruction_role if message.role == "system" else message.role,
         "content": content_of(message),
     }
     if message.answers:
         turn["tool_call_id"] = message.answers
     if message.calls:
         turn["content"] = content_of(message) or None
-        turn["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments},
-            }
-            for call in message.calls
-        ]
+        turn["tool_calls"] = [_wire_call(call) for call in message.calls]
     return turn
 
 
-def _calls(calls: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
+def _wire_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _tool_calls(calls: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
     functions = [call["function"] for call in calls]
     return tuple(
-        ToolCall(
-            str(function["name"]), _arguments(function.get("arguments") or ""), f"call_{place}"
-        )
-        for place, function in enumerate(functions)
+        ToolCall(str(function["name"]), _arguments(function.get("arguments") or ""), f"call_{n}")
+        for n, function in enumerate(functions)
     )
 
 
 def _arguments(arguments: Any) -> str:
+    """The arguments as a text; some servers send the object itself."""
     return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 

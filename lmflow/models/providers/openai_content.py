@@ -1,4 +1,4 @@
-"""What stands in a message as OpenAI's chats have it: a text, or parts where something is attached."""
+"""The content of a message in OpenAI's chats: a text, or parts if something is attached."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ _FORMATS = {"audio/mpeg": "mp3", "audio/x-wav": "wav", "audio/wave": "wav"}
 
 
 def content_of(message: Message) -> str | list[dict[str, Any]]:
-    """The content of a message, whose attached content is sent as base64 and URLs of pictures as
-    they are.
+    """The content of a message: attached content as base64, pictures by URL as their URLs.
 
-    ``NoContent`` where content isn't here, and for URLs of sounds and files, which have no such
-    part.
+    ``NoContent`` if attached content isn't available, and for sounds and files by URL, for which
+    the API has no part.
     """
     if not message.attached:
         return message.content
-    return [
-        _media(part) if isinstance(part, Media) else {"type": "text", "text": part}
-        for part in message.parts
-    ]
+    return [_part(part) for part in message.parts]
 
 
-def _media(media: Media) -> dict[str, Any]:
-    if isinstance(media, Image):
-        return {"type": "image_url", "image_url": {"url": media.url or media.data_url}}
-    if isinstance(media, Audio):
-        form = _FORMATS.get(media.media_type) or media.media_type.partition("/")[2]
-        data = base64.b64encode(media.data).decode("ascii")
-        return {"type": "input_audio", "input_audio": {"data": data, "format": form}}
-    named = {"filename": media.name} if media.name else {}
-    return {"type": "file", "file": {**named, "file_data": media.data_url}}
+def _part(part: str | Media) -> dict[str, Any]:
+    if not isinstance(part, Media):
+        return {"type": "text", "text": part}
+    if isinstance(part, Image):
+        return {"type": "image_url", "image_url": {"url": part.url or part.data_url}}
+    if isinstance(part, Audio):
+        format_ = _FORMATS.get(part.media_type) or part.media_type.partition("/")[2]
+        data = base64.b64encode(part.data).decode("ascii")
+        return {"type": "input_audio", "input_audio": {"data": data, "format": format_}}
+    name = {"filename": part.name} if part.name else {}
+    return {"type": "file", "file": {**name, "file_data": part.data_url}}

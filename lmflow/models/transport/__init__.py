@@ -1,1 +1,1 @@
-"""HTTP below the providers: connections, server-sent events, error replies, and context lengths."""
+"""HTTP below the providers: sessions, server-sent events, failures, and endpoint capabilities."""

@@ -1,4 +1,4 @@
-"""Refusals of prompts that are too long, as the common servers word them, with what they measured."""
+"""Refusals of prompts that are too long: the common servers' wordings, and the lengths in them."""
 
 from __future__ import annotations
 
@@ -10,25 +10,28 @@ import attrs
 
 CODES = frozenset({"context_length_exceeded", "exceed_context_size_error"})
 _N = r"([\d][\d,_]*)"
-_READ = 2000  # characters; the words stand at the beginning, and a long answer isn't searched over and over
+# The wordings stand at the beginning: a pattern with `.*?` over a body of megabytes would be slow.
+_SEARCHED_CHARACTERS = 2000
 _LENGTH = "length"
 _LIMIT = "limit"
+_MAXIMUM = rf"maximum context length is {_N}"
 
-# Each pattern's groups are what it measured, in the order of the names beside it.
-_WORDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
+# Servers of one family reword their refusal from release to release, and none sends the numbers as
+# fields but llama.cpp; the names beside a pattern say what its groups measured, in their order.
+_WORDINGS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE | re.DOTALL), names)
     for pattern, names in (
-        # OpenAI and vLLM: of the two numbers the request's, its reply's room included
+        # OpenAI, vLLM. The second number includes the room for the reply.
         (
-            rf"maximum context length is {_N} tokens.*?(?:requested|resulted in) (?:about )?{_N} tokens",
+            rf"{_MAXIMUM} tokens.*?(?:requested|resulted in) (?:about )?{_N} tokens",
             (_LIMIT, _LENGTH),
         ),
         (
-            rf"maximum context length is {_N} tokens.*?contains? (?:at least )?{_N} (?:input )?tokens",
+            rf"{_MAXIMUM} tokens.*?contains? (?:at least )?{_N} (?:input )?tokens",
             (_LIMIT, _LENGTH),
         ),
         (rf"limit of {_N} tokens.*?resulted in {_N} tokens", (_LIMIT, _LENGTH)),
-        (rf"maximum context length is {_N}", (_LIMIT,)),
+        (_MAXIMUM, (_LIMIT,)),
         (rf"passed {_N} input tokens.*?context length is only {_N}", (_LENGTH, _LIMIT)),
         (
             rf"prompt \(length {_N}\) is longer than the maximum model length of {_N}",
@@ -43,7 +46,8 @@ _WORDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (rf"exceed context limit: {_N} \+ {_N} > {_N}", (_LENGTH, _LENGTH, _LIMIT)),
         # Gemini, Mistral, text-generation-inference
         (
-            rf"input token count \(?{_N}\)? exceeds the maximum number of tokens allowed \(?{_N}\)?",
+            rf"input token count \(?{_N}\)? exceeds the maximum number of tokens"
+            + rf" allowed \(?{_N}\)?",
             (_LENGTH, _LIMIT),
         ),
         (rf"prompt contains {_N} tokens.*?with {_N} maximum context length", (_LENGTH, _LIMIT)),
@@ -53,43 +57,48 @@ _WORDS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
 
 
 @attrs.frozen
-class Measured:
-    """What a server says of a prompt that is too long for it, in tokens; ``None`` where it doesn't
-    say.
+class PromptSize:
+    """The length of a refused prompt and the server's limit, in tokens; ``None`` if the server
+    doesn't say.
     """
 
     length: int | None = None
     limit: int | None = None
 
     def __str__(self) -> str:
+        if not self.length and self.limit:
+            return f"the model takes {self.limit:,} tokens, it has more tokens than that"
         has = f"it has {self.length:,} tokens" if self.length else "it has more tokens than that"
-        takes = (
-            f"the model takes {self.limit:,}"
-            if self.limit
-            else "the server doesn't say how many the model takes"
-        )
-        return f"{has}, {takes}" if self.length or not self.limit else f"{takes} tokens, {has}"
+        if self.limit:
+            return f"{has}, the model takes {self.limit:,}"
+        return f"{has}, the server doesn't say how many the model takes"
 
 
-def measured(words: str, code: Any, error: Mapping[str, Any]) -> Measured | None:
-    """What was measured where a server refuses a prompt for its length; ``None`` where it refuses
-    for another reason.
+def measure(words: str, code: Any, error: Mapping[str, Any]) -> PromptSize | None:
+    """The size of a prompt that a server refuses as too long; ``None`` if it refuses for another
+    reason.
 
-    ``words``, ``code`` and ``error`` are the message, the code and the whole of what it answered.
+    ``words`` and ``code`` are the error's message and code, ``error`` the whole error object.
     """
-    said = {_LENGTH: error.get("n_prompt_tokens"), _LIMIT: error.get("n_ctx")}
-    head = words[:_READ]
-    found = next(
-        (_read(match, names) for pattern, names in _WORDS if (match := pattern.search(head))), None
-    )
-    if found is None and code not in CODES:
+    counts = _counts_in(words[:_SEARCHED_CHARACTERS])
+    if counts is None and code not in CODES:
         return None
-    whole = (found or {}) | {name: value for name, value in said.items() if type(value) is int}
-    return Measured(whole.get(_LENGTH), whole.get(_LIMIT))
+    fields = {_LENGTH: error.get("n_prompt_tokens"), _LIMIT: error.get("n_ctx")}  # llama.cpp
+    exact = {name: value for name, value in fields.items() if type(value) is int}
+    sizes = {**(counts or {}), **exact}
+    return PromptSize(sizes.get(_LENGTH), sizes.get(_LIMIT))
 
 
-def _read(match: re.Match[str], names: tuple[str, ...]) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for name, text in zip(names, match.groups(), strict=True):
-        totals[name] = totals.get(name, 0) + int(re.sub(r"\D", "", text)[:12])
-    return totals
+def _counts_in(words: str) -> dict[str, int] | None:
+    """The counts by the first wording that fits, ``None`` if none fits. Groups of one name add up:
+    a prompt, and the room for its reply.
+    """
+    for pattern, names in _WORDINGS:
+        match = pattern.search(words)
+        if match is None:
+            continue
+        totals: dict[str, int] = {}
+        for name, digits in zip(names, match.groups(), strict=True):
+            totals[name] = totals.get(name, 0) + int(re.sub(r"\D", "", digits)[:12])
+        return totals
+    return None

@@ -13,17 +13,19 @@ import msgspec
 
 from lmflow.errors import ModelFailed
 from lmflow.models.base import Response, Stream
-from lmflow.models.transport.responses import host_port
+from lmflow.models.transport.addresses import host_port
 
 if TYPE_CHECKING:
     import aiohttp
 
-LARGEST = 50_000_000
+LARGEST_BODY = 50_000_000
+"""How many bytes an answer may have."""
+_CONNECT_SECONDS = 10
 
 
-class Session:
-    """One session for all requests of an executor: it keeps connections, and no cookies, so that no
-    answer can change a later request. Nobody listens to its replies as they come.
+class HttpSession:
+    """Sends all requests of an executor over kept connections, without cookies: no answer can
+    change a later request. Nobody listens to the replies as they arrive.
     """
 
     hear: Callable[[str], None] | None = None
@@ -34,29 +36,32 @@ class Session:
     async def post(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> Response:
-        """One JSON POST, without redirects. ``ModelFailed`` (unreachable, timeout, bad_reply) where
-        no answer came.
+        """The answer to one JSON POST; redirects aren't followed. ``ModelFailed`` (unreachable,
+        timeout, bad_reply) if no whole answer arrives.
         """
         try:
-            async with self._posting(url, headers, body, _timeout(total=seconds)) as answer:
+            async with self._open(url, headers, body, _timeout(total=seconds)) as answer:
                 return Response(answer.status, answer.headers, await _read(answer, url))
-        except _lost() as error:
+        except _transport_errors() as error:
             raise _failure(error, url, seconds) from None
 
     @contextlib.asynccontextmanager
     async def stream(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> AsyncIterator[Stream]:
-        """One JSON POST whose answer is read line by line, at most ``seconds`` between two. Fails
-        as ``post`` does.
+        """One JSON POST whose answer is read line by line, at most ``seconds`` between two lines.
+        Fails as ``post`` does.
         """
+        # A bound on the whole stream would cut long replies that still make progress, so only the
+        # silence between two reads is bounded. A cancelled caller leaves the block, which closes
+        # the connection: the server stops generating, and nothing is paid for unread tokens.
         try:
-            async with self._posting(url, headers, body, _timeout(sock_read=seconds)) as answer:
+            async with self._open(url, headers, body, _timeout(sock_read=seconds)) as answer:
                 yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
-        except _lost() as error:
+        except _transport_errors() as error:
             raise _failure(error, url, seconds) from None
 
-    def _posting(
+    def _open(
         self,
         url: str,
         headers: Mapping[str, str],
@@ -69,20 +74,20 @@ class Session:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             shown = url.rpartition("@")[2]
             raise ModelFailed(
-                "request", f"{shown!r} is no URL. Write it like http://127.0.0.1:8080/v1."
+                "request", f"{shown!r} is not a URL. Write it like http://127.0.0.1:8080/v1."
             )
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
         data = msgspec.json.encode(body, enc_hook=dict)
-        sent = {"Content-Type": "application/json", **headers}
+        all_headers = {"Content-Type": "application/json", **headers}
         return self._session.post(
-            url, data=data, headers=sent, timeout=timeout, allow_redirects=False
+            url, data=data, headers=all_headers, timeout=timeout, allow_redirects=False
         )
 
     async def close(self) -> None:
-        """Close the session."""
+        """Closes the connections; the next request opens new ones."""
         if self._session is not None:
             await self._session.close()
             self._session = None
@@ -90,53 +95,55 @@ class Session:
 
 @functools.lru_cache(maxsize=64)
 def _timeout(total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
-    """The seconds for a whole answer, or between two pieces of it, as aiohttp takes them."""
+    """The seconds for a whole answer, or between two pieces of it, in aiohttp's form."""
     import aiohttp  # noqa: PLC0415 - see above
 
-    return aiohttp.ClientTimeout(
-        total=total, sock_read=sock_read, sock_connect=min(total or sock_read or 10, 10)
-    )
+    # A server that is down must not take the whole timeout of a long reply to be noticed.
+    connect = min(total or sock_read or _CONNECT_SECONDS, _CONNECT_SECONDS)
+    return aiohttp.ClientTimeout(total=total, sock_read=sock_read, sock_connect=connect)
 
 
 @functools.cache
-def _lost() -> tuple[type[Exception], ...]:
-    """What is raised where no answer came, or not all of it."""
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """The exceptions that aiohttp raises if no answer, or only a part of it, arrived."""
     import aiohttp  # noqa: PLC0415 - see above
 
     return TimeoutError, aiohttp.ClientError, OSError
 
 
 def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
+    server = host_port(url)
     if isinstance(error, TimeoutError):
-        return ModelFailed("timeout", f"{host_port(url)} gave no answer within {seconds:g} s")
-    words = f"{host_port(url)} can't be reached ({_cause(error)}). Is the server up, and the base URL right?"
-    return ModelFailed("unreachable", words)
+        return ModelFailed("timeout", f"{server} gave no answer within {seconds:g} s")
+    fix = "Is the server up, and the base URL right?"
+    return ModelFailed("unreachable", f"{server} can't be reached ({_cause(error)}). {fix}")
 
 
 async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
-    body = await answer.content.read(LARGEST + 1)
-    while chunk := await answer.content.read(LARGEST + 1):
+    body = await answer.content.read(LARGEST_BODY + 1)
+    while chunk := await answer.content.read(LARGEST_BODY + 1):
         body += chunk
-        if len(body) > LARGEST:
-            raise ModelFailed(
-                "bad_reply", f"{host_port(url)} answered with more than {LARGEST // 1_000_000} MB"
-            )
+        if len(body) > LARGEST_BODY:
+            raise _too_large(url)
     return body
 
 
 async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
-    size, left = 0, b""
+    size, rest = 0, b""
     async for chunk in answer.content.iter_any():
         size += len(chunk)
-        if size > LARGEST:
-            raise ModelFailed(
-                "bad_reply", f"{host_port(url)} answered with more than {LARGEST // 1_000_000} MB"
-            )
-        *lines, left = (left + chunk).split(b"\n")
+        if size > LARGEST_BODY:
+            raise _too_large(url)
+        *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r")
-    if left:
-        yield left
+    if rest:
+        yield rest
+
+
+def _too_large(url: str) -> ModelFailed:
+    limit = LARGEST_BODY // 1_000_000
+    return ModelFailed("bad_reply", f"{host_port(url)} answered with more than {limit} MB")
 
 
 def _cause(error: BaseException) -> str:

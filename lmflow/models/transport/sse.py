@@ -1,5 +1,5 @@
-"""Streamed replies: server-sent events joined into one reply, and its text as it is told to whoever
-listens.
+"""Streamed replies: server-sent events accumulated into one reply, and its text passed on as it
+arrives.
 """
 
 from __future__ import annotations
@@ -13,79 +13,80 @@ import attrs
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply
 from lmflow.models.base import Response, Stream
-from lmflow.models.transport.responses import SECRET, Server, clean, parsed
+from lmflow.models.transport.json_text import SHORTEST_SECRET, parse_json, scrub
+from lmflow.models.transport.responses import Server
 
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
-class Joining(Protocol):
-    """The events of a stream, joined into the body that would have come without streaming."""
+class Accumulator(Protocol):
+    """Accumulates the events of a stream into the body that would have come without streaming."""
 
     @property
-    def ended(self) -> bool:
+    def finished(self) -> bool:
         """Whether the model said why it stopped."""
         ...
 
     def add(self, event: Any, /) -> str:
-        """Take an event; the text that it adds."""
+        """Takes an event and returns the text that it adds."""
         ...
 
-    def whole(self) -> Any:
-        """The body."""
+    def body(self) -> Any:
+        """The whole body."""
         ...
 
 
-async def streamed(
+async def read_stream(
     opening: AbstractAsyncContextManager[Stream],
-    heard: Heard,
-    joined: Joining,
-    peer: Server,
-    form: Callable[[Any], ChatReply],
+    text: TextRelay,
+    accumulator: Accumulator,
+    server: Server,
+    parse: Callable[[Any], ChatReply],
 ) -> ChatReply:
-    """The reply of a stream, or of the whole body that a server sends that doesn't stream.
+    """The reply of a stream, or of the whole body if the server doesn't stream.
 
-    ``ModelFailed``: what went wrong before the first event is named as ever, what went wrong later
-    is a ``bad_reply`` with the text that had come, so that nothing is told twice.
+    ``ModelFailed``: a failure before the first event has its own kind; a later one is a
+    ``bad_reply`` with the text that had arrived, so that a retry doesn't pass on text twice.
     """
-    begun = False
+    started = False
     try:
         async with opening as stream:
             try:
-                async for event in events(stream.lines):
-                    _check(event, peer, stream)
-                    begun = True
-                    heard.add(joined.add(event))
-            except NotEvents as found:
-                reply = peer.read(Response(stream.status, stream.headers, found.body), form)
-                return _told(reply, heard)
-            if not begun:
-                return peer.read(Response(stream.status, stream.headers, b""), form)
+                async for event in read_events(stream.lines):
+                    _check_event(event, server, stream)
+                    started = True
+                    text.add(accumulator.add(event))
+            except NotEvents as whole:
+                reply = server.read(Response(stream.status, stream.headers, whole.body), parse)
+                return _relay_whole(reply, text)
+            if not started:
+                return server.read(Response(stream.status, stream.headers, b""), parse)
     except (AttributeError, LookupError, TypeError, ValueError) as problem:
-        raise peer.stopped(
-            f"an event that can't be read, {type(problem).__name__}: {problem}", heard.text
-        ) from None
+        words = f"an event that can't be read, {type(problem).__name__}: {problem}"
+        raise server.interrupted(words, text.passed) from None
     except ModelFailed as failure:
-        if not begun:
+        if not started:
             raise
-        raise peer.stopped(str(failure), heard.text) from None
-    if not joined.ended:
-        raise peer.stopped("it never said why it ended", heard.text)
-    heard.end()
-    reply = peer.parse_reply(clean(joined.whole(), peer.secret), form, heard.text, 200)
-    return attrs.evolve(reply, text=heard.text, chunks=heard.chunks)
+        raise server.interrupted(str(failure), text.passed) from None
+    if not accumulator.finished:
+        raise server.interrupted("it never said why it ended", text.passed)
+    text.end()
+    body = scrub(accumulator.body(), server.secret)
+    reply = server.parse_reply(body, parse, text.passed, 200)
+    return attrs.evolve(reply, text=text.passed, chunks=text.chunks)
 
 
-async def events(lines: AsyncIterator[bytes]) -> AsyncIterator[Any]:
-    """The JSON values of a stream's events, in order; ``[DONE]`` ends it. ``NotEvents`` holds a
-    body that is no stream.
+async def read_events(lines: AsyncIterator[bytes]) -> AsyncIterator[Any]:
+    """The JSON values of a stream's events in order, until ``[DONE]`` or the end.
 
-    Several ``data`` lines are one event.
+    Several ``data`` lines are one event (WHATWG, "Server-sent events", 9.2.6). ``NotEvents`` if
+    the body isn't a stream of events.
     """
     data: list[bytes] = []
-    begun = False
+    started = False
     async for line in lines:
-        if not begun and line.strip():
-            begun = True
+        if not started and line.strip():
+            started = True
             if not line.startswith(_FIELDS):
                 raise NotEvents(b"\n".join([line, *[rest async for rest in lines]]))
         if line.startswith(b"data:"):
@@ -93,73 +94,76 @@ async def events(lines: AsyncIterator[bytes]) -> AsyncIterator[Any]:
         elif not line and data:
             if _is_done(data):
                 return
-            yield _value(data)
+            yield _event_value(data)
             data = []
     if data and not _is_done(data):
-        yield _value(data)
+        yield _event_value(data)
 
 
 class NotEvents(Exception):
-    """The body is no stream of events; ``body`` holds it whole."""
+    """A body that isn't a stream of events; ``body`` holds it whole."""
 
     def __init__(self, body: bytes) -> None:
         self.body = body
 
 
-class Heard:
-    """A text as it is told, piece by piece. A key is masked by value also where it is split over
-    two pieces: what may be its beginning is held back until the next piece.
+class TextRelay:
+    """Passes a text on to a listener piece by piece, with the secret masked by value.
+
+    A piece may end in the beginning of the secret, whose rest is in the next one: such an end is
+    held back until the next piece, else a listener would get the secret in two halves.
     """
 
-    def __init__(self, hear: Callable[[str], None], key: str) -> None:
+    def __init__(self, hear: Callable[[str], None], secret: str) -> None:
         self._hear = hear
-        self._key = key if len(key) >= SECRET else ""
-        self._held = ""
+        self._secret = secret if len(secret) >= SHORTEST_SECRET else ""
+        self._held_back = ""
         self._pieces: list[str] = []
 
     @property
-    def text(self) -> str:
-        """What was told."""
+    def passed(self) -> str:
+        """The text that was passed on."""
         return "".join(self._pieces)
 
     @property
     def chunks(self) -> tuple[int, ...]:
-        """The lengths of what was told, in code points."""
+        """The lengths of the pieces, in code points."""
         return tuple(map(len, self._pieces))
 
     def add(self, piece: str) -> None:
-        """Tell a piece, but for what may be the beginning of the key."""
-        text = clean(self._held + piece, self._key)
-        keep = max((n for n in range(1, len(self._key)) if text.endswith(self._key[:n])), default=0)
-        self._held = text[len(text) - keep :]
-        self._tell(text[: len(text) - keep])
+        """Passes a piece on, except an end that may begin the secret."""
+        text = scrub(self._held_back + piece, self._secret)
+        starts = (n for n in range(1, len(self._secret)) if text.endswith(self._secret[:n]))
+        cut = len(text) - max(starts, default=0)
+        self._held_back = text[cut:]
+        self._pass_on(text[:cut])
 
     def end(self) -> None:
-        """Tell what is held back."""
-        held, self._held = self._held, ""
-        self._tell(held)
+        """Passes on what was held back: no more text follows."""
+        rest, self._held_back = self._held_back, ""
+        self._pass_on(rest)
 
-    def _tell(self, text: str) -> None:
+    def _pass_on(self, text: str) -> None:
         if text:
             self._pieces.append(text)
             self._hear(text)
 
 
-def _told(reply: ChatReply, heard: Heard) -> ChatReply:
-    heard.add(reply.text)
-    heard.end()
-    return attrs.evolve(reply, chunks=heard.chunks)
+def _relay_whole(reply: ChatReply, text: TextRelay) -> ChatReply:
+    text.add(reply.text)
+    text.end()
+    return attrs.evolve(reply, chunks=text.chunks)
 
 
-def _check(event: Any, peer: Server, stream: Stream) -> None:
+def _check_event(event: Any, server: Server, stream: Stream) -> None:
     if isinstance(event, dict) and event.get("error"):
-        told = clean(event, peer.secret)
-        raise peer.failed(stream.status, told, str(told), stream.headers)
+        body = scrub(event, server.secret)
+        raise server.failed(stream.status, body, str(body), stream.headers)
 
 
 def _is_done(data: list[bytes]) -> bool:
     return b"\n".join(data).strip() == b"[DONE]"
 
 
-def _value(data: list[bytes]) -> Any:
-    return parsed(b"\n".join(data).decode("utf-8", "replace"))
+def _event_value(data: list[bytes]) -> Any:
+    return parse_json(b"\n".join(data).decode("utf-8", "replace"))

@@ -105,7 +105,7 @@ def test_the_parts_of_a_message_are_its_text_and_what_is_attached(
     assert held == [part for part in message.parts if isinstance(part, Media)]
     assert message.content == "".join(part for part in message.parts if isinstance(part, str))
     assert message == message_of(plain(lean(message)))
-    assert all(f"[{n}] {it}" in message.told for n, it in enumerate(held, 1))
+    assert all(f"[{n}] {it}" in message.readable for n, it in enumerate(held, 1))
 
 
 @given(st.text(max_size=30).filter(lambda text: "[[" not in text))
@@ -113,14 +113,14 @@ def test_a_message_without_media_is_as_before(question: str) -> None:
     """Nothing is added to its form, so that its key is what it was."""
     message = lf.render(lf.predict("x", "question -> answer"), {"question": question})[-1]
     assert {"content", "role"} == json.loads(message.form).keys()
-    assert message.content == content_of(message) == message.told
+    assert message.content == content_of(message) == message.readable
 
 
 def test_a_picture_stands_under_its_marker() -> None:
     """The text goes on below it."""
     expected = Message("user", "[[picture]]\n\n[[question]]\nWhat?", attached=(Attached(12, DOT),))
     assert expected == lf.render(SEE, {"picture": DOT, "question": "What?"})[-1]
-    assert f"[[picture]]\n{DOT}\n[[question]]\nWhat?" == expected.told
+    assert f"[[picture]]\n{DOT}\n[[question]]\nWhat?" == expected.readable
 
 
 def test_a_missing_picture_is_null() -> None:

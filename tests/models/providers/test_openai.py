@@ -18,7 +18,7 @@ from lmflow.errors import LmflowError, ModelFailed
 from lmflow.messages.replies import ChatReply, EmbedReply, ModelReply, Usage
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.responses import host_of
+from lmflow.models.transport.addresses import host_of
 from lmflow.models.wrap import Retrying, retrying
 
 KEY = "sk-canary-4f9d2c7e81b3"

@@ -19,7 +19,7 @@ from lmflow.messages.requests import ChatRequest
 from lmflow.models.providers.openai_chat import (
     PLAIN,
     REASONING,
-    Joined,
+    ChunkAccumulator,
     chat_body,
     chat_reply,
     dialect_of,
@@ -304,10 +304,10 @@ def _chunk(delta: dict[str, Any], **choice: Any) -> dict[str, Any]:
 @given(st.lists(st.text(max_size=5), max_size=6))
 def test_joined_chunks_are_the_whole(pieces: list[str]) -> None:
     """A text in any pieces is the text, and the pieces are what was told."""
-    joined = Joined()
-    told = [joined.add(_chunk({"content": piece})) for piece in pieces]
-    joined.add(_chunk({}, finish_reason="stop"))
-    reply = chat_reply(joined.whole())
+    chunks = ChunkAccumulator()
+    told = [chunks.add(_chunk({"content": piece})) for piece in pieces]
+    chunks.add(_chunk({}, finish_reason="stop"))
+    reply = chat_reply(chunks.body())
     assert ("".join(pieces), "stop", pieces) == (reply.text, reply.finish, told)
 
 
@@ -315,7 +315,7 @@ def test_calls_in_pieces_are_joined_by_index() -> None:
     """The pieces of several calls are told apart by their index ("Streaming", same page as function
     calling).
     """
-    joined = Joined()
+    chunks = ChunkAccumulator()
     for index, name, arguments in (
         (0, "add", ""),
         (1, "sub", ""),
@@ -323,7 +323,7 @@ def test_calls_in_pieces_are_joined_by_index() -> None:
         (1, None, "{}"),
         (0, None, ":1}"),
     ):
-        joined.add(
+        chunks.add(
             _chunk(
                 {
                     "tool_calls": [
@@ -333,27 +333,27 @@ def test_calls_in_pieces_are_joined_by_index() -> None:
             )
         )
     assert (ToolCall("add", '{"a":1}', "call_0"), ToolCall("sub", "{}", "call_1")) == chat_reply(
-        joined.whole()
+        chunks.body()
     ).calls
 
 
 def test_calls_without_an_index_are_calls_of_their_own() -> None:
     """Servers that send whole calls without an index are understood."""
-    joined = Joined()
+    chunks = ChunkAccumulator()
     for name in ("add", "sub"):
-        joined.add(_chunk({"tool_calls": [{"function": {"name": name, "arguments": "{}"}}]}))
-    assert ["add", "sub"] == [call.name for call in chat_reply(joined.whole()).calls]
+        chunks.add(_chunk({"tool_calls": [{"function": {"name": name, "arguments": "{}"}}]}))
+    assert ["add", "sub"] == [call.name for call in chat_reply(chunks.body()).calls]
 
 
 def test_logprobs_in_pieces_are_joined() -> None:
     """The logprobs of all chunks stand in their order."""
-    joined = Joined()
+    chunks = ChunkAccumulator()
     for token in ("a", "b"):
-        joined.add(
+        chunks.add(
             _chunk({"content": token}, logprobs={"content": [{"token": token}], "refusal": None})
         )
     assert {"content": [{"token": "a"}, {"token": "b"}], "refusal": []} == chat_reply(
-        joined.whole()
+        chunks.body()
     ).logprobs
 
 

@@ -7,26 +7,26 @@ from fakes import Reply, serving
 
 from lmflow.errors import ModelFailed
 from lmflow.models.transport import http
-from lmflow.models.transport.http import Session
+from lmflow.models.transport.http import HttpSession
 from lmflow.values.record import Record
 
 
 @pytest.fixture
-async def session() -> AsyncIterator[Session]:
+async def session() -> AsyncIterator[HttpSession]:
     """A session that is closed at the end."""
-    found = Session()
+    found = HttpSession()
     yield found
     await found.close()
 
 
-async def test_status_headers_and_body_come_back(session: Session) -> None:
+async def test_status_headers_and_body_come_back(session: HttpSession) -> None:
     """Whatever the server answers is the response."""
     async with serving(Reply(418, "tea", {"X-Pot": "yes"})) as server:
         response = await session.post(server.url, {}, {}, 5.0)
     assert (418, b"tea", "yes") == (response.status, response.body, response.headers["X-Pot"])
 
 
-async def test_the_body_is_json(session: Session) -> None:
+async def test_the_body_is_json(session: HttpSession) -> None:
     """Records are sent as JSON objects, tuples as lists, and the type is said."""
     async with serving() as server:
         await session.post(server.url, {"X-One": "1"}, {"a": Record(b=(1, "é"))}, 5.0)
@@ -38,7 +38,7 @@ async def test_the_body_is_json(session: Session) -> None:
     )
 
 
-async def test_one_session_serves_many(session: Session) -> None:
+async def test_one_session_serves_many(session: HttpSession) -> None:
     """A connection is kept for the next request."""
     async with serving() as server:
         for _ in range(3):
@@ -47,7 +47,7 @@ async def test_one_session_serves_many(session: Session) -> None:
 
 
 async def test_too_large_an_answer_is_refused(
-    session: Session, monkeypatch: pytest.MonkeyPatch
+    session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer without end is left, not kept in memory."""
     monkeypatch.setattr(http, "LARGEST", 1000)
@@ -57,7 +57,7 @@ async def test_too_large_an_answer_is_refused(
     assert "bad_reply" == caught.value.kind
 
 
-async def test_silence_is_a_timeout(session: Session) -> None:
+async def test_silence_is_a_timeout(session: HttpSession) -> None:
     """No answer within the seconds is a timeout that names the place."""
     async with serving(Reply(delay=30)) as server:
         with pytest.raises(ModelFailed) as caught:
@@ -67,13 +67,13 @@ async def test_silence_is_a_timeout(session: Session) -> None:
 
 async def test_a_session_may_be_closed_twice() -> None:
     """Closing what was never opened, or twice, is fine."""
-    session = Session()
+    session = HttpSession()
     await session.close()
     await session.close()
     assert session._session is None
 
 
-async def test_a_closed_session_opens_again(session: Session) -> None:
+async def test_a_closed_session_opens_again(session: HttpSession) -> None:
     """A request after closing opens it anew."""
     async with serving() as server:
         await session.post(server.url, {}, {}, 5.0)
@@ -82,7 +82,7 @@ async def test_a_closed_session_opens_again(session: Session) -> None:
     assert 2 == len(server.seen)
 
 
-async def test_no_answer_changes_a_later_request(session: Session) -> None:
+async def test_no_answer_changes_a_later_request(session: HttpSession) -> None:
     """A cookie that a server sets is not sent back: a request is what it says, and no more."""
     async with serving(Reply(body="{}", headers={"Set-Cookie": "seen=1"})) as server:
         url = server.url.replace(

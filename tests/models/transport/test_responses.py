@@ -15,8 +15,10 @@ from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply, failure_of
 from lmflow.models.base import Response
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.context_lengths import Measured, measured
-from lmflow.models.transport.responses import KEPT, Server, clean, numbered
+from lmflow.models.transport.capabilities import number_calls
+from lmflow.models.transport.context_lengths import PromptSize, measure
+from lmflow.models.transport.json_text import scrub
+from lmflow.models.transport.responses import RAW_LIMIT, Server
 from lmflow.values.record import Record
 
 CLOSED = Record(
@@ -153,7 +155,7 @@ def test_a_prompt_that_is_too_long_is_measured(
 def test_any_words_are_measured_or_not(words: str, code: Any) -> None:
     """Whatever a server says, looking for a length finds one or none."""
     assert isinstance(
-        measured(f"maximum context length is {words}", code, {"n_ctx": code}), Measured | None
+        measure(f"maximum context length is {words}", code, {"n_ctx": code}), PromptSize | None
     )
 
 
@@ -175,7 +177,7 @@ def test_other_limits_are_no_length(words: str) -> None:
 
 def test_the_raw_text_is_kept_up_to_a_length() -> None:
     """A failure holds what the server said, cut."""
-    assert KEPT == len(_failed(400, {"error": "x" * 100_000}).raw)
+    assert RAW_LIMIT == len(_failed(400, {"error": "x" * 100_000}).raw)
 
 
 @pytest.mark.parametrize(
@@ -272,12 +274,12 @@ async def test_another_refusal_is_no_refusal_of_the_schema() -> None:
 )
 def test_what_is_clean_stays(value: Any) -> None:
     """Values without the key and without halves of pairs are left as they are."""
-    assert value == clean(value, "sk-canary-4f9d2c7e81b3")
+    assert value == scrub(value, "sk-canary-4f9d2c7e81b3")
 
 
 def test_halves_of_pairs_are_replaced() -> None:
     """What no UTF-8 can hold becomes a question mark, in names and values."""
-    assert {"a?": ["?", "😀"]} == clean({"a\ud800": ["\udc00", "😀"]}, "")
+    assert {"a?": ["?", "😀"]} == scrub({"a\ud800": ["\udc00", "😀"]}, "")
 
 
 def test_calls_are_numbered_over_the_conversation() -> None:
@@ -289,7 +291,7 @@ def test_calls_are_numbered_over_the_conversation() -> None:
         Message("assistant", "", two[:1]),
         Message("tool", "y", answers="call_0"),
     )
-    done = numbered(turns)
+    done = number_calls(turns)
     assert [["call_0", "call_1"], [], ["call_2"], []] == [
         [call.id for call in turn.calls] for turn in done
     ]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.sse import Heard, NotEvents, events
+from lmflow.models.transport.sse import NotEvents, TextRelay, read_events
 
 KEY = "sk-canary-4f9d2c7e81b3"
 
@@ -197,12 +197,12 @@ def test_what_is_told_is_the_text(pieces: list[str]) -> None:
     their lengths fit.
     """
     told: list[str] = []
-    heard = Heard(told.append, "abababab")
+    text = TextRelay(told.append, "abababab")
     for piece in pieces:
-        heard.add(piece)
-    heard.end()
-    assert "".join(pieces).replace("abababab", "***") == heard.text == "".join(told)
-    assert tuple(map(len, told)) == heard.chunks
+        text.add(piece)
+    text.end()
+    assert "".join(pieces).replace("abababab", "***") == text.passed == "".join(told)
+    assert tuple(map(len, told)) == text.chunks
 
 
 async def _lines(text: str) -> AsyncIterator[bytes]:
@@ -213,12 +213,12 @@ async def _lines(text: str) -> AsyncIterator[bytes]:
 async def test_several_data_lines_are_one_event() -> None:
     """As the standard has it (html.spec.whatwg.org, server-sent events)."""
     text = 'data: {"a":\ndata: 1}\n\ndata:{"a":2}\n\ndata: {"a": 3}'
-    assert [{"a": 1}, {"a": 2}, {"a": 3}] == [event async for event in events(_lines(text))]
+    assert [{"a": 1}, {"a": 2}, {"a": 3}] == [event async for event in read_events(_lines(text))]
 
 
 async def test_a_body_is_handed_back_whole() -> None:
     """What is no stream keeps all its lines."""
     body = json.dumps(json.loads(str(chat("fine").body)), indent=1)
     with pytest.raises(NotEvents) as caught:
-        [event async for event in events(_lines(f"\n{body}"))]
+        [event async for event in read_events(_lines(f"\n{body}"))]
     assert body == caught.value.body.decode()
