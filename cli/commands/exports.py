@@ -107,7 +107,7 @@ def _replied(call: CallAttempt) -> str | None:
     """The reply's text; of tools and embeddings the value as JSON."""
     match call.outcome:
         case ChatReply() as reply:
-            return reply.shown
+            return reply.readable
         case ToolReply(value=value):
             return json.dumps(plain(value))
         case EmbedReply(vectors=vectors):

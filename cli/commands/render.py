@@ -93,7 +93,7 @@ def render(  # noqa: PLR0913, PLR0917 - one an option
         f"step {name}  model {asked or model or 'as given'}  adapter {adapter}  options {clean(pretty(options))}"
     )
     for message in messages:
-        click.echo(f"\n{click.style(f'[{message.role}]', bold=True)}\n{clean(message.told)}")
+        click.echo(f"\n{click.style(f'[{message.role}]', bold=True)}\n{clean(message.readable)}")
 
 
 def _leaf(program: Program, step: str) -> tuple[Predict, str]:

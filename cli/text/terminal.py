@@ -87,7 +87,7 @@ def outcome_line(call: CallAttempt) -> str:
     """What came of a call, short."""
     match call.outcome:
         case ChatReply() as reply:
-            return f"→ {line(reply.shown, 60)}"
+            return f"→ {line(reply.readable, 60)}"
         case ToolReply(value=value):
             return f"→ {line(value, 60)}"
         case EmbedReply(vectors=vectors):
@@ -104,7 +104,7 @@ def exchange(call: CallAttempt) -> Iterator[str]:
     match call.outcome:
         case ChatReply() as reply:
             yield from (f"~ {text}" for text in clean(reply.reasoning).splitlines())
-            yield from (f"< {text}" for text in clean(reply.shown).splitlines())
+            yield from (f"< {text}" for text in clean(reply.readable).splitlines())
         case ToolReply(value=value):
             yield f"< {clean(pretty(value))}"
 

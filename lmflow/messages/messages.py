@@ -1,11 +1,9 @@
-"""What is asked of the outside world and what it answers: requests, replies and failures, with
-their keys.
-"""
+"""The turns of a chat, with the tool calls and media in them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
 
@@ -14,13 +12,18 @@ from lmflow.values.canonical_text import Form, text_form
 from lmflow.values.media import Media, media_of
 from lmflow.values.record import canonical
 
+Role = Literal["system", "user", "assistant", "tool"]
+
 
 @attrs.frozen
 class ToolCall:
-    """A call of a tool that a model asks for, ``arguments`` as the model wrote them.
+    """A call of a tool that a model requests.
 
-    ``id`` is positional (``call_0``), whatever the provider's was, so that equal conversations have
-    equal keys.
+    Args:
+        name: The tool's name.
+        arguments: The arguments as the model wrote them: JSON, if the model made no mistake.
+        id: ``call_0``, ``call_1`` and so on by position, whatever id the provider gave, so that
+            equal conversations have equal keys.
     """
 
     name: str
@@ -30,7 +33,7 @@ class ToolCall:
 
 @attrs.frozen
 class Attached:
-    """A picture, sound or file in a message: it stands before the character ``at`` of the text."""
+    """A picture, sound or file in a message, before the character ``at`` of its text."""
 
     at: int
     media: Media
@@ -38,14 +41,17 @@ class Attached:
 
 @attrs.frozen
 class Message:
-    """One turn of a chat. ``role`` is system, user, assistant or tool.
+    """One turn of a chat.
 
-    ``calls`` are what an assistant asked for; ``answers`` is the id of the call that a tool's turn
-    answers; ``attached`` are pictures, sounds and files, in the order in which they stand in the
-    text.
+    Args:
+        role: ``system``, ``user``, ``assistant`` or ``tool``.
+        content: The text of the turn.
+        calls: The tool calls that an assistant requests.
+        answers: The id of the call that a tool's turn answers.
+        attached: Pictures, sounds and files, in the order of their places in the text.
     """
 
-    role: str
+    role: Role
     content: str
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
@@ -53,52 +59,46 @@ class Message:
 
     @property
     def parts(self) -> tuple[str | Media, ...]:
-        """The text and what is attached to it, in order; no part is empty."""
+        """The pieces of the text and the media between them, in order; no part is empty."""
         if not self.attached:
             return (self.content,) if self.content else ()
-        ends = [attached.at for attached in self.attached]
-        texts = [
-            self.content[start:end] for start, end in zip([0, *ends], [*ends, None], strict=True)
-        ]
-        media: list[str | Media] = [*(attached.media for attached in self.attached), ""]
-        pairs: Iterable[tuple[str | Media, str | Media]] = zip(texts, media, strict=True)
-        return tuple(part for pair in pairs for part in pair if part)
+        parts: list[str | Media] = []
+        start = 0
+        for attached in self.attached:
+            parts += [self.content[start : attached.at], attached.media]
+            start = attached.at
+        parts.append(self.content[start:])
+        return tuple(part for part in parts if part)
 
     @property
-    def told(self) -> str:
-        """The message as people read it: the text, with what is attached by its name and not as its
-        content.
-        """
+    def readable(self) -> str:
+        """The message as people read it: the text, with media by their names, without content."""
         return "".join(map(str, self.parts)) if self.attached else self.content
 
     @property
     def form(self) -> Form:
-        """The canonical form of what isn't at its default. Most messages are a role and a content,
-        written at once.
-        """
+        """The canonical form of the fields that differ from their defaults."""
         if self.calls or self.answers or self.attached:
             return Form(canonical(lean(self)))
+        # Nearly every message is a role and a content: its form is written without sorting fields.
         return Form(f'{{"content":{text_form(self.content)},"role":{text_form(self.role)}}}')
 
 
-_DIGITS = 9  # what is made of logprobs is the same on every machine
-
-
 def message_of(data: Mapping[str, Any]) -> Message:
-    """The message that was stored as JSON values, ``lean`` or whole."""
-    more = {"attached": tuple(map(_attached_of, data["attached"]))} if "attached" in data else {}
-    return Message(
-        **{**data, "calls": tuple(ToolCall(**call) for call in data.get("calls", ())), **more}
-    )
+    """The message that was stored as JSON values, with or without the fields at their defaults."""
+    fields = dict(data)
+    fields["calls"] = tuple(ToolCall(**call) for call in data.get("calls", ()))
+    fields["attached"] = tuple(map(_attached_of, data.get("attached", ())))
+    return Message(**fields)
+
+
+def message_text(message: Message) -> str:
+    """The message in the text of a request: role, content, calls."""
+    answers = f" {message.answers}" if message.answers else ""
+    calls = "".join(f"\n{call.id}: {call.name}({call.arguments})" for call in message.calls)
+    return f"[{message.role}{answers}]\n{message.readable}{calls}"
 
 
 def _attached_of(data: Mapping[str, Any]) -> Attached:
     media = data["media"]
     return Attached(data["at"], media if isinstance(media, Media) else media_of(media))
-
-
-def _shown(message: Message) -> str:
-    calls = "".join(f"\n{call.id}: {call.name}({call.arguments})" for call in message.calls)
-    return (
-        f"[{message.role}{f' {message.answers}' if message.answers else ''}]\n{message.told}{calls}"
-    )

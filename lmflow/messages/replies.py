@@ -9,18 +9,24 @@ from typing import Any
 import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
-from lmflow.messages.messages import _DIGITS, ToolCall
+from lmflow.messages.messages import ToolCall
 from lmflow.values.attributes import lean
 from lmflow.values.record import Record
 from lmflow.values.vectors import Vector, compact
 
+_DIGITS = 9  # exp and log differ in the last digits between machines, and replies must not
+
 
 @attrs.frozen
 class Usage:
-    """Tokens of one call as the provider counts them; ``None`` where it doesn't say.
+    """Tokens of one call as the provider counts them; ``None`` if it doesn't say.
 
-    ``cached`` is the part of ``prompt`` that was read from a cache, ``written`` the part that was
-    written to one, ``reasoning`` the part of ``completion`` that isn't in the text.
+    Args:
+        prompt: The tokens of the request.
+        completion: The tokens of the reply.
+        cached: The part of ``prompt`` that was read from a cache.
+        written: The part of ``prompt`` that was written to a cache.
+        reasoning: The part of ``completion`` that isn't in the text.
     """
 
     prompt: int | None = None
@@ -32,8 +38,8 @@ class Usage:
 
 @attrs.frozen
 class Token:
-    """One token of a reply with its log probability, and those of the likeliest in its place, where
-    they were asked for (``top_logprobs``).
+    """One token of a reply with its log probability. ``top`` has the likeliest tokens in its place
+    with theirs, if the request has the option ``top_logprobs``.
     """
 
     text: str
@@ -43,14 +49,21 @@ class Token:
 
 @attrs.frozen
 class ChatReply:
-    """What a model answered. ``finish`` is why it stopped (stop, length, tool_calls,
-    content_filter, ...).
+    """The reply of a language model.
 
-    ``model`` is the model that it says it ran. ``reasoning`` is what the provider shows of its
-    thinking, ``refusal`` why it wouldn't answer, ``logprobs`` the provider's own form, passed
-    through. ``chunks`` are the lengths, in code points, of the pieces in which a streamed text
-    came. ``structured`` is whether the request's schema was sent to the endpoint, ``None`` where
-    the request has none.
+    Args:
+        text: The text.
+        finish: Why the model stopped: ``stop``, ``length``, ``tool_calls``, ``content_filter`` or
+            another word of the provider.
+        model: The model that the provider says it ran.
+        usage: The tokens of the call.
+        reasoning: The model's thinking, as far as the provider shows it.
+        calls: The tool calls that the model requests.
+        refusal: Why the model wouldn't answer.
+        logprobs: The log probabilities in the provider's own form.
+        chunks: The lengths, in code points, of the pieces in which a streamed text arrived.
+        structured: Whether the request's schema was sent to the endpoint; ``None`` if the request
+            has no schema.
     """
 
     text: str
@@ -65,47 +78,41 @@ class ChatReply:
     structured: bool | None = None
 
     @property
-    def shown(self) -> str:
-        """What a person is shown of it: the text, and below it the calls that it asks for."""
-        return "\n".join(
-            [
-                *([self.text] if self.text else []),
-                *(f"{it.name} {it.arguments}" for it in self.calls),
-            ]
-        )
+    def readable(self) -> str:
+        """The reply as people read it: the text, and below it the requested tool calls."""
+        calls = [f"{call.name} {call.arguments}" for call in self.calls]
+        return "\n".join([self.text, *calls] if self.text else calls)
 
     @property
     def tokens(self) -> tuple[Token, ...]:
-        """The tokens of the text with their log probabilities; none where the endpoint gave none."""
-        found = self.logprobs.get("content") if isinstance(self.logprobs, Mapping) else None
-        rows = [row for row in found or () if isinstance(row, Mapping) and "logprob" in row]
+        """The tokens of the text with their log probabilities; empty if the reply has none."""
+        content = self.logprobs.get("content") if isinstance(self.logprobs, Mapping) else None
+        rows = [row for row in content or () if isinstance(row, Mapping) and "logprob" in row]
         return tuple(
-            Token(str(row.get("token", "")), float(row["logprob"]), _others(row)) for row in rows
+            Token(str(row.get("token", "")), float(row["logprob"]), _top(row)) for row in rows
         )
 
     @property
     def confidence(self) -> float | None:
-        """The geometric mean of the tokens' probabilities, from 0 to 1; ``None`` where there are no
-        logprobs.
+        """The geometric mean of the tokens' probabilities, from 0 to 1; ``None`` if the reply has
+        no logprobs.
         """
-        found = [token.logprob for token in self.tokens]
-        return round(min(1.0, math.exp(math.fsum(found) / len(found))), _DIGITS) if found else None
+        logprobs = [token.logprob for token in self.tokens]
+        if not logprobs:
+            return None
+        return round(min(1.0, math.exp(math.fsum(logprobs) / len(logprobs))), _DIGITS)
 
     @property
     def content(self) -> Any:
-        """What a replay must reproduce: the text, the calls and how it ended, not tokens, names or
-        borders.
+        """The part that a replay must reproduce: text, finish, calls and refusal, but not usage,
+        model or chunks.
         """
-        more = {"calls": self.calls, "refusal": self.refusal}
-        return [
-            "chat",
-            self.text,
-            self.finish,
-            {name: value for name, value in more.items() if value},
-        ]
+        optional = {"calls": self.calls, "refusal": self.refusal}
+        present = {name: value for name, value in optional.items() if value}
+        return ["chat", self.text, self.finish, present]
 
 
-def _others(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
+def _top(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple(
         (str(other.get("token", "")), float(other["logprob"]))
         for other in row.get("top_logprobs") or ()
@@ -118,10 +125,16 @@ def _compact(vectors: Iterable[Iterable[float]]) -> tuple[Vector, ...]:
 
 @attrs.frozen
 class EmbedReply:
-    """The vectors, in the order of the texts, ``compact``: so they are the same in memory, in a
-    store and in a key.
+    """The reply of an embedding model.
 
-    ``ValueError`` for numbers that float32 doesn't hold.
+    Args:
+        vectors: A vector for each text, in the order of the texts. They are made ``compact``, so
+            that they are the same in memory, in a store and in a key.
+        model: The model that the provider says it ran.
+        usage: The tokens of the call.
+
+    Raises:
+        ValueError: float32 doesn't hold a number.
     """
 
     vectors: tuple[Vector, ...] = attrs.field(converter=_compact)
@@ -130,36 +143,36 @@ class EmbedReply:
 
     @property
     def content(self) -> Any:
-        """What a replay must reproduce."""
+        """The part that a replay must reproduce."""
         return ["embed", self.vectors]
 
 
 @attrs.frozen
 class ToolReply:
-    """What a tool returned, as JSON values."""
+    """The value that a tool returned, as JSON values."""
 
     value: Any
 
     @property
     def content(self) -> Any:
-        """What a replay must reproduce."""
+        """The part that a replay must reproduce."""
         return ["tool", self.value]
 
 
 @attrs.frozen
 class Failure:
-    """A recorded error of the closed set, as data: ``error`` rebuilds it, live and in replay alike."""
+    """A ``CallError`` as data, by its class name and fields, so that it can be recorded."""
 
     kind: str
     data: Record
 
     @property
     def content(self) -> Any:
-        """What a replay must reproduce."""
+        """The part that a replay must reproduce."""
         return ["failure", self.kind, self.data]
 
     def error(self) -> CallError:
-        """The error that is thrown into the flow."""
+        """The error that is thrown into the flow, rebuilt: the same live and in a replay."""
         error: CallError = _RECORDED[self.kind](**self.data)
         return error
 
@@ -181,13 +194,13 @@ def failure_of(error: CallError) -> Failure:
 
 
 def outcome_to(outcome: Outcome) -> dict[str, Any]:
-    """The outcome as JSON values without what is at its default; ``outcome_of`` reads it back."""
-    found = {"is": type(outcome).__name__, **lean(outcome)}
-    if "usage" in found:
-        found["usage"] = attrs.asdict(found["usage"])
-    if "calls" in found:
-        found["calls"] = [attrs.asdict(call) for call in found["calls"]]
-    return found
+    """The outcome as JSON values without fields at their defaults; ``outcome_of`` reads it back."""
+    data = {"is": type(outcome).__name__, **lean(outcome)}
+    if "usage" in data:
+        data["usage"] = attrs.asdict(data["usage"])
+    if "calls" in data:
+        data["calls"] = [attrs.asdict(call) for call in data["calls"]]
+    return data
 
 
 def outcome_of(data: Mapping[str, Any]) -> Outcome:
@@ -197,10 +210,9 @@ def outcome_of(data: Mapping[str, Any]) -> Outcome:
         fields["usage"] = Usage(**fields["usage"])
     match data["is"]:
         case "ChatReply":
-            calls = tuple(ToolCall(**call) for call in fields.pop("calls", ()))
-            return ChatReply(
-                **{**fields, "calls": calls, "chunks": tuple(fields.pop("chunks", ()))}
-            )
+            fields["calls"] = tuple(ToolCall(**call) for call in fields.get("calls", ()))
+            fields["chunks"] = tuple(fields.get("chunks", ()))
+            return ChatReply(**fields)
         case "EmbedReply":
             return EmbedReply(**fields)
         case "ToolReply":

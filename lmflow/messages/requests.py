@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal, get_args
+
 import attrs
 
-from lmflow.messages.messages import Message, _shown
+from lmflow.messages.messages import Message, message_text
 from lmflow.values.attributes import lean
 from lmflow.values.record import Record, digest, pretty, record
 
-CACHED, PURE, LIVE = "cached", "pure", "live"
-MODES = (CACHED, PURE, LIVE)
+ToolMode = Literal["cached", "pure", "live"]
 """How a tool's recorded answers may be used beyond exact replay and resume.
 
-``cached``: at their own address, where the same is asked again. ``pure``: also anywhere else that
-asks the same, and for every sample, since the answer depends on the inputs alone. ``live``:
-nowhere, the tool is always asked anew.
+``cached``: for the same request at the same address. ``pure``: for the same request at any address
+and in every sample, since the answer depends on the inputs alone. ``live``: never; the tool is
+called each time.
 """
+
+CACHED: Final = "cached"
+PURE: Final = "pure"
+LIVE: Final = "live"
+MODES: tuple[ToolMode, ...] = get_args(ToolMode)
 
 
 @attrs.frozen
 class ChatRequest:
     """One call of a language model, as it is keyed and recorded.
 
-    ``model`` is ``provider/model`` or empty (the executor's own model); ``endpoint`` is filled in
-    by the executor. ``options`` are decoding options by their wire names (``temperature``,
-    ``max_tokens``, ``stop``, ``seed``). ``tools`` are what the model may call (name, description,
-    parameters as JSON schema); ``schema`` is the JSON schema that the reply must fit, sent where
-    the endpoint takes one. ``sample`` tells intended repeats apart; it is sent only as an offset to
-    ``seed``.
+    Args:
+        messages: The turns of the chat.
+        model: ``provider/model``, or empty for the executor's own model.
+        endpoint: The server that is called; the executor fills it in.
+        options: Decoding options by their wire names (``temperature``, ``max_tokens``, ``stop``,
+            ``seed``).
+        tools: The tools that the model may call (name, description, parameters as JSON schema).
+        schema: The JSON schema that the reply must fit, sent if the endpoint takes one.
+        sample: The number of an intended repeat, sent only as an offset to ``seed``.
     """
 
     messages: tuple[Message, ...]
@@ -40,18 +49,18 @@ class ChatRequest:
 
     @property
     def key(self) -> str:
-        """The hash of everything that was asked for: no key, timeout or client id."""
+        """The digest of all fields. API keys, timeouts and client ids aren't part of a request."""
         return digest(
             "chat", lean(self) | {"messages": [message.form for message in self.messages]}
         )
 
     @property
     def attaches(self) -> bool:
-        """Whether a picture, sound or file is among its messages."""
+        """Whether a message has a picture, sound or file attached."""
         return any(message.attached for message in self.messages)
 
     def to(self, model: str, endpoint: str) -> ChatRequest:
-        """The same, asked of that model there."""
+        """The same request to another model and endpoint."""
         return ChatRequest(
             self.messages, model, endpoint, self.options, self.tools, self.schema, self.sample
         )
@@ -64,12 +73,12 @@ class ChatRequest:
         ]
         head += [f"tool: {pretty(tool)}" for tool in self.tools]
         head += [f"schema: {pretty(self.schema)}"] if self.schema is not None else []
-        return "\n".join([*head, *(_shown(message) for message in self.messages)])
+        return "\n".join([*head, *map(message_text, self.messages)])
 
 
 @attrs.frozen
 class EmbedRequest:
-    """One call of an embedding model: a vector is asked for each text."""
+    """One call of an embedding model, which gives a vector for each text."""
 
     texts: tuple[str, ...]
     model: str = ""
@@ -77,11 +86,11 @@ class EmbedRequest:
 
     @property
     def key(self) -> str:
-        """The hash of everything that was asked for."""
+        """The digest of all fields."""
         return digest("embed", lean(self))
 
     def to(self, model: str, endpoint: str) -> EmbedRequest:
-        """The same, asked of that model there."""
+        """The same request to another model and endpoint."""
         return EmbedRequest(self.texts, model, endpoint)
 
     def __str__(self) -> str:
@@ -92,26 +101,32 @@ class EmbedRequest:
 
 @attrs.frozen
 class ToolRequest:
-    """One call of a tool. ``identity`` says what its function does (source, version or owner's
-    digest).
+    """One call of a tool.
 
-    ``mode`` is how the tool's recorded answers may be used: no part of what is asked, so neither
-    keyed nor kept.
+    Args:
+        tool: The tool's name.
+        identity: The identity of its function: a hash of its source, a version or its owner's
+            digest.
+        inputs: The arguments by name.
+        sample: The number of an intended repeat.
+        mode: How the tool's recorded answers may be used. It isn't part of the request, so it is
+            neither keyed nor recorded.
     """
 
     tool: str
     identity: str
     inputs: Record
     sample: int = 0
-    mode: str = attrs.field(default=CACHED, eq=False)
+    mode: ToolMode = attrs.field(default=CACHED, eq=False)
 
     @property
     def key(self) -> str:
-        """The hash of the tool's identity and its inputs."""
+        """The digest of all fields but ``mode``."""
         return digest("tool", lean(self))
 
     def __str__(self) -> str:
-        return f"tool: {self.tool} ({self.identity})\ninputs: {pretty(self.inputs)}\nsample: {self.sample}"
+        inputs = pretty(self.inputs)
+        return f"tool: {self.tool} ({self.identity})\ninputs: {inputs}\nsample: {self.sample}"
 
 
 ModelRequest = ChatRequest | EmbedRequest

@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from lmflow.adapters.registry import adapter_of
 from lmflow.errors import BadSignature, near
-from lmflow.messages.requests import CACHED, MODES
+from lmflow.messages.requests import CACHED, MODES, ToolMode
 from lmflow.programs.combinators import Branch, Map, Parallel, Repeat
 from lmflow.programs.embedding import Embed, check_signature
 from lmflow.programs.program import Flow, Predict, Program, Tool, check_programs
@@ -95,7 +95,7 @@ def tool(name: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(
     *,
-    mode: str = CACHED,
+    mode: ToolMode = CACHED,
     description: str | None = None,
     version: str | None = None,
     timeout: float | None = None,
@@ -106,7 +106,7 @@ def tool(
     signature: str | Signature | None,
     function: Callable[..., Any],
     *,
-    mode: str = CACHED,
+    mode: ToolMode = CACHED,
     description: str | None = None,
     version: str | None = None,
     timeout: float | None = None,
@@ -119,7 +119,7 @@ def tool(  # noqa: PLR0913 - the three forms share one name
     signature: str | Signature | None = None,
     function: Callable[..., Any] | None = None,
     *,
-    mode: str = CACHED,
+    mode: ToolMode = CACHED,
     description: str | None = None,
     version: str | None = None,
     timeout: float | None = None,
@@ -163,12 +163,13 @@ def tool(  # noqa: PLR0913 - the three forms share one name
     )
 
 
-def checked(mode: str) -> str:
+def checked(mode: str) -> ToolMode:
     """A tool's mode. ``ValueError`` where there is no such mode."""
-    if mode not in MODES:
-        msg = f"a tool is one of {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
-        raise ValueError(msg)
-    return mode
+    for known in MODES:
+        if mode == known:
+            return known
+    msg = f"a tool is one of {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
+    raise ValueError(msg)
 
 
 def flow(

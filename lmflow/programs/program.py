@@ -17,7 +17,7 @@ import attrs
 import toolz
 
 from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram, check_kind
-from lmflow.messages.requests import CACHED
+from lmflow.messages.requests import CACHED, ToolMode
 from lmflow.programs.effects import Pending
 from lmflow.signatures.fields import holds_media, places_media, type_text
 from lmflow.signatures.signature import Field, Signature, first_missing
@@ -219,7 +219,7 @@ class Tool(Step):
 
     function: Function
     timeout: float | None = None
-    mode: str = CACHED
+    mode: ToolMode = CACHED
     description: str = ""
     parameters: Record | None = None
 

@@ -210,7 +210,7 @@ def _asked(call: CallAttempt) -> str:
     if isinstance(call.request, ChatRequest):
         *before, last = call.request.messages
         return "\n".join(
-            [*(message.told for message in before if message.role == "tool"), last.told]
+            [*(message.readable for message in before if message.role == "tool"), last.readable]
         )
     return (
         pretty(call.request.inputs)
@@ -265,7 +265,7 @@ def _holders(value: Any, calls: list[CallAttempt]) -> tuple[str, ...]:
 def _gave(call: CallAttempt) -> str:
     match call.outcome:
         case ChatReply() as reply:
-            return reply.shown
+            return reply.readable
         case ToolReply(value=value):
             return pretty(value)
         case EmbedReply(vectors=vectors):

@@ -68,7 +68,7 @@ def answer(outcome: Outcome | None) -> str:
     """The words of an outcome."""
     match outcome:
         case ChatReply() as reply:
-            return reply.shown
+            return reply.readable
         case Failure():
             return str(outcome.error())
     return ""

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import lmflow as lf
-from lmflow.messages.requests import MODES, ToolRequest
+from lmflow.messages.requests import MODES, ToolMode, ToolRequest
 from lmflow.replays.reuse import exact_answers
 from lmflow.replays.simulate import ReplayCase, fork, match_calls
 
@@ -28,12 +28,12 @@ class Counter:
         return f"{text}-{self.count}"
 
 
-def asked(mode: str, counter: Counter, name: str = "ask") -> lf.Program:
+def asked(mode: ToolMode, counter: Counter, name: str = "ask") -> lf.Program:
     """The tool in a mode."""
     return lf.tool(name, "text -> said", counter.ask, mode=mode, version="1")
 
 
-async def spent(mode: str, path: Path) -> int:
+async def spent(mode: ToolMode, path: Path) -> int:
     """How often the tool is asked by two evaluations of three rows."""
     counter = Counter()
     with lf.SqliteStore(path) as store:
@@ -44,13 +44,13 @@ async def spent(mode: str, path: Path) -> int:
 
 
 @pytest.mark.parametrize(("mode", "times"), [("cached", 3), ("pure", 3), ("live", 6)])
-async def test_an_evaluation_asks_live_tools_anew(mode: str, times: int, tmp_path: Path) -> None:
+async def test_an_evaluation_asks_live_tools_anew(mode: ToolMode, times: int, tmp_path: Path) -> None:
     """Evaluated again, a live tool is asked again; the answers of others count."""
     assert times == await spent(mode, tmp_path / "s.db")
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_exact_replay_takes_every_answer(mode: str) -> None:
+async def test_exact_replay_takes_every_answer(mode: ToolMode) -> None:
     """An exact replay asks nothing, whatever the mode."""
     counter = Counter()
     async with lf.Executor(lf.scripted([])) as ex:
@@ -73,7 +73,7 @@ async def test_a_recording_outlives_a_change_of_mode() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_resume_asks_nothing_twice(mode: str, tmp_path: Path) -> None:
+async def test_resume_asks_nothing_twice(mode: ToolMode, tmp_path: Path) -> None:
     """A run that was stopped goes on with what it had, live answers too: they are its own."""
     counter = Counter()
     step = lf.predict("say", "said -> out", "Say.")
@@ -121,9 +121,9 @@ async def test_a_fork_is_exact_before_its_address() -> None:
 
     async with lf.Executor(lf.scripted([])) as ex:
         trace = await ex.run(both, text="a")
-    walked = fork(ReplayCase(trace, both, trace.version), "both[0]/again[0]")[1]
+    simulation = fork(ReplayCase(trace, both, trace.version), "both[0]/again[0]")[1]
     assert ["both[0]/ask[0]/call[0]"] == [
-        met.address for met in walked.met if met.found is not None
+        calls.address for calls in simulation.calls if calls.recorded is not None
     ]
 
 
@@ -149,8 +149,8 @@ async def test_a_pure_answer_counts_wherever_the_same_is_asked() -> None:
 
         async with lf.Executor(lf.scripted([])) as ex:
             trace = await ex.run(tool, text="a")
-        met = match_calls(ReplayCase(trace, twice, lf.init(twice)))[1].met
-        assert kept == sum(step.found is not None for step in met)
+        calls = match_calls(ReplayCase(trace, twice, lf.init(twice)))[1].calls
+        assert kept == sum(step.recorded is not None for step in calls)
 
 
 async def test_a_pure_answer_counts_for_every_sample() -> None:
@@ -173,8 +173,8 @@ async def test_a_pure_failure_does_not_spread() -> None:
         run = await ex.map(broken, [{"text": "a"}])
     renamed = broken.named("other")
     assert [None] == [
-        met.found
-        for met in match_calls(ReplayCase(run.traces[0], renamed, lf.init(renamed)))[1].met
+        calls.recorded
+        for calls in match_calls(ReplayCase(run.traces[0], renamed, lf.init(renamed)))[1].calls
     ]
     assert "broken[0]/call[0]" in exact_answers(run.traces[0]).answers
 
@@ -184,4 +184,4 @@ def test_an_unknown_mode_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"one of cached, pure, live, found mode='lives'\. Did you mean 'live'"
     ):
-        lf.tool("ask", "text -> said", Counter().ask, version="1", mode="lives")
+        lf.tool("ask", "text -> said", Counter().ask, version="1", mode="lives")  # type: ignore[call-overload]
