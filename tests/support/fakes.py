@@ -16,7 +16,7 @@ from lmflow.messages.messages import Message
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Exchange, Model
-from lmflow.models.transport.http import Session
+from lmflow.models.transport.http import HttpSession
 
 
 @attrs.frozen
@@ -50,7 +50,7 @@ class Door:
         self, exchange: Exchange, /, *, by: Model | None = None, source: str = ""
     ) -> ModelReply:
         """One attempt on a session of its own."""
-        session = Session()
+        session = HttpSession()
         session.hear = self.hear
         try:
             reply = await exchange(session)
