@@ -1,4 +1,6 @@
-"""Metrics: what they are, and those that are shipped. Each is a factory over field names."""
+"""Metrics, which score an example's outputs: their form, and the shipped ones, which are factories
+over field names. Judges, which ask a model, live in ``lmflow.evaluation``.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Metrics: pure functions from an example and outputs to a score, each with a key by which its
-scores are kept.
+"""Metrics: pure functions from an example and outputs to a score, each with a key that its recorded
+scores are found by.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadScore
-from lmflow.values.functions import Function, check_takes, function_of
 from lmflow.values.attributes import uncached
+from lmflow.values.functions import Function, check_takes, function_of
 from lmflow.values.record import Record, digest
 
 
 @attrs.frozen
 class Counts:
-    """What a score was counted from: how many were right, found and wanted. They add up over
-    examples (micro).
+    """The counts behind a score. They add up over examples, for a micro average.
+
+    Args:
+        right: How many items of the output are in the reference.
+        found: How many items the output has.
+        wanted: How many items the reference has.
     """
 
     right: int
@@ -31,8 +35,16 @@ class Counts:
 
 @attrs.frozen
 class Score:
-    """A score, mostly from 0 (wrong) to 1 (right), and why, in words that a reader or an optimizer
-    can use.
+    """A score, as a rule from 0 (wrong) to 1 (right), with its reasons.
+
+    Args:
+        value: A finite number.
+        feedback: The reasons in words, for readers and optimizers.
+        counts: The counts behind the value, for a micro average.
+
+    Example:
+        >>> float(Score(0.5, "The date is missing."))
+        0.5
     """
 
     value: float
@@ -44,15 +56,20 @@ class Score:
 
 
 Metric = Callable[..., "float | bool | Score"]
-"""``(example, outputs)``, or ``(example, outputs, trace)`` where it has a parameter of that name.
-Pure.
+"""A pure function ``(example, outputs)``, or ``(example, outputs, trace)`` if it has a parameter of
+that name.
 """
 
 
 @attrs.frozen(slots=False)
 class FunctionMetric:
-    """A function as a metric with a key: the hash of its source (or version), of the functions that
-    it ``uses``, and of its ``options``, which it is given by name.
+    """A function as a metric with a key; ``lf.metric`` makes one.
+
+    Args:
+        name: The metric's name in evaluations.
+        function: The function, with its identity.
+        uses: The functions that it calls, with theirs.
+        options: Keyword arguments that the function is called with.
     """
 
     name: str
@@ -61,19 +78,15 @@ class FunctionMetric:
     options: Record = attrs.field(factory=Record, converter=Record)
 
     def __attrs_post_init__(self) -> None:
-        check_takes(
-            self.function,
-            "example",
-            "outputs",
-            options=[*self.options, *(["trace"] * self._reads_trace)],
-        )
+        options = [*self.options, "trace"] if self._reads_trace else self.options
+        check_takes(self.function, "example", "outputs", options=options)
 
     def __call__(
         self, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None
     ) -> Score:
-        """The score of the outputs. ``BadScore`` where the function gives none."""
-        more = {"trace": trace} if self._reads_trace else {}
-        return as_score(self.name, self.function.call(example, outputs, **more, **self.options))
+        """The score of the outputs. ``BadScore`` if the function returns no score."""
+        optional = {"trace": trace} if self._reads_trace else {}
+        return as_score(self.name, self.function.call(example, outputs, **optional, **self.options))
 
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)
@@ -83,10 +96,11 @@ class FunctionMetric:
 
     @functools.cached_property
     def key(self) -> str:
-        """The hash of what it does: edited, it scores again."""
-        return digest(
-            "metric", [self.function.identity, [used.identity for used in self.uses], self.options]
-        )
+        """The digest of the function's identity, of those it uses and of the options. A metric
+        whose function is edited has another key, and scores again.
+        """
+        used = [function.identity for function in self.uses]
+        return digest("metric", [self.function.identity, used, self.options])
 
     @functools.cached_property
     def _reads_trace(self) -> bool:
@@ -101,31 +115,46 @@ def metric(
     uses: Iterable[Callable[..., Any]] = (),
     options: Mapping[str, Any] | None = None,
 ) -> FunctionMetric:
-    """A function ``(example, outputs[, trace]) -> float | bool | Score`` as a metric; also a
-    decorator.
+    """Make a function a metric; also a decorator.
 
-    The source of the function and of those it ``uses`` is its key; ``version`` stands for a
-    function whose source doesn't say what it does (a lambda, a closure: ``Unidentified`` asks for
-    it). ``options`` are keyword arguments of the function, and part of the key. ``TypeError`` where
-    it takes other arguments.
+    Args:
+        function: ``(example, outputs[, trace]) -> float | bool | Score``, pure.
+        name: The metric's name, by default the function's.
+        version: Stands for a function whose source doesn't say what it does (a lambda, a closure).
+        uses: Functions that it calls and whose source is part of the key too.
+        options: Keyword arguments that the function is called with, part of the key.
+
+    Returns:
+        The metric. Its key is the hash of the sources (or version) and options.
+
+    Raises:
+        Unidentified: The source doesn't say what the function does, and there is no version.
+        TypeError: The function takes other arguments.
+
+    Example:
+        >>> def short(example, outputs):
+        ...     return len(outputs["answer"]) < 20
+        >>> lf.metric(short)({}, {"answer": "Paris"}).value
+        1.0
     """
-    code = function_of(function, version)
+    helpers = tuple(map(function_of, uses))
     return FunctionMetric(
-        name or _name(function), code, tuple(function_of(used) for used in uses), options or {}
+        name or _name(function), function_of(function, version), helpers, options or {}
     )
 
 
 def metric_key(metric: Metric) -> str:
-    """The hash of what a metric does; a bare function's is that of ``lf.metric(function)``."""
+    """The key of a metric; that of a bare function is the key of ``lf.metric(function)``."""
     key = getattr(metric, "key", None)
     if isinstance(metric, str):
-        msg = f"a metric is a function, found the text {metric!r}. Compare that output: lf.exact_match({metric!r})."
+        fix = f"Compare that output: lf.exact_match({metric!r})."
+        msg = f"a metric is a function, found the text {metric!r}. {fix}"
         raise TypeError(msg)
     return key if isinstance(key, str) else FunctionMetric(name_of(metric), function_of(metric)).key
 
 
 def name_of(metric: Any) -> str:
-    """What a metric is called."""
+    """The name of a metric or of a bare function."""
     name = getattr(metric, "name", None)
     return name if isinstance(name, str) else _name(metric)
 
@@ -133,29 +162,27 @@ def name_of(metric: Any) -> str:
 def score_of(
     metric: Metric, example: Mapping[str, Any], outputs: Mapping[str, Any], trace: Any = None
 ) -> Score:
-    """The score that a metric gives. What it raises is raised; ``BadScore`` where it gives no
-    score.
+    """The score that a metric returns. An exception of the metric passes through; ``BadScore`` if
+    it returns no score.
     """
     if isinstance(metric, FunctionMetric):
         return metric(example, outputs, trace)
     if not callable(metric):
         fix = "A metric is a function; a judge is asked first, by the executor."
         raise BadScore(name_of(metric), f"{_article(metric)} can't be called", fix)
-    more = {"trace": trace} if _reads_trace(metric) else {}
-    return as_score(name_of(metric), metric(example, outputs, **more))
+    optional = {"trace": trace} if _reads_trace(metric) else {}
+    return as_score(name_of(metric), metric(example, outputs, **optional))
 
 
-def as_score(name: str, found: Any) -> Score:
-    """What a metric gave as a score: a bool is 0 or 1, a number stays. ``BadScore`` for all else,
-    NaN and infinity.
+def as_score(name: str, result: Any) -> Score:
+    """The result of the metric ``name`` as a score: a bool is 0 or 1, a number stays. ``BadScore``
+    for any other value, NaN and infinities.
     """
-    if inspect.iscoroutine(found):
-        found.close()
-        fix = (
-            "A metric is a plain function; what asks a model is a program: lf.Judge(program, ...)."
-        )
+    if inspect.iscoroutine(result):
+        result.close()
+        fix = "A metric is a plain function; a program that asks a model is lf.Judge(program, ...)."
         raise BadScore(name, "it gave a coroutine", fix)
-    score = found if isinstance(found, Score) else Score(found)
+    score = result if isinstance(result, Score) else Score(result)
     if not isinstance(score.value, (bool, int, float)):
         raise BadScore(name, f"it gave {_article(score.value)} ({score.value!r:.80})")
     if not math.isfinite(score.value):

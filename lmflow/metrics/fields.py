@@ -1,4 +1,4 @@
-"""How the shipped metrics read their fields, and how they are made."""
+"""Making shipped metrics, and reading the fields that they compare."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from lmflow.values.record import Record, pretty
 
 
 def shipped(score: Callable[..., Any], *uses: Callable[..., Any], **options: Any) -> FunctionMetric:
-    """A metric of lmflow's own: its name is the function's without ``_``, the sources of all it
-    uses are in its key.
+    """A shipped metric: its name is the function's without ``_``, and the sources of the functions
+    that it uses are in its key.
     """
-    used = tuple(function_of(helper) for helper in (pick, *uses))
-    return FunctionMetric(score.__name__.strip("_"), function_of(score), used, Record(options))
+    helpers = tuple(function_of(helper) for helper in (pick, *uses))
+    return FunctionMetric(score.__name__.strip("_"), function_of(score), helpers, Record(options))
 
 
 def pick(side: Mapping[str, Any], name: str) -> Any:
-    """The field of an example or of outputs. ``MissingInput`` names what there is."""
+    """The field of an example or of outputs. ``MissingInput`` lists the fields that exist."""
     if name not in side:
         raise MissingInput("the metric", name, tuple(side))
     return side[name]
 
 
 def golds(value: Any) -> tuple[str, ...]:
-    """The accepted answers as texts: a list holds several, anything else is one."""
+    """The accepted answers as texts: each item of a list, or any other value as one answer."""
     return (
         tuple(text_of(item) for item in value)
         if isinstance(value, (tuple, list))
@@ -36,7 +36,9 @@ def golds(value: Any) -> tuple[str, ...]:
 
 
 def text_of(value: Any) -> str:
-    """A value as the text that is compared: none is empty, what is no text is written as JSON."""
+    """A value as the text that metrics compare: ``None`` is empty, a value that isn't a text is
+    JSON.
+    """
     if value is None:
         return ""
     return value if isinstance(value, str) else pretty(value)

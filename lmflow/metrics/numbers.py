@@ -15,12 +15,23 @@ from lmflow.metrics.fields import pick, shipped, text_of
 def numeric(
     field: str = "answer", gold: str = "", *, tolerance: float = 0.0, relative: float = 0.0
 ) -> FunctionMetric:
-    """1 where the last number of the output is the example's, as GSM8K's answers are read (Cobbe et
-    al. 2021).
+    """1 if the last number of the output equals the example's, as GSM8K's answers are read (Cobbe
+    et al. 2021).
 
-    Equal means within ``tolerance``, or within ``relative`` times the larger of the two. Commas of
-    thousands and signs are read, words and fractions aren't. ``BadScore`` where the example has no
-    number.
+    Commas of thousands and signs are read, words and fractions aren't.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name.
+        tolerance: The absolute difference up to which numbers are equal.
+        relative: The difference up to which they are, as a fraction of the larger number.
+
+    Raises:
+        BadScore: When it scores an example without a number.
+
+    Example:
+        >>> lf.metrics.numeric()({"answer": "12"}, {"answer": "So 3 * 4 = 12."}).value
+        1.0
     """
     return shipped(
         _numeric,
@@ -34,8 +45,8 @@ def numeric(
 
 
 def last_number(text: str) -> float | None:
-    """The last number of a text: ``"$1,234.50."`` is 1234.5; a minus counts where no word or digit
-    stands before it.
+    """The last number of a text: ``"$1,234.50."`` is 1234.5; a minus counts unless a word or digit
+    precedes it.
     """
     number = r"(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+"
     found = re.findall(rf"(?:(?<![\w.)])[-\u2212])?\$?(?:{number})", text)

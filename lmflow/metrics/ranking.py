@@ -16,15 +16,28 @@ def recall_at_k(k: int, field: str = "ids", gold: str = "gold_ids") -> FunctionM
     """The share of the relevant ids that are among the first ``k`` (Manning, Raghavan, Schütze
     2008, section 8.4).
 
-    ``BadScore`` where the example has no relevant id: its recall is undefined, not 0.
+    Args:
+        k: How many ids of the ranking count.
+        field: The output's field, a list of ids, best first.
+        gold: The example's field, the relevant ids.
+
+    Raises:
+        BadScore: When it scores an example without a relevant id: its recall is undefined, not 0.
     """
     return shipped(_recall_at_k, relevant, golds, text_of, k=k, field=field, gold=gold)
 
 
 def mrr(field: str = "ids", gold: str = "gold_ids", *, k: int = 0) -> FunctionMetric:
-    """One over the rank of the first relevant id, 0 where there is none among the first ``k`` (0:
-    all). Its mean is the mean reciprocal rank (Voorhees 1999, section 3). ``BadScore`` where the
-    example has no relevant id.
+    """One over the rank of the first relevant id, 0 if none is among the first ``k``. The mean over
+    examples is the mean reciprocal rank (Voorhees 1999, section 3).
+
+    Args:
+        field: The output's field, a list of ids, best first.
+        gold: The example's field, the relevant ids.
+        k: How many ids of the ranking count; 0 counts all.
+
+    Raises:
+        BadScore: When it scores an example without a relevant id.
     """
     return shipped(_mrr, relevant, golds, text_of, k=k, field=field, gold=gold)
 

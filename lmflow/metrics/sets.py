@@ -17,21 +17,35 @@ _Row = Mapping[str, Any]
 
 
 def set_f1(field: str, gold: str = "") -> FunctionMetric:
-    """The F1 of two sets (lists without order or repeats), 1 where both are empty. Case and white
+    """The F1 of two sets (lists without order or repeats), 1 if both are empty. Case and white
     space don't count.
 
     Its counts give the micro F1 over all examples (Manning et al. 2008, section 13.6):
     ``evaluation.micro``.
+
+    Args:
+        field: The output's field, a list.
+        gold: The example's field, by default that of the output's name.
+
+    Example:
+        >>> lf.metrics.set_f1("tags")({"tags": ["a", "b"]}, {"tags": ["A"]}).counts
+        Counts(right=1, found=1, wanted=2)
     """
     return shipped(_set_f1, counted, folded, golds, text_of, field=field, gold=gold or field)
 
 
 def slot_f1(field: str = "slots", gold: str = "") -> FunctionMetric:
     """The F1 of (slot, value) or (type, entity) pairs, exact in both as in CoNLL-2003 (Tjong Kim
-    Sang, De Meulder 2003, section 2.3), 1 where both sides are empty. A field maps each slot to
-    a value or to a list of values.
+    Sang, De Meulder 2003, section 2.3), 1 if both sides are empty.
 
     CoNLL's own figure is the micro F1 over all examples: ``evaluation.micro``.
+
+    Args:
+        field: The output's field, a mapping of slots to a value or a list of values.
+        gold: The example's field, by default that of the output's name.
+
+    Raises:
+        BadScore: When a field isn't such a mapping.
     """
     return shipped(
         _slot_f1, counted, pairs, folded, golds, text_of, field=field, gold=gold or field
@@ -39,23 +53,32 @@ def slot_f1(field: str = "slots", gold: str = "") -> FunctionMetric:
 
 
 def citation_precision(field: str = "sources", gold: str = "sources") -> FunctionMetric:
-    """The share of what is cited that is among the reference sources; 0 where nothing is cited and
-    something should be.
+    """The share of the cited sources that are among the reference sources; 0 if nothing is cited
+    and something should be.
 
-    The field is a list of ids, or a text with ids in brackets: ``[3]``, ``[a, b]``. ALCE (Gao et
-    al. 2023, section 3) asks a model whether the source supports the sentence; here the example
-    says which do.
+    ALCE (Gao et al. 2023, section 3) asks a model whether a source supports the sentence; here the
+    example names the sources that do.
+
+    Args:
+        field: The output's field, a list of ids or a text with ids in brackets: ``[3]``,
+            ``[a, b]``.
+        gold: The example's field, of the same form.
     """
     return shipped(_citation_precision, cited, golds, text_of, field=field, gold=gold)
 
 
 def citation_recall(field: str = "sources", gold: str = "sources") -> FunctionMetric:
-    """The share of the reference sources that are cited, 1 where there are none. Fields as there."""
+    """The share of the reference sources that are cited, 1 if the example has none.
+
+    Args:
+        field: The output's field, a list of ids or a text with ids in brackets.
+        gold: The example's field, of the same form.
+    """
     return shipped(_citation_recall, cited, golds, text_of, field=field, gold=gold)
 
 
 def folded(text: str) -> str:
-    """The text without difference of case and white space."""
+    """The text in one case and with single spaces."""
     return " ".join(text.casefold().split())
 
 
@@ -71,7 +94,7 @@ def pairs(value: Any) -> Counter[tuple[str, str]]:
 
 
 def counted(found: Counter[Any], wanted: Counter[Any]) -> Score:
-    """The F1 of two multisets, with its counts and what is missing and wrong in words."""
+    """The F1 of two multisets, with its counts, and the missing and wrong items in words."""
     right, sizes = (found & wanted).total(), (found.total(), wanted.total())
     value = 2 * right / sum(sizes) if any(sizes) else 1.0
     sides = (("missing", wanted - found), ("wrong", found - wanted))
@@ -80,7 +103,7 @@ def counted(found: Counter[Any], wanted: Counter[Any]) -> Score:
 
 
 def cited(value: Any) -> frozenset[str]:
-    """The ids that a list holds or that stand in a text's brackets."""
+    """The ids in a list or in a text's brackets."""
     if not isinstance(value, str):
         return frozenset(golds(value or ()))
     inside = re.findall(r"\[([^\[\]]+)\]", value)

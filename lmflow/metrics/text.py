@@ -1,4 +1,4 @@
-"""Metrics over short answers: SQuAD's, HotpotQA's, and whether an answer or a passage holds the
+"""Metrics over short answers: SQuAD's, HotpotQA's, and whether an answer or a passage contains the
 reference.
 """
 
@@ -21,12 +21,19 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def exact_match(field: str = "answer", gold: str = "", *, normalize: bool = True) -> FunctionMetric:
-    """1 where the output equals an accepted answer, normalized as SQuAD does (Rajpurkar et al.
-    2016, section 6.1, ``evaluate-v1.1.py``): case, ASCII punctuation, the articles a, an, the
-    and white space don't count.
+    """1 if the output equals an accepted answer, normalized as SQuAD does (Rajpurkar et al. 2016,
+    section 6.1, ``evaluate-v1.1.py``): case, ASCII punctuation, the articles a, an, the and white
+    space don't count.
 
-    ``gold`` is the example's field, by default that of the output's name; a list holds several
-    accepted answers. ``normalize=False`` compares the values themselves.
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name; a list holds several
+            accepted answers.
+        normalize: Whether to normalize; ``False`` compares the values themselves.
+
+    Example:
+        >>> lf.exact_match()({"answer": ["Paris", "Lutetia"]}, {"answer": "the paris."}).value
+        1.0
     """
     return shipped(
         _exact_match,
@@ -41,7 +48,12 @@ def exact_match(field: str = "answer", gold: str = "", *, normalize: bool = True
 
 def f1(field: str = "answer", gold: str = "") -> FunctionMetric:
     """The F1 of normalized tokens with the nearest accepted answer (Rajpurkar et al. 2016, section
-    6.1, ``evaluate-v1.1.py``): 0 where no token is shared, so also for two empty answers.
+    6.1, ``evaluate-v1.1.py``): 0 if no token is shared, so also for two empty answers.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name; a list holds several
+            accepted answers.
     """
     return shipped(_f1, token_f1, normalized, golds, text_of, field=field, gold=gold or field)
 
@@ -49,13 +61,21 @@ def f1(field: str = "answer", gold: str = "") -> FunctionMetric:
 def squad_em(field: str = "answer", gold: str = "answers") -> FunctionMetric:
     """SQuAD 2.0's exact match (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): no accepted answer at
     all means that the question has none, and then only an empty output is right.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, a list of accepted answers.
     """
     return shipped(_squad_em, accepted, normalized, golds, text_of, field=field, gold=gold)
 
 
 def squad_f1(field: str = "answer", gold: str = "answers") -> FunctionMetric:
-    """SQuAD 2.0's F1 (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): as ``f1``, and where either
+    """SQuAD 2.0's F1 (Rajpurkar et al. 2018, ``evaluate-v2.0.py``): as ``f1``, but if either
     side is empty, 1 if both are and else 0.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, a list of accepted answers.
     """
     return shipped(
         _squad_f1, accepted, token_f1, normalized, golds, text_of, field=field, gold=gold
@@ -65,13 +85,23 @@ def squad_f1(field: str = "answer", gold: str = "answers") -> FunctionMetric:
 def hotpot_em(field: str = "answer", gold: str = "") -> FunctionMetric:
     """HotpotQA's exact match (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): SQuAD's
     normalization.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name; a list holds several
+            accepted answers.
     """
     return shipped(_hotpot_em, normalized, golds, text_of, field=field, gold=gold or field)
 
 
 def hotpot_f1(field: str = "answer", gold: str = "") -> FunctionMetric:
     """HotpotQA's F1 (Yang et al. 2018, section 5.1, ``hotpot_evaluate_v1.py``): as ``f1``, and 0
-    where one side is yes, no or noanswer and the other isn't the same.
+    if one side is yes, no or noanswer and the other isn't the same.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name; a list holds several
+            accepted answers.
     """
     return shipped(
         _hotpot_f1, token_f1, normalized, golds, text_of, field=field, gold=gold or field
@@ -79,15 +109,24 @@ def hotpot_f1(field: str = "answer", gold: str = "") -> FunctionMetric:
 
 
 def contains(field: str = "answer", gold: str = "") -> FunctionMetric:
-    """1 where the output holds an accepted answer as a run of whole words, both normalized as SQuAD
+    """1 if the output contains an accepted answer as a run of whole words, both normalized as SQuAD
     does.
+
+    Args:
+        field: The output's field.
+        gold: The example's field, by default that of the output's name; a list holds several
+            accepted answers.
     """
     return shipped(_contains, holds, normalized, golds, text_of, field=field, gold=gold or field)
 
 
 def passage_match(field: str = "context", gold: str = "answer") -> FunctionMetric:
-    """1 where one of the passages holds an accepted answer (Karpukhin et al. 2020, section 5, DPR's
+    """1 if one of the passages contains an accepted answer (Karpukhin et al. 2020, section 5, DPR's
     ``has_answer``): its tokens in a row, uncased, decomposed by NFD, nothing else normalized.
+
+    Args:
+        field: The output's field, a list of passages or one passage.
+        gold: The example's field, a list of accepted answers or one answer.
     """
     return shipped(_passage_match, holds, words, golds, text_of, field=field, gold=gold)
 
@@ -108,14 +147,12 @@ def token_f1(output: str, answer: str) -> float:
 
 
 def accepted(value: Any) -> tuple[str, ...]:
-    """SQuAD 2.0's accepted answers: those that normalization leaves something of, else the empty
-    one.
-    """
+    """SQuAD 2.0's accepted answers: those that are nonempty once normalized, or an empty one."""
     return tuple(answer for answer in golds(value) if normalized(answer)) or ("",)
 
 
 def holds(tokens: Sequence[str], run: Sequence[str]) -> bool:
-    """Whether ``run`` stands somewhere in ``tokens``, in a row. An empty run stands nowhere."""
+    """Whether ``tokens`` contain ``run``, in a row. No tokens contain an empty run."""
     size = len(run)
     return size > 0 and any(tokens[at : at + size] == run for at in range(len(tokens) - size + 1))
 

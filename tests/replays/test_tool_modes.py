@@ -93,7 +93,8 @@ async def test_resume_asks_nothing_twice(mode: ToolMode, tmp_path: Path) -> None
 
 async def test_what_if_takes_no_answer_of_a_live_tool() -> None:
     """A plan counts a live tool's call as one to be asked; a cached one's is reused."""
-    for mode, reused in (("cached", 1), ("pure", 1), ("live", 0)):
+    expected: dict[ToolMode, int] = {"cached": 1, "pure": 1, "live": 0}
+    for mode, reused in expected.items():
         program = asked(mode, Counter())
         async with lf.Executor(lf.scripted([])) as ex:
             trace = await ex.run(program, text="a")
@@ -139,7 +140,8 @@ async def test_a_pure_answer_counts_wherever_the_same_is_asked() -> None:
     """A pure tool's answer is taken at other addresses, as often as needed; a cached one's moves
     once.
     """
-    for mode, kept in (("pure", 2), ("cached", 1), ("live", 0)):
+    expected: dict[ToolMode, int] = {"pure": 2, "cached": 1, "live": 0}
+    for mode, kept in expected.items():
         tool = asked(mode, Counter())
 
         @lf.flow("text -> said", uses=[tool], version="1")
@@ -155,7 +157,8 @@ async def test_a_pure_answer_counts_wherever_the_same_is_asked() -> None:
 
 async def test_a_pure_answer_counts_for_every_sample() -> None:
     """Samples of a pure tool are one request; of others each is its own."""
-    for mode, keys in (("pure", 1), ("cached", 3), ("live", 3)):
+    expected: dict[ToolMode, int] = {"pure": 1, "cached": 3, "live": 3}
+    for mode, keys in expected.items():
         tool = asked(mode, Counter())
         async with lf.Executor(lf.scripted([])) as ex:
             run = await ex.map(tool, [{"text": "a"}], samples=3)
