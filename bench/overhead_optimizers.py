@@ -23,17 +23,11 @@ from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.predict import ADAPTER
 from lmflow.messages.replies import ChatReply
 from lmflow.optimizers.parts import tpe
-from lmflow.optimizers.parts.plan import (
-    Need,
-    PlannedRollout,
-    PlanOptimizer,
-    Traces,
-    drive_plan,
-    unanswered,
-)
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, unanswered
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces, drive_plan
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.programs.program import complete_params
+from lmflow.programs.parameters import complete_params
 from lmflow.replays.reuse import resolved
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.record import Record

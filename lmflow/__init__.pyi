@@ -9,16 +9,12 @@ from .data.dataset import example_id as example_id
 from .data.readers import dataset as dataset
 from .data.splits import split as split
 from .errors import LmflowError as LmflowError
+from .evaluation.cascades import CascadeCurve as CascadeCurve
+from .evaluation.cascades import cascade_curve as cascade_curve
 from .evaluation.comparison import Comparison as Comparison
 from .evaluation.comparison import compare as compare
 from .evaluation.curves import (
-    CascadeCurve as CascadeCurve,
-)
-from .evaluation.curves import (
     Curves as Curves,
-)
-from .evaluation.curves import (
-    cascade_curve as cascade_curve,
 )
 from .evaluation.curves import (
     curves as curves,
@@ -198,6 +194,18 @@ from .optimizers.random_search import random_search as random_search
 from .optimizers.rules import infer_rules as infer_rules
 from .optimizers.simba import simba as simba
 from .optimizers.synthesis import synthesize as synthesize
+from .programs.combinators import (
+    branch as branch,
+)
+from .programs.combinators import (
+    map as map,
+)
+from .programs.combinators import (
+    parallel as parallel,
+)
+from .programs.combinators import (
+    repeat as repeat,
+)
 from .programs.diagrams import diagram as diagram
 from .programs.effects import (
     Fork as Fork,
@@ -215,31 +223,19 @@ from .programs.effects import (
     samples as samples,
 )
 from .programs.factories import (
-    branch as branch,
-)
-from .programs.factories import (
     embed as embed,
 )
 from .programs.factories import (
     flow as flow,
 )
 from .programs.factories import (
-    map as map,
-)
-from .programs.factories import (
-    parallel as parallel,
-)
-from .programs.factories import (
     predict as predict,
-)
-from .programs.factories import (
-    repeat as repeat,
 )
 from .programs.factories import (
     tool as tool,
 )
+from .programs.parameters import init as init
 from .programs.program import Program as Program
-from .programs.program import init as init
 from .replays.divergence import Divergence as Divergence
 from .replays.divergence import diverge as diverge
 from .replays.exact import replay as replay
@@ -247,9 +243,9 @@ from .replays.stream import replay_stream as replay_stream
 from .replays.what_if import Plan as Plan
 from .replays.what_if import what_if as what_if
 from .signatures.fields import Confidence as Confidence
+from .signatures.fields import Field as Field
 from .signatures.fields import Reasoning as Reasoning
 from .signatures.history import History as History
-from .signatures.signature import Field as Field
 from .signatures.signature import Signature as Signature
 from .stores.corpora.corpus import Corpus as Corpus
 from .stores.corpora.dense import Dense as Dense

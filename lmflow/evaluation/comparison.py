@@ -1,21 +1,28 @@
-"""Two evaluations compared on the same examples: the difference, whether it is one, and what would
-decide it.
+"""Two evaluations compared on the same examples: the difference, whether it can be told from
+chance, and how many examples would decide it.
 """
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
 import toolz
 
 from lmflow.errors import NotComparable, check_kind, short
-from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.evaluation import ROWS_SHOWN, Evaluation
 from lmflow.evaluation.rows import Row
-from lmflow.evaluation.stats import Estimate, Test, detectable_difference, sample_size_needed, format_score, paired_test
+from lmflow.evaluation.stats import (
+    Estimate,
+    Test,
+    detectable_difference,
+    format_score,
+    paired_test,
+    sample_size_needed,
+)
 from lmflow.evaluation.tables import (
     columns_of,
     html_table,
@@ -27,12 +34,17 @@ from lmflow.values.printing import printable
 from lmflow.values.record import Record, digest
 
 SIGNIFICANT = 0.05
-SHOWN = 20
+"""The p below which a difference counts as real."""
+
+_WIDEST_LINE = 400
+_LEAST_P = 0.001  # below it more digits say nothing
 
 
 @attrs.frozen
 class Pair:
-    """One example under both: the mean score of its samples, and what each gave first."""
+    """An example under both evaluations: the mean scores of its samples, and the outputs of its
+    first samples.
+    """
 
     id: str
     example: Record
@@ -43,17 +55,25 @@ class Pair:
 
     @property
     def difference(self) -> float:
-        """How much better b is."""
+        """The score of b minus that of a."""
         return self.b - self.a
 
 
 @attrs.frozen(slots=False, repr=False)
 class Comparison:
-    """``b`` against ``a`` on the examples that both have a score of.
+    """The comparison of evaluation ``b`` with evaluation ``a``.
 
-    ``test`` holds the mean of b - a with its interval and p. ``only_a`` and ``only_b`` are examples
-    that one side alone was run on; ``failed_a`` and ``failed_b`` those of both that have no score
-    under it: they are left out of the difference, and named in the words.
+    Attributes:
+        a: The first evaluation's name and version.
+        b: The second evaluation's name and version.
+        metric: The metric's name.
+        pairs: The examples that have a score under both.
+        test: The mean of b - a with its interval and p.
+        only_a: Ids of examples that were run under a alone.
+        only_b: Ids of examples that were run under b alone.
+        failed_a: Ids of examples run under both that have no score under a. Like those of
+            ``failed_b`` they are left out of the difference and counted when printed.
+        failed_b: Ids of examples run under both that have no score under b.
     """
 
     a: str
@@ -73,111 +93,109 @@ class Comparison:
 
     @property
     def p(self) -> float:
-        """How likely a difference at least this large is where there is none (two-sided)."""
+        """The probability of a difference at least this large if the versions are equal
+        (two-sided).
+        """
         return self.test.p
 
     @property
     def better(self) -> Literal["a", "b"] | None:
-        """The side that is better: p is below 0.05 and the interval leaves 0 out. Else ``None``: it
-        can't be told.
+        """The better side, if p is below 0.05 and the interval leaves 0 out; else ``None``: the
+        difference cannot be told from chance.
         """
-        found = self.difference
-        apart = found.low is None or found.high is None or found.low > 0 or found.high < 0
-        if self.p >= SIGNIFICANT or not apart or not found.value:
+        if self.p >= SIGNIFICANT or _includes_zero(self.difference) or not self.difference.value:
             return None
-        return "b" if found.value > 0 else "a"
+        return "b" if self.difference.value > 0 else "a"
 
     @property
     def wins(self) -> tuple[Pair, ...]:
-        """Where b is better, the clearest first."""
-        return tuple(
-            sorted(
-                (pair for pair in self.pairs if pair.difference > 0),
-                key=lambda pair: -pair.difference,
-            )
-        )
+        """The pairs in which b is better, the largest difference first."""
+        wins = [pair for pair in self.pairs if pair.difference > 0]
+        return tuple(sorted(wins, key=lambda pair: -pair.difference))
 
     @property
     def losses(self) -> tuple[Pair, ...]:
-        """Where a is better, the clearest first."""
-        return tuple(
-            sorted(
-                (pair for pair in self.pairs if pair.difference < 0),
-                key=lambda pair: pair.difference,
-            )
-        )
+        """The pairs in which a is better, the largest difference first."""
+        losses = [pair for pair in self.pairs if pair.difference < 0]
+        return tuple(sorted(losses, key=lambda pair: pair.difference))
 
     @property
     def ties(self) -> tuple[Pair, ...]:
-        """Where both are alike."""
+        """The pairs with equal scores."""
         return tuple(pair for pair in self.pairs if pair.difference == 0)
 
     @property
     def more_examples(self) -> int | None:
-        """How many more examples like these would show the difference that was seen, at 80 % power;
-        0 where it is decided, ``None`` where no difference was seen.
+        """The number of further examples that would show the observed difference, at 80 % power; 0
+        if it is decided, ``None`` if no difference was observed.
         """
         if self.better:
             return 0
-        wanted = sample_size_needed(self.difference)
-        return (
-            None
-            if wanted is None
-            else max(1, math.ceil(wanted * len(self.pairs) / self.difference.n) - len(self.pairs))
-        )
+        units = sample_size_needed(self.difference)
+        if units is None:
+            return None
+        examples = math.ceil(units * len(self.pairs) / self.difference.n)
+        return max(1, examples - len(self.pairs))
 
     def table(self) -> list[dict[str, Any]]:
-        """One mapping a pair: losses first, then wins, then ties: id, a, b, and the outputs that
-        differ.
+        """Return the pairs as mappings.
+
+        Returns:
+            A mapping for each pair (id, a, b, and both sides' outputs): losses first, then wins,
+            then ties.
         """
-        return [_cells(pair) for pair in (*self.losses, *self.wins, *self.ties)]
+        return [_pair_cells(pair) for pair in (*self.losses, *self.wins, *self.ties)]
 
     def __str__(self) -> str:
-        return "\n".join(self._words())
+        return "\n".join(self._lines())
 
     def __repr__(self) -> str:
         return f"<Comparison: {self.verdict}>"
 
     @property
     def verdict(self) -> str:
-        """In words: which side is better and by how much, or that it can't be told and what would
-        decide it.
+        """The better side and its lead in words, or that it cannot be told and what would decide
+        it.
         """
-        found = self.difference
-        tail = f"{_p(self.p)}, n {found.n}"
+        difference = self.difference
+        evidence = f"{_p_text(self.p)}, n {difference.n}"
         if self.better:
-            better = found if self.better == "b" else _turned(found)
-            return f"{self.better} is better by {better}, {tail}"
-        return f"can't tell: b - a = {found}, {tail}; {self._advice()}"
+            lead = difference if self.better == "b" else _negated(difference)
+            return f"{self.better} is better by {lead}, {evidence}"
+        return f"can't tell: b - a = {difference}, {evidence}; {self._advice()}"
 
     def _advice(self) -> str:
         if self.more_examples is not None:
             return f"about {self.more_examples:,} more examples would (80 % power)"
-        if seen := detectable_difference(self.difference):
-            return f"no difference was seen; one of {format_score(seen)} would have been (80 % power)"
+        if least := detectable_difference(self.difference):
+            shown = format_score(least)
+            return f"no difference was seen; one of {shown} would have been (80 % power)"
         return "they score alike on every example"
 
-    def _words(self) -> Iterable[str]:
+    def _lines(self) -> Iterator[str]:
         yield self.verdict
-        yield printable(f"a = {self.a}; b = {self.b}; {self.metric}, {self.test.name}", 400)
+        sides = f"a = {self.a}; b = {self.b}; {self.metric}, {self.test.name}"
+        yield printable(sides, _WIDEST_LINE)
         yield f"b wins {len(self.wins)}, loses {len(self.losses)}, ties {len(self.ties)}"
-        left = {
+        left_out = {
             "only in a": self.only_a,
             "only in b": self.only_b,
             "failed in a": self.failed_a,
             "failed in b": self.failed_b,
         }
-        if any(left.values()):
-            yield f"left out: {', '.join(f'{len(ids)} {why}' for why, ids in left.items() if ids)}"
+        counts = [f"{len(ids)} {reason}" for reason, ids in left_out.items() if ids]
+        if counts:
+            yield f"left out: {', '.join(counts)}"
 
     def _repr_markdown_(self) -> str:
-        lines = "  \n".join(markdown_text(line, 400) for line in self._words())
-        rows = self.table()[:SHOWN]
+        rows = self.table()[:ROWS_SHOWN]
+        lines = "  \n".join(markdown_text(line, _WIDEST_LINE) for line in self._lines())
         return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
 
     def _repr_html_(self) -> str:
-        rows = self.table()[:SHOWN]
-        return f"<p>{'<br>'.join(html_text(line, 400) for line in self._words())}</p>{html_table(rows, columns_of(rows))}"
+        rows = self.table()[:ROWS_SHOWN]
+        lines = "<br>".join(html_text(line, _WIDEST_LINE) for line in self._lines())
+        return f"<p>{lines}</p>{html_table(rows, columns_of(rows))}"
 
 
 def compare(
@@ -188,87 +206,120 @@ def compare(
     cluster: str = "",
     seed: int = 0,
 ) -> Comparison:
-    """``b`` against ``a``, paired on the ids of their examples; samples of one example are averaged
-    first.
+    """Compare evaluation ``b`` with ``a``, paired by the ids of their examples; samples of one
+    example are averaged first.
 
-    ``failures_as`` counts failed rows as that score, else they are left out. ``cluster`` is a field
-    whose equal values go together (default: that of ``a``). ``NotComparable`` where they share no
-    scored example, were scored by different metrics, or an id stands for different examples.
+    Args:
+        a: The evaluation to compare with.
+        b: The evaluation to compare.
+        failures_as: The score that a failed row counts as; failed rows are left out if ``None``.
+        cluster: A field of the examples whose equal values belong together; that of ``a`` if empty.
+        seed: The seed of the bootstrap.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        NotComparable: The evaluations share no scored example, were scored by different metrics, or
+            one id stands for different examples.
+        BadData: An example has no field ``cluster``.
     """
     for side in (a, b):
         check_kind("an evaluation", side, Evaluation, "It is what ex.evaluate gives.")
     if a.metric != b.metric:
+        problem = f"by {a.metric_name} and {b.metric_name}, two metrics"
         fix = "Score both by one: lf.scores_from(run, examples, metric) costs nothing."
-        raise NotComparable(
-            _called(a), _called(b), f"by {a.metric_name} and {b.metric_name}, two metrics", fix
-        )
+        raise NotComparable(_title(a), _title(b), problem, fix)
     a = a.clustered(cluster) if cluster else a
-    sides = _by_example(a), _by_example(b)
-    shared = [name for name in sides[0] if name in sides[1]]
-    _same_examples(a, b, [(sides[0][name][0], sides[1][name][0]) for name in shared])
-    found = [_pair(name, sides[0][name], sides[1][name], failures_as) for name in shared]
-    pairs = tuple(pair for pair in found if pair is not None)
+    rows_a, rows_b = _rows_by_id(a), _rows_by_id(b)
+    shared = [name for name in rows_a if name in rows_b]
+    for name in shared:
+        _check_same_example(a, b, rows_a[name][0], rows_b[name][0])
+    scores_a = {name: _mean_score(rows_a[name], failures_as) for name in shared}
+    scores_b = {name: _mean_score(rows_b[name], failures_as) for name in shared}
+    pairs = tuple(_pairs(rows_a, rows_b, scores_a, scores_b))
     if not pairs:
-        problem = f"none of {len(sides[0])} and {len(sides[1])} examples has a score under both"
-        raise NotComparable(_called(a), _called(b), problem, "Evaluate both on the same data set.")
-    clusters = _clusters(pairs, a.cluster)
+        problem = f"none of {len(rows_a)} and {len(rows_b)} examples has a score under both"
+        raise NotComparable(_title(a), _title(b), problem, "Evaluate both on the same data set.")
+    differences = [pair.difference for pair in pairs]
     return Comparison(
-        _called(a), _called(b), a.metric_name or "score", pairs,
-        paired_test([pair.difference for pair in pairs], clusters, seed=seed),
-        only_a=tuple(name for name in sides[0] if name not in sides[1]),
-        only_b=tuple(name for name in sides[1] if name not in sides[0]),
-        failed_a=tuple(name for name in shared if _score(sides[0][name], failures_as) is None),
-        failed_b=tuple(name for name in shared if _score(sides[1][name], failures_as) is None),
-    )  # fmt: skip
+        _title(a),
+        _title(b),
+        a.metric_name or "score",
+        pairs,
+        paired_test(differences, _clusters(pairs, a.cluster), seed=seed),
+        only_a=tuple(name for name in rows_a if name not in rows_b),
+        only_b=tuple(name for name in rows_b if name not in rows_a),
+        failed_a=tuple(name for name, score in scores_a.items() if score is None),
+        failed_b=tuple(name for name, score in scores_b.items() if score is None),
+    )
 
 
-def _by_example(side: Evaluation) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = toolz.groupby(lambda row: row.id, side.rows)
-    return found
+def _rows_by_id(side: Evaluation) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = toolz.groupby(lambda row: row.id, side.rows)
+    return groups
 
 
-def _same_examples(a: Evaluation, b: Evaluation, rows: Iterable[tuple[Row, Row]]) -> None:
-    for one, other in rows:
-        if one.example != other.example:
-            problem = f"the example {short(one.id)!r} differs between them"
-            fix = "Score the older run on the examples of today: lf.scores_from(run, examples, metric) costs nothing."
-            raise NotComparable(_called(a), _called(b), problem, fix)
+def _check_same_example(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) -> None:
+    if row_a.example != row_b.example:
+        problem = f"the example {short(row_a.id)!r} differs between them"
+        fix = (
+            "Score the older run on the examples of today: lf.scores_from(run, examples, metric)"
+            " costs nothing."
+        )
+        raise NotComparable(_title(a), _title(b), problem, fix)
 
 
-def _score(rows: Iterable[Row], failure: float | None) -> float | None:
+def _mean_score(rows: Iterable[Row], failure: float | None) -> float | None:
     values = [row.score.value if row.score else failure for row in rows]
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known else None
+    scores = [value for value in values if value is not None]
+    return statistics.fmean(scores) if scores else None
 
 
-def _pair(name: str, a: Sequence[Row], b: Sequence[Row], failure: float | None) -> Pair | None:
-    scores = _score(a, failure), _score(b, failure)
-    if scores[0] is None or scores[1] is None:
-        return None
-    return Pair(name, a[0].example, scores[0], scores[1], a[0].outputs, b[0].outputs)
+def _pairs(
+    rows_a: Mapping[str, Sequence[Row]],
+    rows_b: Mapping[str, Sequence[Row]],
+    scores_a: Mapping[str, float | None],
+    scores_b: Mapping[str, float | None],
+) -> Iterator[Pair]:
+    for name, score_a in scores_a.items():
+        score_b = scores_b[name]
+        if score_a is not None and score_b is not None:
+            first_a, first_b = rows_a[name][0], rows_b[name][0]
+            outputs = (first_a.outputs, first_b.outputs)
+            yield Pair(name, first_a.example, score_a, score_b, *outputs)
 
 
 def _clusters(pairs: Iterable[Pair], field: str) -> list[str] | None:
     return [digest("cluster", pair.example[field]) for pair in pairs] if field else None
 
 
-def _turned(found: Estimate) -> Estimate:
-    ends = [None if end is None else -end for end in (found.high, found.low)]
-    return attrs.evolve(found, value=-found.value, low=ends[0], high=ends[1])
+def _includes_zero(estimate: Estimate) -> bool:
+    """Return whether the interval includes 0; without an interval it does not."""
+    if estimate.low is None or estimate.high is None:
+        return False
+    return estimate.low <= 0 <= estimate.high
 
 
-def _cells(pair: Pair) -> dict[str, Any]:
-    sides: dict[str, Mapping[str, Any]] = {"a": pair.a_outputs or {}, "b": pair.b_outputs or {}}
-    names = dict.fromkeys((*sides["a"], *sides["b"]))
-    shown = {
-        f"{side}.{name}": outputs.get(name) for name in names for side, outputs in sides.items()
-    }
-    return {"id": short(pair.id), "a": pair.a, "b": pair.b, **shown}
+def _negated(estimate: Estimate) -> Estimate:
+    low = None if estimate.high is None else -estimate.high
+    high = None if estimate.low is None else -estimate.low
+    return attrs.evolve(estimate, value=-estimate.value, low=low, high=high)
 
 
-def _called(side: Evaluation) -> str:
+def _pair_cells(pair: Pair) -> dict[str, Any]:
+    cells: dict[str, Any] = {"id": short(pair.id), "a": pair.a, "b": pair.b}
+    outputs_a: Mapping[str, Any] = pair.a_outputs or {}
+    outputs_b: Mapping[str, Any] = pair.b_outputs or {}
+    for name in dict.fromkeys((*outputs_a, *outputs_b)):
+        cells[f"a.{name}"] = outputs_a.get(name)
+        cells[f"b.{name}"] = outputs_b.get(name)
+    return cells
+
+
+def _title(side: Evaluation) -> str:
     return f"{side.name} {short(side.version)}".strip()
 
 
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p {p:.2g}"  # noqa: PLR2004 - where more digits say nothing
+def _p_text(p: float) -> str:
+    return f"p < {_LEAST_P}" if p < _LEAST_P else f"p {p:.2g}"

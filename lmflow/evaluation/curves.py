@@ -1,40 +1,50 @@
-"""What more samples or a cascade of models would bring, reckoned from recorded runs alone."""
+"""The effect of more samples, computed from recorded runs alone."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import random
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from lmflow.errors import BadData
 from lmflow.evaluation.charts import lines_svg
-from lmflow.evaluation.rescoring import scores_from
 from lmflow.evaluation.rows import Row
+from lmflow.evaluation.samples import (
+    VoteKey,
+    cost_text,
+    mean_if_known,
+    rows_by_example,
+    score_value,
+    vote_function,
+)
 from lmflow.evaluation.stats import Estimate, mean
+from lmflow.evaluation.tables import text_table
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
-from lmflow.values.functions import Function, function_of
-from lmflow.values.printing import printable
 
-_SAMPLE = re.compile(r"/n\[\d+\]\Z")
-_FEW = 8
-_BAR = 30
+_ALL_SIZES = 8  # up to so many samples each size is a point, beyond them powers of two
+_BAR_WIDTH = 30
 
-Key = str | Callable[[Mapping[str, Any]], Any]
+Sample = tuple[str | None, float]
+"""A sample's vote, ``None`` if it failed, and its score."""
 
 
 @attrs.frozen
-class Point:
-    """What ``k`` samples an example bring: the best of them, their vote, and what they cost an
-    example on average.
+class CurvePoint:
+    """The scores and the mean cost an example with ``k`` samples.
 
-    ``cost`` is in nano-dollars, ``None`` where a price or count is unknown.
+    Attributes:
+        k: The number of samples an example.
+        best: The score of the best sample (pass@k).
+        vote: The score of the samples' vote (vote@k).
+        cost: Nano-dollars, ``None`` if a price is unknown.
+        tokens: Tokens read and written, ``None`` if a count is unknown.
+        calls: Calls.
     """
 
     k: int
@@ -47,114 +57,86 @@ class Point:
 
 @attrs.frozen(slots=False)
 class Curves:
-    """pass@k and vote@k over the samples of a run. ``exact``: every vote was counted over all
-    subsets of its size.
+    """pass@k and vote@k over the samples of a run.
+
+    Attributes:
+        name: The run's name.
+        points: A point for each ``k``.
+        exact: Whether every vote was counted over all subsets of its size.
     """
 
     name: str
-    points: tuple[Point, ...]
+    points: tuple[CurvePoint, ...]
     exact: bool
 
     def rows(self) -> list[dict[str, Any]]:
-        """A row a ``k``, with 95 % intervals over examples."""
+        """Return the points as mappings, with 95 % intervals over examples.
+
+        Returns:
+            For each ``k``: k, pass, pass_low, pass_high, vote, vote_low, vote_high, cost, tokens,
+            calls.
+        """
         return [
             {
-                "k": p.k, **_bounds("pass", p.best), **_bounds("vote", p.vote),
-                "cost": p.cost, "tokens": p.tokens, "calls": p.calls,
+                "k": point.k,
+                **_bounds("pass", point.best),
+                **_bounds("vote", point.vote),
+                "cost": point.cost,
+                "tokens": point.tokens,
+                "calls": point.calls,
             }
-            for p in self.points
-        ]  # fmt: skip
+            for point in self.points
+        ]
 
     def enough(self, within: float = 0.01) -> int:
-        """The least ``k`` whose vote is no more than ``within`` below the best vote of any ``k``."""
+        """Return the least ``k`` whose vote is nearly as good as the best vote of any ``k``.
+
+        Args:
+            within: The most that its score may be below the best.
+
+        Returns:
+            The number of samples.
+        """
         top = max(point.vote.value for point in self.points)
         return next(point.k for point in self.points if point.vote.value >= top - within)
 
     def plot(self) -> str:
-        """pass@k and vote@k as bars, a line each."""
-        lines = (
-            (f"{name}@{p.k}", e)
-            for p in self.points
-            for name, e in (("pass", p.best), ("vote", p.vote))
-        )
-        return "\n".join(
-            f"{name:>9} {'█' * round(_BAR * max(0.0, min(1.0, e.value))):<{_BAR}} {e}"
-            for name, e in lines
-        )
+        """Draw pass@k and vote@k as bars.
 
-    def svg(self) -> str:
-        """Both curves as an SVG picture."""
-        return lines_svg(
-            {
-                "pass@k": [(p.k, p.best.value) for p in self.points],
-                "vote@k": [(p.k, p.vote.value) for p in self.points],
-            },
-            f"{self.name}: samples",
-        )
-
-    def __str__(self) -> str:
-        table = [
-            {
-                "k": str(p.k), "pass@k": str(p.best), "vote@k": str(p.vote),
-                "tokens": _short(p.tokens), "calls": _short(p.calls),
-            }
-            for p in self.points
-        ]  # fmt: skip
-        return _columns(table)
-
-
-@attrs.frozen
-class Step:
-    """A cascade that accepts at ``threshold``: its score and cost an example, and the share that
-    each model answers.
-    """
-
-    threshold: float
-    score: Estimate
-    cost: float | None
-    tokens: float | None
-    calls: float
-    answered: tuple[float, ...]
-
-
-@attrs.frozen(slots=False)
-class CascadeCurve:
-    """What a cascade over ``models`` would score and cost at each threshold, the cheapest first."""
-
-    models: tuple[str, ...]
-    steps: tuple[Step, ...]
-
-    @property
-    def front(self) -> tuple[Step, ...]:
-        """The steps that no other beats in score at no more tokens (calls where tokens are
-        unknown).
+        Returns:
+            Two lines of text for each ``k``.
         """
-        kept: list[Step] = []
-        for step in sorted(self.steps, key=lambda step: (_price(step), -step.score.value)):
-            if not kept or step.score.value > kept[-1].score.value:
-                kept.append(step)
-        return tuple(kept)
+        lines = []
+        for point in self.points:
+            lines.append(_bar(f"pass@{point.k}", point.best))
+            lines.append(_bar(f"vote@{point.k}", point.vote))
+        return "\n".join(lines)
 
     def svg(self) -> str:
-        """Score over tokens (calls where they are unknown) as an SVG picture."""
-        points = sorted((_price(step), step.score.value) for step in self.steps)
-        return lines_svg({" > ".join(self.models): points}, "cost an example")
+        """Draw both curves.
+
+        Returns:
+            An SVG picture.
+        """
+        lines = {
+            "pass@k": [(point.k, point.best.value) for point in self.points],
+            "vote@k": [(point.k, point.vote.value) for point in self.points],
+        }
+        return lines_svg(lines, f"{self.name}: samples")
 
     def __str__(self) -> str:
-        table = [
-            {
-                "threshold": f"{step.threshold:.2f}",
-                "score": str(step.score),
-                "tokens": _short(step.tokens),
-                "calls": _short(step.calls),
-                **{
-                    name: f"{share:.0%}"
-                    for name, share in zip(self.models, step.answered, strict=True)
-                },
-            }
-            for step in self.steps
-        ]
-        return _columns(table)
+        return text_table(
+            [
+                {
+                    "k": str(point.k),
+                    "pass@k": str(point.best),
+                    "vote@k": str(point.vote),
+                    "tokens": cost_text(point.tokens),
+                    "calls": cost_text(point.calls),
+                }
+                for point in self.points
+            ]
+        )
 
 
 def curves(  # noqa: PLR0913 - each is a choice of its own
@@ -162,44 +144,49 @@ def curves(  # noqa: PLR0913 - each is a choice of its own
     examples: Iterable[Mapping[str, Any]],
     metric: Metric,
     *,
-    key: Key = "",
+    key: VoteKey = "",
     subsets: int = 1000,
     seed: int = 0,
 ) -> Curves:
-    """pass@k and vote@k of a run with samples, ``ex.map(program, rows, samples=n)``, up to ``n``:
-    no new call.
+    """Compute pass@k and vote@k of a run with samples, without a call.
 
     pass@k is the expected best score of ``k`` of the ``n`` samples, without bias: for scores of 0
     and 1 it is ``1 - C(n - c, k) / C(n, k)`` (Chen et al. 2021, arXiv 2107.03374, section 2.1).
-    vote@k is the mean score of what ``self_consistency`` with that ``key`` would give, over all
-    subsets of ``k`` samples in their order where there are at most ``subsets`` of them, else over
-    so many drawn by the seed. What has no score counts as 0. Intervals are over examples.
-    ``BadData`` where examples have different numbers of samples.
+    vote@k is the mean score of the answer that ``self_consistency`` with that ``key`` would give,
+    over all subsets of ``k`` samples in their order, or over ``subsets`` drawn ones if there are
+    more. A row without a score counts as 0. Intervals are over examples.
+
+    Args:
+        run: A run with samples: ``ex.map(program, rows, samples=n)``.
+        examples: The examples that were run.
+        metric: Scores an example's outputs.
+        key: The output by which samples agree, or a function of the outputs; all outputs if empty.
+        subsets: The most subsets of a size that votes are counted over.
+        seed: The seed of drawn subsets.
+
+    Returns:
+        The curves up to ``n`` samples; from 9 on at powers of two, and at ``n``.
+
+    Raises:
+        BadData: Examples have different numbers of samples, or the run holds none.
+        MetricFailed: The metric fails on all outputs.
     """
-    by = key if isinstance(key, str) else function_of(key)
-    groups = _groups(run, examples, metric)
-    sizes = {len(rows) for rows in groups.values()}
-    if len(sizes) != 1:
-        found = (
-            "no samples" if not sizes else f"from {min(sizes)} to {max(sizes)} samples an example"
-        )
-        raise BadData(
-            f"run {run.id}", f"it holds {found}", "Run each example equally often: samples=n."
-        )
-    n = sizes.pop()
-    samples = {label: [_sample(row, by) for row in rows] for label, rows in groups.items()}
-    rows = [row for found in groups.values() for row in found]
+    by = vote_function(key)
+    groups = rows_by_example(run, examples, metric)
+    n = _samples_each(run, groups)
+    rows = [row for group in groups.values() for row in group]
     calls = sum(len(trace.calls) for trace in run) / len(run)
-    cost, tokens = _mean(row.cost for row in rows), _mean(row.tokens for row in rows)
+    cost = mean_if_known([row.cost for row in rows])
+    tokens = mean_if_known([row.tokens for row in rows])
+    samples = {label: [_sample(row, by) for row in group] for label, group in groups.items()}
+    scores_of = {label: [score for _, score in group] for label, group in samples.items()}
     points = [
-        Point(
+        CurvePoint(
             k,
-            mean([best_at([value for _, value in found], k) for found in samples.values()]),
-            mean(
-                [vote_at(found, k, subsets, f"{seed}/{label}") for label, found in samples.items()]
-            ),
-            None if cost is None else k * cost,
-            None if tokens is None else k * tokens,
+            mean([best_at(scores, k) for scores in scores_of.values()]),
+            mean([vote_at(group, k, subsets, f"{seed}/{name}") for name, group in samples.items()]),
+            _times(k, cost),
+            _times(k, tokens),
             k * calls,
         )
         for k in _sizes(n)
@@ -207,175 +194,70 @@ def curves(  # noqa: PLR0913 - each is a choice of its own
     return Curves(run.name, tuple(points), all(math.comb(n, k) <= subsets for k in _sizes(n)))
 
 
-def cascade_curve(
-    runs: Mapping[str, Run],
-    examples: Iterable[Mapping[str, Any]],
-    metric: Metric,
-    *,
-    key: Key = "",
-    confidence: Callable[[Mapping[str, Any]], float] | None = None,
-) -> CascadeCurve:
-    """What cascades over recorded runs of several models, cheapest first (name -> run), would score
-    and cost: no new call.
-
-    A model's answer is the vote of its samples, its confidence the winner's share of them, or what
-    ``confidence`` says of the outputs. At each threshold that parts some answers from others the
-    first answer that reaches it is taken, else the last model's; each model that is asked costs all
-    its samples. ``BadData`` where the runs are not of the same examples.
-    """
-    by = key if isinstance(key, str) else function_of(key)
-    rows = list(examples)
-    said = {
-        name: {
-            label: _answer(found, by, confidence)
-            for label, found in _groups(run, rows, metric).items()
-        }
-        for name, run in runs.items()
-    }
-    labels = [set(found) for found in said.values()]
-    if not labels or not labels[0] or any(found != labels[0] for found in labels):
-        raise BadData(
-            "the cascade",
-            "its runs are not of the same examples",
-            "Run each model on the same rows.",
-        )
-    chains = [[said[name][label] for name in runs] for label in said[next(iter(runs))]]
-    thresholds = sorted(
-        {0.0, *(answer.confidence for chain in chains for answer in chain[:-1]), math.inf}
-    )
-    return CascadeCurve(tuple(runs), tuple(_step(chains, threshold) for threshold in thresholds))
-
-
 def best_at(values: Sequence[float], k: int) -> float:
-    """The expected greatest of ``k`` of the values, drawn without putting back: exact."""
+    """Return the expected greatest of ``k`` of the values, drawn without putting back: exact."""
+    # The i-th smallest value is the greatest of C(i - 1, k - 1) subsets.
     n, ordered = len(values), sorted(values)
-    return math.fsum(ordered[i - 1] * math.comb(i - 1, k - 1) for i in range(k, n + 1)) / math.comb(
-        n, k
-    )
+    total = math.fsum(ordered[i - 1] * math.comb(i - 1, k - 1) for i in range(k, n + 1))
+    return total / math.comb(n, k)
 
 
-def vote_at(samples: Sequence[tuple[str | None, float]], k: int, subsets: int, seed: str) -> float:
-    """The mean score of the vote of ``k`` of the samples (vote, score), over all subsets or so many
-    drawn ones.
+def vote_at(samples: Sequence[Sample], k: int, subsets: int, seed: str) -> float:
+    """Return the mean score of the vote of ``k`` of the samples, over all subsets, or over
+    ``subsets`` drawn ones if there are more.
     """
-    scores = [
-        _voted([samples[at] for at in subset])
-        for subset in _subsets(len(samples), k, subsets, seed)
-    ]
+    drawn = _subsets(len(samples), k, subsets, seed)
+    scores = [_vote_score([samples[at] for at in subset]) for subset in drawn]
     return math.fsum(scores) / len(scores)
 
 
-@attrs.frozen
-class _Answer:
-    score: float
-    confidence: float
-    cost: float | None
-    tokens: float | None
-    calls: int
+def _samples_each(run: Run, groups: Mapping[str, Sequence[Row]]) -> int:
+    sizes = {len(rows) for rows in groups.values()}
+    if len(sizes) == 1:
+        return sizes.pop()
+    problem = "it holds no samples"
+    if sizes:
+        problem = f"it holds from {min(sizes)} to {max(sizes)} samples an example"
+    raise BadData(f"run {run.id}", problem, "Run each example equally often: samples=n.")
 
 
-def _groups(
-    run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric
-) -> dict[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
-    for row in scores_from(run, examples, metric).rows:
-        found.setdefault(_SAMPLE.sub("", row.label), []).append(row)
-    return found
+def _sample(row: Row, by: Any) -> Sample:
+    return None if row.outputs is None else vote_of(row.outputs, by), score_value(row)
 
 
-def _sample(row: Row, by: str | Function) -> tuple[str | None, float]:
-    return None if row.outputs is None else vote_of(
-        row.outputs, by
-    ), row.score.value if row.score else 0.0
-
-
-def _voted(samples: Sequence[tuple[str | None, float]]) -> float:
-    said = [(vote, score) for vote, score in samples if vote is not None]
-    return said[elected([vote for vote, _ in said])[0]][1] if said else 0.0
+def _vote_score(samples: Sequence[Sample]) -> float:
+    cast = [(vote, score) for vote, score in samples if vote is not None]
+    if not cast:
+        return 0.0
+    winner, _ = elected([vote for vote, _ in cast])
+    return cast[winner][1]
 
 
 def _subsets(n: int, k: int, most: int, seed: str) -> Iterator[Sequence[int]]:
     if math.comb(n, k) <= most:
         yield from itertools.combinations(range(n), k)
         return
-    dice = random.Random(f"{seed}/{k}")  # noqa: S311 - no secret
+    # The size is part of the seed: with one generator for all sizes, a run with more samples would
+    # draw other subsets for the sizes that it shares with a smaller one.
+    rng = random.Random(f"{seed}/{k}")  # noqa: S311 - no secret
     for _ in range(most):
-        yield sorted(dice.sample(range(n), k))
+        yield sorted(rng.sample(range(n), k))
 
 
 def _sizes(n: int) -> list[int]:
-    return (
-        list(range(1, n + 1)) if n <= _FEW else sorted({*(2**i for i in range(n.bit_length())), n})
-    )
+    if n <= _ALL_SIZES:
+        return list(range(1, n + 1))
+    return sorted({*(2**exponent for exponent in range(n.bit_length())), n})
 
 
-def _answer(
-    rows: Sequence[Row], by: str | Function, confidence: Callable[[Mapping[str, Any]], float] | None
-) -> _Answer:
-    said = [row for row in rows if row.outputs is not None]
-    costs = _total(row.cost for row in rows), _total(row.tokens for row in rows), len(rows)
-    if not said:
-        return _Answer(0.0, -math.inf, *costs)
-    at, share = elected([vote_of(row.outputs or {}, by) for row in said])
-    score = said[at].score
-    sure = (
-        share * len(said) / len(rows)
-        if confidence is None
-        else float(confidence(said[at].outputs or {}))
-    )
-    return _Answer(score.value if score else 0.0, sure, *costs)
-
-
-def _step(chains: Sequence[Sequence[_Answer]], threshold: float) -> Step:
-    ends = [_end(chain, threshold) for chain in chains]
-    asked = [list(chain[: end + 1]) for chain, end in zip(chains, ends, strict=True)]
-    return Step(
-        threshold,
-        mean([chain[-1].score for chain in asked]),
-        _mean(_total(answer.cost for answer in chain) for chain in asked),
-        _mean(_total(answer.tokens for answer in chain) for chain in asked),
-        math.fsum(answer.calls for chain in asked for answer in chain) / len(asked),
-        tuple(ends.count(at) / len(ends) for at in range(len(chains[0]))),
-    )
-
-
-def _end(chain: Sequence[_Answer], threshold: float) -> int:
-    """Where a cascade ends: at the first answer that is sure enough, else the last."""
-    return next(
-        (at for at, answer in enumerate(chain[:-1]) if answer.confidence >= threshold),
-        len(chain) - 1,
-    )
-
-
-def _total(parts: Iterable[float | None]) -> float | None:
-    found = list(parts)
-    return None if None in found else math.fsum(part for part in found if part is not None)
-
-
-def _mean(parts: Iterable[float | None]) -> float | None:
-    found = list(parts)
-    whole = _total(found)
-    return None if whole is None or not found else whole / len(found)
-
-
-def _price(step: Step) -> float:
-    return step.calls if step.tokens is None else step.tokens
+def _times(k: int, cost: float | None) -> float | None:
+    return None if cost is None else k * cost
 
 
 def _bounds(name: str, estimate: Estimate) -> dict[str, float | None]:
     return {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
 
 
-def _columns(rows: Sequence[Mapping[str, str]]) -> str:
-    """Rows of texts as aligned columns under their names."""
-    names = list(rows[0])
-    lines = [names, *([row[name] for name in names] for row in rows)]
-    cells = [[printable(cell) for cell in line] for line in lines]
-    widths = [max(len(line[at]) for line in cells) for at in range(len(names))]
-    return "\n".join(
-        "  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)) for line in cells
-    )
-
-
-def _short(value: float | None) -> str:
-    return "?" if value is None else f"{value:,.1f}"
+def _bar(name: str, estimate: Estimate) -> str:
+    share = max(0.0, min(1.0, estimate.value))
+    return f"{name:>9} {'█' * round(_BAR_WIDTH * share):<{_BAR_WIDTH}} {estimate}"

@@ -1,12 +1,12 @@
-"""Evaluations as values: the rows of a scored run, their mean with its interval, failures apart
-from zeros.
+"""Evaluations as values: the rows of a scored run, and their mean with its interval; failures are
+not zeros.
 """
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,7 +14,7 @@ import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
-from lmflow.evaluation.rows import Row, cells, row_from_json, sum_if_known
+from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known
 from lmflow.evaluation.stats import Estimate, mean
 from lmflow.evaluation.tables import (
     columns_of,
@@ -27,17 +27,28 @@ from lmflow.values.attributes import uncached
 from lmflow.values.printing import printable
 from lmflow.values.record import digest, plain
 
-SHOWN = 20
+ROWS_SHOWN = 20
+"""The rows of a table that a notebook shows."""
+
+_WIDEST_LINE = 400
 
 
 @attrs.frozen(slots=False, repr=False)
 class Evaluation:
     """A program under a version on examples, scored by a metric.
 
-    ``program``, ``version`` and ``metric`` are keys, ``dataset`` a digest; ``name`` and
-    ``metric_name`` are for people. ``run`` and ``run_root`` name the run whose traces were scored.
-    ``cluster`` is a field of the examples whose equal values go together (questions on one
-    document): they count as one in the interval.
+    Attributes:
+        name: The evaluation's name, for people.
+        rows: A row for each example and sample.
+        program: The program's key.
+        version: The version's id.
+        metric: The metric's key.
+        metric_name: The metric's name, for people.
+        dataset: The digest of the examples.
+        run: The id of the run whose traces were scored.
+        run_root: The root of that run.
+        cluster: A field of the examples whose equal values belong together (questions on one
+            document): they count as one unit in the interval.
     """
 
     name: str
@@ -64,176 +75,216 @@ class Evaluation:
 
     @functools.cached_property
     def failed(self) -> tuple[Row, ...]:
-        """The rows that have none. They are no zeros: ``mean`` leaves them out and the words name
-        them.
+        """The rows that have no score. They are not zeros: ``mean`` leaves them out, and the
+        printed evaluation counts them.
         """
         return tuple(row for row in self.rows if row.score is None)
 
     @functools.cached_property
     def mean(self) -> Estimate | None:
-        """The mean over the scored rows with its 95 % interval; ``None`` where nothing was scored."""
+        """The mean over the scored rows with its 95 % interval; ``None`` if no row has a score."""
         return self._estimate(self.scored, 0.0)
 
     def mean_with_failures_as(self, value: float) -> Estimate | None:
-        """The mean with each failed row counted as ``value``."""
+        """Compute the mean with failed rows counted.
+
+        Args:
+            value: The score that a failed row counts as.
+
+        Returns:
+            The mean over all rows with its 95 % interval; ``None`` without rows.
+        """
         return self._estimate(self.rows, value)
 
     @property
     def micro(self) -> Estimate | None:
         """The F1 of the counts added up over all examples, for metrics that count (``set_f1``,
-        ``slot_f1``); without an interval. ``None`` where the scores carry no counts.
+        ``slot_f1``), without an interval; ``None`` if the scores carry no counts.
         """
         counts = [row.score.counts for row in self.scored if row.score and row.score.counts]
         if not counts:
             return None
-        right, sizes = sum(c.right for c in counts), sum(c.found + c.wanted for c in counts)
-        return Estimate(
-            2 * right / sizes if sizes else 1.0, None, None, None, len(counts), "micro F1"
-        )
+        right = sum(count.right for count in counts)
+        sizes = sum(count.found + count.wanted for count in counts)
+        f1 = 2 * right / sizes if sizes else 1.0
+        return Estimate(f1, None, None, None, len(counts), "micro F1")
 
     @property
     def cost(self) -> int | None:
-        """What was paid, in nano-dollars; ``None`` where a price is unknown."""
+        """The price paid, in nano-dollars; ``None`` if the price of some call is unknown."""
         return sum_if_known(row.cost for row in self.rows)
 
     @property
     def unpriced(self) -> int:
-        """How many rows have an unknown cost."""
+        """The number of rows with an unknown cost."""
         return sum(row.cost is None for row in self.rows)
 
     @property
     def tokens(self) -> int | None:
-        """The tokens read and written; ``None`` where a provider didn't say."""
+        """The tokens read and written; ``None`` if the count of some call is unknown."""
         return sum_if_known(row.tokens for row in self.rows)
 
     @property
     def latency(self) -> tuple[float, float] | None:
-        """The median and the 95th percentile of seconds a row, over the rows that say."""
-        known = sorted(row.latency for row in self.rows if row.latency is not None)
-        return (_quantile(known, 0.5), _quantile(known, 0.95)) if known else None
+        """The median and the 95th percentile of the seconds a row took, over the rows that have a
+        latency.
+        """
+        latencies = sorted(row.latency for row in self.rows if row.latency is not None)
+        if not latencies:
+            return None
+        return _quantile(latencies, 0.5), _quantile(latencies, 0.95)
 
     @functools.cached_property
     def root(self) -> str:
         """The hash of the run's root and the scores: equal roots, equal evaluations."""
-        scores = [[row.label, row.score, None if row.score else row.failure] for row in self.rows]
-        return digest("evaluation", [self.run_root, self.metric, scores])
+        results = [[row.label, row.score, _failure_of(row)] for row in self.rows]
+        return digest("evaluation", [self.run_root, self.metric, results])
 
     @property
     def failures(self) -> Mapping[str, int]:
-        """How often each kind of failure happened."""
-        found: dict[str, int] = toolz.frequencies(
+        """The number of failures of each kind."""
+        counts: dict[str, int] = toolz.frequencies(
             row.failure.kind if row.failure else "unknown" for row in self.failed
         )
-        return found
+        return counts
 
     @property
     def headline(self) -> str:
-        """The metric, its mean with the interval, how many rows count and failed."""
-        found = self.mean
-        score = "nothing was scored" if found is None else f"{found} ({found.method}, n {found.n})"
-        return f"{self.metric_name or 'score'} {score}; {self._failures()}"
+        """The metric, its mean with the interval, and how many rows are scored and failed."""
+        estimate = self.mean
+        score = "nothing was scored"
+        if estimate is not None:
+            score = f"{estimate} ({estimate.method}, n {estimate.n})"
+        return f"{self.metric_name or 'score'} {score}; {self._counts_text()}"
 
     def clustered(self, field: str) -> Evaluation:
-        """The same with an interval that takes examples of one value of ``field`` as going
-        together.
+        """Take examples with equal values of a field as one unit in the interval.
+
+        Args:
+            field: A field of every example.
+
+        Returns:
+            A copy with that cluster.
+
+        Raises:
+            BadData: An example has no such field.
         """
         for row in self.rows:
             if field not in row.example:
-                hint = (
-                    near(field, row.example).strip() or f"Its fields are {', '.join(row.example)}."
-                )
-                raise BadData(
-                    self.name, f"the example {short(row.id)!r} has no field {field!r}", hint
-                )
+                fix = near(field, row.example).strip()
+                fix = fix or f"Its fields are {', '.join(row.example)}."
+                problem = f"the example {short(row.id)!r} has no field {field!r}"
+                raise BadData(self.name, problem, fix)
         return attrs.evolve(self, cluster=field)
 
     def cluster_of(self, row: Row) -> str:
-        """What a row's score goes together with: the value of the cluster's field, else the
-        example.
+        """Name the unit that a row belongs to.
+
+        Args:
+            row: A row of this evaluation.
+
+        Returns:
+            The hash of the cluster field's value; the example's id without a cluster field.
         """
         return digest("cluster", row.example[self.cluster]) if self.cluster else row.id
 
     def __str__(self) -> str:
-        return "\n".join(self._words())
+        return "\n".join(self._lines())
 
     def __repr__(self) -> str:
         return f"<Evaluation {self.name}: {self.headline}>"
 
     def histogram(self, bins: int = 10, width: int = 40) -> str:
-        """The scores as bars, a line a bin; scores that are only 0 and 1 have two bins."""
+        """Draw the scores as bars.
+
+        Args:
+            bins: The number of bins; scores that are only 0 and 1 have two.
+            width: The characters of the longest bar.
+
+        Returns:
+            A line of text for each bin.
+        """
         return histogram([row.score.value for row in self.scored if row.score], bins, width)
 
     def table(self) -> list[dict[str, Any]]:
-        """One mapping a row, worst scores first, failures before them: id, score, feedback,
-        outputs, failure.
+        """Return the rows as mappings.
+
+        Returns:
+            A mapping for each row (id, score, feedback, outputs, failure): failures first, then
+            from the worst score to the best.
         """
-        worst = sorted(
-            self.rows, key=lambda row: -math.inf if row.score is None else row.score.value
-        )
-        return [cells(row) for row in worst]
+        return [row_cells(row) for row in sorted(self.rows, key=_order)]
 
     def to_json(self) -> dict[str, Any]:
-        """The evaluation as JSON values; ``evaluation_of`` reads it back."""
-        found: dict[str, Any] = plain(
+        """Return the evaluation as JSON values.
+
+        Returns:
+            The fields by name.
+        """
+        fields: dict[str, Any] = plain(
             {field.name: getattr(self, field.name) for field in attrs.fields(Evaluation)}
         )
-        return found
+        return fields
 
     def _repr_markdown_(self) -> str:
-        rows = self.table()[:SHOWN]
-        lines = "  \n".join(markdown_text(line, 400) for line in self._words())
+        rows = self.table()[:ROWS_SHOWN]
+        lines = "  \n".join(markdown_text(line, _WIDEST_LINE) for line in self._lines())
         return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
 
     def _repr_html_(self) -> str:
-        rows = self.table()[:SHOWN]
-        lines = "<br>".join(html_text(line, 400) for line in self._words())
-        bars = "\n".join(html_text(line, 400) for line in self.histogram().splitlines())
+        rows = self.table()[:ROWS_SHOWN]
+        lines = "<br>".join(html_text(line, _WIDEST_LINE) for line in self._lines())
+        bars = "\n".join(html_text(line, _WIDEST_LINE) for line in self.histogram().splitlines())
         return f"<p>{lines}</p><pre>{bars}</pre>{html_table(rows, columns_of(rows))}"
 
-    def _estimate(self, rows: Sequence[Row], failure: float) -> Estimate | None:
-        values = [row.score.value if row.score else failure for row in rows]
+    def _estimate(self, rows: Sequence[Row], failure_value: float) -> Estimate | None:
+        values = [row.score.value if row.score else failure_value for row in rows]
         return mean(values, [self.cluster_of(row) for row in rows]) if values else None
 
-    def _failures(self) -> str:
+    def _counts_text(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.items())
-        return (
-            f"{len(self.scored)} scored, {len(self.failed)} failed{f' ({kinds})' if kinds else ''}"
-        )
+        text = f"{len(self.scored)} scored, {len(self.failed)} failed"
+        return f"{text} ({kinds})" if kinds else text
 
-    def _words(self) -> Iterable[str]:
-        yield printable(
-            f"{self.name}, version {short(self.version)}, data {short(self.dataset)}", 400
-        )
-        yield printable(self.headline, 400)
+    def _lines(self) -> Iterator[str]:
+        title = f"{self.name}, version {short(self.version)}, data {short(self.dataset)}"
+        yield printable(title, _WIDEST_LINE)
+        yield printable(self.headline, _WIDEST_LINE)
         if (micro := self.micro) is not None:
             yield f"micro F1 {micro}"
-        yield "; ".join(part for part in (_money(self), _tokens(self), _seconds(self)) if part)
+        yield "; ".join(_costs_text(self))
 
 
 def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
-    """The evaluation that was stored as JSON values."""
+    """Make an evaluation from its JSON values."""
     return Evaluation(**{**data, "rows": tuple(map(row_from_json, data["rows"]))})
 
 
+def _order(row: Row) -> float:
+    return -math.inf if row.score is None else row.score.value
+
+
+def _failure_of(row: Row) -> Any:
+    return None if row.score else row.failure
+
+
 def _quantile(ordered: Sequence[float], share: float) -> float:
-    """The value that at least ``share`` of the ordered values don't exceed."""
+    """Return the least of the ordered values that at least ``share`` of them do not exceed."""
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def _money(found: Evaluation) -> str:
-    if found.cost is None:
-        return f"cost unknown ({found.unpriced} of {len(found)} rows without a price)"
-    dollars = found.cost / 1e9
+def _costs_text(evaluation: Evaluation) -> Iterable[str]:
+    yield _price_text(evaluation)
+    if evaluation.tokens is not None:
+        yield f"{evaluation.tokens:,} tokens"
+    if evaluation.latency is not None:
+        median, slow = evaluation.latency
+        yield f"latency p50 {median:.2f} s, p95 {slow:.2f} s"
+
+
+def _price_text(evaluation: Evaluation) -> str:
+    if evaluation.cost is None:
+        unpriced, count = evaluation.unpriced, len(evaluation)
+        return f"cost unknown ({unpriced} of {count} rows without a price)"
+    dollars = evaluation.cost / 1e9
     return f"cost ${dollars:,.2f}" if dollars >= 1 else f"cost ${dollars:.2g}"
-
-
-def _tokens(found: Evaluation) -> str:
-    return "" if found.tokens is None else f"{found.tokens:,} tokens"
-
-
-def _seconds(found: Evaluation) -> str:
-    return (
-        ""
-        if found.latency is None
-        else f"latency p50 {found.latency[0]:.2f} s, p95 {found.latency[1]:.2f} s"
-    )

@@ -1,5 +1,5 @@
-"""Judges: programs that a metric is made of, so that judging is recorded, replayed and tuned like
-anything else.
+"""Judges: metrics made of programs, so that judging is recorded, replayed and tuned like any other
+execution.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import attrs
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadScore, MissingInput, near
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.rescoring import evaluated, examples_of
+from lmflow.evaluation.rescoring import examples_of, make_evaluation
 from lmflow.evaluation.rows import row_of
 from lmflow.metrics import Metric, Score, as_score, metric_key
 from lmflow.programs.effects import gather
 from lmflow.programs.factories import flow, predict
-from lmflow.programs.program import Program, check_programs, init
+from lmflow.programs.parameters import init
+from lmflow.programs.program import Program, check_programs
 from lmflow.traces.trace import Failed, Run, Trace
 from lmflow.values.attributes import uncached
 from lmflow.values.record import Record, digest
@@ -32,11 +33,20 @@ _SIDES = ("example", "outputs")
 class Judge:
     """A program as a metric.
 
-    ``reads`` says where each of its inputs comes from: ``{"question": "example.question",
-    "response": "outputs.answer"}``. Its output ``score`` is the score, read through ``scale`` where
-    that isn't empty (``{"yes": 1, "no": 0}``); its output ``feedback``, where it has one, is the
-    feedback. Raises ``MissingInput`` for an input that nothing gives, ``BadScore`` where it can't
-    give a score.
+    Args:
+        program: The program that judges.
+        version: The version that it judges under; the program's defaults if ``None``.
+        reads: The source of each input: ``{"question": "example.question", "response":
+            "outputs.answer"}``.
+        score_from: The output that is the score.
+        feedback_from: The output that is the feedback, if the program has it.
+        scale: The score of each answer (``{"yes": 1, "no": 0}``); the answer itself is the score
+            if empty.
+
+    Raises:
+        MissingInput: A required input has no source.
+        BadScore: The program has no output ``score_from``, or a source is neither a field of the
+            example nor of the outputs.
     """
 
     program: Program
@@ -57,72 +67,89 @@ class Judge:
                 raise BadScore(self.name, f"it reads {name!r} from {source!r}", fix)
         outputs = [field.name for field in self.program.signature.outputs]
         if self.score_from not in outputs:
-            hint = (
-                near(self.score_from, outputs).strip()
-                or f"It has {', '.join(outputs)}: score_from=..."
-            )
-            raise BadScore(self.name, f"its program has no output {self.score_from!r}", hint)
+            fix = near(self.score_from, outputs).strip()
+            fix = fix or f"It has {', '.join(outputs)}: score_from=..."
+            raise BadScore(self.name, f"its program has no output {self.score_from!r}", fix)
 
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)
 
     @property
     def name(self) -> str:
-        """The program's."""
+        """The program's name."""
         return str(self.program)
 
     @functools.cached_property
     def under(self) -> Version:
-        """The version that it judges under: its own, else the program's defaults."""
+        """The version that it judges under: ``version``, or the program's defaults."""
         return self.version or init(self.program)
 
     @functools.cached_property
     def key(self) -> str:
-        """The hash of what it does: program, parameters, and how it reads and is read."""
-        ways = [self.reads, self.score_from, self.feedback_from, self.scale]
-        return digest("judge", [self.program.key, self.under.tree, ways])
+        """The hash of program, parameters, sources of inputs and scale."""
+        interface = [self.reads, self.score_from, self.feedback_from, self.scale]
+        return digest("judge", [self.program.key, self.under.tree, interface])
 
     def inputs(self, example: Mapping[str, Any], outputs: Mapping[str, Any]) -> Record:
-        """The program's inputs for an example and outputs. ``MissingInput`` where a field is
-        absent.
+        """Assemble the program's inputs for an example and its outputs.
+
+        Args:
+            example: The example.
+            outputs: The outputs to judge.
+
+        Returns:
+            The inputs.
+
+        Raises:
+            MissingInput: The example or the outputs lack a field.
         """
         sides = {"example": example, "outputs": outputs}
-        found = {}
+        inputs = {}
         for name, source in self.reads.items():
             side, _, field = source.partition(".")
             if field not in sides[side]:
-                raise MissingInput(
-                    f"judge {self.name}", source, tuple(f"{side}.{known}" for known in sides[side])
-                )
-            found[name] = sides[side][field]
-        return Record(found)
+                sources = tuple(f"{side}.{present}" for present in sides[side])
+                raise MissingInput(f"judge {self.name}", source, sources)
+            inputs[name] = sides[side][field]
+        return Record(inputs)
 
     def score(self, outputs: Mapping[str, Any]) -> Score:
-        """The score in the program's outputs. ``BadScore`` where the scale doesn't have it."""
-        said = outputs[self.score_from]
-        if self.scale and str(said) not in self.scale:
-            raise BadScore(
-                self.name, f"it said {said!r}", f"Its scale has {', '.join(self.scale)}."
-            )
-        found = as_score(self.name, self.scale[str(said)] if self.scale else said)
-        return attrs.evolve(found, feedback=str(outputs.get(self.feedback_from, "")))
+        """Read the score from the program's outputs.
+
+        Args:
+            outputs: The outputs of the judge's program.
+
+        Returns:
+            The score with the feedback.
+
+        Raises:
+            BadScore: The answer is not on the scale, or it is not a number.
+        """
+        answer = outputs[self.score_from]
+        if self.scale and str(answer) not in self.scale:
+            fix = f"Its scale has {', '.join(self.scale)}."
+            raise BadScore(self.name, f"it said {answer!r}", fix)
+        score = as_score(self.name, self.scale[str(answer)] if self.scale else answer)
+        return attrs.evolve(score, feedback=str(outputs.get(self.feedback_from, "")))
 
 
 def scorer_key(metric: Metric | Judge) -> str:
-    """The hash of what a metric or a judge does."""
+    """Return the key of a metric or a judge: a hash of its definition."""
     return metric.key if isinstance(metric, Judge) else metric_key(metric)
 
 
-def evaluation_by_judge(run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]) -> Evaluation:
-    """The evaluation of a run by a judge, from the judge's traces by the labels of the run's.
+def evaluation_by_judge(
+    run: Run, examples: Dataset, judge: Judge, verdicts: Mapping[str, Trace]
+) -> Evaluation:
+    """Make the evaluation of a run by a judge from the judge's traces, by the labels of the run's.
 
-    A judge that failed on a row makes it a failed row; ``MetricFailed`` where it failed on all.
+    A row that the judge failed on is a failed row. Raises ``MetricFailed`` if it failed on all.
     """
     rows = [
         row_of(label, example, trace, _verdict(judge, verdicts.get(label)))
         for (label, trace), example in zip(run.items, examples_of(run, examples), strict=True)
     ]
-    return evaluated(run, examples, rows, judge.key, judge.name)
+    return make_evaluation(run, examples, rows, judge.key, judge.name)
 
 
 def _verdict(judge: Judge, trace: Trace | None) -> Score | Failed | None:
@@ -151,16 +178,28 @@ _check_claims = predict(
 _compare_two = predict(
     "compare_two",
     "question, first, second -> reason, better: Literal['first', 'second', 'tie']",
-    """Say which of two responses answers the question better. Look at what is right, complete and to the point; length
-    and order don't count. Say tie where neither is clearly better.""",
+    "Say which of two responses answers the question better. Look at what is right, complete and"
+    " to the point; length\n    and order don't count. Say tie where neither is clearly better.",
 )
 
 
 @flow("question, reference, response -> score: float, feedback", uses=[_compare_ideas])
 async def semantic_f1(question: str, reference: str, response: str) -> Record:
-    """The F1 of ideas: the share of the reference's that the response has, and of the response's
-    that the reference has. The model lists them, the code counts. Fails where it finds no idea
-    in the reference.
+    """Score a response by the F1 of its ideas against those of a reference answer.
+
+    Recall is the share of the reference's ideas that the response has, precision the share of the
+    response's that the reference has. The model lists the ideas, the code counts them: one call.
+
+    Args:
+        question: The question that both answer.
+        reference: The reference answer.
+        response: The response to score.
+
+    Returns:
+        A record of ``score``, from 0 to 1, and ``feedback``: the missing and unsupported ideas.
+
+    Raises:
+        BadScore: The model found no idea in the reference.
     """
     found = await _compare_ideas(question=question, reference=reference, response=response)
     if not found.reference_ideas:
@@ -177,8 +216,17 @@ async def semantic_f1(question: str, reference: str, response: str) -> Record:
 
 @flow("context: list[str], response -> score: float, feedback", uses=[_check_claims])
 async def grounded(context: tuple[str, ...], response: str) -> Record:
-    """The share of the response's claims that the context supports; 1 where it claims nothing, so
-    an answer's own metric belongs beside it.
+    """Score a response by the share of its claims that the context supports.
+
+    A response without claims scores 1, so a metric of the answer itself belongs beside it. One
+    call.
+
+    Args:
+        context: The passages that may support the response.
+        response: The response to score.
+
+    Returns:
+        A record of ``score``, from 0 to 1, and ``feedback``: the unsupported claims.
     """
     found = await _check_claims(context=context, response=response)
     share = _share(found.claims, found.unsupported) if found.claims else 1.0
@@ -187,8 +235,18 @@ async def grounded(context: tuple[str, ...], response: str) -> Record:
 
 @flow("question, a, b -> winner: Literal['a', 'b', 'tie'], feedback", uses=[_compare_two])
 async def pairwise(question: str, a: str, b: str) -> Record:
-    """The better of two responses, asked in both orders, since models prefer a place (Zheng et al. 2023, arXiv
-    2306.05685, section 3.4): where the orders disagree it is a tie.
+    """Choose the better of two responses to a question.
+
+    The model is asked in both orders, since models prefer one place (Zheng et al. 2023, arXiv
+    2306.05685, section 3.4); if the orders disagree it is a tie. Two calls.
+
+    Args:
+        question: The question that both answer.
+        a: One response.
+        b: The other response.
+
+    Returns:
+        A record of ``winner`` (``a``, ``b`` or ``tie``) and ``feedback``: both reasons.
     """
     there, back = await gather(
         _compare_two(question=question, first=a, second=b),

@@ -1,4 +1,4 @@
-"""Evaluations from recorded runs: their traces scored, at no cost."""
+"""Evaluations from recorded runs: their traces are scored again, which needs no call."""
 
 from __future__ import annotations
 
@@ -19,60 +19,71 @@ _EXAMPLE = re.compile(r"(?:^|/)ex\[(.*?)\](?:/n\[\d+\])?$", re.DOTALL)
 
 
 def scores_from(run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric) -> Evaluation:
-    """The evaluation of a recorded run: its traces scored anew, at no cost.
+    """Score a recorded run's traces again, without a call.
 
-    Raises ``MetricFailed`` where the metric fails on all outputs, ``BadData`` where a trace's
-    example isn't among ``examples`` or the run holds several versions.
+    Args:
+        run: The run: a map or an evaluation.
+        examples: The examples that were run, in any order.
+        metric: Scores an example's outputs.
+
+    Returns:
+        The evaluation of the run by the metric.
+
+    Raises:
+        BadData: The example of a trace is not among ``examples``, or the run holds several
+            programs or versions.
+        MetricFailed: The metric fails on all outputs.
     """
-    rows = (
-        examples
-        if isinstance(examples, Dataset)
-        else Dataset(run.name, tuple(map(Record, examples)))
-    )
-    found = [
+    data = examples
+    if not isinstance(data, Dataset):
+        data = Dataset(run.name, tuple(map(Record, examples)))
+    rows = [
         row_of(label, example, trace, result_of(metric, example, trace))
-        for (label, trace), example in zip(run.items, examples_of(run, rows), strict=True)
+        for (label, trace), example in zip(run.items, examples_of(run, data), strict=True)
     ]
-    return evaluated(run, rows, found, metric_key(metric), name_of(metric))
+    return make_evaluation(run, data, rows, metric_key(metric), name_of(metric))
 
 
-def evaluated(
+def make_evaluation(
     run: Run, data: Dataset, rows: Iterable[Row], metric: str, metric_name: str
 ) -> Evaluation:
-    """The evaluation that rows of a run make, under the metric's key and name. ``MetricFailed``
-    where it failed on all outputs.
+    """Make the evaluation of a run's rows, under the metric's key and name.
+
+    Raises ``MetricFailed`` if the metric failed on all outputs, ``BadData`` if the run holds
+    several programs or versions.
     """
-    kept = tuple(rows)
-    given = [row for row in kept if row.outputs is not None]
-    if given and all(row.score is None for row in given):
-        cause = given[0].failure or Failed("unknown", "it gave no score")
+    all_rows = tuple(rows)
+    with_outputs = [row for row in all_rows if row.outputs is not None]
+    if with_outputs and all(row.score is None for row in with_outputs):
+        cause = with_outputs[0].failure or Failed("unknown", "it gave no score")
         raise MetricFailed(metric_name, cause.kind, cause.text)
-    ran = {(trace.program, trace.version.id) for trace in run}
-    if len(ran) > 1:
+    executed = {(trace.program, trace.version.id) for trace in run}
+    if len(executed) > 1:
         fix = "Take the traces of one: attrs.evolve(run, items=...)."
-        raise BadData(f"run {run.id}", f"it holds {len(ran)} programs or versions", fix)
-    program, version = next(iter(ran), ("", ""))
+        raise BadData(f"run {run.id}", f"it holds {len(executed)} programs or versions", fix)
+    program, version = next(iter(executed), ("", ""))
     return Evaluation(
-        run.name, kept, program, version, metric, metric_name, data.digest, run.id, run.root
+        run.name, all_rows, program, version, metric, metric_name, data.digest, run.id, run.root
     )
 
 
 def examples_of(run: Run, examples: Dataset) -> list[Record]:
-    """The example of each trace of a run, by the ``ex[...]`` of its label: an id, or a position
-    where examples have no ids. ``BadData`` where there is none.
+    """Find the example of each trace of a run by the ``ex[...]`` of its label: an id, or a position
+    for examples without ids. Raises ``BadData`` if an example is missing.
     """
-    known = dict(zip(examples.ids, examples, strict=True))
-    known |= {str(at): example for at, example in enumerate(examples) if example.get("id") is None}
-    return [_example(label, known, run) for label, _ in run.items]
+    by_name = dict(zip(examples.ids, examples, strict=True))
+    by_name |= {
+        str(at): example for at, example in enumerate(examples) if example.get("id") is None
+    }
+    return [_example(label, by_name, run) for label, _ in run.items]
 
 
-def _example(label: str, known: Mapping[str, Record], run: Run) -> Record:
+def _example(label: str, by_name: Mapping[str, Record], run: Run) -> Record:
     match = _EXAMPLE.search(label)
     name = match[1] if match else label
-    found = known.get(name) or known.get(unquote(name))
-    if found is None:
+    example = by_name.get(name) or by_name.get(unquote(name))
+    if example is None:
         problem = f"the example of {label!r} isn't among those given"
-        raise BadData(
-            f"run {run.id}", problem, f"Give the data set that was run.{near(name, known)}"
-        )
-    return found
+        fix = f"Give the data set that was run.{near(name, by_name)}"
+        raise BadData(f"run {run.id}", problem, fix)
+    return example

@@ -1,4 +1,6 @@
-"""One example under evaluation: what came of it, its score or why there is none, what it took."""
+"""Rows of an evaluation: one example with its outputs, its score or the reason why it has none, and
+what it cost.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +20,18 @@ from lmflow.values.record import Record
 
 @attrs.frozen
 class Row:
-    """One example under evaluation: its outputs and score, or why there are none.
+    """An example under evaluation.
 
-    ``failure`` is the program's where there are no outputs, else the metric's. ``cost`` is what was
-    paid, in nano-dollars, and ``tokens`` what was read and written; ``None`` where either isn't
-    known of some call. ``latency`` is in seconds, ``None`` where a reused call makes it
-    meaningless.
+    Attributes:
+        label: The place of its trace in the run.
+        example: The example.
+        outputs: The program's outputs, ``None`` if it failed.
+        score: The score, ``None`` if there is none.
+        failure: The program's failure if there are no outputs, else the metric's.
+        cost: The price paid, in nano-dollars; ``None`` if the price of some call is unknown.
+        tokens: The tokens read and written; ``None`` if the count of some call is unknown.
+        latency: The seconds that it took; ``None`` if a reused call makes them meaningless.
+        trace: The trace's id.
     """
 
     label: str
@@ -38,67 +46,93 @@ class Row:
 
     @property
     def id(self) -> str:
-        """The example's id: rows of one example are samples of it."""
+        """The example's id. Rows of one example are samples of it."""
         return example_id(self.example)
 
 
 def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | None = None) -> Row:
-    """The row of a trace and its score, or of how scoring it failed. Its own failure comes before
-    either.
+    """Make the row of a trace and its score, or the failure of scoring it. A failure of the trace
+    itself takes precedence.
     """
-    spent = [call for call in trace.calls if not isinstance(call.request, ToolRequest)]
+    model_calls = [call for call in trace.calls if not isinstance(call.request, ToolRequest)]
+    reused = any(call.source for call in trace.calls)
+    score = result if isinstance(result, Score) and trace.outputs is not None else None
     return Row(
-        label, example, trace.outputs,
-        score=result if isinstance(result, Score) and trace.outputs is not None else None,
+        label,
+        example,
+        trace.outputs,
+        score=score,
         failure=trace.failure or (result if isinstance(result, Failed) else None),
-        cost=sum_if_known(0 if call.source else call.cost for call in spent),
-        tokens=sum_if_known(map(_used, spent)),
-        latency=None if any(call.source for call in trace.calls) else (trace.ended - trace.started) / 1e9,
+        cost=sum_if_known(map(_price_paid, model_calls)),
+        tokens=sum_if_known(map(_tokens_used, model_calls)),
+        latency=None if reused else (trace.ended - trace.started) / 1e9,
         trace=trace.id,
-    )  # fmt: skip
+    )
 
 
 def result_of(metric: Metric, example: Record, trace: Trace) -> Score | Failed | None:
-    """The score of a trace, how the metric failed on it, or ``None`` where it has no outputs."""
+    """Return the score of a trace, the metric's failure on it, or ``None`` if the trace has no
+    outputs.
+    """
     if trace.outputs is None:
         return None
     try:
         return score_of(metric, example, trace.outputs, trace)
-    except Exception as error:  # noqa: BLE001 - a metric's failure is kept with its row
+    except Exception as error:  # noqa: BLE001 - a metric's failure is recorded with its row
         return failed(error)
 
 
 def row_from_json(data: Mapping[str, Any]) -> Row:
-    """The row that was stored as JSON values."""
-    score, failure = data["score"], data["failure"]
-    counts = Counts(**score["counts"]) if score and score["counts"] else None
-    return Row(**{
-        **data,
-        "example": Record(data["example"]),
-        "outputs": None if data["outputs"] is None else Record(data["outputs"]),
-        "score": Score(**{**score, "counts": counts}) if score else None,
-        "failure": Failed(**failure) if failure else None,
-    })  # fmt: skip
+    """Make a row from its JSON values."""
+    outputs, failure = data["outputs"], data["failure"]
+    return Row(
+        **{
+            **data,
+            "example": Record(data["example"]),
+            "outputs": None if outputs is None else Record(outputs),
+            "score": _score_from_json(data["score"]),
+            "failure": Failed(**failure) if failure else None,
+        }
+    )
 
 
-def cells(row: Row) -> dict[str, Any]:
-    """The row as a person reads it: id, score, feedback, outputs, failure."""
-    score = {
-        "score": None if row.score is None else row.score.value,
-        "feedback": row.score.feedback if row.score else "",
+def row_cells(row: Row) -> dict[str, Any]:
+    """Return the cells of a row in a table for people: id, score, feedback, outputs, failure."""
+    score, failure = row.score, row.failure
+    return {
+        "id": short(row.id),
+        "score": None if score is None else score.value,
+        "feedback": "" if score is None else score.feedback,
+        **(row.outputs or {}),
+        "failure": "" if failure is None else f"{failure.kind}: {failure.text}",
     }
-    failure = {"failure": f"{row.failure.kind}: {row.failure.text}" if row.failure else ""}
-    return {"id": short(row.id), **score, **(row.outputs or {}), **failure}
 
 
 def sum_if_known(parts: Iterable[int | None]) -> int | None:
-    """The sum; ``None`` where a part is unknown."""
-    found = list(parts)
-    return None if None in found else sum(part or 0 for part in found)
+    """Return the sum, ``None`` if a part is unknown."""
+    total = 0
+    for part in parts:
+        if part is None:
+            return None
+        total += part
+    return total
 
 
-def _used(call: CallAttempt) -> int | None:
+def _score_from_json(data: Mapping[str, Any] | None) -> Score | None:
+    if not data:
+        return None
+    counts = Counts(**data["counts"]) if data["counts"] else None
+    return Score(**{**data, "counts": counts})
+
+
+def _price_paid(call: CallAttempt) -> int | None:
+    return 0 if call.source else call.cost
+
+
+def _tokens_used(call: CallAttempt) -> int | None:
+    if call.outcome is None:
+        return None
     if not isinstance(call.outcome, (ChatReply, EmbedReply)):
-        return None if call.outcome is None else 0
+        return 0
     usage = call.outcome.usage
     return None if usage.prompt is None else usage.prompt + (usage.completion or 0)

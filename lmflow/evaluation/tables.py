@@ -1,4 +1,4 @@
-"""Evaluations and comparisons as Markdown and HTML tables."""
+"""Rows of values as Markdown, HTML and plain-text tables."""
 
 from __future__ import annotations
 
@@ -11,43 +11,53 @@ from lmflow.values.printing import WIDEST, printable
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of what some row has, in the order in which they are met; what is empty in all rows
-    is left out.
+    """Return the names of the columns in which some row has a value, in the order of their first
+    occurrence.
     """
     names = dict.fromkeys(name for row in rows for name in row)
     return [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
 
 
 def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The rows as a Markdown table. Marks that mean something in Markdown or HTML are escaped."""
-    lines = [
-        columns,
-        ["---"] * len(columns),
-        *([row.get(name) for name in columns] for row in rows),
-    ]
-    cells = [
-        [cell if at == 1 else markdown_text(cell) for cell in line] for at, line in enumerate(lines)
-    ]
-    return "\n".join(f"| {' | '.join(map(str, line))} |" for line in cells)
+    """Write rows as a Markdown table; characters with a meaning in Markdown or HTML are escaped."""
+    lines = [_markdown_line(columns), f"| {' | '.join('---' for _ in columns)} |"]
+    lines += [_markdown_line([row.get(name) for name in columns]) for row in rows]
+    return "\n".join(lines)
 
 
 def html_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """The rows as an HTML table, everything escaped."""
+    """Write rows as an HTML table; all text is escaped."""
     head = "".join(f"<th>{html_text(name)}</th>" for name in columns)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{html_text(row.get(name))}</td>' for name in columns)}</tr>"
-        for row in rows
-    )
+    body = "".join(_html_row(row, columns) for row in rows)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def markdown_text(value: Any, width: int = WIDEST) -> str:
-    """A value as Markdown that shows just its characters."""
-    return re.sub(
-        r"([\\`*_{}\[\]()#+!|~$:-])", r"\\\1", html.escape(printable(value, width), quote=False)
+def text_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Write rows of texts as right-aligned columns under their names; there is at least one row."""
+    names = list(rows[0])
+    lines = [names, *([printable(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
+        for line in lines
     )
 
 
+def markdown_text(value: Any, width: int = WIDEST) -> str:
+    """Write a value as Markdown that shows its characters as they are."""
+    text = html.escape(printable(value, width), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$:-])", r"\\\1", text)
+
+
 def html_text(value: Any, width: int = WIDEST) -> str:
-    """A value as HTML that shows just its characters."""
+    """Write a value as HTML that shows its characters as they are."""
     return html.escape(printable(value, width))
+
+
+def _markdown_line(cells: Iterable[Any]) -> str:
+    return f"| {' | '.join(map(markdown_text, cells))} |"
+
+
+def _html_row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
+    cells = "".join(f"<td>{html_text(row.get(name))}</td>" for name in columns)
+    return f"<tr>{cells}</tr>"

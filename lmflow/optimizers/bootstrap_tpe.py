@@ -34,16 +34,9 @@ from lmflow.programs.program import Program
 
 
 def bootstrap_optuna(  # noqa: PLR0913 - each is an option
-    *,
-    trials: int = 16,
-    max_bootstrapped: int = 4,
-    factor: int = 4,
-    max_labeled: int = 16,
-    rounds: int = 1,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, trials: int = 16, max_bootstrapped: int = 4, factor: int = 4, max_labeled: int = 16,
+    rounds: int = 1, threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Choose the demonstrations of all steps together out of a pool by a tree-structured Parzen
     estimator.
 
@@ -68,39 +61,23 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
         An optimizer that requires the data part ``select``.
     """
     options = {
-        "trials": trials,
-        "max_bootstrapped": max_bootstrapped,
-        "factor": factor,
-        "max_labeled": max_labeled,
-        "rounds": rounds,
-        "threshold": threshold,
-        "teacher": teacher,
+        "trials": trials, "max_bootstrapped": max_bootstrapped, "factor": factor,
+        "max_labeled": max_labeled, "rounds": rounds, "threshold": threshold, "teacher": teacher,
         "seed": seed,
-    }
+    }  # fmt: skip
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "bootstrap_optuna", seed)
         labelled = labelled_demos(task.program, task.data.train)
         shown = sample_demos(rng, labelled, max_labeled)
         teaching = make_teacher(task.program, task.version, teacher, shown)
-        size = max_bootstrapped * factor
+        bootstrap = Bootstrap(max_bootstrapped * factor, rounds, threshold)
         _, best = yield from score_candidate(task, task.version, "start", Best(task.version))
         successes = yield from bootstrap_demos(
-            task,
-            teaching,
-            task.data.train,
-            Bootstrap(size, rounds, threshold),
-            "bootstrap",
-            best,
-            rng,
+            task, teaching, task.data.train, bootstrap, "bootstrap", best, rng
         )
-        pool = fill_with_labelled(successes, labelled, size, rng)
-        space = {
-            _place(step, k): 1 + len(demos)
-            for step, demos in pool.items()
-            if demos
-            for k in range(max_bootstrapped)
-        }
+        pool = fill_with_labelled(successes, labelled, bootstrap.count, rng)
+        space = _space(pool, max_bootstrapped)
         tpe = Tpe(space, seed=rng.randrange(2**32))
         for turn in range(trials if space else 0):
             chosen = _chosen_demos(pool, tpe.ask(), max_bootstrapped)
@@ -116,6 +93,12 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
         return Bound((1 + trials) * len(data.select) + rounds * len(data.train))
 
     return plan_optimizer("bootstrap_optuna", options, plan, bound, SELECT)
+
+
+def _space(pool: DemoSet, places: int) -> dict[str, int]:
+    """Return the number of choices of each place: a demonstration of the pool, or none."""
+    steps = {step: demos for step, demos in pool.items() if demos}
+    return {_place(step, k): 1 + len(demos) for step, demos in steps.items() for k in range(places)}
 
 
 def _place(step: str, k: int) -> str:

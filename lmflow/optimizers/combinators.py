@@ -14,19 +14,17 @@ from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.evaluation.stats import paired_test
 from lmflow.messages.requests import ToolRequest
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, unanswered
 from lmflow.optimizers.parts.plan import (
     HELD,
     SELECT,
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
     advance_plan,
     check_optimizers,
     plan_optimizer,
-    unanswered,
 )
 from lmflow.optimizers.parts.scoring import (
     Best,
@@ -167,9 +165,12 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
         )
         if version.tree == task.version.tree:
             return task.version
-        held = task.data.held
-        before = yield from score_version(task, task.version, held, "guard/before", start, "guard")
-        after = yield from score_version(task, version, held, "guard/after", start, "guard")
+        before = yield from score_version(
+            task, task.version, task.data.held, "guard/before", start, "guard"
+        )
+        after = yield from score_version(
+            task, version, task.data.held, "guard/after", start, "guard"
+        )
         return version if is_better(before, after) else task.version
 
     def bound(program: Program, data: Data) -> Bound:

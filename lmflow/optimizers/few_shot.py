@@ -24,17 +24,16 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
+from lmflow.optimizers.parts.needs import PlannedRollout, traces_of_examples
 from lmflow.optimizers.parts.plan import (
     PRIOR,
     TRAIN,
     Bound,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
     plan_optimizer,
     randomness,
-    traces_of_examples,
 )
 from lmflow.optimizers.parts.scoring import Best, score_trace
 from lmflow.programs.program import Program
@@ -65,14 +64,9 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
 
 
 def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
-    *,
-    max_bootstrapped: int = 4,
-    max_labeled: int = 16,
-    rounds: int = 1,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
+    threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Make demonstrations from a teacher's good runs, each step's from its own calls, and fill up
     with labelled examples.
 
@@ -93,13 +87,9 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
         An optimizer that requires the data part ``train``.
     """
     options = {
-        "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled,
-        "rounds": rounds,
-        "threshold": threshold,
-        "teacher": teacher,
-        "seed": seed,
-    }
+        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "rounds": rounds,
+        "threshold": threshold, "teacher": teacher, "seed": seed,
+    }  # fmt: skip
 
     def plan(task: Task) -> Plan:
         pool = labelled_demos(task.program, task.data.train)

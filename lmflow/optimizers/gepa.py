@@ -4,11 +4,11 @@ examples.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 import statistics
-from collections.abc import Generator, Mapping, Sequence
-from itertools import zip_longest
+from collections.abc import Generator, Iterator, Mapping, Sequence
 
 import attrs
 
@@ -23,13 +23,12 @@ from lmflow.optimizers.parts.instructions import (
     propose,
     with_instructions,
 )
+from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.pareto import ancestors, front
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
     plan_optimizer,
@@ -50,16 +49,9 @@ Merge = tuple[int, int, int]
 
 
 def gepa(  # noqa: PLR0913 - each is an option
-    *,
-    iterations: int = 20,
-    minibatch: int = 3,
-    merges: int = 5,
-    perfect: float = 1.0,
-    proposer: Predict | None = None,
-    model: str = "",
-    max_tokens: int = 0,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, iterations: int = 20, minibatch: int = 3, merges: int = 5, perfect: float = 1.0,
+    proposer: Predict | None = None, model: str = "", max_tokens: int = 0, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Rewrite instructions by a proposer that reads what a step did in a few runs, and the verdicts
     on them.
 
@@ -102,25 +94,8 @@ def gepa(  # noqa: PLR0913 - each is an option
         )
         root = Candidate(task.version, scores=_by_example(start))
         pool = Pool(task, writer, proposers, perfect, rng, [root])
-        merge_is_due, merges_left = False, merges
-        for turn in range(iterations if start.values and task.data.train else 0):
-            if pool.best.mean >= perfect:
-                break
-            label, phase = f"turn[{turn}]", f"turn {turn + 1} of {iterations}"
-            merge = pool.pick_merge() if merge_is_due and merges_left else None
-            if merge:
-                child = yield from pool.merge(merge, label)
-            else:
-                child = yield from pool.reflect(next(batches), turn, label, phase)
-            merge_is_due = child is not None and merge is None
-            if child is None:
-                continue
-            if merge:
-                merges_left -= 1
-            scores = yield from score_version(
-                task, child.version, task.data.select, f"{label}/full", pool.best, phase
-            )
-            pool.candidates.append(attrs.evolve(child, scores=_by_example(scores)))
+        if start.values and task.data.train:
+            yield from _evolve_pool(pool, batches, iterations, merges)
         return (yield from conclude(pool.best))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -130,14 +105,9 @@ def gepa(  # noqa: PLR0913 - each is an option
 
     options = {
         "iterations": check_positive("iterations", iterations),
-        "minibatch": check_positive("minibatch", minibatch),
-        "merges": merges,
-        "perfect": perfect,
-        "proposer": writer,
-        "model": model,
-        "max_tokens": max_tokens,
-        "seed": seed,
-    }
+        "minibatch": check_positive("minibatch", minibatch), "merges": merges, "perfect": perfect,
+        "proposer": writer, "model": model, "max_tokens": max_tokens, "seed": seed,
+    }  # fmt: skip
     return plan_optimizer("gepa", options, plan, bound, SELECT)
 
 
@@ -214,16 +184,16 @@ class Pool:
         leading = [*self._front()]
         parents = [candidate.parents for candidate in self.candidates]
         for _ in range(_PAIR_DRAWS if len(leading) > 1 else 0):
-            one, other = sorted(self.rng.sample(leading, 2))
-            common = ancestors(parents, one) & ancestors(parents, other)
-            if one in ancestors(parents, other) or not common:
+            first, second = sorted(self.rng.sample(leading, 2))
+            common = ancestors(parents, first) & ancestors(parents, second)
+            if first in ancestors(parents, second) or not common:
                 continue
-            fitting = [at for at in sorted(common) if self._can_merge(one, other, at)]
+            fitting = [at for at in sorted(common) if self._can_merge(first, second, at)]
             if fitting:
                 weights = [max(self.candidates[at].mean, 0) + 1e-9 for at in fitting]
                 (at,) = self.rng.choices(fitting, weights)
-                self.merged.add((one, other, at))
-                return one, other, at
+                self.merged.add((first, second, at))
+                return first, second, at
         return None
 
     def merge(
@@ -232,11 +202,11 @@ class Pool:
         """Merge two candidates; return the child if on a few selection examples it is not worse
         than the better of the two.
         """
-        one, other, ancestor = (self.candidates[at] for at in merge)
-        better, worse = (one, other) if one.mean >= other.mean else (other, one)
+        first, second, ancestor = (self.candidates[at] for at in merge)
+        better, worse = (first, second) if first.mean >= second.mean else (second, first)
         texts = {**ancestor.texts, **_changed(ancestor, worse), **_changed(ancestor, better)}
         child = self._child(texts, merge[:2], "instructions of two candidates merged")
-        names = self._merge_examples(one.scores, other.scores)
+        names = self._merge_examples(first.scores, second.scores)
         if child is None or not names:
             return None
         rows = [row for row in self.task.data.select if example_id(row) in names]
@@ -245,10 +215,17 @@ class Pool:
         )
         own = _by_example(scores)
         common = [name for name in names if name in own]
-        total, *parent_totals = (
-            math.fsum(values[name] for name in common) for values in (own, one.scores, other.scores)
+        parents = [_total(first.scores, common), _total(second.scores, common)]
+        return child if common and _total(own, common) >= max(parents) else None
+
+    def add(
+        self, child: Candidate, label: str, phase: str
+    ) -> Generator[Need, tuple[Trace, ...], None]:
+        """Add a child with its scores on the selection data."""
+        scores = yield from score_version(
+            self.task, child.version, self.task.data.select, f"{label}/full", self.best, phase
         )
-        return child if common and total >= max(parent_totals) else None
+        self.candidates.append(attrs.evolve(child, scores=_by_example(scores)))
 
     def _front(self) -> dict[int, int]:
         return front([candidate.scores for candidate in self.candidates])
@@ -284,14 +261,14 @@ class Pool:
         turn = max(self.candidates[at].turn for at in parents)
         return Candidate(version, texts, parents=parents, turn=turn)
 
-    def _can_merge(self, one: int, other: int, ancestor: int) -> bool:
+    def _can_merge(self, first: int, second: int, ancestor: int) -> bool:
         """Return whether two candidates are not worse than their ancestor, differ from it in
         different steps, and were not merged before.
         """
-        a, b, old = (self.candidates[at] for at in (one, other, ancestor))
+        a, b, old = (self.candidates[at] for at in (first, second, ancestor))
         different_steps = _changed(old, a).keys() != _changed(old, b).keys()
         not_worse = old.mean <= min(a.mean, b.mean)
-        return (one, other, ancestor) not in self.merged and not_worse and different_steps
+        return (first, second, ancestor) not in self.merged and not_worse and different_steps
 
     def _merge_examples(self, a: Mapping[str, float], b: Mapping[str, float]) -> list[str]:
         """Draw selection examples in turns from those on which the first is better, the second is
@@ -300,12 +277,35 @@ class Pool:
         kinds: dict[int, list[str]] = {}
         for name in a:
             if name in b:
-                kinds.setdefault((a[name] > b[name]) - (a[name] < b[name]), []).append(name)
+                kinds.setdefault(_sign(a[name] - b[name]), []).append(name)
         for names in kinds.values():
             self.rng.shuffle(names)
-        turns = zip_longest(*(kinds[kind] for kind in sorted(kinds)))
-        drawn = [name for turn in turns for name in turn if name is not None]
-        return drawn[:_MERGE_EXAMPLES]
+        turns = itertools.zip_longest(*(kinds[kind] for kind in sorted(kinds)))
+        drawn = itertools.chain.from_iterable(turns)
+        return [name for name in drawn if name is not None][:_MERGE_EXAMPLES]
+
+
+def _evolve_pool(
+    pool: Pool, batches: Iterator[list[Record]], iterations: int, merges: int
+) -> Generator[Need, tuple[Trace, ...], None]:
+    """Add candidates to the pool: after each reflection that succeeds a merge is tried, until
+    ``merges`` were kept.
+    """
+    merge_is_due = False
+    for turn in range(iterations):
+        if pool.best.mean >= pool.perfect:
+            return
+        label, phase = f"turn[{turn}]", f"turn {turn + 1} of {iterations}"
+        merge = pool.pick_merge() if merge_is_due and merges else None
+        if merge:
+            child = yield from pool.merge(merge, label)
+        else:
+            child = yield from pool.reflect(next(batches), turn, label, phase)
+        merge_is_due = child is not None and merge is None
+        if child is not None:
+            if merge:
+                merges -= 1
+            yield from pool.add(child, label, phase)
 
 
 def _changed(old: Candidate, new: Candidate) -> dict[str, Proposal]:
@@ -321,6 +321,16 @@ def _by_example(scores: VersionScores) -> dict[str, float]:
     return {
         example_id(row.rollout.example): row.value for row in scores.rows if row.value is not None
     }
+
+
+def _sign(value: float) -> int:
+    if value == 0:
+        return 0
+    return 1 if value > 0 else -1
+
+
+def _total(scores: Mapping[str, float], names: Sequence[str]) -> float:
+    return math.fsum(scores[name] for name in names)
 
 
 def _gain(before: VersionScores, after: VersionScores) -> float:

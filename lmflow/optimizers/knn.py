@@ -27,37 +27,30 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import (
     TRAIN,
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
-    need_rollouts,
     plan_optimizer,
     randomness,
 )
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.embedding import MAX_TEXTS_PER_CALL
 from lmflow.programs.factories import embed
-from lmflow.programs.program import Program, complete_params, init
+from lmflow.programs.parameters import complete_params, init
+from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 
 def knn_few_shot(  # noqa: PLR0913 - each is an option
-    *,
-    size: int = 200,
-    bootstrap: bool = True,
-    max_labeled: int = 4,
-    rounds: int = 1,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, size: int = 200, bootstrap: bool = True, max_labeled: int = 4, rounds: int = 1,
+    threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Fill the pool of each ``lf.nearest`` or ``lf.similar`` step, from which the program chooses
     demonstrations for each input.
 
@@ -83,14 +76,9 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         step of the program has a pool.
     """
     options = {
-        "size": size,
-        "bootstrap": bootstrap,
-        "max_labeled": max_labeled,
-        "rounds": rounds,
-        "threshold": threshold,
-        "teacher": teacher,
-        "seed": seed,
-    }
+        "size": size, "bootstrap": bootstrap, "max_labeled": max_labeled, "rounds": rounds,
+        "threshold": threshold, "teacher": teacher, "seed": seed,
+    }  # fmt: skip
 
     def plan(task: Task) -> Plan:
         steps = _steps_with_pools(task.program)

@@ -17,10 +17,10 @@ from lmflow.library.limits import check_positive
 from lmflow.optimizers.parts.bootstrap import TeacherSource
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
+from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
     PlanOptimizer,
     Task,
@@ -41,22 +41,11 @@ _ALWAYS_WHOLE = 50  # selection data up to this size is used whole in each trial
 
 
 def mipro(  # noqa: PLR0913 - each is an option
-    *,
-    auto: str = "light",
-    candidates: int | None = None,
-    trials: int | None = None,
-    select: int | None = None,
-    max_bootstrapped: int = 4,
-    max_labeled: int = 4,
-    minibatch: int = 35,
-    full_every: int = 5,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    model: str = "",
-    temperature: float = 1.0,
-    max_tokens: int = 0,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, auto: str = "light", candidates: int | None = None, trials: int | None = None,
+    select: int | None = None, max_bootstrapped: int = 4, max_labeled: int = 4, minibatch: int = 35,
+    full_every: int = 5, threshold: float | None = None, teacher: TeacherSource = None,
+    model: str = "", temperature: float = 1.0, max_tokens: int = 0, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Choose jointly an instruction and a set of demonstrations for each step.
 
     Sets of demonstrations are bootstrapped from the training data. Instructions are proposed from a
@@ -95,40 +84,22 @@ def mipro(  # noqa: PLR0913 - each is an option
         ProgramError: There is no preset of that name.
         ValueError: A count is not positive.
     """
-    if auto not in PRESETS:
-        msg = f"there is no preset {auto!r}; there are {', '.join(PRESETS)}.{near(auto, PRESETS)}"
-        raise ProgramError(msg)
+    preset_sets, preset_select = _preset(auto)
     for option, count in (("candidates", candidates), ("trials", trials), ("select", select)):
         if count is not None:
             _ = check_positive(option, count)
     options = {
-        "auto": auto,
-        "candidates": candidates,
-        "trials": trials,
-        "select": select,
-        "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled,
-        "minibatch": minibatch,
-        "full_every": full_every,
-        "threshold": threshold,
-        "teacher": teacher,
-        "model": model,
-        "temperature": temperature,
-        "max_tokens": max_tokens,
-        "seed": seed,
-    }
-    preset_sets, preset_select = PRESETS[auto]
+        "auto": auto, "candidates": candidates, "trials": trials, "select": select,
+        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "minibatch": minibatch,
+        "full_every": full_every, "threshold": threshold, "teacher": teacher, "model": model,
+        "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
+    }  # fmt: skip
     sets = candidates or preset_sets
     zero_shot = max_bootstrapped == max_labeled == 0
     space_options = SpaceOptions(
-        demo_sets=sets,
-        instructions=sets if zero_shot else max(1, sets // 2),
-        max_bootstrapped=max_bootstrapped,
-        max_labeled=max_labeled,
-        threshold=threshold,
-        teacher=teacher,
-        grounding=Grounding(Proposers(model, max_tokens), temperature),
-    )
+        sets, sets if zero_shot else max(1, sets // 2), max_bootstrapped, max_labeled, threshold,
+        teacher, Grounding(Proposers(model, max_tokens), temperature),
+    )  # fmt: skip
 
     def schedule(program: Program, data: Data) -> Schedule:
         variables = len(program.predictors) * (1 if zero_shot else 2)
@@ -140,9 +111,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         rng = randomness(task.version, "mipro", seed)
         space = yield from fill_space(task, space_options, rng)
         search = schedule(task.program, task.data)
-        rows = list(task.data.select)
-        if search.select < len(rows):
-            rows = rng.sample(rows, search.select)
+        rows = search.selection(task.data, rng)
         tpe = Tpe(space.sizes, seed=rng.randrange(2**32))
         best = yield from _search(space, rows, search, tpe, rng)
         return (yield from conclude(best))
@@ -151,6 +120,13 @@ def mipro(  # noqa: PLR0913 - each is an option
         return schedule(program, data).bound + space_options.bound(program, data)
 
     return plan_optimizer("mipro", options, plan, bound, SELECT)
+
+
+def _preset(auto: str) -> tuple[int, int]:
+    if auto not in PRESETS:
+        msg = f"there is no preset {auto!r}; there are {', '.join(PRESETS)}.{near(auto, PRESETS)}"
+        raise ProgramError(msg)
+    return PRESETS[auto]
 
 
 @attrs.frozen
@@ -166,7 +142,7 @@ class Schedule:
 
     @property
     def whole(self) -> bool:
-        """Whether each trial uses all selection examples."""
+        """True if each trial uses all selection examples."""
         return self.select <= _ALWAYS_WHOLE or self.minibatch >= self.select
 
     @property
@@ -176,6 +152,11 @@ class Schedule:
             return Bound(self.select * (1 + self.trials))
         full_evaluations = 1 + math.ceil(self.trials / self.full_every)
         return Bound(self.select * full_evaluations + self.minibatch * self.trials)
+
+    def selection(self, data: Data, rng: random.Random) -> list[Record]:
+        """Choose the selection examples: all, or as many as are used at random."""
+        rows = list(data.select)
+        return rng.sample(rows, self.select) if self.select < len(rows) else rows
 
     def ends_round(self, turn: int) -> bool:
         """Return whether a full evaluation follows the trial of this number."""

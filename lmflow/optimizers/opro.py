@@ -23,10 +23,10 @@ from lmflow.optimizers.parts.instructions import (
     propose,
     with_instructions,
 )
+from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
     PlanOptimizer,
     Task,
@@ -42,14 +42,9 @@ _EXAMPLES_SHOWN = 3  # training examples that a proposer is shown
 
 
 def opro(  # noqa: PLR0913 - each is an option
-    step: str = "",
-    *,
-    steps: int = 10,
-    breadth: int = 8,
-    proposer: Predict | None = None,
-    model: str = "",
-    seed: int = 0,
-) -> PlanOptimizer:
+    step: str = "", *, steps: int = 10, breadth: int = 8, proposer: Predict | None = None,
+    model: str = "", seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Search one step's instruction from a scored history.
 
     ``steps`` times, ``breadth`` instructions are proposed from the best 20 so far, the worst of
@@ -99,24 +94,16 @@ def opro(  # noqa: PLR0913 - each is an option
         return Bound((1 + steps * breadth) * len(data.select), steps * breadth)
 
     options = {
-        "step": step,
-        "steps": steps,
-        "breadth": breadth,
-        "proposer": writer,
-        "model": model,
+        "step": step, "steps": steps, "breadth": breadth, "proposer": writer, "model": model,
         "seed": seed,
-    }
+    }  # fmt: skip
     return plan_optimizer("opro", options, plan, bound, SELECT)
 
 
 def coordinate_ascent_opro(
-    *,
-    breadth: int = 10,
-    depth: int = 3,
-    temperature: float = 1.4,
-    again: bool = True,
+    *, breadth: int = 10, depth: int = 3, temperature: float = 1.4, again: bool = True,
     model: str = "",
-) -> PlanOptimizer:
+) -> PlanOptimizer:  # fmt: skip
     """Search one step's instruction at a time, each from its own scored history, with the other
     steps at their best so far.
 
@@ -165,12 +152,9 @@ def coordinate_ascent_opro(
         return Bound(steps * breadth * rounds * len(data.select), steps * (breadth * depth - 1))
 
     options = {
-        "breadth": breadth,
-        "depth": depth,
-        "temperature": temperature,
-        "again": again,
+        "breadth": breadth, "depth": depth, "temperature": temperature, "again": again,
         "model": model,
-    }
+    }  # fmt: skip
     return plan_optimizer("coordinate_ascent_opro", options, plan, bound, SELECT)
 
 
@@ -217,9 +201,8 @@ def module_opro(
                 pools[name] = yield from propose(rollouts, f"step[{turn}]/propose/{name}", best)
             for at in range(max(map(len, pools.values()), default=0)):
                 chosen = {name: pool[at % len(pool)] for name, pool in pools.items() if pool}
-                version = with_instructions(
-                    task.version, chosen, f"instructions of round {turn + 1}"
-                )
+                note = f"instructions of round {turn + 1}"
+                version = with_instructions(task.version, chosen, note)
                 label = f"step[{turn}]/cand[{at}]"
                 mean, best = yield from score_candidate(task, version, label, best)
                 for name, proposal in chosen.items():

@@ -16,10 +16,10 @@ from lmflow.optimizers.parts.additive import AdditiveModel, Choices
 from lmflow.optimizers.parts.bootstrap import TeacherSource
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
+from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
     PlanOptimizer,
     Task,
@@ -37,21 +37,11 @@ _DRAWS = 20  # draws until one is found that has unscored examples left
 
 
 def racing(  # noqa: PLR0913 - each is an option
-    *,
-    sets: int = 6,
-    instructions: int = 3,
-    trials: int = 30,
-    block: int = 10,
-    finalists: int = 5,
-    headroom: float = 0.02,
-    max_bootstrapped: int = 4,
-    max_labeled: int = 4,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    model: str = "",
-    temperature: float = 1.0,
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, sets: int = 6, instructions: int = 3, trials: int = 30, block: int = 10, finalists: int = 5,
+    headroom: float = 0.02, max_bootstrapped: int = 4, max_labeled: int = 4,
+    threshold: float | None = None, teacher: TeacherSource = None, model: str = "",
+    temperature: float = 1.0, seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Choose jointly an instruction and a set of demonstrations for each step, found on small
     blocks of examples and confirmed by a race.
 
@@ -89,29 +79,15 @@ def racing(  # noqa: PLR0913 - each is an option
         An optimizer that requires the data part ``select``.
     """
     options = {
-        "sets": sets,
-        "instructions": instructions,
-        "trials": trials,
-        "block": block,
-        "finalists": finalists,
-        "headroom": headroom,
-        "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled,
-        "threshold": threshold,
-        "teacher": teacher,
-        "model": model,
-        "temperature": temperature,
-        "seed": seed,
-    }
+        "sets": sets, "instructions": instructions, "trials": trials, "block": block,
+        "finalists": finalists, "headroom": headroom, "max_bootstrapped": max_bootstrapped,
+        "max_labeled": max_labeled, "threshold": threshold, "teacher": teacher, "model": model,
+        "temperature": temperature, "seed": seed,
+    }  # fmt: skip
     space_options = SpaceOptions(
-        demo_sets=sets,
-        instructions=instructions,
-        max_bootstrapped=max_bootstrapped,
-        max_labeled=max_labeled,
-        threshold=threshold,
-        teacher=teacher,
-        grounding=Grounding(Proposers(model), temperature),
-    )
+        sets, instructions, max_bootstrapped, max_labeled, threshold, teacher,
+        Grounding(Proposers(model), temperature),
+    )  # fmt: skip
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "racing", seed)
@@ -122,17 +98,10 @@ def racing(  # noqa: PLR0913 - each is an option
         if start.mean >= 1.0:
             return task.version
         space = yield from fill_space(task, space_options, rng)
-        race = Race(
-            space,
-            order,
-            block,
-            Best(task.version, start.mean),
-            AdditiveModel(list(space.sizes.values())),
-        )
+        best = Best(task.version, start.mean)
+        race = Race(space, order, block, best, AdditiveModel(list(space.sizes.values())))
         race.record(race.start, 2, start.values)
-        promising = yield from _explore(race, trials, headroom, rng)
-        best = race.best
-        if promising:
+        if (yield from _explore(race, trials, headroom, rng)):
             best = yield from _final_race(race, finalists)
         return (yield from conclude(best))
 

@@ -21,10 +21,10 @@ from lmflow.optimizers.parts.demos import (
     with_demos,
     without_demos,
 )
+from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
     PlanOptimizer,
     Task,
@@ -43,16 +43,10 @@ _FIXED = 4
 
 
 def random_search(  # noqa: PLR0913 - each is an option
-    *,
-    candidates: int = 16,
-    max_bootstrapped: int = 4,
-    max_labeled: int = 16,
-    rounds: int = 1,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    stop_at: float | None = None,
+    *, candidates: int = 16, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
+    threshold: float | None = None, teacher: TeacherSource = None, stop_at: float | None = None,
     seed: int = 0,
-) -> PlanOptimizer:
+) -> PlanOptimizer:  # fmt: skip
     """Choose the best of bootstrapped sets of demonstrations, labelled ones, none, and the start
     version, by the mean on the selection data.
 
@@ -76,15 +70,10 @@ def random_search(  # noqa: PLR0913 - each is an option
         An optimizer that requires the data part ``select``.
     """
     options = {
-        "candidates": candidates,
-        "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled,
-        "rounds": rounds,
-        "threshold": threshold,
-        "teacher": teacher,
-        "stop_at": stop_at,
+        "candidates": candidates, "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled,
+        "rounds": rounds, "threshold": threshold, "teacher": teacher, "stop_at": stop_at,
         "seed": seed,
-    }
+    }  # fmt: skip
     source = _CandidateSource(max_bootstrapped, max_labeled, rounds, threshold, teacher, seed)
 
     def plan(task: Task) -> Plan:

@@ -31,15 +31,13 @@ from lmflow.optimizers.parts.instructions import (
     instruction_of,
     proposal_of,
 )
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
-    need_rollouts,
     plan_optimizer,
     randomness,
 )
@@ -52,18 +50,10 @@ HEAD = "Follow these rules:"
 
 
 def infer_rules(  # noqa: PLR0913 - each is an option
-    *,
-    candidates: int = 10,
-    rules: int = 10,
-    examples: int = 20,
-    max_bootstrapped: int = 4,
-    max_labeled: int = 4,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    proposer: Predict | None = None,
-    model: str = "",
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, candidates: int = 10, rules: int = 10, examples: int = 20, max_bootstrapped: int = 4,
+    max_labeled: int = 4, threshold: float | None = None, teacher: TeacherSource = None,
+    proposer: Predict | None = None, model: str = "", seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Append to each step's instruction rules that a proposer induced from examples of the step.
 
     Each candidate's rules come from a sample of the step's good runs and of the labelled training
@@ -93,17 +83,10 @@ def infer_rules(  # noqa: PLR0913 - each is an option
     """
     writer, proposers = proposer or inducer(), Proposers(model)
     options = {
-        "candidates": candidates,
-        "rules": rules,
-        "examples": examples,
-        "max_bootstrapped": max_bootstrapped,
-        "max_labeled": max_labeled,
-        "threshold": threshold,
-        "teacher": teacher,
-        "proposer": writer,
-        "model": model,
-        "seed": seed,
-    }
+        "candidates": candidates, "rules": rules, "examples": examples,
+        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "threshold": threshold,
+        "teacher": teacher, "proposer": writer, "model": model, "seed": seed,
+    }  # fmt: skip
     induction = _Induction(writer, proposers, rules, examples, seed)
 
     def plan(task: Task) -> Plan:
@@ -111,31 +94,25 @@ def infer_rules(  # noqa: PLR0913 - each is an option
         labelled = labelled_demos(task.program, task.data.train)
         _, best = yield from score_candidate(task, task.version, "start", Best(task.version))
         shown = sample_demos(rng, labelled, max_labeled)
+        teaching = make_teacher(task.program, task.version, teacher, shown)
+        bootstrap = Bootstrap(max_bootstrapped, 1, threshold)
         successes = yield from bootstrap_demos(
-            task,
-            make_teacher(task.program, task.version, teacher, shown),
-            task.data.train,
-            Bootstrap(max_bootstrapped, 1, threshold),
-            "bootstrap",
-            best,
-            rng,
+            task, teaching, task.data.train, bootstrap, "bootstrap", best, rng
         )
         chosen = fill_with_labelled(successes, labelled, max_labeled, rng)
         demos: DemoSet = {step: own for step, own in chosen.items() if own}
         scored_trees = {task.version.tree}
-        for turn in range(-1, candidates):  # the first candidate has demonstrations and no rules
+        for number in range(candidates + 1):  # the first has demonstrations and no rules
             texts: Mapping[str, Proposal] = {}
-            if turn >= 0:
+            if number:
                 material = fill_with_labelled(successes, labelled, len(task.data.train), rng)
-                texts = yield from induction.induce(task, material, turn, best)
+                texts = yield from induction.induce(task, material, number, best)
             note = f"rules induced from {examples} examples" if texts else "demonstrations"
             version = assemble(task.version, texts, demos, note)
             if version.tree not in scored_trees:
                 scored_trees.add(version.tree)
-                phase = f"rules {turn + 1} of {candidates}"
-                _, best = yield from score_candidate(
-                    task, version, f"cand[{turn + 1}]", best, phase
-                )
+                label, phase = f"cand[{number}]", f"rules {number} of {candidates}"
+                _, best = yield from score_candidate(task, version, label, best, phase)
         return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -147,7 +124,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
 
 @attrs.frozen
 class _Induction:
-    """How rules are induced: the proposer, its settings, the most rules, the examples it reads."""
+    """The inducing of rules: the proposer, its settings, the most rules, the examples it reads."""
 
     writer: Predict
     proposers: Proposers
@@ -156,13 +133,13 @@ class _Induction:
     seed: int
 
     def induce(
-        self, task: Task, material: DemoSet, turn: int, best: Best
+        self, task: Task, material: DemoSet, number: int, best: Best
     ) -> Generator[Need, tuple[Trace, ...], dict[str, Proposal]]:
         """Return each step's start instruction with the rules induced from its demonstrations,
         without the steps whose proposal failed.
         """
-        rollouts = self._rollouts(task, material, turn)
-        label = f"cand[{turn + 1}]/induce"
+        rollouts = self._rollouts(task, material, number - 1)
+        label = f"cand[{number}]/induce"
         traces = yield need_rollouts(
             label, rollouts.values(), best.version, score=best.score, phase="induce rules"
         )

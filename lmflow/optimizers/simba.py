@@ -28,15 +28,13 @@ from lmflow.optimizers.parts.instructions import (
     instruction_of,
     proposal_of,
 )
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import (
     SELECT,
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
-    need_rollouts,
     plan_optimizer,
     randomness,
 )
@@ -48,24 +46,18 @@ from lmflow.optimizers.parts.scoring import (
     score_rollouts,
     score_version,
 )
-from lmflow.programs.program import Predict, Program, complete_params
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 
 def simba(  # noqa: PLR0913 - each is an option
-    *,
-    steps: int = 8,
-    batch: int = 32,
-    candidates: int = 6,
-    max_demos: int = 4,
-    temperature: float = 0.2,
-    proposer: Predict | None = None,
-    model: str = "",
-    max_tokens: int = 0,
+    *, steps: int = 8, batch: int = 32, candidates: int = 6, max_demos: int = 4,
+    temperature: float = 0.2, proposer: Predict | None = None, model: str = "", max_tokens: int = 0,
     seed: int = 0,
-) -> PlanOptimizer:
+) -> PlanOptimizer:  # fmt: skip
     """Make demonstrations and advice from the examples whose outcome varies most.
 
     Each of ``steps`` takes the next ``batch`` of training examples and runs each ``candidates``
@@ -122,16 +114,11 @@ def simba(  # noqa: PLR0913 - each is an option
         return Bound(rollouts + (candidates + 1) * len(data.select), steps * (candidates + 1))
 
     options = {
-        "steps": check_positive("steps", steps),
-        "batch": check_positive("batch", batch),
-        "candidates": check_positive("candidates", candidates),
-        "max_demos": max_demos,
-        "temperature": temperature,
-        "proposer": writer,
-        "model": model,
-        "max_tokens": max_tokens,
+        "steps": check_positive("steps", steps), "batch": check_positive("batch", batch),
+        "candidates": check_positive("candidates", candidates), "max_demos": max_demos,
+        "temperature": temperature, "proposer": writer, "model": model, "max_tokens": max_tokens,
         "seed": seed,
-    }
+    }  # fmt: skip
     return plan_optimizer("simba", options, plan, bound, SELECT)
 
 
@@ -238,13 +225,13 @@ class Population:
             if len(children) + len(advice) > self.candidates:
                 break
             self._use_bucket(bucket, low, high, turn, children, advice)
-        rollouts = [wanted.rollout for wanted in advice]
+        rollouts = [item.rollout for item in advice]
         traces = yield need_rollouts(
             f"{label}/advise", rollouts, self.leader.version, phase="propose"
         )
-        for wanted, trace in zip(advice, traces, strict=True):
-            if proposal := proposal_of(wanted.rollout, trace):
-                member, step = wanted.member, wanted.step
+        for item, trace in zip(advice, traces, strict=True):
+            if proposal := proposal_of(item.rollout, trace):
+                member, step = item.member, item.step
                 text = f"{self._instruction(member, step)}\n\n{proposal.text}".strip()
                 texts = {**member.texts, step: Proposal(text, proposal.rollout, proposal.key)}
                 self._add_child(children, texts, member.demos, f"advice for {step}")

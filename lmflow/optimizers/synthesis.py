@@ -23,14 +23,12 @@ from lmflow.optimizers.parts.demos import (
     with_demos,
 )
 from lmflow.optimizers.parts.instructions import Proposers, describe_examples, describe_task
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import (
     Bound,
-    Need,
     Plan,
-    PlannedRollout,
     PlanOptimizer,
     Task,
-    need_rollouts,
     plan_optimizer,
     randomness,
 )
@@ -41,17 +39,10 @@ from lmflow.values.record import Record, canonical, plain
 
 
 def synthesize(  # noqa: PLR0913 - each is an option
-    *,
-    count: int = 4,
-    attempts: int = 16,
-    examples: int = 3,
-    max_labeled: int = 4,
-    threshold: float | None = None,
-    teacher: TeacherSource = None,
-    proposer: Predict | None = None,
-    model: str = "",
-    seed: int = 0,
-) -> PlanOptimizer:
+    *, count: int = 4, attempts: int = 16, examples: int = 3, max_labeled: int = 4,
+    threshold: float | None = None, teacher: TeacherSource = None, proposer: Predict | None = None,
+    model: str = "", seed: int = 0,
+) -> PlanOptimizer:  # fmt: skip
     """Make demonstrations of every step from examples that a model makes up, each step's from its
     own calls; then labelled ones. ``only("answer.*", synthesize())`` makes those of one step.
 
@@ -78,38 +69,29 @@ def synthesize(  # noqa: PLR0913 - each is an option
         An optimizer that requires no part of the data.
     """
     options = {
-        "count": count,
-        "attempts": attempts,
-        "examples": examples,
-        "max_labeled": max_labeled,
-        "threshold": threshold,
-        "teacher": teacher,
-        "proposer": proposer,
-        "model": model,
+        "count": count, "attempts": attempts, "examples": examples, "max_labeled": max_labeled,
+        "threshold": threshold, "teacher": teacher, "proposer": proposer, "model": model,
         "seed": seed,
-    }
+    }  # fmt: skip
+
+    proposers = Proposers(model)
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "synthesize", seed)
         pool = labelled_demos(task.program, task.data.train)
         shown = sample_demos(rng, pool, max_labeled)
         teaching = make_teacher(task.program, task.version, teacher, shown)
-        writer, proposers = proposer or inventor(task.program), Proposers(model)
-        known = _known_inputs(task)
+        writer = proposer or inventor(task.program)
+        known_inputs = _known_inputs(task)
         successes, done = list[Success](), 0
         while len(successes) < count and done < attempts:
             turns = range(done, min(attempts, done + count - len(successes)))
-            rollouts = [
-                proposers.rollout(writer, _inventor_inputs(task, writer, examples, rng), turn)
-                for turn in turns
-            ]
-            invented = yield from _invent(task, rollouts, known, f"invent[{done}]")
+            inputs = {turn: _inventor_inputs(task, writer, examples, rng) for turn in turns}
+            rollouts = [proposers.rollout(writer, inputs[turn], turn) for turn in turns]
+            invented = yield from _invent(task, rollouts, known_inputs, f"invent[{done}]")
+            checks = [teaching.rollout(example, 0) for example in invented]
             rows = yield from score_rollouts(
-                task.metric,
-                [teaching.rollout(example, 0) for example in invented],
-                f"check[{done}]",
-                Best(task.version),
-                "check",
+                task.metric, checks, f"check[{done}]", Best(task.version), "check"
             )
             accepted = [row for row in rows if is_success(row, threshold)]
             successes += [success_of(task.program, row, rng) for row in accepted]
@@ -126,17 +108,17 @@ def synthesize(  # noqa: PLR0913 - each is an option
 
 
 def _invent(
-    task: Task, rollouts: Sequence[PlannedRollout], known: set[str], label: str
+    task: Task, rollouts: Sequence[PlannedRollout], known_inputs: set[str], label: str
 ) -> Generator[Need, tuple[Trace, ...], list[Record]]:
-    """Have examples made up; return those whose inputs are not in ``known``, and add them there."""
+    """Have examples made up; return those with new inputs, and add these to ``known_inputs``."""
     traces = yield need_rollouts(label, rollouts, task.version, phase="make examples up")
     invented: list[Record] = []
     for trace in traces:
         if trace.outputs is None:
             continue
         inputs = _canonical_inputs(task.program, trace.outputs)
-        if inputs not in known:
-            known.add(inputs)
+        if inputs not in known_inputs:
+            known_inputs.add(inputs)
             invented.append(trace.outputs)
     return invented
 

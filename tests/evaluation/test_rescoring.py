@@ -13,7 +13,8 @@ from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, MetricFailed
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.metrics import metric_key
-from lmflow.traces.trace import Failed, Run, segment
+from lmflow.traces.addresses import segment
+from lmflow.traces.trace import Failed, Run
 from lmflow.values.record import Record
 
 EXAMPLES = Dataset("dev", [{"id": name, "question": "?", "answer": "yes"} for name in "abc"])

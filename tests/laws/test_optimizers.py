@@ -21,7 +21,8 @@ from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
-from lmflow.optimizers.parts.plan import PlannedRollout, PlanOptimizer, Traces
+from lmflow.optimizers.parts.needs import PlannedRollout
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules

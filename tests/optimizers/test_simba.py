@@ -11,7 +11,8 @@ import lmflow as lf
 from lmflow.errors import CallError, MetricFailed, ModelFailed
 from lmflow.messages.requests import ChatRequest
 from lmflow.optimizers.parts.contrast import Bucket, first_difference, make_buckets, outer_scores
-from lmflow.optimizers.parts.plan import PlannedRollout, Traces
+from lmflow.optimizers.parts.needs import PlannedRollout
+from lmflow.optimizers.parts.plan import Traces
 from lmflow.optimizers.parts.scoring import ScoredRollout, score_trace
 from lmflow.optimizers.simba import simba
 

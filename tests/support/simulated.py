@@ -14,17 +14,12 @@ from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.predict import ADAPTER
 from lmflow.messages.replies import ChatReply, Outcome, ToolReply, failure_of
 from lmflow.messages.requests import ChatRequest, ToolRequest
-from lmflow.optimizers.parts.plan import (
-    Need,
-    Optimizer,
-    PlannedRollout,
-    PlanOptimizer,
-    Traces,
-    drive_plan,
-)
+from lmflow.optimizers.parts.needs import Need, PlannedRollout
+from lmflow.optimizers.parts.plan import Optimizer, PlanOptimizer, Traces, drive_plan
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.programs.program import Program, complete_params
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Program
 from lmflow.replays.reuse import resolved
 from lmflow.traces.trace import CallAttempt, Trace, failed
 from lmflow.values.record import Record, digest, plain

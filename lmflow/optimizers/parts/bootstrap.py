@@ -13,9 +13,11 @@ import attrs
 
 from lmflow.data.dataset import example_id
 from lmflow.optimizers.parts.demos import Demo, DemoSet, Success, without_example
-from lmflow.optimizers.parts.plan import Need, PlannedRollout, Task
+from lmflow.optimizers.parts.needs import Need, PlannedRollout
+from lmflow.optimizers.parts.plan import Task
 from lmflow.optimizers.parts.scoring import Best, ScoredRollout, score_rollouts
-from lmflow.programs.program import Program, complete_params, init
+from lmflow.programs.parameters import complete_params, init
+from lmflow.programs.program import Program
 from lmflow.replays.steps import RecordedStep, completed_steps
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
@@ -123,8 +125,8 @@ def bootstrap_demos(  # noqa: PLR0913, PLR0917 - the state of a search
     active: list[tuple[Record, int]] = []
     successes: dict[str, Success] = {}
     while len(successes) < options.count:
-        wanted = options.count - len(successes) - len(active)
-        active += [(example, 0) for example in itertools.islice(waiting, wanted)]
+        free = options.count - len(successes) - len(active)
+        active += [(example, 0) for example in itertools.islice(waiting, free)]
         if not active:
             break
         rollouts = [teacher.rollout(example, attempt) for example, attempt in active]

@@ -76,9 +76,9 @@ def first_difference(
     """
     steps = program.predictors
     calls = zip(all_steps(better.trace, program), all_steps(worse.trace, program), strict=False)
-    for one, other in calls:
-        if one.step != other.step:
+    for good, bad in calls:
+        if good.step != bad.step:
             return None
-        if one.step in steps and (one.outputs, one.failure) != (other.outputs, other.failure):
-            return one, other
+        if good.step in steps and (good.outputs, good.failure) != (bad.outputs, bad.failure):
+            return good, bad
     return None

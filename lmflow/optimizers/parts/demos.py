@@ -12,7 +12,8 @@ from typing import Any
 import attrs
 
 from lmflow.data.dataset import example_id
-from lmflow.programs.program import Predict, Program, complete_params
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Predict, Program
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 

@@ -23,7 +23,8 @@ from lmflow.optimizers.parts.instructions import (
     instruction_of,
     proposal_of,
 )
-from lmflow.optimizers.parts.plan import Need, PlannedRollout, Task, need_rollouts
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
+from lmflow.optimizers.parts.plan import Task
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.diagrams import diagram
 from lmflow.programs.program import Program
@@ -37,7 +38,7 @@ _EXAMPLES_SHOWN = 3  # demonstrations that a proposer is shown
 
 @attrs.frozen
 class Grounding:
-    """How grounded proposals are made: the proposers' settings, and their temperature."""
+    """The settings of grounded proposals: those of the proposers, and the temperature."""
 
     proposers: Proposers
     temperature: float = 1.0
@@ -45,7 +46,7 @@ class Grounding:
 
 @attrs.frozen
 class _Assignment:
-    """One instruction to be written: for which step, from which demonstrations, with which tip."""
+    """An instruction to be written: the step, the demonstrations shown, and the tip."""
 
     step: str
     signature: str
@@ -73,7 +74,7 @@ def propose_grounded(
         best,
     )
     purposes = yield from _answers(
-        [settings.rollout(describe, _purpose_inputs(picture, it)) for it in assignments],
+        [settings.rollout(describe, _purpose_inputs(picture, job)) for job in assignments],
         "describe/step",
         best,
     )
@@ -175,4 +176,8 @@ def _answers(
 ) -> Generator[Need, tuple[Trace, ...], list[str]]:
     """Run proposers; return their texts in order, an empty text for each that failed."""
     traces = yield need_rollouts(label, rollouts, best.version, phase="propose")
-    return [str(next(iter(trace.outputs.values()))) if trace.outputs else "" for trace in traces]
+    return [_first_output(trace) for trace in traces]
+
+
+def _first_output(trace: Trace) -> str:
+    return str(next(iter(trace.outputs.values()))) if trace.outputs else ""

@@ -9,9 +9,10 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 import attrs
 
 from lmflow.optimizers.parts.demos import DemoSet, demo_origins
-from lmflow.optimizers.parts.plan import Need, PlannedRollout, need_rollouts
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
-from lmflow.programs.program import Predict, Program, complete_params, init
+from lmflow.programs.parameters import complete_params, init
+from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record, pretty
 from lmflow.versions.diff import diff

@@ -11,7 +11,8 @@ from lmflow.data.dataset import example_id
 from lmflow.errors import MetricFailed
 from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric, Score, name_of, score_of
-from lmflow.optimizers.parts.plan import Need, Plan, PlannedRollout, Task, need_rollouts
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
+from lmflow.optimizers.parts.plan import Plan, Task
 from lmflow.traces.trace import Failed, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -22,7 +23,7 @@ ENVIRONMENT_FAILURES = frozenset({"ModelFailed", "ToolFailed", "StepTimeout"})
 
 @attrs.frozen
 class ScoredRollout:
-    """One rollout with its trace, and its score or the reason why it has none."""
+    """A rollout with its trace, and its score or the reason why it has none."""
 
     rollout: PlannedRollout
     trace: Trace

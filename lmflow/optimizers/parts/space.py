@@ -22,7 +22,8 @@ from lmflow.optimizers.parts.demos import (
 )
 from lmflow.optimizers.parts.grounding import Grounding, grounded_proposals, propose_grounded
 from lmflow.optimizers.parts.instructions import Proposal, assemble
-from lmflow.optimizers.parts.plan import Bound, Need, Task
+from lmflow.optimizers.parts.needs import Need
+from lmflow.optimizers.parts.plan import Bound, Task
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
@@ -82,7 +83,7 @@ class SpaceOptions:
 
     @property
     def zero_shot(self) -> bool:
-        """Whether instructions alone are searched."""
+        """True if instructions alone are searched."""
         return self.max_bootstrapped == self.max_labeled == 0
 
     def bound(self, program: Program, data: Data) -> Bound:
