@@ -18,16 +18,16 @@ from lmflow.execution.open_run import OpenRun
 from lmflow.execution.rollout import Rollout
 from lmflow.messages.requests import ToolRequest
 from lmflow.metrics import Metric
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, unanswered
 from lmflow.optimizers.parts.plan import (
-    Need,
-    Plan,
-    PlannedRollout,
     PlanOptimizer,
     Traces,
+    advance_plan,
     checked_version,
-    unanswered,
+    drive_plan,
 )
-from lmflow.programs.program import Program, completed, take
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Program, apply
 from lmflow.replays.exact import replay
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import printable
@@ -140,45 +140,34 @@ async def run_plan(  # noqa: PLR0913, PLR0917 - what an optimization is of
 
     Whatever else stops it, a cancellation or an error, leaves the run with the best version so far.
     """
-    plan, answers, stages = (
-        optimizer.begin(program, traces, metric),
-        dict[str, Trace](),
-        list[Stage](),
-    )
-    need, calls = None, 0
+    plan = optimizer.begin(program, traces, metric)
+    answers: dict[str, Trace] = {}
+    stages: list[Stage] = []
+    best, calls = traces.version, 0
     try:
-        need = next(plan)
-        while True:
+        state = advance_plan(plan)
+        while isinstance(state, Need):
+            need, best = state, state.best
             fresh = unanswered(need, answers)
             tell(need, len(fresh.rollouts))
             todo = [
-                executable(it, label)
-                for it, label in zip(fresh.rollouts, fresh.labels, strict=True)
+                executable(rollout, label)
+                for rollout, label in zip(fresh.rollouts, fresh.labels, strict=True)
             ]
-            made = await grown.add(todo)
-            answers |= {it.key: trace for it, trace in zip(fresh.rollouts, made, strict=True)}
-            calls += sum(map(sent, made))
-            stages.append(
-                Stage(need.phase, _label(need), len(need.rollouts), len(made), calls, need.score)
-            )
-            need = plan.send(tuple(answers[it.key] for it in need.rollouts))
-    except StopIteration as stop:
-        return with_provenance(optimizer, program, traces, metric, stop.value), tuple(stages), ""
-    except BudgetExceeded as refusal:
-        if need:
             stages.append(Stage(need.phase, _label(need), len(need.rollouts), 0, calls, need.score))
-        best = need.best if need else traces.version
-        return (
-            with_provenance(optimizer, program, traces, metric, best),
-            tuple(stages),
-            str(refusal),
-        )
+            made = await grown.add(todo)
+            answers |= {
+                rollout.key: trace for rollout, trace in zip(fresh.rollouts, made, strict=True)
+            }
+            calls += sum(map(sent, made))
+            stages[-1] = attrs.evolve(stages[-1], ran=len(made), calls=calls)
+            state = advance_plan(plan, tuple(answers[rollout.key] for rollout in need.rollouts))
+        return with_provenance(optimizer, program, traces, metric, state), tuple(stages), ""
+    except BudgetExceeded as refusal:
+        version = with_provenance(optimizer, program, traces, metric, best)
+        return version, tuple(stages), str(refusal)
     except BaseException:
-        grown.leave(
-            with_provenance(
-                optimizer, program, traces, metric, need.best if need else traces.version
-            )
-        )
+        grown.leave(with_provenance(optimizer, program, traces, metric, best))
         raise
     finally:
         plan.close()
@@ -194,18 +183,16 @@ def replayed(
     run doesn't hold; one that was stopped ends where it was.
     """
     known = _Known(run)
-    plan: Plan = optimizer.begin(program, traces, metric)
-    try:
-        need = next(plan)
-        while True:
-            found = [known.trace(it) for it in need.rollouts]
-            if any(trace is None for trace in found):
-                return with_provenance(optimizer, program, traces, metric, _cut(run, need, found))
-            need = plan.send(tuple(trace for trace in found if trace is not None))
-    except StopIteration as stop:
-        return with_provenance(optimizer, program, traces, metric, stop.value)
-    finally:
-        plan.close()
+    unmet: list[Trace | None] = []
+
+    def recorded(need: Need) -> tuple[Trace, ...] | None:
+        unmet[:] = [known.trace(rollout) for rollout in need.rollouts]
+        present = tuple(trace for trace in unmet if trace is not None)
+        return present if len(present) == len(unmet) else None
+
+    state = drive_plan(optimizer.begin(program, traces, metric), recorded)
+    version = _cut(run, state, unmet) if isinstance(state, Need) else state
+    return with_provenance(optimizer, program, traces, metric, version)
 
 
 def with_provenance(
@@ -249,7 +236,7 @@ def optimization_config(optimizer: PlanOptimizer, traces: Traces, metric: Metric
 
 def executable(it: PlannedRollout, label: str) -> Rollout:
     """A rollout as an executor takes it."""
-    pending = take(it.program, it.example)
+    pending = apply(it.program, it.example)
     return Rollout(pending.sampled(it.sample) if it.sample else pending, it.version, label)
 
 
@@ -268,7 +255,7 @@ class _Known:
     def trace(self, it: PlannedRollout) -> Trace | None:
         """The trace of a rollout, replayed exactly; ``None`` where there is none that ended."""
         if it.key not in self._replayed:
-            inputs = take(it.program, it.example).inputs
+            inputs = apply(it.program, it.example).inputs
             found = self._of(it.program).get(_what(it.program, it.version, inputs, it.sample))
             if found is None:
                 return None
@@ -287,7 +274,7 @@ class _Known:
 
 
 def _what(program: Program, version: Version, inputs: Any, sample: int) -> tuple[str, str, int]:
-    return completed(program, version).digest, inputs.digest, sample
+    return complete_params(program, version).digest, inputs.digest, sample
 
 
 def _cut(run: Run, need: Need, found: list[Trace | None]) -> Version:
