@@ -25,7 +25,7 @@ from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import Record
-from lmflow.versions.bisect import Found, Judge, between, search
+from lmflow.versions.bisect import FirstBad, NextProbe, between, search
 from lmflow.versions.version import Version
 
 
@@ -112,9 +112,9 @@ def bisect(good: str, bad: str, target: str, store: str, *, as_json: bool, **giv
     judged = _Judged(program, example, function(given["metric"]), tuple(t for t in known if t.done))
     scores = judged.stored(line_)
     answer = search(line_, scores)
-    if isinstance(answer, Judge):
+    if isinstance(answer, NextProbe):
         click.echo(f"{_quoted(judged, line_, scores, answer)}", err=True)
-    if isinstance(answer, Judge) and given["live"]:
+    if isinstance(answer, NextProbe) and given["live"]:
         model = given["model"] or (recorded_model(recorded) if recorded else None)
         named, adapters = (recorded.target, adapters_of(recorded)) if recorded else ("", {})
         with SqliteStore(store) as kept:
@@ -164,7 +164,7 @@ async def _asked(
 ) -> dict[int, float | None]:
     """The scores with those that the search needed, each asked for what no recording answers."""
     async with executor as ex:
-        while isinstance(answer := search(line_, scores), Judge):
+        while isinstance(answer := search(line_, scores), NextProbe):
             version, plans = line_[answer.position], judged.plans(line_[answer.position])
             if plans:
                 base = plans[0].divergence.items[0].trace
@@ -181,7 +181,7 @@ async def _asked(
 
 
 def _quoted(
-    judged: _Judged, line_: tuple[Version, ...], scores: Mapping[int, float | None], answer: Judge
+    judged: _Judged, line_: tuple[Version, ...], scores: Mapping[int, float | None], answer: NextProbe
 ) -> str:
     head = f"{len(scores)} of {len(line_)} versions are answered by recordings; at most {answer.most} more are needed"
     quotes = [
@@ -203,7 +203,7 @@ def _quoted(
 def _answered(
     line_: tuple[Version, ...],
     scores: Mapping[int, float | None],
-    answer: Found | Judge,
+    answer: FirstBad | NextProbe,
     *,
     as_json: bool,
 ) -> None:
@@ -218,14 +218,14 @@ def _answered(
     ]
     if as_json:
         found = (
-            {"good": answer.good.id, "bad": answer.bad.id} if isinstance(answer, Found) else None
+            {"good": answer.good.id, "bad": answer.bad.id} if isinstance(answer, FirstBad) else None
         )
         echo_json({"found": found, "versions": rows})
         return
     for row in rows:
         said = _score(row["score"]) if row["known"] else "not judged"
         click.echo(f"{short(str(row['version']))}  {said}  {clean(str(row['note']))}".rstrip())
-    if isinstance(answer, Found):
+    if isinstance(answer, FirstBad):
         click.echo(f"first bad: {short(answer.bad.id)}  {clean(answer.bad.note)}".rstrip())
         click.echo(
             f"`lmflow diff {short(answer.good.id)} {short(answer.bad.id)}` shows what it changed."

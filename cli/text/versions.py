@@ -17,7 +17,7 @@ from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.values.text_diff import Piece, elided
 from lmflow.versions.demos import DemoEdit
-from lmflow.versions.diff import Change, Diff, edit_line, said
+from lmflow.versions.diff import Change, Diff, edit_line, value_text
 from lmflow.versions.version import Version
 
 Paint = Callable[[str, str], str]
@@ -147,11 +147,11 @@ def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[
             yield left, right
         elif isinstance(part, Change):
             yield (
-                [("delete", f"{part.path}: {said(part.before)}")],
-                [("insert", f"{part.path}: {said(part.after)}")],
+                [("delete", f"{part.path}: {value_text(part.before)}")],
+                [("insert", f"{part.path}: {value_text(part.after)}")],
             )
     if not change.detail:
-        yield [("delete", said(change.before))], [("insert", said(change.after))]
+        yield [("delete", value_text(change.before))], [("insert", value_text(change.after))]
 
 
 def _left(kind: str) -> str:
@@ -181,7 +181,7 @@ def _changed(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
 
 
 def _sides(change: Change, *, colour: bool) -> str:
-    before, after = clean(said(change.before)), clean(said(change.after))
+    before, after = clean(value_text(change.before)), clean(value_text(change.after))
     return (
         f"{click.style(before, fg='red')} -> {click.style(after, fg='green')}"
         if colour

@@ -45,8 +45,7 @@ def changed_lines(before: str, after: str) -> str:
     parts = []
     for removed, added in _blocks(before, after):
         if removed != added:
-            pieces = _block_pieces(removed.removesuffix("\n"), added.removesuffix("\n"))
-            parts.append("".join(map(_mark, pieces)))
+            parts.append("".join(map(_mark, _without_end(_block_pieces(removed, added)))))
     return "\n".join(parts)
 
 
@@ -95,6 +94,14 @@ def _block_pieces(before: str, after: str) -> list[Piece]:
     end = "\n" if before.endswith("\n") and after.endswith("\n") else ""
     pieces = _word_pieces(before.removesuffix(end), after.removesuffix(end))
     return [*pieces, Piece("equal", end)] if end else pieces
+
+
+def _without_end(pieces: list[Piece]) -> list[Piece]:
+    """The pieces without the end of the last line, which both sides may have on their own."""
+    replaced = [piece.kind for piece in pieces[-2:]] == ["delete", "insert"]
+    tail = 2 if replaced else 1
+    ends = [Piece(piece.kind, piece.text.removesuffix("\n")) for piece in pieces[-tail:]]
+    return [*pieces[:-tail], *(piece for piece in ends if piece.text)]
 
 
 def _word_pieces(before: str, after: str) -> list[Piece]:

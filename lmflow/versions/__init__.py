@@ -1,1 +1,3 @@
-"""Versions of parameters: immutable, with parents, like commits; diff, merge, blame, bisect, files."""
+"""Versions of parameters: immutable, with parents, like commits; diff, merge, blame, bisect, files.
+Refs and the storing of versions live in ``lmflow.stores``.
+"""

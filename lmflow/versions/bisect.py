@@ -1,5 +1,5 @@
-"""Which version broke an example: a binary search along first parents, as a pure function of what
-is judged so far.
+"""Bisecting: a binary search along first parents for the version that broke an example, as a pure
+function of the scores so far.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from lmflow.versions.version import Version
 
 
 @attrs.frozen
-class Found:
-    """The first bad version and the last good one, its first parent. It is so if what broke once
-    stayed broken.
+class FirstBad:
+    """The first bad version and the last good one, its first parent, provided that an example that
+    broke once stayed broken.
     """
 
     good: Version
@@ -24,9 +24,9 @@ class Found:
 
 
 @attrs.frozen
-class Judge:
-    """The position whose version is to be judged next, and how many more may be needed, it
-    included.
+class NextProbe:
+    """The position of the version to judge next, and the most judgements that may still be needed,
+    this one included.
     """
 
     position: int
@@ -34,43 +34,39 @@ class Judge:
 
 
 def between(good: Version, bad: Version, version: Callable[[str], Version]) -> tuple[Version, ...]:
-    """The versions from good to bad along first parents, both included. ``version`` finds one by
-    its id.
+    """The versions from good to bad along first parents, both included.
 
-    ``NotBisectable`` where bad doesn't come of good.
+    ``version`` finds a version by its id. ``NotBisectable`` if bad doesn't descend from good.
     """
     line = [bad]
     while line[-1].id != good.id:
         if not line[-1].parents:
-            raise NotBisectable(
-                f"{short(bad.id)} doesn't come of {short(good.id)} by first parents"
-            )
+            problem = f"{short(bad.id)} doesn't come of {short(good.id)} by first parents"
+            raise NotBisectable(problem)
         try:
             line.append(version(line[-1].parents[0]))
         except UnknownVersion:
-            raise NotBisectable(
-                f"the parent {short(line[-1].parents[0])} isn't in the store"
-            ) from None
+            problem = f"the parent {short(line[-1].parents[0])} isn't in the store"
+            raise NotBisectable(problem) from None
     return tuple(reversed(line))
 
 
-def search(line: tuple[Version, ...], scores: Mapping[int, float | None]) -> Found | Judge:
-    """What to judge next, or the answer; ``scores`` by position, ``None`` for a failure, which is
-    as bad as can be.
+def search(line: tuple[Version, ...], scores: Mapping[int, float | None]) -> FirstBad | NextProbe:
+    """The next position to judge, or the result.
 
-    A version is good where it scores more than halfway from the bad end to the good end. Assumes
-    that the scores fall once along the line. ``NotBisectable`` where the good end doesn't score
-    more than the bad end.
+    ``scores`` are by position; ``None`` is a failure, which is worse than any score. A version is
+    good if it scores more than halfway from the bad end to the good end. The search assumes that
+    scores fall once along the line. ``NotBisectable`` if the good end scores no more than the bad
+    end.
     """
     last = len(line) - 1
     for end in (0, last):
         if end not in scores:
-            return Judge(end, sum(other not in scores for other in (0, last)) + _most(last))
+            return NextProbe(end, sum(other not in scores for other in (0, last)) + _most(last))
     first, final = (_worth(scores[end]) for end in (0, last))
     if first <= final:
-        raise NotBisectable(
-            f"{short(line[0].id)} scores {_said(scores[0])}, {short(line[-1].id)} {_said(scores[last])}"
-        )
+        good_end = f"{short(line[0].id)} scores {_score_text(scores[0])}"
+        raise NotBisectable(f"{good_end}, {short(line[-1].id)} {_score_text(scores[last])}")
     middle = (first + final) / 2 if final != -INFINITE else -INFINITE
     good = max(position for position, score in scores.items() if _worth(score) > middle)
     bad = min(
@@ -79,8 +75,8 @@ def search(line: tuple[Version, ...], scores: Mapping[int, float | None]) -> Fou
         if _worth(score) <= middle and position > good
     )
     if bad - good == 1:
-        return Found(line[good], line[bad])
-    return Judge((good + bad) // 2, _most(bad - good))
+        return FirstBad(line[good], line[bad])
+    return NextProbe((good + bad) // 2, _most(bad - good))
 
 
 INFINITE = float("inf")
@@ -94,5 +90,5 @@ def _worth(score: float | None) -> float:
     return -INFINITE if score is None else float(score)
 
 
-def _said(score: float | None) -> str:
+def _score_text(score: float | None) -> str:
     return "a failure" if score is None else f"{float(score):g}"

@@ -1,4 +1,4 @@
-"""Who introduced what: each part of a parameter with the version that first had it."""
+"""Blame: each part of a parameter with the version that introduced it."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ class Blamed:
     """A part of a parameter (a line, a demonstration, a key, the whole) and the version that
     introduced it.
 
-    ``origin`` is what that version says of the path: the rollout and address that produced it,
-    nothing where it was written by hand. ``whole`` is false where an ancestor that isn't kept may
-    have had it before.
+    ``path`` is the parameter's name in that version. ``whole`` is false if an ancestor that isn't
+    stored may have had the part before.
     """
 
     part: str
@@ -33,27 +32,38 @@ class Blamed:
 
     @property
     def origin(self) -> Any:
-        """What the version says of the path, ``None`` for nothing."""
+        """The rollout and address that produced the parameter, as the version records them;
+        ``None`` if a person wrote it.
+        """
         return self.version.origin.get(self.path)
 
 
 def blame(version: Version, path: str, get: Get) -> tuple[Blamed, ...]:
-    """The parts of the parameter at ``path`` in their order, each with the version that introduced
-    it.
+    """Find the version that introduced each part of a parameter.
 
-    A part that a parent has is the parent's, the first parent's before another's; a renamed path is
-    followed. Parts are lines of texts, demonstrations of lists, keys of mappings. ``ForeignPaths``
-    where the version has no such path.
+    Parts are lines of texts, demonstrations of lists, keys of mappings. A part that a parent has is
+    attributed to the parent, to the first parent before others; renamed paths are followed.
+
+    Args:
+        version: The version whose parameter is examined.
+        path: The parameter's path, such as ``answer.instruction``.
+        get: Finds a version by its id, such as ``store.version``.
+
+    Returns:
+        The parts in their order.
+
+    Raises:
+        ForeignPaths: The version has no such path.
     """
     check_paths("the version", (path,), version.params)
     parts = _parts(version.params[path])
-    found: dict[int, Blamed] = {}
+    introduced: dict[int, Blamed] = {}
     waiting: list[tuple[Version, str, Places]] = [
         (version, path, {k: k for k in range(len(parts))})
     ]
     while waiting:
         child, name, places = waiting.pop()
-        left, whole = dict(places), True
+        remaining, whole = dict(places), True
         for parent in child.parents:
             try:
                 older = parent_of(child, parent, get)
@@ -61,33 +71,36 @@ def blame(version: Version, path: str, get: Get) -> tuple[Blamed, ...]:
                 whole = False
                 continue
             before = _earlier_name(child, name)
-            passed = _shared(child, name, older, before, left) if before in older.params else {}
-            if passed:
-                waiting.append(
-                    (older, before, {there: places[here] for here, there in passed.items()})
-                )
-            left = {here: at for here, at in left.items() if here not in passed}
-        found |= {at: Blamed(parts[at][1], child, name, whole) for at in left.values()}
-    return tuple(found[at] for at in sorted(found))
+            if before not in older.params:
+                continue
+            shared = _shared(child, name, older, before, remaining)
+            if shared:
+                inherited = {there: places[here] for here, there in shared.items()}
+                waiting.append((older, before, inherited))
+            remaining = {here: at for here, at in remaining.items() if here not in shared}
+        introduced |= {at: Blamed(parts[at][1], child, name, whole) for at in remaining.values()}
+    return tuple(introduced[at] for at in sorted(introduced))
 
 
-def _shared(child: Version, name: str, older: Version, before: str, left: Places) -> Places:
-    """Which of the parts that are left the parent has: place here -> place there."""
+def _shared(child: Version, name: str, older: Version, before: str, remaining: Places) -> Places:
+    """The remaining parts that the parent has: place in the child -> place in the parent."""
     here, there = _parts(child.params[name]), _parts(older.params[before])
     if isinstance(child.params[name], str):
         pairs = common([key for key, _ in here], [key for key, _ in there])
-        return {i: j for i, j in pairs if i in left}
+        return {i: j for i, j in pairs if i in remaining}
     free: dict[str, list[int]] = {}
     for j, (key, _) in enumerate(there):
         free.setdefault(key, []).append(j)
-    return {i: free[here[i][0]].pop(0) for i in left if free.get(here[i][0])}
+    return {i: free[here[i][0]].pop(0) for i in remaining if free.get(here[i][0])}
 
 
 def _parts(value: Any) -> list[tuple[str, str]]:
-    """The parts of a value: what tells each apart, and its text."""
-    return [
-        (canonical(part), part if isinstance(part, str) else pretty(part)) for part in _split(value)
-    ]
+    """The parts of a value, each as its canonical form and its text."""
+    return [(canonical(part), _part_text(part)) for part in _split(value)]
+
+
+def _part_text(part: Any) -> str:
+    return part if isinstance(part, str) else pretty(part)
 
 
 def _split(value: Any) -> Iterator[Any]:
@@ -96,12 +109,12 @@ def _split(value: Any) -> Iterator[Any]:
     elif isinstance(value, (tuple, list)):
         yield from value
     elif isinstance(value, Mapping):
-        yield from (Record({name: held}) for name, held in value.items())
+        yield from (Record({name: item}) for name, item in value.items())
     else:
         yield value
 
 
 def _earlier_name(version: Version, path: str) -> str:
-    """What the path is called in the version's parents."""
+    """The name of a path in the version's parents."""
     origin = version.origin.get(path)
     return str(origin["from"]) if isinstance(origin, Mapping) and "from" in origin else path

@@ -1,7 +1,8 @@
-"""Lists of demonstrations compared and merged by what their elements hold."""
+"""Lists of demonstrations, compared and merged by the content of their elements."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -15,8 +16,14 @@ Hunk = tuple[int, int, tuple[Any, ...]]
 
 @attrs.frozen
 class DemoEdit:
-    """One demonstration that differs: where it stood and stands (``None`` for nowhere) and what it
-    held and holds.
+    """One demonstration that differs between two lists.
+
+    Args:
+        kind: ``added``, ``removed``, ``moved`` or ``edited``.
+        was: Its place in the earlier list, counted from 0; ``None`` if added.
+        now: Its place in the later list; ``None`` if removed.
+        before: The demonstration in the earlier list.
+        after: The demonstration in the later list.
     """
 
     kind: Literal["added", "removed", "moved", "edited"]
@@ -31,19 +38,21 @@ class Overlap(Exception):
 
 
 def demo_edits(before: Sequence[Any], after: Sequence[Any]) -> tuple[DemoEdit, ...]:
-    """What leads from one list to the other, in the order of the later list, removals first.
+    """The edits that lead from one list to the other: removals, then the others in the order of the
+    later list.
 
-    The longest common subsequence stays where it is; equal content elsewhere has moved; a removed
-    and an added demonstration that share a field's value are one that was edited.
+    The longest common subsequence isn't edited; equal content elsewhere has moved; a removed and an
+    added demonstration that share a field's value are one edited demonstration.
     """
     a, b = [canonical(item) for item in before], [canonical(item) for item in after]
     stay = common(a, b)
     gone = sorted(set(range(len(a))) - {i for i, _ in stay})
     new = sorted(set(range(len(b))) - {j for _, j in stay})
-    moved = _taken(gone, new, [(i, j) for i in gone for j in new if a[i] == b[j]])
-    alike = [(_alike(before[i], after[j]), i, j) for i in gone for j in new]
-    ranked = sorted((pair for pair in alike if pair[0]), key=lambda pair: (-pair[0], *pair[1:]))
-    edited = _taken(gone, new, [(i, j) for _, i, j in ranked])
+    equal = [(i, j) for i, j in itertools.product(gone, new) if a[i] == b[j]]
+    moved = _match(gone, new, equal)
+    pairs = [(_alike(before[i], after[j]), i, j) for i, j in itertools.product(gone, new)]
+    ranked = sorted((pair for pair in pairs if pair[0]), key=lambda pair: (-pair[0], *pair[1:]))
+    edited = _match(gone, new, [(i, j) for _, i, j in ranked])
     edits = [DemoEdit("removed", i, None, before[i], None) for i in gone]
     later = [DemoEdit("moved", i, j, before[i], after[j]) for i, j in moved]
     later += [DemoEdit("edited", i, j, before[i], after[j]) for i, j in edited]
@@ -52,8 +61,8 @@ def demo_edits(before: Sequence[Any], after: Sequence[Any]) -> tuple[DemoEdit, .
 
 
 def common(a: Sequence[str], b: Sequence[str]) -> Pairs:
-    """The positions of a longest common subsequence, in order; of several the one that matches
-    earliest.
+    """The positions of a longest common subsequence, in order; of several subsequences, the one
+    that matches earliest.
     """
     head = 0
     while head < min(len(a), len(b)) and a[head] == b[head]:
@@ -81,7 +90,7 @@ def common(a: Sequence[str], b: Sequence[str]) -> Pairs:
 def merge_lists(base: Sequence[Any], ours: Sequence[Any], theirs: Sequence[Any]) -> tuple[Any, ...]:
     """Both sides' changes of ``base`` in one list, the same whichever side comes first.
 
-    Equal changes count once. ``Overlap`` where the sides changed the same elements, or inserted at
+    Equal changes count once. ``Overlap`` if the sides changed the same elements, or inserted at
     the same place.
     """
     hunks = _distinct([*_hunks(base, ours), *_hunks(base, theirs)])
@@ -107,8 +116,8 @@ def _hunks(base: Sequence[Any], side: Sequence[Any]) -> list[Hunk]:
 
 
 def _distinct(hunks: list[Hunk]) -> list[Hunk]:
-    found = {(start, end, canonical(new)): (start, end, new) for start, end, new in hunks}
-    return [found[key] for key in sorted(found)]
+    by_key = {(start, end, canonical(new)): (start, end, new) for start, end, new in hunks}
+    return [by_key[key] for key in sorted(by_key)]
 
 
 def _overlap(a: Hunk, b: Hunk) -> bool:
@@ -117,21 +126,21 @@ def _overlap(a: Hunk, b: Hunk) -> bool:
     return first <= last if inserts else first < last
 
 
-def _taken(gone: list[int], new: list[int], pairs: Pairs) -> Pairs:
-    """The pairs whose sides are both free yet, in order; their sides are taken out of ``gone`` and
+def _match(gone: list[int], new: list[int], pairs: Pairs) -> Pairs:
+    """The pairs, in order, whose two sides are still unmatched; they are removed from ``gone`` and
     ``new``.
     """
-    taken: Pairs = []
+    matched: Pairs = []
     for i, j in pairs:
         if i in gone and j in new:
-            taken.append((i, j))
+            matched.append((i, j))
             gone.remove(i)
             new.remove(j)
-    return taken
+    return matched
 
 
 def _alike(a: Any, b: Any) -> int:
-    """How many fields two demonstrations share."""
+    """The number of fields that two demonstrations share."""
     if not isinstance(a, Mapping) or not isinstance(b, Mapping):
         return 0
     return sum(name in b and canonical(a[name]) == canonical(b[name]) for name in a)

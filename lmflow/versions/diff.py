@@ -1,4 +1,4 @@
-"""What differs between two versions, and a difference applied to another."""
+"""The difference between two versions, and its application to another version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lmflow.versions.version import Version
 
 
 class _Absent:
-    """The value of a path that isn't there: not null."""
+    """The value of a path that a version lacks, which isn't null."""
 
     def __repr__(self) -> str:
         return "ABSENT"
@@ -29,10 +29,10 @@ ABSENT: Any = _Absent()
 
 @attrs.frozen
 class Change:
-    """One path that differs: ``before`` or ``after`` is ``ABSENT`` where a version lacks it.
+    """One path that differs: ``before`` or ``after`` is ``ABSENT`` if a version lacks the path.
 
-    ``detail`` says it closer: the words of an instruction, the demonstrations of a list, the keys
-    of a mapping.
+    ``detail`` has the words of an instruction, the demonstrations of a list or the keys of a
+    mapping that differ.
     """
 
     path: str
@@ -41,8 +41,8 @@ class Change:
 
     @property
     def detail(self) -> tuple[Piece, ...] | tuple[DemoEdit, ...] | tuple[Change, ...]:
-        """Word pieces, edits of demonstrations or changes of keys; empty where only the whole
-        values can be told.
+        """Word pieces, edits of demonstrations or changes of keys; empty if the values have no
+        parts that could be compared.
         """
         before, after = self.before, self.after
         if isinstance(before, str) and isinstance(after, str) and self.path.endswith("instruction"):
@@ -54,17 +54,18 @@ class Change:
         return ()
 
     def to_json(self) -> dict[str, Any]:
-        """The change as JSON values: ``before`` and ``after`` where there are such, and the detail
-        by its kind.
+        """The change as JSON values: the path, ``before`` and ``after`` unless absent, and the
+        detail by its kind (``words``, ``demos`` or ``keys``).
         """
         sides = {"before": self.before, "after": self.after}
-        found: dict[str, Any] = {
+        data: dict[str, Any] = {
             name: plain(value) for name, value in sides.items() if value is not ABSENT
         }
         kinds = {Piece: "words", DemoEdit: "demos", Change: "keys"}
-        if detail := self.detail:
-            found[kinds[type(detail[0])]] = [_as_json(part) for part in detail]
-        return {"path": self.path, **found}
+        detail = self.detail
+        if detail:
+            data[kinds[type(detail[0])]] = [_as_json(part) for part in detail]
+        return {"path": self.path, **data}
 
     def __str__(self) -> str:
         return "\n".join(_lines(self))
@@ -72,7 +73,7 @@ class Change:
 
 @attrs.frozen
 class Diff:
-    """The changes from one version to another, in order of their paths; false where there are none."""
+    """The changes from one version to another, in order of their paths; false if there are none."""
 
     changes: tuple[Change, ...] = ()
 
@@ -91,8 +92,23 @@ class Diff:
 
 
 def diff(a: Version, b: Version) -> Diff:
-    """What leads from one version's parameters to another's; applied to ``a`` it gives the tree of
-    ``b``.
+    """The difference between the parameters of two versions.
+
+    Args:
+        a: The earlier version.
+        b: The later version.
+
+    Returns:
+        The changes. ``apply(a, diff(a, b))`` has the tree of ``b``; ``str`` is a text for people.
+
+    Raises:
+        TypeError: A side isn't a version.
+
+    Example:
+        >>> a = lf.Version(params={"answer.instruction": "Answer."})
+        >>> print(lf.diff(a, a.put({"answer.instruction": "Answer briefly."})))
+        answer.instruction
+          Answer{+ briefly+}.
     """
     for side in (a, b):
         check_kind("a version", side, Version, 'That of a ref is store.version("main").')
@@ -100,13 +116,21 @@ def diff(a: Version, b: Version) -> Diff:
 
 
 def apply(version: Version, difference: Diff, *, note: str = "") -> Version:
-    """A child of ``version`` with the changes made. ``Conflict`` where it isn't what they were made
-    from.
+    """A child of ``version`` with the changes of a difference.
+
+    Args:
+        version: A version that has the values from which the difference was made.
+        difference: The changes.
+        note: The note of the child.
+
+    Raises:
+        Conflict: The version has another value at a changed path.
     """
     params: dict[str, Any] = dict(version.params)
     for change in difference:
         if not same(params.get(change.path, ABSENT), change.before):
-            raise Conflict(change.path, said(change.before), said(params.get(change.path, ABSENT)))
+            current = value_text(params.get(change.path, ABSENT))
+            raise Conflict(change.path, value_text(change.before), current)
         params.pop(change.path, None)
         if change.after is not ABSENT:
             params[change.path] = change.after
@@ -114,7 +138,7 @@ def apply(version: Version, difference: Diff, *, note: str = "") -> Version:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
-    """The names whose values differ, in order."""
+    """The changes of names whose values differ, in order of the names."""
     pairs = (
         (name, before.get(name, ABSENT), after.get(name, ABSENT))
         for name in sorted({*before, *after})
@@ -123,12 +147,12 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values, perhaps ``ABSENT``, have one canonical form."""
+    """Whether two values, either of which may be ``ABSENT``, have one canonical form."""
     return a is b or (a is not ABSENT and b is not ABSENT and canonical(a) == canonical(b))
 
 
-def said(value: Any) -> str:
-    """A value, or that there is none, as a person reads it."""
+def value_text(value: Any) -> str:
+    """A value as a person reads it; ``ABSENT`` is "absent"."""
     return "absent" if value is ABSENT else pretty(value)
 
 
@@ -150,17 +174,17 @@ def _lines(change: Change) -> Iterator[str]:
     if pieces:
         yield from (f"  {text}" for text in marked(pieces).splitlines())
     elif not detail:
-        yield f"  {said(change.before)} -> {said(change.after)}"
+        yield f"  {_before_after(change)}"
     for part in detail:
         if isinstance(part, DemoEdit):
             yield f"  {edit_line(part)}"
         elif isinstance(part, Change):
-            yield f"  {part.path}: {said(part.before)} -> {said(part.after)}"
+            yield f"  {part.path}: {_before_after(part)}"
 
 
 def edit_line(edit: DemoEdit) -> str:
     """One edit of a demonstration on one line; places count from 1, as a person does."""
-    was, now = (None if place is None else place + 1 for place in (edit.was, edit.now))
+    was, now = _number(edit.was), _number(edit.now)
     match edit.kind:
         case "added":
             return f"+ demo {now}: {pretty(edit.after)}"
@@ -169,8 +193,15 @@ def edit_line(edit: DemoEdit) -> str:
         case "moved":
             return f"> demo {was} -> {now}: {pretty(edit.after)}"
         case "edited":
-            inner = (
-                f"{c.path}: {said(c.before)} -> {said(c.after)}"
-                for c in changes(edit.before, edit.after)
-            )
-            return f"~ demo {was if was == now else f'{was} -> {now}'}: {'; '.join(inner)}"
+            fields = changes(edit.before, edit.after)
+            texts = "; ".join(f"{field.path}: {_before_after(field)}" for field in fields)
+            place = was if was == now else f"{was} -> {now}"
+            return f"~ demo {place}: {texts}"
+
+
+def _number(place: int | None) -> str:
+    return "" if place is None else str(place + 1)
+
+
+def _before_after(change: Change) -> str:
+    return f"{value_text(change.before)} -> {value_text(change.after)}"

@@ -1,4 +1,4 @@
-"""Where a version comes from: its ancestors, what two have in common, and who introduced what."""
+"""The history of a version: its ancestors, and the nearest ancestor that two versions share."""
 
 from __future__ import annotations
 
@@ -17,20 +17,26 @@ _BACK = re.compile(r"(?P<name>.+)~(?P<steps>\d{0,9})")
 def lineage(version: Version, get: Get, *, whole: bool = True) -> Iterator[Version]:
     """The version and all its ancestors, each once, nearer ones and first parents first.
 
-    ``get`` finds a version by its id. ``MissingParent`` where it has none (``whole=False`` ends
-    that line there), ``CyclicParent`` where what it finds has another id: ids hash the parents, so
-    a cycle can't be made without a false one.
+    Args:
+        version: The version to start from.
+        get: Finds a version by its id, such as ``store.version``.
+        whole: Whether a parent that isn't stored is an error; else the line ends there.
+
+    Raises:
+        MissingParent: ``get`` doesn't find a parent.
+        CyclicParent: ``get`` finds a version with another id. Ids hash the parents, so a cycle
+            can't be made without a false id.
     """
-    waiting, seen = deque([version]), {version.id}
+    waiting, visited = deque([version]), {version.id}
     while waiting:
         yield (child := waiting.popleft())
         for parent in child.parents:
-            if parent not in seen:
-                seen.add(parent)
-                waiting += _kept(child, parent, get, whole=whole)
+            if parent not in visited:
+                visited.add(parent)
+                waiting += _stored_parent(child, parent, get, whole=whole)
 
 
-def _kept(child: Version, parent: str, get: Get, *, whole: bool) -> tuple[Version, ...]:
+def _stored_parent(child: Version, parent: str, get: Get, *, whole: bool) -> tuple[Version, ...]:
     try:
         return (parent_of(child, parent, get),)
     except MissingParent:
@@ -40,27 +46,27 @@ def _kept(child: Version, parent: str, get: Get, *, whole: bool) -> tuple[Versio
 
 
 def parent_of(child: Version, parent: str, get: Get) -> Version:
-    """The parent of that id. ``MissingParent``, ``CyclicParent``."""
+    """The parent with an id. ``MissingParent`` or ``CyclicParent`` as for ``lineage``."""
     try:
-        found = get(parent)
+        version = get(parent)
     except (UnknownVersion, KeyError):
         raise MissingParent(child.id, parent) from None
-    if found.id != parent:
-        raise CyclicParent(child.id, parent, found.id)
-    return found
+    if version.id != parent:
+        raise CyclicParent(child.id, parent, version.id)
+    return version
 
 
 def steps_back(name: str) -> tuple[str, int]:
-    """A name without its ``~N``, and the N: how many first parents back (``REF~`` is 1, ``REF`` is
-    0).
+    """A name without its ``~N``, and N, the number of first parents back: 1 for ``REF~``, 0 for
+    ``REF``.
     """
     back = _BACK.fullmatch(name)
     return (back["name"], int(back["steps"] or 1)) if back else (name, 0)
 
 
 def ancestor(name: str, get: Get) -> Version:
-    """The version that ``name`` names, ``REF~N`` being the N-th first parent of ``REF``.
-    ``UnknownVersion``, ``MissingParent``.
+    """The version of a name; ``REF~N`` is the N-th first parent of ``REF``. ``UnknownVersion`` if
+    the line isn't that long, ``MissingParent`` if a parent isn't stored.
     """
     start, steps = steps_back(name)
     version = get(start)
@@ -72,10 +78,10 @@ def ancestor(name: str, get: Get) -> Version:
 
 
 def common_ancestor(ours: Version, theirs: Version, get: Get) -> Version | None:
-    """The nearest common ancestor that is kept, the same whichever side comes first, ``None`` where
-    there is none.
+    """The nearest common ancestor that is stored, whichever side comes first; ``None`` if the
+    versions have none.
 
-    Nearest: no descendant of it is common. Of several the one with the smallest id.
+    Nearest means that no descendant of it is common too. Of several, the one with the smallest id.
     """
     shared = {v.id: v for v in lineage(ours, get, whole=False)}
     common = {v.id: v for v in lineage(theirs, get, whole=False) if v.id in shared}

@@ -29,8 +29,14 @@ T = TypeVar("T")
 class Version:
     """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
 
-    ``tree`` is the hash of the parameters alone (what the model sees); ``id`` adds parents, note
-    and origin (path -> what produced it), so an optimizer that is run again gives the same id.
+    Args:
+        params: The parameters by path.
+        parents: The ids of the versions that it was made from.
+        note: A message for people.
+        origin: For a path, what produced its value: a rollout and address, or an earlier path.
+
+    Raises:
+        BadValue: A parameter can't be frozen.
     """
 
     params: Record = attrs.field(factory=Record, converter=Record)
@@ -40,12 +46,14 @@ class Version:
 
     @functools.cached_property
     def tree(self) -> str:
-        """The digest of the parameters."""
+        """The digest of the parameters alone, which are all that a model sees."""
         return digest("tree", self.params)
 
     @functools.cached_property
     def id(self) -> str:
-        """The digest of tree, parents, note and origin."""
+        """The digest of tree, parents, note and origin: an optimizer that runs again gives the same
+        id.
+        """
         return digest("version", [self.tree, list(self.parents), self.note, self.origin])
 
     def __getitem__(self, path: str) -> Any:
@@ -64,8 +72,21 @@ class Version:
     def put(
         self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None
     ) -> Version:
-        """A child version with ``changes`` (path -> value) made. ``ForeignPaths`` where it has no
-        such path.
+        """Make a child version with other values.
+
+        Args:
+            changes: New values by path.
+            note: The note of the child.
+            origin: For a path, what produced its new value.
+
+        Raises:
+            ForeignPaths: The version has no such path.
+
+        Example:
+            >>> version = lf.Version(params={"answer.instruction": "Answer."})
+            >>> child = version.put({"answer.instruction": "Answer briefly."}, note="shorter")
+            >>> child.parents == (version.id,)
+            True
         """
         check_paths("the version", changes, self.params)
         return Version(
@@ -93,15 +114,16 @@ def version_of(data: Mapping[str, Any]) -> Version:
 
 
 def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: str = "") -> None:
-    """``ForeignPaths`` where ``holder``, which has the ``known`` paths, lacks one of ``paths``."""
+    """Raise ``ForeignPaths`` if one of ``paths`` isn't among the ``known`` paths of ``holder``."""
     known = tuple(known)
-    if foreign := tuple(path for path in paths if path not in known):
+    foreign = tuple(path for path in paths if path not in known)
+    if foreign:
         raise ForeignPaths(holder, foreign, known, fix)
 
 
 def check_ref(name: str) -> str:
-    """The name of a ref. ``BadRef`` where it can't be one: it would read as an id, an option or
-    ``REF~N``.
+    """The name of a ref. ``BadRef`` if a ref can't have it, since it would be read as an id, an
+    option or ``REF~N``.
     """
     if not _REF.fullmatch(name) or _ID.fullmatch(name):
         raise BadRef(name)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.errors import NotBisectable, UnknownVersion
-from lmflow.versions.bisect import Found, Judge, between, search
+from lmflow.versions.bisect import FirstBad, NextProbe, between, search
 
 
 def line(count: int) -> tuple[lf.Version, ...]:
@@ -28,29 +28,29 @@ def test_it_finds_the_first_bad_version(shape: tuple[int, int]) -> None:
     versions = line(count)
     scores: dict[int, float | None] = {}
     first = search(versions, scores)
-    while isinstance(answer := search(versions, scores), Judge):
+    while isinstance(answer := search(versions, scores), NextProbe):
         assert answer.position not in scores
         scores[answer.position] = float(answer.position < broke)
-    assert Found(versions[broke - 1], versions[broke]) == answer
-    assert isinstance(first, Judge)
+    assert FirstBad(versions[broke - 1], versions[broke]) == answer
+    assert isinstance(first, NextProbe)
     assert len(scores) <= first.most == 2 + ceil(log2(count - 1))
 
 
 def test_what_is_known_is_not_asked() -> None:
     """Recorded scores narrow the search before anything is judged."""
-    assert Judge(3, 1) == search(line(6), {0: 1.0, 5: 0.0, 2: 1.0, 4: 0.0})
+    assert NextProbe(3, 1) == search(line(6), {0: 1.0, 5: 0.0, 2: 1.0, 4: 0.0})
 
 
 def test_a_failure_is_worse_than_any_score() -> None:
     """A failed execution is bad, also against a score of nothing."""
     versions = line(3)
-    assert Found(versions[1], versions[2]) == search(versions, {0: 0.0, 1: 0.0, 2: None})
+    assert FirstBad(versions[1], versions[2]) == search(versions, {0: 0.0, 1: 0.0, 2: None})
 
 
 def test_scores_are_split_halfway() -> None:
     """A version is good where it scores more than halfway from the bad end to the good end."""
     versions = line(4)
-    assert Found(versions[1], versions[2]) == search(versions, {0: 0.9, 1: 0.7, 2: 0.4, 3: 0.1})
+    assert FirstBad(versions[1], versions[2]) == search(versions, {0: 0.9, 1: 0.7, 2: 0.4, 3: 0.1})
 
 
 @pytest.mark.parametrize("scores", [{0: 1.0, 2: 1.0}, {0: 0.0, 2: 1.0}, {0: None, 2: None}])

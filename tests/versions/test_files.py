@@ -80,8 +80,8 @@ def _forged(**changes: Any) -> str:
 
 
 FOREIGN = [
-    ("", "no JSON"),
-    ("[1]", "no JSON object"),
+    ("", "not JSON"),
+    ("[1]", "not a JSON object"),
     ("{}", "its format is None"),
     ('{"metadata": {}, "answer": {}}', "--format dspy"),
     (_changed(format="lmflow-version/2"), "expected 'lmflow-version/1'"),
@@ -95,7 +95,7 @@ FOREIGN = [
     (_forged(params={"a.n": 2}), "it was changed"),
     (_forged(parents=[CHILD.id]), "it was changed"),
     (_forged(params={"a.n": float("nan")}), "holds what no version can"),
-    ("[" * 100_000, "no JSON"),
+    ("[" * 100_000, "not JSON"),
     (json.dumps({"format": FORMAT}), "missing or malformed"),
 ]
 
