@@ -26,7 +26,7 @@ from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
 
-Confidence = Callable[[Mapping[str, Any]], float]
+ConfidenceFunction = Callable[[Mapping[str, Any]], float]
 """How sure an answer is, from its outputs."""
 
 
@@ -103,7 +103,7 @@ def cascade_curve(
     metric: Metric,
     *,
     key: VoteKey = "",
-    confidence: Confidence | None = None,
+    confidence: ConfidenceFunction | None = None,
 ) -> CascadeCurve:
     """Compute the score and cost of cascades over recorded runs of several models, without a call.
 
@@ -152,13 +152,13 @@ class _Answer:
 
 
 def _answers(
-    groups: Mapping[str, Sequence[Row]], key: VoteKey, confidence: Confidence | None
+    groups: Mapping[str, Sequence[Row]], key: VoteKey, confidence: ConfidenceFunction | None
 ) -> dict[str, _Answer]:
     by = vote_function(key)
     return {label: _answer(rows, by, confidence) for label, rows in groups.items()}
 
 
-def _answer(rows: Sequence[Row], by: Any, confidence: Confidence | None) -> _Answer:
+def _answer(rows: Sequence[Row], by: Any, confidence: ConfidenceFunction | None) -> _Answer:
     costs = (
         total_if_known(row.cost for row in rows),
         total_if_known(row.tokens for row in rows),

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, MetricFailed, near
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.rows import Row, result_of, row_of
+from lmflow.evaluation.rows import Row, row_of, score_or_failure
 from lmflow.metrics import Metric, metric_key, name_of
 from lmflow.traces.trace import Failed, Run
 from lmflow.values.record import Record
@@ -38,7 +38,7 @@ def scores_from(run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric)
     if not isinstance(data, Dataset):
         data = Dataset(run.name, tuple(map(Record, examples)))
     rows = [
-        row_of(label, example, trace, result_of(metric, example, trace))
+        row_of(label, example, trace, score_or_failure(metric, example, trace))
         for (label, trace), example in zip(run.items, examples_of(run, data), strict=True)
     ]
     return make_evaluation(run, data, rows, metric_key(metric), name_of(metric))

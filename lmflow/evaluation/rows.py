@@ -70,7 +70,7 @@ def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | N
     )
 
 
-def result_of(metric: Metric, example: Record, trace: Trace) -> Score | Failed | None:
+def score_or_failure(metric: Metric, example: Record, trace: Trace) -> Score | Failed | None:
     """Return the score of a trace, the metric's failure on it, or ``None`` if the trace has no
     outputs.
     """

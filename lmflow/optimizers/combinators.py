@@ -221,7 +221,11 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
 
 
 class _Allowance:
-    """The remaining calls, and the most and the fewest that a rollout of each program took."""
+    """The remaining calls, and the most and the fewest that a rollout of each program took.
+
+    Rollouts of a need run side by side, so their calls are known only when all are spent. A need is
+    therefore admitted by the most that it could take: admitted by a mean it could exceed the limit.
+    """
 
     def __init__(self, calls: int) -> None:
         self.remaining = calls

@@ -153,6 +153,8 @@ class Pool:
         """Have a candidate of the front rewritten from its runs on these examples; return the child
         if it does better on them.
         """
+        # Parents come from the front, not only from the top: a candidate that alone solves some
+        # examples holds a lesson that the best on average lacks, and the search would lose it.
         leads = self._front()
         (at,) = self.rng.choices([*leads], [*leads.values()])
         parent = self.candidates[at]

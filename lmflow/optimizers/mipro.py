@@ -182,6 +182,8 @@ def _search(
         version = space.version(point)
         scores = yield from score_version(space.task, version, batch, f"trial[{turn}]", best, phase)
         tpe.tell(scores.mean)
+        # A minibatch's mean never makes a version the best: the highest of many noisy means is
+        # mostly luck, so the leader by its average is confirmed on all selection examples first.
         if schedule.whole:
             best = best.over(version, scores.mean)
             continue

@@ -14,7 +14,7 @@ from lmflow.library.limits import check_positive
 from lmflow.library.proposers import adviser
 from lmflow.optimizers.parts.bootstrap import adapt_version, hot_options, success_of
 from lmflow.optimizers.parts.contrast import (
-    Bucket,
+    ExampleRuns,
     first_difference,
     make_buckets,
     outer_scores,
@@ -203,6 +203,7 @@ class Population:
                 member.scores.append(run.value)
         children = yield from self._make_children(make_buckets(runs), turn, label)
         for at, child in enumerate(children):
+            # An example that a child shows would score the copying of its answer.
             unseen = [row for row in rows if not child.shows(example_id(row))]
             scores = yield from score_version(
                 self.task, child.version, unseen, f"{label}/cand[{at}]", self.leader, phase
@@ -213,7 +214,7 @@ class Population:
         self.members.extend(children)
 
     def _make_children(
-        self, buckets: Sequence[Bucket], turn: int, label: str
+        self, buckets: Sequence[ExampleRuns], turn: int, label: str
     ) -> Generator[Need, tuple[Trace, ...], list[Member]]:
         """Make one child of a member from each of the buckets that teach most; all advice is
         written side by side.
@@ -239,7 +240,7 @@ class Population:
 
     def _use_bucket(  # noqa: PLR0913, PLR0917 - the state of a step
         self,
-        bucket: Bucket,
+        bucket: ExampleRuns,
         low: float,
         high: float,
         turn: int,

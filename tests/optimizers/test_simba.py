@@ -10,7 +10,12 @@ from simulated import Answer, Seen, hashed, kept_going, ran
 import lmflow as lf
 from lmflow.errors import CallError, MetricFailed, ModelFailed
 from lmflow.messages.requests import ChatRequest
-from lmflow.optimizers.parts.contrast import Bucket, first_difference, make_buckets, outer_scores
+from lmflow.optimizers.parts.contrast import (
+    ExampleRuns,
+    first_difference,
+    make_buckets,
+    outer_scores,
+)
 from lmflow.optimizers.parts.needs import PlannedRollout
 from lmflow.optimizers.parts.plan import Traces
 from lmflow.optimizers.parts.scoring import ScoredRollout, score_trace
@@ -215,4 +220,4 @@ def test_runs_part_where_outputs_first_differ() -> None:
         found[1].outputs.answer,
     )
     assert first_difference(one, one, STEP) is None
-    assert one == Bucket((one, other)).best
+    assert one == ExampleRuns((one, other)).best

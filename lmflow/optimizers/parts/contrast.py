@@ -15,7 +15,7 @@ from lmflow.replays.steps import RecordedStep, all_steps
 
 
 @attrs.frozen
-class Bucket:
+class ExampleRuns:
     """The scored runs of one example, the best first."""
 
     runs: tuple[ScoredRollout, ...]
@@ -44,20 +44,20 @@ class Bucket:
         return values[0] - values[-1], values[0], values[0] - statistics.fmean(values)
 
 
-def make_buckets(runs: Iterable[ScoredRollout]) -> list[Bucket]:
+def make_buckets(runs: Iterable[ScoredRollout]) -> list[ExampleRuns]:
     """Group the runs that have a score by example; the buckets that teach most come first."""
     by_example: dict[str, list[ScoredRollout]] = {}
     for run in runs:
         if run.value is not None:
             by_example.setdefault(example_id(run.rollout.example), []).append(run)
     buckets = [
-        Bucket(tuple(sorted(same, key=lambda run: -(run.value or 0.0))))
+        ExampleRuns(tuple(sorted(same, key=lambda run: -(run.value or 0.0))))
         for same in by_example.values()
     ]
     return sorted(buckets, key=lambda bucket: bucket.rank, reverse=True)
 
 
-def outer_scores(buckets: Sequence[Bucket], share: float = 0.1) -> tuple[float, float]:
+def outer_scores(buckets: Sequence[ExampleRuns], share: float = 0.1) -> tuple[float, float]:
     """Return the score that a ``share`` of all runs does not exceed, and the one that a ``share``
     reaches.
     """

@@ -18,7 +18,7 @@ from lmflow.values.record import Record, pretty
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
 
-LONGEST = 2000
+LONGEST_TEXT = 2000
 """Characters of an example or a report that a proposer reads."""
 
 _LONGEST_INSTRUCTION = 20_000
@@ -140,7 +140,7 @@ def describe_attempts(attempts: Sequence[ScoredProposal], most: int) -> list[str
 def describe_examples(examples: Iterable[Mapping[str, object]]) -> list[str]:
     """Describe examples for a proposer: one line of JSON each, without ids."""
     return [
-        pretty({name: value for name, value in example.items() if name != "id"})[:LONGEST]
+        pretty({name: value for name, value in example.items() if name != "id"})[:LONGEST_TEXT]
         for example in examples
     ]
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from lmflow.data.dataset import PARTED, Data
+from lmflow.data.dataset import SPLIT_FIX, Data
 from lmflow.errors import BadData, check_kind
 from lmflow.metrics import Metric
 from lmflow.optimizers.parts.needs import Need, unanswered
@@ -41,7 +41,7 @@ on nothing else: no clock, no global randomness, no look at what is already answ
 
 
 def _check_data(_traces: object, _field: object, data: Data) -> None:
-    check_kind("lf.Data", data, Data, PARTED)
+    check_kind("lf.Data", data, Data, SPLIT_FIX)
 
 
 def _read_only(answers: Mapping[str, Trace]) -> Mapping[str, Trace]:

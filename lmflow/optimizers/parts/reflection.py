@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator, Sequence
 from itertools import count
 
-from lmflow.optimizers.parts.instructions import LONGEST
+from lmflow.optimizers.parts.instructions import LONGEST_TEXT
 from lmflow.optimizers.parts.plan import Task, randomness
 from lmflow.optimizers.parts.scoring import ScoredRollout
 from lmflow.replays.steps import RecordedStep, all_steps
@@ -58,7 +58,7 @@ def report_call(row: ScoredRollout, call: RecordedStep) -> str:
     outputs = (field.name for field in row.rollout.program.signature.outputs)
     if labels := row.rollout.example.only(*outputs):
         lines.append(f"right: {pretty(labels)}")
-    return "\n".join(line[:LONGEST] for line in lines)
+    return "\n".join(line[:LONGEST_TEXT] for line in lines)
 
 
 def _result_line(call: RecordedStep) -> str:
