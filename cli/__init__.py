@@ -1,1 +1,1 @@
-"""The command line `lmflow` and the pytest plugin."""
+"""The command line `lmflow` and the pytest plugin; everything they do is built from `lmflow`."""

@@ -1,5 +1,5 @@
-"""Commands that are imported when they are asked for, so that no command waits for what others
-need.
+"""Groups whose commands are imported only when they run, so that no command waits for the others'
+imports.
 """
 
 from __future__ import annotations
@@ -13,39 +13,39 @@ from lmflow.cli.options import Group
 
 
 class LazyCommands(MutableMapping[str, click.Command]):
-    """Commands by name, each from ``(module:command, its short help)``, a module of
-    ``lmflow.cli.commands``.
+    """Commands by name, each given as ``(module:command, short help)``.
+
+    The modules are those of ``lmflow.cli.commands``.
     """
 
     def __init__(self, places: Mapping[str, tuple[str, str]]) -> None:
         self._places = dict(places)
-        self._known: dict[str, click.Command] = {}
+        self._imported: dict[str, click.Command] = {}
 
     def __getitem__(self, name: str) -> click.Command:
-        if name not in self._known:
+        if name not in self._imported:
             module, _, attribute = self._places[name][0].partition(":")
-            self._known[name] = getattr(import_module(f"lmflow.cli.commands.{module}"), attribute)
-        return self._known[name]
+            commands = import_module(f"lmflow.cli.commands.{module}")
+            self._imported[name] = getattr(commands, attribute)
+        return self._imported[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:
-        self._known[name] = command
+        self._imported[name] = command
 
     def __delitem__(self, name: str) -> None:
-        del self._known[name]
+        del self._imported[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter({**self._places, **self._known})
+        return iter({**self._places, **self._imported})
 
     def __len__(self) -> int:
-        return len({**self._places, **self._known})
+        return len({**self._places, **self._imported})
 
-    def words(self, name: str) -> str:
-        """The short help of a command."""
-        return (
-            self._places[name][1]
-            if name in self._places
-            else self._known[name].get_short_help_str(60)
-        )
+    def short_help(self, name: str) -> str:
+        """Return the short help of a command, without importing it if it is lazy."""
+        if name in self._places:
+            return self._places[name][1]
+        return self._imported[name].get_short_help_str(60)
 
 
 class LazyGroup(Group):
@@ -53,11 +53,11 @@ class LazyGroup(Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the names and the short helps."""
-        commands = self.commands
-        words = (
-            commands.words
-            if isinstance(commands, LazyCommands)
-            else lambda name: commands[name].get_short_help_str(60)
-        )
+        rows = [(name, self._short_help(name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, words(name)) for name in self.list_commands(ctx)])
+            formatter.write_dl(rows)
+
+    def _short_help(self, name: str) -> str:
+        if isinstance(self.commands, LazyCommands):
+            return self.commands.short_help(name)
+        return self.commands[name].get_short_help_str(60)

@@ -1,7 +1,8 @@
-"""What the commands share: options, JSON output, errors on one line."""
+"""Options, JSON output and error handling that all commands share."""
 
 from __future__ import annotations
 
+import functools
 import getpass
 import json
 import os
@@ -15,12 +16,32 @@ from lmflow.errors import LmflowError
 from lmflow.values.record import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
+Options = TypeVar("Options")
 
 STORE = "lmflow.db"
+ADAPTER_HELP = (
+    "The adapter of models whose names match PATTERN, such as 'anthropic/*=json', for steps "
+    "that name none; repeatable."
+)
+
+
+def options_value(
+    kind: type[Options],
+) -> Callable[[Callable[[Options], None]], Callable[..., None]]:
+    """Pass the arguments and options of a command to its body as one frozen value of ``kind``."""
+
+    def decorate(body: Callable[[Options], None]) -> Callable[..., None]:
+        @functools.wraps(body)
+        def command(**parameters: Any) -> None:
+            body(kind(**parameters))
+
+        return command
+
+    return decorate
 
 
 def store_option(command: F) -> F:
-    """``--store FILE``."""
+    """Add ``--store FILE``."""
     decorate = click.option(
         "--store",
         envvar="LMFLOW_STORE",
@@ -33,66 +54,77 @@ def store_option(command: F) -> F:
 
 
 def json_option(command: F) -> F:
-    """``--json``."""
+    """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
 
 
-def program_option(command: F) -> F:
-    """``--program MODULE:PROGRAM``."""
-    decorate = click.option(
-        "--program",
-        "target",
-        default="",
-        metavar="MODULE:PROGRAM",
-        help="The program that the version is for.",
+def program_option(text: str) -> Callable[[F], F]:
+    """Add ``--program MODULE:PROGRAM`` with a help text."""
+    return click.option("--program", "target", default="", metavar="MODULE:PROGRAM", help=text)
+
+
+def concurrency_option(default: int, text: str) -> Callable[[F], F]:
+    """Add ``--concurrency N`` with its default and a help text."""
+    return click.option(
+        "--concurrency", default=default, show_default=True, type=click.IntRange(1), help=text
     )
-    return decorate(command)
+
+
+def budget_options(calls: str, usd: str) -> Callable[[F], F]:
+    """Add ``--budget-calls N`` and ``--budget-usd X`` with their help texts."""
+    calls_option = click.option("--budget-calls", "calls", type=click.IntRange(0), help=calls)
+    usd_option = click.option("--budget-usd", "usd", type=click.FloatRange(0), help=usd)
+    return lambda command: calls_option(usd_option(command))
+
+
+def adapters_option(command: F) -> F:
+    """Add ``--adapter PATTERN=NAME``, read as a mapping."""
+
+    def read(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
+        adapters = {}
+        for pair in pairs:
+            pattern, equals, adapter = pair.rpartition("=")
+            if not equals:
+                raise click.BadParameter(
+                    f"{pair!r} does not name an adapter. Write --adapter 'anthropic/*=json'."
+                )
+            adapters[pattern] = adapter
+        return adapters
+
+    option = click.option(
+        "--adapter",
+        "adapters",
+        multiple=True,
+        callback=read,
+        metavar="PATTERN=NAME",
+        help=ADAPTER_HELP,
+    )
+    return option(command)
 
 
 def in_colour() -> bool:
-    """Whether the terminal shows colours and nobody asked for none."""
+    """Return whether to print colours: on a terminal, unless ``NO_COLOR`` is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
-def user() -> str:
-    """Who runs the command, as reflogs and authors name them."""
+def user_name() -> str:
+    """Return the name of the user, for reflogs and authors of versions."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
 
 
-def adapters_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """``--adapter PATTERN=NAME``, as a mapping."""
-
-    def read(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> dict[str, str]:
-        for pair in pairs:
-            if "=" not in pair:
-                raise click.BadParameter(
-                    f"{pair!r} names no adapter. Write --adapter 'anthropic/*=json'."
-                )
-        return {
-            pattern: adapter for pattern, _, adapter in (pair.rpartition("=") for pair in pairs)
-        }
-
-    said = "The adapter for models of such names, 'anthropic/*=json', where the step has none; several times."
-    return click.option(
-        "--adapter", "adapters", multiple=True, callback=read, metavar="PATTERN=NAME", help=said
-    )(command)
-
-
 def echo_json(value: Any) -> None:
-    """Print a value as JSON, ASCII only: whatever a model wrote, the terminal is safe."""
+    """Print a value as JSON in ASCII, so that no reply of a model can control the terminal."""
     click.echo(json.dumps(plain(value), indent=2))
 
 
 class Group(click.Group):
-    """Commands whose errors are lines with the fix, not tracebacks."""
+    """A group of commands whose errors are one line with the fix, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an ``LmflowError`` becomes exit code 1 and its words, Ctrl-C says what
-        is kept.
-        """
+        """Run the command; an ``LmflowError`` or Ctrl-C becomes one line and exit code 1."""
         try:
             return click.Group.invoke(self, ctx)
         except LmflowError as error:

@@ -1,50 +1,95 @@
-"""Commands that score: ``eval`` and ``compare``; and evaluations from what is recorded."""
+"""The commands ``eval`` and ``compare``."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import attrs
 import click
 
+from lmflow.cli.commands._jobs import print_evaluation, run_evaluation
+from lmflow.cli.commands._recorded_jobs import rescore
 from lmflow.cli.commands.completion import complete_program, complete_ref, complete_run
-from lmflow.cli.loading.recorded_work import work_of
-from lmflow.cli.loading.work import Job, JobSpec, Source, load_job
-from lmflow.cli.options import adapters_option, echo_json, json_option, store_option
-from lmflow.cli.text.optimization import comparison_text, evaluation_text
+from lmflow.cli.loading.jobs import JobSpec, Source, load_job
+from lmflow.cli.loading.metrics import METRIC_HELP
+from lmflow.cli.loading.recorded_jobs import load_recorded_job
+from lmflow.cli.options import (
+    adapters_option,
+    budget_options,
+    concurrency_option,
+    echo_json,
+    json_option,
+    options_value,
+    program_option,
+    store_option,
+)
+from lmflow.cli.text.optimization import comparison_text
 from lmflow.data.readers import ENDINGS
 from lmflow.errors import NotFound
 from lmflow.evaluation.comparison import Comparison
-from lmflow.evaluation.comparison import compare as compared
+from lmflow.evaluation.comparison import compare as compare_evaluations
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, evaluation_by_judge
-from lmflow.evaluation.rescoring import scores_from
-from lmflow.execution.executor import Executor
-from lmflow.execution.progress import bar, silent
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.traces.trace import Run
 
 DATA_HELP = f"The examples: a file ({', '.join(ENDINGS)}), or NAME[:SPLIT] of the store."
-METRIC_HELP = "NAME, NAME:FIELD,OPTION=VALUE (exact_match:answer) or MODULE:FUNCTION."
 _MODEL = click.option("--model", default="", metavar="PROVIDER/MODEL", help="The model.")
-_CALLS = click.option(
-    "--budget-calls", "calls", type=click.IntRange(0), help="Send at most so many calls."
-)
-_USD = click.option(
-    "--budget-usd", "usd", type=click.FloatRange(0), help="Spend at most so many dollars."
-)
+_BUDGET = budget_options("Send at most so many calls.", "Spend at most so many dollars.")
 _SAMPLES = click.option(
-    "--samples", default=1, show_default=True, type=click.IntRange(1), help="Runs an example."
-)
-_CONCURRENCY = click.option(
-    "--concurrency",
-    default=16,
+    "--samples",
+    default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Calls open at once.",
+    help="How often to run each example.",
 )
+_CONCURRENCY = concurrency_option(16, "Calls sent at once.")
+
+
+@attrs.frozen(kw_only=True)
+class _EvaluationOptions:
+    """The options that ``eval`` and ``compare`` share."""
+
+    target: str
+    data: str
+    metric: str
+    samples: int
+    model: str
+    adapters: dict[str, str]
+    calls: int | None
+    usd: float | None
+    concurrency: int
+    store: str
+    as_json: bool
+
+    def spec(self, version: str) -> JobSpec:
+        """Return the specification of the evaluation of a version."""
+        return JobSpec(
+            target=self.target,
+            metric=self.metric,
+            files=(("data", Source(self.data)),),
+            version=version,
+            model=self.model,
+            samples=self.samples,
+            calls=self.calls,
+            usd=self.usd,
+            adapters=self.adapters,
+        )
+
+
+@attrs.frozen(kw_only=True)
+class EvalOptions(_EvaluationOptions):
+    """The arguments and options of ``eval``."""
+
+    version: str
+
+
+@attrs.frozen(kw_only=True)
+class CompareOptions(_EvaluationOptions):
+    """The arguments and options of ``compare``."""
+
+    a: str
+    b: str
+    cluster: str
 
 
 @click.command("eval")
@@ -57,151 +102,81 @@ _CONCURRENCY = click.option(
 @_SAMPLES
 @_MODEL
 @adapters_option
-@_CALLS
-@_USD
+@_BUDGET
 @_CONCURRENCY
 @store_option
 @json_option
-def evaluate(
-    target: str, data: str, concurrency: int, store: str, *, as_json: bool, **given: Any
-) -> None:
-    """Score a program on examples, with interval and failures apart.
+@options_value(EvalOptions)
+def evaluate(options: EvalOptions) -> None:
+    """Score a program on examples, with an interval.
 
-    Calls that are recorded already are reused. Prints words, histogram and the rows, the worst
-    first.
+    Recorded calls are reused. Failures are counted apart from scores. Prints the summary, a
+    histogram and the rows, the worst first.
 
     \b
     Example:
       lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini
     """
-    asked = JobSpec(target, files=(("data", Source(data)),), **given)
-    with SqliteStore(store) as kept:
-        found = evaluated(kept, load_job(asked, kept), concurrency, quiet=as_json)
-    told(found, as_json=as_json)
+    with SqliteStore(options.store) as store:
+        job = load_job(options.spec(options.version), store)
+        evaluation = run_evaluation(store, job, options.concurrency, quiet=options.as_json)
+    print_evaluation(evaluation, as_json=options.as_json)
 
 
 @click.command()
 @click.argument("a", shell_complete=complete_run)
 @click.argument("b", shell_complete=complete_run)
-@click.option(
-    "--program",
-    "target",
-    default="",
-    metavar="MODULE:PROGRAM",
-    help="The program, for two versions.",
-)
+@program_option("The program, for two versions.")
 @click.option("--data", default="", metavar="DATA", help="The examples, for two versions.")
 @click.option("--metric", default="", metavar="METRIC", help=METRIC_HELP)
 @_SAMPLES
 @_MODEL
 @adapters_option
-@_CALLS
-@_USD
+@_BUDGET
 @_CONCURRENCY
 @click.option(
     "--cluster",
     default="",
     metavar="FIELD",
-    help="Examples of one value of this field go together.",
+    help="Treat examples with the same value of this field as one cluster.",
 )
 @store_option
 @json_option
-def compare(a: str, b: str, data: str, store: str, *, as_json: bool, **given: Any) -> None:
+@options_value(CompareOptions)
+def compare(options: CompareOptions) -> None:
     """Compare two evaluations, paired on the same examples.
 
-    A and B are runs of `lmflow eval`, or, with --data and --metric, two versions that are scored
-    now.
+    A and B are runs of `lmflow eval`, or, with --program, --data and --metric, two versions that
+    are evaluated now.
 
     \b
     Example:
       lmflow compare prod candidate --program app:rag --data dev.jsonl --metric f1 --model openai/gpt-5-mini
-    """
-    cluster, concurrency = given.pop("cluster"), given.pop("concurrency")
-    if bool(data) != bool(given["metric"]) or (data and not given["target"]):
+    """  # noqa: E501 - an example stands on one line
+    if not options.data and not options.metric:
+        with reading(options.store) as reader:
+            a, b = _recorded(reader, options.a), _recorded(reader, options.b)
+    elif options.data and options.metric and options.target:
+        a, b = _evaluated(options)
+    else:
         raise click.ClickException(
             "two versions need --program, --data and --metric; two runs need none of them."
         )
-    if data:
-        files = (("data", Source(data)),)
-        with SqliteStore(store) as kept:
-            works = [load_job(JobSpec(version=name, files=files, **given), kept) for name in (a, b)]
-            sides = [evaluated(kept, it, concurrency, quiet=as_json) for it in works]
+    comparison = compare_evaluations(a, b, cluster=options.cluster)
+    if options.as_json:
+        echo_json(comparison_data(comparison))
     else:
-        with reading(store) as reader:
-            sides = [_recorded(reader, name) for name in (a, b)]
-    found = compared(*sides, cluster=cluster)
-    if as_json:
-        echo_json(comparison_data(found))
-    else:
-        click.echo(comparison_text(found))
+        click.echo(comparison_text(comparison))
 
 
-def evaluated(
-    kept: SqliteStore, it: Job, concurrency: int, *, quiet: bool, **again: Any
-) -> Evaluation:
-    """An evaluation as it was asked for, on record."""
-    asked = it.asked
-
-    async def go() -> Evaluation:
-        async with Executor(
-            asked.model or None,
-            kept,
-            concurrency=concurrency,
-            target=asked.target,
-            adapters=it.adapters,
-        ) as ex:
-            return await ex.evaluate(
-                it.program, it.start, it.sets["data"], it.metric, samples=asked.samples, budget=it.budget,
-                config=it.config, progress=silent if quiet else bar, **again,
-            )  # fmt: skip
-
-    return asyncio.run(go())
-
-
-def told(found: Evaluation, *, as_json: bool) -> None:
-    """Print an evaluation; exit with 1 where nothing was scored."""
-    if as_json:
-        mean = found.mean and attrs.asdict(found.mean)
-        echo_json(
-            {
-                **found.to_json(),
-                "mean": mean,
-                "root": found.root,
-                "failures": found.failures,
-                "cost": found.cost,
-            }
+def _evaluated(options: CompareOptions) -> tuple[Evaluation, Evaluation]:
+    """Run the evaluations of both versions; both are loaded before anything is sent."""
+    with SqliteStore(options.store) as store:
+        jobs = [load_job(options.spec(name), store) for name in (options.a, options.b)]
+        a, b = (
+            run_evaluation(store, job, options.concurrency, quiet=options.as_json) for job in jobs
         )
-    else:
-        click.echo(evaluation_text(found))
-        click.echo(
-            f"\nrun {found.run}; against another: lmflow compare {found.run} OTHER", err=True
-        )
-    if found.mean is None:
-        raise SystemExit(1)
-
-
-def rescored(run: Run, it: Job) -> Evaluation:
-    """The evaluation that a recorded run holds, by the metric of today, asking nothing."""
-    lead = "/judge"
-    own = attrs.evolve(
-        run, items=tuple((name, trace) for name, trace in run.items if not name.endswith(lead))
-    )
-    own = attrs.evolve(own, name=str(it.program))
-    if not isinstance(it.metric, Judge):
-        return scores_from(own, it.sets["data"], it.metric)
-    verdicts = {name.removesuffix(lead): trace for name, trace in run.items if name.endswith(lead)}
-    return evaluation_by_judge(own, it.sets["data"], it.metric, verdicts)
-
-
-def comparison_data(found: Comparison) -> dict[str, Any]:
-    """A comparison as JSON values."""
-    left = {name: getattr(found, name) for name in ("only_a", "only_b", "failed_a", "failed_b")}
-    return {
-        "a": found.a, "b": found.b, "metric": found.metric, "test": found.test.name, "p": found.p,
-        "difference": attrs.asdict(found.difference), "better": found.better, "verdict": found.verdict,
-        "wins": len(found.wins), "losses": len(found.losses), "ties": len(found.ties),
-        "more_examples": found.more_examples, **left, "pairs": found.table(),
-    }  # fmt: skip
+    return a, b
 
 
 def _recorded(reader: Reader, name: str) -> Evaluation:
@@ -213,6 +188,29 @@ def _recorded(reader: Reader, name: str) -> Evaluation:
         ) from None
     if run.kind != "evaluate":
         raise click.ClickException(
-            f"run {run.id} is of kind {run.kind}, no evaluation: `lmflow eval` makes one."
+            f"run {run.id} is of kind {run.kind}, not an evaluation: `lmflow eval` makes one."
         )
-    return rescored(run, work_of(run, reader))
+    return rescore(run, load_recorded_job(run, reader))
+
+
+def comparison_data(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as JSON values."""
+    return {
+        "a": comparison.a,
+        "b": comparison.b,
+        "metric": comparison.metric,
+        "test": comparison.test.name,
+        "p": comparison.p,
+        "difference": attrs.asdict(comparison.difference),
+        "better": comparison.better,
+        "verdict": comparison.verdict,
+        "wins": len(comparison.wins),
+        "losses": len(comparison.losses),
+        "ties": len(comparison.ties),
+        "more_examples": comparison.more_examples,
+        "only_a": comparison.only_a,
+        "only_b": comparison.only_b,
+        "failed_a": comparison.failed_a,
+        "failed_b": comparison.failed_b,
+        "pairs": comparison.table(),
+    }

@@ -1,4 +1,4 @@
-"""``lmflow runs export``: recorded calls as rows for other tools."""
+"""The command ``runs export``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from lmflow.cli.commands.datasets import told, written_lines
+from lmflow.cli.commands._json_lines import print_written, write_json_lines
+from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.options import json_option, store_option
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
@@ -21,12 +22,29 @@ from lmflow.values.attributes import lean
 from lmflow.values.record import plain
 
 COLUMNS = {
-    "run": "string", "label": "string", "trace": "string", "program": "string", "version": "string",
-    "address": "string", "attempt": "int64", "kind": "string", "model": "string", "messages": "string",
-    "reply": "string", "status": "string", "error": "string", "tok_in": "int64", "tok_out": "int64",
-    "tok_cached": "int64", "tok_reasoning": "int64", "cost": "int64", "source": "string",
-    "started_ns": "int64", "ended_ns": "int64", "key": "string",
-}  # fmt: skip
+    "run": "string",
+    "label": "string",
+    "trace": "string",
+    "program": "string",
+    "version": "string",
+    "address": "string",
+    "attempt": "int64",
+    "kind": "string",
+    "model": "string",
+    "messages": "string",
+    "reply": "string",
+    "status": "string",
+    "error": "string",
+    "tok_in": "int64",
+    "tok_out": "int64",
+    "tok_cached": "int64",
+    "tok_reasoning": "int64",
+    "cost": "int64",
+    "source": "string",
+    "started_ns": "int64",
+    "ended_ns": "int64",
+    "key": "string",
+}
 """The columns and their types. ``cost`` is in nano-dollars; ``messages`` is JSON in Parquet, a list
 in JSON lines.
 """
@@ -35,11 +53,15 @@ BATCH = 5_000
 
 
 @click.command()
-@click.argument("wanted", nargs=-1, metavar="[RUN]...")
+@click.argument("names", nargs=-1, metavar="[RUN]...", shell_complete=complete_run)
 @click.option(
-    "--format", "form", default="jsonl", show_default=True, type=click.Choice(["jsonl", "parquet"]),
-    help="jsonl: a JSON object a line. parquet: a table (needs pyarrow).",
-)  # fmt: skip
+    "--format",
+    "form",
+    default="jsonl",
+    show_default=True,
+    type=click.Choice(["jsonl", "parquet"]),
+    help="jsonl: a JSON object per line. parquet: a table (needs pyarrow).",
+)
 @click.option(
     "--out",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -48,9 +70,9 @@ BATCH = 5_000
 @store_option
 @json_option
 def export(
-    wanted: tuple[str, ...], form: str, store: str, *, out: Path | None, as_json: bool
+    names: tuple[str, ...], form: str, store: str, *, out: Path | None, as_json: bool
 ) -> None:
-    """Write one row a recorded call: of some runs, or of all.
+    """Write a row per recorded call, of some runs or of all.
 
     Costs are in nano-dollars.
 
@@ -58,53 +80,68 @@ def export(
     Example:
       lmflow runs export RUN --out calls.jsonl
     """
+    write = write_json_lines if form == "jsonl" else _write_parquet
     with reading(store) as reader:
-        runs = _runs(reader, wanted)
-        if form == "jsonl":
-            written = written_lines((row for run in runs for row in rows(run)), out)
-        else:
-            written = _parquet((row for run in runs for row in rows(run)), out)
-    told(written, "calls", out, as_json=as_json)
+        count = write((row for run in _runs(reader, names) for row in rows(run)), out)
+    print_written(count, "calls", out, as_json=as_json)
 
 
 def rows(run: Run) -> Iterator[dict[str, Any]]:
-    """The calls of a run, a row each, in the order of its executions."""
+    """Return the calls of a run, a row each, in the order of its executions."""
     return (_row(run, label, trace, call) for label, trace in run.items for call in trace.calls)
 
 
 def _row(run: Run, label: str, trace: Trace, call: CallAttempt) -> dict[str, Any]:
-    request, outcome = call.request, call.outcome
-    usage = outcome.usage if isinstance(outcome, (ChatReply, EmbedReply)) else None
-    kind = (
-        "tool"
-        if isinstance(request, ToolRequest)
-        else "chat"
-        if isinstance(request, ChatRequest)
-        else "embed"
-    )
     return {
-        "run": run.id, "label": label, "trace": trace.id, "program": trace.name, "version": trace.version.id,
-        "address": call.address, "attempt": call.attempt, "kind": kind,
-        "model": request.tool if isinstance(request, ToolRequest) else request.model, "messages": _asked(call),
-        "reply": _replied(call),
-        "status": "started" if outcome is None else "failed" if isinstance(outcome, Failure) else "ok",
-        "error": str(outcome.error()) if isinstance(outcome, Failure) else None,
-        "tok_in": usage and usage.prompt, "tok_out": usage and usage.completion, "tok_cached": usage and usage.cached,
-        "tok_reasoning": usage and usage.reasoning,
-        "cost": call.cost, "source": call.source or None, "started_ns": call.started, "ended_ns": call.ended or None,
+        "run": run.id,
+        "label": label,
+        "trace": trace.id,
+        "program": trace.name,
+        "version": trace.version.id,
+        "address": call.address,
+        "attempt": call.attempt,
+        **_request_columns(call),
+        **_outcome_columns(call),
+        "cost": call.cost,
+        "source": call.source or None,
+        "started_ns": call.started,
+        "ended_ns": call.ended or None,
         "key": call.key,
-    }  # fmt: skip
+    }
 
 
-def _asked(call: CallAttempt) -> Any:
-    """The exact messages of a chat; what else was asked as it is keyed."""
-    if isinstance(call.request, ChatRequest):
-        return [plain(lean(message)) for message in call.request.messages]
-    return plain(lean(call.request))
+def _request_columns(call: CallAttempt) -> dict[str, Any]:
+    """Return kind, model and messages: those of a chat, else the whole request."""
+    request = call.request
+    if isinstance(request, ToolRequest):
+        return {"kind": "tool", "model": request.tool, "messages": plain(lean(request))}
+    if not isinstance(request, ChatRequest):
+        return {"kind": "embed", "model": request.model, "messages": plain(lean(request))}
+    messages = [plain(lean(message)) for message in request.messages]
+    return {"kind": "chat", "model": request.model, "messages": messages}
 
 
-def _replied(call: CallAttempt) -> str | None:
-    """The reply's text; of tools and embeddings the value as JSON."""
+def _outcome_columns(call: CallAttempt) -> dict[str, Any]:
+    outcome = call.outcome
+    usage = outcome.usage if isinstance(outcome, (ChatReply, EmbedReply)) else None
+    status, error = "ok", None
+    if outcome is None:
+        status = "started"
+    elif isinstance(outcome, Failure):
+        status, error = "failed", str(outcome.error())
+    return {
+        "reply": _reply_text(call),
+        "status": status,
+        "error": error,
+        "tok_in": usage and usage.prompt,
+        "tok_out": usage and usage.completion,
+        "tok_cached": usage and usage.cached,
+        "tok_reasoning": usage and usage.reasoning,
+    }
+
+
+def _reply_text(call: CallAttempt) -> str | None:
+    """Return the text of a chat's reply, or the value of a tool or embedding as JSON."""
     match call.outcome:
         case ChatReply() as reply:
             return reply.readable
@@ -115,10 +152,10 @@ def _replied(call: CallAttempt) -> str | None:
     return None
 
 
-def _runs(reader: Reader, wanted: tuple[str, ...]) -> Iterator[Run]:
-    """The runs that are named, or all, newest first."""
-    if wanted:
-        yield from map(reader.run, wanted)
+def _runs(reader: Reader, names: tuple[str, ...]) -> Iterator[Run]:
+    """Yield the named runs, or all runs, newest first."""
+    if names:
+        yield from map(reader.run, names)
         return
     before = ""
     while page := reader.runs(100, before):
@@ -126,11 +163,11 @@ def _runs(reader: Reader, wanted: tuple[str, ...]) -> Iterator[Run]:
         before = page[-1].id
 
 
-def _parquet(found: Iterator[dict[str, Any]], out: Path | None) -> int:
+def _write_parquet(calls: Iterator[dict[str, Any]], out: Path | None) -> int:
     if out is None:
         raise click.ClickException("Parquet isn't for a terminal: add --out calls.parquet.")
     try:
-        pa: Any = importlib.import_module("pyarrow")  # of the extra, so it may be missing
+        pa: Any = importlib.import_module("pyarrow")  # of an extra, so it may be missing
         parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
         raise click.ClickException(
@@ -139,7 +176,7 @@ def _parquet(found: Iterator[dict[str, Any]], out: Path | None) -> int:
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
     count, batch = 0, []
     with parquet.ParquetWriter(out, schema) as writer:
-        for row in found:
+        for row in calls:
             batch.append({**row, **{name: json.dumps(row[name]) for name in _NESTED}})
             count += 1
             if len(batch) == BATCH:

@@ -1,4 +1,4 @@
-"""Commands for the weights of local models: ``models ls``, ``models pull``, ``models rm``."""
+"""The commands ``models ls``, ``models pull`` and ``models rm``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ import click
 from lmflow.cli.options import Group, echo_json, json_option
 from lmflow.cli.text.terminal import table
 from lmflow.models.local import weights
+from lmflow.models.local.catalogue import CATALOGUE
 
 
 @click.group(cls=Group)
 def models() -> None:
-    """Weights of models that run on this machine.
+    """List, pull and remove weights of local models.
 
     \b
     Example:
@@ -22,22 +23,22 @@ def models() -> None:
 @models.command("ls")
 @json_option
 def ls(*, as_json: bool) -> None:
-    """List the models that can be pulled, and which are here.
+    """List the models that can be pulled, and which are installed.
 
     \b
     Example:
       lmflow models ls
     """
-    here = {found.name: found for found in weights.installed()}
+    installed = {model.name: "yes" for model in weights.installed_weights()}
     rows = [
         {
-            "name": f"local/{known.name}",
-            "MB": round(known.size / 1e6),
-            "here": "yes" if known.name in here else "",
-            "title": known.title,
-            "licence": known.licence,
+            "name": f"local/{model.name}",
+            "MB": round(model.size / 1e6),
+            "here": installed.get(model.name, ""),
+            "title": model.title,
+            "licence": model.licence,
         }
-        for known in weights.CATALOGUE
+        for model in CATALOGUE
     ]
     if as_json:
         echo_json(rows)
@@ -81,9 +82,15 @@ def rm(name: str, *, as_json: bool) -> None:
 
 
 def fetch(name: str) -> str:
-    """Pull weights with a progress bar on standard error; the path of the file."""
-    from rich.console import Console  # noqa: PLC0415 - only who pulls pays for it
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    """Pull weights with a progress bar on standard error; return the path of the file."""
+    from rich.console import Console  # noqa: PLC0415 - needed only to pull
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description}"),

@@ -1,4 +1,4 @@
-"""The command ``new``: a small project that works at once."""
+"""The command ``new``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 def new(name: str, *, as_json: bool) -> None:
     """Write a small project that works at once, into a folder.
 
-    A program, data, a metric, and a test that needs no key.
+    It has a program, data, a metric, and tests that need no key.
 
     \b
     Example:
@@ -29,7 +29,7 @@ def new(name: str, *, as_json: bool) -> None:
     folder = Path(name)
     if not _NAME.fullmatch(folder.name) or keyword.iskeyword(folder.name):
         raise click.ClickException(
-            f"{folder.name!r} is no name: use letters, digits, - and _, such as my-project."
+            f"{folder.name!r} can't be a name: use letters, digits, - and _, such as my-project."
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise click.ClickException(
@@ -50,7 +50,7 @@ def new(name: str, *, as_json: bool) -> None:
     click.echo(f"Next: cd {name} && python -m pytest")
 
 
-_APP = '''"""Sorts messages to a help desk: what each is about, and whether it can't wait."""
+_APP = '''"""Sorts messages to a help desk by topic and urgency."""
 
 import json
 from collections.abc import Mapping
@@ -63,13 +63,13 @@ Topic = Literal["billing", "bug", "question"]
 
 
 def load(split: str) -> list[dict[str, Any]]:
-    """The rows of train or dev: id, message, and as labels topic and urgent."""
+    """Read the rows of train or dev: id, message, and the labels topic and urgent."""
     lines = (Path(__file__).parent / f"{split}.jsonl").read_text("utf-8").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def exact(example: Mapping[str, Any], outputs: Mapping[str, Any]) -> float:
-    """The metric: 1 where topic and urgency are both right, a half where one is."""
+    """Return 1 if topic and urgency are both right, a half if one is."""
     return ((example["topic"] == outputs["topic"]) + (example["urgent"] == outputs["urgent"])) / 2
 
 
@@ -82,7 +82,7 @@ triage = lf.predict(
 )
 '''
 
-_TEST = '''"""The program, without a key: a script answers in the model's place, and every run replays."""
+_TEST = '''"""Tests of the program that need no key: a script answers in place of the model."""
 
 import asyncio
 
@@ -94,7 +94,7 @@ REPLY = "[[topic]]\\nbug\\n[[urgent]]\\ntrue"
 
 
 def run(*rows: dict) -> lf.Run:
-    """The program on rows, answered by the script."""
+    """Run the program on rows, answered by the script."""
 
     async def go() -> lf.Run:
         async with lf.Executor(lf.scripted(lambda request: REPLY)) as ex:
@@ -110,7 +110,7 @@ def test_a_reply_becomes_typed_outputs() -> None:
 
 
 def test_a_run_replays() -> None:
-    """Driven again offline, a run has the same root."""
+    """A run that is replayed offline has the same root."""
     done = run(*load("dev"))
     assert done.root == lf.replay(done).root
 
@@ -131,20 +131,21 @@ def test_the_splits_share_no_row() -> None:
 
 _README = """# NAME
 
-`app.py` holds the program `triage` and the metric `exact`, `train.jsonl` and `dev.jsonl` the data, `test_app.py` tests
-that need no key.
+`app.py` holds the program `triage` and the metric `exact`, `train.jsonl` and `dev.jsonl` the data,
+`test_app.py` tests that need no key.
 
 ```console
 $ python -m pytest                                                         # no key, no network
 $ lmflow run app:triage --set message="I was charged twice." --model local/smollm2-135m
 $ lmflow run app:triage --input dev.jsonl --model local/smollm2-135m       # then: lmflow runs ls
 $ lmflow eval app:triage --data dev.jsonl --metric app:exact --model local/smollm2-135m
-$ lmflow optimize app:triage --optimizer labeled_few_shot --train train.jsonl --held dev.jsonl --metric app:exact \\
-    --ref main --model local/smollm2-135m                                  # then: lmflow log main
+$ lmflow optimize app:triage --optimizer labeled_few_shot --train train.jsonl --held dev.jsonl \\
+    --metric app:exact --ref main --model local/smollm2-135m               # then: lmflow log main
 ```
 
-A local model needs `pip install "lmflow-dsl[local]"` and `lmflow models pull smollm2-135m`; `openai/gpt-5-mini` needs
-`OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a server of yours. `lmflow doctor` says what is missing.
+A local model needs `pip install "lmflow-dsl[local]"` and `lmflow models pull smollm2-135m`;
+`openai/gpt-5-mini` needs `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a server of yours.
+`lmflow doctor` says what is missing.
 """
 
 _FILES = {"app.py": _APP, "test_app.py": _TEST, ".gitignore": "lmflow.db*\n__pycache__/\n"}

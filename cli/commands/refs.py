@@ -1,43 +1,35 @@
-"""Commands that move refs: ``ref set | ls | rm``, ``rollback``, ``reflog``, ``edit``, ``merge``."""
+"""The commands ``ref ls``, ``set`` and ``rm``, ``rollback``, ``reflog`` and ``merge``."""
 
 from __future__ import annotations
-
-import json
-import time
-from pathlib import Path
-from typing import Any
 
 import attrs
 import click
 
-from lmflow.cli.loading.programs import load
-from lmflow.cli.options import (
-    Group,
-    echo_json,
-    in_colour,
-    json_option,
-    program_option,
-    store_option,
-    user,
+from lmflow.cli.commands._moves import (
+    RefChange,
+    apply_change,
+    move_ref,
+    print_move,
+    target_of,
 )
-from lmflow.cli.text.terminal import line, table
-from lmflow.cli.text.versions import diff_text, reflog_line
+from lmflow.cli.commands.completion import complete_ref
+from lmflow.cli.options import Group, echo_json, json_option, options_value, store_option
+from lmflow.cli.text.terminal import table
+from lmflow.cli.text.versions import reflog_line
 from lmflow.errors import UnknownVersion, short
-from lmflow.programs.compatibility import checked_params
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.traces.events import RefMoved, VersionSaved
-from lmflow.values.record import Record, plain
-from lmflow.versions.diff import diff, same
-from lmflow.versions.files import json_text
+from lmflow.stores.sqlite.store import reading
 from lmflow.versions.history import common_ancestor
-from lmflow.versions.merge import merge as merged_of
+from lmflow.versions.merge import merge as merge_versions
 from lmflow.versions.version import Version, check_ref
+
+_WHY = click.option("--why", default="", help="The reason, for the reflog.")
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Only print what would change.")
 
 
 @click.group(cls=Group)
 def ref() -> None:
-    """Names that point at versions: what is live, what is tried.
+    """List, set and remove refs, which are names of versions.
 
     \b
     Example:
@@ -49,7 +41,7 @@ def ref() -> None:
 @store_option
 @json_option
 def ls(store: str, *, as_json: bool) -> None:
-    """List the refs and what they point at.
+    """List the refs and the versions that they point at.
 
     \b
     Example:
@@ -63,20 +55,16 @@ def ls(store: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(rows)
     elif rows:
-        click.echo(
-            table(
-                [{**row, "version": short(row["version"])} for row in rows],
-                ("ref", "version", "note"),
-            )
-        )
+        shown = [{**row, "version": short(row["version"])} for row in rows]
+        click.echo(table(shown, ("ref", "version", "note")))
     else:
         click.echo("No refs yet. `lmflow ref set prod VERSION` makes one.")
 
 
 @ref.command("set")
-@click.argument("name")
-@click.argument("version")
-@click.option("--why", default="", help="The reason, for the reflog.")
+@click.argument("name", shell_complete=complete_ref)
+@click.argument("version", shell_complete=complete_ref)
+@_WHY
 @store_option
 @json_option
 def set_(name: str, version: str, why: str, store: str, *, as_json: bool) -> None:
@@ -88,13 +76,15 @@ def set_(name: str, version: str, why: str, store: str, *, as_json: bool) -> Non
     """
     check_ref(name)
     with reading(store) as reader:
-        found, before = reader.version(version), reader.refs().get(name, "")
-    move(store, name, found, before, why or f"set to {version}", as_json=as_json)
+        target, before = reader.version(version), reader.refs().get(name, "")
+    why = why or f"set to {version}"
+    move_ref(store, name, target, before, why)
+    print_move(name, target, before, why, as_json=as_json)
 
 
 @ref.command("rm")
-@click.argument("name")
-@click.option("--why", default="", help="The reason, for the reflog.")
+@click.argument("name", shell_complete=complete_ref)
+@_WHY
 @store_option
 @json_option
 def rm(name: str, why: str, store: str, *, as_json: bool) -> None:
@@ -105,48 +95,68 @@ def rm(name: str, why: str, store: str, *, as_json: bool) -> None:
       lmflow ref rm candidate
     """
     with reading(store) as reader:
-        before = _pointed(reader, name)
-    move(store, name, None, before, why or "removed", as_json=as_json)
+        before = target_of(reader, name)
+    why = why or "removed"
+    move_ref(store, name, None, before, why)
+    print_move(name, None, before, why, as_json=as_json)
+
+
+@attrs.frozen(kw_only=True)
+class RollbackOptions:
+    """The arguments and options of ``rollback``."""
+
+    ref: str
+    to: str
+    steps: int | None
+    why: str
+    dry_run: bool
+    store: str
+    as_json: bool
 
 
 @click.command()
-@click.argument("ref")
+@click.argument("ref", shell_complete=complete_ref)
 @click.option("--to", default="", metavar="VERSION", help="The version to go back to.")
 @click.option("--steps", type=click.IntRange(1), help="How many of the ref's moves to take back.")
-@click.option("--why", default="", help="The reason, for the reflog.")
-@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@_WHY
+@_DRY_RUN
 @store_option
 @json_option
-def rollback(  # noqa: PLR0913 - one an option
-    ref: str, to: str, steps: int | None, why: str, store: str, *, dry_run: bool, as_json: bool
-) -> None:
-    """Move a ref back to where it was. Its last move is taken back, or several, or to a version.
+@options_value(RollbackOptions)
+def rollback(options: RollbackOptions) -> None:
+    """Move a ref back to where it was.
 
-    Nothing is lost: the move is in the reflog, and a rollback can be rolled back.
+    Takes back the ref's last move, or several, or goes to a version. The rollback is a move of its
+    own in the reflog, so it can be rolled back too.
 
     \b
     Example:
       lmflow rollback prod --dry-run
     """
-    if to and steps:
+    if options.to and options.steps:
         raise click.ClickException(
             "--to and --steps exclude each other: name the version or count the moves."
         )
-    with reading(store) as reader:
-        before = _pointed(reader, ref)
-        target = reader.version(to) if to else _earlier(reader, ref, steps or 1)
-        current = reader.version(before)
-    why = f"rollback: {why or (f'to {to}' if to else f'{steps or 1} back')}"
-    _moved(store, ref, current, target, why, dry_run=dry_run, as_json=as_json)
+    steps = options.steps or 1
+    with reading(options.store) as reader:
+        current = reader.version(target_of(reader, options.ref))
+        if options.to:
+            target, default_why = reader.version(options.to), f"to {options.to}"
+        else:
+            target, default_why = _earlier(reader, options.ref, steps), f"{steps} back"
+    change = RefChange(options.ref, current, target, f"rollback: {options.why or default_why}")
+    apply_change(options.store, change, dry_run=options.dry_run, as_json=options.as_json)
 
 
 @click.command()
-@click.argument("ref", default="", metavar="[REF]")
+@click.argument("ref", default="", metavar="[REF]", shell_complete=complete_ref)
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
 @store_option
 @json_option
 def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
-    """List where a ref pointed. The latest move first; without REF those of all.
+    """List where a ref pointed.
+
+    The latest move comes first; without REF the moves of all refs are listed.
 
     \b
     Example:
@@ -163,171 +173,86 @@ def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
     click.echo("\n".join(map(reflog_line, moves)) or "No ref was moved yet.")
 
 
-@click.command()
-@click.argument("ref")
-@click.argument("path")
-@click.option("--note", default="", help="What was changed and why.")
-@program_option
-@store_option
-@json_option
-def edit(ref: str, path: str, note: str, target: str, store: str, *, as_json: bool) -> None:  # noqa: PLR0913
-    """Change one parameter of a ref in $EDITOR. Texts as they are, anything else as JSON.
+@attrs.frozen(kw_only=True)
+class MergeOptions:
+    """The arguments and options of ``merge``."""
 
-    \b
-    Example:
-      lmflow edit prod answer.instruction
-    """
-    with reading(store) as reader:
-        before = _pointed(reader, ref)
-        version = reader.version(before)
-    if target:
-        version = attrs.evolve(version, params=checked_params(load(target), version))
-    held = version[path]
-    text = held if isinstance(held, str) else json_text(held)
-    typed = click.edit(
-        text, extension=".md" if isinstance(held, str) else ".json", require_save=False
-    )
-    new = _typed(path, held, typed if typed is not None else text)
-    if same(new, held):
-        click.echo("nothing was changed", err=as_json)
-        if as_json:
-            echo_json({"ref": ref, "before": before, "after": before, "changes": []})
-        return
-    child = Version(
-        params=version.params | {path: new},
-        parents=(before,),
-        note=note or f"edit {path}",
-        origin=Record(),
-    )
-    if target:
-        checked_params(load(target), child)
-    with reading(store) as reader:
-        current = reader.version(before)
-    _moved(store, ref, current, child, child.note, as_json=as_json)
+    ref: str
+    other: str
+    base: str
+    note: str
+    dry_run: bool
+    store: str
+    as_json: bool
 
 
 @click.command()
-@click.argument("ref")
-@click.argument("other", metavar="VERSION")
+@click.argument("ref", shell_complete=complete_ref)
+@click.argument("other", metavar="VERSION", shell_complete=complete_ref)
 @click.option(
     "--base",
     default="",
     metavar="VERSION",
-    help="What both come from; the nearest common ancestor otherwise.",
+    help="The version that both derive from; by default the nearest common ancestor.",
 )
 @click.option("--note", default="", help="The reason.")
-@click.option("--dry-run", is_flag=True, help="Only show what would change.")
+@_DRY_RUN
 @store_option
 @json_option
-def merge(  # noqa: PLR0913 - one an option
-    ref: str, other: str, base: str, note: str, store: str, *, dry_run: bool, as_json: bool
-) -> None:
-    """Bring the changes of a version into a ref. Path by path; what both changed is a conflict.
+@options_value(MergeOptions)
+def merge(options: MergeOptions) -> None:
+    """Merge the changes of a version into a ref.
+
+    Paths are merged one by one; a path that both sides changed is a conflict.
 
     \b
     Example:
       lmflow merge prod candidate --dry-run
     """
-    with reading(store) as reader:
-        before = _pointed(reader, ref)
-        ours, theirs = reader.version(before), reader.version(other)
-        root = reader.version(base) if base else common_ancestor(ours, theirs, reader.version)
-    if root is None:
+    ref, other = options.ref, options.other
+    with reading(options.store) as reader:
+        ours, theirs = reader.version(target_of(reader, ref)), reader.version(other)
+        if options.base:
+            base: Version | None = reader.version(options.base)
+        else:
+            base = common_ancestor(ours, theirs, reader.version)
+    if base is None:
         raise click.ClickException(
-            f"no common ancestor of {ref} and {other} is kept: name what both come from, --base."
+            f"{ref} and {other} have no common ancestor in this store: "
+            "name the version that both derive from, --base."
         )
-    if root.id == theirs.id and not as_json:
+    note = options.note or f"merge {other} into {ref}"
+    merged = _merged(base, ours, theirs, note)
+    if base.id == theirs.id and not options.as_json:
         click.echo(f"{ref} has all of {other} already")
-    note = note or f"merge {other} into {ref}"
-    ahead = {theirs.id: ours, ours.id: theirs}
-    merged = ahead[root.id] if root.id in ahead else merged_of(root, ours, theirs, note=note)
-    if merged.id != ours.id or as_json:
-        _moved(
-            store, ref, ours, merged, note, dry_run=dry_run or merged.id == ours.id, as_json=as_json
-        )
-
-
-def _moved(  # noqa: PLR0913 - one an option
-    store: str,
-    ref: str,
-    before: Version,
-    after: Version,
-    why: str,
-    *,
-    dry_run: bool = False,
-    as_json: bool,
-) -> None:
-    """Say what a move of a ref changes, and move it where it isn't a dry run."""
-    changed = diff(before, after)
-    if not dry_run:
-        move(store, ref, after, before.id, why, quiet=True)
-    if as_json:
-        found = {"ref": ref, "before": before.id, "after": after.id, "why": why, "dry_run": dry_run}
-        echo_json({**found, "changes": changed.to_json()})
+    unchanged = merged.id == ours.id
+    if unchanged and not options.as_json:
         return
-    click.echo(f"{ref}: {short(before.id)} -> {short(after.id)}{'  (dry run)' if dry_run else ''}")
-    click.echo(diff_text(changed, colour=in_colour()))
-
-
-def move(  # noqa: PLR0913
-    store: str,
-    name: str,
-    version: Version | None,
-    before: str,
-    why: str,
-    *,
-    quiet: bool = False,
-    as_json: bool = False,
-) -> None:
-    """Keep a version and point a ref at it, if the ref is still where it was; ``None`` removes the
-    ref.
-    """
-    now, who = time.time_ns(), user()
-    target = version.id if version else ""
-    with SqliteStore(Path(store)) as kept:
-        saved = [VersionSaved(version, now, who)] if version else []
-        kept.append(*saved, RefMoved(name, target, why, now, who, before)).result()
-    if as_json:
-        echo_json({"ref": name, "before": before, "after": target, "why": why})
-    elif not quiet:
-        click.echo(f"{name}: {short(before) or 'new'} -> {short(target) or 'removed'}")
-
-
-def _typed(path: str, held: Any, text: str) -> Any:
-    """What was typed, of the kind of value that was there."""
-    if isinstance(held, str):
-        return text if held.endswith("\n") else text.removesuffix("\n")
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise click.ClickException(f"{path} is no JSON ({error}). Nothing was changed.") from None
-    fits = isinstance(value, type(plain(held))) and (
-        not path.endswith((".demos", ".pool")) or all(isinstance(d, dict) for d in value)
+    apply_change(
+        options.store,
+        RefChange(ref, ours, merged, note),
+        dry_run=options.dry_run or unchanged,
+        as_json=options.as_json,
     )
-    if held is not None and not fits:
-        kind = (
-            "a JSON list of objects"
-            if path.endswith((".demos", ".pool"))
-            else f"a JSON {type(plain(held)).__name__}"
-        )
-        raise click.ClickException(
-            f"{path} must be {kind}, found {line(value, 60)}. Nothing was changed."
-        )
-    return value
 
 
-def _pointed(reader: Reader, name: str) -> str:
-    refs = reader.refs()
-    if name not in refs:
-        raise UnknownVersion(name, tuple(refs))
-    return refs[name]
+def _merged(base: Version, ours: Version, theirs: Version, note: str) -> Version:
+    """Return the merge of two versions; if one derives from the other, it is the later one."""
+    if base.id == theirs.id:
+        return ours
+    if base.id == ours.id:
+        return theirs
+    return merge_versions(base, ours, theirs, note=note)
 
 
-def _earlier(reader: Reader, name: str, steps: int) -> Version:
-    """Where the ref pointed before its last ``steps`` moves."""
-    moves = reader.versions.reflog(name, steps)
-    if len(moves) < steps or not moves[-1].before:
-        made = sum(1 for moved in reader.versions.reflog(name, steps) if moved.before)
-        hint = f"{name!r} was moved {made} times since it was made. `lmflow reflog {name}` lists where it pointed."
-        raise UnknownVersion(f"{name} {steps} moves ago", tuple(reader.refs()), hint=hint)
-    return reader.version(moves[-1].before)
+def _earlier(reader: Reader, ref: str, steps: int) -> Version:
+    """Return the version that a ref pointed at before its last ``steps`` moves."""
+    moves = reader.versions.reflog(ref, steps)
+    if len(moves) == steps and moves[-1].before:
+        return reader.version(moves[-1].before)
+    count = sum(1 for moved in moves if moved.before)
+    hint = (
+        f"{ref!r} was moved {count} times since it was made. "
+        f"`lmflow reflog {ref}` lists where it pointed."
+    )
+    raise UnknownVersion(f"{ref} {steps} moves ago", tuple(reader.refs()), hint=hint)

@@ -1,329 +1,343 @@
-"""Commands that drive a recording again: ``replay``, exact or under another version, and
-``resume``.
-"""
+"""The commands ``replay``, unchanged or under another version, and ``resume``."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
 import click
 
-from lmflow.cli.commands.optimize import proven, resumed
-from lmflow.cli.loading.programs import load
-from lmflow.cli.loading.recorded_work import adapters_of, recorded_model
-from lmflow.cli.options import echo_json, json_option, store_option
-from lmflow.cli.text.terminal import line, result_line
+from lmflow.cli.commands._recorded_jobs import JOB_KINDS, identical_line, replay_job, resume_job
+from lmflow.cli.commands.completion import complete_ref, complete_run
+from lmflow.cli.loading.programs import load_program
+from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
+from lmflow.cli.options import (
+    concurrency_option,
+    echo_json,
+    json_option,
+    options_value,
+    program_option,
+    store_option,
+)
+from lmflow.cli.text.terminal import line, result_data, result_line
 from lmflow.errors import ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.execution.progress import bar, silent
 from lmflow.programs.program import Program
-from lmflow.replays.divergence import KINDS, Divergence, diverge
-from lmflow.replays.exact import replay as replayed
+from lmflow.replays.differences import CALL_DIFFERENCES, Divergence
+from lmflow.replays.divergence import diverge
+from lmflow.replays.exact import replay as replay_exactly
 from lmflow.replays.what_if import Plan, what_if
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.traces.trace import Run
+from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
+from lmflow.versions.version import Version
 
-TUNING = frozenset({"optimize", "evaluate"})
-
-_PROGRAM = click.option(
-    "--program",
-    "target",
-    default="",
-    metavar="MODULE:PROGRAM",
-    help="The program, where the run doesn't name it.",
-)
+_PROGRAM = program_option("The program, if the run does not name it.")
 _MODEL = click.option(
     "--model", metavar="PROVIDER/MODEL", help="The model; by default the recorded one."
 )
 _CALLS = click.option("--max-calls", type=click.IntRange(0), help="Send at most so many calls.")
-_CONCURRENCY = click.option(
-    "--concurrency",
-    default=16,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Calls open at once.",
-)
+_CONCURRENCY = concurrency_option(16, "Calls sent at once.")
+
+
+@attrs.frozen(kw_only=True)
+class _LiveOptions:
+    """The options that ``replay --live`` and ``resume`` share."""
+
+    run: str
+    target: str
+    model: str | None
+    max_calls: int | None
+    concurrency: int
+    store: str
+    as_json: bool
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget, ``None`` without ``--max-calls``."""
+        return None if self.max_calls is None else Budget(calls=self.max_calls)
+
+
+@attrs.frozen(kw_only=True)
+class ReplayOptions(_LiveOptions):
+    """The arguments and options of ``replay``."""
+
+    version: str
+    address: str
+    live: bool
+    report: bool
+    fail_on: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """True if the recording is replayed unchanged, to prove that it is the same."""
+        return not (self.version or self.address or self.live or self.report)
+
+
+@attrs.frozen(kw_only=True)
+class ResumeOptions(_LiveOptions):
+    """The arguments and options of ``resume``."""
+
+    retry_failures: bool
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @_PROGRAM
 @click.option(
-    "--version", "version", default="", metavar="REF", help="What if it ran under this version?"
+    "--version",
+    default="",
+    metavar="REF",
+    shell_complete=complete_ref,
+    help="Replay under this version.",
 )
 @click.option(
     "--from",
-    "at",
+    "address",
     default="",
     metavar="ADDRESS",
-    help="Exact before this call or frame, anew from it on.",
+    help="Replay exactly up to this call or frame, and send calls again from it on.",
 )
 @click.option(
     "--live",
     is_flag=True,
-    help="Ask what the recording doesn't answer; otherwise only the plan is printed.",
+    help="Send the calls that the recording does not answer; without it only the plan is printed.",
 )
 @_MODEL
 @click.option(
     "--report",
     is_flag=True,
-    help="Compare call by call, as if replies stayed the same; asks nothing.",
+    help="Compare call by call, as if replies stayed the same; send nothing.",
 )
 @click.option(
     "--fail-on",
     multiple=True,
-    type=click.Choice([*KINDS[1:-1], "any"]),
-    help="Exit with 1 if there is one.",
+    type=click.Choice([*CALL_DIFFERENCES[1:-1], "any"]),
+    help="Exit with 1 if the report has a difference of this kind.",
 )
 @_CALLS
 @_CONCURRENCY
 @store_option
 @json_option
-def replay(run: str, target: str, store: str, *, as_json: bool, **given: Any) -> None:
-    """Drive a run again, as it was or under another version.
+@options_value(ReplayOptions)
+def replay(options: ReplayOptions) -> None:
+    """Run a recording again, unchanged or under another version.
 
     Without options it proves that the run is the same, with no network and no model. --version and
-    --from print what would be reused and what would be asked; with --live they do it.
+    --from print what would be reused and what would be sent; with --live they send it.
 
     \b
     Example:
       lmflow replay RUN
     """
-    with reading(store) as reader:
-        recorded, root = reader.run(run), reader.root(run)
-        version = reader.version(given["version"]) if given["version"] else None
-        if recorded.kind in TUNING and not any(
-            given[name] for name in ("version", "at", "live", "report")
-        ):
-            proven(reader, recorded, as_json=as_json)
+    with reading(options.store) as reader:
+        recorded, root = reader.run(options.run), reader.root(options.run)
+        version = reader.version(options.version) if options.version else None
+        if recorded.kind in JOB_KINDS and options.exact:
+            replay_job(reader, recorded, as_json=options.as_json)
             return
-    program = program_of(recorded, target)
-    named = target or recorded.target
-    if given["report"]:
-        _reported(diverge(recorded, program, version), given["fail_on"], as_json=as_json)
-    elif given["live"]:
-        model = given["model"] or recorded_model(recorded)
-        budget = None if given["max_calls"] is None else Budget(calls=given["max_calls"])
-
-        async def go(ex: Executor) -> Run:
-            return await ex.replay(
-                recorded,
-                program,
-                version,
-                at=given["at"],
-                budget=budget,
-                progress=silent if as_json else bar,
-            )
-
-        with SqliteStore(store) as kept:
-            ex = Executor(
-                model,
-                kept,
-                concurrency=given["concurrency"],
-                target=named,
-                adapters=adapters_of(recorded),
-            )
-            done = asyncio.run(_with(ex, go))
-        report_run(done, as_json=as_json)
-    elif version or given["at"]:
-        plan = what_if(
-            recorded, program, version, at=given["at"], places=_places(recorded, given["model"])
-        )
-        _planned(recorded, plan, given["fail_on"], as_json=as_json)
+    program = program_of(recorded, options.target)
+    if options.report:
+        divergence = diverge(recorded, program, version)
+        _print_divergence(divergence, as_json=options.as_json)
+        _fail_on(divergence, options.fail_on)
+    elif options.live:
+        _replay_live(recorded, program, version, options)
+    elif options.exact:
+        _prove(recorded, program, root, as_json=options.as_json)
     else:
-        _proven(recorded, program, root, as_json=as_json)
+        places = _places(recorded, options.model)
+        plan = what_if(recorded, program, version, at=options.address, places=places)
+        _print_plan(recorded, plan, as_json=options.as_json)
+        _fail_on(plan.divergence, options.fail_on)
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @_PROGRAM
 @_MODEL
 @click.option(
-    "--retry-failures", is_flag=True, help="Ask again what failed; otherwise a failure is settled."
+    "--retry-failures", is_flag=True, help="Send failed calls again; otherwise failures stay."
 )
 @_CALLS
 @_CONCURRENCY
 @store_option
 @json_option
-def resume(run: str, target: str, store: str, *, as_json: bool, **given: Any) -> None:
-    """Finish a run that a crash or Ctrl-C stopped. What was answered is not asked again.
+@options_value(ResumeOptions)
+def resume(options: ResumeOptions) -> None:
+    """Finish a run that a crash or Ctrl-C stopped.
+
+    Calls that were answered are not sent again.
 
     \b
     Example:
       lmflow resume RUN
     """
-    with reading(store) as reader:
-        recorded = reader.run(run)
-    if recorded.kind in TUNING:
-        resumed(store, recorded, given["concurrency"], given["max_calls"], as_json=as_json)
-        return
-    program = program_of(recorded, target)
-    model = given["model"] or recorded_model(recorded)
-    budget = None if given["max_calls"] is None else Budget(calls=given["max_calls"])
-
-    async def go(ex: Executor) -> Run:
-        return await ex.resume(
-            recorded, program, retry_failures=given["retry_failures"], budget=budget,
-            progress=silent if as_json else bar,
-        )  # fmt: skip
-
-    with SqliteStore(store) as kept:
-        named = recorded.target
-        ex = Executor(
-            model,
-            kept,
-            concurrency=given["concurrency"],
-            target=named,
-            adapters=adapters_of(recorded),
+    with reading(options.store) as reader:
+        recorded = reader.run(options.run)
+    if recorded.kind in JOB_KINDS:
+        resume_job(
+            options.store,
+            recorded,
+            options.concurrency,
+            options.max_calls,
+            as_json=options.as_json,
         )
-        done = asyncio.run(_with(ex, go))
-    report_run(done, as_json=as_json)
+        return
+    program = program_of(recorded, options.target)
+
+    def go(ex: Executor) -> Awaitable[Run]:
+        return ex.resume(
+            recorded,
+            program,
+            retry_failures=options.retry_failures,
+            budget=options.budget,
+            progress=silent if options.as_json else bar,
+        )
+
+    print_run(_run_live(recorded, recorded.target, options, go), as_json=options.as_json)
 
 
-def program_of(recorded: Any, target: str) -> Program:
-    """The program of a run or trace: what is given, else what it names."""
+def program_of(recorded: Run | Trace, target: str) -> Program:
+    """Load the program ``target`` if it is given, else the one that the run or trace names."""
     if not (target or recorded.target):
         raise click.ClickException(
-            "the run doesn't name its program: add --program MODULE:PROGRAM."
+            "the run does not name its program: add --program MODULE:PROGRAM."
         )
-    return load(target or recorded.target)
+    return load_program(target or recorded.target)
 
 
-def report_run(done: Run, *, as_json: bool) -> None:
-    """Print what came of a run; exit with 1 where something failed."""
-    calls = [call for trace in done for call in trace.answers.values()]
+def print_run(run: Run, *, as_json: bool) -> None:
+    """Print the results of a run; exit with 1 if something failed."""
+    calls = [call for trace in run for call in trace.answers.values()]
     reused = sum(1 for call in calls if call.source)
     if as_json:
-        rows = [
-            {
-                "label": label,
-                "trace": t.id,
-                "outputs": t.outputs,
-                "failure": t.failure,
-                "root": t.root,
-            }
-            for label, t in done.items
-        ]
-        asked = len(calls) - reused
-        echo_json(
-            {
-                "run": done.id,
-                "of": done.of,
-                "root": done.root,
-                "reused": reused,
-                "asked": asked,
-                "traces": rows,
-            }
-        )
+        rows = [{"label": label, **result_data(trace)} for label, trace in run.items]
+        facts = {"run": run.id, "of": run.of, "root": run.root, "reused": reused}
+        echo_json({**facts, "asked": len(calls) - reused, "traces": rows})
     else:
-        for label, trace in done.items:
+        for label, trace in run.items:
             click.echo(f"{clean(label)}  {line(result_line(trace), 140)}".lstrip())
-        words = f"run {done.id}: {len(done) - len(done.failures)} done, {len(done.failures)} failed"
-        click.echo(f"{words}, {reused} of {len(calls)} calls reused", err=True)
-    if done.failures:
+        failed = len(run.failures)
+        counts = f"{len(run) - failed} done, {failed} failed"
+        click.echo(f"run {run.id}: {counts}, {reused} of {len(calls)} calls reused", err=True)
+    if run.failures:
         raise SystemExit(1)
 
 
-async def _with(executor: Executor, work: Any) -> Run:
-    async with executor as ex:
-        done: Run = await work(ex)
-        return done
+def _replay_live(
+    recorded: Run, program: Program, version: Version | None, options: ReplayOptions
+) -> None:
+    def go(ex: Executor) -> Awaitable[Run]:
+        return ex.replay(
+            recorded,
+            program,
+            version,
+            at=options.address,
+            budget=options.budget,
+            progress=silent if options.as_json else bar,
+        )
+
+    target = options.target or recorded.target
+    print_run(_run_live(recorded, target, options, go), as_json=options.as_json)
+
+
+def _run_live(
+    recorded: Run, target: str, options: _LiveOptions, go: Callable[[Executor], Awaitable[Run]]
+) -> Run:
+    """Run ``go`` with an executor set up as the recorded run's."""
+
+    async def run(store: SqliteStore) -> Run:
+        async with Executor(
+            options.model or recorded_model(recorded),
+            store,
+            concurrency=options.concurrency,
+            target=target,
+            adapters=recorded_adapters(recorded),
+        ) as ex:
+            return await go(ex)
+
+    with SqliteStore(options.store) as store:
+        return asyncio.run(run(store))
 
 
 def _places(recorded: Run, model: str | None) -> Mapping[str, Any] | None:
-    """What the default model stands for where another is named; its endpoint is taken to be the
-    recorded one.
+    """Return the place of the default model under another name, at the recorded endpoint;
+    ``None`` without another name.
     """
     if model is None:
         return None
-    known = next(
-        (trace.world["models"].get("") for trace in recorded if "" in trace.world["models"]),
-        {"endpoint": ""},
-    )
-    return {"": {**known, "model": model}}
+    models = (trace.world["models"] for trace in recorded)
+    recorded_place = next((places[""] for places in models if "" in places), {"endpoint": ""})
+    return {"": {**recorded_place, "model": model}}
 
 
-def _planned(recorded: Run, plan: Plan, fail_on: tuple[str, ...], *, as_json: bool) -> None:
-    found = plan.results
-    items = tuple((label, trace) for label, trace in found if trace is not None)
-    root = attrs.evolve(recorded, items=items).root if len(items) == len(found) else None
+def _print_plan(recorded: Run, plan: Plan, *, as_json: bool) -> None:
+    items = tuple((label, trace) for label, trace in plan.results if trace is not None)
+    answered = len(items) == len(plan.results)
+    root = attrs.evolve(recorded, items=items).root if answered else None
     if as_json:
-        echo_json(
-            {"run": recorded.id, **plan.to_json(), "root": root, "same_root": root == recorded.root}
-        )
+        facts = {"run": recorded.id, **plan.to_json(), "root": root}
+        echo_json({**facts, "same_root": root == recorded.root})
+        return
+    click.echo(clean(str(plan)))
+    if root is None:
+        click.echo("Nothing was sent. Add --live to send the calls that are missing.")
     else:
-        click.echo(clean(str(plan)))
-        if root is None:
-            click.echo("Nothing was sent. Add --live to ask what is needed.")
-        else:
-            click.echo(f"root {root}{', as recorded' if root == recorded.root else ''}")
-    _failing(plan.divergence, fail_on)
+        click.echo(f"root {root}{', as recorded' if root == recorded.root else ''}")
 
 
-def _reported(found: Divergence, fail_on: tuple[str, ...], *, as_json: bool) -> None:
+def _print_divergence(divergence: Divergence, *, as_json: bool) -> None:
     if as_json:
-        echo_json(found.to_json())
+        echo_json(divergence.to_json())
     else:
-        click.echo(clean(str(found)))
-    _failing(found, fail_on)
+        click.echo(clean(str(divergence)))
 
 
-def _failing(found: Divergence, kinds: tuple[str, ...]) -> None:
-    if any(found.counts.get(kind) for kind in kinds) or ("any" in kinds and not found.same):
+def _fail_on(divergence: Divergence, kinds: tuple[str, ...]) -> None:
+    differs = any(count and kind in kinds for kind, count in divergence.counts.items())
+    if differs or ("any" in kinds and not divergence.same):
         raise SystemExit(1)
 
 
-def _proven(recorded: Run, program: Program, root: str, *, as_json: bool) -> None:
+def _prove(recorded: Run, program: Program, root: str, *, as_json: bool) -> None:
+    """Replay a run exactly and compare the roots."""
     started = time.perf_counter()
     try:
-        again = replayed(recorded, program)
+        replayed = replay_exactly(recorded, program)
     except ReplayDiverged as problem:
-        _parted(recorded, program, problem, as_json=as_json)
+        _print_first_difference(recorded, program, problem, as_json=as_json)
         raise
-    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in again)
-    if root and again.root != root:
+    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in replayed)
+    if root and replayed.root != root:
         raise ReplayDiverged(
             f"run {recorded.id}",
             f"root {root}",
-            f"root {again.root}",
+            f"root {replayed.root}",
             "`lmflow verify RUN` names what changed.",
         )
     if as_json:
-        echo_json(
-            {
-                "run": recorded.id,
-                "root": again.root,
-                "same": True,
-                "calls": calls,
-                "seconds": seconds,
-            }
-        )
+        facts = {"run": recorded.id, "root": replayed.root, "same": True}
+        echo_json({**facts, "calls": calls, "seconds": seconds})
         return
-    click.echo(
-        f"identical: {len(again)} traces, {calls} calls answered from the store, 0 sent, {seconds:.2f} s"
-    )
-    click.echo(f"root {again.root}")
+    click.echo(identical_line(len(replayed), calls, seconds))
+    click.echo(f"root {replayed.root}")
 
 
-def _parted(recorded: Run, program: Program, problem: ReplayDiverged, *, as_json: bool) -> None:
-    """The whole divergence beside the first difference."""
+def _print_first_difference(
+    recorded: Run, program: Program, problem: ReplayDiverged, *, as_json: bool
+) -> None:
+    """Print the whole divergence, of which the error names the first difference."""
     if not all(trace.done for trace in recorded):
         return
-    found = diverge(recorded, program)
+    divergence = diverge(recorded, program)
     if as_json:
-        echo_json(
-            {
-                "run": recorded.id,
-                "same": False,
-                "at": problem.address,
-                "divergence": found.to_json(),
-            }
-        )
+        facts = {"run": recorded.id, "same": False, "at": problem.address}
+        echo_json({**facts, "divergence": divergence.to_json()})
     else:
-        click.echo(clean(str(found)))
+        click.echo(clean(str(divergence)))

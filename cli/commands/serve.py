@@ -1,4 +1,4 @@
-"""The commands ``serve`` and ``mcp serve``: programs on offer until somebody stops them."""
+"""The commands ``serve`` and ``mcp serve``."""
 
 from __future__ import annotations
 
@@ -7,25 +7,37 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
+import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
-from lmflow.cli.loading.programs import load
-from lmflow.cli.options import Group, echo_json, json_option, store_option
-from lmflow.cli.text.serving import Talk, over_http, over_mcp
+from lmflow.cli.loading.programs import load_program
+from lmflow.cli.options import (
+    Group,
+    budget_options,
+    concurrency_option,
+    echo_json,
+    json_option,
+    options_value,
+    store_option,
+)
+from lmflow.cli.text.serving import ServerLog, http_start, mcp_start
 from lmflow.errors import near
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
-from lmflow.serve.answers import Tell
-from lmflow.serve.asking import Guard, loopback
 from lmflow.serve.limits import Limits
 from lmflow.serve.openapi import document
-from lmflow.serve.server import Heed
-from lmflow.serve.server import serve as serving
-from lmflow.serve.service import Offer, Service, offer
+from lmflow.serve.requests import Guard, is_loopback
+from lmflow.serve.results import AccessLog
+from lmflow.serve.server import ServerCallbacks
+from lmflow.serve.server import serve as serve_http
+from lmflow.serve.service import Offer, Service, make_offer
 from lmflow.serve.web import application
 from lmflow.stores.sqlite.store import SqliteStore
+
+Programs = Mapping[str, tuple[str, Program]]
+"""Programs by name, each with the target that it was loaded from."""
 
 _TARGETS = click.argument(
     "targets", nargs=-1, required=True, metavar="MODULE:PROGRAM...", shell_complete=complete_program
@@ -36,7 +48,7 @@ _REFS = click.option(
     multiple=True,
     metavar="[NAME=]REF",
     shell_complete=complete_ref,
-    help="The ref or version that answers, looked up for each request; the defaults otherwise.",
+    help="The ref or version to run, looked up for each request; by default the program's own.",
 )
 _MODEL = click.option(
     "--model", metavar="PROVIDER/MODEL", help="The model, such as local/smollm2-135m."
@@ -46,12 +58,59 @@ _TIMEOUT = click.option(
     default=60.0,
     show_default=True,
     type=click.FloatRange(0.001),
-    help="Seconds a request.",
+    help="Seconds per request.",
 )
-_CALLS = click.option(
-    "--budget-calls", "calls", type=click.IntRange(0), help="Calls of models a request."
-)
-_USD = click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Dollars a request.")
+_BUDGET = budget_options("Model calls per request.", "Dollars per request.")
+
+
+@attrs.frozen(kw_only=True)
+class _ServeOptions:
+    """The options that ``serve`` and ``mcp serve`` share."""
+
+    targets: tuple[str, ...]
+    refs: tuple[str, ...]
+    model: str | None
+    concurrency: int
+    timeout: float
+    calls: int | None
+    usd: float | None
+    store: str
+    as_json: bool
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget of a request, ``None`` if it has no limit."""
+        budget = Budget(calls=self.calls, usd=self.usd)
+        return budget if budget.limited else None
+
+
+@attrs.frozen(kw_only=True)
+class HttpOptions(_ServeOptions):
+    """The arguments and options of ``serve``."""
+
+    host: str
+    port: int
+    queue: int
+    body: int
+    grace: float
+    token_env: str
+    openapi: bool
+    quiet: bool
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the server and of a request."""
+        return Limits(self.body, self.concurrency, self.queue, self.timeout, self.budget)
+
+
+@attrs.frozen(kw_only=True)
+class McpOptions(_ServeOptions):
+    """The arguments and options of ``mcp serve``."""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits of the server and of a request."""
+        return Limits(concurrency=self.concurrency, timeout=self.timeout, budget=self.budget)
 
 
 @click.command()
@@ -64,15 +123,9 @@ _USD = click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Dolla
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="0: any that is free.",
+    help="The port; 0 takes a free one.",
 )
-@click.option(
-    "--concurrency",
-    default=64,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Requests executed at once.",
-)
+@concurrency_option(64, "Requests executed at once.")
 @click.option(
     "--queue",
     default=256,
@@ -87,78 +140,76 @@ _USD = click.option("--budget-usd", "usd", type=click.FloatRange(0), help="Dolla
     default=1_000_000,
     show_default=True,
     type=click.IntRange(1),
-    help="Bytes a request.",
+    help="Bytes per request.",
 )
-@_CALLS
-@_USD
+@_BUDGET
 @click.option(
     "--grace",
     default=30.0,
     show_default=True,
     type=click.FloatRange(0),
-    help="Seconds to end in, once stopped.",
+    help="Seconds that open requests have to end in when the server is stopped.",
 )
 @click.option(
     "--token-env",
     "token_env",
     default="",
     metavar="NAME",
-    help="The variable with the token to ask for.",
+    help="The environment variable with the token that clients must send.",
 )
-@click.option("--openapi", is_flag=True, help="Print the OpenAPI document and end.")
-@click.option("--quiet", is_flag=True, help="No line for each request.")
+@click.option("--openapi", is_flag=True, help="Print the OpenAPI document and exit.")
+@click.option("--quiet", is_flag=True, help="Print no line per request.")
 @store_option
 @json_option
-def serve(
-    targets: tuple[str, ...], refs: tuple[str, ...], store: str, *, as_json: bool, **given: Any
-) -> None:
-    """Offer programs over HTTP, each request recorded.
+@options_value(HttpOptions)
+def serve(options: HttpOptions) -> None:
+    """Serve programs over HTTP and record each request.
 
-    POST /run takes the inputs as JSON (/run/NAME where there are several programs); with "Accept:
-    text/event-stream" the outputs come as they are made. GET /openapi.json and /healthz. A ref that
-    is moved answers from the next request on. SIGTERM or Ctrl-C stops it: what is open ends first.
-    --json prints a line of JSON at start and stop.
+    POST /run takes the inputs as JSON (/run/NAME if there are several programs); with "Accept:
+    text/event-stream" the outputs are streamed. GET /openapi.json and /healthz. When a ref is
+    moved, the next request runs its new version. SIGTERM or Ctrl-C stops the server after the open
+    requests. --json prints a line of JSON at start and stop.
 
     \b
     Example:
       lmflow serve app:rag --ref prod --model openai/gpt-5-mini
     """
-    programs = _programs(targets)
-    if given["openapi"]:
-        echo_json(
-            document(
-                {name: program for name, (_, program) in programs.items()},
-                token=bool(given["token_env"]),
-            )
-        )
+    programs = _load_programs(options.targets)
+    if options.openapi:
+        signatures = {name: program for name, (_, program) in programs.items()}
+        echo_json(document(signatures, token=bool(options.token_env)))
         return
-    limits = Limits(
-        given["body"], given["concurrency"], given["queue"], given["timeout"], _budget(given)
-    )
-    token, host, grace = _token(given["token_env"]), given["host"], given["grace"]
-    guard, talk = Guard.of(token, local=loopback(host)), Talk(as_json, given["quiet"])
+    token = _token(options.token_env)
+    with SqliteStore(options.store) as store:
+        asyncio.run(_serve_http(store, programs, token, options))
 
-    async def go(kept: SqliteStore) -> None:
-        async with Executor(given["model"], kept, concurrency=limits.concurrency) as ex:
-            service = Service(_offered(programs, ex, _refs(refs, programs), limits.budget), limits)
-            _warn(host, token=bool(token))
-            heed = Heed(
-                lambda address: talk.began(
-                    *over_http(service, kept.name, address, given["token_env"], grace)
-                ),
-                lambda opened: talk.stopping(opened, grace),
-            )
-            made = application(service, guard, talk.told)
-            ended = await serving(made, service.gate, (host, given["port"]), grace=grace, heed=heed)
-        talk.stopped(ended.cut)
 
-    with SqliteStore(store) as kept:
-        asyncio.run(go(kept))
+async def _serve_http(
+    store: SqliteStore, programs: Programs, token: str, options: HttpOptions
+) -> None:
+    host, grace, limits = options.host, options.grace, options.limits
+    log = ServerLog(options.as_json, options.quiet)
+    async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
+        service = _service(programs, ex, options.refs, limits)
+        _warn(host, token=bool(token))
+
+        def started(address: str) -> None:
+            log.started(*http_start(service, store.name, address, options.token_env, grace))
+
+        app = application(service, Guard.of(token, local=is_loopback(host)), log.request)
+        ended = await serve_http(
+            app,
+            service.gate,
+            (host, options.port),
+            grace=grace,
+            callbacks=ServerCallbacks(started, lambda opened: log.stopping(opened, grace)),
+        )
+    log.stopped(ended.cut)
 
 
 @click.group(cls=Group)
 def mcp() -> None:
-    """Programs as tools of the Model Context Protocol.
+    """Serve programs as tools of the Model Context Protocol.
 
     \b
     Example:
@@ -170,52 +221,41 @@ def mcp() -> None:
 @_TARGETS
 @_REFS
 @_MODEL
-@click.option(
-    "--concurrency",
-    default=16,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Calls executed at once.",
-)
+@concurrency_option(16, "Calls executed at once.")
 @_TIMEOUT
-@_CALLS
-@_USD
+@_BUDGET
 @store_option
 @json_option
-def mcp_serve(
-    targets: tuple[str, ...], refs: tuple[str, ...], store: str, *, as_json: bool, **given: Any
-) -> None:
-    """Offer programs as MCP tools on standard input and output.
+@options_value(McpOptions)
+def mcp_serve(options: McpOptions) -> None:
+    """Serve programs as MCP tools on standard input and output.
 
-    Each call is recorded; a ref that is moved answers from the next call on. It ends with its
-    input. What it says goes to standard error; --json says it as a line of JSON at start and stop.
+    Each call is recorded; when a ref is moved, the next call runs its new version. The server ends
+    with its input. Its messages go to standard error; --json makes them a line of JSON at start
+    and stop.
 
     \b
     Example:
       lmflow mcp serve app:rag --ref prod --model openai/gpt-5-mini
     """
-    over_stdio = _over_stdio()
-    programs = _programs(targets)
-    limits = Limits(
-        concurrency=given["concurrency"], timeout=given["timeout"], budget=_budget(given)
-    )
-    talk = Talk(as_json, err=True)
+    over_stdio = _import_mcp()
+    programs = _load_programs(options.targets)
+    log = ServerLog(options.as_json, err=True)
 
-    async def go(kept: SqliteStore) -> None:
-        async with Executor(given["model"], kept, concurrency=limits.concurrency) as ex:
-            service = Service(_offered(programs, ex, _refs(refs, programs), limits.budget), limits)
-            talk.began(*over_mcp(service, kept.name))
-            cut = await over_stdio(service, talk.told)
-        talk.stopped(cut)
+    async def go(store: SqliteStore) -> None:
+        limits = options.limits
+        async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
+            service = _service(programs, ex, options.refs, limits)
+            log.started(*mcp_start(service, store.name))
+            cut = await over_stdio(service, log.request)
+        log.stopped(cut)
 
-    with SqliteStore(store) as kept:
-        asyncio.run(go(kept))
+    with SqliteStore(options.store) as store:
+        asyncio.run(go(store))
 
 
-def _over_stdio() -> Callable[[Service, Tell], Awaitable[int]]:
-    """What serves on standard input and output. An error with the line that mends it where the
-    extra is missing.
-    """
+def _import_mcp() -> Callable[[Service, AccessLog], Awaitable[int]]:
+    """Return the function that serves MCP; the error for a missing extra names the install line."""
     try:
         from lmflow.serve.mcp import over_stdio  # noqa: PLC0415 - an extra, and slow to import
     except ModuleNotFoundError as error:
@@ -227,53 +267,43 @@ def _over_stdio() -> Callable[[Service, Tell], Awaitable[int]]:
     return over_stdio
 
 
-def _programs(targets: Iterable[str]) -> dict[str, tuple[str, Program]]:
-    """The programs by their names, each with its target."""
-    found: dict[str, tuple[str, Program]] = {}
+def _load_programs(targets: Iterable[str]) -> Programs:
+    programs: dict[str, tuple[str, Program]] = {}
     for target in targets:
         name = target.rpartition(":")[2]
-        if name in found:
+        if name in programs:
             raise click.ClickException(
                 f"two programs are called {name!r}: give one another name in its module."
             )
-        found[name] = target, load(target)
-    return found
+        programs[name] = target, load_program(target)
+    return programs
 
 
-def _refs(refs: Iterable[str], programs: Mapping[str, Any]) -> dict[str, str]:
-    """The ref of each program: ``NAME=REF`` is that program's, ``REF`` the others'."""
-    found: dict[str, str] = {}
-    for text in refs:
+def _refs(texts: Iterable[str], programs: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ref of each program: ``NAME=REF`` is that program's, ``REF`` all others'."""
+    refs: dict[str, str] = {}
+    for text in texts:
         name, equals, ref = text.rpartition("=")
         if equals and name not in programs:
             raise click.ClickException(
                 f"--ref {text}: there is no program {name!r} here.{near(name, programs)}"
             )
-        found |= {name: ref} if equals else dict.fromkeys(programs.keys() - found.keys(), ref)
-    return found
+        refs |= {name: ref} if equals else dict.fromkeys(programs.keys() - refs.keys(), ref)
+    return refs
 
 
-def _offered(
-    programs: Mapping[str, tuple[str, Program]],
-    ex: Executor,
-    refs: Mapping[str, str],
-    budget: Budget | None,
-) -> list[Offer]:
-    """The programs on offer, each checked: it could run now."""
-    return [
-        offer(name, program, ex.limited(target=target), refs.get(name), budget)
+def _service(programs: Programs, ex: Executor, texts: Iterable[str], limits: Limits) -> Service:
+    """Offer the programs, each checked to run under its ref now."""
+    refs = _refs(texts, programs)
+    offers: list[Offer] = [
+        make_offer(name, program, ex.limited(target=target), refs.get(name), limits.budget)
         for name, (target, program) in programs.items()
     ]
-
-
-def _budget(given: Mapping[str, Any]) -> Budget | None:
-    """The budget of a request, where it has limits."""
-    made = Budget(calls=given["calls"], usd=given["usd"])
-    return made if made.limited else None
+    return Service(offers, limits)
 
 
 def _token(variable: str) -> str:
-    """The token that an environment variable holds; empty where none is named."""
+    """Return the token in an environment variable; empty if no variable is named."""
     if not variable:
         return ""
     token = os.environ.get(variable, "").strip()
@@ -286,9 +316,12 @@ def _token(variable: str) -> str:
 
 
 def _warn(host: str, *, token: bool) -> None:
-    """Say loudly who can reach it, where that isn't only this machine."""
-    if loopback(host):
+    """Warn if other machines can reach the server."""
+    if is_loopback(host):
         return
     who = "with the token" if token else "WITHOUT A TOKEN: add --token-env NAME"
-    told = f"warning: {host} can be reached from other machines, {who}. It is plain HTTP: put TLS before it."
-    click.secho(told, fg="yellow", err=True)
+    warning = (
+        f"warning: {host} can be reached from other machines, {who}. "
+        "It is plain HTTP: put TLS before it."
+    )
+    click.secho(warning, fg="yellow", err=True)

@@ -1,4 +1,4 @@
-"""Commands that look into recordings as they grow, and all at once: ``runs tail``, ``runs search``."""
+"""The commands ``runs tail`` and ``runs search``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import click
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.options import echo_json, json_option, store_option
 from lmflow.cli.text.terminal import line
-from lmflow.stores.sqlite.full_text import Hit
+from lmflow.stores.sqlite.call_feed import EndedCall
+from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.store import reading
-from lmflow.stores.sqlite.tail import Ended
 from lmflow.values.printing import clean
 
 
@@ -25,21 +25,21 @@ from lmflow.values.printing import clean
     default=10,
     show_default=True,
     type=click.IntRange(0),
-    help="Begin with that many calls.",
+    help="Print so many earlier calls first.",
 )
 @click.option(
     "--every",
     default=0.2,
     show_default=True,
     type=click.FloatRange(0.01),
-    help="Seconds between two looks.",
+    help="Seconds between two reads of the store.",
 )
 @store_option
 @json_option
 def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> None:
     """Follow the calls of the store, or of RUN, as they end.
 
-    Ctrl-C stops; with RUN it ends when the run does. --json prints a line of JSON a call.
+    Ctrl-C stops it; with RUN it ends when the run does. --json prints a line of JSON per call.
 
     \b
     Example:
@@ -49,6 +49,7 @@ def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> Non
         following = reader.follow(run, last)
         try:
             while True:
+                # Asked before the calls are read: calls that end in between would be lost.
                 over = bool(run) and following.over
                 for call in following.ended():
                     click.echo(json.dumps(attrs.asdict(call)) if as_json else _line(call))
@@ -78,33 +79,31 @@ def search(
 ) -> None:
     """Find calls by the words of their messages and answers.
 
-    The last message or the answer holds all WORDS; the newest calls come first. Case and accents
-    don't matter; "two words" in quotes is a phrase, wor* a beginning.
+    A call matches if its last message or its answer holds all WORDS; the newest calls come first.
+    Case and accents don't matter; "two words" in quotes is a phrase, wor* a prefix.
 
     \b
     Example:
       lmflow runs search decorator --limit 5
     """
+    page = () if before is None else (before,)
     with reading(store) as reader:
-        found = (
-            reader.search(words, limit) if before is None else reader.search(words, limit, before)
-        )
+        hits = reader.search(words, limit, *page)
     if as_json:
-        echo_json([attrs.asdict(hit) for hit in found])
+        echo_json([attrs.asdict(hit) for hit in hits])
         return
-    for hit in found:
+    for hit in hits:
         click.echo(f"{hit.run}  {hit.trace}  {hit.address}  {clean(hit.model)}  {hit.status}")
         click.echo(f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}")
-    if not found:
-        click.echo(
-            f"No call holds {' '.join(words)!r}: all words must occur. Begin a word with wor*, or give fewer."
-        )
-    elif len(found) == limit:
-        click.echo(f"more: --before {found[-1].call}", err=True)
+    if not hits:
+        text = " ".join(words)
+        click.echo(f"No call holds {text!r}: all words must occur. Write a prefix, wor*, or fewer.")
+    elif len(hits) == limit:
+        click.echo(f"more: --before {hits[-1].call}", err=True)
 
 
-def _marked(hit: Hit) -> str:
-    """The snippet with its words in bold, or in «» where the output is no terminal."""
+def _marked(hit: CallHit) -> str:
+    """Return the snippet with the matched words in bold, or in «» if it is not for a terminal."""
     text, at = "", 0
     for start, end in hit.marks:
         text += clean(hit.snippet[at:start]) + _strong(clean(hit.snippet[start:end]))
@@ -117,20 +116,16 @@ def _strong(word: str) -> str:
     return click.style(word, bold=True, fg="yellow") if terminal else f"«{word}»"
 
 
-def _line(call: Ended) -> str:
-    at = time.strftime("%H:%M:%S", time.localtime(call.ended / 1e9))
-    again = f" attempt {call.attempt + 1}" if call.attempt else ""
-    tokens = "" if call.tok_in is None else f"{call.tok_in} + {call.tok_out or 0} tokens"
-    name = f"tool {call.model}" if call.kind == "tool" else call.model
-    came = f"{'✗' if call.status == 'failed' else '→'} {line(call.text, 60)}" if call.text else ""
-    took = f"{(call.ended - call.started) / 1e6:.0f} ms"
+def _line(call: EndedCall) -> str:
+    attempt = f" attempt {call.attempt + 1}" if call.attempt else ""
+    mark = "✗" if call.status == "failed" else "→"
     parts = (
-        at,
+        time.strftime("%H:%M:%S", time.localtime(call.ended / 1e9)),
         call.run[-8:],
-        f"{call.label} {call.address}{again}".strip(),
-        name,
-        took,
-        tokens,
-        came,
+        f"{call.label} {call.address}{attempt}".strip(),
+        f"tool {call.model}" if call.kind == "tool" else call.model,
+        f"{(call.ended - call.started) / 1e6:.0f} ms",
+        "" if call.tok_in is None else f"{call.tok_in} + {call.tok_out or 0} tokens",
+        f"{mark} {line(call.text, 60)}" if call.text else "",
     )
     return "  ".join(clean(part) for part in parts if part)

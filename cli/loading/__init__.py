@@ -1,1 +1,1 @@
-"""From the words of a command line to objects: programs, data sets, metrics, and recorded work."""
+"""Turns the words of a command line into programs, data sets, metrics and jobs; runs nothing."""

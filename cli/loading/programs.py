@@ -13,109 +13,112 @@ import click
 
 from lmflow.errors import UnknownInput, WrongType, near
 from lmflow.programs.program import Program
-from lmflow.signatures.fields import holds_media
-from lmflow.signatures.parsing import located, read, takes_list, type_text
-from lmflow.signatures.signature import Field, Signature
+from lmflow.signatures.fields import Field, holds_media
+from lmflow.signatures.parsing import read, resolve_media, takes_list, type_text
+from lmflow.signatures.signature import Signature
 from lmflow.values.media import attached
 
 
-def load(target: str) -> Program:
-    """The program that ``MODULE:PROGRAM`` names; the module may lie in the current folder."""
-    module, colon, name = target.partition(":")
+def load_program(target: str) -> Program:
+    """Import and return the program ``MODULE:PROGRAM``, also from the current folder."""
+    module_name, colon, name = target.partition(":")
     if not colon or not name:
         raise click.ClickException(
-            f"{target!r} names no program. Write MODULE:PROGRAM, such as app:rag."
+            f"{target!r} does not name a program. Write MODULE:PROGRAM, such as app:rag."
         )
-    found = _module(module)
-    program = getattr(found, name, None)
+    module = _import(module_name)
+    program = getattr(module, name, None)
     if isinstance(program, Program):
         return program
-    known = [key for key, value in vars(found).items() if isinstance(value, Program)]
-    what = (
-        f"{name!r} in {module} is no program"
-        if hasattr(found, name)
-        else f"{module} has no program {name!r}"
+    names = [key for key, value in vars(module).items() if isinstance(value, Program)]
+    if hasattr(module, name):
+        problem = f"{name!r} in {module_name} is not a program"
+    else:
+        problem = f"{module_name} has no program {name!r}"
+    raise click.ClickException(
+        f"{problem}; it has {', '.join(names) or 'none'}.{near(name, names)}"
     )
-    raise click.ClickException(f"{what}; it has {', '.join(known) or 'none'}.{near(name, known)}")
 
 
-def function(target: str) -> Callable[..., Any]:
-    """The function that ``MODULE:FUNCTION`` names."""
-    held: Callable[..., Any] = named(target, "function", callable)
-    return held
-
-
-def named(target: str, kind: str, fits: Callable[[Any], bool]) -> Any:
-    """What ``MODULE:NAME`` names, where it is no program and fits."""
-    module, colon, name = target.partition(":")
+def load_object(target: str, kind: str, accepts: Callable[[Any], bool]) -> Any:
+    """Import and return the object ``MODULE:NAME``, which ``accepts`` must take and which must not
+    be a program.
+    """
+    module_name, colon, name = target.partition(":")
     if not colon or not name:
         raise click.ClickException(
-            f"{target!r} names no {kind}. Write MODULE:{kind.upper()}, such as app:exact."
+            f"{target!r} does not name a {kind}. Write MODULE:{kind.upper()}, such as app:exact."
         )
-    found = _module(module)
-    held = getattr(found, name, None)
-    if fits(held) and not isinstance(held, Program):
-        return held
-    known = [key for key, value in vars(found).items() if fits(value) and not key.startswith("_")]
-    raise click.ClickException(f"{module} has no {kind} {name!r}.{near(name, known)}")
+    module = _import(module_name)
+    value = getattr(module, name, None)
+    if accepts(value) and not isinstance(value, Program):
+        return value
+    names = [
+        key for key, value in vars(module).items() if accepts(value) and not key.startswith("_")
+    ]
+    raise click.ClickException(f"{module_name} has no {kind} {name!r}.{near(name, names)}")
 
 
-def _module(module: str) -> Any:
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
+def _import(name: str) -> Any:
+    folder = str(Path.cwd())
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
-        return importlib.import_module(module.removesuffix(".py").replace("/", "."))
+        return importlib.import_module(name.removesuffix(".py").replace("/", "."))
     except ModuleNotFoundError as error:
-        if error.name and not module.replace("/", ".").startswith(error.name):
+        if error.name and not name.replace("/", ".").startswith(error.name):
             raise
         raise click.ClickException(
-            f"there is no module {module!r} here. Run lmflow where {module}.py lies."
+            f"there is no module {name!r} here. Run lmflow in the folder that holds {name}.py."
         ) from None
 
 
-def given(signature: Signature, name: str, pairs: Iterable[str]) -> dict[str, Any]:
-    """The inputs of ``name`` that ``NAME=VALUE`` pairs give, of the types that its signature says."""
+def parse_inputs(signature: Signature, name: str, pairs: Iterable[str]) -> dict[str, Any]:
+    """Read the inputs of the program ``name`` from ``NAME=VALUE`` texts, typed by its signature."""
     fields = {field.name: field for field in signature.inputs}
     inputs = {}
     for pair in pairs:
-        field, equals, text = pair.partition("=")
+        field_name, equals, text = pair.partition("=")
         if not equals:
             raise click.ClickException(f"--set {pair!r} has no value. Write --set {pair}=...")
-        if field not in fields:
-            raise UnknownInput(name, field, tuple(fields))
-        if holds_media(fields[field].type):
-            inputs[field] = located(_listed(text, fields[field]), fields[field].type, Path.cwd())
-            continue
-        try:
-            inputs[field] = text if fields[field].type is str else read(text, fields[field].type)
-        except ValueError as problem:
-            raise WrongType(
-                f"--set {field}", f"{text!r} ({problem})", type_text(fields[field].type)
-            ) from None
+        if field_name not in fields:
+            raise UnknownInput(name, field_name, tuple(fields))
+        inputs[field_name] = _input(fields[field_name], text)
     return inputs
 
 
-def row_of(signature: Signature, row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """A row of a file with the media that its texts name, by paths as seen from the file's folder,
-    or by URLs.
+def _input(field: Field, text: str) -> Any:
+    if holds_media(field.type):
+        return resolve_media(_texts(text, field), field.type, Path.cwd())
+    if field.type is str:
+        return text
+    try:
+        return read(text, field.type)
+    except ValueError as problem:
+        raise WrongType(
+            f"--set {field.name}", f"{text!r} ({problem})", type_text(field.type)
+        ) from None
+
+
+def load_media(signature: Signature, row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Replace the texts of a row's media inputs by the media that they name.
+
+    A text is a URL, or a path relative to ``folder``, which holds the row's file.
     """
     kinds = {field.name: field.type for field in signature.inputs if holds_media(field.type)}
-    rows = {
-        name: attached(value, lambda _: None, files=True) if name in kinds else value
-        for name, value in row.items()
-    }
-    return {
-        name: located(value, kinds[name], folder) if name in kinds else value
-        for name, value in rows.items()
-    }
+    inputs = dict(row)
+    for name in kinds.keys() & row.keys():
+        media = attached(row[name], lambda _: None, files=True)
+        inputs[name] = resolve_media(media, kinds[name], folder)
+    return inputs
 
 
-def _listed(text: str, field: Field) -> Any:
-    """The text; where the field is a list, the texts of a JSON list, or the one."""
+def _texts(text: str, field: Field) -> Any:
+    """Return the text; for a list field the list that the text is in JSON, else ``[text]``."""
     if not takes_list(field.type):
         return text
     try:
-        found = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return [text]
-    return found if isinstance(found, list) else [text]
+    return value if isinstance(value, list) else [text]

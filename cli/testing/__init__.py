@@ -1,1 +1,1 @@
-"""Behind the pytest plugin: recordings of tests, and the guard against the network."""
+"""What the pytest plugin is built from: recordings of tests, and the guard against the network."""

@@ -1,38 +1,39 @@
-"""What a test asks of models and tools: recorded once, answered from the record afterwards."""
+"""The recording of a test: what it asks of models and tools is recorded once and answered from the
+record afterwards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from lmflow.errors import LmflowError, ModelUnavailable, Unrecorded
+from lmflow.cli.testing.recorded_model import RecordedModel
+from lmflow.cli.testing.recorded_runs import fully_answered, recorded_run, replayable
+from lmflow.errors import LmflowError, Unrecorded
 from lmflow.execution.executor import Executor
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.sync import finished
-from lmflow.messages.replies import Failure, ModelReply
-from lmflow.messages.requests import ModelRequest
-from lmflow.models.base import Model, Send
+from lmflow.models.base import Model
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
 from lmflow.replays.divergence import diverge
-from lmflow.replays.exact import replay
 from lmflow.replays.reuse import exact_answers
-from lmflow.replays.simulate import ReplayCase, simulate
+from lmflow.replays.simulate import ReplayCase
 from lmflow.stores.memory import MemoryStore
 from lmflow.stores.sqlite.recording import load, save
 from lmflow.traces.events import Event, RunOpened
-from lmflow.traces.store import Recorder, Wish
-from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.traces.store import ExecutionQuery, Recorder
+from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
 
 
 @attrs.frozen(eq=False)
 class Execution:
-    """One that the test made, and the recorded one that answers it, as far as there is one."""
+    """An execution of the test, and the recorded one that answers it, ``None`` if none does."""
 
     rollout: Rollout
     recorded: Trace | None
@@ -41,31 +42,44 @@ class Execution:
 class Recording:
     """The recording of one test, in a file of its own.
 
-    In mode ``none`` nothing is sent; in ``once`` everything where there is no file, else nothing;
-    in ``new`` what the file doesn't answer; in ``all`` everything, and the file is written anew.
-    What is neither recorded nor sent is ``ReplayDiverged``, or ``Unrecorded`` where no execution of
-    that program with these inputs was.
+    In mode ``none`` nothing is sent; in ``once`` everything is sent if there is no file, else
+    nothing; in ``new`` what the file does not answer is sent; in ``all`` everything is sent, and
+    the file is written anew. A call that is neither recorded nor sent raises ``ReplayDiverged``, or
+    ``Unrecorded`` if no execution of that program with these inputs was recorded.
+
+    Args:
+        path: The file of the recording.
+        test: The test's id.
+        mode: ``none``, ``once``, ``new`` or ``all``.
+
+    Raises:
+        StoreError: If the file can't be read as a recording.
     """
 
     def __init__(self, path: Path, test: str, mode: str) -> None:
         self.path, self.test, self.mode = path, test, mode
-        held = None if mode == "all" else load(path)
-        self.held: tuple[Trace, ...] = held.traces if held else ()
-        self.replays = mode == "none" or (mode == "once" and held is not None)
-        self.made: list[Execution] = []
+        run = None if mode == "all" else load(path)
+        self.traces: tuple[Trace, ...] = run.traces if run else ()
+        self.replays = mode == "none" or (mode == "once" and run is not None)
+        self.executions: list[Execution] = []
         self.outcome = ""
-        self._kept = MemoryStore()
+        self._store = MemoryStore()
         self._runs: list[str] = []
-        self._programs: dict[str, Program] = {}
 
     def executor(
         self, model: str | Model | None = None, *, store: Recorder | None = None, **options: Any
     ) -> Executor:
-        """An executor, ``lf.Executor(model, ...)``, whose calls are answered by the recording or
-        recorded in it.
+        """Return an executor whose calls the recording answers or records.
 
-        Where they are answered, no model is made: it needs no key. ``store`` is where names of
-        versions are looked up; nothing is recorded there.
+        If the recording answers a call, no model is made, so no key is needed.
+
+        Args:
+            model: The model, as ``lf.Executor`` takes it.
+            store: Where names of versions are looked up; nothing is recorded there.
+            options: Further options of ``lf.Executor``.
+
+        Returns:
+            The executor, to be entered with ``async with``.
         """
         return Executor(model, _Tape(self, store), answers=_Answers(self, model), **options)
 
@@ -79,7 +93,22 @@ class Recording:
         store: Recorder | None = None,
         **inputs: Any,
     ) -> Trace:
-        """The trace of one execution, without ``await``, as ``lf.run`` gives it."""
+        """Run a program once, without ``await``, as ``lf.run`` does.
+
+        Args:
+            program: The program, or a call of it.
+            version: The version or its name; by default the program's own parameters.
+            model: The model, as ``lf.Executor`` takes it.
+            store: Where names of versions are looked up.
+            inputs: The inputs of the program.
+
+        Returns:
+            The trace of the execution.
+
+        Raises:
+            Unrecorded: If nothing may be sent and no execution with these inputs was recorded.
+            ReplayDiverged: If nothing may be sent and the recorded execution lacks a call.
+        """
 
         async def go() -> Trace:
             async with self.executor(model, store=store) as ex:
@@ -88,173 +117,176 @@ class Recording:
         return finished(go)
 
     def answered(self, rollout: Rollout) -> Rollout:
-        """The rollout with the recorded execution that answers it: the first unused one of the same
-        program and inputs. ``Unrecorded`` where there is none and nothing may be sent.
-        """
-        found = self._found(rollout)
-        self.made.append(Execution(rollout, found))
-        if found is not None:
-            case = ReplayCase(found, rollout.program, rollout.version)
-            return attrs.evolve(rollout, reuse=exact_answers(found) if self.replays else case.kept)
-        if self.replays:
-            raise self._unrecorded(rollout)
-        return rollout
+        """Give a rollout the recorded execution that answers it.
 
-    def heard(self, event: Event) -> None:
-        """Remember the order of runs."""
-        if isinstance(event, RunOpened):
-            self._runs.append(event.run.id)
+        Args:
+            rollout: An execution that the test starts.
+
+        Returns:
+            The rollout with the answers of the first unused recorded execution of the same program
+            and inputs, or unchanged if there is none.
+
+        Raises:
+            Unrecorded: If there is none and nothing may be sent.
+        """
+        recorded = self._recorded_execution(rollout)
+        self.executions.append(Execution(rollout, recorded))
+        if recorded is None:
+            if self.replays:
+                raise self._unrecorded(rollout)
+            return rollout
+        if self.replays:
+            return attrs.evolve(rollout, reuse=exact_answers(recorded))
+        case = ReplayCase(recorded, rollout.program, rollout.version)
+        return attrs.evolve(rollout, reuse=case.all_answers)
 
     def append(self, *events: Event) -> Future[None]:
-        """Keep what happens until the test is over."""
-        for event in events:
-            self.heard(event)
-        return self._kept.append(*events)
+        """Record events until the test is over.
+
+        Args:
+            events: The events, in order.
+
+        Returns:
+            A future that is done once the events are recorded.
+        """
+        self._runs += [event.run.id for event in events if isinstance(event, RunOpened)]
+        return self._store.append(*events)
 
     def version(self, name: str) -> Version:
-        """A version that an execution of the test ran."""
-        return self._kept.version(name)
+        """Return a version that an execution of the test ran.
+
+        Args:
+            name: Its id or the beginning of the id.
+
+        Returns:
+            The version.
+
+        Raises:
+            UnknownVersion: If no execution ran it.
+        """
+        return self._store.version(name)
 
     def first(self, name: str) -> Version:
-        """The first version of its line among those that executions of the test ran."""
-        return self._kept.first(name)
+        """Return the root ancestor of a version, among those that executions of the test ran.
 
-    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
-        """What the test itself has executed already."""
-        return self._kept.recorded(wishes)
+        Args:
+            name: The version's id or the beginning of the id.
+
+        Returns:
+            The ancestor.
+
+        Raises:
+            UnknownVersion: If no execution ran the version.
+        """
+        return self._store.first(name)
+
+    def recorded(self, wishes: Sequence[ExecutionQuery]) -> Sequence[Trace | None]:
+        """Return earlier executions of the test itself that match wishes.
+
+        Args:
+            wishes: The executions looked for.
+
+        Returns:
+            For each wish a trace, or ``None``.
+        """
+        return self._store.recorded(wishes)
 
     def finish(self, *, failed: bool) -> None:
-        """Write what was recorded, once the test is over.
+        """Write the recording, once the test is over.
 
-        Of a failed test it is kept where every call was answered: then it fails the same way from
-        the record. What can't be replayed isn't kept, and raises ``ReplayDiverged``.
+        The recording of a failed test is written only if every call was answered: then the test
+        fails the same way from the record.
+
+        Args:
+            failed: Whether the test failed.
+
+        Raises:
+            ReplayDiverged: If an execution can't be replayed; nothing is written.
         """
         if self.replays or not self._runs:
             return
-        traces = [trace for run in self._runs for trace in self._kept.run(run)]
-        if failed and not all(map(_answered, traces)):
+        traces = [trace for run in self._runs for trace in self._store.run(run)]
+        if failed and not all(map(fully_answered, traces)):
             self.outcome = "not kept: the test failed, and not every call was answered"
             return
-        now = self._taken([trace for trace in traces if trace.done])
-        before = recorded_run(self.test, self.held)
-        if now == before:
+        run = self._merged([trace for trace in traces if trace.done])
+        if run == recorded_run(self.test, self.traces):
             self.outcome = "unchanged"
             return
-        save(self.path, now)
-        self.outcome = (
-            f"recorded {len(now)} executions, {sum(len(trace.calls) for trace in now)} calls"
-        )
+        save(self.path, run)
+        calls = sum(len(trace.calls) for trace in run)
+        self.outcome = f"recorded {len(run)} executions, {calls} calls"
 
     def report(self) -> str:
-        """What came of it, and where what the test asked parts from what was recorded, as a tree."""
-        head = f"{self.path}, mode {self.mode}: {self.outcome or f'{len(self.held)} executions recorded'}"
-        trees = [tree for made in self.made if (tree := _parted(made))]
-        same = sum(1 for made in self.made if made.recorded is not None) - len(trees)
+        """Describe the recording and where the test's executions diverge from it.
+
+        Returns:
+            The file, the mode and the outcome, and a tree per execution that differs.
+        """
+        outcome = self.outcome or f"{len(self.traces)} executions recorded"
+        divergences = [_divergence(execution) for execution in self.executions]
+        trees = [tree for tree in divergences if tree]
+        same = len(self._used()) - len(trees)
+        head = f"{self.path}, mode {self.mode}: {outcome}"
         return "\n".join([head, f"{same} executions ask what was recorded", *trees])
 
-    def place(self, name: str, given: str) -> Any:
-        """What the name of a model stood for where it was recorded: of several, the one that is
-        called ``given``.
-        """
-        found = [places[name] for trace in self.held if name in (places := trace.world["models"])]
-        return next(
-            (place for place in found if place["model"] == given), found[0] if found else None
-        )
+    def place(self, name: str, model: str) -> Any:
+        """Return the recorded place of a model's name.
 
-    def _found(self, rollout: Rollout) -> Trace | None:
-        used = {made.recorded.id for made in self.made if made.recorded is not None}
-        fitting = [trace for trace in self.held if trace.id not in used and _fits(trace, rollout)]
-        return max(fitting, key=lambda trace: _nearness(trace, rollout), default=None)
+        Args:
+            name: The name in the program; empty for the default model.
+            model: The name of the model that the test gives; preferred if several were recorded.
+
+        Returns:
+            The place as traces record it, ``None`` if the name was not recorded.
+        """
+        worlds = [trace.world["models"] for trace in self.traces]
+        places = [world[name] for world in worlds if name in world]
+        first = places[0] if places else None
+        return next((place for place in places if place["model"] == model), first)
+
+    def _used(self) -> list[str]:
+        recorded = (execution.recorded for execution in self.executions)
+        return [past.id for past in recorded if past is not None]
+
+    def _recorded_execution(self, rollout: Rollout) -> Trace | None:
+        used = set(self._used())
+        matching = [t for t in self.traces if t.id not in used and _matches(t, rollout)]
+        return max(matching, key=lambda trace: _nearness(trace, rollout), default=None)
 
     def _unrecorded(self, rollout: Rollout) -> Unrecorded:
-        name = str(rollout.program)
-        near = [trace for trace in self.held if trace.name == name]
-        if not self.held:
-            return Unrecorded(str(self.path), name, "nothing is recorded there")
-        if not near:
-            held = ", ".join(dict.fromkeys(trace.name for trace in self.held))
-            return Unrecorded(str(self.path), name, f"it holds {held}")
-        if any(_fits(trace, rollout) for trace in near):
-            times = sum(1 for trace in near if _fits(trace, rollout))
-            return Unrecorded(
-                str(self.path), name, f"with these inputs it was executed {times} times, not more"
-            )
-        asked = attrs.evolve(near[0], inputs=rollout.pending.inputs)
-        parted = str(diverge(asked, rollout.program, rollout.version))
-        return Unrecorded(str(self.path), name, "it wasn't executed with these inputs", parted)
+        name, path = str(rollout.program), str(self.path)
+        same_program = [trace for trace in self.traces if trace.name == name]
+        if not self.traces:
+            return Unrecorded(path, name, "nothing is recorded there")
+        if not same_program:
+            names = ", ".join(dict.fromkeys(trace.name for trace in self.traces))
+            return Unrecorded(path, name, f"it holds {names}")
+        times = sum(1 for trace in same_program if _matches(trace, rollout))
+        if times:
+            problem = f"with these inputs it was executed {times} times, not more"
+            return Unrecorded(path, name, problem)
+        expected = attrs.evolve(same_program[0], inputs=rollout.pending.inputs)
+        divergence = str(diverge(expected, rollout.program, rollout.version))
+        return Unrecorded(path, name, "it wasn't executed with these inputs", divergence)
 
-    def _taken(self, traces: Sequence[Trace]) -> Run:
-        """The run to be kept: what was asked, with the recorded calls that answered, and what
-        answered nothing.
-        """
-        by_id = {trace.id: trace for trace in self.held}
-        code = iter(self._codes(traces))
-        made = [_checked(_whole(trace, by_id), next(code)) for trace in traces]
-        used = {made.recorded.id for made in self.made if made.recorded is not None}
-        return recorded_run(
-            self.test, [*made, *(trace for trace in self.held if trace.id not in used)]
-        )
-
-    def _codes(self, traces: Sequence[Trace]) -> Iterable[Program]:
-        """The program of each trace."""
-        programs = {made.rollout.program.key: made.rollout.program for made in self.made}
-        return [programs[trace.program] for trace in traces]
+    def _merged(self, traces: Sequence[Trace]) -> Run:
+        """Return the run to write: the test's executions, then the unused recorded ones."""
+        by_id = {trace.id: trace for trace in self.traces}
+        rollouts = [execution.rollout for execution in self.executions]
+        programs = {rollout.program.key: rollout.program for rollout in rollouts}
+        executed = [replayable(trace, programs[trace.program], by_id) for trace in traces]
+        used = set(self._used())
+        unused = [trace for trace in self.traces if trace.id not in used]
+        return recorded_run(self.test, [*executed, *unused])
 
 
-def recorded_run(test: str, traces: Iterable[Trace]) -> Run:
-    """Executions as a run that says nothing of when and where: ids count, times are 0. The same
-    answers give an equal run.
-    """
-    items = tuple(
-        (f"ex[{at}]", _timeless(trace, f"{at:04d}-{trace.root[-12:]}"))
-        for at, trace in enumerate(traces)
-    )
-    return Run("recording", "test", test, items, status="done")
-
-
-def _timeless(trace: Trace, name: str) -> Trace:
-    calls = tuple(attrs.evolve(call, started=0, ended=0, source="") for call in trace.calls)
-    return attrs.evolve(trace, id=name, calls=calls, started=0, ended=0)
-
-
-def _whole(trace: Trace, held: dict[str, Trace]) -> Trace:
-    """The trace with recorded calls as they were recorded, where they answered."""
-    calls: list[CallAttempt] = []
-    for call in trace.calls:
-        source = held.get(call.source)
-        calls += (
-            [past for past in source.calls if past.address == call.address] if source else [call]
-        )
-    return attrs.evolve(trace, calls=tuple(calls))
-
-
-def _checked(trace: Trace, program: Program) -> Trace:
-    """The trace, which can be replayed, with its calls in program order."""
-    replay(trace, program)
-    met = simulate(ReplayCase(trace, program, trace.version), exact_answers(trace)).met
-    order = {step.address: at for at, step in enumerate(met)}
-    last = len(order)
-    calls = sorted(
-        trace.calls, key=lambda call: (order.get(call.address, last), call.address, call.attempt)
-    )
-    return attrs.evolve(trace, calls=tuple(calls))
-
-
-def _answered(trace: Trace) -> bool:
-    failed = (call.outcome for call in trace.answers.values() if isinstance(call.outcome, Failure))
-    return (
-        trace.done
-        and not trace.orphans
-        and all(outcome.kind != "ModelFailed" for outcome in failed)
-    )
-
-
-def _fits(trace: Trace, rollout: Rollout) -> bool:
-    same = trace.world.get("redacted") or trace.inputs == rollout.pending.inputs
+def _matches(trace: Trace, rollout: Rollout) -> bool:
+    """Return whether a trace is of a rollout's program, sample and inputs (unknown if redacted)."""
     return bool(
         trace.name == str(rollout.program)
         and trace.sample == (rollout.pending.sample or 0)
-        and same
+        and (trace.world.get("redacted") or trace.inputs == rollout.pending.inputs)
     )
 
 
@@ -262,22 +294,21 @@ def _nearness(trace: Trace, rollout: Rollout) -> tuple[bool, bool]:
     return trace.program == rollout.program.key, trace.version.tree == rollout.version.tree
 
 
-def _parted(made: Execution) -> str:
-    """The divergence of an execution from the recorded one, empty where there is none."""
-    if made.recorded is None:
+def _divergence(execution: Execution) -> str:
+    """Return how an execution diverges from the recorded one; empty if it does not."""
+    if execution.recorded is None:
         return ""
+    rollout = execution.rollout
     try:
-        found = diverge(made.recorded, made.rollout.program, made.rollout.version)
+        divergence = diverge(execution.recorded, rollout.program, rollout.version)
     except LmflowError as error:
         return str(error)
-    return "" if found.same else str(found)
+    return "" if divergence.same else str(divergence)
 
 
 @attrs.frozen(eq=False)
 class _Tape:
-    """The recorder of an executor: what happens goes to the recording, names of versions to the
-    store.
-    """
+    """The recorder of an executor: events go to the recording, names of versions to the store."""
 
     recording: Recording
     store: Recorder | None
@@ -288,7 +319,7 @@ class _Tape:
     def version(self, name: str) -> Version:
         return (self.store or self.recording).version(name)
 
-    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
+    def recorded(self, wishes: Sequence[ExecutionQuery]) -> Sequence[Trace | None]:
         return self.recording.recorded(wishes)
 
     def first(self, name: str) -> Version:
@@ -297,43 +328,21 @@ class _Tape:
 
 @attrs.frozen(eq=False)
 class _Answers:
-    """What an executor is answered by."""
+    """Answers an executor's rollouts and models from a recording."""
 
     recording: Recording
-    given: str | Model | None
+    default: str | Model | None
 
     def rollout(self, rollout: Rollout) -> Rollout:
         return self.recording.answered(rollout)
 
     def model(self, name: str, make: Callable[[], Model]) -> Model:
-        given = self.given if isinstance(self.given, (str, type(None))) else self.given.name
-        place = self.recording.place(name, name or given or "")
+        default = getattr(self.default, "name", self.default)
+        place = self.recording.place(name, name or default or "")
+        path = str(self.recording.path)
         if place is not None:
-            inner = [_Stand(model, at, "", make) for model, at in place.get("among", ())]
-            return _Stand(
-                place["model"], place["endpoint"], str(self.recording.path), make, tuple(inner)
-            )
+            among = [RecordedModel(m, at, "", make) for m, at in place.get("among", ())]
+            return RecordedModel(place["model"], place["endpoint"], path, make, tuple(among))
         if self.recording.replays:
-            return _Stand(name or given or "none", "unrecorded", str(self.recording.path), make)
+            return RecordedModel(name or default or "none", "unrecorded", path, make)
         return make()
-
-
-@attrs.frozen(eq=False)
-class _Stand:
-    """Stands for a model as it was recorded; the model itself is made where something new is asked."""
-
-    name: str
-    endpoint: str
-    path: str
-    make: Callable[[], Model]
-    inner: tuple[Model, ...] = ()
-
-    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        model = self.make()
-        if (model.name, model.endpoint) != (self.name, self.endpoint):
-            found = f"{self.path} was recorded with it at {self.endpoint}, now it is {model.name} at {model.endpoint}"
-            raise ModelUnavailable(self.name, found, "Record anew: pytest --lmflow-record=all.")
-        return await model(request, send)
-
-    async def aclose(self) -> None:
-        """Nothing to do: who made the model closes it."""

@@ -1,1 +1,1 @@
-"""From values to words for the terminal."""
+"""Renders values as text for the terminal; reads and runs nothing."""

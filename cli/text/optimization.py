@@ -1,4 +1,4 @@
-"""Evaluations, comparisons, plans and reports of optimizations as words for a terminal."""
+"""Evaluations, comparisons, plans and reports of optimizations as text for a terminal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ import toolz
 
 from lmflow.cli.text.terminal import line, table
 from lmflow.cli.text.versions import diff_text
+from lmflow.data.dataset import Data
 from lmflow.errors import short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.tables import columns_of
-from lmflow.execution.budget import Spent, spent_on
+from lmflow.execution.budget import Budget, Spent
+from lmflow.execution.costs import spent_on
 from lmflow.execution.optimize import Optimization
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
 from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import Bound
-from lmflow.programs.program import Program, completed
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Program
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
@@ -34,33 +37,39 @@ Points = Sequence[tuple[int, float]]
 
 ROWS = 20
 _BARS = "▁▂▃▄▅▆▇█"
-_CHARACTERS = 4  # of English a token, about
-_PROPOSAL = Usage(700, 300)  # what a proposal reads and writes at most, about
-_ANSWER = 256  # what a step writes where it has no max_tokens
+_CHARACTERS_PER_TOKEN = 4  # of English text, roughly
+_PROPOSAL = Usage(700, 300)  # tokens that a proposal reads and writes at most, roughly
+_REPLY_TOKENS = 256  # tokens that a step without max_tokens writes, roughly
+_REQUEST_KINDS = ("rollouts", "proposals", "judgements")
+_SPENDING_COLUMNS = ("phase", "rollouts", "calls", "reused", "tokens", "usd")
+_NOT_JUDGED = (
+    "no data was held back, so nothing says whether it is better: --held FILE or --split .5,.25,.25"
+)
 
 
-def evaluation_text(found: Evaluation) -> str:
-    """What came of an evaluation: words, histogram, the worst rows."""
-    rows = found.table()
-    shown = [{name: line(pretty(cell), 40) if isinstance(cell, Mapping) else cell for name, cell in row.items()}
-             for row in rows[:ROWS]]  # fmt: skip
+def evaluation_text(evaluation: Evaluation) -> str:
+    """Return an evaluation's summary, histogram and worst rows."""
+    rows = evaluation.table()
+    shown = [{name: _cell(value) for name, value in row.items()} for row in rows[:ROWS]]
     more = f"\n… {len(rows) - ROWS} more rows, the better ones" if len(rows) > ROWS else ""
-    return clean(
-        f"{found}\n\n{found.histogram()}\n\n{table(_even(shown), columns_of(shown))}{more}"
-    )
+    worst = table(_same_columns(shown), columns_of(shown))
+    return clean(f"{evaluation}\n\n{evaluation.histogram()}\n\n{worst}{more}")
 
 
-def comparison_text(found: Comparison) -> str:
-    """What came of a comparison: verdict, counts, the pairs that differ."""
-    rows = _even([row for row in found.table() if row["a"] != row["b"]][:ROWS])
-    return clean(f"{found}\n\n{table(rows, columns_of(rows))}" if rows else str(found))
+def _cell(value: Any) -> Any:
+    return line(pretty(value), 40) if isinstance(value, Mapping) else value
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """Return a comparison's verdict, its counts and the pairs that differ."""
+    differing = [row for row in comparison.table() if row["a"] != row["b"]]
+    rows = _same_columns(differing[:ROWS])
+    return clean(f"{comparison}\n\n{table(rows, columns_of(rows))}" if rows else str(comparison))
 
 
 @attrs.frozen
 class Price:
-    """What one rollout of a program takes: calls, tokens read and written, and what that is known
-    from.
-    """
+    """The calls and tokens of one rollout of a program; ``source`` says how they are known."""
 
     calls: float
     usage: Usage
@@ -70,162 +79,181 @@ class Price:
 def price_of(
     program: Program, version: Version, example: Mapping[str, Any], last: Trace | None
 ) -> Price:
-    """A rollout's price, from the last recorded one of the version, else from the length of its
-    prompts.
+    """Return a rollout's price: that of the version's last trace if its tokens were counted, else
+    an estimate from the length of the prompts.
     """
     replies = [call.outcome for call in last.answers.values()] if last else []
     usages = [reply.usage for reply in replies if isinstance(reply, (ChatReply, EmbedReply))]
     if last is not None and usages and all(usage.prompt is not None for usage in usages):
-        read, written = (
-            sum(getattr(u, side) or 0 for u in usages) for side in ("prompt", "completion")
-        )
-        return Price(
-            max(1, count_model_calls(last)), Usage(read, written), "as the last recorded run took"
-        )
-    full, steps = completed(program, version), program.predictors
-    texts = sum(
-        len(pretty(full[f"{s}.{slot}"])) for s in steps for slot in ("instruction", "demos")
-    )
-    read = (texts + len(steps) * len(pretty(example))) // _CHARACTERS
-    written = sum(int(full[f"{step}.options"].get("max_tokens") or _ANSWER) for step in steps)
+        read = sum(usage.prompt or 0 for usage in usages)
+        written = sum(usage.completion or 0 for usage in usages)
+        calls = max(1, count_model_calls(last))
+        return Price(calls, Usage(read, written), "as the last recorded run took")
+    return _estimate(program, version, example)
+
+
+def _estimate(program: Program, version: Version, example: Mapping[str, Any]) -> Price:
+    params, steps = complete_params(program, version), program.predictors
+    characters = len(steps) * len(pretty(example))
+    written = 0
+    for step in steps:
+        characters += len(pretty(params[f"{step}.instruction"]))
+        characters += len(pretty(params[f"{step}.demos"]))
+        written += int(params[f"{step}.options"].get("max_tokens") or _REPLY_TOKENS)
+    read = characters // _CHARACTERS_PER_TOKEN
     return Price(len(steps), Usage(read, written), "estimated from the length of the prompts")
 
 
 def plan_data(bound: Bound, price: Price, model: str) -> dict[str, Any]:
-    """The most that an optimization takes: rollouts, calls, tokens, nano-dollars (``None``: no
-    known price).
+    """Return the most that an optimization takes: rollouts, calls, tokens, and nano-dollars
+    (``None`` without a known price).
     """
-    more = bound.proposals + bound.judgements
-    read = bound.rollouts * (price.usage.prompt or 0) + more * (_PROPOSAL.prompt or 0)
-    written = bound.rollouts * (price.usage.completion or 0) + more * (_PROPOSAL.completion or 0)
+    extra = bound.proposals + bound.judgements
+    read = bound.rollouts * (price.usage.prompt or 0) + extra * (_PROPOSAL.prompt or 0)
+    written = bound.rollouts * (price.usage.completion or 0) + extra * (_PROPOSAL.completion or 0)
+    cost = cost_of(model, Usage(read, written), time.time_ns()) if model else None
     return {
-        "rollouts": bound.rollouts, "proposals": bound.proposals, "judgements": bound.judgements,
-        "calls": round(bound.rollouts * price.calls) + more, "tokens": read + written,
-        "cost": cost_of(model, Usage(read, written), time.time_ns()) if model else None, "tokens_are": price.source,
-    }  # fmt: skip
+        "rollouts": bound.rollouts,
+        "proposals": bound.proposals,
+        "judgements": bound.judgements,
+        "calls": round(bound.rollouts * price.calls) + extra,
+        "tokens": read + written,
+        "cost": cost,
+        "tokens_are": price.source,
+    }
 
 
-def plan_text(name: str, program: Program, data: Any, plan: Mapping[str, Any], budget: Any) -> str:
-    """A plan in words."""
+def plan_text(
+    name: str, program: Program, data: Data, plan: Mapping[str, Any], budget: Budget | None
+) -> str:
+    """Return a plan in words."""
     parts = ", ".join(f"{part} {len(getattr(data, part))}" for part in ("train", "select", "held"))
     cost = "no known price" if plan["cost"] is None else f"${plan['cost'] / 1e9:,.4f}"
-    asked = [
-        f"{plan['rollouts']:,} rollouts",
-        f"{plan['proposals']:,} proposals",
-        f"{plan['judgements']:,} judgements",
-    ]
-    return "\n".join([
-        f"{name} of {clean(str(program))}: {parts}",
-        f"at most   {', '.join(asked)}",
-        f"that is   {plan['calls']:,} calls, about {plan['tokens']:,} tokens ({plan['tokens_are']}), {cost}",
-        f"budget    {budget}: it ends there with the best so far" if budget else "budget    none: it runs to its end",
-        "Nothing was sent. Recorded calls are reused and cost nothing.",
-    ])  # fmt: skip
-
-
-def report(done: Optimization, refused: Evaluation | None = None, *, colour: bool) -> Iterator[str]:
-    """The closing report of an optimization; ``refused`` is what a guard saw and kept the start
-    version.
-    """
-    yield done.outcome
-    if done.stopped:
-        yield f"stopped early: {line(done.stopped, 160)}"
-    yield from _scores(done)
-    if refused is not None and done.before is not None:
-        yield f"refused   {clean(scored(refused))}, version {short(refused.version)}"
-        yield f"guard     {clean(compare(done.before, refused).verdict)}"
-    yield ""
-    yield (
-        clean(diff_text(diff(done.start, done.version), colour=False))
-        if not colour
-        else diff_text(diff(done.start, done.version), colour=True)
+    requests = ", ".join(
+        f"{plan[kind]:,} {kind}" for kind in ("rollouts", "proposals", "judgements")
     )
+    tokens = f"about {plan['tokens']:,} tokens ({plan['tokens_are']})"
+    end = f"{budget}: it ends there with the best so far" if budget else "none: it runs to its end"
+    return "\n".join(
+        [
+            f"{name} of {clean(str(program))}: {parts}",
+            f"at most   {requests}",
+            f"that is   {plan['calls']:,} calls, {tokens}, {cost}",
+            f"budget    {end}",
+            "Nothing was sent. Recorded calls are reused and cost nothing.",
+        ]
+    )
+
+
+def report(
+    optimization: Optimization, refused: Evaluation | None = None, *, colour: bool
+) -> Iterator[str]:
+    """Yield the closing report of an optimization.
+
+    ``refused`` is the evaluation of the version that a guard refused, if it refused one.
+    """
+    yield optimization.outcome
+    if optimization.stopped:
+        yield f"stopped early: {line(optimization.stopped, 160)}"
+    yield from _scores(optimization)
+    if refused is not None and optimization.before is not None:
+        yield f"refused   {clean(scored(refused))}, version {short(refused.version)}"
+        yield f"guard     {clean(compare(optimization.before, refused).verdict)}"
     yield ""
-    yield "what was spent on what"
-    yield table(spending(done.run), ["phase", "rollouts", "calls", "reused", "tokens", "usd"])
+    changes = diff_text(diff(optimization.start, optimization.version), colour=colour)
+    yield changes if colour else clean(changes)
     yield ""
-    yield f"learning curve  {curve_text(done.curve)}"
+    yield "spending by phase"
+    yield table(spending(optimization.run), _SPENDING_COLUMNS)
+    yield ""
+    yield f"learning curve  {curve_text(optimization.curve)}"
 
 
 def spending(run: Run) -> list[dict[str, Any]]:
-    """One mapping a phase, in order: rollouts, calls that were sent and reused, tokens, dollars
-    (``None``: unknown).
+    """Return a mapping per phase, in order: rollouts, sent and reused calls, tokens, dollars
+    (``None`` if unknown).
     """
     phases: dict[str, list[tuple[str, Trace]]] = toolz.groupby(
         lambda item: phase_of(item[0]), run.items
     )
-    return [
-        {"phase": phase, **_spent([trace for _, trace in items])} for phase, items in phases.items()
-    ]
+    rows = []
+    for phase, items in phases.items():
+        traces = [trace for _, trace in items]
+        rows.append({"phase": phase, **_spent(traces)})
+    return rows
 
 
 def phase_of(label: str) -> str:
-    """The phase of a rollout's label: where in the run tree, without numbers."""
-    return re.sub(r"\[[^\]]*\]", "", label.partition("/ex[")[0].partition("ex[")[0]) or "rollouts"
+    """Return the phase of a rollout's label: its place in the run tree, without numbers."""
+    place = label.partition("/ex[")[0].partition("ex[")[0]
+    return re.sub(r"\[[^\]]*\]", "", place) or "rollouts"
 
 
 def curve_text(points: Points, width: int = 60) -> str:
-    """A learning curve as bars on one line, and where it begins and ends."""
+    """Return a learning curve as bars on one line between its lowest and highest score."""
     if not points:
         return "no scores"
     last = points[-1][0]
     low, high = min(score for _, score in points), max(score for _, score in points)
-    marks = [_at(points, last * (place + 1) / width) for place in range(width)]
-    bars = "".join(" " if mark is None else _BARS[_step(mark, low, high)] for mark in marks)
+    bars = ""
+    for column in range(width):
+        score = _best_after(points, last * (column + 1) / width)
+        bars += " " if score is None else _BARS[_height(score, low, high)]
     return f"{low:.3f} {bars} {high:.3f}  after {last:,} calls"
 
 
 def steps(points: Points) -> list[tuple[float, float]]:
-    """The corners of a curve whose score stays until it is beaten."""
-    corners = [(calls, old) for (_, old), (calls, _) in itertools.pairwise(points)]
-    return [
-        point
-        for pair in itertools.zip_longest(points, corners)
-        for point in pair
-        if point is not None
-    ]
+    """Return the corners of a curve whose score stays until a better one is reached."""
+    corners: list[tuple[float, float]] = list(points[:1])
+    for (_, score), point in itertools.pairwise(points):
+        corners += [(point[0], score), point]
+    return corners
 
 
-def _at(points: Points, calls: float) -> float | None:
-    """The best score after so many calls, ``None`` before the first."""
+def _best_after(points: Points, calls: float) -> float | None:
+    """Return the best score after so many calls, ``None`` before the first."""
     return next((score for after, score in reversed(points) if after <= calls), None)
 
 
-def _step(score: float, low: float, high: float) -> int:
+def _height(score: float, low: float, high: float) -> int:
     return 0 if high == low else round((score - low) / (high - low) * (len(_BARS) - 1))
 
 
 def _spent(traces: Sequence[Trace]) -> dict[str, Any]:
     calls = [call for trace in traces for call in trace.calls]
     paid: Spent = spent_on(calls)
-    reused = sum(1 for call in calls if call.source)
-    usd = None if paid.unknown and paid.cost == 0 else f"{paid.cost / 1e9:.4f}"
+    unknown = paid.unknown and paid.cost == 0
     return {
         "rollouts": len(traces),
         "calls": paid.calls,
-        "reused": reused,
+        "reused": sum(1 for call in calls if call.source),
         "tokens": paid.tokens,
-        "usd": usd,
+        "usd": None if unknown else f"{paid.cost / 1e9:.4f}",
     }
 
 
-def _scores(done: Optimization) -> Iterator[str]:
-    if done.before is None or done.after is None:
-        yield "no data was held back, so nothing says whether it is better: --held FILE or --split .5,.25,.25"
+def _scores(optimization: Optimization) -> Iterator[str]:
+    if optimization.before is None or optimization.after is None:
+        yield _NOT_JUDGED
         return
-    yield f"before    {clean(scored(done.before))}"
-    if found := done.comparison:
-        yield f"after     {clean(scored(done.after))}"
-        yield f"held back {clean(found.verdict)}"
+    yield f"before    {clean(scored(optimization.before))}"
+    comparison = optimization.comparison
+    if comparison:
+        yield f"after     {clean(scored(optimization.after))}"
+        yield f"held back {clean(comparison.verdict)}"
 
 
-def scored(found: Evaluation) -> str:
-    """An evaluation's mean with its interval, and what failed."""
-    score = "nothing was scored" if found.mean is None else f"{found.mean}, n {found.mean.n}"
-    return f"{found.metric_name} {score}{f'; {len(found.failed)} failed' if found.failed else ''}"
+def scored(evaluation: Evaluation) -> str:
+    """Return an evaluation's mean with its interval, and how many rows failed."""
+    if evaluation.mean is None:
+        score = "nothing was scored"
+    else:
+        score = f"{evaluation.mean}, n {evaluation.mean.n}"
+    failed = f"; {len(evaluation.failed)} failed" if evaluation.failed else ""
+    return f"{evaluation.metric_name} {score}{failed}"
 
 
-def _even(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows that all have the columns of any."""
+def _same_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with all columns that any of them has."""
     names = columns_of(rows)
     return [{name: row.get(name) for name in names} for row in rows]

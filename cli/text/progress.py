@@ -1,4 +1,4 @@
-"""An optimization as it goes on, live on standard error: a panel in a terminal, else a line a
+"""Live progress of an optimization on standard error: a panel in a terminal, else a line per
 phase.
 """
 
@@ -14,14 +14,15 @@ import click
 from lmflow.cli.text.terminal import line
 from lmflow.execution.budget import Budget, Spent
 from lmflow.execution.optimize import Tell
-from lmflow.optimizers.parts.plan import Bound, Need
+from lmflow.optimizers.parts.needs import Need
+from lmflow.optimizers.parts.plan import Bound
 
-_LONG = 90  # seconds from which time is told in minutes
+_MINUTES_FROM = 90  # seconds
 
 
 @attrs.define
 class Watched:
-    """What is known so far: the last need, how many rollouts were asked for and when it began."""
+    """The progress of an optimization: the last need, the rollouts requested, the start time."""
 
     bound: Bound
     budget: Budget | None
@@ -31,41 +32,44 @@ class Watched:
     began: float = attrs.field(factory=time.monotonic)
 
     def tell(self, need: Need, fresh: int) -> None:
-        """Take in the next need."""
+        """Record the next need and how many of its rollouts are new."""
         self.need = need
         self.asked += fresh
 
     def words(self) -> str:
-        """All of it on one line."""
+        """Return the progress on one line."""
         if self.need is None:
             return "loading the model and the data"
         seconds, spent = time.monotonic() - self.began, self.spent()
         best = "no score yet" if self.need.score is None else f"best {self.need.score:.3f}"
-        most = self.bound.rollouts + self.bound.proposals + self.bound.judgements
-        left = self._left(seconds, spent)
         facts = [
             line(self.need.phase, 40),
             best,
-            f"{self.asked} of at most {most} rollouts",
+            f"{self.asked} of at most {self._most} rollouts",
             self._calls(spent),
+            duration(seconds),
         ]
-        return "  ·  ".join(
-            [*facts, duration(seconds), *([f"at most {duration(left)} left"] if left else [])]
-        )
+        if remaining := self._remaining(seconds, spent):
+            facts.append(f"at most {duration(remaining)} left")
+        return "  ·  ".join(facts)
+
+    @property
+    def _most(self) -> int:
+        return self.bound.rollouts + self.bound.proposals + self.bound.judgements
 
     def _calls(self, spent: Spent) -> str:
-        limit = (
-            f" of {self.budget.calls:,}" if self.budget and self.budget.calls is not None else ""
-        )
-        rest = str(attrs.evolve(spent, calls=0)).partition(", ")[2]
-        return f"{spent.calls:,}{limit} calls{f', {rest}' if rest else ''}"
+        limit = ""
+        if self.budget and self.budget.calls is not None:
+            limit = f" of {self.budget.calls:,}"
+        tokens_and_cost = str(attrs.evolve(spent, calls=0)).partition(", ")[2]
+        suffix = f", {tokens_and_cost}" if tokens_and_cost else ""
+        return f"{spent.calls:,}{limit} calls{suffix}"
 
-    def _left(self, seconds: float, spent: Spent) -> float:
-        """The seconds until the budget of calls or the bound is reached, whichever is sooner, at
-        the pace so far.
+    def _remaining(self, seconds: float, spent: Spent) -> float:
+        """Estimate the seconds until the call budget or the bound is reached, at the pace so far;
+        0 if the pace is unknown.
         """
-        most = self.bound.rollouts + self.bound.proposals + self.bound.judgements
-        shares = [self.asked / most if most else 0.0]
+        shares = [self.asked / self._most if self._most else 0.0]
         if self.budget and self.budget.calls:
             shares.append(spent.calls / self.budget.calls)
         share = min(1.0, max(shares))
@@ -73,41 +77,41 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watching(seen: Watched, *, quiet: bool) -> Iterator[Tell]:
-    """Show it while it lasts; ``quiet`` shows nothing."""
+def watching(watched: Watched, *, quiet: bool) -> Iterator[Tell]:
+    """Show the progress until the block ends; ``quiet`` shows nothing."""
     if quiet:
-        yield seen.tell
+        yield watched.tell
         return
-    from rich.console import Console  # noqa: PLC0415 - only who watches pays for it
+    from rich.console import Console  # noqa: PLC0415 - commands without progress don't pay for it
     from rich.live import Live  # noqa: PLC0415
     from rich.spinner import Spinner  # noqa: PLC0415
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(seen)
+        yield _line_per_phase(watched)
         return
     spinner = Spinner("dots")
 
-    def shown() -> Spinner:
-        spinner.update(text=seen.words())
+    def updated() -> Spinner:
+        spinner.update(text=watched.words())
         return spinner
 
-    with Live(get_renderable=shown, console=console, refresh_per_second=4, transient=True):
-        yield seen.tell
+    with Live(get_renderable=updated, console=console, refresh_per_second=4, transient=True):
+        yield watched.tell
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it."""
-    return f"{seconds:.0f} s" if seconds < _LONG else f"{seconds / 60:.0f} min"
+    """Return a duration in seconds, or in minutes if it is long."""
+    return f"{seconds:.0f} s" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min"
 
 
-def _lines(seen: Watched) -> Tell:
-    """Says a line where another phase begins."""
+def _line_per_phase(watched: Watched) -> Tell:
+    """Return a listener that prints a line when a phase begins."""
 
     def tell(need: Need, fresh: int) -> None:
-        other = seen.need is None or seen.need.phase != need.phase
-        seen.tell(need, fresh)
-        if other:
-            click.echo(seen.words(), err=True)
+        new_phase = watched.need is None or watched.need.phase != need.phase
+        watched.tell(need, fresh)
+        if new_phase:
+            click.echo(watched.words(), err=True)
 
     return tell

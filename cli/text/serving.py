@@ -1,6 +1,4 @@
-"""What a server says in the terminal: how it began and how it is asked, each request on a line, how
-it ended.
-"""
+"""Lines that a server prints: its start with a command to try, each request, its end."""
 
 from __future__ import annotations
 
@@ -13,20 +11,20 @@ import attrs
 import click
 
 from lmflow.errors import short
-from lmflow.serve.answers import Told
 from lmflow.serve.openapi import curl, path_of
+from lmflow.serve.results import AccessRecord
 from lmflow.serve.service import Offer, Service
 from lmflow.values.printing import clean
 
-_WELL = ("GET /healthz", 200)
+_HEALTHY = ("GET /healthz", 200)
 
 
 @attrs.define(eq=False)
-class Talk:
-    """Says what happens: as words, or ``as_json`` as a line of JSON when it begins, stops and has
-    ended, no more.
+class ServerLog:
+    """Prints the events of a server as text; ``as_json`` prints only start, stop and end, a line
+    of JSON each.
 
-    ``err`` says all of it on standard error, where standard output is not for people.
+    ``err`` prints everything on standard error, for servers whose standard output is the protocol.
     """
 
     as_json: bool
@@ -35,86 +33,89 @@ class Talk:
     answered: int = 0
     failed: int = 0
 
-    def began(self, facts: Mapping[str, Any], words: Iterable[str]) -> None:
-        """It takes requests."""
+    def started(self, facts: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print that the server accepts requests."""
         if self.as_json:
-            self._say(event="started", **facts)
+            self._echo_event(event="started", **facts)
             return
-        for line in words:
-            click.echo(line, err=self.err)
+        for text in lines:
+            click.echo(text, err=self.err)
 
-    def told(self, told: Told) -> None:
-        """A request is over. What clients sent is not in its line; probes that find it well have
-        none.
+    def request(self, request: AccessRecord) -> None:
+        """Print a finished request, without anything that its client sent; successful health
+        checks are not printed.
         """
-        if told.run:
-            self.answered, self.failed = (
-                self.answered + (not told.error),
-                self.failed + bool(told.error),
-            )
-        if self.as_json or self.quiet or (told.route, told.status) == _WELL:
+        if request.run and request.error:
+            self.failed += 1
+        elif request.run:
+            self.answered += 1
+        if self.as_json or self.quiet or (request.route, request.status) == _HEALTHY:
             return
-        took = f"{told.seconds:.2f} s" if told.seconds >= 1 else f"{told.seconds * 1000:.0f} ms"
-        ids = [
-            f"run {told.run}" if told.run else "",
-            f"version {short(told.version)}" if told.version else "",
+        took = request.seconds
+        facts = [
+            time.strftime("%H:%M:%S"),
+            str(request.status),
+            request.route,
+            f"{took:.2f} s" if took >= 1 else f"{took * 1000:.0f} ms",
+            request.error,
+            f"run {request.run}" if request.run else "",
+            f"version {short(request.version)}" if request.version else "",
         ]
-        facts = [time.strftime("%H:%M:%S"), str(told.status), told.route, took, told.error, *ids]
         click.echo("  ".join(fact for fact in facts if fact), err=True)
 
     def stopping(self, opened: int, grace: float) -> None:
-        """It lets nobody in any more."""
+        """Print that the server refuses new requests, and how many are open."""
         if self.as_json:
-            self._say(event="stopping", open=opened)
+            self._echo_event(event="stopping", open=opened)
         elif opened:
-            click.echo(
-                f"stopping: {opened} open, at most {grace:g} s; Ctrl-C again cuts them off",
-                err=True,
-            )
+            text = f"stopping: {opened} open, at most {grace:g} s; Ctrl-C again cuts them off"
+            click.echo(text, err=True)
 
     def stopped(self, cut: int) -> None:
-        """It has ended."""
+        """Print that the server has ended."""
         if self.as_json:
-            self._say(event="stopped", answered=self.answered, failed=self.failed, cut=cut)
+            self._echo_event(event="stopped", answered=self.answered, failed=self.failed, cut=cut)
             return
         lost = f", {cut} cut off" if cut else ""
-        click.echo(
-            f"stopped: {self.answered} answered, {self.failed} failed{lost}; see `lmflow runs ls`",
-            err=True,
-        )
+        counts = f"{self.answered} answered, {self.failed} failed{lost}"
+        click.echo(f"stopped: {counts}; see `lmflow runs ls`", err=True)
 
-    def _say(self, **facts: Any) -> None:
+    def _echo_event(self, **facts: Any) -> None:
         click.echo(json.dumps(facts), err=self.err)
 
 
-def over_http(
+def http_start(
     service: Service, store: str, address: str, token_env: str, grace: float
 ) -> tuple[dict[str, Any], list[str]]:
-    """How a server on HTTP began: as data, and as words with the command that asks it."""
-    rows, words = [], []
+    """Return the start of an HTTP server as data, and as lines with a command to try."""
+    rows, lines = [], []
     for offer in service.offers.values():
         path = path_of(offer.name, service.offers)
-        line = clean(curl(offer.program, f"{address}{path}", token_env))
-        rows.append({**_row(offer), "path": path, "curl": line})
-        words += [f"POST {address}{path}  {clean(str(offer.program.signature))}", f"  {_at(offer)}"]
-    words += [
+        command = clean(curl(offer.program, f"{address}{path}", token_env))
+        rows.append({**_row(offer), "path": path, "curl": command})
+        lines.append(f"POST {address}{path}  {clean(str(offer.program.signature))}")
+        lines.append(f"  {_version_line(offer)}")
+    lines += [
         f"GET  {address}/openapi.json",
         f"GET  {address}/healthz",
-        f"Ask it:\n  {rows[0]['curl']}",
-        f"Every request is recorded in {store}. Ctrl-C stops it; what is open then has {grace:g} s to end.",
+        f"Try it:\n  {rows[0]['curl']}",
+        f"Every request is recorded in {store}.",
+        f"Ctrl-C stops the server; open requests then have {grace:g} s to end.",
     ]
-    return {"address": address, "store": store, "token": bool(token_env), "programs": rows}, words
+    return {"address": address, "store": store, "token": bool(token_env), "programs": rows}, lines
 
 
-def over_mcp(service: Service, store: str) -> tuple[dict[str, Any], list[str]]:
-    """How a server of tools began: as data, and as words."""
+def mcp_start(service: Service, store: str) -> tuple[dict[str, Any], list[str]]:
+    """Return the start of an MCP server as data and as lines."""
     rows = [_row(offer) for offer in service.offers.values()]
-    words = [
-        f"tool {offer.name}  {clean(str(offer.program.signature))}\n  {_at(offer)}"
+    lines = [
+        f"tool {offer.name}  {clean(str(offer.program.signature))}\n  {_version_line(offer)}"
         for offer in service.offers.values()
     ]
-    told = f"On standard input and output, until the input ends. Every call is recorded in {store}."
-    return {"store": store, "programs": rows}, [*words, told]
+    lines.append(
+        f"On standard input and output, until the input ends. Every call is recorded in {store}."
+    )
+    return {"store": store, "programs": rows}, lines
 
 
 def _row(offer: Offer) -> dict[str, Any]:
@@ -122,10 +123,8 @@ def _row(offer: Offer) -> dict[str, Any]:
     return {"name": offer.name, "signature": signature, "ref": offer.ref, "version": version}
 
 
-def _at(offer: Offer) -> str:
+def _version_line(offer: Offer) -> str:
     version = short(offer.pointer.now()[0].id)
-    return (
-        f"{offer.name} at ref {offer.ref}, now {version}"
-        if offer.ref
-        else f"{offer.name} at its defaults, {version}"
-    )
+    if offer.ref:
+        return f"{offer.name} at ref {offer.ref}, now {version}"
+    return f"{offer.name} at its defaults, {version}"

@@ -1,4 +1,4 @@
-"""Values as the words that a person reads in a terminal."""
+"""Values, traces and runs as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,45 +12,43 @@ from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.values.printing import clean, printable
 from lmflow.values.record import pretty
 
-WIDEST = 100
+LINE_WIDTH = 100
+CELL_WIDTH = 48
 
 
-def line(value: Any, width: int = WIDEST) -> str:
-    """A value on one line of at most ``width`` characters."""
+def line(value: Any, width: int = LINE_WIDTH) -> str:
+    """Return a value on one line of at most ``width`` characters."""
     return printable(value, width)
 
 
 def table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
-    """Rows as aligned columns under their names."""
+    """Return rows as aligned columns under their names."""
     names = list(columns)
-    cells = [
-        names,
-        *([line(row[name] if row[name] is not None else "", 48) for name in names] for row in rows),
-    ]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in cells
-    )
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(_aligned(row, widths) for row in cells)
+
+
+def _cell(value: Any) -> str:
+    return line("" if value is None else value, CELL_WIDTH)
+
+
+def _aligned(cells: Iterable[str], widths: Iterable[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()
 
 
 def run_tree(run: Run, *, messages: bool = False) -> str:
-    """A run as a tree: traces, calls with latency and tokens, results."""
-    head = f"run {run.id}  {run.kind} of {run.name}  {run.status}  {duration(run)}  root {short(run.root)}"
-    return "\n".join(
-        [
-            head,
-            *(
-                text
-                for label, trace in run.items
-                for text in trace_tree(trace, label, messages=messages)
-            ),
-        ]
-    )
+    """Return a run as a tree: traces, calls with latency and tokens, results."""
+    head = f"run {run.id}  {run.kind} of {run.name}  {run.status}"
+    lines = [f"{head}  {duration(run)}  root {short(run.root)}"]
+    for label, trace in run.items:
+        lines += trace_tree(trace, label, messages=messages)
+    return "\n".join(lines)
 
 
 def trace_tree(trace: Trace, label: str = "", *, messages: bool = False) -> Iterator[str]:
-    """A trace as lines: inputs, the calls under their frames, the result."""
+    """Yield the lines of a trace: inputs, the calls under their frames, the result."""
     yield f"{label or 'trace'} {trace.id}  version {short(trace.version.id)}  {duration(trace)}"
     yield f"│  in   {line(trace.inputs)}"
     yield from (f"│  {text}" for text in _frames(_nested(trace.calls), 0, messages=messages))
@@ -58,23 +56,22 @@ def trace_tree(trace: Trace, label: str = "", *, messages: bool = False) -> Iter
 
 
 def call_line(call: CallAttempt, leaf: str) -> str:
-    """One call on one line: what, how long, how many tokens, what came of it."""
-    name = (
-        f"tool {call.request.tool}" if isinstance(call.request, ToolRequest) else call.request.model
-    )
-    again = f" attempt {call.attempt + 1}" if call.attempt else ""
-    took = (
-        f"{(call.ended - call.started) / 1e6:.0f} ms"
-        if call.outcome
-        else "never ended (maybe billed)"
-    )
-    return "  ".join(
-        part for part in (f"{leaf}{again}", name, took, tokens(call), outcome_line(call)) if part
-    )
+    """Return a call on one line: step, model or tool, duration, tokens, outcome."""
+    if isinstance(call.request, ToolRequest):
+        name = f"tool {call.request.tool}"
+    else:
+        name = call.request.model
+    attempt = f" attempt {call.attempt + 1}" if call.attempt else ""
+    if call.outcome:
+        took = f"{(call.ended - call.started) / 1e6:.0f} ms"
+    else:
+        took = "never ended (maybe billed)"
+    parts = (f"{leaf}{attempt}", name, took, tokens(call), outcome_line(call))
+    return "  ".join(part for part in parts if part)
 
 
 def tokens(call: CallAttempt) -> str:
-    """The tokens of a call, where the provider counted them."""
+    """Return the tokens of a call, empty if the provider did not count them."""
     if not isinstance(call.outcome, (ChatReply, EmbedReply)) or call.outcome.usage.prompt is None:
         return ""
     usage = call.outcome.usage
@@ -84,7 +81,7 @@ def tokens(call: CallAttempt) -> str:
 
 
 def outcome_line(call: CallAttempt) -> str:
-    """What came of a call, short."""
+    """Return the reply or failure of a call, shortened; empty for a call that never ended."""
     match call.outcome:
         case ChatReply() as reply:
             return f"→ {line(reply.readable, 60)}"
@@ -98,7 +95,7 @@ def outcome_line(call: CallAttempt) -> str:
 
 
 def exchange(call: CallAttempt) -> Iterator[str]:
-    """The exact messages of a call, what its provider shows of its thinking, and its reply."""
+    """Yield the exact messages of a call, the reasoning that its provider shows, and the reply."""
     for text in clean(str(call.request)).splitlines():
         yield f"> {text}"
     match call.outcome:
@@ -110,7 +107,7 @@ def exchange(call: CallAttempt) -> Iterator[str]:
 
 
 def result_line(trace: Trace) -> str:
-    """How a trace ended."""
+    """Return how a trace ended: its outputs, its failure, or that it never ended."""
     if trace.outputs is not None:
         return f"out  {line(trace.outputs)}"
     if trace.failure is not None:
@@ -120,13 +117,23 @@ def result_line(trace: Trace) -> str:
     )
 
 
+def result_data(trace: Trace) -> dict[str, Any]:
+    """Return a trace's id, result and root as JSON values."""
+    return {
+        "trace": trace.id,
+        "outputs": trace.outputs,
+        "failure": trace.failure,
+        "root": trace.root,
+    }
+
+
 def duration(timed: Run | Trace) -> str:
-    """How long it took, or that it never ended."""
+    """Return how long a run or trace took, or that it never ended."""
     return f"{(timed.ended - timed.started) / 1e9:.2f} s" if timed.ended else "never ended"
 
 
 def _nested(calls: Iterable[CallAttempt]) -> dict[str, Any]:
-    """Calls under their frames, each where it was first seen in time."""
+    """Group calls by their frames, each frame at the time of its first call."""
     tree: dict[str, Any] = {}
     for call in sorted(calls, key=lambda call: (call.started, call.address, call.attempt)):
         *frames, leaf = call.address.split("/")
@@ -138,12 +145,13 @@ def _nested(calls: Iterable[CallAttempt]) -> dict[str, Any]:
 
 
 def _frames(tree: Mapping[str, Any], depth: int, *, messages: bool) -> Iterator[str]:
+    indent = "  " * depth
     for name, inner in tree.items():
         if isinstance(inner, dict):
-            yield f"{'  ' * depth}{name}"
+            yield f"{indent}{name}"
             yield from _frames(inner, depth + 1, messages=messages)
             continue
         for call in inner:
-            yield f"{'  ' * depth}{call_line(call, name)}"
+            yield f"{indent}{call_line(call, name)}"
             if messages:
-                yield from (f"{'  ' * depth}   {text}" for text in exchange(call))
+                yield from (f"{indent}   {text}" for text in exchange(call))

@@ -1,4 +1,4 @@
-"""Versions, their history and their differences as words for a terminal."""
+"""Versions, their history and their differences as text for a terminal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from lmflow.cli.text.terminal import line
 from lmflow.errors import short
 from lmflow.traces.events import RefMoved
-from lmflow.traces.store import Saved
+from lmflow.traces.store import StoredVersion
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.values.text_diff import Piece, elided
@@ -31,33 +31,31 @@ _COLOURS = {
     "edited": "yellow",
     "moved": "cyan",
 }
-_VECTORS = ".vectors"  # numbers as text, which nobody reads
+_VECTORS = ".vectors"  # embeddings, which are summarized: nobody reads the numbers
 _MARKS = {"insert": ("{+", "+}"), "delete": ("[-", "-]")}
 
 
 def when(at: int) -> str:
-    """A time as a person reads it, in this place's time."""
-    return (
-        dt.datetime.fromtimestamp(at / 1e9, tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        if at
-        else ""
-    )
+    """Return a time in nanoseconds as local date and time; empty for 0."""
+    if not at:
+        return ""
+    return dt.datetime.fromtimestamp(at / 1e9, tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def log_lines(saved: Saved) -> Iterator[str]:
-    """A version in a log: id, refs, note; who and when; scores; parents that aren't kept."""
+def log_lines(saved: StoredVersion) -> Iterator[str]:
+    """Yield a version's log lines: id, refs, note; time, author, scores, missing parents."""
     version = saved.version
     refs = f"  ({', '.join(saved.refs)})" if saved.refs else ""
     yield f"{short(version.id)}{refs}  {line(version.note) or 'no note'}"
     facts = [when(saved.at), clean(saved.author), *_scores(saved)]
     if len(version.parents) > 1:
         facts.append(f"merges {' and '.join(map(short, version.parents))}")
-    facts += [f"parent {short(parent)} isn't kept here" for parent in saved.absent]
+    facts += [f"parent {short(parent)} is not in this store" for parent in saved.absent]
     yield f"   {' · '.join(fact for fact in facts if fact)}"
 
 
-def version_text(saved: Saved) -> str:
-    """A version whole: what stands beside it, then each parameter as a person reads it."""
+def version_text(saved: StoredVersion) -> str:
+    """Return a version's metadata and each of its parameters."""
     version = saved.version
     head = {
         "version": version.id,
@@ -68,50 +66,48 @@ def version_text(saved: Saved) -> str:
         "note": line(version.note),
         "scores": ", ".join(_scores(saved)),
     }
-    facts = [f"{name:8} {value}" for name, value in head.items() if value]
-    return "\n".join(
-        [*facts, *(text for path, value in version.params.items() for text in _param(path, value))]
-    )
+    lines = [f"{name:8} {value}" for name, value in head.items() if value]
+    for path, value in version.params.items():
+        lines += _param(path, value)
+    return "\n".join(lines)
 
 
 def reflog_line(moved: RefMoved) -> str:
-    """A move of a ref on one line."""
+    """Return a move of a ref on one line."""
     places = f"{short(moved.before or '') or 'nothing'} -> {short(moved.version) or 'removed'}"
     facts = (when(moved.at), clean(moved.name), places, clean(moved.who), line(moved.why))
     return "  ".join(fact for fact in facts if fact)
 
 
 def stat_text(difference: Diff) -> str:
-    """The changed paths with how much changed in each, and a last line with their number."""
+    """Return the changed paths with the amount of change in each, and their number."""
     rows = [f"{clean(change.path)}  {_stat(change)}" for change in difference]
     return "\n".join([*rows, f"{len(rows)} path{'' if len(rows) == 1 else 's'} changed"])
 
 
 def diff_text(difference: Diff, *, colour: bool) -> str:
-    """The changes one below the other; words that differ in colour, else marked
-    ``[-gone-]{+new+}``.
-    """
+    """Return the changes one below the other, changed words in colour or as ``[-old-]{+new+}``."""
     paint = _painted if colour else _marked
-    lines = [text for change in difference for text in _changed(change, paint, colour=colour)]
+    lines = [text for change in difference for text in _change(change, paint, colour=colour)]
     return "\n".join(lines) or "no difference"
 
 
 def side_by_side(difference: Diff, names: tuple[str, str], width: int) -> str:
-    """The changes in two columns, ANSI colours for what differs."""
-    from rich.console import Console  # noqa: PLC0415 - only wide terminals pay for it
+    """Return the changes in two columns, with ANSI colours on the changed words."""
+    from rich.console import Console  # noqa: PLC0415 - needed for wide terminals only
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     console = Console(width=width, force_terminal=True)
-    tables = Table(box=None, expand=True, show_header=True, padding=(0, 2, 0, 0))
+    columns = Table(box=None, expand=True, show_header=True, padding=(0, 2, 0, 0))
     for name in names:
-        tables.add_column(clean(name), ratio=1, overflow="fold")
+        columns.add_column(clean(name), ratio=1, overflow="fold")
     for change in difference:
-        tables.add_row(Text(clean(change.path), style="bold"), "")
-        for left, right in _rows(change):
-            tables.add_row(*(_cell(Text(), cell) for cell in (left, right)))
+        columns.add_row(Text(clean(change.path), style="bold"), "")
+        for cells in _rows(change):
+            columns.add_row(*(_cell(Text(), cell) for cell in cells))
     with console.capture() as captured:
-        console.print(tables)
+        console.print(columns)
     return captured.get().rstrip("\n")
 
 
@@ -122,7 +118,7 @@ def _cell(text: Any, pieces: Iterable[tuple[str, str]]) -> Any:
 
 
 def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]]:
-    """The two cells of each row, as (kind, text) pieces."""
+    """Yield the two cells of each row as (kind, text) pieces."""
     if change.path.endswith(_VECTORS):
         yield [("equal", "")], [("insert", _stat(change))]
         return
@@ -134,17 +130,11 @@ def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[
         )
     for part in change.detail:
         if isinstance(part, DemoEdit):
-            left = (
-                []
-                if part.was is None
-                else [(_left(part.kind), f"{part.was + 1}  {pretty(part.before)}")]
+            moved = part.kind == "moved"
+            yield (
+                _demo_cell("moved" if moved else "delete", part.was, part.before),
+                _demo_cell("moved" if moved else "insert", part.now, part.after),
             )
-            right = (
-                []
-                if part.now is None
-                else [(_right(part.kind), f"{part.now + 1}  {pretty(part.after)}")]
-            )
-            yield left, right
         elif isinstance(part, Change):
             yield (
                 [("delete", f"{part.path}: {value_text(part.before)}")],
@@ -154,22 +144,18 @@ def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[
         yield [("delete", value_text(change.before))], [("insert", value_text(change.after))]
 
 
-def _left(kind: str) -> str:
-    return "moved" if kind == "moved" else "delete"
+def _demo_cell(kind: str, position: int | None, demo: Any) -> list[tuple[str, str]]:
+    return [] if position is None else [(kind, f"{position + 1}  {pretty(demo)}")]
 
 
-def _right(kind: str) -> str:
-    return "moved" if kind == "moved" else "insert"
-
-
-def _changed(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
+def _change(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
     yield click.style(clean(change.path), bold=True) if colour else clean(change.path)
     if change.path.endswith(_VECTORS):
         yield f"  {_stat(change)}"
         return
     pieces = [part for part in change.detail if isinstance(part, Piece)]
     if pieces:
-        yield from _worded(pieces, paint)
+        yield from _changed_words(pieces, paint)
     for part in change.detail:
         if isinstance(part, DemoEdit):
             text = clean(edit_line(part))
@@ -182,22 +168,21 @@ def _changed(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
 
 def _sides(change: Change, *, colour: bool) -> str:
     before, after = clean(value_text(change.before)), clean(value_text(change.after))
-    return (
-        f"{click.style(before, fg='red')} -> {click.style(after, fg='green')}"
-        if colour
-        else f"{before} -> {after}"
-    )
+    if colour:
+        return f"{click.style(before, fg='red')} -> {click.style(after, fg='green')}"
+    return f"{before} -> {after}"
 
 
-def _worded(pieces: Sequence[Piece], paint: Paint) -> Iterator[str]:
-    """Lines of text with the changed words painted; long stretches without a change are cut."""
+def _changed_words(pieces: Sequence[Piece], paint: Paint) -> Iterator[str]:
+    """Yield lines of text with the changed words painted; long unchanged stretches are cut."""
     last, text = len(pieces) - 1, ""
-    for at, piece in enumerate(pieces):
+    for position, piece in enumerate(pieces):
         part = clean(piece.text)
         if piece.kind == "equal":
-            text += elided(part, CONTEXT if at else 0, CONTEXT if at < last else 0)
+            text += elided(part, CONTEXT if position else 0, CONTEXT if position < last else 0)
         else:
-            text += "\n".join(paint(piece.kind, row) if row else "" for row in part.split("\n"))
+            rows = part.split("\n")
+            text += "\n".join(row and paint(piece.kind, row) for row in rows)
     yield from (f"  {row}" for row in text.split("\n"))
 
 
@@ -212,11 +197,7 @@ def _marked(kind: str, text: str) -> str:
 
 def _stat(change: Change) -> str:
     if change.path.endswith(_VECTORS):
-        before, after = (
-            dict(side) if isinstance(side, Mapping) else {}
-            for side in (change.before, change.after)
-        )
-        return f"{len(after.keys() - before)} vectors more, {len(before.keys() - after)} fewer, {len(after)} in all"
+        return _vectors_stat(_keys(change.before), _keys(change.after))
     counts: Counter[str] = Counter()
     keys = []
     for part in change.detail:
@@ -228,13 +209,21 @@ def _stat(change: Change) -> str:
         return f"keys: {', '.join(keys)}"
     if counts.keys() & _MARKS.keys():
         return f"+{counts['insert']} -{counts['delete']} words"
-    demos = [
-        f"{counts[kind]} {kind}" for kind in ("added", "removed", "moved", "edited") if counts[kind]
-    ]
-    return f"demos: {', '.join(demos)}" if demos else "changed"
+    kinds = [kind for kind in ("added", "removed", "moved", "edited") if counts[kind]]
+    demos = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
+    return f"demos: {demos}" if demos else "changed"
 
 
-def _scores(saved: Saved) -> list[str]:
+def _vectors_stat(before: frozenset[str], after: frozenset[str]) -> str:
+    added, removed = len(after - before), len(before - after)
+    return f"{added} vectors more, {removed} fewer, {len(after)} in all"
+
+
+def _keys(value: Any) -> frozenset[str]:
+    return frozenset(value) if isinstance(value, Mapping) else frozenset()
+
+
+def _scores(saved: StoredVersion) -> list[str]:
     return [f"{clean(name)} {mean:.3g} (n={n})" for name, (mean, n) in sorted(saved.scores.items())]
 
 
@@ -251,7 +240,7 @@ def _param(path: str, value: Any) -> Iterator[str]:
         if not value:
             yield "  (none)"
     elif isinstance(value, Mapping):
-        yield from (f"  {clean(name)} = {clean(pretty(held))}" for name, held in value.items())
+        yield from (f"  {clean(name)} = {clean(pretty(part))}" for name, part in value.items())
         if not value:
             yield "  (none)"
     else:
@@ -262,14 +251,21 @@ def _demo(number: int, item: Any) -> Iterator[str]:
     if not isinstance(item, Mapping):
         yield f"  {number}  {clean(pretty(item))}"
         return
-    for at, (name, held) in enumerate(item.items()):
-        first, *rest = clean(held if isinstance(held, str) else pretty(held)).splitlines() or [""]
-        yield f"  {'' if at else number:<3}{clean(name)}: {first}"
-        yield from (f"       {text}" for text in rest)
+    for position, (name, value) in enumerate(item.items()):
+        text = value if isinstance(value, str) else pretty(value)
+        first, *rest = clean(text).splitlines() or [""]
+        yield f"  {'' if position else number:<3}{clean(name)}: {first}"
+        yield from (f"       {more}" for more in rest)
 
 
-def params_data(version: Version, saved: Saved) -> dict[str, Any]:
-    """A version with what stands beside it, as JSON values."""
-    beside = {"at": saved.at, "author": saved.author, "refs": saved.refs, "absent": saved.absent}
+def params_data(version: Version, saved: StoredVersion) -> dict[str, Any]:
+    """Return a version and its metadata as JSON values."""
+    metadata = {"at": saved.at, "author": saved.author, "refs": saved.refs, "absent": saved.absent}
     scores = {name: {"mean": mean, "n": n} for name, (mean, n) in saved.scores.items()}
-    return {"id": version.id, "tree": version.tree, **version.to_json(), **beside, "scores": scores}
+    return {
+        "id": version.id,
+        "tree": version.tree,
+        **version.to_json(),
+        **metadata,
+        "scores": scores,
+    }

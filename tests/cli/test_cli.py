@@ -63,7 +63,7 @@ MISTAKES = [
     ("run app:answer --set question=x --model openai/gpt", "OPENAI_API_KEY"),
     ("run app:answer --set question=x --model local/none", "none"),
     ("run app:size --set text=a --version prod", "no ref or version 'prod'"),
-    ("run app:size --input bad.jsonl", "bad.jsonl line 2 is no JSON"),
+    ("run app:size --input bad.jsonl", "bad.jsonl line 2 is not JSON"),
     ("runs ls --store none.db", "no such file"),
     ("runs ls --store bad.jsonl", "no SQLite database"),
     ("runs show zzz", "no run 'zzz'"),
@@ -117,7 +117,7 @@ def test_what_a_model_wrote_can_t_write_to_the_terminal(here: Path) -> None:
 def test_the_list_of_commands_says_what_they_say(group: click.Group) -> None:
     """The list is written without importing a command, and holds each command's own words."""
     assert isinstance(group.commands, LazyCommands)
-    found = {name: group.commands.words(name) for name in group.commands}
+    found = {name: group.commands.short_help(name) for name in group.commands}
     assert {
         name: command.get_short_help_str(62) for name, command in group.commands.items()
     } == found

@@ -401,7 +401,7 @@ def test_a_data_set_of_the_store_is_read_by_name(ready: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("qb:held", "qb:held: it is no file, and as a data set: no data set 'qb'; there is qa"),
+        ("qb:held", "qb:held: it is not a file, and as a data set: no data set 'qb'; there is qa"),
         ("qa:test", "data set 'qa' has no split 'test', it has held, train"),
         ("none.jsonl", "there is no such file"),
     ],
@@ -511,7 +511,7 @@ def test_a_metric_of_a_module_is_found(python: Path) -> None:
     (python / f"{name}.py").write_text(source.replace("< 20", "< 21"), encoding="utf-8")
     sys.modules.pop(name)
     said = failing(python, f"replay {found.run.id}")
-    assert "begun in Python" in said
+    assert "started in Python" in said
     assert f"{name}:brief was edited since" in said
 
 
@@ -585,7 +585,7 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
 
     with lf.SqliteStore(here / "lmflow.db") as store:
         asyncio.run(local(store))
-    assert "begun in Python; do it there again: ex.evaluate. No module" in failing(
+    assert "started in Python; do it there again: ex.evaluate. No module" in failing(
         here, f"replay {last('evaluate').id}"
     )
 
@@ -595,14 +595,14 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
     [
         ("--optimizer mipr", "Did you mean 'mipro'?"),
         ("--optimizer mipro --split .5,.5 --option trails=3", "Did you mean 'trials'?"),
-        ("--optimizer mipro --split .5,.5 --option trials=many", "is no int"),
+        ("--optimizer mipro --split .5,.5 --option trials=many", "can't be read as int"),
         ("--optimizer mipro", "mipro chooses by the examples in `select`, which has none"),
         ("--optimizer mipro", "--select FILE or --split"),
         ("--optimizer mipro --split .5", "isn't two or three fractions"),
-        ("--optimizer mipro --split .5,.5 --select dev.jsonl", "parts the train data"),
+        ("--optimizer mipro --split .5,.5 --select dev.jsonl", "divides the train data"),
         ("--optimizer mipro --split .5,.5 --guard", "--held FILE"),
         ("--optimizer mipro --split .5,.5 --guard", "or --split .5,.3,.2"),
-        ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is what harvest learns from"),
+        ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is for harvest"),
         ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
         ("--optimizer mipro --split .5,.5 --curve c.png", "c.svg"),
         ("--optimizer labeled_few_shot --proposer-model openai/x", "no 'model'"),

@@ -215,7 +215,7 @@ async def test_files_are_imported_in_splits(here: Path) -> None:
     assert {"train": 8, "held": 2, "extra": 1} == json.loads(
         said("dataset", "show", "qa", "--json")
     )["splits"]
-    assert "is no fraction" in refused("dataset", "import", "qa.jsonl", "--split", "train=most")
+    assert "is not a fraction" in refused("dataset", "import", "qa.jsonl", "--split", "train=most")
     assert "for each part its fraction" in refused(
         "dataset", "import", "qa.jsonl", "--split", "a", "--split", "b"
     )

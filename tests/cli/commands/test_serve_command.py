@@ -207,8 +207,14 @@ def test_others_are_let_in_loudly(here: Path, target: str) -> None:
             in server.process.communicate()[1]
         )
     with command(
-        f"{target}:size", "--host", "0.0.0.0", "--token-env", "TEA", folder=here, TEA="x"
-    ) as server:  # noqa: S104
+        f"{target}:size",
+        "--host",
+        "0.0.0.0",  # noqa: S104
+        "--token-env",
+        "TEA",
+        folder=here,
+        TEA="x",
+    ) as server:
         server.stop()
         assert "with the token" in server.process.communicate()[1]
 

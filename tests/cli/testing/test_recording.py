@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import lmflow as lf
-from lmflow.cli.testing.recording import recorded_run
+from lmflow.cli.testing.recorded_runs import recorded_run
 from lmflow.errors import NewerSchema, NotAStore, NotFound, StoreError
 from lmflow.stores.sqlite.recording import load, save
 from lmflow.stores.sqlite.store import reading

@@ -1,0 +1,231 @@
+"""Runs evaluations and optimizations that commands loaded, and prints their results."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import attrs
+import click
+
+from lmflow.cli.loading.jobs import Job
+from lmflow.cli.options import echo_json, in_colour
+from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
+from lmflow.cli.text.progress import Watched, watching
+from lmflow.errors import short
+from lmflow.evaluation.charts import lines_svg
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.judges import Judge, evaluation_by_judge
+from lmflow.evaluation.rescoring import examples_of, scores_from
+from lmflow.execution.budget import NOTHING, Spent
+from lmflow.execution.executor import Executor
+from lmflow.execution.optimize import Optimization
+from lmflow.execution.progress import bar, silent
+from lmflow.optimizers.parts.plan import Bound, Traces
+from lmflow.programs.program import apply
+from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.traces.trace import Run
+
+_GUARDED = "guard/after/ex["
+
+
+def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
+    store: SqliteStore,
+    job: Job,
+    concurrency: int,
+    *,
+    quiet: bool,
+    of: str = "",
+    spent: Spent = NOTHING,
+) -> Evaluation:
+    """Run and record an evaluation; ``of`` is the run that it resumes, ``spent`` its spending."""
+
+    async def go() -> Evaluation:
+        async with _executor(store, job, concurrency) as ex:
+            return await ex.evaluate(
+                job.program,
+                job.start,
+                job.datasets["data"],
+                job.metric,
+                samples=job.spec.samples,
+                budget=job.budget,
+                config=job.config,
+                progress=silent if quiet else bar,
+                of=of,
+                spent=spent,
+            )
+
+    return asyncio.run(go())
+
+
+def run_optimization(  # noqa: PLR0913 - what an optimization is started with
+    store: SqliteStore,
+    job: Job,
+    concurrency: int,
+    *,
+    quiet: bool,
+    of: str = "",
+    spent: Spent = NOTHING,
+) -> Optimization:
+    """Run and record an optimization. Ctrl-C keeps the best version so far and says how to resume.
+
+    ``of`` is the run that it resumes, ``spent`` what that run has spent.
+    """
+    optimizer, data = job.optimizer, job.data
+    watched = Watched(bound_of(job), job.budget, lambda: spent)
+
+    async def go() -> Optimization:
+        async with _executor(store, job, concurrency) as ex:
+            watched.spent = lambda: spent + ex.spent
+            with watching(watched, quiet=quiet) as tell:
+                return await ex.optimize(
+                    optimizer,
+                    job.program,
+                    job.start,
+                    data,
+                    job.metric,
+                    ref=job.spec.ref,
+                    prior=job.prior,
+                    budget=job.budget,
+                    spent=spent,
+                    config=job.config,
+                    of=of,
+                    tell=tell,
+                )
+
+    try:
+        return asyncio.run(go())
+    except KeyboardInterrupt:
+        run = next((run for run in store.runs(1) if run.kind == "optimize" and run.of == of), None)
+        if run is None or not run.result:
+            raise
+        raise click.ClickException(_stopped(run)) from None
+
+
+def _stopped(run: Run) -> str:
+    best = short(run.result)
+    return (
+        f"stopped; the best so far is kept as {best}: `lmflow show {best}`.\n"
+        f"`lmflow resume {run.id}` goes on and pays for nothing twice."
+    )
+
+
+def _executor(store: SqliteStore, job: Job, concurrency: int) -> Executor:
+    spec = job.spec
+    return Executor(
+        spec.model or None,
+        store,
+        concurrency=concurrency,
+        target=spec.target,
+        adapters=job.adapters,
+    )
+
+
+def bound_of(job: Job) -> Bound:
+    """Return the most that an optimization requests, a judge's calls included.
+
+    Raises the optimizer's own error if it can't work with the data.
+    """
+    job.optimizer.check(Traces(job.start, job.data, job.prior))
+    bound = job.optimizer.bound(job.program, job.data)
+    if not isinstance(job.metric, Judge):
+        return bound
+    return attrs.evolve(bound, judgements=max(bound.judgements, bound.rollouts))
+
+
+def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
+    """Print an evaluation; exit with 1 if nothing was scored."""
+    if as_json:
+        echo_json(
+            {
+                **evaluation.to_json(),
+                "mean": evaluation.mean and attrs.asdict(evaluation.mean),
+                "root": evaluation.root,
+                "failures": evaluation.failures,
+                "cost": evaluation.cost,
+            }
+        )
+    else:
+        run = evaluation.run
+        click.echo(evaluation_text(evaluation))
+        click.echo(f"\nrun {run}; against another: lmflow compare {run} OTHER", err=True)
+    if evaluation.mean is None:
+        raise SystemExit(1)
+
+
+def print_optimization(optimization: Optimization, job: Job, curve: str, *, as_json: bool) -> None:
+    """Print the closing report of an optimization; if ``curve`` names a file, write the curve."""
+    if curve:
+        points = {"best so far": steps(optimization.curve)}
+        title = f"{optimization.optimizer.name} of {job.spec.target}"
+        Path(curve).write_text(lines_svg(points, title), encoding="utf-8")
+    if as_json:
+        echo_json(_data(optimization))
+        return
+    refused = refused_evaluation(optimization, job)
+    click.echo("\n".join(report(optimization, refused, colour=in_colour())))
+    click.echo("\n".join(["\nNext:", *_next_commands(optimization, job.spec.ref)]))
+
+
+def _next_commands(optimization: Optimization, ref: str) -> list[str]:
+    start, version = short(optimization.start.id), short(optimization.version.id)
+    commands = [f"  lmflow show {version}"]
+    if version != start:
+        commands.append(f"  lmflow diff {start} {version}")
+        commands.append(f"  lmflow rollback {ref}" if ref else f"  lmflow ref set main {version}")
+    commands.append(f"  lmflow replay {optimization.run.id}")
+    if optimization.stopped:
+        commands.append(f"  lmflow resume {optimization.run.id} --max-calls N")
+    return commands
+
+
+def refused_evaluation(optimization: Optimization, job: Job) -> Evaluation | None:
+    """Return the evaluation of the version that a guard refused, ``None`` if none was refused."""
+    items = tuple(item for item in optimization.run.items if item[0].startswith(_GUARDED))
+    if not job.spec.guarded or not items or optimization.version.id != optimization.start.id:
+        return None
+    run = attrs.evolve(optimization.run, items=items)
+    if isinstance(job.metric, Judge):
+        return _judged(run, optimization.run, job)
+    return scores_from(run, job.data.held, job.metric)
+
+
+def _judged(run: Run, whole: Run, job: Job) -> Evaluation:
+    """Return the evaluation of ``run`` by a judge whose traces are in the whole run."""
+    judge, examples = job.metric, job.data.held
+    assert isinstance(judge, Judge)  # noqa: S101 - the caller has asked
+    verdicts = {trace.inputs: trace for trace in whole.traces if trace.program == judge.program.key}
+    by_label = {}
+    for (label, trace), example in zip(run.items, examples_of(run, examples), strict=True):
+        if trace.outputs is None:
+            continue
+        inputs = apply(judge.program, judge.inputs(example, trace.outputs)).inputs
+        if inputs in verdicts:
+            by_label[label] = verdicts[inputs]
+    return evaluation_by_judge(run, examples, judge, by_label)
+
+
+def _data(optimization: Optimization) -> dict[str, Any]:
+    """Return an optimization as JSON values."""
+    comparison, spent = optimization.comparison, optimization.spent
+    return {
+        "run": optimization.run.id,
+        "version": optimization.version.id,
+        "start": optimization.start.id,
+        "stopped": optimization.stopped,
+        "before": _mean(optimization.before),
+        "after": _mean(optimization.after),
+        "verdict": comparison.verdict if comparison else None,
+        "better": comparison.better if comparison else None,
+        "spent": {"calls": spent.calls, "tokens": spent.tokens, "cost": spent.cost},
+        "phases": spending(optimization.run),
+        "curve": optimization.curve,
+    }
+
+
+def _mean(evaluation: Evaluation | None) -> dict[str, float | None] | None:
+    mean = evaluation.mean if evaluation else None
+    if mean is None:
+        return None
+    return {"mean": mean.value, "low": mean.low, "high": mean.high}

@@ -1,0 +1,134 @@
+"""Resumes, replays and rescores recorded evaluations and optimizations."""
+
+from __future__ import annotations
+
+import time
+
+import attrs
+import click
+
+from lmflow.cli.commands._jobs import (
+    print_evaluation,
+    print_optimization,
+    run_evaluation,
+    run_optimization,
+)
+from lmflow.cli.loading.jobs import Job
+from lmflow.cli.loading.recorded_jobs import load_recorded_job
+from lmflow.cli.options import echo_json
+from lmflow.errors import ReplayDiverged, UnknownVersion, short
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.judges import Judge, evaluation_by_judge
+from lmflow.evaluation.rescoring import scores_from
+from lmflow.execution.budget import Spent
+from lmflow.execution.costs import spent_on
+from lmflow.execution.optimize import replayed
+from lmflow.models.prices import cost_of
+from lmflow.optimizers.parts.plan import Traces
+from lmflow.replays.exact import replay
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.traces.trace import Run
+
+JOB_KINDS = frozenset({"optimize", "evaluate"})
+_JUDGED = "/judge"  # ends the labels of a judge's traces
+_HELD = "held/"  # begins the labels of rollouts that score held-back data
+_EDITED = "Was the program, the metric or the optimizer edited since?"
+
+
+def resume_job(
+    store_path: str, recorded: Run, concurrency: int, max_calls: int | None, *, as_json: bool
+) -> None:
+    """Run a stopped evaluation or optimization to its end; recorded calls are not sent again."""
+    if recorded.status == "done":
+        click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
+    with SqliteStore(store_path) as store:
+        with store.reading() as reader:
+            job, spent = load_recorded_job(recorded, reader), _spent_before(store, recorded)
+        if max_calls is not None:
+            job = attrs.evolve(job, spec=attrs.evolve(job.spec, calls=max_calls))
+        if recorded.kind == "evaluate":
+            evaluation = run_evaluation(
+                store, job, concurrency, quiet=as_json, of=recorded.id, spent=spent
+            )
+            print_evaluation(evaluation, as_json=as_json)
+            return
+        optimization = run_optimization(
+            store, job, concurrency, quiet=as_json, of=recorded.id, spent=spent
+        )
+    print_optimization(optimization, job, "", as_json=as_json)
+
+
+def replay_job(reader: Reader, recorded: Run, *, as_json: bool) -> None:
+    """Replay an evaluation or optimization offline; ``ReplayDiverged`` if its result differs."""
+    started, job = time.perf_counter(), load_recorded_job(recorded, reader)
+    if recorded.kind == "evaluate":
+        result, words = _replay_evaluation(recorded, job)
+    else:
+        version = replayed(
+            recorded, job.optimizer, job.program, Traces(job.start, job.data, job.prior), job.metric
+        )
+        result, words = version.id, f"version {version.id}"
+    expected = recorded.result or (result if has_version(reader, result) else "")
+    if result != expected:
+        raise ReplayDiverged(
+            f"run {recorded.id}",
+            f"result {expected or 'none on record'}",
+            f"result {result}",
+            _EDITED,
+        )
+    calls, seconds = sum(len(trace.answers) for trace in recorded), time.perf_counter() - started
+    if as_json:
+        facts = {"run": recorded.id, "result": result, "same": True, "calls": calls}
+        echo_json({**facts, "sent": 0, "seconds": seconds})
+        return
+    click.echo(identical_line(len(recorded), calls, seconds))
+    click.echo(words)
+
+
+def identical_line(traces: int, calls: int, seconds: float) -> str:
+    """Return the line that says that a replay came to what was recorded."""
+    answered = f"{calls} calls answered from the store, 0 sent"
+    return f"identical: {traces} traces, {answered}, {seconds:.2f} s"
+
+
+def rescore(run: Run, job: Job) -> Evaluation:
+    """Score a recorded evaluation with the job's metric, without sending anything."""
+    executions, verdicts = [], {}
+    for label, trace in run.items:
+        if label.endswith(_JUDGED):
+            verdicts[label.removesuffix(_JUDGED)] = trace
+        else:
+            executions.append((label, trace))
+    own = attrs.evolve(run, items=tuple(executions), name=str(job.program))
+    if isinstance(job.metric, Judge):
+        return evaluation_by_judge(own, job.datasets["data"], job.metric, verdicts)
+    return scores_from(own, job.datasets["data"], job.metric)
+
+
+def _replay_evaluation(recorded: Run, job: Job) -> tuple[str, str]:
+    """Replay each execution of an evaluation; return its root and its words."""
+    judge = job.metric.program if isinstance(job.metric, Judge) else None
+    for trace in recorded:
+        replay(trace, judge if judge and trace.program == judge.key else job.program)
+    evaluation = rescore(recorded, job)
+    words = f"{evaluation.metric_name} {evaluation.mean}\nroot {evaluation.root}"
+    return evaluation.root, words
+
+
+def has_version(reader: Reader, version: str) -> bool:
+    """Return whether the store has a version."""
+    try:
+        reader.version(version)
+    except UnknownVersion:
+        return False
+    return True
+
+
+def _spent_before(store: SqliteStore, run: Run) -> Spent:
+    """Sum the spending of a run and of the runs that it resumes; scoring held-back data has no
+    part in the budget.
+    """
+    items = (trace for label, trace in run.items if not label.startswith(_HELD))
+    spent = spent_on([call for trace in items for call in trace.calls], cost_of)
+    return spent + _spent_before(store, store.run(run.of)) if run.of else spent

@@ -1,0 +1,235 @@
+"""The commands ``export`` and ``import``, which write and read files of versions."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import attrs
+import click
+
+from lmflow.cli.commands.completion import complete_ref
+from lmflow.cli.loading.programs import load_program
+from lmflow.cli.options import (
+    echo_json,
+    json_option,
+    options_value,
+    program_option,
+    store_option,
+    user_name,
+)
+from lmflow.errors import ForeignFile, short
+from lmflow.programs.dspy import from_dspy, to_dspy
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.schema import check_file
+from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.traces.events import Event, RefMoved, VersionSaved
+from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_json, to_text
+from lmflow.versions.history import lineage
+from lmflow.versions.version import Version, check_ref
+
+_FORMAT = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["lmflow", "dspy"]),
+    default="lmflow",
+    show_default=True,
+    help="lmflow: lmflow's own JSON. dspy: the state that DSPy saves of a program.",
+)
+_NAMES = click.option(
+    "--name",
+    "pairs",
+    multiple=True,
+    metavar="STEP=PREDICTOR",
+    help="DSPy's name of a step, if it differs; repeatable.",
+)
+_PROGRAM = program_option("The program that the version is for.")
+
+
+@attrs.frozen(kw_only=True)
+class ExportOptions:
+    """The arguments and options of ``export``."""
+
+    names: tuple[str, ...]
+    only: bool
+    out: Path | None
+    form: str
+    pairs: tuple[str, ...]
+    target: str
+    store: str
+    as_json: bool
+
+
+@click.command("export")
+@click.argument("names", nargs=-1, metavar="[VERSION]...", shell_complete=complete_ref)
+@click.option("--only", is_flag=True, help="Leave out the ancestors.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file to write; by default standard output.",
+)
+@_FORMAT
+@_NAMES
+@_PROGRAM
+@store_option
+@json_option
+@options_value(ExportOptions)
+def export(options: ExportOptions) -> None:
+    """Write versions with their ancestors and refs as JSON.
+
+    Without VERSION the versions of all refs are written.
+
+    \b
+    Example:
+      lmflow export prod --out prod.json
+    """
+    with reading(options.store) as reader:
+        versions = [reader.version(name) for name in options.names or reader.refs()]
+        if not versions:
+            raise click.ClickException(
+                "there is no ref to export. Name a version, `lmflow export VERSION`."
+            )
+        text = _text(reader, versions, options)
+    if options.out is None:
+        click.echo(text, nl=False)
+        return
+    options.out.write_text(text, encoding="utf-8")
+    ids = [version.id for version in versions]
+    if options.as_json:
+        echo_json({"out": str(options.out), "versions": ids})
+    else:
+        click.echo(f"{', '.join(map(short, ids))} in {options.out}")
+
+
+@attrs.frozen(kw_only=True)
+class ImportOptions:
+    """The arguments and options of ``import``."""
+
+    file: Path
+    ref: str
+    form: str
+    pairs: tuple[str, ...]
+    target: str
+    store: str
+    as_json: bool
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--ref", default="", help="Point this ref at the file's latest version.")
+@_FORMAT
+@_NAMES
+@_PROGRAM
+@store_option
+@json_option
+@options_value(ImportOptions)
+def import_(options: ImportOptions) -> None:
+    """Store the versions of a file under their ids.
+
+    A file that was changed is refused. Refs of the file are set if the store has none of that name.
+
+    \b
+    Example:
+      lmflow import prod.json
+    """
+    file, ref = options.file, options.ref
+    if ref:
+        check_ref(ref)
+    imported = _read_bundle(options)
+    tips = _tips(imported)
+    if ref and len(tips) != 1:
+        raise click.ClickException(
+            f"{file} has {len(tips)} latest versions; import it without --ref, then `ref set`."
+        )
+    lines = _store_bundle(options.store, imported, ref, file.name)
+    if options.as_json:
+        echo_json({"versions": [version.id for version in imported.versions], "said": lines})
+    else:
+        click.echo("\n".join(lines))
+
+
+def _text(reader: Reader, versions: list[Version], options: ExportOptions) -> str:
+    if options.form == "dspy":
+        return _dspy_text(reader, versions, options)
+    ancestors: list[Version] = []
+    if not options.only:
+        for version in versions:
+            ancestors += lineage(version, reader.version, whole=False)
+    names = options.names
+    refs = {name: id_ for name, id_ in reader.refs().items() if not names or name in names}
+    return to_text(bundle([*versions, *ancestors], refs))
+
+
+def _dspy_text(reader: Reader, versions: list[Version], options: ExportOptions) -> str:
+    if len(versions) != 1:
+        raise click.ClickException(
+            f"DSPy's file holds one version, found {len(versions)}. Name one."
+        )
+    (version,) = versions
+    ancestors = [older.id for older in lineage(version, reader.version, whole=False)][1:]
+    program = load_program(_required_program(options.target))
+    return json_text(to_dspy(program, version, tuple(ancestors), _names(options.pairs)))
+
+
+def _read_bundle(options: ImportOptions) -> Bundle:
+    file = str(options.file)
+    try:
+        text = options.file.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ForeignFile(
+            file, f"it isn't UTF-8 ({error.reason})", "Nothing was imported."
+        ) from None
+    if options.form != "dspy":
+        return from_text(text, file)
+    program = load_program(_required_program(options.target))
+    version = from_dspy(program, read_json(text, file), file, _names(options.pairs))
+    return Bundle((version,))
+
+
+def _required_program(target: str) -> str:
+    if not target:
+        raise click.ClickException("--format dspy needs the program: add --program MODULE:PROGRAM.")
+    return target
+
+
+def _names(pairs: tuple[str, ...]) -> dict[str, str]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.ClickException(
+                f"--name {pair!r} has no predictor. Write --name STEP=PREDICTOR."
+            )
+    return dict(pair.split("=", 1) for pair in pairs)
+
+
+def _tips(imported: Bundle) -> list[Version]:
+    """Return the versions of a bundle that are not parents of others in it."""
+    parents = {parent for version in imported.versions for parent in version.parents}
+    return [version for version in imported.versions if version.id not in parents]
+
+
+def _store_bundle(store_path: str, imported: Bundle, ref: str, file: str) -> list[str]:
+    """Store versions and refs, all or none; return the lines that say what was done."""
+    now, user = time.time_ns(), user_name()
+    known_refs: dict[str, str] = {}
+    if check_file(Path(store_path)):
+        with reading(store_path) as reader:
+            known_refs = dict(reader.refs())
+    tips = _tips(imported)
+    targets = {**imported.refs, **({ref: tips[0].id} if ref else {})}
+    events: list[Event] = [VersionSaved(version, now, user) for version in imported.versions]
+    lines = [
+        f"{len(imported.versions)} versions, the latest {', '.join(short(v.id) for v in tips)}"
+    ]
+    for name, target in targets.items():
+        current = known_refs.get(name, "")
+        if current == target:
+            continue
+        if current and name != ref:
+            move = f"`lmflow ref set {name} {short(target)}` moves it"
+            lines.append(f"{name} stays at {short(current)}; {move}")
+            continue
+        events.append(RefMoved(name, target, f"import of {file}", now, user, current))
+        lines.append(f"{name}: {short(current) or 'new'} -> {short(target)}")
+    with SqliteStore(store_path) as store:
+        store.append(*events).result()
+    return lines

@@ -1,0 +1,210 @@
+"""Specifications of evaluations and optimizations, stored with their runs, and the jobs that they
+load to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import attrs
+import click
+
+from lmflow.cli.loading.factories import build, choose
+from lmflow.cli.loading.metrics import load_metric
+from lmflow.cli.loading.programs import load_program
+from lmflow.data.dataset import Data, Dataset
+from lmflow.data.readers import ENDINGS, dataset
+from lmflow.data.splits import split
+from lmflow.errors import BadData, NotFound, short
+from lmflow.evaluation.judges import Judge
+from lmflow.execution.budget import Budget
+from lmflow.metrics import Metric
+from lmflow.optimizers.combinators import guard
+from lmflow.optimizers.parts.plan import PlanOptimizer
+from lmflow.optimizers.registry import OPTIMIZERS
+from lmflow.programs.parameters import init
+from lmflow.programs.program import Program
+from lmflow.traces.trace import Run, Trace
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
+
+PARTS = ("train", "select", "held")
+
+
+@attrs.frozen
+class Source:
+    """A data file, or a data set of the store, and the digest of its examples."""
+
+    path: str
+    digest: str = ""
+
+
+@attrs.frozen
+class JobSpec:
+    """Everything needed to start an evaluation or optimization again, except the store.
+
+    ``files`` are the sources by part: ``train``, ``select`` and ``held``, or ``data``. ``version``
+    is the id of the start version.
+    """
+
+    target: str
+    metric: str
+    files: tuple[tuple[str, Source], ...]
+    optimizer: str = ""
+    options: tuple[str, ...] = ()
+    split: tuple[float, ...] = ()
+    guarded: bool = False
+    version: str = ""
+    model: str = ""
+    ref: str = ""
+    samples: int = 1
+    calls: int | None = None
+    usd: float | None = None
+    adapters: Mapping[str, str] = Record()
+
+    @property
+    def config(self) -> Record:
+        """The specification as its run stores it."""
+        files = {part: attrs.asdict(source) for part, source in self.files}
+        return Record({"command": {**attrs.asdict(self, recurse=False), "files": files}})
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget, ``None`` if the specification sets no limit."""
+        if self.calls is None and self.usd is None:
+            return None
+        return Budget(calls=self.calls, usd=self.usd)
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """A loaded evaluation or optimization.
+
+    ``fixed_optimizer`` and ``limits`` are set for a run that Python started: such a run stores the
+    optimizer and the budget themselves.
+    """
+
+    spec: JobSpec
+    program: Program
+    metric: Metric | Judge
+    start: Version
+    datasets: Mapping[str, Dataset]
+    prior: tuple[Trace, ...] = ()
+    fixed_optimizer: PlanOptimizer | None = None
+    limits: Budget | None = None
+    adapters: Mapping[str, str] = Record()
+
+    @property
+    def budget(self) -> Budget | None:
+        """The most that the job may spend, ``None`` if nothing limits it."""
+        return self.spec.budget or self.limits
+
+    @property
+    def config(self) -> Record:
+        """The specification as the job's run stores it; empty for a job that Python started."""
+        return self.spec.config if self.spec.files else Record()
+
+    @property
+    def data(self) -> Data:
+        """The data of an optimization, split as the specification says."""
+        parts, fractions = dict(self.datasets), self.spec.split
+        if fractions:
+            parts |= split(parts["train"], dict(zip(PARTS, fractions, strict=False)))
+        return Data(**parts)
+
+    @property
+    def optimizer(self) -> PlanOptimizer:
+        """The optimizer with its options."""
+        if self.fixed_optimizer:
+            return self.fixed_optimizer
+        name = self.spec.optimizer
+        factory = choose("optimizer", name, OPTIMIZERS)
+        optimizer: PlanOptimizer = build(f"--option of {name}", factory, self.spec.options)
+        return guard(optimizer) if self.spec.guarded else optimizer
+
+
+class JobStore(Protocol):
+    """A store of versions and data sets, as jobs need it."""
+
+    def version(self, name: str) -> Version:
+        """Return the version of that name or id. ``UnknownVersion``."""
+        ...
+
+    def dataset(self, name: str, split: str = "") -> Dataset:
+        """Return the data set of that name, or one of its splits. ``NotFound``."""
+        ...
+
+
+def spec_of(run: Run) -> JobSpec:
+    """Return the specification that a command stored with a run; an error if Python started it."""
+    stored: Any = run.config.get("command")
+    if stored is None:
+        raise click.ClickException(
+            f"run {run.id} was started in Python; do it there again: {python_call(run)}."
+        )
+    files = tuple((part, Source(**source)) for part, source in stored["files"].items())
+    return JobSpec(**{**stored, "files": files})
+
+
+def python_call(run: Run) -> str:
+    """Return the Python calls that run an evaluation or optimization again."""
+    if run.kind == "evaluate":
+        return "ex.evaluate"
+    return "ex.optimize, or lmflow.execution.optimize.replayed offline"
+
+
+def load_job(spec: JobSpec, store: JobStore | None) -> Job:
+    """Load program, metric, data and start version of a specification.
+
+    Raises ``BadData`` if a source's examples changed since the specification was stored.
+    """
+    program = load_program(spec.target)
+    datasets = {part: load_examples(source, program, store) for part, source in spec.files}
+    for part, source in spec.files:
+        _check_unchanged(source, datasets[part])
+    start = store.version(spec.version) if store and spec.version else init(program)
+    files = tuple(
+        (part, attrs.evolve(source, digest=datasets[part].digest)) for part, source in spec.files
+    )
+    return Job(
+        attrs.evolve(spec, files=files, version=start.id),
+        program,
+        load_metric(spec.metric),
+        start,
+        datasets,
+        adapters=spec.adapters,
+    )
+
+
+def _check_unchanged(source: Source, examples: Dataset) -> None:
+    if source.digest and examples.digest != source.digest:
+        problem = f"its examples are {short(examples.digest)}, the run had {short(source.digest)}"
+        raise BadData(source.path, problem, "Restore the examples, or start a new run.")
+
+
+def load_examples(source: Source, program: Program, store: JobStore | None) -> Dataset:
+    """Read the examples of a file, or of the data set that the store has as ``NAME[:SPLIT]``.
+
+    Raises ``BadData`` if neither exists.
+    """
+    path = Path(source.path)
+    if store is None or path.suffix.lower() in ENDINGS or path.exists():
+        return dataset(path, signature=program)
+    name, _, split_name = source.path.partition(":")
+    try:
+        stored = store.dataset(name, split_name)
+    except NotFound as error:
+        problem = f"it is not a file, and as a data set: {error.problem}"
+        raise BadData(source.path, problem, error.fix) from None
+    return dataset(stored, stored.name, signature=program)
+
+
+def source_state(source: Source, target: str, store: JobStore) -> str:
+    """Say whether a source's examples are unchanged, changed, or why they can't be read."""
+    try:
+        digest = load_examples(source, load_program(target), store).digest
+    except BadData as problem:
+        return str(problem)
+    return "as it was" if digest == source.digest else "changed since"

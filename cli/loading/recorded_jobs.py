@@ -1,0 +1,123 @@
+"""Evaluations and optimizations loaded again from what their runs store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import click
+
+from lmflow.adapters.registry import recorded_adapter_rules
+from lmflow.cli.loading.jobs import PARTS, Job, JobSpec, load_job, python_call, spec_of
+from lmflow.cli.loading.metrics import METRICS, load_metric
+from lmflow.cli.loading.programs import load_program
+from lmflow.data.dataset import Dataset
+from lmflow.errors import LmflowError
+from lmflow.evaluation.judges import Judge, scorer_key
+from lmflow.execution.budget import Budget
+from lmflow.metrics import Metric
+from lmflow.optimizers.parts.plan import PlanOptimizer
+from lmflow.optimizers.registry import optimizer_from_options
+from lmflow.programs.program import Program
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.traces.trace import Run
+
+
+def load_recorded_job(run: Run, reader: Reader) -> Job:
+    """Load the job of a recorded evaluation or optimization, started by a command or in Python.
+
+    If a part of a job that Python started can't be loaded, the error says which, and names the
+    Python call that runs the job again.
+    """
+    prior = tuple(map(reader.trace, run.config.get("prior", ())))
+    if "command" in run.config or "python" not in run.config:
+        return attrs.evolve(load_job(spec_of(run), reader), prior=prior)
+    try:
+        return attrs.evolve(_python_job(run, reader), prior=prior)
+    except (LmflowError, click.ClickException) as problem:
+        words = problem.message if isinstance(problem, click.ClickException) else str(problem)
+        raise click.ClickException(
+            f"run {run.id} was started in Python; do it there again: {python_call(run)}. {words}"
+        ) from None
+
+
+def _python_job(run: Run, reader: Reader) -> Job:
+    stored: Any = run.config["python"]
+    program = _program(stored["program"])
+    metric = _metric(stored["metric"], run.config["metric"])
+    datasets = {part: _part(reader, digest, stored["fields"]) for part, digest in _digests(run)}
+    start, optimizer = reader.version(run.config["version"]), _optimizer(run)
+    spec = JobSpec(
+        stored["program"]["name"],
+        stored["metric"]["name"],
+        (),
+        optimizer.name if optimizer else "",
+        guarded=optimizer is not None and optimizer.name == "guard",
+        version=start.id,
+        model=recorded_model(run) or "",
+        ref=stored["ref"],
+        samples=run.config.get("samples", 1),
+    )
+    budget = Budget(**stored["budget"]) if stored["budget"] else None
+    adapters = recorded_adapters(run)
+    return Job(spec, program, metric, start, datasets, (), optimizer, budget, adapters)
+
+
+def recorded_adapters(run: Run) -> dict[str, str]:
+    """Return the adapters by models that a run was started with."""
+    return next((recorded_adapter_rules(trace.world).as_mapping for trace in run), {})
+
+
+def recorded_model(run: Run) -> str | None:
+    """Return the name of the run's default model, ``None`` if the run had none."""
+    places = [trace.world["models"].get("") for trace in run]
+    return next((place["model"] for place in places if place), None)
+
+
+def _program(stored: Mapping[str, Any]) -> Program:
+    if not stored["name"]:
+        raise click.ClickException("No module holds its program by a name.")
+    program = load_program(stored["name"])
+    if program.key != stored["key"]:
+        raise click.ClickException(f"{stored['name']} was edited since.")
+    return program
+
+
+def _metric(stored: Mapping[str, Any], key: str) -> Metric | Judge:
+    name = stored["name"]
+    shipped = METRICS.get(name)
+    metric = shipped(**stored["options"]) if shipped else load_metric(name)
+    if scorer_key(metric) != key:
+        raise click.ClickException(f"The metric {name} was edited since.")
+    return metric
+
+
+def _digests(run: Run) -> list[tuple[str, str]]:
+    """Return each part of a run's data with the digest of its examples."""
+    stored = run.config["data"]
+    if run.kind == "evaluate":
+        return [("data", stored)]
+    return [(part, stored[part]) for part in PARTS]
+
+
+def _optimizer(run: Run) -> PlanOptimizer | None:
+    """Return the optimizer of a run, ``None`` for an evaluation."""
+    stored = run.config.get("optimizer")
+    return optimizer_from_options(stored["name"], stored["options"]) if stored else None
+
+
+def _part(reader: Reader, digest: str, fields: Sequence[str]) -> Dataset:
+    """Return the stored examples of that digest, their fields in the order of ``fields``.
+
+    Raises ``NotFound`` if the store does not have them.
+    """
+    empty = Dataset("examples", ())
+    if digest == empty.digest:
+        return empty
+    stored = reader.dataset(digest)
+    rows = []
+    for example in stored:
+        names = [name for name in fields if name in example]
+        rows.append(example.only(*names))
+    return Dataset(stored.name, rows)
