@@ -17,7 +17,7 @@ from pictures_and_sounds import PDF, PNG, WAV, media
 
 import lmflow as lf
 from lmflow.cli.main import main
-from lmflow.cli.testing.recording import recorded_run
+from lmflow.cli.testing.recorded_runs import recorded_run
 from lmflow.cli.text.terminal import run_tree
 from lmflow.errors import BadData, ForeignFile, NoContent, Tampered
 from lmflow.messages.requests import ChatRequest, ToolRequest
