@@ -1,4 +1,4 @@
-"""Examples and data sets as values: ordered, named apart by id, hashed by content."""
+"""Examples and data sets as values: ordered, distinguished by id, hashed by content."""
 
 from __future__ import annotations
 
@@ -12,12 +12,19 @@ from lmflow.errors import BadData, check_kind, short
 from lmflow.values.attributes import uncached
 from lmflow.values.record import Record, digest
 
-_APART = 'Give each example an "id" of its own, or drop the repeats: lf.dataset(rows, drop_repeats=True).'
-PARTED = 'Part the rows: lf.Data(**lf.split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})), or --split .5,.3,.2.'
+_ID_FIX = (
+    'Give each example an "id" of its own, or drop the repeats: '
+    "lf.dataset(rows, drop_repeats=True)."
+)
+SPLIT_FIX = (
+    'Part the rows: lf.Data(**lf.split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})), '
+    "or --split .5,.3,.2."
+)
+"""The fix for data without the parts that an optimizer needs."""
 
 
 def example_id(example: Mapping[str, Any]) -> str:
-    """The example's ``id`` as text; where it has none, the digest of its content."""
+    """The example's ``id`` as text; if it has none, the digest of its content."""
     name = example.get("id")
     if name is not None:
         return str(name)
@@ -25,39 +32,54 @@ def example_id(example: Mapping[str, Any]) -> str:
 
 
 def dataset_of(name: str, examples: Iterable[Mapping[str, Any]]) -> Dataset:
-    """The data set of examples; one that is a data set already is taken as it is."""
+    """The examples as a data set of that name; a data set is returned unchanged."""
     return examples if isinstance(examples, Dataset) else Dataset(name, records(examples))
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
-    """The rows as records. ``TypeError`` where they are none."""
+    """The rows as records. ``TypeError`` if they aren't mappings."""
     check_kind("examples", rows, Iterable, "Give rows, or a part of the data: data.held.")
-    return tuple(row if isinstance(row, Record) else _record(row) for row in rows)
+    return tuple(map(_record, rows))
 
 
 def _record(row: Mapping[str, Any]) -> Record:
+    if isinstance(row, Record):
+        return row
     check_kind("an example", row, Mapping, 'Its fields have names: {"question": ...}.')
     return Record(row)
 
 
 @attrs.frozen(slots=False, repr=False)
 class Dataset(Sequence[Record]):
-    """Examples in order. No two have one id (``BadData``), so that scores can be paired and splits
-    are disjoint.
+    """Examples in order. No two have one id, so that scores can be paired and splits are disjoint.
 
-    ``digest`` is the hash of the examples in order; the name isn't in it. A slice is a data set.
+    A slice is a data set too.
+
+    Args:
+        name: A name for people; it isn't part of the digest.
+        examples: Mappings of names to values. An example's id is its field ``id``, or else the
+            digest of its content.
+
+    Raises:
+        BadData: Two examples have one id.
+        TypeError: The examples aren't mappings.
+
+    Example:
+        >>> rows = [{"question": "2 + 2?", "answer": "4"}, {"question": "Capital?", "answer": "x"}]
+        >>> len(lf.Dataset("rows", rows)[:1])
+        1
     """
 
     name: str
     examples: tuple[Record, ...] = attrs.field(converter=records)
 
     def __attrs_post_init__(self) -> None:
-        seen: dict[str, int] = {}
-        for place, name in enumerate(self.ids):
-            if seen.setdefault(name, place) != place:
-                raise BadData(
-                    self.name, f"rows {seen[name]} and {place} have one id, {short(name)!r}", _APART
-                )
+        places: dict[str, int] = {}
+        for place, id_ in enumerate(self.ids):
+            first = places.setdefault(id_, place)
+            if first != place:
+                problem = f"rows {first} and {place} have one id, {short(id_)!r}"
+                raise BadData(self.name, problem, _ID_FIX)
 
     @overload
     def __getitem__(self, at: int) -> Record: ...
@@ -93,31 +115,41 @@ def _part(rows: Iterable[Mapping[str, Any]]) -> Dataset:
     return rows if isinstance(rows, Dataset) else Dataset("examples", records(rows))
 
 
-def _none() -> Dataset:
+def _no_examples() -> Dataset:
     return Dataset("examples", ())
 
 
 @attrs.frozen(slots=False)
 class Data:
-    """What an optimizer is given: examples to learn from (``train``), to choose by (``select``) and
-    to judge by in the end (``held``).
+    """The data of an optimization. No example is in two parts, since examples that were learned
+    from can't show what was learned.
 
-    No example is in two parts (``BadData``): what was learnt from says nothing about what was
-    learnt.
+    Args:
+        train: Examples to learn from.
+        select: Examples to choose between versions by.
+        held: Examples to judge the final version by.
+
+    Raises:
+        BadData: An example is in two parts.
+
+    Example:
+        >>> lf.Data([{"question": "2 + 2?"}], held=[{"question": "2 + 3?"}]).select
+        <Dataset examples: 0 examples, ae4e5e7d7ab0>
     """
 
     train: Dataset = attrs.field(converter=_part)
-    select: Dataset = attrs.field(factory=_none, converter=_part)
-    held: Dataset = attrs.field(factory=_none, converter=_part)
+    select: Dataset = attrs.field(factory=_no_examples, converter=_part)
+    held: Dataset = attrs.field(factory=_no_examples, converter=_part)
 
     def __attrs_post_init__(self) -> None:
         parts = {"train": self.train, "select": self.select, "held": self.held}
-        home: dict[str, str] = {}
+        part_of: dict[str, str] = {}
         for part, rows in parts.items():
-            for name in rows.ids:
-                if home.setdefault(name, part) != part:
-                    problem = f"the example {short(name)!r} is in {home[name]} and in {part}"
-                    raise BadData("the data", problem, PARTED)
+            for id_ in rows.ids:
+                first = part_of.setdefault(id_, part)
+                if first != part:
+                    problem = f"the example {short(id_)!r} is in {first} and in {part}"
+                    raise BadData("the data", problem, SPLIT_FIX)
 
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)

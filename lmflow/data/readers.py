@@ -22,7 +22,7 @@ from lmflow.values.media import attached
 from lmflow.values.record import Record
 
 ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
-"""What the names of files end in that are read as data sets."""
+"""The endings of files that are read as data sets."""
 
 
 class HasSignature(Protocol):
@@ -36,7 +36,7 @@ class HasSignature(Protocol):
 
 @attrs.frozen
 class _Row:
-    """A row as it was found, and where, for people."""
+    """A row as its source has it, with its place for error messages and the folder of its file."""
 
     where: str
     fields: Mapping[str, Any]
@@ -50,25 +50,36 @@ def dataset(
     signature: HasSignature | Signature | str | None = None,
     drop_repeats: bool = False,
 ) -> Dataset:
-    """The data set in a file (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a Hugging
-    Face data set, a pandas frame or an iterable of mappings.
+    """Read a data set from a file or from rows of another library.
 
-    Texts in fields that the ``signature`` (or the program's) gives another type are read as that
-    type: a CSV has only texts. ``drop_repeats`` leaves out rows that are wholly equal to an earlier
-    one. Of Hugging Face data, class labels become their names; of pandas, missing values become
-    ``None``. Pictures, sounds and files are named by a path, as seen from the file, or by a URL.
-    ``BadData`` names file and line, and the fix.
+    Args:
+        source: A path (``.jsonl``, ``.json``, ``.csv``, ``.tsv``, ``.parquet``), a Hugging Face
+            data set, a pandas frame or an iterable of mappings.
+        name: The data set's name, by default that of the file.
+        signature: Gives fields their types, also as a program: a text in a field of another type is
+            parsed, as a CSV has only texts.
+        drop_repeats: Whether to leave out rows that equal an earlier one.
+
+    Returns:
+        The data set. Class labels of Hugging Face are their names; missing values of pandas are
+        ``None``. Pictures, sounds and files are given by a path, relative to the file, or by a URL.
+
+    Raises:
+        BadData: A row can't be read; the error names file and line, and the fix.
+
+    Example:
+        >>> lf.dataset([{"n": "3"}], signature="n: int -> double: int")[0].n
+        3
     """
-    rows = _rows(source)
-    called = name or (Path(source).stem if isinstance(source, (str, Path)) else "examples")
+    is_file = isinstance(source, (str, Path))
+    name = name or (Path(source).stem if is_file else "examples")
     fields = _fields(signature)
-    examples = list(
-        _apart(((row.where, _record(row, fields)) for row in rows), drop_repeats=drop_repeats)
-    )
+    rows = ((row.where, _record(row, fields)) for row in _rows(source))
+    examples = list(_distinct(rows, drop_repeats=drop_repeats))
     if not examples:
-        where = str(source) if isinstance(source, (str, Path)) else called
+        where = str(source) if is_file else name
         raise BadData(where, "it has no rows", "Give at least one example.")
-    return Dataset(called, examples)
+    return Dataset(name, examples)
 
 
 def _rows(source: Any) -> Iterator[_Row]:
@@ -79,16 +90,9 @@ def _rows(source: Any) -> Iterator[_Row]:
     if hasattr(source, "iloc") and hasattr(source, "to_dict"):
         return _pandas(source)
     if isinstance(source, Mapping):
-        fix = (
-            f"Name one of its parts: source[{next(iter(source), 'train')!r}]."
-            if source
-            else "Give rows."
-        )
-        raise BadData(
-            "the source",
-            f"it is one mapping of {', '.join(map(str, source)) or 'nothing'}, no rows",
-            fix,
-        )
+        names = ", ".join(map(str, source)) or "nothing"
+        fix = f"Name one of its parts: source[{next(iter(source))!r}]." if source else "Give rows."
+        raise BadData("the source", f"it is one mapping of {names}, no rows", fix)
     if not isinstance(source, Iterable):
         fix = "Give a path, rows, a Hugging Face data set or a pandas frame."
         raise BadData("the source", f"it is a {type(source).__qualname__}, no rows", fix)
@@ -101,43 +105,40 @@ def _file(path: Path) -> Iterator[_Row]:
         fix = f"Name it by what it holds: {', '.join(readers)}."
         raise BadData(str(path), f"files ending in {path.suffix or 'nothing'!r} aren't read", fix)
     if not path.is_file():
-        beside = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-        raise BadData(
-            str(path), "there is no such file", f"Give the path of one.{near(path.name, beside)}"
-        )
+        siblings = [file.name for file in path.parent.iterdir()] if path.parent.is_dir() else []
+        fix = f"Give the path of one.{near(path.name, siblings)}"
+        raise BadData(str(path), "there is no such file", fix)
     return readers[path.suffix.lower()](path)
 
 
 def _jsonl(path: Path) -> Iterator[_Row]:
     for number, line in enumerate(_text(path).split("\n"), 1):
-        if line.strip():
-            where = f"{path}, line {number}"
-            try:
-                yield _Row(where, json.loads(line), path.parent)
-            except json.JSONDecodeError as error:
-                problem = f"it is no JSON ({error.msg}, column {error.colno})"
-                raise BadData(
-                    where, problem, 'Write one object a line: {"question": "...", "answer": "..."}.'
-                ) from None
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        try:
+            fields = json.loads(line)
+        except json.JSONDecodeError as error:
+            problem = f"it is not JSON ({error.msg}, column {error.colno})"
+            fix = 'Write one object a line: {"question": "...", "answer": "..."}.'
+            raise BadData(where, problem, fix) from None
+        yield _Row(where, fields, path.parent)
 
 
 def _json(path: Path) -> Iterator[_Row]:
     try:
-        found = json.loads(_text(path))
+        rows = json.loads(_text(path))
     except json.JSONDecodeError as error:
-        problem = f"it is no JSON ({error.msg}, line {error.lineno}, column {error.colno})"
-        raise BadData(
-            str(path), problem, "Write a list of objects, or one object a line and call it .jsonl."
-        ) from None
-    if not isinstance(found, list):
-        held = (
-            f"an object with {', '.join(map(repr, found)) or 'nothing'}"
-            if isinstance(found, dict)
-            else repr(found)
-        )
+        problem = f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        fix = "Write a list of objects, or one object a line and call it .jsonl."
+        raise BadData(str(path), problem, fix) from None
+    if not isinstance(rows, list):
+        content = repr(rows)
+        if isinstance(rows, dict):
+            content = f"an object with {', '.join(map(repr, rows)) or 'nothing'}"
         fix = "Give the rows: lf.dataset(json.load(file)[...])."
-        raise BadData(str(path), f"it holds {clipped(held)}, no list of objects", fix)
-    for place, fields in enumerate(found):
+        raise BadData(str(path), f"it holds {clipped(content)}, no list of objects", fix)
+    for place, fields in enumerate(rows):
         yield _Row(f"{path}, item {place}", fields, path.parent)
 
 
@@ -148,8 +149,10 @@ def _csv(path: Path) -> Iterator[_Row]:
     lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
     try:
         names = next(lines, [])
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise BadData(f"{path}, line 1", f"two columns are called {twice[0]!r}", "Rename one.")
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            problem = f"two columns are called {repeated[0]!r}"
+            raise BadData(f"{path}, line 1", problem, "Rename one.")
         for cells in lines:
             where = f"{path}, line {lines.line_num}"
             if cells and len(cells) != len(names):
@@ -158,91 +161,84 @@ def _csv(path: Path) -> Iterator[_Row]:
             if cells:
                 yield _Row(where, dict(zip(names, cells, strict=True)), path.parent)
     except csv.Error as error:
-        raise BadData(
-            f"{path}, line {lines.line_num}", f"it is no CSV ({error})", "Quote as RFC 4180 does."
-        ) from None
+        where = f"{path}, line {lines.line_num}"
+        raise BadData(where, f"it is not CSV ({error})", "Quote as RFC 4180 does.") from None
 
 
 def _parquet(path: Path) -> Iterator[_Row]:
     try:
-        parquet: Any = importlib.import_module(
-            "pyarrow.parquet"
-        )  # of the extra, so it may be missing
+        parquet: Any = importlib.import_module("pyarrow.parquet")
     except ImportError:
-        raise BadData(
-            str(path), "reading Parquet needs pyarrow", 'pip install "lmflow-dsl[data]"'
-        ) from None
+        fix = 'pip install "lmflow-dsl[data]"'
+        raise BadData(str(path), "reading Parquet needs pyarrow", fix) from None
     table = parquet.read_table(path)
     return _numbered(f"{path}, row", table.to_pylist())
 
 
 def _hugging_face(source: Any) -> Iterator[_Row]:
-    """Rows in which a class label is its name, and a missing one (-1) ``None``."""
+    """Rows in which a class label is its name, and a missing label (-1) is ``None``."""
     labels = {
         name: kind.names for name, kind in (source.features or {}).items() if hasattr(kind, "names")
     }
     for row in _numbered("row", source):
-        yield _Row(
-            row.where,
-            {name: _labelled(labels.get(name), value) for name, value in row.fields.items()},
-        )
+        fields = {name: _label(labels.get(name), value) for name, value in row.fields.items()}
+        yield _Row(row.where, fields)
 
 
-def _labelled(names: Sequence[str] | None, value: Any) -> Any:
+def _label(names: Sequence[str] | None, value: Any) -> Any:
     if names is None or not isinstance(value, int):
         return value
     return names[value] if value >= 0 else None
 
 
 def _pandas(source: Any) -> Iterator[_Row]:
-    """Rows in plain Python values: numpy's are made so, missing ones are ``None``."""
-    rows: Iterable[Mapping[str, Any]] = source.to_dict(orient="records")
-    return _numbered(
-        "row", ({str(name): _bare(value) for name, value in row.items()} for row in rows)
-    )
+    """Rows in Python values, without those of numpy; missing values are ``None``."""
+    rows: Iterable[Mapping[Any, Any]] = source.to_dict(orient="records")
+    return _numbered("row", (_python_fields(row) for row in rows))
 
 
-def _bare(value: Any) -> Any:
+def _python_fields(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {str(name): _python_value(value) for name, value in row.items()}
+
+
+def _python_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _bare(item) for name, item in value.items()}
+        return {name: _python_value(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_bare(item) for item in value]
+        return [_python_value(item) for item in value]
     if hasattr(value, "tolist"):
-        return _bare(value.tolist())
+        return _python_value(value.tolist())
     if type(value).__name__ in {"NAType", "NaTType"} or value != value:  # noqa: PLR0124 - NaN differs from itself
         return None
     return value.to_pydatetime() if hasattr(value, "to_pydatetime") else value
 
 
-def _numbered(what: str, rows: Iterable[Any]) -> Iterator[_Row]:
-    return (_Row(f"{what} {at}", row) for at, row in enumerate(rows))
+def _numbered(label: str, rows: Iterable[Any]) -> Iterator[_Row]:
+    return (_Row(f"{label} {place}", row) for place, row in enumerate(rows))
 
 
 def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadData(
-            str(path), f"it is no UTF-8 (byte {error.start})", "Save it as UTF-8."
-        ) from None
+        problem = f"it is not UTF-8 (byte {error.start})"
+        raise BadData(str(path), problem, "Save it as UTF-8.") from None
 
 
 def _fields(signature: HasSignature | Signature | str | None) -> Mapping[str, Field]:
     if signature is None:
         return {}
-    own = signature if isinstance(signature, (str, Signature)) else signature.signature
-    found = signature_of(own)
-    return {field.name: field for field in (*found.inputs, *found.outputs)}
+    if not isinstance(signature, (str, Signature)):
+        signature = signature.signature
+    signature = signature_of(signature)
+    return {field.name: field for field in (*signature.inputs, *signature.outputs)}
 
 
 def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
     if not isinstance(row.fields, Mapping):
         problem = f"it is a {type(row.fields).__qualname__}, no mapping of names to values"
-        raise BadData(
-            row.where,
-            problem,
-            'Write each example as an object: {"question": "...", "answer": "..."}.',
-        )
+        fix = 'Write each example as an object: {"question": "...", "answer": "..."}.'
+        raise BadData(row.where, problem, fix)
     try:
         return Record(
             {name: _read(row, fields.get(name), value) for name, value in row.fields.items()}
@@ -254,7 +250,6 @@ def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
 
 
 def _read(row: _Row, field: Field | None, value: Any) -> Any:
-    where = row.where
     value = attached(value, lambda _: None, files=True)
     if field is not None and holds_media(field.type):
         return located(value, field.type, row.folder)
@@ -263,21 +258,24 @@ def _read(row: _Row, field: Field | None, value: Any) -> Any:
     try:
         return read(value, field.type, exact=True)
     except ValueError as error:
-        fix = f"{field.name} is {type_text(field.type)} in the signature: mend the row or the signature."
-        raise BadData(where, f"{field.name!r}: {error}", fix) from None
+        type_name = type_text(field.type)
+        fix = f"{field.name} is {type_name} in the signature: mend the row or the signature."
+        raise BadData(row.where, f"{field.name!r}: {error}", fix) from None
 
 
-def _apart(rows: Iterable[tuple[str, Record]], *, drop_repeats: bool) -> Iterator[Record]:
-    """The rows, no two with one id."""
-    seen: dict[str, tuple[str, Record]] = {}
+def _distinct(rows: Iterable[tuple[str, Record]], *, drop_repeats: bool) -> Iterator[Record]:
+    """The rows, without repeats; ``BadData`` if two have one id."""
+    by_id: dict[str, tuple[str, Record]] = {}
     for where, row in rows:
-        name = example_id(row)
-        if name not in seen:
-            seen[name] = where, row
+        id_ = example_id(row)
+        if id_ not in by_id:
+            by_id[id_] = where, row
             yield row
-        elif seen[name][1] != row:
+            continue
+        first_place, first = by_id[id_]
+        if first != row:
             fix = 'Give each example an "id" of its own.'
-            raise BadData(where, f"it has the id of {seen[name][0]}, {name!r}", fix)
-        elif not drop_repeats:
+            raise BadData(where, f"it has the id of {first_place}, {id_!r}", fix)
+        if not drop_repeats:
             fix = 'Give each example an "id" of its own, or leave repeats out: drop_repeats=True.'
-            raise BadData(where, f"it repeats {seen[name][0]}", fix)
+            raise BadData(where, f"it repeats {first_place}", fix)

@@ -1,9 +1,10 @@
-"""Data sets parted by a seed: disjoint, covering, stratified, and nearly the same when rows are
+"""Splits of data sets by a seed: disjoint, covering, stratified, and nearly the same when rows are
 added.
 """
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 from collections.abc import Iterable, Mapping
@@ -21,7 +22,9 @@ _WHOLE = 1e-9
 
 @attrs.frozen
 class _Unit:
-    """Rows that stay together: one example, or a group. ``order`` is the hash that shuffles."""
+    """Rows that stay together: one example, or a group. ``order`` is the hash that they are
+    shuffled by, ``stratum`` the value that is spread evenly, ``rows`` their places.
+    """
 
     order: str
     stratum: str
@@ -29,35 +32,54 @@ class _Unit:
 
 
 def split(
-    rows: Iterable[Mapping[str, Any]], parts: Mapping[str, float], *, seed: int = 0, by: str | None = None,
+    rows: Iterable[Mapping[str, Any]],
+    parts: Mapping[str, float],
+    *,
+    seed: int = 0,
+    by: str | None = None,
     group: str | None = None,
-) -> dict[str, Dataset]:  # fmt: skip
-    """The rows parted by fractions that add up to 1: ``split(rows, {"train": 0.5, "select": 0.3,
-    "held": 0.2})``.
+) -> dict[str, Dataset]:
+    """Split rows into parts at random, reproducibly.
 
-    Each row is in one part, in its old order. ``by`` names a field whose values are spread evenly
-    over the parts; ``group`` one whose rows stay together. The shuffle orders rows by the hash of
-    (seed, id): the same on every platform and in every order of the rows; a row that is added moves
-    at most one old row across each border (without ``by`` and ``group``). ``BadData`` where a part
-    would be empty.
+    Rows are shuffled by the hash of (seed, id), so the split is the same on every platform and for
+    every order of the rows, and a row that is added moves at most one old row across each border
+    (without ``by`` and ``group``).
+
+    Args:
+        rows: A data set, or mappings.
+        parts: The fraction of each part; they add up to 1.
+        seed: Another seed gives another split.
+        by: A field whose values are spread evenly over the parts.
+        group: A field whose equal values stay in one part.
+
+    Returns:
+        The parts by name. Each row is in one part, in its old order.
+
+    Raises:
+        BadData: The fractions are wrong, or a part would be empty.
+        MissingInput: A row lacks the field ``by`` or ``group``.
+
+    Example:
+        >>> rows = [{"id": n} for n in range(10)]
+        >>> parts = lf.split(rows, {"train": 0.5, "select": 0.3, "held": 0.2})
+        >>> [len(part) for part in parts.values()]
+        [5, 3, 2]
     """
     rows = dataset_of("rows", rows)
     _check(rows, parts)
     units = _units(rows, seed, by, group)
-    borders = [*itertools.accumulate(parts.values())][:-1]
-    found: dict[str, list[int]] = {name: [] for name in parts}
     names = list(parts)
-    for unit, place in _placed(_interleaved(units)):
-        found[names[sum(place >= border for border in borders)]].extend(unit.rows)
-    if empty := [name for name, places in found.items() if not places]:
-        kind = f"{len(units)} groups" if group else f"{len(rows)} rows"
-        raise BadData(
-            rows.name,
-            f"the part {empty[0]!r} of {kind} would be empty",
-            "Give it a larger fraction.",
-        )
+    borders = [*itertools.accumulate(parts.values())][:-1]
+    places: dict[str, list[int]] = {name: [] for name in names}
+    for unit, middle in _middles(_interleaved(units)):
+        places[names[bisect.bisect_right(borders, middle)]].extend(unit.rows)
+    for name in names:
+        if not places[name]:
+            units_text = f"{len(units)} groups" if group else f"{len(rows)} rows"
+            problem = f"the part {name!r} of {units_text} would be empty"
+            raise BadData(rows.name, problem, "Give it a larger fraction.")
     return {
-        name: Dataset(f"{rows.name}/{name}", [rows[at] for at in sorted(found[name])])
+        name: Dataset(f"{rows.name}/{name}", [rows[place] for place in sorted(places[name])])
         for name in names
     }
 
@@ -67,27 +89,23 @@ def _check(rows: Dataset, parts: Mapping[str, float]) -> None:
     if not parts or any(not 0 < size <= 1 for size in parts.values()):
         raise BadData(rows.name, f"the parts {dict(parts)} aren't all fractions above 0", fix)
     if abs(math.fsum(parts.values()) - 1) > _WHOLE:
-        raise BadData(
-            rows.name,
-            f"the parts {dict(parts)} add up to {math.fsum(parts.values()):g}, not 1",
-            fix,
-        )
+        problem = f"the parts {dict(parts)} add up to {math.fsum(parts.values()):g}, not 1"
+        raise BadData(rows.name, problem, fix)
 
 
 def _units(rows: Dataset, seed: int, by: str | None, group: str | None) -> list[_Unit]:
-    together: dict[str, list[int]] = {}
+    units: dict[str, list[int]] = {}
     for place, row in enumerate(rows):
-        together.setdefault(
-            example_id(row) if group is None else _value(rows, row, group), []
-        ).append(place)
+        name = example_id(row) if group is None else _value(rows, row, group)
+        units.setdefault(name, []).append(place)
     return [
         _Unit(digest("split", [seed, name]), _stratum(rows, places, by), tuple(places))
-        for name, places in together.items()
+        for name, places in units.items()
     ]
 
 
 def _stratum(rows: Dataset, places: Iterable[int], by: str | None) -> str:
-    """The value of ``by`` that most of the rows have; of several the first in canonical order."""
+    """The most frequent value of ``by`` in the rows; of several, the first in canonical order."""
     if by is None:
         return ""
     counts: dict[str, int] = toolz.frequencies(_value(rows, rows[place], by) for place in places)
@@ -101,23 +119,17 @@ def _value(rows: Dataset, row: Record, field: str) -> str:
 
 
 def _interleaved(units: Iterable[_Unit]) -> list[_Unit]:
-    """The units in hash order, those of each stratum spread evenly over the whole."""
+    """The units in hash order, with those of each stratum spread evenly."""
     strata: dict[str, list[_Unit]] = toolz.groupby(
-        lambda unit: unit.stratum, sorted(units, key=_order)
+        lambda unit: unit.stratum, sorted(units, key=lambda unit: unit.order)
     )
-    placed = [
-        (place, unit.order, unit) for inner in strata.values() for unit, place in _placed(inner)
-    ]
-    return [unit for _, _, unit in sorted(placed, key=lambda it: it[:2])]
+    middles = [pair for stratum in strata.values() for pair in _middles(stratum)]
+    return [unit for unit, _ in sorted(middles, key=lambda pair: (pair[1], pair[0].order))]
 
 
-def _placed(units: list[_Unit]) -> list[tuple[_Unit, float]]:
+def _middles(units: list[_Unit]) -> list[tuple[_Unit, float]]:
     """Each unit with the middle of its rows, as a fraction of all rows."""
     ends = [*itertools.accumulate(len(unit.rows) for unit in units)]
     return [
         (unit, (end - len(unit.rows) / 2) / ends[-1]) for unit, end in zip(units, ends, strict=True)
     ]
-
-
-def _order(unit: _Unit) -> Any:
-    return unit.order

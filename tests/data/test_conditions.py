@@ -45,7 +45,7 @@ def test_a_condition_is_read(text: str, parts: tuple[Any, ...]) -> None:
         ("> 1", "no field, operator"),
         ("scor > 1", "Did you mean 'score'"),
         ("input = 1", "Did you mean input.FIELD"),
-        ("program.x = 1", "'program.x' is no field"),
+        ("program.x = 1", "'program.x' is not a field"),
         ("__import__('os') = 1", "no field, operator"),
         ("score) OR (1 = 1", "no field, operator"),
     ],

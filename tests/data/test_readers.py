@@ -68,7 +68,7 @@ def test_blank_lines_and_marks_are_no_rows(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ('{"q": }', r"line 2: it is no JSON \(Expecting value, column 7\)"),
+        ('{"q": }', r"line 2: it is not JSON \(Expecting value, column 7\)"),
         (
             "[1]",
             "line 2: it is a list, no mapping of names to values. Write each example as an object",
@@ -107,7 +107,7 @@ def test_no_rows_are_a_mistake(tmp_path: Path, text: str) -> None:
 
 def test_a_file_that_is_no_utf_8(tmp_path: Path) -> None:
     """Another encoding is named by the first byte that can't be read."""
-    assert "it is no UTF-8 (byte 7)" in problem(written(tmp_path, b'{"q": "\xe9"}'))
+    assert "it is not UTF-8 (byte 7)" in problem(written(tmp_path, b'{"q": "\xe9"}'))
 
 
 def test_a_missing_file_names_the_near_one(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_list_of_objects(tmp_path: Path) -> None:
         *dataset(written(tmp_path, json.dumps(ROWS), "rows.json"))
     ]
     for text, words in [
-        ("[1, 2", "it is no JSON (Expecting ',' delimiter, line 1, column 6)"),
+        ("[1, 2", "it is not JSON (Expecting ',' delimiter, line 1, column 6)"),
         (
             '{"examples": [], "canary": ""}',
             "it holds an object with 'examples', 'canary', no list of objects",
@@ -195,7 +195,7 @@ def test_a_cell_that_does_not_fit_is_named(tmp_path: Path) -> None:
         ("a,b\n1\n", "line 2: it has 1 cells, the header 2. Quote cells"),
         ("a,b\n1,2\n1,2,3\n", "line 3: it has 3 cells"),
         ("a,a\n1,2\n", "line 1: two columns are called 'a'"),
-        ('a,b\n"1,2\n', r"line 2: it is no CSV \(unexpected end of data\)"),
+        ('a,b\n"1,2\n', r"line 2: it is not CSV \(unexpected end of data\)"),
         ("a,b\n", "it has no rows"),
     ],
 )
