@@ -134,7 +134,7 @@ class Data:
 
     Example:
         >>> lf.Data([{"question": "2 + 2?"}], held=[{"question": "2 + 3?"}]).select
-        <Dataset examples: 0 examples, ae4e5e7d7ab0>
+        <Dataset examples: 0 examples, 491cf46fce4b>
     """
 
     train: Dataset = attrs.field(converter=_part)

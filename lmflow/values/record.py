@@ -282,10 +282,9 @@ def _long_form(value: Any) -> str:
 
 def _canonical(value: Any) -> str:
     """The canonical form of a value that is made of JSON values alone, in one pass."""
-    # Each key and digest is made here, so types are compared by identity, and a subclass (an
-    # IntEnum, a str subclass) takes the long form. Keys, not insertion, order the fields, and repr
-    # writes floats: the bytes are then the same in every process and on every platform. Any change
-    # of them makes each recording unfindable.
+    # Each key and digest is made here, so types are compared by identity; subclasses (an IntEnum)
+    # take the long form. Sorted names and repr of floats give the same bytes on every platform,
+    # and any change of the bytes makes each recording unfindable.
     kind = type(value)
     if kind is str:
         return text_form(value)
