@@ -1,1 +1,1 @@
-"""How a step is put to a model and its reply is read: chat with marked sections, or JSON."""
+"""Adapters: how a step's prompt is written and its reply read, in marked sections or JSON."""

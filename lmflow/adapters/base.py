@@ -1,6 +1,4 @@
-"""What an adapter is, and what all of them share: how values are shown, and outputs gathered from
-what was found.
-"""
+"""The type of adapters, and what they share: writing values into messages, collecting outputs."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import attrs
 
 from lmflow.errors import BadValue
 from lmflow.messages.messages import Attached, Message
-from lmflow.signatures.fields import Field, holds_media, nullable, peeled
+from lmflow.signatures.fields import Field, holds_media, nullable, unwrap_annotated
 from lmflow.signatures.signature import Signature
 from lmflow.values.media import Media, is_media, media_of
 from lmflow.values.record import EMPTY, Record, plain, pretty
@@ -22,23 +20,22 @@ _THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class Unreadable(ValueError):
-    """A reply that doesn't hold the outputs; says what is missing or wrong. ``found`` are those
-    that could be read.
-    """
+    """A reply lacks outputs or holds wrong ones; ``outputs`` are those that could be read."""
 
-    def __init__(self, problem: str, found: Mapping[str, Any] = EMPTY) -> None:
+    def __init__(self, problem: str, outputs: Mapping[str, Any] = EMPTY) -> None:
         super().__init__(problem)
-        self.found = found
+        self.outputs = outputs
 
 
 @attrs.frozen(eq=False)
 class Adapter:
-    """One way to ask for outputs.
+    """One way to ask a model for outputs.
 
-    ``form`` tells the model what to reply with, ``cue`` says it in short below the inputs, where
-    small models heed it (empty for none), ``answer`` writes a demonstration's outputs in that form,
-    ``read`` takes a reply and whether it is whole (not cut at the token limit) and raises nothing
-    but ``Unreadable``, ``schema`` is what an endpoint may hold the reply to.
+    ``form`` tells the model what to reply with. ``cue`` repeats that in short below the inputs,
+    where small models heed it (empty for none). ``answer`` writes a demonstration's outputs in the
+    form. ``read`` reads the outputs from a reply, told whether the reply is whole (not cut at the
+    token limit), and raises nothing but ``Unreadable``. ``schema`` is the JSON schema that an
+    endpoint may hold the reply to, ``None`` for none.
     """
 
     name: str
@@ -50,25 +47,29 @@ class Adapter:
 
 
 def sections(fields: tuple[Field, ...], values: Mapping[str, Any]) -> str:
-    """Values under their field markers; those that are absent are left out."""
-    return "\n".join(f"[[{f.name}]]\n{shown(values[f.name])}" for f in fields if f.name in values)
+    """Write values under their fields' markers; fields without a value are left out."""
+    present = [field.name for field in fields if field.name in values]
+    return "\n".join(f"[[{name}]]\n{value_text(values[name])}" for name in present)
 
 
-def placed(
+def sections_with_media(
     fields: tuple[Field, ...], values: Mapping[str, Any], head: str = ""
 ) -> tuple[str, tuple[Attached, ...]]:
-    """Values under their field markers, below a head: the text, and the pictures, sounds and files
-    that stand in it.
+    """Write values under their fields' markers, below a head, and collect their media.
 
-    Of several in a list each has its number before it, as texts in a list have.
+    Returns the text, and the pictures, sounds and files with their positions in it. In a list each
+    medium has its number before it, as texts in a list have.
     """
     text, attached = head, []
     for field in fields:
         if field.name not in values:
             continue
         value = values[field.name]
-        text += f"{_LINE * bool(text)}[[{field.name}]]\n"
-        for part in _parts(value) if holds_media(field.type) else (shown(value),):
+        if text:
+            text += _LINE
+        text += f"[[{field.name}]]\n"
+        parts = _parts(value) if holds_media(field.type) else (value_text(value),)
+        for part in parts:
             if isinstance(part, Media):
                 attached.append(Attached(len(text), part))
             else:
@@ -76,25 +77,22 @@ def placed(
     return text, tuple(attached)
 
 
-def turn_of(
+def user_message(
     fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", tail: str = ""
 ) -> Message:
-    """The user's turn that gives inputs, between a head and a tail; "Go." where there is nothing to
-    give.
-    """
-    if any(map(_attaches, values.values())):
-        text, attached = placed(fields, values, head)
+    """Write the user's message with inputs, between a head and a tail; "Go." without inputs."""
+    if any(map(_has_media, values.values())):
+        text, attached = sections_with_media(fields, values, head)
     else:
         text, attached = sections(fields, values) or "Go.", ()
         text = f"{head}{_LINE}{text}" if head else text
     return Message("user", f"{text}{_LINE}{tail}" if tail else text, attached=attached)
 
 
-def shown(value: Any) -> str:
-    """A value as a model reads it, the same for a typed value and for the JSON that is stored of
-    it.
+def value_text(value: Any) -> str:
+    """Write a value as a model reads it, the same for a typed value and for its stored JSON.
 
-    A picture, sound or file is here what stands for it.
+    A picture, sound or file is written as the JSON object that stands for it.
     """
     if type(value) is str:
         return value
@@ -106,71 +104,72 @@ def shown(value: Any) -> str:
     return pretty(value)
 
 
-def spoken(text: str) -> str:
-    """The reply without the thinking that a reasoning model put before it."""
+def without_thinking(text: str) -> str:
+    """Remove the thinking that a reasoning model put before its reply."""
     return _THINKING.sub("", text, count=1) if text.lstrip().startswith("<think>") else text
 
 
-def thought(text: str) -> str:
-    """The thinking that a reasoning model put before its reply, empty where it put none."""
-    found = _THINKING.match(text)
-    return (
-        found[0].strip().removeprefix("<think>").removesuffix("</think>").strip() if found else ""
-    )
+def thinking_of(text: str) -> str:
+    """Find the thinking that a reasoning model put before its reply; empty if there is none."""
+    thinking = _THINKING.match(text)
+    if thinking is None:
+        return ""
+    return thinking[0].strip().removeprefix("<think>").removesuffix("</think>").strip()
 
 
-def gathered(
-    signature: Signature, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]
+def collect_outputs(
+    signature: Signature, values: Mapping[str, Any], read: Callable[[Any, Any], Any]
 ) -> Record:
-    """The outputs from what was found of each; ``meant(found, type)`` reads one. ``Unreadable``
-    names every problem.
+    """Convert the value found for each output; ``read(value, type)`` interprets one.
+
+    ``Unreadable`` names every problem, and holds the outputs without one.
     """
     problems: list[str] = []
-    values: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
     for field in signature.outputs:
         try:
-            values[field.name] = _value(signature, field, found, meant)
+            outputs[field.name] = _output(signature, field, values, read)
         except (ValueError, BadValue) as problem:
             problems.append(f"{field.name}: {problem}")
         except RecursionError:
             problems.append(f"{field.name}: it is nested too deeply")
     if problems:
-        raise Unreadable("; ".join(problems), values)
-    return Record(values)
+        raise Unreadable("; ".join(problems), outputs)
+    return Record(outputs)
 
 
-def _value(
-    signature: Signature, field: Field, found: Mapping[str, Any], meant: Callable[[Any, Any], Any]
+def _output(
+    signature: Signature, field: Field, values: Mapping[str, Any], read: Callable[[Any, Any], Any]
 ) -> Any:
-    if field.name in found:
-        return signature.taken(field, meant(found[field.name], field.type))
+    if field.name in values:
+        return signature.convert(field, read(values[field.name], field.type))
     if not field.required:
         return signature.default(field)
-    if nullable(field.type) and peeled(field.type)[0] is not Any:
+    if nullable(field.type) and unwrap_annotated(field.type)[0] is not Any:
         return None
     msg = "it is missing"
     raise Unreadable(msg)
 
 
-def _attaches(value: Any) -> bool:
-    """Whether there is something to attach, where a field says that it holds media."""
+def _has_media(value: Any) -> bool:
+    """Tell whether a value is a picture, sound or file, or a list with one."""
     if type(value) is str:
         return False
     if isinstance(value, (list, tuple)):
-        return any(map(_attaches, value))
+        return any(map(_has_media, value))
     return isinstance(value, Media) or is_media(value)
 
 
 def _parts(value: Any) -> Iterator[str | Media]:
-    """A value of a type that holds media: each of a list is numbered, on a line of its own."""
+    """Split a value into texts and media; each item of a list has a number and its own line."""
     if isinstance(value, Media) or is_media(value):
         yield value if isinstance(value, Media) else media_of(value)
     elif isinstance(value, (list, tuple)) and value:
         for number, item in enumerate(value, 1):
-            yield f"{_LINE * (number > 1)}[{number}] "
+            yield f"[{number}] " if number == 1 else f"{_LINE}[{number}] "
             yield from _parts(item)
     else:
-        yield shown(value)
+        yield value_text(value)
 
 
 def _is_line(item: Any) -> bool:

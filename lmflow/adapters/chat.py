@@ -1,14 +1,21 @@
-"""The chat adapter: one output is the bare reply, several stand in marked sections."""
+"""The chat adapter: a reply is the only output itself, or several outputs in marked sections."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable, gathered, sections, shown, spoken
-from lmflow.adapters.markers import labelled, marked, unmarked
-from lmflow.signatures.fields import nullable, peeled
-from lmflow.signatures.parsing import loosened, meant
+from lmflow.adapters.base import (
+    Adapter,
+    Unreadable,
+    collect_outputs,
+    sections,
+    value_text,
+    without_thinking,
+)
+from lmflow.adapters.markers import labelled_sections, marked_sections, text_before_markers
+from lmflow.signatures.fields import nullable, unwrap_annotated
+from lmflow.signatures.parsing import coerce, interpret
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import load
 from lmflow.values.record import Record
@@ -21,8 +28,8 @@ def _form(signature: Signature) -> str:
     if len(hints) == 1:
         return f"Reply with only {hints[0]}." if hints[0] else ""
     shown_form = (
-        f"[[{field.name}]]\n{said or '...'}"
-        for field, said in zip(signature.outputs, hints, strict=True)
+        f"[[{field.name}]]\n{description or '...'}"
+        for field, description in zip(signature.outputs, hints, strict=True)
     )
     return "\n".join(["Reply in this form:", *shown_form])
 
@@ -32,55 +39,57 @@ def _cue(signature: Signature) -> str:
     return f"{_CUE}{', then '.join(marks)}." if len(marks) > 1 else ""
 
 
-def uncued(text: str) -> str:
-    """What was asked without the cue below it."""
-    asked, cue, _ = text.rpartition(f"\n\n{_CUE}")
-    return asked if cue else text
+def without_cue(text: str) -> str:
+    """Remove the adapter's cue from the end of a user's message."""
+    inputs, cue, _ = text.rpartition(f"\n\n{_CUE}")
+    return inputs if cue else text
 
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
-    only = signature.outputs[0].name
-    return (
-        shown(values[only]) if len(signature.outputs) == 1 else sections(signature.outputs, values)
-    )
+    if len(signature.outputs) == 1:
+        return value_text(values[signature.outputs[0].name])
+    return sections(signature.outputs, values)
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    text = spoken(text)
-    if signature.bare and "[[" not in text and "{" not in text:
-        return gathered(signature, {signature.outputs[0].name: text.strip()}, _as_it_is)
+    text = without_thinking(text)
+    if signature.is_single_text and "[[" not in text and "{" not in text:
+        return collect_outputs(signature, {signature.outputs[0].name: text.strip()}, _unchanged)
     fields = _json_fields(signature, text)
     if fields:
-        return gathered(signature, fields, loosened)
+        return collect_outputs(signature, fields, coerce)
 
-    def one(found: str, kind: Any) -> Any:
-        if not found and peeled(kind)[0] is not str and not nullable(kind):
+    def read_section(section: str, kind: Any) -> Any:
+        if not section and unwrap_annotated(kind)[0] is not str and not nullable(kind):
             msg = "it is empty"
             raise Unreadable(msg)
-        return meant(found, kind, whole=whole)
+        return interpret(section, kind, whole=whole)
 
-    return gathered(signature, _found(signature, text), one)
-
-
-def _as_it_is(found: str, _: Any) -> str:
-    return found
+    return collect_outputs(signature, _output_texts(signature, text), read_section)
 
 
-def _found(signature: Signature, text: str) -> dict[str, str]:
-    """The text of each output: marked, else labelled, else the whole reply where there is one
+def _unchanged(text: str, _: Any) -> str:
+    return text
+
+
+def _output_texts(signature: Signature, text: str) -> dict[str, str]:
+    """Find the text of each output: its section, else its label, else the reply if it is the only
     output.
     """
-    names, inputs = (
-        [field.name for field in signature.outputs],
-        [field.name for field in signature.inputs],
-    )
-    found = marked(text, names, inputs) or ({} if signature.bare else labelled(text, names))
-    return found or ({names[0]: unmarked(text, inputs)} if len(names) == 1 else {})
+    names = [field.name for field in signature.outputs]
+    inputs = [field.name for field in signature.inputs]
+    texts = marked_sections(text, names, inputs)
+    if not texts and not signature.is_single_text:
+        texts = labelled_sections(text, names)
+    if not texts and len(names) == 1:
+        texts = {names[0]: text_before_markers(text, inputs)}
+    return texts
 
 
 def _json_fields(signature: Signature, text: str) -> dict[str, Any]:
-    """The outputs where the whole reply is a JSON object of just these, though sections were asked
-    for.
+    """Read the outputs of a reply that is one JSON object with all of them and nothing else.
+
+    Some models reply in JSON though sections were asked for.
     """
     if "{" not in text or not text.rstrip("` \n").endswith("}") or text.lstrip()[:1] not in "{`":
         return {}
@@ -88,13 +97,13 @@ def _json_fields(signature: Signature, text: str) -> dict[str, Any]:
         value = load(text)
     except ValueError:
         return {}
-    needed = {field.name for field in signature.outputs if field.required}
-    known = {field.name for field in signature.outputs}
-    return value if isinstance(value, dict) and needed <= value.keys() <= known else {}
+    names = {field.name for field in signature.outputs}
+    required = {field.name for field in signature.outputs if field.required}
+    return value if isinstance(value, dict) and required <= value.keys() <= names else {}
 
 
 def _no_schema(_: Signature) -> None:
-    """Sections have no schema."""
+    """Ask for no schema, since sections have none."""
 
 
 CHAT = Adapter("chat", _form, _cue, _answer, _read, _no_schema)

@@ -1,6 +1,4 @@
-"""Sections in a model's reply: under ``[[name]]`` markers as they were asked for, or as models
-write them.
-"""
+"""Sections of a model's reply, under ``[[name]]`` markers or after ``name:`` labels."""
 
 from __future__ import annotations
 
@@ -12,67 +10,57 @@ _MARKER = re.compile(
 )
 _INLINE = re.compile(r"\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
 _VALUES = frozenset({"null", "true", "false"})
-"""Words in ``[[null]]``, which is a list of lists."""
+"""Words that make ``[[null]]`` a list of lists instead of a marker."""
 _LABEL = re.compile(r"^[ \t]*[#*]*[ \t]*(\w+)[ \t]*[*]*[ \t]*:[*]*[ \t]*", re.MULTILINE)
 
 
-def marked(text: str, names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
-    """The text under each marker with one of the names; of two with one name the first counts.
+def marked_sections(text: str, names: Iterable[str], others: Iterable[str] = ()) -> dict[str, str]:
+    """Find the text under each marker with one of the names; of two such markers the first counts.
 
-    Markers stand at the beginning of a line; where one of the names isn't found so, they may stand
-    within it. A section ends at the next marker of a field (``others`` are fields too), or of
+    Markers stand at the beginning of a line; if one of the names isn't found so, they may stand
+    within a line. A section ends at the next marker of a field (``others`` are fields too), or of
     anything that stands alone on its line.
     """
     if "[[" not in text:
         return {}
-    wanted, known = set(names), {*names, *others}
-    found = _split(text, _MARKER, wanted, known)
-    if wanted <= found.keys():
-        return found
-    return (
-        {**_split(text, _INLINE, wanted, known), **found}
-        if not found
-        else _more(text, found, wanted, known)
-    )
+    wanted, fields = set(names), {*names, *others}
+    sections = _split(text, _MARKER, wanted, fields)
+    if wanted <= sections.keys():
+        return sections
+    inline = _split(text, _INLINE, wanted, fields)
+    return inline if inline.keys() > sections.keys() else sections
 
 
-def labelled(text: str, names: Iterable[str]) -> dict[str, str]:
-    """The text after each ``name:`` at the beginning of a line, whatever the case of the name."""
+def labelled_sections(text: str, names: Iterable[str]) -> dict[str, str]:
+    """Find the text after each ``name:`` at the beginning of a line, whatever the name's case."""
     wanted = set(names)
     return _split(text, _LABEL, wanted, wanted)
 
 
-def unmarked(text: str, others: Iterable[str]) -> str:
+def text_before_markers(text: str, others: Iterable[str]) -> str:
     """The text before the first marker of a field, or of anything that stands alone on its line."""
     if "[[" not in text:
         return text.strip()
-    known = set(others)
-    return next(
-        (text[: mark.start()] for mark in _MARKER.finditer(text) if _cuts(text, mark, known)), text
-    ).strip()
-
-
-def _more(text: str, found: dict[str, str], wanted: set[str], known: set[str]) -> dict[str, str]:
-    """What is found with markers within lines too, where that finds more."""
-    inline = _split(text, _INLINE, wanted, known)
-    return inline if inline.keys() > found.keys() else found
+    fields = set(others)
+    marks = (mark for mark in _MARKER.finditer(text) if _ends_section(text, mark, fields))
+    return next((text[: mark.start()] for mark in marks), text).strip()
 
 
 def _split(
-    text: str, pattern: re.Pattern[str], wanted: set[str], known: set[str]
+    text: str, pattern: re.Pattern[str], wanted: set[str], fields: set[str]
 ) -> dict[str, str]:
-    marks = [mark for mark in pattern.finditer(text) if _cuts(text, mark, known)]
+    marks = [mark for mark in pattern.finditer(text) if _ends_section(text, mark, fields)]
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    found: dict[str, str] = {}
+    sections: dict[str, str] = {}
     for mark, end in zip(marks, ends, strict=False):
         name = _name(mark)
         if name in wanted:
-            found.setdefault(name, text[mark.end() : end].strip())
-    return found
+            sections.setdefault(name, text[mark.end() : end].strip())
+    return sections
 
 
-def _cuts(text: str, mark: re.Match[str], known: set[str]) -> bool:
-    if _name(mark) in known:
+def _ends_section(text: str, mark: re.Match[str], fields: set[str]) -> bool:
+    if _name(mark) in fields:
         return True
     if mark.re is not _MARKER or _name(mark) in _VALUES:
         return False

@@ -1,4 +1,4 @@
-"""The adapters that there are, by name."""
+"""The adapters by name, and rules that choose one for a model."""
 
 from __future__ import annotations
 
@@ -14,69 +14,71 @@ from lmflow.adapters.structured import JSON
 from lmflow.errors import UnknownAdapter
 
 ADAPTER = "adapters/4"
-"""The version of what is rendered, kept with every trace: it changes when any message does."""
+"""The version of all messages, recorded with every trace: it changes when any message does."""
 
 ADAPTERS: tuple[Adapter, ...] = (CHAT, JSON)
 
 
 @attrs.frozen
-class Choices:
-    """Which adapter models are asked in where neither a parameter nor its step says so.
+class AdapterRules:
+    """Rules that choose an adapter by the model's name, if neither a parameter nor the step does.
 
-    Pairs of a pattern of a model's name, as a step names it, and an adapter's name: the first that
-    fits counts. The name "" is the executor's own model.
+    ``pairs`` hold a pattern of a model's name, as a step names the model, and an adapter's name:
+    the first that matches counts. The name "" is the executor's own model.
     """
 
     pairs: tuple[tuple[str, str], ...] = ()
 
     def of(self, model: str) -> str:
-        """The adapter for a model by its name, empty for none."""
+        """Find the adapter for a model by the model's name; empty if no rule matches."""
         return next((adapter for pattern, adapter in self.pairs if fnmatchcase(model, pattern)), "")
 
     @property
-    def given(self) -> dict[str, str]:
-        """The mapping that says them, for another executor."""
+    def as_mapping(self) -> dict[str, str]:
+        """The mapping that another executor takes to follow the same rules."""
         return {pattern: adapter for pattern, adapter in self.pairs if pattern}
 
     def to_json(self) -> list[list[str]]:
-        """As a recording keeps it."""
+        """The rules as a recording holds them."""
         return [list(pair) for pair in self.pairs]
 
 
-NO_CHOICES = Choices()
+NO_ADAPTER_RULES = AdapterRules()
 
 
-def known(adapters: Mapping[str, str]) -> Mapping[str, str]:
-    """The mapping, if all its adapters are known. ``UnknownAdapter``."""
+def check_adapters(adapters: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the mapping if all its adapters exist, else raise ``UnknownAdapter``."""
     for adapter in adapters.values():
         adapter_of(adapter)
     return dict(adapters)
 
 
-def choices_of(adapters: Mapping[str, str], own: str = "") -> Choices:
-    """The choices that a mapping says, ``{"anthropic/*": "json"}``, in its order, for an executor
-    whose own model has that name.
+def adapter_rules(adapters: Mapping[str, str], own: str = "") -> AdapterRules:
+    """Make rules of a mapping such as ``{"anthropic/*": "json"}``, in its order.
+
+    ``own`` is the name of the executor's own model, which steps that name no model ask.
     """
     pairs = tuple(adapters.items())
-    mine = Choices(pairs).of(own) if own else ""
-    return Choices((("", mine), *pairs) if mine else pairs) if pairs else NO_CHOICES
+    if not pairs:
+        return NO_ADAPTER_RULES
+    own_adapter = AdapterRules(pairs).of(own) if own else ""
+    return AdapterRules((("", own_adapter), *pairs) if own_adapter else pairs)
 
 
-def choices_in(world: Mapping[str, Any]) -> Choices:
-    """The choices that a recording was made with."""
-    found = world.get("adapters", ())
-    return (
-        Choices(tuple((str(pattern), str(adapter)) for pattern, adapter in found))
-        if found
-        else NO_CHOICES
-    )
+def recorded_adapter_rules(world: Mapping[str, Any]) -> AdapterRules:
+    """Read the rules under which a recording was made."""
+    pairs = world.get("adapters", ())
+    if not pairs:
+        return NO_ADAPTER_RULES
+    return AdapterRules(tuple((str(pattern), str(adapter)) for pattern, adapter in pairs))
 
 
 def adapter_of(name: str, others: tuple[str, ...] = ()) -> Adapter:
-    """The adapter of that name, chat for none. ``UnknownAdapter`` names the known ones, and what
-    else there may be.
+    """Find an adapter by name; an empty name is chat.
+
+    ``UnknownAdapter`` lists the adapters, and ``others``, the names that the caller takes besides.
     """
-    found = next((adapter for adapter in ADAPTERS if adapter.name == (name or CHAT.name)), None)
-    if found is None:
-        raise UnknownAdapter(name, (*others, *(adapter.name for adapter in ADAPTERS)))
-    return found
+    for adapter in ADAPTERS:
+        if adapter.name == (name or CHAT.name):
+            return adapter
+    raise UnknownAdapter(name, (*others, *(adapter.name for adapter in ADAPTERS)))

@@ -1,5 +1,6 @@
-"""The JSON adapter: all outputs are one JSON object, which an endpoint that takes a schema is held
-to.
+"""The JSON adapter: a reply is one JSON object with all outputs.
+
+Endpoints that support schemas are held to the schema of the object.
 """
 
 from __future__ import annotations
@@ -7,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable, gathered, spoken
-from lmflow.adapters.markers import marked
-from lmflow.signatures.parsing import loosened, meant
+from lmflow.adapters.base import Adapter, Unreadable, collect_outputs, without_thinking
+from lmflow.adapters.markers import marked_sections
+from lmflow.signatures.parsing import coerce, interpret
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import candidates
 from lmflow.values.record import Record, pretty
@@ -20,33 +21,30 @@ def _form(signature: Signature) -> str:
 
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
-    return pretty(
-        {field.name: values[field.name] for field in signature.outputs if field.name in values}
-    )
+    names = [field.name for field in signature.outputs if field.name in values]
+    return pretty({name: values[name] for name in names})
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    text = spoken(text)
+    text = without_thinking(text)
     try:
-        return gathered(signature, _fields(signature, text, whole), loosened)
+        return collect_outputs(signature, _fields(signature, text, whole), coerce)
     except _NoJson as problem:
-        return _read_otherwise(signature, text, str(problem))
+        return _read_without_json(signature, text, str(problem))
 
 
 class _NoJson(ValueError):
-    """There is no JSON in the reply."""
+    """A reply holds no JSON."""
 
 
 def _fields(signature: Signature, text: str, whole: bool) -> dict[str, Any]:  # noqa: FBT001
-    """The first object with one of the outputs; else the first value, where it can be the one
-    output.
-    """
+    """Find the first object with one of the outputs, else the first value as the only output."""
     names = {field.name for field in signature.outputs}
     values = []
     try:
         for value in candidates(text, whole=whole):
             if isinstance(value, dict) and names & value.keys():
-                return {name: held for name, held in value.items() if name in names}
+                return {name: item for name, item in value.items() if name in names}
             values.append(value)
     except ValueError as problem:
         if not values:
@@ -56,15 +54,15 @@ def _fields(signature: Signature, text: str, whole: bool) -> dict[str, Any]:  # 
     return {}
 
 
-def _read_otherwise(signature: Signature, text: str, problem: str) -> Record:
-    """The outputs of a reply without JSON, in marked sections or, where there is one, bare."""
+def _read_without_json(signature: Signature, text: str, problem: str) -> Record:
+    """Read a reply without JSON: marked sections, or the whole reply as the only output."""
     names = [field.name for field in signature.outputs]
-    found = marked(text, names)
-    if not found and len(names) == 1 and text.strip() and "{" not in text:
-        found = {names[0]: text.strip()}
-    if not found:
+    texts = marked_sections(text, names)
+    if not texts and len(names) == 1 and text.strip() and "{" not in text:
+        texts = {names[0]: text.strip()}
+    if not texts:
         raise Unreadable(problem)
-    return gathered(signature, found, meant)
+    return collect_outputs(signature, texts, interpret)
 
 
 def _schema(signature: Signature) -> Record:
@@ -72,7 +70,7 @@ def _schema(signature: Signature) -> Record:
 
 
 def _no_cue(_: Signature) -> str:
-    """The form suffices."""
+    """Repeat nothing below the inputs, since the form suffices."""
     return ""
 
 

@@ -1,6 +1,4 @@
-"""The demonstrations of a pool that are nearest to what a step is asked, by the words that they
-share.
-"""
+"""Chooses the demonstrations of a pool that are nearest to a step's inputs by shared words."""
 
 from __future__ import annotations
 
@@ -23,57 +21,65 @@ _WORD = re.compile(r"\w+")
 def nearest(
     pool: Iterable[Record], inputs: Mapping[str, Any], names: tuple[str, ...], k: int
 ) -> tuple[Record, ...]:
-    """The ``k`` demonstrations whose inputs are nearest to ``inputs`` by BM25, the nearest last;
-    ties by their order.
+    """Choose the ``k`` demonstrations nearest to ``inputs`` by BM25, the nearest last.
 
-    ``names`` are the inputs that are compared. A demonstration of the very inputs is left out, so
-    that nothing is shown its own answer. Pure, so that a replay chooses the same (Liu et al. 2022,
-    arXiv 2101.06804, section 3: the nearest examples, the closest next to the question).
+    ``names`` are the inputs that are compared; ties keep the pool's order. A demonstration of the
+    same inputs is left out, so that no step is shown its own answer. Pure, so that a replay chooses
+    the same (Liu et al. 2022, arXiv 2101.06804, section 3: the nearest examples, the closest next
+    to the question).
     """
     index = _index(tuple(pool), names)
     scores = index.scores(_words(inputs, names))
-    return best(index.pool, index.asked, asked(inputs, names), scores, k)
+    return top_k(index.pool, index.questions, canonical_question(inputs, names), scores, k)
 
 
-def best(
+def top_k(
     pool: Sequence[Record], questions: Sequence[str], own: str, scores: Mapping[int, float], k: int
 ) -> tuple[Record, ...]:
-    """The ``k`` of a pool with the highest scores, by position, the highest last, without those
-    that ask what ``own`` does.
+    """Choose the ``k`` of a pool with the highest scores, the highest last.
+
+    ``scores`` are by position. Demonstrations whose question is ``own`` are left out.
     """
-    open_ = [at for at, question in enumerate(questions) if question != own]
-    chosen = sorted(open_, key=lambda at: (-scores.get(at, 0.0), at))[:k]
-    return tuple(pool[at] for at in reversed(chosen))
+    others = [i for i, question in enumerate(questions) if question != own]
+    chosen = sorted(others, key=lambda i: (-scores.get(i, 0.0), i))[:k]
+    return tuple(pool[i] for i in reversed(chosen))
 
 
-def asked(record: Mapping[str, Any], names: Iterable[str]) -> str:
-    """What a record asks, in canonical form."""
+def canonical_question(record: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The named fields of a record in canonical form: equal questions have equal texts."""
     return canonical(plain({name: record[name] for name in names if name in record}))
 
 
-def text_of(record: Mapping[str, Any], names: Iterable[str]) -> str:
-    """What a record asks, as one text."""
-    held = (record[name] for name in names if name in record)
-    return "\n".join(value if isinstance(value, str) else pretty(value) for value in held)
+def question_text(record: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The named fields of a record as one text."""
+    values = (record[name] for name in names if name in record)
+    return "\n".join(map(_value_text, values))
+
+
+def _value_text(value: Any) -> str:
+    return value if isinstance(value, str) else pretty(value)
 
 
 @attrs.frozen(eq=False)
 class _Index:
-    """Per word the demonstrations that have it, with its weight in each; and what each was asked,
-    in canonical form.
+    """An index of a pool: the canonical question of each demonstration, and weights of words.
+
+    ``weights`` hold, per word, the positions of the demonstrations with the word and its weight.
     """
 
     pool: tuple[Record, ...]
-    asked: tuple[str, ...]
+    questions: tuple[str, ...]
     weights: Mapping[str, tuple[tuple[int, float], ...]]
 
     def scores(self, words: Iterable[str]) -> dict[int, float]:
-        """Per demonstration that shares a word its score."""
-        found: dict[int, list[float]] = {}
+        """Score the demonstrations that share a word, by position."""
+        matches: dict[int, list[float]] = {}
         for word in words:
-            for at, weight in self.weights.get(word, ()):
-                found.setdefault(at, []).append(weight)
-        return {at: round(math.fsum(weights), _DIGITS) for at, weights in found.items()}
+            for i, weight in self.weights.get(word, ()):
+                matches.setdefault(i, []).append(weight)
+        # fsum rounds once, whatever the order of the words, and the digits beyond _DIGITS differ
+        # between machines: a tie here must be a tie in a replay on another machine.
+        return {i: round(math.fsum(weights), _DIGITS) for i, weights in matches.items()}
 
 
 @functools.lru_cache(maxsize=64)
@@ -82,17 +88,15 @@ def _index(pool: tuple[Record, ...], names: tuple[str, ...]) -> _Index:
     lengths = [count.total() for count in counts]
     mean = sum(lengths) / len(pool) if any(lengths) else 1.0
     holders: dict[str, list[int]] = {}
-    for at, count in enumerate(counts):
+    for i, count in enumerate(counts):
         for word in count:
-            holders.setdefault(word, []).append(at)
-    weights = {
-        word: tuple(
-            (at, _weight(counts[at][word], lengths[at] / mean, len(found), len(pool)))
-            for at in found
-        )
-        for word, found in holders.items()
-    }
-    return _Index(pool, tuple(asked(demo, names) for demo in pool), weights)
+            holders.setdefault(word, []).append(i)
+
+    def weight(word: str, i: int) -> float:
+        return _weight(counts[i][word], lengths[i] / mean, len(holders[word]), len(pool))
+
+    weights = {word: tuple((i, weight(word, i)) for i in ids) for word, ids in holders.items()}
+    return _Index(pool, tuple(canonical_question(demo, names) for demo in pool), weights)
 
 
 def _weight(count: int, length: float, holders: int, size: int) -> float:
@@ -101,4 +105,4 @@ def _weight(count: int, length: float, holders: int, size: int) -> float:
 
 
 def _words(record: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
-    return _WORD.findall(text_of(record, names).lower())
+    return _WORD.findall(question_text(record, names).lower())

@@ -1,5 +1,4 @@
-"""Steps put to models: their messages, their outputs read from the reply, one retry that names the
-mistake.
+"""Steps that ask a model: their messages, the reading of the reply, one retry.
 
 An adapter says in which form outputs are asked for; the rest is the same for all. The instruction
 and the form are the system message, demonstrations and histories are turns, inputs stand under
@@ -8,14 +7,14 @@ field markers (``[[question]]``).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable, thought, turn_of
-from lmflow.adapters.conversation import earlier
-from lmflow.adapters.registry import ADAPTER, NO_CHOICES, adapter_of
+from lmflow.adapters.base import Adapter, Unreadable, thinking_of, user_message
+from lmflow.adapters.conversation import history_messages
+from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, adapter_of
 from lmflow.adapters.structured import JSON
 from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs, ParseFailure
@@ -26,101 +25,114 @@ from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.programs.program import Predict, Tool
-from lmflow.signatures.fields import Confidence, Field, Reasoning, beside, nullable, peeled
+from lmflow.programs.program import Predict
+from lmflow.programs.tool import Tool
+from lmflow.signatures.fields import (
+    Confidence,
+    Field,
+    Reasoning,
+    metadata_kind,
+    nullable,
+    unwrap_annotated,
+)
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import EMPTY, Record
 
-__all__ = ["ADAPTER", "Unreadable", "ask", "parse", "render", "use"]
+__all__ = ["ADAPTER", "Unreadable", "predict_messages", "read_outputs", "run_predict", "run_tool"]
 
 
-def render(
+def predict_messages(
     step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[Message, ...]:
-    """The exact messages that the step would send: instruction and form, demonstrations as turns,
-    earlier turns, the inputs.
+    """Write the exact messages of a step: system, demonstrations, earlier turns, inputs."""
+    adapter = step_adapter(step, params)
+    return (*_leading_messages(step, params, inputs), *_input_messages(adapter, step, inputs))
+
+
+def read_outputs(
+    signature: Signature, text: str, adapter: str = "", *, whole: bool = True
+) -> Record:
+    """Read the outputs of a signature from the text of a reply.
+
+    ``whole`` is false for a reply that was cut at the token limit, of which nothing missing is made
+    up. ``Unreadable`` says what is missing or wrong.
     """
-    adapter = chosen(step, params)
-    return (*_head(step, params, inputs), *_put(adapter, step, inputs))
+    outputs = adapter_of(adapter).read(signature.for_model, text, whole)
+    if signature.for_model is signature:
+        return outputs
+    return _with_metadata(signature, outputs, ChatReply(text))
 
 
-def parse(signature: Signature, text: str, adapter: str = "", *, whole: bool = True) -> Record:
-    """The outputs that a reply holds, of the types that the signature says.
+def step_adapter(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
+    """Choose a step's adapter: its parameter, else the rule for the step's model, else chat."""
+    name: str = params[f"{step.name}.adapter"]
+    rules = params.adapters if isinstance(params, Env) else NO_ADAPTER_RULES
+    return adapter_of(name or rules.of(params[f"{step.name}.model"]))
 
-    ``whole`` is false for a reply that was cut at the token limit: what is missing of it is not
-    made up. ``Unreadable`` says what is missing or wrong.
+
+async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
+    """Ask the model for the outputs of a step, with one retry if they can't be read.
+
+    The retry tells the model what was wrong and asks only for the outputs that couldn't be read, in
+    a form that holds it to their types. Then ``ParseFailure`` is raised, with both replies.
     """
-    read = adapter_of(adapter).read(signature.asked, text, whole)
-    return read if signature.asked is signature else _joined(signature, read, ChatReply(text))
-
-
-def chosen(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
-    """The adapter of a step: what its parameter says (by default what the step says), else what is
-    said for the model that it asks, else chat.
-    """
-    said: str = params[f"{step.name}.adapter"]
-    choices = params.adapters if isinstance(params, Env) else NO_CHOICES
-    return adapter_of(said or choices.of(params[f"{step.name}.model"]))
-
-
-async def ask(step: Predict, env: Env, inputs: Record) -> Record:
-    """Render, call, parse; one retry that tells the model what was wrong and asks only for the
-    outputs that couldn't be read, in a form that holds it to their types, then ``ParseFailure``
-    with both replies.
-    """
-    asking = (
-        _asking(step, env, inputs)
+    shared = (
+        _shared_parts(step, env, inputs)
         if step.nearest
-        else env.once(step, lambda: _asking(step, env, inputs))
+        else env.once(step, lambda: _shared_parts(step, env, inputs))
     )
-    adapter, signature = asking.adapter, step.signature.asked
-    messages, schema = (*asking.head, *_put(adapter, step, inputs)), asking.schema
-    wanted = signature
-    known: Mapping[str, Any] = EMPTY
+    adapter, signature = shared.adapter, step.signature.for_model
+    messages, schema = (*shared.head, *_input_messages(adapter, step, inputs)), shared.schema
+    wanted, known = signature, EMPTY
     problems: list[str] = []
     replies: list[str] = []
     for _ in range(2):
-        reply = await Call(asking.request(messages, schema), timeout=step.timeout, wanted=wanted)
+        reply = await Call(shared.request(messages, schema), timeout=step.timeout, wanted=wanted)
         whole = reply.finish != "length"
         try:
-            read = _together(signature, known, adapter.read(wanted, reply.text, whole), reply.text)
-            return read if signature is step.signature else _filled(step, read, reply)
+            read = adapter.read(wanted, reply.text, whole)
+            outputs = _merge(signature, known, read, reply.text)
+            if signature is step.signature:
+                return outputs
+            return _fill_metadata(step, outputs, reply)
         except Unreadable as problem:
-            problems.append(_told(str(problem), reply.finish))
+            problems.append(_with_cause(str(problem), reply.finish))
             replies.append(reply.text)
-            if whole and problem.found:
-                known, wanted = problem.found, signature.without(problem.found)
-            adapter = _mending(adapter, wanted)
+            if whole and problem.outputs:
+                known = Record(problem.outputs)
+                wanted = signature.without(known)
+            adapter = _retry_adapter(adapter, wanted)
             schema = adapter.schema(wanted)
-            mend = _mend(adapter, wanted, problems[-1])
-            messages = (*messages, Message("assistant", reply.text), Message("user", mend))
-    raise ParseFailure(step.name, _expected(signature), tuple(problems), tuple(replies))
+            complaint = _retry_message(adapter, wanted, problems[-1])
+            messages = (*messages, Message("assistant", reply.text), Message("user", complaint))
+    raise ParseFailure(step.name, _expected_outputs(signature), tuple(problems), tuple(replies))
 
 
-def _together(signature: Signature, known: Mapping[str, Any], read: Record, text: str) -> Record:
-    """What was read now with what was known before, in the order of the signature. ``Unreadable``
-    where the one output that was asked for is empty in a reply that isn't: that says again what
-    is known.
+def _merge(signature: Signature, known: Mapping[str, Any], read: Record, text: str) -> Record:
+    """Merge outputs from a retry with those from the first reply, in the signature's order.
+
+    ``Unreadable`` if the only output asked for is empty in a reply that isn't: such a reply repeats
+    what is known already.
     """
     if not known:
         return read
     if text.strip() and [*read.values()] == [""]:
         msg = f"{next(iter(read))}: it is missing"
         raise Unreadable(msg)
-    whole = {**known, **read}
-    return Record({field.name: whole[field.name] for field in signature.outputs})
+    outputs = {**known, **read}
+    return Record({field.name: outputs[field.name] for field in signature.outputs})
 
 
-async def use(tool: Tool, inputs: Record) -> Record:
-    """One call of the tool's function; its result as a record of the tool's outputs."""
+async def run_tool(tool: Tool, inputs: Record) -> Record:
+    """Call a tool's function once, and convert its result to a record of the tool's outputs."""
     request = ToolRequest(tool.name, tool.function.identity, inputs, mode=tool.mode)
     reply = await Call(request, tool.function.call, tool.timeout)
     return tool.signature.outcome(tool.name, reply.value)
 
 
 @attrs.frozen(eq=False)
-class _Asking:
-    """What the calls of a step have in common under the same parameters."""
+class _SharedParts:
+    """The parts that all calls of a step share under the same parameters."""
 
     adapter: Adapter
     head: tuple[Message, ...]
@@ -132,40 +144,44 @@ class _Asking:
         return ChatRequest(messages, self.model, options=self.options, schema=schema)
 
 
-def _asking(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _Asking:
-    adapter, model, options = (
-        chosen(step, env),
-        env[f"{step.name}.model"],
-        env[f"{step.name}.options"],
-    )
-    return _Asking(
-        adapter, _head(step, env, inputs), model, options, adapter.schema(step.signature.asked)
+def _shared_parts(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _SharedParts:
+    adapter = step_adapter(step, env)
+    return _SharedParts(
+        adapter=adapter,
+        head=_leading_messages(step, env, inputs),
+        model=env[f"{step.name}.model"],
+        options=env[f"{step.name}.options"],
+        schema=adapter.schema(step.signature.for_model),
     )
 
 
-def _head(
+def _leading_messages(
     step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[Message, ...]:
-    """The messages before the inputs, which they depend on only where the nearest demonstrations
-    are shown.
+    """Write the messages before the inputs: the system message and the demonstrations.
+
+    They depend on the inputs only if the step shows the nearest demonstrations of a pool.
     """
-    adapter = chosen(step, params)
+    adapter, signature = step_adapter(step, params), step.signature.for_model
     instruction, demos = params[f"{step.name}.instruction"], _demos(step, params, inputs)
-    signature = step.signature.asked
-    turns = (
-        turn for demo in _ordered(signature, demos) for turn in _turns(adapter, signature, demo)
-    )
     system = "\n\n".join(part for part in (instruction, adapter.form(signature)) if part)
-    return (*((Message("system", system),) if system else ()), *turns)
+    messages = [Message("system", system)] if system else []
+    for demo in _usable_demos(signature, demos):
+        messages += _demo_messages(adapter, signature, demo)
+    return tuple(messages)
 
 
-def _put(adapter: Adapter, step: Predict, inputs: Mapping[str, Any]) -> tuple[Message, ...]:
-    """What is asked of the step now, with the adapter's cue a line below it."""
-    cue = adapter.cue(step.signature.asked)
-    return _asked(adapter, step.signature.asked, inputs, step.cuts, tail=f"\n{cue}" if cue else "")
+def _input_messages(
+    adapter: Adapter, step: Predict, inputs: Mapping[str, Any]
+) -> tuple[Message, ...]:
+    """Write the earlier turns and the inputs, with the adapter's cue a line below them."""
+    signature = step.signature.for_model
+    cue = adapter.cue(signature)
+    tail = f"\n{cue}" if cue else ""
+    return _history_and_inputs(adapter, signature, inputs, step.cuts, tail=tail)
 
 
-def _asked(  # noqa: PLR0913, PLR0917 - each is a part of its own
+def _history_and_inputs(  # noqa: PLR0913, PLR0917 - each is a part of its own
     adapter: Adapter,
     signature: Signature,
     inputs: Mapping[str, Any],
@@ -173,27 +189,19 @@ def _asked(  # noqa: PLR0913, PLR0917 - each is a part of its own
     head: str = "",
     tail: str = "",
 ) -> tuple[Message, ...]:
-    """The earlier turns, then the other inputs between a head and a tail; what is too long is cut
-    as the step says.
-    """
-    turns, gone = earlier(adapter, signature, inputs, cuts)
+    """Write the earlier turns, then the other inputs between a head and a tail, all cut to size."""
+    turns, note = history_messages(adapter, signature, inputs, cuts)
     if cuts:
-        inputs = {
-            name: cuts[name].value(value) if name in cuts else value
-            for name, value in inputs.items()
-        }
-    return (
-        *turns,
-        turn_of(
-            signature.sectioned, inputs, "\n".join(part for part in (gone, head) if part), tail
-        ),
-    )
+        cut = {name: cuts[name].value(inputs[name]) for name in cuts if name in inputs}
+        inputs = {**inputs, **cut}
+    head = "\n".join(part for part in (note, head) if part)
+    return (*turns, user_message(signature.marked_inputs, inputs, head, tail))
 
 
 def _demos(
     step: Predict, params: Env | Mapping[str, Any], inputs: Mapping[str, Any]
 ) -> tuple[Mapping[str, Any], ...]:
-    """The step's own demonstrations, then those of its pool that are nearest to the inputs."""
+    """The step's demonstrations, then those of its pool that are nearest to the inputs."""
     demos: tuple[Mapping[str, Any], ...] = params[f"{step.name}.demos"]
     if not step.nearest:
         return demos
@@ -204,74 +212,78 @@ def _demos(
     return (*demos, *similar(step.name, pool, vectors, near, inputs, names, step.nearest))
 
 
-def _ordered(signature: Signature, demos: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    usable = [
-        demo for demo in demos if _some(signature.inputs, demo) and _some(signature.outputs, demo)
-    ]
-    return sorted(usable, key=lambda demo: _whole(signature, demo))
+def _usable_demos(
+    signature: Signature, demos: Iterable[Mapping[str, Any]]
+) -> list[Mapping[str, Any]]:
+    """The demonstrations with an input and an output, those that lack fields first."""
+    sides = (signature.inputs, signature.outputs)
+    usable = [demo for demo in demos if all(_has_some(side, demo) for side in sides)]
+    return sorted(usable, key=lambda demo: _is_complete(signature, demo))
 
 
-def _some(fields: tuple[Field, ...], demo: Mapping[str, Any]) -> bool:
+def _has_some(fields: tuple[Field, ...], demo: Mapping[str, Any]) -> bool:
     return any(field.name in demo for field in fields)
 
 
-def _whole(signature: Signature, demo: Mapping[str, Any]) -> bool:
+def _is_complete(signature: Signature, demo: Mapping[str, Any]) -> bool:
     return all(
         field.name in demo for field in (*signature.inputs, *signature.outputs) if field.required
     )
 
 
-def _turns(adapter: Adapter, signature: Signature, demo: Mapping[str, Any]) -> tuple[Message, ...]:
-    head = "" if _whole(signature, demo) else "(An example with some fields left out.)"
-    return (
-        *_asked(adapter, signature, demo, head=head),
-        Message("assistant", adapter.answer(signature, demo)),
-    )
+def _demo_messages(
+    adapter: Adapter, signature: Signature, demo: Mapping[str, Any]
+) -> tuple[Message, ...]:
+    is_complete = _is_complete(signature, demo)
+    head = "" if is_complete else "(An example with some fields left out.)"
+    turns = _history_and_inputs(adapter, signature, demo, head=head)
+    return (*turns, Message("assistant", adapter.answer(signature, demo)))
 
 
-def _filled(step: Predict, read: Record, reply: ChatReply) -> Record:
-    """The outputs with those that the reply carries beside its text. ``NoLogprobs`` where it lacks
-    them.
+def _fill_metadata(step: Predict, read: Record, reply: ChatReply) -> Record:
+    """Add the outputs filled from the reply's metadata.
+
+    ``NoLogprobs`` if a confidence is required and the reply has no logprobs.
     """
-    found = _joined(step.signature, read, reply)
+    outputs = _with_metadata(step.signature, read, reply)
     for field in step.signature.outputs:
-        if (
-            found[field.name] is None
-            and beside(field.type) is Confidence
-            and not nullable(field.type)
-        ):
+        is_required = metadata_kind(field.type) is Confidence and not nullable(field.type)
+        if is_required and outputs[field.name] is None:
             raise NoLogprobs(step.name, field.name, reply.model or "the model")
-    return found
+    return outputs
 
 
-def _joined(signature: Signature, read: Record, reply: ChatReply) -> Record:
-    """The outputs in the order of the signature, reasoning and confidence as the reply has them."""
-    thinking = reply.reasoning or thought(reply.text)
-    told: dict[Any, Callable[[Field], Any]] = {
-        None: lambda field: read[field.name],
-        Reasoning: lambda field: thinking or (None if nullable(field.type) else ""),
-        Confidence: lambda _: reply.confidence,
-    }
-    return Record({field.name: told[beside(field.type)](field) for field in signature.outputs})
+def _with_metadata(signature: Signature, read: Record, reply: ChatReply) -> Record:
+    """All outputs in the signature's order, reasoning and confidence from the reply's metadata."""
+    thinking = reply.reasoning or thinking_of(reply.text)
+    outputs: dict[str, Any] = {}
+    for field in signature.outputs:
+        kind = metadata_kind(field.type)
+        if kind is Reasoning:
+            outputs[field.name] = thinking or (None if nullable(field.type) else "")
+        elif kind is Confidence:
+            outputs[field.name] = reply.confidence
+        else:
+            outputs[field.name] = read[field.name]
+    return Record(outputs)
 
 
-def _expected(signature: Signature) -> str:
-    told = zip(signature.outputs, signature.hints, strict=True)
-    return ", ".join(f"`{field.name}` ({hint or 'text'})" for field, hint in told)
+def _expected_outputs(signature: Signature) -> str:
+    pairs = zip(signature.outputs, signature.hints, strict=True)
+    return ", ".join(f"`{field.name}` ({hint or 'text'})" for field, hint in pairs)
 
 
-def _told(problem: str, finish: str) -> str:
+def _with_cause(problem: str, finish: str) -> str:
     return f"{problem} (it was cut off at the token limit)" if finish == "length" else problem
 
 
-def _mending(adapter: Adapter, wanted: Signature) -> Adapter:
-    """The adapter of a retry: JSON, to whose schema an endpoint holds a model, where none of the
-    outputs is a text.
-    """
-    return adapter if any(peeled(field.type)[0] is str for field in wanted.outputs) else JSON
+def _retry_adapter(adapter: Adapter, wanted: Signature) -> Adapter:
+    """Choose a retry's adapter: JSON, whose schema binds the model, unless an output is text."""
+    has_text = any(unwrap_annotated(field.type)[0] is str for field in wanted.outputs)
+    return adapter if has_text else JSON
 
 
-def _mend(adapter: Adapter, signature: Signature, problem: str) -> str:
+def _retry_message(adapter: Adapter, signature: Signature, problem: str) -> str:
     form = (
         adapter.form(signature)
         or f"Reply with only the {signature.outputs[0].name.replace('_', ' ')}."

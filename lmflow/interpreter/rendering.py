@@ -1,44 +1,62 @@
-"""What a step would send, without sending it."""
+"""Renders the messages of a step without sending them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.registry import choices_of, known
+from lmflow.adapters.registry import adapter_rules, check_adapters
 from lmflow.errors import near
-from lmflow.interpreter.act import Act, messages_of
-from lmflow.interpreter.predict import render as rendered
+from lmflow.interpreter.act import Act
+from lmflow.interpreter.act_messages import act_messages
+from lmflow.interpreter.predict import predict_messages
 from lmflow.messages.messages import Message
 from lmflow.programs.environment import Env
-from lmflow.programs.program import Program, completed
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Program
 from lmflow.values.record import EMPTY, Record
 from lmflow.versions.version import Version
 
 
 def render(  # noqa: PLR0913 - which step, and under what
-    program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = "", model: str = "",
-    adapters: Mapping[str, str] = EMPTY,
+    program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = "",
+    model: str = "", adapters: Mapping[str, str] = EMPTY,
 ) -> tuple[Message, ...]:  # fmt: skip
-    """The exact messages that a step of the program would send for these inputs of the step.
-    Nothing is called.
+    """Render the exact messages that a step would send; no model is called.
 
-    ``step`` may be left out where the program has one predictor; ``model`` and ``adapters`` are
-    those of the executor, where its adapters depend on models. Raises ``MissingInput``,
-    ``UnknownInput``, ``KeyError`` for an unknown step.
+    Args:
+        program: The program with the step.
+        inputs: The inputs of the step.
+        version: The parameters; ``None`` for the program's defaults.
+        step: The name of the step; may be left out if the program has one predictor.
+        model: The name of the executor's own model, if ``adapters`` depend on models.
+        adapters: The executor's adapters: pattern of a model's name -> name of an adapter.
+
+    Returns:
+        The messages, in order.
+
+    Raises:
+        KeyError: There is no such step, or several and none is named.
+        MissingInput: An input of the step is missing.
+        UnknownInput: The step has no input of that name.
+
+    Example:
+        >>> from lmflow import predict
+        >>> messages = render(predict("answer", "question -> answer"), {"question": "1 + 1?"})
+        >>> [message.role for message in messages]
+        ['system', 'user']
     """
-    found = program.predictors
-    wanted = step or (next(iter(found)) if len(found) == 1 else "")
-    if wanted not in found:
-        msg = (
-            f"which step? {program} has {', '.join(found)}.{near(wanted, found)} Name one, step=..."
-        )
+    steps = program.predictors
+    name = step or (next(iter(steps)) if len(steps) == 1 else "")
+    if name not in steps:
+        names = ", ".join(steps)
+        msg = f"which step? {program} has {names}.{near(name, steps)} Name one, step=..."
         raise KeyError(msg)
-    leaf = found[wanted]
-    params = completed(program, version)
-    own = {f"{leaf.name}.{slot}": params[f"{wanted}.{slot}"] for slot in leaf.slots}
-    given = leaf.signature.bind(wanted, inputs)
-    under = Env(Record(own), adapters=choices_of(known(adapters), model))
-    return (
-        messages_of(leaf, under, given) if isinstance(leaf, Act) else rendered(leaf, under, given)
-    )
+    predictor = steps[name]
+    params = complete_params(program, version)
+    own = {f"{predictor.name}.{slot}": params[f"{name}.{slot}"] for slot in predictor.slots}
+    bound = predictor.signature.bind(name, inputs)
+    env = Env(Record(own), adapters=adapter_rules(check_adapters(adapters), model))
+    if isinstance(predictor, Act):
+        return act_messages(predictor, env, bound)
+    return predict_messages(predictor, env, bound)

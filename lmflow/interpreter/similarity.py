@@ -1,4 +1,4 @@
-"""The demonstrations of a pool whose vectors are nearest to that of what a step is asked."""
+"""Chooses the demonstrations of a pool whose vectors are nearest to that of a step's inputs."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lmflow.errors import MissingVector
-from lmflow.interpreter.nearest import asked, best
+from lmflow.interpreter.nearest import canonical_question, top_k
 from lmflow.values.record import Record, digest
 
-_DIGITS = 6  # what half precision says for sure, so that what ties here ties on every machine
+_DIGITS = 6  # the digits that half precision has on every machine, so that ties are ties on all
 
 
 def similar(  # noqa: PLR0913, PLR0917 - a choice of a pool
-    step: str, pool: Sequence[Record], vectors: Mapping[str, str], near: Sequence[float], inputs: Mapping[str, Any],
-    names: tuple[str, ...], k: int,
+    step: str, pool: Sequence[Record], vectors: Mapping[str, str], near: Sequence[float],
+    inputs: Mapping[str, Any], names: tuple[str, ...], k: int,
 ) -> tuple[Record, ...]:  # fmt: skip
-    """The ``k`` demonstrations whose vectors have the highest cosine with ``near``, the nearest
-    last; ties by their order. A demonstration of the very inputs is left out. ``MissingVector``
-    where one has no vector, or one of another length, and where ``near`` is none. Pure, so that
-    a replay chooses the same.
+    """Choose the ``k`` demonstrations with the highest cosine to ``near``, the nearest last.
+
+    Ties keep the pool's order; a demonstration of the same inputs is left out. Pure, so that a
+    replay chooses the same. ``MissingVector`` if ``near`` is empty, or a demonstration has no
+    vector or one of another length.
     """
     if pool and not near:
         raise MissingVector(step, "nobody has asked for that of its inputs")
     unit, scores = _unit(near), dict[int, float]()
-    for at, demo in enumerate(pool):
-        vector = unpacked(vectors.get(key_of(demo, names), ""))
+    for i, demo in enumerate(pool):
+        vector = unpack_vector(vectors.get(vector_key(demo, names), ""))
         if len(vector) != len(unit):
-            raise MissingVector(
-                step, f"its demonstration {at} has one of {len(vector)} numbers, not of {len(unit)}"
-            )
-        scores[at] = round(math.fsum(map(operator.mul, vector, unit)), _DIGITS)
-    return best(pool, [asked(demo, names) for demo in pool], asked(inputs, names), scores, k)
+            problem = f"its demonstration {i} has one of {len(vector)} numbers, not of {len(unit)}"
+            raise MissingVector(step, problem)
+        scores[i] = round(math.fsum(map(operator.mul, vector, unit)), _DIGITS)
+    questions = [canonical_question(demo, names) for demo in pool]
+    return top_k(pool, questions, canonical_question(inputs, names), scores, k)
 
 
-def key_of(demo: Mapping[str, Any], names: Iterable[str]) -> str:
-    """What the vector of a demonstration is kept under: the hash of what it asks."""
-    return digest("asked", asked(demo, names))[6:22]
+def vector_key(demo: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The key of a demonstration's vector: a hash of its question."""
+    return digest("asked", canonical_question(demo, names))[6:22]
 
 
-def packed(vector: Sequence[float]) -> str:
-    """A vector at length 1 in half precision, as text: 2.7 letters a number."""
+def pack_vector(vector: Sequence[float]) -> str:
+    """Write a vector, scaled to length 1, as text in half precision: 2.7 letters per number."""
     return base64.b64encode(struct.pack(f"<{len(vector)}e", *_unit(vector))).decode()
 
 
 @functools.lru_cache(maxsize=4096)
-def unpacked(text: str) -> tuple[float, ...]:
-    """The vector that ``packed`` made a text of."""
+def unpack_vector(text: str) -> tuple[float, ...]:
+    """Read a vector that ``pack_vector`` wrote."""
     raw = base64.b64decode(text)
     return struct.unpack(f"<{len(raw) // 2}e", raw)
 

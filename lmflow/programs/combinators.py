@@ -1,51 +1,53 @@
-"""Combinators: programs side by side, over a list, one of two, again and again. None of them opens
-a frame.
-"""
+"""Combinators: programs side by side, over a list, one of two, repeated. None opens a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import toolz
 
+from lmflow.errors import BadSignature
+from lmflow.programs.composed_signatures import merged, needed
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, need, take
-from lmflow.signatures.signature import Field, Signature
-from lmflow.values.functions import Function
+from lmflow.programs.program import Program, apply, check_programs
+from lmflow.signatures.declaration import from_function
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature
+from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Parallel(Program):
-    """Several programs on one record, side by side; their outputs together."""
+    """Several programs side by side on one record; the outputs are those of all."""
 
     parts: tuple[Program, ...]
 
     def __attrs_post_init__(self) -> None:
-        inputs = _needed(self.parts)
+        inputs = needed(self.parts)
         outputs = tuple(field for part in self.parts for field in part.signature.outputs)
         object.__setattr__(self, "signature", Signature(inputs, outputs))
         _ = self.steps
 
     def __str__(self) -> str:
-        return f"parallel({', '.join(map(str, self.parts))})"
+        return f"parallel({', '.join(str(part) for part in self.parts)})"
 
     @property
     def children(self) -> tuple[Program, ...]:
-        """Its parts."""
+        """The parts, in order."""
         return self.parts
 
     async def body(self, inputs: Record) -> Record:
-        """All parts at once."""
-        results = await Fork(tuple(take(part, inputs) for part in self.parts), name="parallel")
-        return Record(toolz.merge(*map(dict, results)))
+        """Run all parts at once."""
+        results = await Fork(tuple(apply(part, inputs) for part in self.parts), name="parallel")
+        return Record(toolz.merge(*(dict(result) for result in results)))
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Map(Program):
-    """One program over a list, side by side: each output becomes a list."""
+    """One program on each item of a list, side by side; each output becomes a list."""
 
     part: Program
     over: str
@@ -56,8 +58,8 @@ class Map(Program):
         inner = self.part.signature
         shared = tuple(field for field in inner.inputs if field.name != self.item)
         items = next(field for field in inner.inputs if field.name == self.item)
-        inputs = (Field(name=self.over, type=list[items.type]), *shared)  # type: ignore[name-defined]
-        outputs = tuple(attrs.evolve(field, type=list[field.type]) for field in inner.outputs)  # type: ignore[name-defined]
+        inputs = (Field(name=self.over, type=_list_of(items.type)), *shared)
+        outputs = tuple(attrs.evolve(field, type=_list_of(field.type)) for field in inner.outputs)
         object.__setattr__(self, "signature", Signature(inputs, outputs))
 
     def __str__(self) -> str:
@@ -70,13 +72,13 @@ class Map(Program):
 
     @property
     def identity(self) -> Any:
-        """The program and the names of list, item and key."""
+        """The program, and the names of list, item and key."""
         return ["Map", self.part.identity, self.over, self.item, self.by]
 
     async def body(self, inputs: Record) -> Record:
-        """All items at once, labelled by their keys, else by position."""
+        """Run all items at once, labelled by their keys, else by position."""
         items = inputs[self.over]
-        branches = tuple(take(self.part, inputs | {self.item: item}) for item in items)
+        branches = tuple(apply(self.part, inputs | {self.item: item}) for item in items)
         keys = tuple(str(_field_of(item, self.by)) for item in items) if self.by else ()
         results = await Fork(branches, keys=_distinct(keys), name="map")
         names = [field.name for field in self.part.signature.outputs]
@@ -85,7 +87,7 @@ class Map(Program):
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Branch(Program):
-    """One of two programs, as a field or a function of the record says; outputs are what both give."""
+    """One of two programs, chosen by a field or a function; the outputs are those of both."""
 
     when: str | Function
     reads: tuple[Field, ...]
@@ -93,7 +95,7 @@ class Branch(Program):
     otherwise: Program
 
     def __attrs_post_init__(self) -> None:
-        inputs = _merged(self.reads, _needed((self.then, self.otherwise)))
+        inputs = merged(self.reads, needed((self.then, self.otherwise)))
         other = {field.name for field in self.otherwise.signature.outputs}
         outputs = tuple(field for field in self.then.signature.outputs if field.name in other)
         object.__setattr__(self, "signature", Signature(inputs, outputs))
@@ -118,17 +120,15 @@ class Branch(Program):
         ]
 
     async def body(self, inputs: Record) -> Record:
-        """The one that the condition chooses."""
+        """Run the program that the condition chooses."""
         chosen = self.then if _holds(self.when, self.reads, inputs) else self.otherwise
-        result: Record = await take(chosen, inputs)
+        result: Record = await apply(chosen, inputs)
         return result.only(*(field.name for field in self.signature.outputs))
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Repeat(Program):
-    """One program again and again, its outputs fed back as inputs, until a condition holds, at most
-    ``times``.
-    """
+    """One program repeated until a condition holds, at most ``times``; outputs become inputs."""
 
     part: Program
     until: str | Function
@@ -136,9 +136,9 @@ class Repeat(Program):
     times: int
 
     def __attrs_post_init__(self) -> None:
-        made = {field.name for field in self.part.signature.outputs}
-        extra = tuple(field for field in self.reads if field.name not in made)
-        inputs = _merged(self.part.signature.inputs, extra)
+        outputs = {field.name for field in self.part.signature.outputs}
+        extra = tuple(field for field in self.reads if field.name not in outputs)
+        inputs = merged(self.part.signature.inputs, extra)
         object.__setattr__(self, "signature", Signature(inputs, self.part.signature.outputs))
 
     def __str__(self) -> str:
@@ -155,18 +155,130 @@ class Repeat(Program):
         return ["Repeat", self.part.identity, _condition_identity(self.until), self.times]
 
     async def body(self, inputs: Record) -> Record:
-        """Rounds until the condition holds on the record."""
+        """Run rounds until the condition holds on the record."""
         record = inputs
         for _ in range(self.times):
-            record = record | await take(self.part, record)
+            record = record | await apply(self.part, record)
             if _holds(self.until, self.reads, record):
                 break
         return record.only(*(field.name for field in self.signature.outputs))
 
 
-def _merged(first: tuple[Field, ...], then: tuple[Field, ...]) -> tuple[Field, ...]:
-    names = {field.name for field in then}
-    return (*(field for field in first if field.name not in names), *then)
+def parallel(*programs: Program) -> Parallel:
+    """Run several programs side by side on one record.
+
+    Args:
+        *programs: Programs whose outputs have different names.
+
+    Returns:
+        A program whose inputs and outputs are those of all.
+
+    Raises:
+        BadSignature: Two outputs have one name.
+        TypeError: A value isn't a program.
+
+    Example:
+        >>> from lmflow import predict
+        >>> parallel(predict("a", "q -> x"), predict("b", "q -> y"))
+        <Parallel parallel(a, b): q -> x, y>
+    """
+    check_programs(*programs)
+    return Parallel(programs)
+
+
+def map(program: Program, over: str, *, item: str | None = None, key: str | None = None) -> Map:  # noqa: A001 - lf.map
+    """Run a program on each item of a list, side by side; each of its outputs becomes a list.
+
+    Args:
+        program: The program to run on each item.
+        over: The name of the list, an input of the new program.
+        item: The input that takes an item; may be left out if the program has one required input.
+        key: The field of an item that labels its branch in addresses, by default its position.
+
+    Returns:
+        A program with the input ``over`` in place of ``item``.
+
+    Raises:
+        BadSignature: The program has no input ``item``.
+        TypeError: ``program`` isn't a program.
+
+    Example:
+        >>> from lmflow import predict
+        >>> map(predict("a", "q -> x"), over="questions")
+        <Map map(a, over='questions'): questions: list[str] -> x: list[str]>
+    """
+    check_programs(program)
+    required = [field.name for field in program.signature.inputs if field.required]
+    names = [field.name for field in program.signature.inputs]
+    if item is None and len(required) == 1:
+        item = required[0]
+    if item not in names:
+        subject = "no item" if item is None else f"item {item!r}"
+        problem = f"{subject} to map over {over!r}"
+        fix = f"Say which input takes an element, item=one of {names}."
+        raise BadSignature(str(program.signature), problem, fix)
+    return Map(program, over, item, key)
+
+
+def branch(when: str | Callable[..., Any], then: Program, otherwise: Program) -> Branch:
+    """Run one of two programs, chosen by a condition.
+
+    Args:
+        when: The name of a field of the record, or an annotated function of fields.
+        then: The program that runs if the condition holds.
+        otherwise: The program that runs if it doesn't.
+
+    Returns:
+        A program whose outputs are those that both have.
+
+    Raises:
+        BadSignature: The programs have no output in common.
+        TypeError: A value isn't a program.
+
+    Example:
+        >>> from lmflow import predict
+        >>> branch("hard", predict("think", "q -> x"), predict("guess", "q -> x"))
+        <Branch branch(hard, think, guess): hard: Any, q -> x>
+    """
+    check_programs(then, otherwise)
+    return Branch(*_condition_fields(when), then, otherwise)
+
+
+def repeat(program: Program, *, until: str | Callable[..., Any], times: int) -> Repeat:
+    """Run a program until a condition holds; its outputs become inputs of the next round.
+
+    Args:
+        program: The program to repeat.
+        until: The name of a field of the record, or an annotated function of fields.
+        times: Greatest number of rounds, at least 1.
+
+    Returns:
+        A program with the same outputs.
+
+    Raises:
+        TypeError: ``program`` isn't a program.
+        ValueError: ``times`` is less than 1.
+
+    Example:
+        >>> from lmflow import predict
+        >>> repeat(predict("edit", "text -> text_, done: bool"), until="done", times=3)
+        <Repeat repeat(edit, until=done, times=3): text -> text_, done: bool>
+    """
+    check_programs(program)
+    if times < 1:
+        msg = f"times must be at least 1, found {times}"
+        raise ValueError(msg)
+    return Repeat(program, *_condition_fields(until), times)
+
+
+def _condition_fields(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Field, ...]]:
+    if isinstance(when, str):
+        return when, (Field(name=when, type=Any),)
+    return function_of(when), from_function(when).inputs
+
+
+def _list_of(kind: Any) -> Any:
+    return list[kind]
 
 
 def _holds(condition: str | Function, reads: tuple[Field, ...], record: Record) -> bool:
@@ -189,15 +301,7 @@ def _field_of(item: Any, name: str) -> Any:
 
 def _distinct(keys: tuple[str, ...]) -> tuple[str, ...]:
     if not toolz.isdistinct(keys):
-        twice = next(key for key, count in toolz.frequencies(keys).items() if count > 1)
-        msg = f"the map key {twice!r} appears twice: keys label branches, so they must differ"
+        repeated = next(key for key, count in toolz.frequencies(keys).items() if count > 1)
+        msg = f"the map key {repeated!r} appears twice: keys label branches, so they must differ"
         raise ValueError(msg)
     return keys
-
-
-def _needed(parts: Iterable[Program]) -> tuple[Field, ...]:
-    needed: dict[str, Field] = {}
-    for part in parts:
-        for field in part.signature.inputs:
-            need(needed, field)
-    return tuple(needed.values())

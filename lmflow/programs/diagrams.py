@@ -1,4 +1,4 @@
-"""Pictures of a program: a text tree and a Mermaid flowchart."""
+"""Diagrams of programs: a text tree and a Mermaid flowchart."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import attrs
 
 from lmflow.programs.combinators import Branch, Map, Parallel, Repeat
 from lmflow.programs.embedding import Embed
-from lmflow.programs.program import Flow, Pipe, Predict, Program, Tool, check_programs
+from lmflow.programs.flow import Flow
+from lmflow.programs.program import Pipe, Predict, Program, check_programs
+from lmflow.programs.tool import Tool
+from lmflow.values.functions import Function
 
 
 @attrs.frozen
 class Diagram:
-    """A program drawn: ``text`` is a tree, ``mermaid`` a flowchart's source."""
+    """A drawing of a program: ``text`` is a tree, ``mermaid`` the source of a flowchart."""
 
     text: str
     mermaid: str
@@ -26,11 +29,25 @@ class Diagram:
 
 
 def diagram(program: Program) -> Diagram:
-    """Draw a program: its parts, their signatures and their kinds."""
+    """Draw a program's parts with their signatures and kinds.
+
+    Args:
+        program: Any program.
+
+    Returns:
+        The tree, which is what ``print`` shows, and the flowchart, which notebooks show.
+
+    Raises:
+        TypeError: ``program`` isn't a program.
+
+    Example:
+        >>> from lmflow import predict
+        >>> print(diagram(predict("answer", "question -> answer")))
+        answer (model): question -> answer
+    """
     check_programs(program)
-    return Diagram(
-        "\n".join(_tree(program, "", "")), "\n".join(["flowchart TD", *_chart(program, "n", "")])
-    )
+    chart = ["flowchart TD", *_chart(program, "n", "")]
+    return Diagram("\n".join(_tree(program, "", "")), "\n".join(chart))
 
 
 def _kind(program: Program) -> str:
@@ -49,10 +66,10 @@ def _label(program: Program) -> str:
             return type(program).__name__.lower()
         case Map(over=over):
             return f"map over {over}"
-        case Branch():
-            return (
-                f"branch on {program.when if isinstance(program.when, str) else program.when.name}"
-            )
+        case Branch(when=str(field)):
+            return f"branch on {field}"
+        case Branch(when=Function(name=name)):
+            return f"branch on {name}"
         case Repeat(times=times):
             return f"repeat at most {times} times"
         case _:
@@ -63,16 +80,15 @@ def _tree(program: Program, lead: str, rest: str) -> Iterator[str]:
     yield f"{lead}{_label(program)}: {program.signature}"
     last = len(program.children) - 1
     for position, child in enumerate(program.children):
-        yield from _tree(
-            child,
-            rest + ("└─ " if position == last else "├─ "),
-            rest + ("   " if position == last else "│  "),
-        )
+        branch, line = ("└─ ", "   ") if position == last else ("├─ ", "│  ")
+        yield from _tree(child, rest + branch, rest + line)
 
 
 def _chart(program: Program, node: str, edge: str) -> Iterator[str]:
-    left, right = {"model": ("(", ")"), "tool": ("[[", "]]")}.get(_kind(program), ("[", "]"))
-    yield f'    {edge}{node}{left}"{_label(program)}<br/>{_escaped(str(program.signature))}"{right}'
+    shapes = {"model": ("(", ")"), "tool": ("[[", "]]")}
+    opening, closing = shapes.get(_kind(program), ("[", "]"))
+    label = f"{_label(program)}<br/>{_escaped(str(program.signature))}"
+    yield f'    {edge}{node}{opening}"{label}"{closing}'
     previous = ""
     for position, child in enumerate(program.children):
         inner = f"{node}_{position}"

@@ -1,10 +1,10 @@
-"""What an await may ask for: a call of the outside world, another program, several side by side."""
+"""Effects that programs await: a call of a model or tool, another program, a fork of several."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 
@@ -17,11 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+ForkMode = Literal["all", "first"]
+"""Whether a fork waits for all of its branches, or for the first that ends."""
+
+
 @attrs.frozen(eq=False)
 class Call:
-    """One call of the outside world. ``function`` is the tool's function, which only the live
-    driver runs; ``wanted`` is the signature of what a model's reply is to hold, where a step
-    says so.
+    """One call of a model or tool.
+
+    ``function`` is the tool's function, which only the live driver runs. ``wanted`` is the
+    signature of the outputs that a model's reply must hold, ``None`` if the step doesn't say.
     """
 
     request: Request
@@ -38,8 +43,13 @@ class Call:
 
 @attrs.frozen
 class Pending:
-    """A program with its inputs, awaited for its outputs as often as you like: each await runs it
-    anew.
+    """A program with its inputs; each await runs the program anew and returns its outputs.
+
+    Args:
+        program: The program to run.
+        inputs: Its converted inputs.
+        overlay: Parameters replaced for this run, by the program's own paths.
+        sample: The number of an intended repeat, ``None`` for the surrounding one.
     """
 
     program: Any
@@ -59,19 +69,33 @@ class Pending:
         return f"{self.program}({', '.join(self.inputs)})"
 
     def under(self, overlay: Mapping[str, Any]) -> Pending:
-        """The same with some parameters replaced: ``overlay`` maps the program's own paths to
-        values.
+        """Replace parameters for this run.
 
-        Raises ``ForeignPaths`` where the program has no such path.
+        Args:
+            overlay: The program's own paths -> values.
+
+        Returns:
+            The same program and inputs under those parameters.
+
+        Raises:
+            ForeignPaths: The program has no such path.
         """
         check_paths(str(self.program), overlay, self.program.paths)
         return attrs.evolve(self, overlay=self.overlay | overlay)
 
     def sampled(self, k: int) -> Pending:
-        """The same as its k-th intended repeat: every request below it has ``sample=k``, addresses
-        stay as they are.
+        """Make this run an intended repeat: every request below it has ``sample=k``.
 
-        Sample 0 is the plain run. ``ValueError`` where ``k`` is none of 0 to 65,535.
+        Addresses stay as they are.
+
+        Args:
+            k: The number of the repeat, from 0 (the plain run) to 65,535.
+
+        Returns:
+            The same program and inputs with that sample.
+
+        Raises:
+            ValueError: ``k`` is out of range.
         """
         if not 0 <= k < SAMPLES:
             msg = f"a sample is a number from 0 to {SAMPLES - 1}, found {k}"
@@ -81,14 +105,14 @@ class Pending:
 
 @attrs.frozen
 class Fork:
-    """Several branches side by side. ``mode`` all waits for each and answers a tuple; first answers
-    the earliest's.
+    """Several branches side by side.
 
-    ``keys`` label the branches in addresses; without them their positions do.
+    Awaiting it returns all results as a tuple, or in mode ``first`` the result of the branch that
+    ends first. ``keys`` label the branches in addresses, by default their positions do.
     """
 
     branches: tuple[Pending | Fork, ...]
-    mode: str = "all"
+    mode: ForkMode = "all"
     keys: tuple[str, ...] = ()
     name: str = "gather"
 
@@ -97,7 +121,14 @@ class Fork:
         return (yield self)
 
     def label(self, position: int) -> str | int:
-        """What the branch is called in an address."""
+        """The label of a branch in addresses: its key, else its position.
+
+        Args:
+            position: The position of the branch.
+
+        Returns:
+            The label.
+        """
         return self.keys[position] if self.keys else position
 
 
@@ -105,27 +136,67 @@ Effect = Call | Pending | Fork
 
 
 def gather(*branches: Pending | Fork) -> Fork:
-    """Run branches side by side; awaiting answers their results in order. All settle, then the
-    first failure in program order is raised.
+    """Run branches side by side and await all results.
+
+    All branches end before the first failure, in program order, is raised.
+
+    Args:
+        *branches: Programs with their inputs, or forks.
+
+    Returns:
+        A fork; awaiting it returns the results in order, as a tuple.
+
+    Raises:
+        TypeError: A branch isn't a program with its inputs.
+
+    Example:
+        >>> from lmflow import predict
+        >>> answer = predict("answer", "question -> answer")
+        >>> len(gather(answer(question="a?"), answer(question="b?")).branches)
+        2
     """
     return _fork(branches, "all", "gather")
 
 
 def first(*branches: Pending | Fork) -> Fork:
-    """Run branches side by side; awaiting answers the one that ends first, and the others are
-    stopped. The winner is recorded.
+    """Run branches side by side and await the one that ends first; the others are cancelled.
+
+    Which branch won is recorded, so that a replay returns the same result.
+
+    Args:
+        *branches: Programs with their inputs, or forks; at least one.
+
+    Returns:
+        A fork; awaiting it returns the result of the winner.
+
+    Raises:
+        TypeError: A branch isn't a program with its inputs, or there is none.
     """
     return _fork(branches, "first", "first")
 
 
 def samples(pending: Pending, n: int) -> Fork:
-    """``n`` intended repeats of a program side by side; awaiting answers their results in order.
+    """Run ``n`` intended repeats of a program side by side.
 
-    Branch k asks with ``sample=k``, so a provider's cache or a reuse of recorded calls can't make
-    them one.
+    The requests of branch k have ``sample=k``, so that neither a cache nor the reuse of recorded
+    calls merges them.
+
+    Args:
+        pending: A program with its inputs.
+        n: How many repeats, at least 1.
+
+    Returns:
+        A fork; awaiting it returns the results in order, as a tuple.
+
+    Raises:
+        TypeError: ``pending`` isn't a program with its inputs.
+        ValueError: ``n`` is less than 1.
     """
     if not isinstance(pending, Pending):
-        msg = f"lf.samples takes a program with its inputs, `lf.samples(step(x=1), 5)`, found {pending!r}"
+        msg = (
+            "lf.samples takes a program with its inputs, "
+            f"`lf.samples(step(x=1), 5)`, found {pending!r}"
+        )
         raise TypeError(msg)
     if n < 1:
         msg = f"lf.samples needs at least 1 sample, found {n}"
@@ -133,10 +204,13 @@ def samples(pending: Pending, n: int) -> Fork:
     return Fork(tuple(pending.sampled(k) for k in range(n)), name="sample")
 
 
-def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
+def _fork(branches: Sequence[Any], mode: ForkMode, name: str) -> Fork:
     for branch in branches:
         if not isinstance(branch, (Pending, Fork)):
-            msg = f"lf.{name} takes programs with their inputs, `lf.{name}(step(x=1), ...)`, found {branch!r}"
+            msg = (
+                f"lf.{name} takes programs with their inputs, "
+                f"`lf.{name}(step(x=1), ...)`, found {branch!r}"
+            )
             raise TypeError(msg)
     if not branches and mode == "first":
         msg = "lf.first needs at least one branch"
@@ -144,9 +218,10 @@ def _fork(branches: Sequence[Any], mode: str, name: str) -> Fork:
     return Fork(tuple(branches), mode, (), name)
 
 
-class Hidden:
-    """What a flow finds in place of the event loop: nothing works, and ``touched`` says what it
-    reached for.
+class HiddenLoop:
+    """Stands in for the event loop while a flow runs: it refuses all access.
+
+    ``touched`` is the name of the first attribute that the flow reached for.
     """
 
     __slots__ = ("touched",)
@@ -155,22 +230,24 @@ class Hidden:
         self.touched = ""
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse, and remember."""
+        """Refuse the access, and remember its name."""
         self.touched = self.touched or name
         msg = "no running event loop"
         raise RuntimeError(msg)
 
 
-class hidden_loop:  # noqa: N801 - used as a verb; a class, since it stands around each step of each coroutine
-    """Hide the running event loop, so that a flow that reaches for it fails the same way live and
-    in replay.
-    """
+class hidden_loop:  # noqa: N801 - a verb; a class is faster than a generator, at each step
+    """Hide the running event loop, so that a flow that reaches for it fails in replay and live."""
+
+    # A flow that could await timers or sockets would depend on things that no recording holds, so
+    # its replay would diverge in silence. Hiding the loop, around each step of user code alone,
+    # makes `asyncio.sleep` or `create_task` in a flow fail at once, as in a replay without a loop.
 
     __slots__ = ("_events", "_loop")
 
-    def __enter__(self) -> Hidden:
-        """What stands in its place."""
-        hidden, self._events = Hidden(), sys.modules.get("asyncio.events")
+    def __enter__(self) -> HiddenLoop:
+        """Put the stand-in in the loop's place, and return it."""
+        hidden, self._events = HiddenLoop(), sys.modules.get("asyncio.events")
         if self._events is not None:
             self._loop = self._events._get_running_loop()  # noqa: SLF001 - the only way to hide it
             self._events._set_running_loop(hidden)  # noqa: SLF001
@@ -185,5 +262,5 @@ class hidden_loop:  # noqa: N801 - used as a verb; a class, since it stands arou
 def _refuse_loop(program: str) -> None:
     events = sys.modules.get("asyncio.events")
     loop = events._get_running_loop() if events else None  # noqa: SLF001
-    if loop is not None and not isinstance(loop, Hidden):
+    if loop is not None and not isinstance(loop, HiddenLoop):
         raise NotDriven(program)

@@ -1,4 +1,4 @@
-"""A step that asks an embedding model for vectors."""
+"""Steps that ask an embedding model for vectors."""
 
 from __future__ import annotations
 
@@ -18,69 +18,70 @@ from lmflow.values.record import Record
 from lmflow.values.vectors import Vector
 
 MINILM = "local/all-minilm-l6-v2"
-"""The embedding model of indexes and pools that name none."""
+"""The default embedding model of indexes and pools."""
 
-MOST = 64
-"""How many texts one call asks for at most."""
+MAX_TEXTS_PER_CALL = 64
+"""Greatest number of texts in one call."""
 
-_ONE, _MANY = ("str", "list[float]"), ("list[str]", "list[list[float]]")
+_ONE = ("str", "->", "list[float]")
+_MANY = ("list[str]", "->", "list[list[float]]")
 _FIX = 'Write "text -> vector: list[float]", or "texts: list[str] -> vectors: list[list[float]]".'
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Embed(Step):
-    """A step that asks an embedding model. The model is the default of its one parameter."""
+    """A step that asks an embedding model, which is the default of its only parameter."""
 
     model: str = ""
     timeout: float | None = None
 
     @property
     def identity(self) -> Any:
-        """Name and signature: the model is not in it."""
+        """Name and signature, without the model."""
         return ["Embed", self.name, self.signature.identity]
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """The model."""
+        """The model, the only parameter."""
         return {"model": self.model}
 
 
 def check_signature(signature: Signature) -> Signature:
-    """The signature, if it takes one text and gives a vector, or takes texts and gives vectors.
-    ``BadSignature``.
+    """Return the signature if it turns a text into a vector, or texts into vectors.
+
+    ``BadSignature`` otherwise.
     """
-    kinds = tuple(
-        tuple(type_text(field.type) for field in side)
-        for side in (signature.inputs, signature.outputs)
-    )
-    if kinds not in {((given,), (made,)) for given, made in (_ONE, _MANY)}:
-        raise BadSignature(
-            str(signature), "an embedding step takes one text or a list of texts", _FIX
-        )
+    inputs = [type_text(field.type) for field in signature.inputs]
+    outputs = [type_text(field.type) for field in signature.outputs]
+    if (*inputs, "->", *outputs) not in {_ONE, _MANY}:
+        problem = "an embedding step takes one text or a list of texts"
+        raise BadSignature(str(signature), problem, _FIX)
     return signature
 
 
-async def embedded(step: Embed, env: Env, inputs: Record) -> Record:
-    """One call for each 64 texts, in order; the vector of each text. No text asks for nothing."""
-    (given,), (field,) = inputs.values(), step.signature.outputs
+async def run_embed(step: Embed, env: Env, inputs: Record) -> Record:
+    """Ask for the vectors of texts, in order, with one call for each 64 texts and none for none."""
+    (value,), (field,) = inputs.values(), step.signature.outputs
     model = env[f"{step.name}.model"]
     if not model:
-        fix = f'Name one: lf.embed(..., model="local/all-minilm-l6-v2"), or the parameter {step.name}.model.'
+        fix = (
+            'Name one: lf.embed(..., model="local/all-minilm-l6-v2"), '
+            f"or the parameter {step.name}.model."
+        )
         raise ModelUnavailable(
             "", f"the step {step.name} has none, and an executor's own is for chats", fix
         )
-    texts = (given,) if isinstance(given, str) else given
-    found: list[Vector] = []
-    for start in range(0, len(texts), MOST):
-        asked = texts[start : start + MOST]
-        reply = await Call(EmbedRequest(asked, model), timeout=step.timeout)
-        found += _counted(model, asked, reply.vectors)
-    return Record({field.name: found[0] if isinstance(given, str) else tuple(found)})
+    texts = (value,) if isinstance(value, str) else value
+    vectors: list[Vector] = []
+    for start in range(0, len(texts), MAX_TEXTS_PER_CALL):
+        batch = texts[start : start + MAX_TEXTS_PER_CALL]
+        reply = await Call(EmbedRequest(batch, model), timeout=step.timeout)
+        _check_count(model, batch, reply.vectors)
+        vectors += reply.vectors
+    return Record({field.name: vectors[0] if isinstance(value, str) else tuple(vectors)})
 
 
-def _counted(model: str, texts: tuple[str, ...], vectors: tuple[Vector, ...]) -> tuple[Vector, ...]:
+def _check_count(model: str, texts: tuple[str, ...], vectors: tuple[Vector, ...]) -> None:
     if len(texts) != len(vectors):
-        raise ModelFailed(
-            "bad_reply", f"{model} gave {len(vectors)} vectors for {len(texts)} texts"
-        )
-    return vectors
+        problem = f"{model} gave {len(vectors)} vectors for {len(texts)} texts"
+        raise ModelFailed("bad_reply", problem)

@@ -1,6 +1,4 @@
-"""The factories of programs: the leaves ``predict``, ``embed``, ``tool``; ``flow``; and the
-combinators.
-"""
+"""Factories of programs: the steps ``predict``, ``embed``, ``tool``, and ``flow``."""
 
 from __future__ import annotations
 
@@ -12,11 +10,14 @@ from typing import Any, overload
 from lmflow.adapters.registry import adapter_of
 from lmflow.errors import BadSignature, near
 from lmflow.messages.requests import CACHED, MODES, ToolMode
-from lmflow.programs.combinators import Branch, Map, Parallel, Repeat
 from lmflow.programs.embedding import Embed, check_signature
-from lmflow.programs.program import Flow, Predict, Program, Tool, check_programs
-from lmflow.signatures.signature import Field, Signature, from_function, signature_of
-from lmflow.values.functions import Function, function_of
+from lmflow.programs.flow import Flow
+from lmflow.programs.program import Predict, Program, check_programs
+from lmflow.programs.tool import Tool
+from lmflow.signatures.declaration import from_function, signature_of
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature
+from lmflow.values.functions import function_of
 from lmflow.values.record import Record
 
 
@@ -49,20 +50,40 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Predict:
-    """A step that asks a model: ``predict("answer", "context, question -> answer", "Answer in a few
-    words.")``.
+    """Make a step that asks a model.
 
-    As a decorator it makes the step from a typed stub, whose docstring is the default instruction.
-    ``demos`` are records of inputs and outputs; ``options`` decoding options by their wire names;
-    ``model`` is ``provider/model`` (empty: the executor's); ``adapter`` is ``chat`` (the default)
-    or ``json``; ``timeout`` is in seconds a call.
+    All but name, signature and timeout are the defaults of the step's parameters. As a decorator it
+    makes the step of a typed stub, whose docstring is the default instruction.
+
+    Args:
+        name: The step's name, or the decorated function.
+        signature: A string such as ``"context, question -> answer"``, a ``Signature``, or an
+            annotated function.
+        instruction: What the model is asked to do; empty for "Given ..., give ...".
+        demos: Demonstrations: records of inputs and outputs.
+        options: Decoding options by their wire names.
+        model: ``provider/model``; empty for the executor's own model.
+        adapter: ``chat`` (the default) or ``json``.
+        timeout: Seconds per call, ``None`` for the executor's.
+        types: Types that the signature's string names.
+
+    Returns:
+        The step.
+
+    Raises:
+        BadSignature: The signature can't be read, or a model can't fill it.
+        UnknownAdapter: There is no such adapter.
+
+    Example:
+        >>> predict("answer", "question -> answer", "Answer in a few words.")
+        <Predict answer: question -> answer>
     """
     if not isinstance(name, str):
         stub = name
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     sig = signature_of(signature, types)
     _ = adapter_of(adapter)
-    text = textwrap.dedent(instruction).strip() or _default_instruction(sig.asked)
+    text = textwrap.dedent(instruction).strip() or _default_instruction(sig.for_model)
     return Predict(
         name=name,
         signature=sig,
@@ -78,12 +99,25 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
 def embed(
     name: str, signature: str | Signature, *, model: str = "", timeout: float | None = None
 ) -> Embed:
-    """A step that asks an embedding model: ``embed("embed", "text -> vector: list[float]",
-    model="openai/...")``.
+    """Make a step that asks an embedding model for the vector of a text, or of each text in a list.
 
-    ``"texts: list[str] -> vectors: list[list[float]]"`` asks for many, 64 a call. ``model`` is the
-    default of its one parameter; it has to be named there or in a version, since an executor's own
-    model is one for chats. ``timeout`` is in seconds a call.
+    Args:
+        name: The step's name.
+        signature: ``"text -> vector: list[float]"``, or ``"texts: list[str] -> vectors:
+            list[list[float]]"``, which sends 64 texts per call.
+        model: The default of the only parameter, ``provider/model``. It must be named here or in a
+            version, since an executor's own model is for chats.
+        timeout: Seconds per call, ``None`` for the executor's.
+
+    Returns:
+        The step.
+
+    Raises:
+        BadSignature: The signature is of another shape.
+
+    Example:
+        >>> embed("embed", "text -> vector: list[float]", model="local/all-minilm-l6-v2")
+        <Embed embed: text -> vector: list[float]>
     """
     return Embed(
         name=name, signature=check_signature(signature_of(signature)), model=model, timeout=timeout
@@ -125,49 +159,63 @@ def tool(  # noqa: PLR0913 - the three forms share one name
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Tool | Callable[[Callable[..., Any]], Tool]:
-    """A step that runs a function outside: ``tool("search", "query -> context: list[str]",
-    corpus.search)``.
+    """Make a step that runs a function with effects, such as a search.
 
-    As a decorator, with or without options, it takes an annotated function. Sync functions run in a
-    bounded thread pool. ``mode`` says how recorded answers may be used beyond exact replay and
-    resume: ``cached`` where the same is asked at the same place, ``pure`` wherever the same is
-    asked, ``live`` nowhere. ``description`` is what a model is told of the tool, by default the
-    function's docstring. ``version`` identifies a function whose source doesn't (``Unidentified``
-    asks for it).
+    As a decorator, with or without options, it takes an annotated function. Functions that aren't
+    async run in a bounded thread pool.
+
+    Args:
+        name: The step's name, or the decorated function.
+        signature: A string or ``Signature``; ``None`` for that of the annotated function.
+        function: The function, which takes the inputs by name.
+        mode: How recorded answers may be used beyond exact replay and resume: ``cached`` for the
+            same inputs at the same address, ``pure`` for the same inputs anywhere, ``live`` never.
+        description: What a model is told of the tool; ``None`` for the function's docstring.
+        version: Identifies a function whose source doesn't.
+        timeout: Seconds per call, ``None`` for the executor's.
+        types: Types that the signature's string names.
+
+    Returns:
+        The step, or a decorator that makes it.
+
+    Raises:
+        BadSignature: The signature can't be read.
+        Unidentified: The function has no source, and no ``version`` is named.
+        ValueError: There is no such mode.
+
+    Example:
+        >>> tool("count", "text -> n: int", len, version="1")
+        <Tool count: text -> n: int>
     """
-    _ = checked(mode)
+    tool_mode = check_mode(mode)
 
-    def made(given: Callable[..., Any], called: str, signed: Signature) -> Tool:
-        text = _documented(given) if description is None else textwrap.dedent(description).strip()
-        code = function_of(given, version)
+    def make(code: Callable[..., Any], step_name: str, sig: Signature) -> Tool:
+        text = _docstring(code) if description is None else textwrap.dedent(description).strip()
         return Tool(
-            name=called,
-            signature=signed,
-            function=code,
+            name=step_name,
+            signature=sig,
+            function=function_of(code, version),
             timeout=timeout,
-            mode=mode,
+            mode=tool_mode,
             description=text,
         )
 
     if name is None:
-        return lambda given: made(given, given.__name__, from_function(given))
+        return lambda decorated: make(decorated, decorated.__name__, from_function(decorated))
     if not isinstance(name, str):
-        return made(name, name.__name__, from_function(name))
+        return make(name, name.__name__, from_function(name))
     if function is None:
         msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
         raise TypeError(msg)
-    return made(
-        function,
-        name,
-        from_function(function) if signature is None else signature_of(signature, types),
-    )
+    sig = from_function(function) if signature is None else signature_of(signature, types)
+    return make(function, name, sig)
 
 
-def checked(mode: str) -> ToolMode:
-    """A tool's mode. ``ValueError`` where there is no such mode."""
-    for known in MODES:
-        if mode == known:
-            return known
+def check_mode(mode: str) -> ToolMode:
+    """Return a tool's mode, or raise ``ValueError`` if there is no such mode."""
+    for tool_mode in MODES:
+        if mode == tool_mode:
+            return tool_mode
     msg = f"a tool is one of {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
     raise ValueError(msg)
 
@@ -179,94 +227,57 @@ def flow(
     version: str | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Flow]:
-    """Make an async function a program: ``@lf.flow("question -> answer", uses=[search, answer])``.
+    """Make a program of an async function: ``@lf.flow("question -> answer", uses=[search])``.
 
-    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``; it
-    returns a record of the outputs or, where there is one output, its value. ``version`` identifies
-    a function without source (one typed at a prompt).
+    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``,
+    ``lf.first`` and ``lf.samples``; it returns a record of the outputs or the only output's value.
+
+    Args:
+        signature: A string or ``Signature``; its inputs are the function's parameters.
+        uses: The programs that the function awaits.
+        version: Identifies a function without source, such as one typed at a prompt.
+        types: Types that the signature's string names.
+
+    Returns:
+        A decorator that makes the program.
+
+    Raises:
+        BadSignature: The signature can't be read, the function isn't async, or its parameters
+            differ from the inputs.
+        TypeError: An item of ``uses`` isn't a program.
+        Unidentified: The function has no source, and no ``version`` is named.
     """
     sig, parts = signature_of(signature, types), tuple(uses)
     check_programs(*parts)
 
-    def declared(function: Callable[..., Any]) -> Flow:
+    def make(function: Callable[..., Any]) -> Flow:
         name = function.__name__
         expected = [field.name for field in sig.inputs]
         fix = f"Write `async def {name}({', '.join(expected)})`."
         if not inspect.iscoroutinefunction(function):
             raise BadSignature(f"def {name}", "it is no async function", fix)
-        found = list(inspect.signature(function).parameters)
-        if set(expected) != set(found):
-            text = f"the function takes {', '.join(found) or 'nothing'}"
+        parameters = list(inspect.signature(function).parameters)
+        if set(expected) != set(parameters):
+            text = f"the function takes {', '.join(parameters) or 'nothing'}"
             raise BadSignature(str(sig), text, fix)
         code = function_of(function, version, closures=True)
         return Flow(name=name, signature=sig, function=code, uses=parts)
 
-    return declared
+    return make
 
 
-def parallel(*programs: Program) -> Parallel:
-    """Several programs on one record, side by side. Their outputs must have different names."""
-    check_programs(*programs)
-    return Parallel(programs)
+def _docstring(function: Callable[..., Any]) -> str:
+    """The docstring of a function or method.
 
-
-def map(program: Program, over: str, *, item: str | None = None, key: str | None = None) -> Map:  # noqa: A001 - lf.map
-    """One program over the list ``over``, side by side; each of its outputs becomes a list.
-
-    ``item`` is the input that takes an element (may be left out where the program has one required
-    input); ``key`` names the field of an element that labels its branch in addresses (position
-    otherwise).
-    """
-    check_programs(program)
-    required = [field.name for field in program.signature.inputs if field.required]
-    names = [field.name for field in program.signature.inputs]
-    if item is None and len(required) == 1:
-        item = required[0]
-    if item not in names:
-        found = "no item" if item is None else f"item {item!r}"
-        raise BadSignature(
-            str(program.signature),
-            f"{found} to map over {over!r}",
-            f"Say which input takes an element, item=one of {names}.",
-        )
-    return Map(program, over, item, key)
-
-
-def branch(when: str | Callable[..., Any], then: Program, otherwise: Program) -> Branch:
-    """``then`` or ``otherwise``, as the field ``when`` or the function ``when`` of the record's
-    fields says.
-    """
-    check_programs(then, otherwise)
-    return Branch(*_condition(when), then, otherwise)
-
-
-def repeat(program: Program, *, until: str | Callable[..., Any], times: int) -> Repeat:
-    """The program again and again, its outputs fed back as inputs, until a field or function of the
-    record holds.
-    """
-    check_programs(program)
-    if times < 1:
-        msg = f"times must be at least 1, found {times}"
-        raise ValueError(msg)
-    return Repeat(program, *_condition(until), times)
-
-
-def _condition(when: str | Callable[..., Any]) -> tuple[str | Function, tuple[Field, ...]]:
-    if isinstance(when, str):
-        return when, (Field(name=when, type=Any),)
-    return function_of(when), from_function(when).inputs
-
-
-def _documented(function: Callable[..., Any]) -> str:
-    """The docstring of a function or method; other objects have that of their class, which says
-    nothing of them.
+    Any other callable has its class's docstring, which says nothing of the object.
     """
     return inspect.cleandoc(function.__doc__ or "") if inspect.isroutine(function) else ""
 
 
 def _default_instruction(signature: Signature) -> str:
-    inputs, outputs = (
-        ", ".join(f.name.replace("_", " ") for f in side)
-        for side in (signature.sectioned, signature.outputs)
-    )
+    inputs, outputs = _names_in_words(signature.marked_inputs), _names_in_words(signature.outputs)
     return f"Given {inputs}, give {outputs}." if inputs else f"Give {outputs}."
+
+
+def _names_in_words(fields: tuple[Field, ...]) -> str:
+    return ", ".join(field.name.replace("_", " ") for field in fields)

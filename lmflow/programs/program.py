@@ -7,45 +7,60 @@ addresses; the other combinators don't.
 
 from __future__ import annotations
 
-import difflib
 import functools
-import re
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import attrs
 import toolz
 
-from lmflow.errors import BadSignature, DuplicateStep, MissingInput, UndeclaredProgram, check_kind
-from lmflow.messages.requests import CACHED, ToolMode
+from lmflow.errors import DuplicateStep, MissingInput, check_kind
+from lmflow.programs.composed_signatures import piped
 from lmflow.programs.effects import Pending
-from lmflow.signatures.fields import holds_media, places_media, type_text
-from lmflow.signatures.signature import Field, Signature, first_missing
-from lmflow.values.functions import Function
+from lmflow.programs.predictor_signatures import check_predictor
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature, first_missing
 from lmflow.values.attributes import uncached
 from lmflow.values.record import EMPTY, Record, digest, plain
-from lmflow.versions.version import Version, check_paths
+from lmflow.versions.version import Version
 
 Body = Coroutine[Any, Any, Any]
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Program:
-    """What all programs share. Abstract: make one by ``predict``, ``tool``, ``flow``, ``>>`` and
-    the combinators.
-    """
+    """Base of all programs, which ``predict``, ``tool``, ``flow`` and the combinators make."""
 
     signature: Signature = attrs.field(init=False)
 
     def __call__(self, **inputs: Any) -> Pending:
-        """The program with its inputs, to be awaited. Raises ``MissingInput``, ``UnknownInput``,
-        ``WrongType``.
+        """Give the program its inputs; it runs once the result is awaited or driven.
+
+        Args:
+            **inputs: The inputs of the signature, by name.
+
+        Returns:
+            The program with converted inputs.
+
+        Raises:
+            MissingInput: An input without default is missing.
+            UnknownInput: The signature has no input of that name.
+            WrongType: A value doesn't fit its input's type.
         """
         return Pending(self, self.signature.bind(str(self), inputs))
 
     def __rshift__(self, after: Program) -> Pipe:
-        """``self``, then ``after``: a record flows through, each reads its inputs and adds its
-        outputs.
+        """Compose ``self``, then ``after``: each reads inputs from a record and adds its outputs.
+
+        Args:
+            after: The program that runs second.
+
+        Returns:
+            The pipe of both, flattened.
+
+        Raises:
+            MissingInput: ``after`` reads a name that is nearly an output's: a typo.
+            DuplicateStep: Two different steps share a name.
         """
         return pipe(self, after)
 
@@ -60,116 +75,150 @@ class Program:
 
     @property
     def children(self) -> tuple[Program, ...]:
-        """The programs that it is made of."""
+        """The programs that this program is composed of."""
         return ()
 
     @property
     def frame(self) -> str:
-        """The name that it opens a frame under, empty where it opens none."""
+        """The name under which the program opens a frame; empty if it opens none."""
         return ""
 
     @property
     def prefix(self) -> str:
-        """What its children's parameter paths begin with."""
+        """The prefix of the children's parameter paths."""
         return ""
 
     @property
     def identity(self) -> Any:
-        """What it adds to its key, as JSON values."""
-        return [
-            type(self).__name__,
-            self.signature.identity,
-            [child.identity for child in self.children],
-        ]
+        """The JSON values that identify the program: its key is their hash."""
+        children = [child.identity for child in self.children]
+        return [type(self).__name__, self.signature.identity, children]
 
     @functools.cached_property
     def key(self) -> str:
-        """The hash of structure, signatures and own functions; default parameters are not in it."""
+        """The hash of structure, signatures and own functions, without default parameters."""
         return digest("program", self.identity)
 
     @functools.cached_property
     def steps(self) -> Mapping[str, Step]:
-        """Its steps in program order, by name. ``DuplicateStep`` where two different ones share a
-        name.
+        """The steps by name, in program order.
+
+        ``DuplicateStep`` if two different steps share a name.
         """
-        found: dict[str, Step] = {}
+        steps: dict[str, Step] = {}
         for child in self.children:
             for name, step in child.steps.items():
-                if found.setdefault(self.prefix + name, step) != step:
+                if steps.setdefault(self.prefix + name, step) != step:
                     raise DuplicateStep(self.prefix + name)
-        return found
+        return steps
 
     @functools.cached_property
     def predictors(self) -> Mapping[str, Predict]:
-        """Those of its steps that ask a model, by the names that their parameter paths begin with."""
+        """The steps that ask a model, by the names that their parameter paths begin with."""
         return {name: step for name, step in self.steps.items() if isinstance(step, Predict)}
 
     @functools.cached_property
     def defaults(self) -> Record:
-        """Its default parameters: path -> value, in program order."""
-        return Record(
-            {
-                f"{name}.{slot}": value
-                for name, step in self.steps.items()
-                for slot, value in step.slots.items()
-            }
-        )
+        """The default parameters, path -> value, in program order."""
+        values: dict[str, Any] = {}
+        for name, step in self.steps.items():
+            values |= {f"{name}.{slot}": value for slot, value in step.slots.items()}
+        return Record(values)
 
     @functools.cached_property
     def initial(self) -> Version:
-        """The first version of its parameters: its defaults."""
+        """The first version of the parameters: the defaults."""
         return Version(params=self.defaults, note=f"defaults of {self}")
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The paths of its parameters."""
+        """The paths of the parameters."""
         return tuple(self.defaults)
 
     def named(self, name: str) -> Program:
-        """The same under another name, with parameters of its own, ``name.step.slot``."""
+        """Put the program under a name, so that it has parameters ``name.step.slot`` of its own.
+
+        Args:
+            name: The name of the frame.
+
+        Returns:
+            A program with the same signature.
+
+        Raises:
+            BadSignature: The name is invalid.
+        """
         return Named(name, self)
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Step(Program):
-    """A named leaf: a predictor or a tool."""
+class NamedProgram(Program):
+    """Base of the programs that open a frame under their name in addresses."""
 
     name: str
-    signature: Signature
-
-    def __attrs_post_init__(self) -> None:
-        _check_step(self)
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def frame(self) -> str:
-        """Its name."""
+        """The name of the program."""
         return self.name
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class NamedComposition(NamedProgram):
+    """Base of named programs whose steps have parameters ``name.step.slot``."""
+
+    @property
+    def prefix(self) -> str:
+        """The name of the program and a dot."""
+        return f"{self.name}."
+
+
+@attrs.frozen(slots=False, cache_hash=True, repr=False)
+class Step(NamedProgram):
+    """Base of the named leaves: predictors, embedders and tools."""
+
+    name: str
+    signature: Signature
+
+    def __attrs_post_init__(self) -> None:
+        check_named(self)
 
     @functools.cached_property
     def steps(self) -> Mapping[str, Step]:
-        """Itself."""
+        """The step itself."""
         return {self.name: self}
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """What can be tuned: slot -> default."""
+        """The parameters that can be tuned: slot -> default."""
         return {}
 
     def named(self, name: str) -> Program:
-        """The same step under another name, so with parameters of its own, ``name.slot``."""
+        """Rename the step, so that it has parameters ``name.slot`` of its own.
+
+        Args:
+            name: The new name.
+
+        Returns:
+            The renamed step.
+
+        Raises:
+            BadSignature: The name is invalid.
+        """
         return attrs.evolve(self, name=name)
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Predict(Step):
-    """A step that asks a model. Instruction, demos, options, model and adapter are defaults of its
-    parameters; with ``nearest`` more than 0 also its pool, of which it is shown so many
-    demonstrations, those nearest to its inputs: by words, or where it is ``similar`` by the
-    pool's ``vectors`` and ``near``, the one of its inputs. ``cuts`` say which inputs are
-    shortened, and how.
+    """A step that asks a model.
+
+    ``instruction``, ``demos``, ``options``, ``model`` and ``adapter`` are the defaults of its
+    parameters. With ``nearest`` more than 0 the ``pool`` is a parameter too: the step shows as many
+    of its demonstrations as ``nearest`` says, those nearest to the inputs by words or, if
+    ``similar``, by the parameters ``vectors`` (of the pool) and ``near`` (of the inputs). ``cuts``
+    say which inputs are shortened, and how.
     """
 
     instruction: str = ""
@@ -185,111 +234,36 @@ class Predict(Step):
 
     @property
     def identity(self) -> Any:
-        """Name, signature, which of the nearest it is shown and how it is cut: what can be tuned is
-        not in it.
-        """
-        near = [*([self.nearest] if self.nearest else []), *(["vectors"] if self.similar else [])]
-        return [
-            "Predict",
-            self.name,
-            self.signature.identity,
-            *near,
-            *([plain(self.cuts)] if self.cuts else []),
-        ]
+        """Name, signature, how demonstrations are chosen and inputs cut, without parameters."""
+        identity: list[Any] = ["Predict", self.name, self.signature.identity]
+        if self.nearest:
+            identity.append(self.nearest)
+        if self.similar:
+            identity.append("vectors")
+        if self.cuts:
+            identity.append(plain(self.cuts))
+        return identity
 
     @property
     def slots(self) -> Mapping[str, Any]:
-        """Instruction, demos, decoding options, model and adapter; the pool where there is one."""
-        pool = ("pool",) if self.nearest else ()
-        own = {
-            name: getattr(self, name)
-            for name in ("instruction", "demos", "options", "model", "adapter", *pool)
-        }
-        return own | ({"vectors": Record(), "near": ()} if self.similar else {})
-
-
-@attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Tool(Step):
-    """A step that runs a function outside: search, clock, randomness, files, HTTP.
-
-    ``mode`` (cached, pure, live) says how its recorded answers may be used. ``description`` is what
-    a model that may call it is told of it, ``parameters`` the JSON schema of its inputs where that
-    isn't the signature's.
-    """
-
-    function: Function
-    timeout: float | None = None
-    mode: ToolMode = CACHED
-    description: str = ""
-    parameters: Record | None = None
-
-    @property
-    def identity(self) -> Any:
-        """Name, signature and what the function does; not what is told of it, nor how its answers
-        may be used.
-        """
-        return ["Tool", self.name, self.signature.identity, self.function.identity]
-
-
-@attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Flow(Program):
-    """An async function that awaits the programs in ``uses``, and nothing else."""
-
-    name: str
-    signature: Signature
-    function: Function
-    uses: tuple[Program, ...] = ()
-
-    def __attrs_post_init__(self) -> None:
-        _check_step(self)
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def frame(self) -> str:
-        """Its name."""
-        return self.name
-
-    @property
-    def children(self) -> tuple[Program, ...]:
-        """What it uses."""
-        return self.uses
-
-    @property
-    def identity(self) -> Any:
-        """Name, signature, source and what it uses."""
-        used = [child.identity for child in self.uses]
-        return ["Flow", self.name, self.signature.identity, self.function.identity, used]
-
-    @functools.cached_property
-    def members(self) -> frozenset[Program]:
-        """What it may await: what it uses, and the parts of that."""
-        return frozenset(part for used in self.uses for part in walk(used))
-
-    def body(self, inputs: Record) -> Body:
-        """Its function, started."""
-        coroutine: Body = self.function.call(**inputs)
-        return coroutine
-
-    def check(self, program: Program) -> None:
-        """``UndeclaredProgram`` where the program is neither declared nor composed of what is."""
-        if program in self.members:
-            return
-        if program.frame or not program.children:
-            raise UndeclaredProgram(self.name, str(program))
-        for child in program.children:
-            self.check(child)
+        """Instruction, demos, decoding options, model and adapter; a pool and vectors if used."""
+        names = ["instruction", "demos", "options", "model", "adapter"]
+        if self.nearest:
+            names.append("pool")
+        slots: dict[str, Any] = {name: getattr(self, name) for name in names}
+        if self.similar:
+            slots |= {"vectors": Record(), "near": ()}
+        return slots
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Pipe(Program):
-    """Programs one after the other on one record; its outputs are all that they add."""
+    """Programs one after the other on one record; the outputs are all that they add."""
 
     parts: tuple[Program, ...]
 
     def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "signature", _piped(self.parts))
+        object.__setattr__(self, "signature", piped(self.parts))
         _ = self.steps
 
     def __str__(self) -> str:
@@ -297,40 +271,26 @@ class Pipe(Program):
 
     @property
     def children(self) -> tuple[Program, ...]:
-        """Its parts."""
+        """The parts, in order."""
         return self.parts
 
     async def body(self, inputs: Record) -> Record:
-        """Each part on the record so far."""
+        """Run each part on the record so far."""
         record = inputs
         for part in self.parts:
-            record = record | await take(part, record)
+            record = record | await apply(part, record)
         return record.only(*(field.name for field in self.signature.outputs))
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Named(Program):
+class Named(NamedComposition):
     """A composed program under a name: a frame, and parameters of its own under that prefix."""
 
-    name: str
     part: Program
 
     def __attrs_post_init__(self) -> None:
         object.__setattr__(self, "signature", self.part.signature)
-        _check_step(self)
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def frame(self) -> str:
-        """Its name."""
-        return self.name
-
-    @property
-    def prefix(self) -> str:
-        """Its name and a dot."""
-        return f"{self.name}."
+        check_named(self)
 
     @property
     def children(self) -> tuple[Program, ...]:
@@ -343,13 +303,13 @@ class Named(Program):
         return ["Named", self.name, self.part.identity]
 
     async def body(self, inputs: Record) -> Record:
-        """The program itself."""
-        result: Record = await take(self.part, inputs)
+        """Run the program."""
+        result: Record = await apply(self.part, inputs)
         return result
 
 
-def take(program: Program, record: Mapping[str, Any]) -> Pending:
-    """The program on those fields of the record that are its inputs."""
+def apply(program: Program, record: Mapping[str, Any]) -> Pending:
+    """Give a program those fields of a record that are its inputs."""
     if missing := first_missing(program.signature.inputs, record):
         raise MissingInput(str(program), missing, tuple(record))
     names = (field.name for field in program.signature.inputs)
@@ -357,110 +317,33 @@ def take(program: Program, record: Mapping[str, Any]) -> Pending:
 
 
 def pipe(*programs: Program) -> Pipe:
-    """``a >> b >> c``, flattened."""
-    return Pipe(tuple(toolz.mapcat(_flat, programs)))
-
-
-def walk(program: Program) -> Iterator[Program]:
-    """The program and all its parts, depth first, in program order."""
-    yield program
-    for child in program.children:
-        yield from walk(child)
+    """Compose ``a >> b >> c``, flattened."""
+    return Pipe(tuple(toolz.mapcat(_parts, programs)))
 
 
 def check_programs(*values: object) -> None:
-    """``TypeError`` where one is no program, with the lines that make one of a signature or a
-    function.
-    """
-    fix = 'lf.predict("answer", "question -> answer") asks a model, lf.tool("count", "text -> n: int", len) a function.'
+    """Raise ``TypeError`` if a value isn't a program, with the lines that make one."""
+    fix = (
+        'lf.predict("answer", "question -> answer") asks a model, '
+        'lf.tool("count", "text -> n: int", len) a function.'
+    )
     for value in values:
         check_kind("a program", value, Program, fix)
 
 
 def check_step(value: object) -> None:
-    """``TypeError`` where it is no step that asks a model."""
+    """Raise ``TypeError`` if a value isn't a step that asks a model."""
     check_kind("a step", value, Predict, 'It is lf.predict("answer", "question -> answer").')
 
 
-def init(program: Program) -> Version:
-    """The first version of a program's parameters: its defaults."""
-    check_programs(program)
-    return program.initial
-
-
-def completed(program: Program, version: Version | None) -> Record:
-    """The parameters that the program runs with: the version's, and its defaults for the paths that
-    the version lacks.
-
-    Raises ``ForeignPaths`` where the version has paths that the program doesn't.
-    """
-    if version is None:
-        return program.defaults
-    fix = 'Was a step renamed? `lf.migrate(version, rename={"old": "new"})`.'
-    check_paths(str(program), version.params, program.paths, fix)
-    return program.defaults | version.params
-
-
-def _flat(program: Program) -> tuple[Program, ...]:
-    check_programs(program)
-    return program.parts if isinstance(program, Pipe) else (program,)
-
-
-def _piped(parts: tuple[Program, ...]) -> Signature:
-    needed: dict[str, Field] = {}
-    made: dict[str, Field] = {}
-    for part in parts:
-        for field in part.signature.inputs:
-            if field.name in made:
-                continue
-            others = [name for name in made if _stem(name) != _stem(field.name)]
-            if field.required and difflib.get_close_matches(field.name, others, n=1, cutoff=0.85):
-                raise MissingInput(str(part), field.name, (*needed, *made))
-            need(needed, field)
-        made |= {field.name: field for field in part.signature.outputs}
-    return Signature(tuple(needed.values()), tuple(made.values()))
-
-
-def _stem(name: str) -> str:
-    """The name without its numbers and plural s: names that differ only in them are both meant."""
-    return re.sub(r"_?\d+", "", name).removesuffix("s")
-
-
-def need(needed: dict[str, Field], field: Field) -> None:
-    """Note that a field is needed; who needs it without default wins."""
-    if field.name not in needed or (field.required and not needed[field.name].required):
-        needed[field.name] = field
-
-
-def _check_media(signature: Signature) -> None:
-    """``BadSignature`` where a model couldn't be given a picture, sound or file, or would have to
-    write one.
-    """
-    _ = signature.asked
-    for field in signature.outputs:
-        if holds_media(field.type):
-            fix = "A reply is text: let a tool make it, or name it by a text."
-            raise BadSignature(
-                str(signature), f"no model can write {field.name!r}, {type_text(field.type)}", fix
-            )
-    for field in signature.inputs:
-        if not places_media(field.type):
-            fix = "Give it a field of its own, or a list of them."
-            raise BadSignature(
-                str(signature),
-                f"{field.name!r} holds a picture, sound or file within an object",
-                fix,
-            )
-
-
-def _check_step(program: Program) -> None:
+def check_named(program: NamedProgram) -> None:
+    """Raise ``BadSignature`` or ``DuplicateStep`` if a named program can't be made."""
     Signature((), (Field(name=program.frame),))
     if isinstance(program, Predict):
-        both = {f.name for f in program.signature.inputs} & {
-            f.name for f in program.signature.outputs
-        }
-        if both:
-            text = f"a step can't both read and write {min(both)!r}"
-            raise BadSignature(str(program.signature), text, "Give the output a name of its own.")
-        _check_media(program.signature)
+        check_predictor(program.signature)
     _ = program.steps
+
+
+def _parts(program: Program) -> tuple[Program, ...]:
+    check_programs(program)
+    return program.parts if isinstance(program, Pipe) else (program,)

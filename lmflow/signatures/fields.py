@@ -1,64 +1,44 @@
-"""Fields and their types: how a type is written and read as syntax, what limits it carries, what it
-is made of.
-"""
+"""Fields and their types: limits, members of object types, and the text of a type."""
 
 from __future__ import annotations
 
-import ast
 import enum
 import functools
 import sys
 import types as pytypes
 import typing
 from collections import abc
-from collections.abc import Mapping
-from typing import Any, Literal, NewType, Optional, Union, get_args, get_origin
+from typing import Any, Literal, NewType, Union, get_args, get_origin
 
 import attrs
 import msgspec
 
 from lmflow.signatures.history import History
-from lmflow.values.media import KINDS, Media
+from lmflow.values.media import Media
 from lmflow.values.record import Record, freeze, pretty
 
 LIMITS = ("ge", "gt", "le", "lt", "pattern", "min_length", "max_length")
 
 
 Reasoning = NewType("Reasoning", str)
-"""An output that is what the provider shows of the model's thinking; empty where it shows none."""
+"""An output filled with the thinking that the provider shows; empty if the provider shows none."""
 
 
 Confidence = NewType("Confidence", float)
-"""An output that says how probable the model found its own reply, from 0 to 1, by the logprobs that
-came with it.
-"""
+"""An output filled with the probability of the reply, from 0 to 1, by the logprobs beside it."""
 
 
-BESIDE: tuple[Any, ...] = (Reasoning, Confidence)
-
-_BUILTIN: dict[str, Any] = {
-    "str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple, "set": set,
-    "None": None, "History": History, "Reasoning": Reasoning, "Confidence": Confidence, **KINDS,
-}  # fmt: skip
-
-
-KNOWN = (*KINDS, "Reasoning", "Confidence", "History")
-"""The types of our own that a signature may name."""
-
-
-_SPECIAL: dict[str, Any] = {
-    "Literal": Literal, "Optional": Optional, "Union": Union, "Annotated": typing.Annotated, "Any": Any,
-}  # fmt: skip
-
+METADATA_TYPES: tuple[Any, ...] = (Reasoning, Confidence)
+"""Output types filled from a reply's metadata instead of from the model's text."""
 
 _CONTAINERS = {
-    abc.Sequence: list, abc.Collection: list, abc.Iterable: list, abc.Mapping: dict, abc.MutableMapping: dict,
-    abc.Set: frozenset, Record: dict, Reasoning: str, Confidence: float,
+    abc.Sequence: list, abc.Collection: list, abc.Iterable: list, abc.Set: frozenset,
+    abc.Mapping: dict, abc.MutableMapping: dict, Record: dict, Reasoning: str, Confidence: float,
 }  # fmt: skip
 
 
 class _Required:
-    """The default of a field that has none."""
+    """The default of a field without a default."""
 
     def __repr__(self) -> str:
         return "REQUIRED"
@@ -76,12 +56,27 @@ def _default(value: Any) -> Any:
 
 @attrs.frozen(kw_only=True)
 class Field:
-    """One input or output: name, type, description, default, and limits that a model is told and
-    that are checked.
+    """One input or output of a signature.
 
-    In ``Annotated[int, lf.Field(description="stars", ge=0, le=5)]`` the name and the type come from
-    where it stands. ``ge``, ``gt``, ``le``, ``lt`` bound numbers; ``min_length`` and ``max_length``
-    texts, lists and mappings; ``pattern`` is a regular expression that occurs in a text.
+    Limits are told to the model and checked in its reply. In ``Annotated[int,
+    lf.Field(description="stars", ge=0, le=5)]`` name and type come from the annotated parameter.
+
+    Args:
+        name: The field's name: lower case letters, digits and ``_``.
+        type: The type of its values.
+        description: Told to the model beside the name.
+        default: The value of an input that the caller leaves out; ``REQUIRED`` for none.
+        ge: Least number.
+        gt: Number that values must exceed.
+        le: Greatest number.
+        lt: Number that values must stay below.
+        pattern: A regular expression that occurs in a text.
+        min_length: Least length of a text, list or mapping.
+        max_length: Greatest length of a text, list or mapping.
+
+    Example:
+        >>> str(Field(name="stars", type=int, default=3))
+        'stars: int = 3'
     """
 
     name: str = ""
@@ -98,7 +93,7 @@ class Field:
 
     @property
     def required(self) -> bool:
-        """Whether a caller must give it."""
+        """Tell whether a caller must supply the field, since it has no default."""
         return self.default is REQUIRED
 
     def __str__(self) -> str:
@@ -107,9 +102,9 @@ class Field:
         return f"{self.name}{kind}{default}"
 
 
-def settled(field: Field) -> Field:
-    """The field with its limits in its type, and the description that its type carries."""
-    _, limits, description = peeled(field.type)
+def normalize_field(field: Field) -> Field:
+    """Move a field's limits into its type, and its type's description into the field."""
+    _, limits, description = unwrap_annotated(field.type)
     inner = get_args(field.type)[0] if get_origin(field.type) is typing.Annotated else field.type
     limits |= _limits_of(field)
     kind = typing.Annotated[inner, Field(**limits)] if limits else inner
@@ -117,8 +112,8 @@ def settled(field: Field) -> Field:
     return attrs.evolve(field, type=kind, description=field.description or description, **free)
 
 
-def peeled(kind: Any) -> tuple[Any, dict[str, Any], str]:
-    """The type without ``Annotated``, the limits and the description that stood there.
+def unwrap_annotated(kind: Any) -> tuple[Any, dict[str, Any], str]:
+    """Split ``Annotated[type, ...]`` into the type, its limits and its description.
 
     Anything with the attributes ``ge``, ``pattern`` and so on counts as a limit: ``lf.Field``,
     ``msgspec.Meta`` and those of annotated-types.
@@ -129,15 +124,18 @@ def peeled(kind: Any) -> tuple[Any, dict[str, Any], str]:
     limits: dict[str, Any] = {}
     for extra in extras:
         limits |= _limits_of(extra)
-    texts = (
-        extra if isinstance(extra, str) else getattr(extra, "description", "") for extra in extras
-    )
+    texts = map(_description_of, extras)
     return _CONTAINERS.get(inner, inner), limits, next((text for text in texts if text), "")
 
 
-def parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """Origin and arguments of a type without ``Annotated``: abstract containers as the concrete
-    ones, both unions as ``Union``.
+def _description_of(extra: Any) -> Any:
+    return extra if isinstance(extra, str) else getattr(extra, "description", "")
+
+
+def origin_and_args(kind: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Split a type without ``Annotated`` into its origin and arguments.
+
+    An abstract container has the concrete one as its origin; both kinds of union have ``Union``.
     """
     origin = get_origin(kind)
     if origin is pytypes.UnionType:
@@ -146,48 +144,61 @@ def parts(kind: Any) -> tuple[Any, tuple[Any, ...]]:
 
 
 def nullable(kind: Any) -> bool:
-    """Whether ``None`` is a value of the type."""
-    inner = peeled(kind)[0]
-    origin, args = parts(inner)
+    """Tell whether ``None`` is a value of the type."""
+    inner = unwrap_annotated(kind)[0]
+    origin, args = origin_and_args(inner)
     if origin is Union:
         return any(nullable(arg) for arg in args)
     return inner in {None, type(None), Any} or (origin is Literal and None in args)
 
 
+def metadata_kind(kind: Any) -> Any:
+    """Find the metadata type, such as ``Reasoning``, within ``Annotated`` or ``Optional``.
+
+    ``None`` if the type is filled from the model's text.
+    """
+    if kind in METADATA_TYPES:
+        return kind
+    args = [arg for arg in get_args(kind) if arg is not type(None)]
+    return metadata_kind(args[0]) if len(args) == 1 or hasattr(kind, "__metadata__") else None
+
+
 def is_history(field: Field) -> bool:
-    """Whether a field holds the earlier turns of a conversation, or may hold them."""
-    inner = peeled(field.type)[0]
-    return inner is History or History in parts(inner)[1]
+    """Tell whether a field may hold the earlier turns of a conversation."""
+    inner = unwrap_annotated(field.type)[0]
+    return inner is History or History in origin_and_args(inner)[1]
 
 
 def is_media_type(kind: Any) -> bool:
-    """Whether it is ``Image``, ``Audio`` or ``File``."""
+    """Tell whether a type is ``Image``, ``Audio`` or ``File``."""
     return isinstance(kind, type) and issubclass(kind, Media)
 
 
 def holds_media(kind: Any, inside: tuple[Any, ...] = (), *, untyped: bool = False) -> bool:
-    """Whether a picture, sound or file may stand in a value of the type, however deep; with
-    ``untyped`` also where anything may.
+    """Tell whether a picture, sound or file may occur in a value of the type, however deep.
+
+    With ``untyped``, types that allow any value count too.
     """
-    inner = peeled(kind)[0]
+    inner = unwrap_annotated(kind)[0]
     if inner in inside:
         return False
     if untyped and inner in {Any, dict, list, tuple, set, frozenset}:
         return True
     if is_media_type(inner) or get_origin(inner) is Literal:
         return is_media_type(inner)
-    made_of = [field.type for field in fields_of(inner) or ()] or [
+    members = [field.type for field in fields_of(inner) or ()] or [
         arg for arg in get_args(inner) if arg is not ...
     ]
-    return any(holds_media(part, (*inside, inner), untyped=untyped) for part in made_of)
+    return any(holds_media(member, (*inside, inner), untyped=untyped) for member in members)
 
 
 def places_media(kind: Any) -> bool:
-    """Whether all media in values of the type can be placed in a message: alone or in lists, not
-    within objects.
+    """Tell whether a message can hold all media of the type's values: alone or in lists.
+
+    Media within objects can't be placed in a message.
     """
-    inner = peeled(kind)[0]
-    origin, args = parts(inner)
+    inner = unwrap_annotated(kind)[0]
+    origin, args = origin_and_args(inner)
     if is_media_type(inner) or not holds_media(inner):
         return True
     return origin in {Union, list, tuple} and all(
@@ -196,8 +207,9 @@ def places_media(kind: Any) -> bool:
 
 
 def type_text(kind: Any, inside: tuple[Any, ...] = ()) -> str:  # noqa: PLR0911 - one return a kind
-    """The type as it is written, the same on every Python: ``list[str]``, ``Literal['a', 'b']``,
-    ``int | None``.
+    """Write a type as text, the same on every Python: ``list[str]``, ``int | None``.
+
+    ``inside`` are the classes being written: of them only the name is given.
     """
     origin, args = get_origin(kind), get_args(kind)
     if kind is None or kind is type(None):
@@ -207,29 +219,30 @@ def type_text(kind: Any, inside: tuple[Any, ...] = ()) -> str:  # noqa: PLR0911 
     if origin is Literal:
         return f"Literal[{', '.join(_member_text(arg) for arg in args)}]"
     if origin is typing.Annotated:
-        limits = peeled(kind)[1]
         text = type_text(args[0], inside)
-        return (
-            f"Annotated[{text}, Field({', '.join(f'{n}={v!r}' for n, v in limits.items())})]"
-            if limits
-            else text
-        )
+        limits = ", ".join(f"{n}={v!r}" for n, v in unwrap_annotated(kind)[1].items())
+        return f"Annotated[{text}, Field({limits})]" if limits else text
     if origin is not None:
-        return f"{origin.__name__}[{', '.join('...' if arg is ... else type_text(arg, inside) for arg in args)}]"
+        return f"{origin.__name__}[{', '.join(_argument_text(arg, inside) for arg in args)}]"
     if kind is History:
         return "History"
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return f"{kind.__name__}({', '.join(repr(member.value) for member in kind)})"
     if kind not in inside and (fields := fields_of(kind)) is not None:
-        return f"{kind.__name__}({', '.join(f'{f.name}: {type_text(f.type, (*inside, kind))}' for f in fields)})"
+        texts = (f"{f.name}: {type_text(f.type, (*inside, kind))}" for f in fields)
+        return f"{kind.__name__}({', '.join(texts)})"
     return getattr(kind, "__name__", str(kind))
 
 
-def fields_of(kind: Any) -> tuple[Field, ...] | None:
-    """What an object type is made of (an attrs class, a TypedDict, a msgspec Struct, a pydantic
-    model), else ``None``.
+def _argument_text(arg: Any, inside: tuple[Any, ...]) -> str:
+    return "..." if arg is ... else type_text(arg, inside)
 
-    The default of a field that the class itself fills in is ``None``.
+
+def fields_of(kind: Any) -> tuple[Field, ...] | None:
+    """List the fields of an object type, ``None`` for any other type.
+
+    Object types are attrs classes, TypedDicts, msgspec Structs and pydantic models. The default of
+    a field that the class itself fills in is ``None``.
     """
     return _fields_of(kind) if isinstance(kind, type) else None
 
@@ -243,61 +256,45 @@ def _fields_of(kind: Any) -> tuple[Field, ...] | None:
     if typing.is_typeddict(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         return tuple(
-            _part(name, hint, name in kind.__required_keys__) for name, hint in hints.items()
+            _member(name, hint, required=name in kind.__required_keys__)
+            for name, hint in hints.items()
         )
     if issubclass(kind, msgspec.Struct):
-        return tuple(_part(f.name, f.type, f.required) for f in msgspec.structs.fields(kind))
+        fields = msgspec.structs.fields(kind)
+        return tuple(_member(f.name, f.type, required=f.required) for f in fields)
     if is_pydantic(kind):
         return _of_pydantic(kind)
     return None
 
 
 def is_pydantic(kind: Any) -> bool:
-    """Whether it is a pydantic model; pydantic itself is never imported here."""
+    """Tell whether a type is a pydantic model, without importing pydantic."""
     pydantic = sys.modules.get("pydantic")
     return pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
 
 
-def type_of_node(node: ast.expr, types: Mapping[str, Any]) -> Any:
-    """The type that an annotation's syntax stands for. ``LookupError`` with the name that isn't
-    known.
-    """
-    match node:
-        case ast.Constant(value=None):
-            return None
-        case ast.Name(id=name):
-            return _named(name, types)
-        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-            return type_of_node(left, types) | type_of_node(right, types)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=inner):
-            return Literal[tuple(ast.literal_eval(item) for item in _items(inner))]
-        case ast.Subscript(value=ast.Name(id="Annotated"), slice=ast.Tuple(elts=[inner, *extras])):
-            return typing.Annotated[(type_of_node(inner, types), *map(_extra, extras))]
-        case ast.Subscript(value=ast.Name(id=name), slice=inner):
-            given = tuple(_argument(item, types) for item in _items(inner))
-            return _named(name, types)[given[0] if len(given) == 1 else given]
-    raise LookupError(ast.unparse(node))
-
-
 def _limits_of(extra: Any) -> dict[str, Any]:
-    return {name: held for name in LIMITS if (held := getattr(extra, name, None)) is not None}
+    limits = {name: getattr(extra, name, None) for name in LIMITS}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def _member_text(member: Any) -> str:
     return repr(member.value) if isinstance(member, enum.Enum) else repr(member)
 
 
-def _part(name: str, kind: Any, required: bool, description: str = "", **limits: Any) -> Field:  # noqa: FBT001
+def _member(name: str, kind: Any, *, required: bool, description: str = "", **limits: Any) -> Field:
     default = REQUIRED if required else None
     while get_origin(kind) in {typing.Required, typing.NotRequired}:
         kind = get_args(kind)[0]
-    return settled(Field(name=name, type=kind, description=description, default=default, **limits))
+    return normalize_field(
+        Field(name=name, type=kind, description=description, default=default, **limits)
+    )
 
 
 def _of_attrs(kind: type) -> tuple[Field, ...]:
-    """The fields of an attrs class; limits and a description may also stand in their metadata."""
+    """List the fields of an attrs class; their metadata may hold limits and a description too."""
     attrs.resolve_types(kind, include_extras=True)
-    found = []
+    members = []
     for field in attrs.fields(kind):
         if field.type is None or not field.init:
             problem = (
@@ -305,66 +302,27 @@ def _of_attrs(kind: type) -> tuple[Field, ...]:
             )
             msg = f"{kind.__name__}.{field.name} {problem}"
             raise TypeError(msg)
-        said = {
-            name: field.metadata[name]
-            for name in ("description", *LIMITS)
-            if name in field.metadata
-        }
-        found.append(_part(field.name, field.type, field.default is attrs.NOTHING, **said))
-    return tuple(found)
+        names = [name for name in ("description", *LIMITS) if name in field.metadata]
+        metadata = {name: field.metadata[name] for name in names}
+        required = field.default is attrs.NOTHING
+        members.append(_member(field.name, field.type, required=required, **metadata))
+    return tuple(members)
 
 
 def _of_pydantic(kind: Any) -> tuple[Field, ...]:
-    found = []
+    members = []
     for name, info in kind.model_fields.items():
         if info.alias or info.validation_alias or info.serialization_alias:
-            msg = f"{kind.__name__}.{name} has an alias, so it would be stored under a name that can't be read"
+            msg = (
+                f"{kind.__name__}.{name} has an alias, "
+                "so it would be stored under a name that can't be read"
+            )
             raise TypeError(msg)
         limits: dict[str, Any] = {}
         for extra in info.metadata:
             limits |= _limits_of(extra)
-        found.append(
-            _part(name, info.annotation, info.is_required(), info.description or "", **limits)
+        description, required = info.description or "", info.is_required()
+        members.append(
+            _member(name, info.annotation, required=required, description=description, **limits)
         )
-    return tuple(found)
-
-
-def _extra(node: ast.expr) -> Any:
-    """A description, or ``Field(ge=0)`` with literal arguments."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return text
-        case ast.Call(
-            func=ast.Name(id="Field") | ast.Attribute(attr="Field"), args=[], keywords=keywords
-        ):
-            given = {str(word.arg): ast.literal_eval(word.value) for word in keywords}
-            if given.keys() <= {"description", *LIMITS}:
-                return Field(**given)
-    raise LookupError(ast.unparse(node))
-
-
-def _named(name: str, types: Mapping[str, Any]) -> Any:
-    for known in (types, _BUILTIN, _SPECIAL):
-        if name in known:
-            return known[name]
-    raise LookupError(name)
-
-
-def _items(node: ast.expr) -> list[ast.expr]:
-    return node.elts if isinstance(node, ast.Tuple) else [node]
-
-
-def _argument(node: ast.expr, types: Mapping[str, Any]) -> Any:
-    return (
-        ... if isinstance(node, ast.Constant) and node.value is ... else type_of_node(node, types)
-    )
-
-
-def beside(kind: Any) -> Any:
-    """Which of these a field's type is, ``None`` for none; ``Annotated`` and ``Optional`` are
-    looked through.
-    """
-    if kind in BESIDE:
-        return kind
-    args = [arg for arg in get_args(kind) if arg is not type(None)]
-    return beside(args[0]) if len(args) == 1 or hasattr(kind, "__metadata__") else None
+    return tuple(members)

@@ -1,6 +1,4 @@
-"""JSON schemas that others wrote, as fields of a signature: names that lmflow takes, types as far
-as they go.
-"""
+"""Imports JSON schemas of other systems as fields of a signature, under names that lmflow takes."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ from typing import Any, Literal, Union
 import attrs
 
 from lmflow.signatures.codec import codec_of
-from lmflow.signatures.signature import Field
+from lmflow.signatures.fields import Field
 from lmflow.values.record import Record
 
 _BARE: dict[str, Any] = {
@@ -23,77 +21,83 @@ _BARE: dict[str, Any] = {
     "null": type(None),
 }
 _TAKEN = frozenset({"items", "keys", "values", "get", "only", "digest"})
-_SAID = (str, int, bool, type(None))
+_LITERALS = (str, int, bool, type(None))
 
 
 @attrs.frozen
-class Foreign:
-    """An object's schema under names that lmflow takes: its fields, the schema as a model is told
-    it, and by name the name that its owner knows.
+class ImportedSchema:
+    """An object's schema under names that lmflow takes.
+
+    ``schema`` is what a model is told; ``names`` maps each name here to the name of the schema's
+    owner, such as an MCP server.
     """
 
     fields: tuple[Field, ...]
     schema: Record
     names: Mapping[str, str]
 
-    def owned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Inputs under their owner's names, without those that are left out."""
-        known = {field.name: field for field in self.fields}
-        given = (
-            (name, value)
+    def original_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Give inputs their owner's names again, without optional inputs that are ``None``."""
+        required = {field.name for field in self.fields if field.required}
+        return {
+            self.names[name]: value
             for name, value in inputs.items()
-            if value is not None or known[name].required
-        )
-        return {self.names[name]: value for name, value in given}
+            if value is not None or name in required
+        }
 
 
-def foreign(schema: Mapping[str, Any]) -> Foreign:
-    """The fields that an object's schema stands for. What its keywords say beyond types is left to
-    its owner to check.
+def import_schema(schema: Mapping[str, Any]) -> ImportedSchema:
+    """Import the fields of an object's schema.
 
-    A property that isn't required has its default, else null, which means that it is left out.
+    Keywords beyond types are left to the schema's owner to check. A property that isn't required
+    has its default, else null, which means that it is left out.
     """
     properties: Mapping[str, Mapping[str, Any]] = schema.get("properties") or {}
     required = frozenset(schema.get("required") or ())
-    names = dict(zip(properties, named(properties), strict=True))
-    fields = tuple(_field(names[own], told, own in required) for own, told in properties.items())
-    kept = {name: value for name, value in schema.items() if name not in {"properties", "required"}}
+    names = dict(zip(properties, valid_names(properties), strict=True))
+    fields = tuple(
+        _field(names[own], property_, required=own in required)
+        for own, property_ in properties.items()
+    )
+    keywords = {
+        key: value for key, value in schema.items() if key not in {"properties", "required"}
+    }
     shown = {
         "type": "object",
-        **kept,
-        "properties": {names[own]: told for own, told in properties.items()},
+        **keywords,
+        "properties": {names[own]: property_ for own, property_ in properties.items()},
         "required": [names[own] for own in properties if own in required],
     }
-    return Foreign(fields, Record(shown), {name: own for own, name in names.items()})
+    return ImportedSchema(fields, Record(shown), {name: own for own, name in names.items()})
 
 
-def named(names: Iterable[str]) -> list[str]:
-    """Names as lmflow takes them, in order, each once: ``maxResults`` is ``max_results``."""
-    found: list[str] = []
+def valid_names(names: Iterable[str]) -> list[str]:
+    """Turn names into distinct names that lmflow takes: ``maxResults`` into ``max_results``."""
+    valid: list[str] = []
     for name in names:
         plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
         plain = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_") or "_"
         plain = f"_{plain}" if plain[0].isdigit() else plain
         plain = f"{plain}_" if keyword.iskeyword(plain) or plain in _TAKEN else plain
-        twice = sum(1 for other in found if re.fullmatch(rf"{re.escape(plain)}(_\d+)?", other))
-        found.append(f"{plain}_{twice + 1}" if plain in found else plain)
-    return found
+        same = sum(1 for other in valid if re.fullmatch(rf"{re.escape(plain)}(_\d+)?", other))
+        valid.append(f"{plain}_{same + 1}" if plain in valid else plain)
+    return valid
 
 
-def _field(name: str, told: Mapping[str, Any], required: bool) -> Field:  # noqa: FBT001 - as the schema has it
-    kind, description = _kind(told), str(told.get("description") or "")
+def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:
+    kind, description = _checked_type(schema), str(schema.get("description") or "")
     if required:
         return Field(name=name, type=kind, description=description)
-    default = told.get("default")
+    default = schema.get("default")
     fits = default is not None and _fits(default, kind)
     if fits:
         return Field(name=name, type=kind, description=description, default=default)
     return Field(name=name, type=_union([kind, type(None)]), description=description, default=None)
 
 
-def _kind(told: Mapping[str, Any]) -> Any:
-    """The type that a schema says, ``Any`` where there is none."""
-    kind = _said(told)
+def _checked_type(schema: Mapping[str, Any]) -> Any:
+    """The type of a schema, ``Any`` if lmflow has no such type."""
+    kind = _type(schema)
     try:
         codec_of(kind)
     except TypeError:
@@ -101,19 +105,19 @@ def _kind(told: Mapping[str, Any]) -> Any:
     return kind
 
 
-def _said(told: Mapping[str, Any]) -> Any:
-    if choices := told.get("enum") or ([told["const"]] if "const" in told else []):
-        return (
-            Literal[tuple(choices)] if all(isinstance(choice, _SAID) for choice in choices) else Any
-        )
-    if several := told.get("anyOf") or told.get("oneOf"):
-        return _union([_said(part) for part in several])
-    kind = told.get("type")
+def _type(schema: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one return a keyword
+    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
+        if all(isinstance(choice, _LITERALS) for choice in choices):
+            return Literal[tuple(choices)]
+        return Any
+    if members := schema.get("anyOf") or schema.get("oneOf"):
+        return _union([_type(member) for member in members])
+    kind = schema.get("type")
     if isinstance(kind, (list, tuple)):
-        return _union([_said({**told, "type": one}) for one in kind])
+        return _union([_type({**schema, "type": name}) for name in kind])
     if kind == "array":
-        items = told.get("items")
-        return list[_said(items) if isinstance(items, Mapping) else Any]  # type: ignore[misc]
+        items = schema.get("items")
+        return list[_type(items) if isinstance(items, Mapping) else Any]  # type: ignore[misc]
     if kind == "object":
         return dict[str, Any]
     return _BARE.get(str(kind), Any)

@@ -12,7 +12,10 @@ from lmflow.values.record import Record
 
 @attrs.frozen
 class Turn:
-    """What was asked and what was answered, by field. ``ValueError`` where one of the two is empty."""
+    """One exchange: a step's inputs and outputs, by field.
+
+    ``ValueError`` if one side is empty.
+    """
 
     inputs: Record = attrs.field(converter=Record)
     outputs: Record = attrs.field(converter=Record)
@@ -28,11 +31,17 @@ class Turn:
 
 @attrs.frozen
 class History:
-    """The earlier turns of a conversation, the oldest first: an input that models read as earlier
-    messages.
+    """The earlier turns of a conversation, the oldest first.
 
-    ``"history: History = {}, question -> answer"``; what a step is asked next is
-    ``history.then(trace.inputs, trace.outputs)``.
+    A step with an input of this type (``"history: History = {}, question -> answer"``) sends the
+    turns as earlier messages.
+
+    Args:
+        turns: The turns, the oldest first.
+
+    Example:
+        >>> len(History().then({"question": "1 + 1?"}, {"answer": "2"}))
+        1
     """
 
     turns: tuple[Turn, ...] = ()
@@ -41,14 +50,34 @@ class History:
         return len(self.turns)
 
     def then(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> History:
-        """The history with one more turn. Histories among the inputs are left out, since they are
-        told already, also as a store holds them.
+        """Append a turn: ``history.then(trace.inputs, trace.outputs)`` continues a conversation.
+
+        Args:
+            inputs: The inputs of the step. Histories among them, typed or as stored JSON, are
+                dropped, since this history holds their turns already.
+            outputs: The outputs of the step.
+
+        Returns:
+            A new history with one more turn.
+
+        Raises:
+            ValueError: ``inputs`` (without histories) or ``outputs`` is empty.
         """
-        asked = {name: value for name, value in inputs.items() if not _is_history(value)}
-        return History((*self.turns, Turn(asked, outputs)))
+        own_inputs = {name: value for name, value in inputs.items() if not _is_history(value)}
+        return History((*self.turns, Turn(own_inputs, outputs)))
 
     def last(self, n: int) -> History:
-        """The newest ``n`` turns. ``ValueError`` where ``n`` is negative."""
+        """Keep only the newest turns.
+
+        Args:
+            n: How many turns to keep.
+
+        Returns:
+            A history of at most ``n`` turns.
+
+        Raises:
+            ValueError: ``n`` is negative.
+        """
         if n < 0:
             msg = f"how many of the newest turns? n is at least 0, found {n}"
             raise ValueError(msg)
@@ -56,7 +85,7 @@ class History:
 
 
 def _is_history(value: Any) -> bool:
-    """A history, or the JSON object that is stored of one."""
+    """Tell whether a value is a history, or the JSON object that a store holds of one."""
     if not isinstance(value, Mapping):
         return isinstance(value, History)
     turns = value.get("turns") if value.keys() == {"turns"} else None

@@ -14,10 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
-from lmflow.adapters.registry import NO_CHOICES, Choices, choices_in, choices_of
+from lmflow.adapters.registry import (
+    NO_ADAPTER_RULES,
+    AdapterRules,
+    adapter_rules,
+    recorded_adapter_rules,
+)
 from lmflow.cli.main import main
 from lmflow.errors import NO_TOOLS, BudgetExceeded, ModelFailed, ReplayDiverged, UnknownAdapter
-from lmflow.execution.sync import finished
+from lmflow.execution.sync import wait_for
 from lmflow.messages.requests import ChatRequest
 
 STEP = lf.predict("answer", "question -> answer, why", "Answer.")
@@ -50,7 +55,7 @@ def _ran(
         async with lf.Executor(ROUTED if program is TWO else MODEL, store, adapters=adapters) as ex:
             return await ex.run(program, version, question="?")
 
-    return finished(go)
+    return wait_for(go)
 
 
 def _in_json(trace: lf.Trace) -> list[bool]:
@@ -95,10 +100,10 @@ def test_each_model_has_its_own() -> None:
 def test_the_first_pattern_that_fits_counts(name: str, pairs: list[tuple[str, str]]) -> None:
     """In the order in which they were given; the executor's own model is found by its name."""
     adapters = dict(pairs)
-    expected = Choices(tuple(adapters.items())).of(name)
-    assert expected == choices_of(adapters, name).of("")
-    assert choices_of(adapters, name) == choices_in(
-        {"adapters": choices_of(adapters, name).to_json()}
+    expected = AdapterRules(tuple(adapters.items())).of(name)
+    assert expected == adapter_rules(adapters, name).of("")
+    assert adapter_rules(adapters, name) == recorded_adapter_rules(
+        {"adapters": adapter_rules(adapters, name).to_json()}
     )
 
 
@@ -127,7 +132,7 @@ def test_a_replay_under_another_choice_would_differ() -> None:
 def test_without_choices_the_world_is_as_before() -> None:
     """Nothing is added to what existing recordings hold."""
     assert "adapters" not in _ran({}).world
-    assert NO_CHOICES == choices_of({}, "fast/model")
+    assert NO_ADAPTER_RULES == adapter_rules({}, "fast/model")
 
 
 def test_render_shows_what_is_sent() -> None:
@@ -146,7 +151,7 @@ def test_an_overlay_may_change_the_model() -> None:
         async with lf.Executor(ROUTED, adapters={"good/*": "json"}) as ex:
             return await ex.run(pending)
 
-    trace = finished(go)
+    trace = wait_for(go)
     assert ([True], trace.root) == (_in_json(trace), lf.replay(trace).root)
 
 

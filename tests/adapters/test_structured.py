@@ -17,14 +17,14 @@ from strategies import Pair, json_values, texts, typed
 import lmflow as lf
 from lmflow.errors import ParseFailure, UnknownAdapter
 from lmflow.interpreter.driver import drive_pure
-from lmflow.interpreter.predict import Unreadable, parse, render
+from lmflow.interpreter.predict import Unreadable, predict_messages, read_outputs
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
+from lmflow.signatures.declaration import parse_signature as signature
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
-from lmflow.signatures.signature import parse as signature
 from lmflow.values.record import Record, plain
 
 
@@ -51,7 +51,7 @@ extract = lf.predict(
 def _shown(step: Any, adapter: str, demo: dict[str, Any]) -> str:
     slots = {**step.slots, "demos": (Record(demo),), "adapter": adapter}
     params = {f"{step.name}.{slot}": value for slot, value in slots.items()}
-    return render(step, params, {"q": "?"})[-2].content
+    return predict_messages(step, params, {"q": "?"})[-2].content
 
 
 @given(typed, st.data())
@@ -63,8 +63,8 @@ def test_a_demonstration_is_read_back(pair: Pair, data: st.DataObject) -> None:
         "s", Signature((Field(name="q"),), (Field(name="a", type=kind), Field(name="b")))
     )
     shown = _shown(step, "json", {"q": "", "a": value, "b": " x\n"})
-    assert Record(a=value, b=" x\n") == parse(step.signature, shown, "json")
-    assert type(value) is type(parse(step.signature, shown, "json").a)
+    assert Record(a=value, b=" x\n") == read_outputs(step.signature, shown, "json")
+    assert type(value) is type(read_outputs(step.signature, shown, "json").a)
 
 
 @given(typed, st.data())
@@ -97,7 +97,7 @@ def test_any_reply_is_read_or_refused(shape: str, text: str, whole: bool) -> Non
     """A reply is a record of all outputs, or Unreadable with a sentence: nothing else."""
     sig = signature(shape)
     try:
-        found = parse(sig, text, "json", whole=whole)
+        found = read_outputs(sig, text, "json", whole=whole)
     except Unreadable as problem:
         assert str(problem)  # noqa: PT017
     else:
@@ -140,7 +140,7 @@ def test_a_reply_is_read_where_its_meaning_is_plain(text: str) -> None:
     """Fences, prose, quotes, a missing brace or name, numbers in quotes, null for a default are no
     obstacle.
     """
-    assert Ticket("Fire", 5) == parse(extract.signature, text, "json").ticket
+    assert Ticket("Fire", 5) == read_outputs(extract.signature, text, "json").ticket
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_reply_is_read_where_its_meaning_is_plain(text: str) -> None:
 def test_what_is_wrong_is_named(problem: str, text: str) -> None:
     """A reply that doesn't fit is refused with its place and reason."""
     with pytest.raises(Unreadable) as caught:
-        parse(extract.signature, text, "json")
+        read_outputs(extract.signature, text, "json")
     assert problem in str(caught.value)
 
 
@@ -206,11 +206,11 @@ def test_an_unknown_adapter_names_the_known() -> None:
 def test_several_problems_are_one_sentence() -> None:
     """All outputs that are wrong are named at once."""
     with pytest.raises(Unreadable, match=r"a: 'x' is no whole number; b: it is missing"):
-        parse(signature("q -> a: int, b"), '{"a": "x"}', "json")
+        read_outputs(signature("q -> a: int, b"), '{"a": "x"}', "json")
 
 
 def test_a_missing_optional_output_is_null_or_its_default() -> None:
     """An output that may be null is null where the reply lacks it, one with a default has that."""
-    assert Record(a="x", b=None, c=7) == parse(
+    assert Record(a="x", b=None, c=7) == read_outputs(
         signature("q -> a, b: int | None, c: int = 7"), '{"a": "x"}', "json"
     )

@@ -12,7 +12,7 @@ import lmflow as lf
 from lmflow.adapters.registry import ADAPTERS
 from lmflow.errors import NO_TOOLS, FailureKind, ModelFailed, UnknownAdapter
 from lmflow.interpreter.act import Act
-from lmflow.interpreter.tools import Form, Observation, ToolUse, Turn
+from lmflow.interpreter.tools import CallForm, Observation, ToolUse, Turn
 from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
@@ -233,7 +233,7 @@ async def test_nothing_else_changes_the_form(form: str, kind: FailureKind) -> No
 
 def test_every_adapter_is_a_form() -> None:
     """A turn can be asked natively, or by any adapter that there is."""
-    assert {"native", *(adapter.name for adapter in ADAPTERS)} == set(get_args(Form))
+    assert {"native", *(adapter.name for adapter in ADAPTERS)} == set(get_args(CallForm))
 
 
 def test_an_unknown_form_is_refused() -> None:

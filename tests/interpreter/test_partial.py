@@ -14,8 +14,14 @@ from hypothesis import strategies as st
 from streamed import folded
 
 import lmflow as lf
-from lmflow.interpreter.partial import Partial, Source, again, pieces, reading
-from lmflow.interpreter.predict import Unreadable, parse
+from lmflow.interpreter.partial import (
+    Partial,
+    ReplySource,
+    new_reader,
+    reply_pieces,
+    restart_reader,
+)
+from lmflow.interpreter.predict import Unreadable, read_outputs
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 
@@ -39,12 +45,12 @@ replies = st.lists(PARTS | st.text(max_size=3), max_size=14).map("".join)
 def read(step: lf.Program, text: str, cuts: Iterable[int] = ()) -> list[Partial]:
     """The parts of a reply that comes in pieces."""
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    now = reading(Source(step, ChatRequest(()), "step[0]/call[0]"))
+    now = new_reader(ReplySource(step, ChatRequest(()), "step[0]/call[0]"))
     found: list[Partial] = []
     for start, end in pairwise(borders):
-        now, parts = now.fed(text[start:end])
+        now, parts = now.feed(text[start:end])
         found += parts
-    return [*found, *now.fed("", last=True)[1]]
+    return [*found, *now.feed("", last=True)[1]]
 
 
 @pytest.mark.parametrize("step", [ONE, TWO], ids=["one", "two"])
@@ -55,7 +61,7 @@ def test_the_pieces_are_the_whole(step: lf.Program, text: str, cuts: list[int]) 
     """
     found = folded(read(step, text, cuts))
     try:
-        whole = parse(step.signature, text)
+        whole = read_outputs(step.signature, text)
     except Unreadable:
         return
     assert {name: value for name, value in whole.items() if value} == {
@@ -77,10 +83,10 @@ def test_text_comes_as_soon_as_it_is_certain() -> None:
     """A piece of a section is there at once; what may become a marker, and space at the end, are
     held back.
     """
-    now = reading(Source(TWO, ChatRequest(()), "a/step[0]/call[0]"))
+    now = new_reader(ReplySource(TWO, ChatRequest(()), "a/step[0]/call[0]"))
     shown = []
     for piece in ["[[reason]]\nBe", "cause ", "it is.\n", "[[", "answer]]", "\n4"]:
-        now, parts = now.fed(piece)
+        now, parts = now.feed(piece)
         shown.append([(part.field, part.text) for part in parts])
     assert [
         [("reason", "Be")],
@@ -108,21 +114,24 @@ def test_an_ordinary_reply_is_never_begun_anew() -> None:
 
 def test_another_attempt_voids_what_was_shown() -> None:
     """A call that is asked again begins its fields anew."""
-    source = Source(TWO, ChatRequest(()), "step[0]/call[0]")
-    now, _ = reading(source).fed("[[reason]]\nx ")
-    begun, void = again(now, source)
-    assert (reading(source), (Partial("step[0]", "reason", "", anew=True),)) == (begun, void)
+    source = ReplySource(TWO, ChatRequest(()), "step[0]/call[0]")
+    now, _ = new_reader(source).feed("[[reason]]\nx ")
+    begun, void = restart_reader(now, source)
+    assert (new_reader(source), (Partial("step[0]", "reason", "", anew=True),)) == (begun, void)
 
 
 @given(st.lists(st.text(min_size=1), max_size=5))
 def test_chunks_are_borders(texts: list[str]) -> None:
     """The lengths of a reply's pieces cut it where it was cut."""
-    assert texts == pieces(ChatReply("".join(texts), chunks=tuple(map(len, texts))))
+    assert texts == reply_pieces(ChatReply("".join(texts), chunks=tuple(map(len, texts))))
 
 
 def test_a_reply_that_did_not_stream_is_one_piece() -> None:
     """Without borders, or with some that don't fit, the text is whole."""
-    assert (["ab"], ["ab"]) == (pieces(ChatReply("ab")), pieces(ChatReply("ab", chunks=(1, 5))))
+    assert (["ab"], ["ab"]) == (
+        reply_pieces(ChatReply("ab")),
+        reply_pieces(ChatReply("ab", chunks=(1, 5))),
+    )
 
 
 JSON = ChatRequest((), schema=lf.Record(type="object"))
@@ -131,12 +140,12 @@ JSON = ChatRequest((), schema=lf.Record(type="object"))
 def read_json(text: str, cuts: Iterable[int] = ()) -> list[Partial]:
     """The parts of a JSON reply that comes in pieces."""
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
-    now = reading(Source(TWO, JSON, "step[0]/call[0]"))
+    now = new_reader(ReplySource(TWO, JSON, "step[0]/call[0]"))
     found: list[Partial] = []
     for start, end in pairwise(borders):
-        now, parts = now.fed(text[start:end])
+        now, parts = now.feed(text[start:end])
         found += parts
-    return [*found, *now.fed("", last=True)[1]]
+    return [*found, *now.feed("", last=True)[1]]
 
 
 @given(

@@ -14,15 +14,15 @@ from strategies import Pair, lines, texts, typed
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, ParseFailure
-from lmflow.interpreter.predict import Unreadable, parse, render
+from lmflow.interpreter.predict import Unreadable, predict_messages, read_outputs
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Predict
+from lmflow.signatures.declaration import parse_signature as signature
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
-from lmflow.signatures.signature import parse as signature
 from lmflow.values.record import Record
 
 KINDS: dict[str, st.SearchStrategy[Any]] = {
@@ -59,7 +59,9 @@ def params(step: Predict, **slots: Any) -> dict[str, Any]:
 def _demo(kind: str, value: Any, rest: str = "") -> tuple[Signature, str]:
     step = lf.predict("s", f"q -> a: {kind}{rest}")
     demo = {"q": "?", "a": value, **({"b": "why"} if rest else {})}
-    return step.signature, render(step, params(step, demos=(Record(demo),)), {"q": "!"})[-2].content
+    return step.signature, predict_messages(step, params(step, demos=(Record(demo),)), {"q": "!"})[
+        -2
+    ].content
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -69,7 +71,7 @@ def test_a_demonstration_is_read_back(kind: str, rest: str, data: st.DataObject)
     """What a demonstration shows as the answer is read as its value, alone and among others."""
     value = data.draw(KINDS[kind])
     sig, shown = _demo(kind, value, rest)
-    assert Record(a=value) == parse(sig, shown).only("a")
+    assert Record(a=value) == read_outputs(sig, shown).only("a")
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -78,7 +80,7 @@ def test_any_reply_is_read_or_refused(shape: str, text: str) -> None:
     """A reply is a record of the outputs, or Unreadable: nothing else."""
     sig = signature(shape)
     try:
-        found = set(parse(sig, text))
+        found = set(read_outputs(sig, text))
     except Unreadable as problem:
         assert str(problem)  # noqa: PT017
     else:
@@ -96,7 +98,7 @@ def test_any_reply_is_read_or_refused(shape: str, text: str) -> None:
 def test_any_marked_reply_is_read_or_refused(shape: str, text: str) -> None:
     """A reply made of markers and scraps is a record of the outputs, or Unreadable."""
     try:
-        assert isinstance(parse(signature(shape), text), Record)
+        assert isinstance(read_outputs(signature(shape), text), Record)
     except Unreadable as problem:
         assert str(problem)  # noqa: PT017
 
@@ -111,7 +113,7 @@ def test_the_messages_are_instruction_demos_and_inputs() -> None:
         Message("user", "[[context]]\n[1] x\n[[question]]\nWho?"),
         Message("assistant", "Ada"),
         Message("user", "[[context]]\n[1] a\n[2] b\n[[question]]\nWhy?"),
-    ) == render(
+    ) == predict_messages(
         ask,
         params(ask, instruction="Answer.", demos=(demo,)),
         Record(context=("a", "b"), question="Why?"),
@@ -122,9 +124,9 @@ def test_rendering_reads_the_parameters_it_is_given() -> None:
     """The instruction is the parameter's, not the step's default."""
     assert (
         "Think."
-        == render(ask, params(ask, instruction="Think."), Record(context=(), question=""))[
-            0
-        ].content
+        == predict_messages(
+            ask, params(ask, instruction="Think."), Record(context=(), question="")
+        )[0].content
     )
 
 
@@ -150,7 +152,7 @@ def test_several_outputs_are_named_again_below_the_inputs_alone() -> None:
     other forms need none.
     """
     step = lf.predict("s", "q -> why, label", "Do.")
-    first, demo, _, last = render(
+    first, demo, _, last = predict_messages(
         step, params(step, demos=(Record(q="?", why="w", label="a"),)), Record(q="!")
     )
     assert ("system", "[[q]]\n?") == (first.role, demo.content)
@@ -271,7 +273,7 @@ def test_a_part_of_a_demo_is_shown_as_one() -> None:
         Record(context=("x",), question="whole", answer="A"),
         Record(question="part", answer="B"),
     )
-    shown = render(ask, params(ask, demos=demos), Record(context=(), question=""))
+    shown = predict_messages(ask, params(ask, demos=demos), Record(context=(), question=""))
     assert [
         "(An example with some fields left out.)\n[[question]]\npart",
         "[[context]]\n[1] x\n[[question]]\nwhole",
@@ -280,7 +282,9 @@ def test_a_part_of_a_demo_is_shown_as_one() -> None:
 
 def test_a_demo_without_output_is_left_out() -> None:
     """A demo that shows no answer is not shown."""
-    shown = render(ask, params(ask, demos=(Record(question="x"),)), Record(context=(), question=""))
+    shown = predict_messages(
+        ask, params(ask, demos=(Record(question="x"),)), Record(context=(), question="")
+    )
     assert 1 == len(shown)
 
 
@@ -298,29 +302,31 @@ def test_one_output_is_read_with_or_without_marker(text: str) -> None:
     """The one output is the bare reply, or stands under its marker; what follows another marker is
     not in it.
     """
-    assert Record(answer="42") == parse(ask.signature, text)
+    assert Record(answer="42") == read_outputs(ask.signature, text)
 
 
 def test_the_first_section_of_a_name_counts() -> None:
     """A reply that repeats itself is read once."""
-    assert Record(a="1", b="2") == parse(signature("q -> a, b"), "[[a]]\n1\n[[b]]\n2\n[[a]]\n3")
+    assert Record(a="1", b="2") == read_outputs(
+        signature("q -> a, b"), "[[a]]\n1\n[[b]]\n2\n[[a]]\n3"
+    )
 
 
 def test_a_section_may_be_left_out_where_it_has_a_default() -> None:
     """An output with a default may be left out."""
-    assert Record(a="1", b=7) == parse(signature("q -> a, b: int = 7"), "[[a]]\n1")
+    assert Record(a="1", b=7) == read_outputs(signature("q -> a, b: int = 7"), "[[a]]\n1")
 
 
 def test_every_problem_is_named() -> None:
     """What is wrong with each output is in one sentence."""
     with pytest.raises(Unreadable, match=r"a: 'x' is no whole number; b: it is missing"):
-        parse(signature("q -> a: int, b"), "[[a]]\nx")
+        read_outputs(signature("q -> a: int, b"), "[[a]]\nx")
 
 
 def test_an_empty_section_is_named() -> None:
     """A typed output that is empty is refused."""
     with pytest.raises(Unreadable, match="a: it is empty"):
-        parse(signature("q -> a: int, b"), "[[a]]\n[[b]]\nx")
+        read_outputs(signature("q -> a: int, b"), "[[a]]\n[[b]]\nx")
 
 
 def test_a_reply_that_can_be_read_is_one_call() -> None:
@@ -420,13 +426,13 @@ def test_a_messy_reply_is_read_where_its_meaning_is_plain(
     """Labels for markers, JSON for sections, markers within a line and thinking before them are no
     obstacle.
     """
-    assert expected == parse(signature(shape), text)
+    assert expected == read_outputs(signature(shape), text)
 
 
 def test_a_list_of_lists_is_no_marker() -> None:
     """``[[null]]`` is a value."""
     shape = signature("q -> a: list[list[str | None]]")
-    assert Record(a=((None,),)) == parse(shape, "[[null]]")
+    assert Record(a=((None,),)) == read_outputs(shape, "[[null]]")
 
 
 @given(typed, st.data())
@@ -440,8 +446,8 @@ def test_a_demonstration_of_any_type_is_read_back(pair: Pair, data: st.DataObjec
         "s", Signature((Field(name="q"),), (Field(name="a", type=kind), Field(name="b")))
     )
     demo = Record(q="", a=value, b="x")
-    shown = render(step, params(step, demos=(demo,)), {"q": "?"})[-2].content
-    assert Record(a=value, b="x") == parse(step.signature, shown)
+    shown = predict_messages(step, params(step, demos=(demo,)), {"q": "?"})[-2].content
+    assert Record(a=value, b="x") == read_outputs(step.signature, shown)
 
 
 def _lossy(value: Any) -> bool:

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.cli.text.versions import diff_text, side_by_side, stat_text, version_text
 from lmflow.errors import MissingVector, ModelFailed
-from lmflow.execution.optimize import replayed
-from lmflow.interpreter.similarity import key_of, packed, similar, unpacked
+from lmflow.execution.replay_optimization import replay_optimization
+from lmflow.interpreter.similarity import pack_vector, similar, unpack_vector, vector_key
 from lmflow.messages.replies import ChatReply, EmbedReply, ModelReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
 from lmflow.models.base import Http, Send
 from lmflow.optimizers.parts.plan import Traces
-from lmflow.traces.store import Saved
+from lmflow.traces.store import StoredVersion
 
 PLAIN = lf.predict("answer", "question -> answer", "Answer.")
 PROGRAM = lf.similar(PLAIN, k=1, model=NAME)
@@ -117,13 +117,13 @@ async def test_the_optimizer_makes_pool_and_vectors(tmp_path: Path) -> None:
             tuple(sorted(model.embedded[0]))
         ] or model.embedded
         assert 1 == len(model.embedded)
-        assert {key_of(demo, ("question",)) for demo in done.version["answer.pool"]} == set(
+        assert {vector_key(demo, ("question",)) for demo in done.version["answer.pool"]} == set(
             done.version["answer.vectors"]
         )
         assert done.version.id == (await filled(model, store)).version.id
         assert 1 == len(model.embedded)
         run = store.run(done.run.id)
-    again = replayed(
+    again = replay_optimization(
         run, lf.knn_few_shot(bootstrap=False), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC
     )
     assert done.version.id == again.id
@@ -154,7 +154,7 @@ async def test_vectors_are_counted_and_not_shown() -> None:
     assert ["3 vectors more, 0 fewer, 3 in all"] * 3 == [
         found[0] if (found := re.findall(r"\d vectors more.*all", text)) else text for text in shown
     ]
-    assert "answer.vectors\n  3 vectors\n" in version_text(Saved(done.version)) + "\n"
+    assert "answer.vectors\n  3 vectors\n" in version_text(StoredVersion(done.version)) + "\n"
 
 
 async def test_a_bound_counts_the_calls_for_vectors() -> None:
@@ -209,7 +209,9 @@ async def test_under_a_name_each_has_its_own() -> None:
 def test_nothing_is_shown_its_own_answer() -> None:
     """A demonstration of the very inputs is left out, however near it is."""
     pool = (lf.Record(question="a", answer="1"), lf.Record(question="z", answer="2"))
-    vectors = {key_of(demo, ("question",)): packed(letters(demo.question)) for demo in pool}
+    vectors = {
+        vector_key(demo, ("question",)): pack_vector(letters(demo.question)) for demo in pool
+    }
     (found,) = similar("answer", pool, vectors, letters("a"), {"question": "a"}, ("question",), 1)
     assert "2" == found.answer
 
@@ -219,7 +221,7 @@ def test_a_packed_vector_keeps_its_direction(vector: list[float]) -> None:
     """Unpacked it is at length 1 and points where it did, within half precision; nothing stays
     nothing.
     """
-    found = unpacked(packed(vector))
+    found = unpack_vector(pack_vector(vector))
     length = math.sqrt(math.fsum(number * number for number in vector))
     assert len(vector) == len(found)
     if length:

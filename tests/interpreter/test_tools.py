@@ -19,9 +19,9 @@ from lmflow.interpreter.tools import (
     Turn,
     arguments_of,
     as_tools,
-    cut,
-    story,
-    told,
+    clip_observation,
+    describe_tool,
+    trajectory_text,
 )
 from lmflow.values.record import plain
 
@@ -72,7 +72,7 @@ def test_a_function_is_a_tool() -> None:
 
 def test_a_tool_is_told_by_its_schema() -> None:
     """The schema names each argument with type, description and limits; null stands for a default."""
-    schema = plain(told(order).parameters)
+    schema = plain(describe_tool(order).parameters)
     assert {"type": "string", "description": "the dish"} == schema["properties"]["what"]
     assert {"type": "string", "enum": ["small", "large"]} == schema["properties"]["size"]
     assert [{"type": "integer", "minimum": 1, "maximum": 9}, {"type": "null"}] == schema[
@@ -84,7 +84,7 @@ def test_a_tool_is_told_by_its_schema() -> None:
 
 def test_a_tool_is_told_in_a_text() -> None:
     """In a text it is a line with its description and one with its arguments, as JSON is sketched."""
-    line = told(look_up).line("Find passages.")
+    line = describe_tool(look_up).line("Find passages.")
     assert '- look_up: Find passages.\n  arguments: {"query": string, "k"?: integer}' == line
 
 
@@ -117,7 +117,7 @@ def test_any_program_with_a_name_is_a_tool() -> None:
         ("shout", "Say it aloud."),
         ("both", ""),
     ]
-    assert expected == [(one.name, one.description) for one in map(told, found)]
+    assert expected == [(one.name, one.description) for one in map(describe_tool, found)]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +240,7 @@ def test_a_story_tells_each_turn() -> None:
         "-> Error (unknown tool): there is no tool 'x'",
         "Step 4: done",
     ]
-    assert expected == story(TURNS, None, 100).splitlines()
+    assert expected == trajectory_text(TURNS, None, 100).splitlines()
 
 
 @pytest.mark.parametrize(
@@ -250,14 +250,17 @@ def test_a_story_says_what_it_leaves_out(keep: int, first: str) -> None:
     """Of many turns the last are kept, under their own numbers, after a note of how many are
     missing.
     """
-    lines = story(TURNS, keep, 100).splitlines()
+    lines = trajectory_text(TURNS, keep, 100).splitlines()
     assert [first, f"Step {5 - keep}:"] == [lines[0], lines[1][:7]]
 
 
 def test_long_observations_are_cut() -> None:
     """An observation has at most so many characters, and says how many are missing."""
     seen = Observation("x", "result", "abcdef")
-    assert ("abcdef", "abc\n(3 more characters left out)") == (cut(seen, 6), cut(seen, 3))
+    assert ("abcdef", "abc\n(3 more characters left out)") == (
+        clip_observation(seen, 6),
+        clip_observation(seen, 3),
+    )
 
 
 def test_turns_survive_being_stored() -> None:

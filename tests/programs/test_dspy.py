@@ -83,7 +83,7 @@ def test_a_model_is_written_as_dspy_keeps_one() -> None:
 )
 def test_there_and_back_keeps_the_id(
     instruction: str, demos: list[dict[str, str]], model: bool
-) -> None:  # noqa: FBT001
+) -> None:
     """An exported version that nobody changed is the same version when it is imported."""
     changes = {
         "rewrite.instruction": instruction,

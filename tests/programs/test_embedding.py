@@ -15,7 +15,7 @@ from lmflow.messages.replies import EmbedReply
 from lmflow.messages.requests import EmbedRequest, ModelRequest
 from lmflow.models.base import Send
 from lmflow.programs.effects import Call
-from lmflow.programs.embedding import MOST, Embed
+from lmflow.programs.embedding import MAX_TEXTS_PER_CALL, Embed
 from lmflow.programs.environment import Env
 from lmflow.values.vectors import compact
 
@@ -45,7 +45,7 @@ async def test_one_text_has_one_vector() -> None:
 
 
 @settings(max_examples=20)
-@given(st.integers(0, 3 * MOST))
+@given(st.integers(0, 3 * MAX_TEXTS_PER_CALL))
 def test_many_texts_are_many_calls(count: int) -> None:
     """Texts are asked for in order, at most 64 a call; each has its vector at its place; none asks
     nothing.
@@ -54,10 +54,10 @@ def test_many_texts_are_many_calls(count: int) -> None:
     outputs, seen = _asked(texts)
     assert lf.Record(vectors=[compact(letters(text)) for text in texts]) == outputs
     assert texts == [text for _, asked in seen for text in asked]
-    assert [f"embed[0]/call[{n}]" for n in range(-(-count // MOST))] == [
+    assert [f"embed[0]/call[{n}]" for n in range(-(-count // MAX_TEXTS_PER_CALL))] == [
         address for address, _ in seen
     ]
-    assert [] == [asked for _, asked in seen if not 0 < len(asked) <= MOST]
+    assert [] == [asked for _, asked in seen if not 0 < len(asked) <= MAX_TEXTS_PER_CALL]
 
 
 async def test_embeddings_are_recorded_and_replay() -> None:

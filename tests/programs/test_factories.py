@@ -9,8 +9,9 @@ import pytest
 
 import lmflow as lf
 from lmflow.errors import BadSignature, Unidentified
-from lmflow.programs.program import Predict, Tool
-from lmflow.signatures.signature import parse
+from lmflow.programs.program import Predict
+from lmflow.programs.tool import Tool
+from lmflow.signatures.declaration import parse_signature
 from lmflow.values.record import Record
 
 
@@ -45,7 +46,7 @@ def test_a_stub_is_a_predictor() -> None:
 def test_a_decorated_function_is_a_tool() -> None:
     """An annotated function gives name, signature and function."""
     assert isinstance(reverse, Tool)
-    assert ("reverse", parse("text -> reverse")) == (reverse.name, reverse.signature)
+    assert ("reverse", parse_signature("text -> reverse")) == (reverse.name, reverse.signature)
 
 
 def test_a_predictor_without_instruction_has_one() -> None:
@@ -86,7 +87,7 @@ def test_a_tool_has_nothing_to_tune() -> None:
 
 def test_a_tool_takes_its_signature_from_the_function() -> None:
     """Without a signature the annotations are the signature."""
-    assert parse("text -> helper") == lf.tool("t", None, helper).signature
+    assert parse_signature("text -> helper") == lf.tool("t", None, helper).signature
 
 
 def test_a_tool_needs_a_function() -> None:

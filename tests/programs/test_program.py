@@ -21,8 +21,11 @@ from lmflow.errors import (
     UnknownInput,
     WrongType,
 )
-from lmflow.programs.program import Pipe, Predict, Program, completed, pipe, take, walk
-from lmflow.signatures.signature import Field, parse
+from lmflow.programs.flow import walk
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Pipe, Predict, Program, apply, pipe
+from lmflow.signatures.declaration import parse_signature
+from lmflow.signatures.fields import Field
 from lmflow.values.record import Record
 
 
@@ -110,7 +113,7 @@ def test_programs_pickle(program: Program) -> None:
 def test_a_program_is_immutable(program: Program) -> None:
     """No field of a program can be set."""
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        program.signature = parse("a -> b")  # type: ignore[misc]
+        program.signature = parse_signature("a -> b")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=str)
@@ -322,14 +325,14 @@ def test_the_two_sides_of_a_branch_are_in_the_key() -> None:
 
 def test_a_version_fills_in_over_the_defaults() -> None:
     """A program runs with the version's values, and its defaults where the version has none."""
-    params = completed(rag, lf.Version(params={"answer.model": "a/b"}))
+    params = complete_params(rag, lf.Version(params={"answer.model": "a/b"}))
     assert ("a/b", "Answer briefly.") == (params["answer.model"], params["answer.instruction"])
 
 
 def test_a_version_of_another_program_is_refused() -> None:
     """Paths that the program lacks are named, with the near ones."""
     with pytest.raises(ForeignPaths, match=r"Did you mean 'answer.model'"):
-        completed(rag, lf.Version(params={"anser.model": "a/b"}))
+        complete_params(rag, lf.Version(params={"anser.model": "a/b"}))
 
 
 def test_walk_is_depth_first() -> None:
@@ -339,7 +342,7 @@ def test_walk_is_depth_first() -> None:
 
 def test_take_reads_the_inputs_alone() -> None:
     """A record is cut to the program's inputs."""
-    assert Record(text="a") == take(shout, {"text": "a", "other": 1}).inputs
+    assert Record(text="a") == apply(shout, {"text": "a", "other": 1}).inputs
 
 
 def test_a_chain_gives_what_its_steps_add() -> None:

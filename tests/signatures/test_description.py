@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from strategies import Pair, typed
 
-from lmflow.signatures.description import hint, members, notation, words
+from lmflow.signatures.description import hint, object_sketch, type_in_words, type_sketch
 from lmflow.signatures.fields import Field
 
 
@@ -60,7 +60,7 @@ class Size(enum.Enum):
 )
 def test_a_type_is_told_in_few_words(expected: str, kind: Any) -> None:
     """Plain types are told in words, nested ones as JSON is sketched; limits with both."""
-    assert expected == words(kind)
+    assert expected == type_in_words(kind)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_type_is_told_in_few_words(expected: str, kind: Any) -> None:
 )
 def test_a_nested_type_is_sketched_as_json(expected: str, kind: Any) -> None:
     """The notation of JSON with types in place of values."""
-    assert expected == notation(kind)
+    assert expected == type_sketch(kind)
 
 
 def test_a_description_stands_before_the_type() -> None:
@@ -92,11 +92,11 @@ def test_a_description_stands_before_the_type() -> None:
 def test_members_are_told_with_their_descriptions() -> None:
     """An object's fields are told in order; one that may be left out has a question mark."""
     fields = (Field(name="a", description="why"), Field(name="b", type=int, default=0))
-    assert '{"a": string (why), "b"?: integer}' == members(fields)
+    assert '{"a": string (why), "b"?: integer}' == object_sketch(fields)
 
 
 @given(typed)
 def test_every_type_can_be_told(pair: Pair) -> None:
     """Whatever has a codec has words, the same each time."""
-    assert words(pair[0]) == words(pair[0])
-    assert notation(pair[0])
+    assert type_in_words(pair[0]) == type_in_words(pair[0])
+    assert type_sketch(pair[0])

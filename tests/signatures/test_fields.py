@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.cli.text.terminal import run_tree
 from lmflow.errors import BadSignature, NoLogprobs
-from lmflow.interpreter.predict import parse
+from lmflow.interpreter.predict import read_outputs
 from lmflow.messages.replies import ChatReply, Token, Usage
 from lmflow.models.providers.openai import OpenAI
-from lmflow.signatures.fields import Confidence, Reasoning, beside
+from lmflow.signatures.fields import Confidence, Reasoning, metadata_kind
 
 PLAIN = lf.predict("answer", "question -> answer", "Answer.")
 THINK = lf.predict("answer", "question -> answer, thoughts: Reasoning", "Answer.")
@@ -110,7 +110,7 @@ def test_something_must_be_asked_for() -> None:
 def test_the_types_are_told_through_what_wraps_them() -> None:
     """Optional and Annotated; a union with more is none of them."""
     kinds = Reasoning, Confidence | None, str, float, Reasoning | int
-    assert [Reasoning, Confidence, None, None, None] == [beside(kind) for kind in kinds]
+    assert [Reasoning, Confidence, None, None, None] == [metadata_kind(kind) for kind in kinds]
 
 
 async def test_reasoning_is_read_recorded_and_shown(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_where_it_may_be_left_out_it_is_null() -> None:
 
 def test_a_text_alone_has_no_confidence() -> None:
     """`parse` reads what a text holds."""
-    assert {"answer": "6", "sure": None} == dict(parse(SURE.signature, "6"))
+    assert {"answer": "6", "sure": None} == dict(read_outputs(SURE.signature, "6"))
 
 
 def test_a_vote_is_weighted_by_confidence() -> None:

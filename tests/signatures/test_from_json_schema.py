@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from lmflow.interpreter.tools import arguments_of
 from lmflow.programs.factories import tool
 from lmflow.signatures.fields import type_text
-from lmflow.signatures.from_json_schema import foreign, named
-from lmflow.signatures.signature import Field, Signature
+from lmflow.signatures.from_json_schema import import_schema, valid_names
+from lmflow.signatures.signature import Signature
+from lmflow.signatures.fields import Field
 from lmflow.values.record import plain
 
 OUT = (Field(name="result", type=Any),)
@@ -23,7 +24,7 @@ OUT = (Field(name="result", type=Any),)
 def kind(told: dict[str, Any], *, required: bool = True) -> str:
     """The type of a property."""
     schema = {"properties": {"x": told}, "required": ["x"] if required else []}
-    return str(Signature(foreign(schema).fields, OUT)).removesuffix(" -> result: Any")
+    return str(Signature(import_schema(schema).fields, OUT)).removesuffix(" -> result: Any")
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ def test_inputs_go_back_under_their_own_names() -> None:
         "required": ["maxResults"],
         "additionalProperties": False,
     }
-    found = foreign(schema)
+    found = import_schema(schema)
     assert ["max_results", "class_", "a_b", "a_b_2"] == [field.name for field in found.fields]
     assert ["max_results", "class_", "a_b", "a_b_2"] == list(plain(found.schema)["properties"])
     assert (["max_results"], False) == (
@@ -87,7 +88,7 @@ def test_inputs_go_back_under_their_own_names() -> None:
         found.schema.additionalProperties,
     )
     inputs = {"max_results": 1, "class_": None, "a_b": 2, "a_b_2": 3}
-    assert {"maxResults": 1, "a-b": 2, "a.b": 3} == found.owned(inputs)
+    assert {"maxResults": 1, "a-b": 2, "a.b": 3} == found.original_inputs(inputs)
 
 
 @pytest.mark.parametrize(
@@ -95,13 +96,13 @@ def test_inputs_go_back_under_their_own_names() -> None:
 )
 def test_a_tool_may_take_nothing(schema: dict[str, Any]) -> None:
     """A schema without properties has no fields."""
-    assert () == foreign(schema).fields
+    assert () == import_schema(schema).fields
 
 
 @given(st.lists(st.text(max_size=8), unique=True, max_size=8))
 def test_names_are_taken_and_apart(names: list[str]) -> None:
     """Any names become names that a signature takes, as many, no two the same."""
-    found = named(names)
+    found = valid_names(names)
     assert len(names) == len(set(found))
     _ = Signature(tuple(Field(name=name) for name in found), (Field(name="result_of_it"),))
 
@@ -130,16 +131,18 @@ def test_any_schema_gives_a_signature(properties: dict[str, Any], required: set[
     """Whatever types a schema combines, its fields make a signature; optional ones that are left
     out aren't sent.
     """
-    found = foreign({"properties": properties, "required": sorted(required & properties.keys())})
+    found = import_schema(
+        {"properties": properties, "required": sorted(required & properties.keys())}
+    )
     signature = Signature(found.fields, OUT)
     assert set(found.names) == {field.name for field in signature.inputs}
     optional = {field.name: field.default for field in signature.inputs if not field.required}
-    assert {} == found.owned(dict.fromkeys(optional))
+    assert {} == found.original_inputs(dict.fromkeys(optional))
     assert all(type_text(field.type) for field in signature.inputs)
 
 
 def test_models_arguments_are_read_by_it() -> None:
     """A tool with such a signature takes what a model writes, laxly."""
-    fields = foreign({"properties": {"n": {"type": "integer"}}, "required": ["n"]}).fields
+    fields = import_schema({"properties": {"n": {"type": "integer"}}, "required": ["n"]}).fields
     made = tool("x", Signature(fields, OUT), lambda n: n, version="1")
     assert {"n": 3} == dict(arguments_of(made.signature, {"n": "3"}))

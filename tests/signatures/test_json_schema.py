@@ -16,7 +16,7 @@ from strategies import Pair, typed
 
 from lmflow.signatures.fields import Field
 from lmflow.signatures.json_schema import is_strict, schema_of
-from lmflow.signatures.signature import parse
+from lmflow.signatures.declaration import parse_signature
 from lmflow.values.record import Record, plain
 
 
@@ -131,7 +131,7 @@ def test_the_documented_bounds_are_kept() -> None:
 
 def test_an_output_with_a_default_may_be_null() -> None:
     """All outputs are required; null stands for a default."""
-    schema = plain(parse("q -> a: int = 3, b").schema)
+    schema = plain(parse_signature("q -> a: int = 3, b").schema)
     assert (["a", "b"], {"anyOf": [{"type": "integer"}, {"type": "null"}]}) == (
         schema["required"],
         schema["properties"]["a"],
@@ -140,6 +140,6 @@ def test_an_output_with_a_default_may_be_null() -> None:
 
 def test_the_schema_of_a_signature_is_a_value() -> None:
     """A signature's schema is a record of the object that holds the outputs."""
-    found = parse("q -> a").schema
+    found = parse_signature("q -> a").schema
     assert isinstance(found, Record)
     assert ("object", ("a",)) == (found.type, found.required)

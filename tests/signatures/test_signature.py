@@ -13,15 +13,9 @@ from hypothesis import given
 from strategies import signatures, texts
 
 from lmflow.errors import BadSignature, MissingInput, UnknownInput, WrongType
-from lmflow.signatures.signature import (
-    REQUIRED,
-    Field,
-    Signature,
-    first_missing,
-    from_function,
-    parse,
-    signature_of,
-)
+from lmflow.signatures.signature import Signature, first_missing
+from lmflow.signatures.fields import REQUIRED, Field
+from lmflow.signatures.declaration import from_function, parse_signature, signature_of
 from lmflow.values.record import Record
 
 
@@ -70,7 +64,7 @@ def starred(*question: str) -> str:
 @given(signatures)
 def test_a_signature_reads_what_it_writes(signature: Signature) -> None:
     """Reading a signature's text gives the signature."""
-    assert signature == parse(str(signature))
+    assert signature == parse_signature(str(signature))
 
 
 @given(signatures)
@@ -84,7 +78,7 @@ def test_a_signature_pickles(signature: Signature) -> None:
 def test_any_text_is_read_or_refused(text: str) -> None:
     """A text is a signature, or refused by a BadSignature."""
     with contextlib.suppress(BadSignature):
-        assert parse(text).outputs
+        assert parse_signature(text).outputs
 
 
 def test_fields_have_types_and_defaults() -> None:
@@ -92,36 +86,39 @@ def test_fields_have_types_and_defaults() -> None:
     assert Signature(
         (Field(name="question"), Field(name="n", type=int, default=3)),
         (Field(name="label", type=Literal["a", "b"]), Field(name="why")),
-    ) == parse("question, n: int = 3 -> label: Literal['a', 'b'], why")
+    ) == parse_signature("question, n: int = 3 -> label: Literal['a', 'b'], why")
 
 
 def test_an_arrow_in_a_literal_is_no_border() -> None:
     """The arrow between the sides is the one outside of texts."""
-    assert Literal["a->b"] == parse("x: Literal['a->b'] -> y").inputs[0].type
+    assert Literal["a->b"] == parse_signature("x: Literal['a->b'] -> y").inputs[0].type
 
 
 def test_types_are_looked_up_by_name() -> None:
     """A type that isn't built in is given by name."""
-    assert list[Point] == parse("xs: list[Point] -> y", {"Point": Point}).inputs[0].type
+    assert list[Point] == parse_signature("xs: list[Point] -> y", {"Point": Point}).inputs[0].type
 
 
 def test_annotated_text_is_a_description() -> None:
     """Annotated with a text describes the field."""
     assert (
         Field(name="y", description="a word")
-        == parse("x -> y: Annotated[str, 'a word']").outputs[0]
+        == parse_signature("x -> y: Annotated[str, 'a word']").outputs[0]
     )
 
 
 def test_descriptions_are_no_part_of_the_identity() -> None:
     """Two signatures that differ in descriptions have one identity."""
-    assert parse("x -> y").identity == parse("x -> y: Annotated[str, 'a word']").identity
+    assert (
+        parse_signature("x -> y").identity
+        == parse_signature("x -> y: Annotated[str, 'a word']").identity
+    )
 
 
 def test_defaults_are_part_of_the_identity() -> None:
     """1, 1.0 and True as defaults have three identities."""
     assert 3 == len(
-        {str(parse(f"x = {default} -> y").identity) for default in ("1", "1.0", "True")}
+        {str(parse_signature(f"x = {default} -> y").identity) for default in ("1", "1.0", "True")}
     )
 
 
@@ -150,25 +147,25 @@ def test_defaults_are_part_of_the_identity() -> None:
 def test_a_malformed_signature_is_refused(text: str, problem: str) -> None:
     """Each malformed thing is refused by a sentence that names it."""
     with pytest.raises(BadSignature) as caught:
-        parse(text)
+        parse_signature(text)
     assert problem in str(caught.value)
 
 
 def test_a_near_type_is_suggested() -> None:
     """An unknown type names the near one."""
     with pytest.raises(BadSignature, match="Did you mean 'float'"):
-        parse("a: flot -> b")
+        parse_signature("a: flot -> b")
 
 
 def test_an_unknown_type_names_the_way_to_give_it() -> None:
     """A type that nothing is near to is asked for by name."""
     with pytest.raises(BadSignature, match=r"types=\{'Quux': \.\.\.\}"):
-        parse("a: Quux -> b")
+        parse_signature("a: Quux -> b")
 
 
 def test_an_annotated_function_is_a_signature() -> None:
     """Parameters are inputs, the result is an output named as the function."""
-    assert parse("question, n: int = 3 -> annotated") == from_function(annotated)
+    assert parse_signature("question, n: int = 3 -> annotated") == from_function(annotated)
 
 
 def test_a_typed_dict_is_several_outputs() -> None:
@@ -187,7 +184,7 @@ def test_a_function_without_types_is_refused(function: Callable[..., Any]) -> No
 
 def test_a_signature_is_itself() -> None:
     """A signature stands for itself, a text for what it says, a function for its annotations."""
-    signature = parse("question, n: int = 3 -> annotated")
+    signature = parse_signature("question, n: int = 3 -> annotated")
     assert [signature] * 3 == [
         signature_of(source) for source in (signature, str(signature), annotated)
     ]
@@ -195,24 +192,24 @@ def test_a_signature_is_itself() -> None:
 
 def test_binding_fills_defaults_in() -> None:
     """Inputs that aren't given take their defaults."""
-    assert Record(x="a", n=3) == parse("x, n: int = 3 -> y").bind("step", {"x": "a"})
+    assert Record(x="a", n=3) == parse_signature("x, n: int = 3 -> y").bind("step", {"x": "a"})
 
 
 def test_binding_makes_values_immutable() -> None:
     """A list input is bound as a tuple."""
-    assert ("a",) == parse("xs: list[str] -> y").bind("step", {"xs": ["a"]}).xs
+    assert ("a",) == parse_signature("xs: list[str] -> y").bind("step", {"xs": ["a"]}).xs
 
 
 def test_a_missing_input_names_the_near_one() -> None:
     """An input that isn't given is named, as are those that are."""
     with pytest.raises(MissingInput, match="step needs the input 'b'; given: `a`"):
-        parse("a, b -> c").bind("step", {"a": ""})
+        parse_signature("a, b -> c").bind("step", {"a": ""})
 
 
 def test_an_unknown_input_names_the_near_one() -> None:
     """An input that the signature lacks is refused, with the near one."""
     with pytest.raises(UnknownInput, match=r"no input 'questoin'.*Did you mean 'question'"):
-        parse("question -> c").bind("step", {"questoin": ""})
+        parse_signature("question -> c").bind("step", {"questoin": ""})
 
 
 @pytest.mark.parametrize(
@@ -221,25 +218,25 @@ def test_an_unknown_input_names_the_near_one() -> None:
 def test_a_value_of_another_type_is_refused(kind: str, value: Any) -> None:
     """Inputs are not coerced: a value that doesn't fit is named, with its field and type."""
     with pytest.raises(WrongType) as caught:
-        parse(f"x: {kind} -> y").bind("step", {"x": value})
+        parse_signature(f"x: {kind} -> y").bind("step", {"x": value})
     assert ("step.x", kind) == (caught.value.where, caught.value.expected)
 
 
 def test_a_live_object_is_no_input() -> None:
     """A value without canonical form doesn't fit any type."""
     with pytest.raises(WrongType):
-        parse("x: dict -> y").bind("step", {"x": object()})
+        parse_signature("x: dict -> y").bind("step", {"x": object()})
 
 
 def test_one_output_may_be_a_bare_value() -> None:
     """The result of a function with one output is its value, or a mapping that holds it."""
-    signature = parse("x -> n: int")
+    signature = parse_signature("x -> n: int")
     assert Record(n=3) == signature.outcome("f", 3) == signature.outcome("f", {"n": 3})
 
 
 def test_several_outputs_are_a_mapping() -> None:
     """The result of a function with several outputs must be a mapping of all."""
-    signature = parse("x -> a, b")
+    signature = parse_signature("x -> a, b")
     with pytest.raises(WrongType, match="a mapping with a, b"):
         signature.outcome("f", "text")
     with pytest.raises(MissingInput, match="'b'"):
@@ -248,12 +245,12 @@ def test_several_outputs_are_a_mapping() -> None:
 
 def test_prepending_puts_an_output_first() -> None:
     """A prepended output stands before the others, the inputs stay."""
-    assert parse("x -> why, y") == parse("x -> y").prepending(Field(name="why"))
+    assert parse_signature("x -> why, y") == parse_signature("x -> y").prepending(Field(name="why"))
 
 
 def test_the_first_missing_field_has_no_default() -> None:
     """Only fields without default can be missing."""
-    fields = parse("a = 1, b, c -> d").inputs
+    fields = parse_signature("a = 1, b, c -> d").inputs
     assert ("b", "c", None) == tuple(
         first_missing(fields, given) for given in ((), ("b",), ("b", "c"))
     )
@@ -269,9 +266,9 @@ LIMITED = 'q -> n: Annotated[int, Field(ge=0, le=5)], w: Annotated[str, Field(pa
 
 def test_limits_are_read_and_written() -> None:
     """Limits stand in a signature's text, are part of its identity, and are read back."""
-    signature = parse(LIMITED)
-    assert signature == parse(str(signature))
-    assert signature.identity != parse("q -> n: int, w").identity
+    signature = parse_signature(LIMITED)
+    assert signature == parse_signature(str(signature))
+    assert signature.identity != parse_signature("q -> n: int, w").identity
 
 
 def test_limits_on_a_field_are_limits_of_its_type() -> None:
@@ -286,19 +283,19 @@ def test_limits_on_a_field_are_limits_of_its_type() -> None:
 def test_limits_are_checked_where_inputs_are_bound() -> None:
     """An input beyond a limit is a WrongType that names the limit."""
     with pytest.raises(WrongType, match="<= 5"):
-        parse("n: Annotated[int, Field(le=5)] -> y").bind("step", {"n": 6})
+        parse_signature("n: Annotated[int, Field(le=5)] -> y").bind("step", {"n": 6})
 
 
 def test_only_literal_limits_are_read() -> None:
     """Annotated takes a text or Field with literal limits, nothing else."""
     for extra in ("Field(name='x')", "Other(ge=0)", "Field(0)"):
         with pytest.raises(BadSignature, match="isn't known"):
-            parse(f"q -> n: Annotated[int, {extra}]")
+            parse_signature(f"q -> n: Annotated[int, {extra}]")
 
 
 def test_stored_values_are_typed_again() -> None:
     """JSON that was stored becomes values of the types again; fields that the signature lacks stay."""
-    signature = parse("p: Point -> q: list[Point]", {"Point": Point})
+    signature = parse_signature("p: Point -> q: list[Point]", {"Point": Point})
     stored = {"p": {"x": 1, "y": 0}, "q": [{"x": 2}], "note": "n"}
     assert Record(p=Point(1), q=(Point(2),), note="n") == signature.typed(stored)
     assert isinstance(signature.typed(stored).q[0], Point)
@@ -312,4 +309,6 @@ def test_a_type_that_cannot_be_said_is_refused() -> None:
 
 def test_a_type_with_one_argument_is_read() -> None:
     """`Optional` takes one, not a tuple of one."""
-    assert parse("n: Optional[int] = None -> a") == parse("n: int | None = None -> a")
+    assert parse_signature("n: Optional[int] = None -> a") == parse_signature(
+        "n: int | None = None -> a"
+    )

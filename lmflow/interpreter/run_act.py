@@ -1,0 +1,131 @@
+"""Runs an agent's step: asks the model, and reads the thought and calls from its reply."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Collection
+from typing import Any
+
+from lmflow.adapters.base import Adapter, Unreadable, without_thinking
+from lmflow.errors import NO_TOOLS, ModelFailed
+from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter
+from lmflow.interpreter.act_messages import act_messages, described_tools
+from lmflow.interpreter.tools import (
+    CallForm,
+    ToolUse,
+    Turn,
+    call_in,
+    is_call,
+)
+from lmflow.messages.messages import ToolCall
+from lmflow.messages.replies import ChatReply
+from lmflow.messages.requests import ChatRequest
+from lmflow.programs.effects import Call
+from lmflow.programs.environment import Env
+from lmflow.values.json_text import candidates, load
+from lmflow.values.record import Record
+
+_CUT_OFF = "it was cut off at the token limit"
+
+
+async def run_act(step: Act, env: Env, inputs: Record) -> Record:
+    """Ask the model once for its thought and next calls.
+
+    The outputs also hold the form of calls, and the problem of a reply that can't be read. If the
+    endpoint refuses functions and no form is chosen, the model is asked once more, in chat.
+    """
+    chosen: CallForm | None = env[f"{step.name}.adapter"] or None
+    turns: tuple[Turn, ...] = inputs[TRAJECTORY]
+    form = chosen or (turns[-1].form if turns else NATIVE)
+    if form == NATIVE:
+        try:
+            return await _ask(step, env, inputs, form)
+        except ModelFailed as failure:
+            if chosen or failure.kind != NO_TOOLS:
+                raise
+        form = _text_form(step, env)
+    return await _ask(step, env, inputs, form)
+
+
+def _text_form(step: Act, env: Env) -> CallForm:
+    """The form of calls in text: that of the executor's rules for the model, else chat."""
+    rule: Any = env.adapters.of(env[f"{step.name}.model"])
+    form: CallForm = rule or TEXT
+    return form
+
+
+async def _ask(step: Act, env: Env, inputs: Record, form: CallForm) -> Record:
+    tools = (
+        tuple(tool.entry(text) for tool, text in described_tools(step, env))
+        if form == NATIVE
+        else ()
+    )
+    adapter = None if form == NATIVE else text_adapter(form)
+    request = ChatRequest(
+        act_messages(step, env, inputs, form),
+        env[f"{step.name}.model"],
+        options=env[f"{step.name}.options"],
+        tools=tools,
+        schema=adapter.schema(step.reply_signature) if adapter else None,
+    )
+    reply = await Call(request, timeout=step.timeout)
+    try:
+        thought, calls = _read(step, adapter, reply)
+    except Unreadable as problem:
+        return Record(thought=reply.text, calls=(), form=form, problem=str(problem))
+    return Record(thought=thought, calls=calls, form=form, problem="")
+
+
+def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tuple[ToolUse, ...]]:
+    """Read the thought and calls of a reply; a reply of words alone ends the agent.
+
+    Calls in the text count too, since models write them there though they were asked for natively
+    or in another shape. ``Unreadable`` says what is wrong with the reply.
+    """
+    text, whole = without_thinking(reply.text).strip(), reply.finish != "length"
+    if reply.calls:
+        return text, tuple(map(_read_native_call, reply.calls))
+    outputs, problem = _try_adapter(step, adapter, text, whole=whole)
+    if outputs is not None and outputs.calls:
+        return outputs.thought, tuple(ToolUse(call.name, call.arguments) for call in outputs.calls)
+    if calls := _calls_in_text(text, [tool.name for tool in step.toolset], whole=whole):
+        return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), calls
+    if problem is not None and ("{" in text or "[[" in text):
+        raise problem
+    if not whole:
+        raise Unreadable(_CUT_OFF)
+    thought = outputs.thought if outputs is not None else ""
+    return thought or text or reply.refusal, ()
+
+
+def _try_adapter(
+    step: Act, adapter: Adapter | None, text: str, *, whole: bool
+) -> tuple[Record | None, Unreadable | None]:
+    """Read a text by an adapter: the outputs, or the problem of a text that can't be read."""
+    if adapter is None:
+        return None, None
+    try:
+        return adapter.read(step.reply_signature, text, whole), None
+    except Unreadable as problem:
+        return None, problem
+
+
+def _read_native_call(call: ToolCall) -> ToolUse:
+    try:
+        arguments = load(call.arguments or "{}")
+    except ValueError as problem:
+        return ToolUse(call.name, problem=str(problem))
+    if isinstance(arguments, dict):
+        return ToolUse(call.name, arguments)
+    return ToolUse(call.name, problem=f"{call.arguments[:80]!r} is no JSON object")
+
+
+def _calls_in_text(text: str, names: Collection[str], *, whole: bool) -> tuple[ToolUse, ...]:
+    """Find the calls of known tools that a text holds as JSON, each once."""
+    calls: list[ToolUse] = []
+    with contextlib.suppress(ValueError):
+        for value in candidates(text, whole=whole):
+            items = value if isinstance(value, list) else [value]
+            calls += [call_in(item) for item in items if is_call(item, names)]
+    return tuple(dict.fromkeys(calls))
