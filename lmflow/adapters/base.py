@@ -49,7 +49,7 @@ class Adapter:
 def sections(fields: tuple[Field, ...], values: Mapping[str, Any]) -> str:
     """Write values under their fields' markers; fields without a value are left out."""
     present = [field.name for field in fields if field.name in values]
-    return "\n".join(f"[[{name}]]\n{value_text(values[name])}" for name in present)
+    return "\n".join(f"[[{name}]]\n{text_for_model(values[name])}" for name in present)
 
 
 def sections_with_media(
@@ -68,7 +68,7 @@ def sections_with_media(
         if text:
             text += _LINE
         text += f"[[{field.name}]]\n"
-        parts = _parts(value) if holds_media(field.type) else (value_text(value),)
+        parts = _parts(value) if holds_media(field.type) else (text_for_model(value),)
         for part in parts:
             if isinstance(part, Media):
                 attached.append(Attached(len(text), part))
@@ -89,7 +89,7 @@ def user_message(
     return Message("user", f"{text}{_LINE}{tail}" if tail else text, attached=attached)
 
 
-def value_text(value: Any) -> str:
+def text_for_model(value: Any) -> str:
     """Write a value as a model reads it, the same for a typed value and for its stored JSON.
 
     A picture, sound or file is written as the JSON object that stands for it.
@@ -169,7 +169,7 @@ def _parts(value: Any) -> Iterator[str | Media]:
             yield f"[{number}] " if number == 1 else f"{_LINE}[{number}] "
             yield from _parts(item)
     else:
-        yield value_text(value)
+        yield text_for_model(value)
 
 
 def _is_line(item: Any) -> bool:

@@ -10,7 +10,7 @@ from lmflow.adapters.base import (
     Unreadable,
     collect_outputs,
     sections,
-    value_text,
+    text_for_model,
     without_thinking,
 )
 from lmflow.adapters.markers import labelled_sections, marked_sections, text_before_markers
@@ -47,7 +47,7 @@ def without_cue(text: str) -> str:
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
     if len(signature.outputs) == 1:
-        return value_text(values[signature.outputs[0].name])
+        return text_for_model(values[signature.outputs[0].name])
     return sections(signature.outputs, values)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import attrs
 
-from lmflow.adapters.base import value_text
+from lmflow.adapters.base import text_for_model
 from lmflow.signatures.history import History, Turn
 
 Keep = Literal["head", "tail", "both"]
@@ -124,7 +124,7 @@ class Cut:
 
     def _turn_size(self, turn: Turn) -> int:
         values = (*turn.inputs.values(), *turn.outputs.values())
-        return sum(self.size(value_text(value)) for value in values)
+        return sum(self.size(text_for_model(value)) for value in values)
 
     def _shorten(self, things: Sequence[Any], sizes: Sequence[int], noun: str) -> Iterable[Any]:
         if sum(sizes) <= self.most:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -17,12 +17,11 @@ from lmflow.programs.effects import Call, Effect, Fork, HiddenLoop, Pending, hid
 from lmflow.programs.embedding import Embed, run_embed
 from lmflow.programs.environment import Env
 from lmflow.programs.flow import Flow
-from lmflow.programs.program import Predict, Program
+from lmflow.programs.program import Body, Predict, Program
 from lmflow.programs.tool import Tool
 from lmflow.traces.addresses import segment
 from lmflow.values.record import Record
 
-Body = Coroutine[Any, Any, Any]
 Recall = Callable[[Call, str], Any]
 OnAnswer = Callable[[Program, Call, str, Any], None]
 
@@ -111,10 +110,10 @@ def open_frame(pending: Pending, frame: Frame) -> tuple[Body, Frame]:
         inner = Frame(env, frame.next(name), {}, program)
     else:
         inner = Frame(env, frame.at, frame.counts, program)
-    return body_of(program, env, pending.inputs), inner
+    return coroutine_of(program, env, pending.inputs), inner
 
 
-def body_of(program: Any, env: Env, inputs: Record) -> Body:
+def coroutine_of(program: Any, env: Env, inputs: Record) -> Body:
     """Start a program as a coroutine that yields effects."""
     if isinstance(program, Act):
         return run_act(program, env, inputs)
@@ -128,7 +127,7 @@ def body_of(program: Any, env: Env, inputs: Record) -> Body:
     return body
 
 
-def outputs_of(pending: Pending, value: Any) -> Record:
+def checked_outputs(pending: Pending, value: Any) -> Record:
     """Convert the value that a program's body returned to a record of the outputs.
 
     ``WrongType`` or ``MissingInput`` if a flow returned something else.
@@ -220,7 +219,7 @@ class _PureDriver:
             if self.on_end is not None and isinstance(problem, CallError):
                 self.on_end(pending, frame, problem)
             raise
-        outputs = outputs_of(pending, effect.value)
+        outputs = checked_outputs(pending, effect.value)
         if self.on_end is not None:
             self.on_end(pending, frame, outputs)
         return outputs

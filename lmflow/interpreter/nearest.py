@@ -18,7 +18,7 @@ _DIGITS = 9  # scores are compared to so many digits, so that what ties here tie
 _WORD = re.compile(r"\w+")
 
 
-def nearest(
+def nearest_by_words(
     pool: Iterable[Record], inputs: Mapping[str, Any], names: tuple[str, ...], k: int
 ) -> tuple[Record, ...]:
     """Choose the ``k`` demonstrations nearest to ``inputs`` by BM25, the nearest last.

@@ -18,8 +18,8 @@ from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, adapter_of
 from lmflow.adapters.structured import JSON
 from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs, ParseFailure
-from lmflow.interpreter.nearest import nearest
-from lmflow.interpreter.similarity import similar
+from lmflow.interpreter.nearest import nearest_by_words
+from lmflow.interpreter.similarity import nearest_by_vectors
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
@@ -207,9 +207,12 @@ def _demos(
         return demos
     names, pool = tuple(field.name for field in step.signature.inputs), params[f"{step.name}.pool"]
     if not step.similar:
-        return (*demos, *nearest(pool, inputs, names, step.nearest))
+        return (*demos, *nearest_by_words(pool, inputs, names, step.nearest))
     vectors, near = params[f"{step.name}.vectors"], params[f"{step.name}.near"]
-    return (*demos, *similar(step.name, pool, vectors, near, inputs, names, step.nearest))
+    return (
+        *demos,
+        *nearest_by_vectors(step.name, pool, vectors, near, inputs, names, step.nearest),
+    )
 
 
 def _usable_demos(

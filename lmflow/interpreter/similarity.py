@@ -17,7 +17,7 @@ from lmflow.values.record import Record, digest
 _DIGITS = 6  # the digits that half precision has on every machine, so that ties are ties on all
 
 
-def similar(  # noqa: PLR0913, PLR0917 - a choice of a pool
+def nearest_by_vectors(  # noqa: PLR0913, PLR0917 - a choice of a pool
     step: str, pool: Sequence[Record], vectors: Mapping[str, str], near: Sequence[float],
     inputs: Mapping[str, Any], names: tuple[str, ...], k: int,
 ) -> tuple[Record, ...]:  # fmt: skip

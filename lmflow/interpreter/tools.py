@@ -9,7 +9,7 @@ from typing import Any, Literal
 import attrs
 import toolz
 
-from lmflow.adapters.base import value_text
+from lmflow.adapters.base import text_for_model
 from lmflow.errors import BadSignature, BadValue, DuplicateStep, near
 from lmflow.programs.factories import tool
 from lmflow.programs.flow import Flow
@@ -50,7 +50,7 @@ class Observation:
 
     def __str__(self) -> str:
         if self.kind == "result":
-            return value_text(self.value)
+            return text_for_model(self.value)
         return f"Error ({self.kind.replace('_', ' ')}): {self.text}"
 
 

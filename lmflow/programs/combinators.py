@@ -11,7 +11,7 @@ import toolz
 from lmflow.errors import BadSignature
 from lmflow.programs.composed_signatures import merged, needed
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, apply, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.signatures.declaration import from_function
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
@@ -41,7 +41,9 @@ class Parallel(Program):
 
     async def body(self, inputs: Record) -> Record:
         """Run all parts at once."""
-        results = await Fork(tuple(apply(part, inputs) for part in self.parts), name="parallel")
+        results = await Fork(
+            tuple(pending_of(part, inputs) for part in self.parts), name="parallel"
+        )
         return Record(toolz.merge(*(dict(result) for result in results)))
 
 
@@ -78,7 +80,7 @@ class Map(Program):
     async def body(self, inputs: Record) -> Record:
         """Run all items at once, labelled by their keys, else by position."""
         items = inputs[self.over]
-        branches = tuple(apply(self.part, inputs | {self.item: item}) for item in items)
+        branches = tuple(pending_of(self.part, inputs | {self.item: item}) for item in items)
         keys = tuple(str(_field_of(item, self.by)) for item in items) if self.by else ()
         results = await Fork(branches, keys=_distinct(keys), name="map")
         names = [field.name for field in self.part.signature.outputs]
@@ -122,7 +124,7 @@ class Branch(Program):
     async def body(self, inputs: Record) -> Record:
         """Run the program that the condition chooses."""
         chosen = self.then if _holds(self.when, self.reads, inputs) else self.otherwise
-        result: Record = await apply(chosen, inputs)
+        result: Record = await pending_of(chosen, inputs)
         return result.only(*(field.name for field in self.signature.outputs))
 
 
@@ -158,7 +160,7 @@ class Repeat(Program):
         """Run rounds until the condition holds on the record."""
         record = inputs
         for _ in range(self.times):
-            record = record | await apply(self.part, record)
+            record = record | await pending_of(self.part, record)
             if _holds(self.until, self.reads, record):
                 break
         return record.only(*(field.name for field in self.signature.outputs))

@@ -5,19 +5,10 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import Protocol
 
 from lmflow.errors import MissingInput
 from lmflow.signatures.fields import Field
-from lmflow.signatures.signature import Signature
-
-
-class HasSignature(Protocol):
-    """A program, as far as its composed signature depends on it."""
-
-    @property
-    def signature(self) -> Signature:
-        """The typed inputs and outputs."""
+from lmflow.signatures.signature import HasSignature, Signature
 
 
 def piped(parts: Iterable[HasSignature]) -> Signature:

@@ -278,7 +278,7 @@ class Pipe(Program):
         """Run each part on the record so far."""
         record = inputs
         for part in self.parts:
-            record = record | await apply(part, record)
+            record = record | await pending_of(part, record)
         return record.only(*(field.name for field in self.signature.outputs))
 
 
@@ -304,11 +304,11 @@ class Named(NamedComposition):
 
     async def body(self, inputs: Record) -> Record:
         """Run the program."""
-        result: Record = await apply(self.part, inputs)
+        result: Record = await pending_of(self.part, inputs)
         return result
 
 
-def apply(program: Program, record: Mapping[str, Any]) -> Pending:
+def pending_of(program: Program, record: Mapping[str, Any]) -> Pending:
     """Give a program those fields of a record that are its inputs."""
     if missing := first_missing(program.signature.inputs, record):
         raise MissingInput(str(program), missing, tuple(record))

@@ -6,7 +6,7 @@ import functools
 import keyword
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -281,6 +281,14 @@ class Signature:
         if type(value) is str:
             return self.codecs[id(field)](value)
         return self.codecs[id(field)](plain(value, kept=id(field) in self._keeping))
+
+
+class HasSignature(Protocol):
+    """Anything with a signature, such as a program."""
+
+    @property
+    def signature(self) -> Signature:
+        """The typed inputs and outputs."""
 
 
 def first_missing(fields: Iterable[Field], names: Iterable[str]) -> str | None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmflow.interpreter.nearest import nearest
+from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.values.record import Record
 
 TEXTS = st.text(alphabet="ab cd.\n", max_size=12)
@@ -26,31 +26,31 @@ def asked(found: tuple[Record, ...]) -> list[str]:
 def test_the_nearest_is_last() -> None:
     """What shares most words stands next to the question, then what shares fewer."""
     held = pool("my card was lost", "where is my card", "transfer money", "card lost abroad")
-    found = nearest(held, {"question": "I lost my card abroad"}, ("question",), 2)
+    found = nearest_by_words(held, {"question": "I lost my card abroad"}, ("question",), 2)
     assert ["my card was lost", "card lost abroad"] == asked(found)
 
 
 def test_rare_words_count_more() -> None:
     """A word that few demonstrations have tells more than one that all have."""
     held = pool("the card the card", "the visa", "the card here", "the card there")
-    assert ["the visa"] == asked(nearest(held, {"question": "the visa card"}, ("question",), 1))
+    assert ["the visa"] == asked(nearest_by_words(held, {"question": "the visa card"}, ("question",), 1))
 
 
 def test_ties_go_by_the_order_of_the_pool() -> None:
     """Where nothing tells demonstrations apart, the earlier of the pool are taken."""
-    assert ["b", "a"] == asked(nearest(pool("a", "b", "c"), {"question": "z"}, ("question",), 2))
+    assert ["b", "a"] == asked(nearest_by_words(pool("a", "b", "c"), {"question": "z"}, ("question",), 2))
 
 
 def test_nothing_is_shown_its_own_answer() -> None:
     """A demonstration of the very inputs that are asked is left out, also where it is the only one."""
-    assert ["b a"] == asked(nearest(pool("a", "b a"), {"question": "a"}, ("question",), 2))
-    assert [] == asked(nearest(pool("a"), {"question": "a"}, ("question",), 2))
+    assert ["b a"] == asked(nearest_by_words(pool("a", "b a"), {"question": "a"}, ("question",), 2))
+    assert [] == asked(nearest_by_words(pool("a"), {"question": "a"}, ("question",), 2))
 
 
 def test_an_empty_pool_gives_nothing() -> None:
     """Without demonstrations, and with ones that have no words, there is still an answer."""
-    assert () == nearest((), {"question": "a"}, ("question",), 3)
-    assert ["..."] == asked(nearest(pool("..."), {"question": "a"}, ("question",), 3))
+    assert () == nearest_by_words((), {"question": "a"}, ("question",), 3)
+    assert ["..."] == asked(nearest_by_words(pool("..."), {"question": "a"}, ("question",), 3))
 
 
 def test_only_inputs_are_compared() -> None:
@@ -58,7 +58,7 @@ def test_only_inputs_are_compared() -> None:
     compare with.
     """
     held = (Record(question="x", answer="lost card"), Record(question="card", answer="y"))
-    assert ["card"] == asked(nearest(held, {"question": "lost card"}, ("question",), 1))
+    assert ["card"] == asked(nearest_by_words(held, {"question": "lost card"}, ("question",), 1))
 
 
 def test_what_is_no_text_is_compared_as_it_is_written() -> None:
@@ -70,7 +70,7 @@ def test_what_is_no_text_is_compared_as_it_is_written() -> None:
         Record(items=("car",), answer="2"),
         Record(answer="3"),
     )
-    (found,) = nearest(held, {"items": ("black", "tea")}, ("items",), 1)
+    (found,) = nearest_by_words(held, {"items": ("black", "tea")}, ("items",), 1)
     assert "1" == found.answer
 
 
@@ -82,17 +82,17 @@ def test_it_takes_of_the_pool_as_many_as_there_are(
     the same.
     """
     held = pool(*questions)
-    found = nearest(held, {"question": question}, ("question",), k)
+    found = nearest_by_words(held, {"question": question}, ("question",), k)
     others = [demo for demo in held if demo.question != question]
     assert min(k, len(others)) == len(found)
     assert set(found) <= set(others)
     assert len(found) == len(set(found))
-    assert found == nearest(list(held), Record(question=question), ("question",), k)
+    assert found == nearest_by_words(list(held), Record(question=question), ("question",), k)
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=8, unique=True), TEXTS)
 def test_more_neighbours_keep_the_nearer_ones(questions: list[str], question: str) -> None:
     """The k nearest are the last k of the k + 1 nearest."""
     held = pool(*questions)
-    fewer, more = (nearest(held, {"question": question}, ("question",), k) for k in (2, 3))
+    fewer, more = (nearest_by_words(held, {"question": question}, ("question",), k) for k in (2, 3))
     assert fewer == more[-len(fewer) :] if fewer else not more

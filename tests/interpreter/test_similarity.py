@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.cli.text.versions import diff_text, side_by_side, stat_text, version_text
 from lmflow.errors import MissingVector, ModelFailed
-from lmflow.execution.replay_optimization import replay_optimization
-from lmflow.interpreter.similarity import pack_vector, similar, unpack_vector, vector_key
+from lmflow.execution.jobs.replay_optimization import replay_optimization
+from lmflow.interpreter.similarity import nearest_by_vectors, pack_vector, unpack_vector, vector_key
 from lmflow.messages.replies import ChatReply, EmbedReply, ModelReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
 from lmflow.models.base import Http, Send
@@ -212,7 +212,7 @@ def test_nothing_is_shown_its_own_answer() -> None:
     vectors = {
         vector_key(demo, ("question",)): pack_vector(letters(demo.question)) for demo in pool
     }
-    (found,) = similar("answer", pool, vectors, letters("a"), {"question": "a"}, ("question",), 1)
+    (found,) = nearest_by_vectors("answer", pool, vectors, letters("a"), {"question": "a"}, ("question",), 1)
     assert "2" == found.answer
 
 

@@ -23,7 +23,7 @@ from lmflow.errors import (
 )
 from lmflow.programs.flow import walk
 from lmflow.programs.parameters import complete_params
-from lmflow.programs.program import Pipe, Predict, Program, apply, pipe
+from lmflow.programs.program import Pipe, Predict, Program, pending_of, pipe
 from lmflow.signatures.declaration import parse_signature
 from lmflow.signatures.fields import Field
 from lmflow.values.record import Record
@@ -342,7 +342,7 @@ def test_walk_is_depth_first() -> None:
 
 def test_take_reads_the_inputs_alone() -> None:
     """A record is cut to the program's inputs."""
-    assert Record(text="a") == apply(shout, {"text": "a", "other": 1}).inputs
+    assert Record(text="a") == pending_of(shout, {"text": "a", "other": 1}).inputs
 
 
 def test_a_chain_gives_what_its_steps_add() -> None:
