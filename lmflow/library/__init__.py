@@ -1,5 +1,4 @@
-"""Programs that are shipped: search operators, retrieval, agents, writing, classification and
-extraction.
+"""The shipped programs: search operators, retrieval, agents, writing, classification, extraction.
 
 Each is built from the public parts of `lmflow.programs`; the core never imports them.
 """

@@ -5,12 +5,24 @@ from __future__ import annotations
 import attrs
 
 from lmflow.programs.program import Predict, check_step
-from lmflow.signatures.signature import Field
+from lmflow.signatures.fields import Field
 
 
 def chain_of_thought(step: Predict, *, name: str = "reasoning") -> Predict:
-    """The same step with one more text output before the others, to think in. Its parameter paths
-    stay.
+    """Let a step reason before it answers: add a text output before its others.
+
+    Cost: no further call; the reasoning costs its tokens.
+
+    Args:
+        step: The step; the paths of its parameters stay.
+        name: The name of the output to add.
+
+    Returns:
+        The step with the further output.
+
+    Raises:
+        TypeError: ``step`` is not a predictor.
+        BadSignature: The step already has a field of that name.
     """
     check_step(step)
     field = Field(name=name, description="think step by step, briefly")

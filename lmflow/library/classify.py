@@ -1,4 +1,4 @@
-"""Classification, also by many labels: a shortlist first, then a choice."""
+"""Classification, also by many labels: shortlists side by side, then a choice."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from typing import Any, Literal
 import attrs
 import toolz
 
-from lmflow.errors import ParseFailure, UnknownInput, listed
-from lmflow.library.frames import System, signed
+from lmflow.errors.calling import ParseFailure
+from lmflow.errors.composing import UnknownInput
+from lmflow.errors.words import listed
+from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork
-from lmflow.programs.environment import Added
+from lmflow.programs.environment import AppendedText
 from lmflow.programs.factories import predict
 from lmflow.programs.program import Predict, Program
-from lmflow.signatures.signature import Field, Signature
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record
 
-_MANY = 20
+_GROUP = 20
 _TRIES = 2
+_DIGITS = 5  # of the largest number that is read as a label's
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Classify(System):
-    """Groups of labels shortlisted side by side, then one chosen; see ``classify``."""
+    """Groups of labels shortlisted side by side, then one label chosen; see ``classify``."""
 
     shortlist: Predict
     choose: Predict
@@ -32,101 +36,121 @@ class Classify(System):
     likely: int
 
     def __attrs_post_init__(self) -> None:
-        label: Any = Literal[self.labels]
-        signed(self, Signature((Field(name="text"),), (Field(name="label", type=label),)))
+        set_system_signature(self, _signature(self.labels))
 
     async def body(self, inputs: Record) -> Record:
-        """The label that is chosen of those that were likely."""
-        asked = (
-            self.shortlist(text=inputs.text, labels=group)
-            for group in toolz.partition_all(self.group, self.labels)
-        )
-        found = await Fork(tuple(asked), name="group")
-        groups = toolz.partition_all(self.group, self.labels)
-        likely = [self._kept(said.likely, group) for said, group in zip(found, groups, strict=True)]
-        some = tuple(label for kept in likely for label in kept) or self.labels
-        return Record(label=some[0] if len(some) == 1 else await self._chosen(inputs.text, some))
+        """Return the label that is chosen from the shortlists, or from all if they are empty."""
+        groups = list(toolz.partition_all(self.group, self.labels))
+        pendings = tuple(self.shortlist(text=inputs.text, labels=group) for group in groups)
+        replies = await Fork(pendings, name="group")
+        candidates: list[str] = []
+        for reply, group in zip(replies, groups, strict=True):
+            candidates += _known_labels(reply.likely, group)[: self.likely]
+        return Record(label=await self._choose(inputs.text, tuple(candidates) or self.labels))
 
-    def _kept(self, said: Iterable[str], group: Sequence[str]) -> tuple[str, ...]:
-        known = (meant(text, group) for text in said)
-        return tuple(toolz.unique(label for label in known if label))[: self.likely]
-
-    async def _chosen(self, text: str, labels: tuple[str, ...]) -> str:
-        pending, said = self.choose(text=text, labels=labels), list[str]()
+    async def _choose(self, text: str, labels: tuple[str, ...]) -> str:
+        """Ask for one of several labels, once more if the reply is none of them."""
+        if len(labels) == 1:
+            return labels[0]
+        pending, replies = self.choose(text=text, labels=labels), list[str]()
         for _ in range(_TRIES):
-            said.append((await pending).label)
-            if label := meant(said[-1], labels):
+            reply: str = (await pending).label
+            replies.append(reply)
+            if label := label_in(reply, labels):
                 return label
-            wrong = (
-                f"{said[-1]!r:.80} is none of the labels. Reply with one of them, letter by letter."
+            advice = (
+                f"{reply!r:.80} is none of the labels. Reply with one of them, letter by letter."
             )
-            pending = pending.under({f"{self.choose.name}.instruction": Added(wrong)})
-        problems = ("it is none of the labels",) * len(said)
-        raise ParseFailure(self.choose.name, f"one of {listed(labels)}", problems, tuple(said))
+            pending = pending.under({f"{self.choose.name}.instruction": AppendedText(advice)})
+        problems = ("it is none of the labels",) * len(replies)
+        raise ParseFailure(self.choose.name, f"one of {listed(labels)}", problems, tuple(replies))
 
 
 def classify(
     labels: Iterable[str],
     instruction: str = "",
     *,
-    group: int = _MANY,
+    group: int = _GROUP,
     likely: int = 3,
     name: str = "classify",
 ) -> Program:
-    """``text -> label``, one of ``labels``.
+    """Make a program ``text -> label`` that chooses one of ``labels``.
 
-    Cost: up to ``group`` labels 1 call, the step ``classify``, which may be asked again once as any
-    step. With more, ``ceil(labels / group)`` calls side by side, the step ``classify.shortlist``,
-    each of which names up to ``likely`` of its group; then 1 of ``classify.choose``, or 2 where the
-    first says no label of the shortlist, which is then told; then it is a ``ParseFailure``. Where
-    only one is likely it isn't asked; where none is, it chooses of all.
+    Cost: with up to ``group`` labels 1 call, the step ``classify``, which may be asked once more as
+    any step. With more, ``ceil(labels / group)`` calls side by side, the step
+    ``classify.shortlist``, each of which names up to ``likely`` labels of its group; then 1 call of
+    ``classify.choose``, or 2 if the first reply, whose problem the second is told, is none of
+    the shortlist; then it is a ``ParseFailure``. A single candidate is returned without that call;
+    if there is none, the choice is of all labels.
+
+    Args:
+        labels: The labels, all different (case aside).
+        instruction: What to classify by; by default which label fits the text.
+        group: The most labels that one call is shown, at least 2.
+        likely: The most labels of a group that are shortlisted, at least 1.
+        name: The name of the program.
+
+    Returns:
+        A step, or a system of two steps if there are more than ``group`` labels.
+
+    Raises:
+        ValueError: There are no labels, or two are the same.
+        UnknownInput: ``group`` or ``likely`` is too small.
 
     Shortlisting before ranking: D'Oosterlinck et al. 2024, arXiv 2401.12178, with groups in place
     of search.
     """
-    kept = tuple(labels)
-    if not kept or not toolz.isdistinct(label.casefold() for label in kept):
-        twice = [
-            label
-            for label, count in toolz.frequencies(map(str.casefold, kept)).items()
-            if count > 1
-        ]
-        msg = f"labels must be some, all different (case aside), found {f'{twice[0]!r} twice' if twice else 'none'}"
-        raise ValueError(msg)
-    if group < 2 or likely < 1:  # noqa: PLR2004 - a group of one is no choice
-        raise UnknownInput(
-            "classify", f"group={group}, likely={likely}", ("group >= 2", "likely >= 1")
-        )
+    names = tuple(labels)
+    _check_labels(names)
+    if group < 2 or likely < 1:  # noqa: PLR2004 - a group of one is not a choice
+        problem = f"group={group}, likely={likely}"
+        raise UnknownInput("classify", problem, ("group >= 2", "likely >= 1"))
     text = instruction or "Say which label fits the text."
-    if len(kept) <= group:
-        label: Any = Literal[kept]
-        return predict(
-            name, Signature((Field(name="text"),), (Field(name="label", type=label),)), text
-        )
+    if len(names) <= group:
+        return predict(name, _signature(names), text)
     return Classify(
         name,
         predict(
             "shortlist",
             "text, labels: list[str] -> likely: list[str]",
-            f"{text} List those of the labels that may fit, most likely first, at most {likely}, one a line; none if "
-            "none may.",
+            f"{text} List those of the labels that may fit, most likely first, at most {likely}, "
+            "one a line; none if none may.",
         ),
         predict(
             "choose", "text, labels: list[str] -> label", f"{text} Reply with the label alone."
         ),
-        kept,
+        names,
         group,
         likely,
     )
 
 
-def meant(said: str, labels: Sequence[str]) -> str:
-    """The label that a model means: by its words whatever their case, or by its number in the list;
-    else nothing.
-    """
-    wanted = said.strip().strip("\"'`.[] ").casefold()
+def label_in(reply: str, labels: Sequence[str]) -> str:
+    """Return the label that a reply means, by name in any case or by number; else ``""``."""
+    word = reply.strip().strip("\"'`.[] ").casefold()
     by_name = {label.casefold(): label for label in labels}
-    if wanted in by_name:
-        return by_name[wanted]
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() and len(wanted) < 6 else 0  # noqa: PLR2004 - no label's
+    if word in by_name:
+        return by_name[word]
+    if not (word.isascii() and word.isdigit() and len(word) <= _DIGITS):
+        return ""
+    number = int(word)
     return labels[number - 1] if 0 < number <= len(labels) else ""
+
+
+def _known_labels(replies: Iterable[str], group: Sequence[str]) -> list[str]:
+    labels = (label_in(reply, group) for reply in replies)
+    return list(toolz.unique(label for label in labels if label))
+
+
+def _signature(labels: tuple[str, ...]) -> Signature:
+    label: Any = Literal[labels]
+    return Signature((Field(name="text"),), (Field(name="label", type=label),))
+
+
+def _check_labels(labels: tuple[str, ...]) -> None:
+    counts = toolz.frequencies(map(str.casefold, labels))
+    repeated = [label for label, count in counts.items() if count > 1]
+    if not labels or repeated:
+        problem = f"{repeated[0]!r} twice" if repeated else "none"
+        msg = f"labels must be some, all different (case aside), found {problem}"
+        raise ValueError(msg)

@@ -1,5 +1,6 @@
-"""Proposers: ordinary programs that write instructions for the steps of other programs. Replace or
-tune them freely.
+"""Proposers: steps that write instructions, rules and examples for other programs.
+
+They are ordinary programs: replace or tune them freely.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import attrs
 
 from lmflow.programs.factories import predict
 from lmflow.programs.program import Predict, Program
-from lmflow.signatures.signature import REQUIRED, Field, Signature
+from lmflow.signatures.fields import REQUIRED, Field
+from lmflow.signatures.signature import Signature
 
 TIPS = {
     "none": "",
@@ -20,49 +22,52 @@ TIPS = {
     "high_stakes": "Say what is at stake for whoever relies on the answer.",
     "persona": "Say who the model is: an expert in just this task.",
 }
-"""What may be asked of a proposal beside the task (Opsahl-Ong et al. 2024, arXiv 2406.11695,
-appendix).
+"""Wishes that a proposer may be given beside the task, by name (Opsahl-Ong et al. 2024, arXiv
+2406.11695, appendix).
 """
 
 
 def improver(*, temperature: float = 1.4, max_tokens: int = 300) -> Predict:
-    """Writes a better instruction from the present one alone."""
+    """Make the step that writes a better instruction from the present one alone."""
     return predict(
         "improve",
         "task, present -> instruction",
-        "You write instructions for a language model. Write one instruction that would make it do this task better "
-        "than the present instruction does. Reply with the new instruction alone.",
+        "You write instructions for a language model. Write one instruction that would make it do "
+        "this task better than the present instruction does. Reply with the new instruction alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def climber(*, temperature: float = 1.4, max_tokens: int = 300) -> Predict:
-    """Writes an instruction that should score higher than those that were tried, worst first (Yang et al. 2023, arXiv
-    2309.03409, section 3).
+    """Make the step that writes an instruction from earlier ones with their scores, worst first.
+
+    Yang et al. 2023, arXiv 2309.03409, section 3.
     """
     return predict(
         "climb",
         "task, attempts: list[str], examples: list[str] = [] -> instruction",
-        "You write instructions for a language model. The attempts are instructions that were tried for this task, "
-        "each with its score, the best last. See what the better ones have in common, then write one that differs from "
-        "all of them and would score higher. Reply with the new instruction alone.",
+        "You write instructions for a language model. The attempts are instructions that were "
+        "tried for this task, each with its score, the best last. See what the better ones have in "
+        "common, then write one that differs from all of them and would score higher. Reply with "
+        "the new instruction alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def observer(*, max_tokens: int = 250) -> Predict:
-    """Says what strikes in a batch of a data set, given what was noted of the batches before."""
+    """Make the step that notes what is typical of a batch of examples, given earlier notes."""
     return predict(
         "observe",
         "examples: list[str], noted = '' -> observations",
-        "What is typical of these examples: their topics, form, difficulty, and what a right answer looks like? "
-        "Write a few short sentences. If the notes say it all already, reply COMPLETE.",
+        "What is typical of these examples: their topics, form, difficulty, and what a right "
+        "answer looks like? Write a few short sentences. If the notes say it all already, reply "
+        "COMPLETE.",
         options={"temperature": 1.0, "max_tokens": max_tokens},
     )
 
 
 def summarizer(*, max_tokens: int = 150) -> Predict:
-    """Says in two or three sentences what a data set is like."""
+    """Make the step that sums up notes on a data set in two or three sentences."""
     return predict(
         "summarize",
         "observations -> summary",
@@ -72,88 +77,96 @@ def summarizer(*, max_tokens: int = 150) -> Predict:
 
 
 def describer(*, max_tokens: int = 150) -> Predict:
-    """Says what a program, or one step in it, is for."""
+    """Make the step that says what a program, or one step of it, is for."""
     return predict(
         "describe",
         "program, step = '', examples: list[str] = [] -> description",
-        "A program is a system of steps, drawn here with what each reads and gives. Say in one or two sentences what "
-        "the program is for; where a step is named, what that step has to do in it.",
+        "A program is a system of steps, drawn here with what each reads and gives. Say in one or "
+        "two sentences what the program is for; where a step is named, what that step has to do in "
+        "it.",
         options={"temperature": 0.7, "max_tokens": max_tokens},
     )
 
 
 def grounder(*, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
-    """Writes an instruction for a step from what is known of the data, the program, the step and
-    what went well (Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.1).
+    """Make the step that writes an instruction from facts on the data, the program and the step.
+
+    Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.1.
     """
     return predict(
         "ground",
         "data, program, purpose, step, examples: list[str], present, tip = '' -> instruction",
-        "You write instructions for a language model that is one step of a program. From what is known of the data, "
-        "the program, the step's purpose and examples of what the step did well, write one instruction that makes the "
-        "step do its part better than the present one. Heed the tip if there is one. Reply with the instruction alone.",
+        "You write instructions for a language model that is one step of a program. From what is "
+        "known of the data, the program, the step's purpose and examples of what the step did "
+        "well, write one instruction that makes the step do its part better than the present one. "
+        "Heed the tip if there is one. Reply with the instruction alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def inducer(*, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
-    """Writes rules that hold in examples, to be followed by whoever does the task."""
+    """Make the step that writes the rules that the right answers of examples follow."""
     return predict(
         "induce",
         "task, present, examples: list[str], most: int = 10 -> rules",
-        "You write rules for a language model. Find out what the right answers of the examples have in common and "
-        "write rules that lead to them on new inputs: short, general, one a line, no more than asked for. Don't repeat "
-        "the examples. Reply with the rules alone.",
+        "You write rules for a language model. Find out what the right answers of the examples "
+        "have in common and write rules that lead to them on new inputs: short, general, one a "
+        "line, no more than asked for. Don't repeat the examples. Reply with the rules alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def reflector(*, temperature: float = 1.0, max_tokens: int = 500) -> Predict:
-    """Rewrites an instruction by what came of it: runs with what the step read and gave, and a
-    verdict on each (Agrawal et al. 2025, arXiv 2507.19457, section 3.2).
+    """Make the step that rewrites an instruction in view of runs under it, each with a verdict.
+
+    Agrawal et al. 2025, arXiv 2507.19457, section 3.2.
     """
     return predict(
         "reflect",
         "task, present, runs -> instruction",
-        "You write instructions for a language model that is one step of a program. You are shown the present "
-        "instruction and runs under it, each with a verdict. Find out what the task really asks for and why runs fell "
-        "short. Then write an instruction that leads to the right outcome on new inputs of this kind: keep what works, "
-        "and name facts, formats and ways of working that the model can't know without being told. Reply with the new "
+        "You write instructions for a language model that is one step of a program. You are shown "
+        "the present instruction and runs under it, each with a verdict. Find out what the task "
+        "really asks for and why runs fell short. Then write an instruction that leads to the "
+        "right outcome on new inputs of this kind: keep what works, and name facts, formats and "
+        "ways of working that the model can't know without being told. Reply with the new "
         "instruction alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def adviser(*, temperature: float = 1.0, max_tokens: int = 150) -> Predict:
-    """Says what made one run of an example better than another at the step where they part."""
+    """Make the step that says what made one run of an example better than another."""
     return predict(
         "advise",
         "task, present, better, worse -> advice",
-        "You write advice for a language model that is one step of a program. Two runs on the same input are shown, "
-        "one with a better outcome than the other. Say in one or two sentences how to work so that inputs of this kind "
-        "end as in the better run. Don't speak of this one input. Reply with the advice alone.",
+        "You write advice for a language model that is one step of a program. Two runs on the same "
+        "input are shown, one with a better outcome than the other. Say in one or two sentences "
+        "how to work so that inputs of this kind end as in the better run. Don't speak of this one "
+        "input. Reply with the advice alone.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
 def inventor(program: Program, *, temperature: float = 1.0, max_tokens: int = 300) -> Predict:
-    """Makes an example for a program: values for its required inputs, and the right answer to them."""
+    """Make the step that invents an example for a program: required inputs and right outputs."""
     fields = (
         *(field for field in program.signature.inputs if field.required),
         *program.signature.outputs,
     )
     names = {field.name for field in fields}
-    task, seen = _free("task", names), _free("examples", names)
-    given = (Field(name=task, type=str), Field(name=seen, type=list[str], default=()))
+    inputs = (
+        Field(name=_unused_name("task", names), type=str),
+        Field(name=_unused_name("examples", names), type=list[str], default=()),
+    )
     return predict(
         "invent",
-        Signature(given, tuple(attrs.evolve(field, default=REQUIRED) for field in fields)),
-        "You make up examples for a task. Write one new example: realistic, unlike those that are shown, and with an "
-        "answer that is certainly right.",
+        Signature(inputs, tuple(attrs.evolve(field, default=REQUIRED) for field in fields)),
+        "You make up examples for a task. Write one new example: realistic, unlike those that are "
+        "shown, and with an answer that is certainly right.",
         options={"temperature": temperature, "max_tokens": max_tokens},
     )
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, or one made from it, that no field has."""
-    return name if name not in taken else _free(f"{name}_", taken)
+def _unused_name(name: str, used: Collection[str]) -> str:
+    """Return the name with as many underscores as make it different from the used ones."""
+    return name if name not in used else _unused_name(f"{name}_", used)

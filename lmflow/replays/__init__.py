@@ -1,5 +1,5 @@
-"""Recordings driven again: exact replay, reuse, what-if plans, divergence, and where an answer
-comes from.
+"""Recordings run again: exact replay, reuse, what-if plans, divergence and provenance.
 
-Nothing here sends a request; `lmflow.execution` sends what a plan leaves open.
+Nothing here sends a request; `lmflow.execution` sends what a plan leaves open. README.md beside
+this file explains how the parts fit together.
 """

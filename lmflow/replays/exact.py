@@ -1,6 +1,4 @@
-"""Exact replay: a recorded execution driven again against its calls, offline and without an event
-loop.
-"""
+"""Exact replay: runs a recorded execution again on its own answers, offline."""
 
 from __future__ import annotations
 
@@ -8,8 +6,8 @@ from typing import Any, overload
 
 import attrs
 
-from lmflow.adapters.registry import Choices, choices_in
-from lmflow.errors import ReplayDiverged
+from lmflow.adapters.registry import AdapterRules, recorded_adapter_rules
+from lmflow.errors.replaying import ReplayDiverged
 from lmflow.interpreter.driver import Recall, drive_pure
 from lmflow.programs.effects import Call, Pending
 from lmflow.programs.environment import Env
@@ -34,96 +32,121 @@ def replay(recorded: Run, program: Program | None = None) -> Run: ...
 
 
 def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run:
-    """Drive a trace or a run again, answered by its own calls; the result has the same root, or
-    ``ReplayDiverged`` says where the program asked for something else.
+    """Run a trace or a run again, each call answered by the recording.
 
-    Nothing goes outside: there is no session, no socket and no event loop. ``program`` is needed
-    where the recording was read from a store (it keeps data, never code).
+    Nothing is sent: there is no session, no socket and no event loop.
+
+    Args:
+        recorded: The trace or run.
+        program: The program that was recorded. Needed if the recording was read from a store, which
+            keeps data and never code.
+
+    Returns:
+        The trace or run as it came out now; it has the root of the recorded one.
+
+    Raises:
+        ReplayDiverged: The program requested something else, came to another result, or the
+            recording never ended.
+        TypeError: The recording was read from a store and ``program`` is missing.
     """
     envs: _Envs = {}
     if isinstance(recorded, Trace):
-        return _replayed(recorded, program, envs)
-    items = tuple((label, _replayed(trace, program, envs)) for label, trace in recorded.items)
+        return _replay_trace(recorded, program, envs)
+    items = tuple((label, _replay_trace(trace, program, envs)) for label, trace in recorded.items)
     return attrs.evolve(recorded, items=items)
 
 
-def _replayed(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
+def _replay_trace(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
     code = program or trace.code
     if code is None:
-        msg = f"trace {trace.id} was read from a store, which keeps no code: lf.replay(trace, program)"
+        msg = (
+            f"trace {trace.id} was read from a store, which keeps no code: "
+            "lf.replay(trace, program)"
+        )
         raise TypeError(msg)
     if not trace.done:
         raise ReplayDiverged(
             trace.name, "an execution that never ended", "its end", "It was stopped: run it anew."
         )
-    asked: set[str] = set()
+    answered: set[str] = set()
     outputs, failure = None, None
     try:
-        at = code, trace.version, choices_in(trace.world)
-        if (env := envs.get(at)) is None:
-            env = envs[at] = attrs.evolve(recorded_env(trace, code), sample=0)
-        if trace.sample:
-            env = attrs.evolve(env, sample=trace.sample)
+        env = _env_of(trace, code, envs)
         pending = Pending(code, trace.inputs) if code is trace.code else code(**trace.inputs)
-        outputs = drive_pure(pending, env, recall(trace, asked), trace.choices)
+        outputs = drive_pure(pending, env, recall(trace, answered), trace.choices)
     except ReplayDiverged:
         raise
-    except Exception as error:  # noqa: BLE001 - what a recorded execution may have ended with
+    except Exception as error:  # noqa: BLE001 - a recorded execution may have ended with any error
         failure = failed(error)
-    calls = tuple(call for call in trace.calls if call.address in asked)
-    again = trace.over(
-        calls=calls, choices=trace.choices, world=trace.world, outputs=outputs, failure=failure, ended=trace.ended,
+    calls = tuple(call for call in trace.calls if call.address in answered)
+    replayed = trace.finished(
+        calls=calls,
+        choices=trace.choices,
+        world=trace.world,
+        outputs=outputs,
+        failure=failure,
+        ended=trace.ended,
         code=code,
-    )  # fmt: skip
-    _compare(trace, again)
-    return again
+    )
+    _check_same(trace, replayed)
+    return replayed
 
 
-_Envs = dict[tuple[Program, Version, Choices], Env]
+_Envs = dict[tuple[Program, Version, AdapterRules], Env]
 
 
-def recall(trace: Trace, asked: set[str] | None = None) -> Recall:
-    """What answers the calls of a trace when it is driven again: its own answers. ``asked`` is told
-    their addresses.
+# Executions of one run mostly share program, version and adapters, and completing the parameters
+# costs more than a short replay: so each environment is made once and its sample set.
+def _env_of(trace: Trace, code: Program, envs: _Envs) -> Env:
+    key = code, trace.version, recorded_adapter_rules(trace.world)
+    if (env := envs.get(key)) is None:
+        env = envs[key] = attrs.evolve(recorded_env(trace, code), sample=0)
+    return attrs.evolve(env, sample=trace.sample) if trace.sample else env
+
+
+def recall(trace: Trace, answered: set[str] | None = None) -> Recall:
+    """Return the function that answers the calls of a trace by its own answers.
+
+    It adds the addresses of the calls that it answers to ``answered``.
     """
     answers = trace.answers
 
     def answer(call: Call, address: str) -> Any:
-        found = answers.get(address)
-        request = resolved(call.request, trace.world, address, found)
-        if found is None or not agrees(found, request):
-            found = exact_answers(trace)(address, request)
-        if asked is not None:
-            asked.add(address)
-        return outcome_or_raise(found.outcome if found else None)
+        recorded = answers.get(address)
+        request = resolved(call.request, trace.world, address, recorded)
+        if recorded is None or not agrees(recorded, request):
+            recorded = exact_answers(trace)(address, request)
+        if answered is not None:
+            answered.add(address)
+        return outcome_or_raise(recorded.outcome if recorded else None)
 
     return answer
 
 
-def _compare(trace: Trace, again: Trace) -> None:
-    if _is_same(trace, again) or trace.root == again.root:
+def _check_same(trace: Trace, replayed: Trace) -> None:
+    """Raise ``ReplayDiverged`` if the roots differ, at the first recorded call that is missing."""
+    if _has_equal_parts(trace, replayed) or trace.root == replayed.root:
         return
-    for address in trace.answers:
-        if address not in again.answers:
-            lost = (
-                attrs.evolve(again, calls=(*again.calls, trace.answers[address])).root == again.root
-            )
-            if not lost:
-                raise ReplayDiverged(
-                    address, str(trace.answers[address].request), "", changed_since(trace)
-                )
-    raise ReplayDiverged(trace.name, _result(trace), _result(again), changed_since(trace))
-
-
-def _is_same(trace: Trace, again: Trace) -> bool:
-    """Whether all that a root is made of is the same, so that no root needs to be made."""
-    return (
-        len(trace.calls) == len(again.calls)
-        and trace.failure == again.failure
-        and trace.outputs == again.outputs
+    for address, call in trace.answers.items():
+        # A call whose absence leaves the root alone is of a branch that lost a race.
+        if address not in replayed.answers:
+            completed = attrs.evolve(replayed, calls=(*replayed.calls, call))
+            if completed.root != replayed.root:
+                raise ReplayDiverged(address, str(call.request), "", changed_since(trace))
+    raise ReplayDiverged(
+        trace.name, _result_text(trace), _result_text(replayed), changed_since(trace)
     )
 
 
-def _result(trace: Trace) -> str:
+def _has_equal_parts(trace: Trace, replayed: Trace) -> bool:
+    """Say whether everything that a root is made of is equal, so that no root has to be hashed."""
+    return (
+        len(trace.calls) == len(replayed.calls)
+        and trace.failure == replayed.failure
+        and trace.outputs == replayed.outputs
+    )
+
+
+def _result_text(trace: Trace) -> str:
     result: Record | Any = trace.outputs if trace.outputs is not None else trace.failure
     return pretty(result).replace(", ", ",\n")

@@ -1,6 +1,4 @@
-"""Recorded steps as what providers and trainers fine-tune on: chats that end with the reply that
-was right.
-"""
+"""Writes recorded steps as chats and examples, the forms that models are fine-tuned on."""
 
 from __future__ import annotations
 
@@ -15,18 +13,14 @@ from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.providers.openai_content import content_of
 from lmflow.programs.program import Program
-from lmflow.replays.steps import Taken, completed_steps
+from lmflow.replays.steps import RecordedStep, completed_steps
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.record import Record
 
 
 @attrs.frozen
 class Chat:
-    """The exact messages of a step's last call, and its reply, which was read as the outputs that
-    the step gave.
-
-    ``tools`` are the functions that the model could call.
-    """
+    """The messages of a step's last call, its reply, and the functions the model could call."""
 
     step: str
     messages: tuple[Message, ...]
@@ -34,59 +28,49 @@ class Chat:
     tools: tuple[Record, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """It as a line of a file for fine-tuning, in the form that OpenAI's and most trainers'
-        chats have.
-        """
-        said = Message("assistant", self.reply.text, self.reply.calls)
-        tools = (
-            {"tools": [{"type": "function", "function": tool} for tool in self.tools]}
-            if self.tools
-            else {}
-        )
-        return {
-            "messages": [_turn(message) for message in (*self.messages, said)],
-            **tools,
-            "step": self.step,
-        }
+        """Return the chat as a line of a file for fine-tuning, in the form of OpenAI's chats."""
+        answer = Message("assistant", self.reply.text, self.reply.calls)
+        line: dict[str, Any] = {"messages": [_turn(each) for each in (*self.messages, answer)]}
+        if self.tools:
+            line["tools"] = [{"type": "function", "function": tool} for tool in self.tools]
+        return line | {"step": self.step}
 
 
 def chats(trace: Trace, program: Program, step: str = "") -> Iterator[Chat]:
-    """The chats of the steps that came to outputs, or of one step; none of an execution that
-    failed.
+    """Yield the chats of the steps that gave outputs, or of one step; none of a failed execution.
 
-    Where the first reply couldn't be read, the chat is the one that was: with the mistake and its
-    correction in it. A step of an agent whose reply couldn't be read has none. ``ReplayDiverged``
-    where the program isn't the one that was recorded.
+    If the first reply couldn't be read, the chat has the mistake and its correction in it. A step
+    of an agent whose reply couldn't be read has no chat.
+
+    Raises ``ReplayDiverged`` if the program isn't the one that was recorded.
     """
     if trace.failure is not None or trace.outputs is None:
         return
-    for found in completed_steps(trace, program):
-        if step in {"", found.step} and not (
-            isinstance(program.steps[found.step], Act) and found.outputs.problem
+    for recorded in completed_steps(trace, program):
+        is_act = isinstance(program.steps[recorded.step], Act)
+        if step not in {"", recorded.step} or (is_act and recorded.outputs.problem):
+            continue
+        call = _last_call(trace, recorded)
+        if (
+            call is not None
+            and isinstance(call.request, ChatRequest)
+            and isinstance(call.outcome, ChatReply)
         ):
-            call = _last(trace, found)
-            if (
-                call is not None
-                and isinstance(call.request, ChatRequest)
-                and isinstance(call.outcome, ChatReply)
-            ):
-                yield Chat(found.step, call.request.messages, call.outcome, call.request.tools)
+            yield Chat(recorded.step, call.request.messages, call.outcome, call.request.tools)
 
 
 def step_examples(trace: Trace, program: Program, step: str) -> Iterator[Record]:
-    """What a step was given and gave, as examples: its inputs with its outputs."""
-    return (
-        found.inputs | found.outputs
-        for found in completed_steps(trace, program)
-        if found.step == step
-    )
+    """Yield the inputs and outputs of a step as examples."""
+    for recorded in completed_steps(trace, program):
+        if recorded.step == step:
+            yield recorded.inputs | recorded.outputs
 
 
-def _last(trace: Trace, found: Taken) -> CallAttempt | None:
+def _last_call(trace: Trace, step: RecordedStep) -> CallAttempt | None:
     own = (
         call
         for address, call in trace.answers.items()
-        if address.rpartition("/")[0] == found.address
+        if address.rpartition("/")[0] == step.address
     )
     return max(own, key=lambda call: _ordinal(call.address), default=None)
 

@@ -1,6 +1,4 @@
-"""Where an answer comes from: its calls, the version of each parameter, the demonstrations and
-where they came from.
-"""
+"""Explains where an answer comes from: its calls, their parameters and demonstrations."""
 
 from __future__ import annotations
 
@@ -11,26 +9,29 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import UnknownVersion, short
+from lmflow.errors.versioning import UnknownVersion
+from lmflow.errors.words import short
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.programs.program import Program
-from lmflow.replays.divergence import step_at
+from lmflow.replays.addresses import step_of_address
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.json_text import load
 from lmflow.values.record import Record, canonical, pretty
 from lmflow.versions.version import Version
 
 Get = Callable[[str], Version]
+
 SHORTEST = 2
+"""The fewest characters of a reply that count as read if a later request contains them."""
 
 
 @attrs.frozen
 class Source:
-    """A parameter, or one demonstration of it: since which version it is as it is, and what that
-    version says made it.
+    """A parameter or one of its demonstrations, with the version that gave it its present value.
 
-    ``origin`` is ``None`` where nothing made it but a person or a default.
+    ``note`` is that version's. ``origin`` says what made the value, ``None`` if a person or a
+    default did.
     """
 
     path: str
@@ -42,11 +43,10 @@ class Source:
 
 @attrs.frozen
 class Reason:
-    """One call on the way to an answer: what it read of earlier replies, what it gave, and its
-    parameters.
+    """A call on the way to an answer, with the earlier calls that it read and its parameters.
 
-    ``demos`` are the demonstrations that it was shown: the step's own, and those that were chosen
-    of its pool.
+    ``gave`` is its reply as text. ``demos`` are the demonstrations that the request showed: the
+    step's own and those chosen from its pool. ``reused`` is the trace that the reply comes from.
     """
 
     address: str
@@ -60,8 +60,10 @@ class Reason:
 
 @attrs.frozen
 class Why:
-    """The provenance of a trace: for each output the calls whose reply holds it, and every call in
-    order.
+    """The provenance of a trace.
+
+    ``outputs`` maps each output to the addresses of the calls whose reply contains it; ``reasons``
+    has every call, in order.
     """
 
     trace: Trace
@@ -72,7 +74,7 @@ class Why:
         return "\n".join(_lines(self))
 
     def to_json(self) -> dict[str, Any]:
-        """It as JSON values."""
+        """Return the provenance as JSON values."""
         return {
             "trace": self.trace.id,
             "version": self.trace.version.id,
@@ -85,36 +87,46 @@ class Why:
 
 
 def why(trace: Trace, get: Get, program: Program | None = None) -> Why:
-    """The provenance of a trace's outputs, from the store alone. ``get`` finds a version by its id.
+    """Explain where a trace's outputs come from, from the store alone.
 
-    What a call reads is told by its text: an earlier reply stands in its request. With the program,
-    steps that share a name under different prefixes are told apart.
+    A call reads an earlier reply if its request contains that reply's text.
+
+    Args:
+        trace: The execution.
+        get: Finds a version by its id; raises ``UnknownVersion`` for one that isn't stored.
+        program: The program that was recorded. With it steps are named by the program; without it
+            by the version's paths, in which steps without parameters (tools) don't occur.
+
+    Returns:
+        The provenance of the outputs and of each call.
     """
     calls = sorted(trace.answers.values(), key=lambda call: (call.started, call.address))
-    line = tuple(_line(trace.version, get))
+    line = tuple(_first_parents(trace.version, get))
+    steps = program or dict.fromkeys(path.rpartition(".")[0] for path in trace.version.params)
     reasons = tuple(
-        _reason(trace, call, calls[:position], line, program) for position, call in enumerate(calls)
+        _reason(call, calls[:position], line, step_of_address(steps, call.address))
+        for position, call in enumerate(calls)
     )
     outputs: Mapping[str, Any] = trace.outputs or {}
-    return Why(
-        trace, Record({name: _holders(value, calls) for name, value in outputs.items()}), reasons
-    )
+    sources = {name: _calls_with(value, calls) for name, value in outputs.items()}
+    return Why(trace, Record(sources), reasons)
 
 
 def since(line: tuple[Version, ...], path: str, holds: Callable[[Any], bool]) -> Version:
-    """The oldest version of a line (newest first) from which on the value at a path holds, up to
-    the newest.
+    """Return the oldest version of a line from which on the value at a path always ``holds``.
+
+    The line has the newest version first; that one is returned if no older one fits.
     """
-    found = line[0]
+    oldest = line[0]
     for version in line:
         if path not in version.params or not holds(version.params[path]):
             break
-        found = version
-    return found
+        oldest = version
+    return oldest
 
 
-def _line(version: Version, get: Get) -> Iterator[Version]:
-    """The version and its first parents, as far as they are kept."""
+def _first_parents(version: Version, get: Get) -> Iterator[Version]:
+    """Yield the version and its line of first parents, as far as they are stored."""
     yield version
     while version.parents:
         try:
@@ -125,144 +137,130 @@ def _line(version: Version, get: Get) -> Iterator[Version]:
 
 
 def _reason(
-    trace: Trace,
-    call: CallAttempt,
-    before: list[CallAttempt],
-    line: tuple[Version, ...],
-    program: Program | None,
+    call: CallAttempt, earlier: list[CallAttempt], line: tuple[Version, ...], step: str
 ) -> Reason:
-    step = step_at(program, call.address) if program else _step(call.address, trace.version)
-    paths = [path for path in trace.version.params if path.rpartition(".")[0] == step]
-    lists = [path for path in paths if path.endswith((".demos", ".pool"))]
-    slots = [path for path in paths if path not in lists]
-    turns = list(_turns(call.request)) if isinstance(call.request, ChatRequest) else None
+    paths = [path for path in line[0].params if path.rpartition(".")[0] == step]
+    demo_paths = [path for path in paths if path.endswith((".demos", ".pool"))]
+    demos: list[Source] = []
+    if isinstance(call.request, ChatRequest):
+        turns = list(_turns(call.request))
+        for path in demo_paths:
+            demos += _demo_sources(line, path, turns)
     return Reason(
         call.address,
         step,
-        tuple(other.address for other in before if _reads(call, other)),
-        _gave(call),
-        tuple(_slot(line, path) for path in slots),
-        ()
-        if turns is None
-        else tuple(found for path in lists for found in _demos(line, path, turns)),
+        tuple(other.address for other in earlier if _reads(call, other)),
+        _reply_text(call),
+        tuple(_param_source(line, path) for path in paths if path not in demo_paths),
+        tuple(demos),
         call.source,
     )
 
 
-def _slot(line: tuple[Version, ...], path: str) -> Source:
+def _param_source(line: tuple[Version, ...], path: str) -> Source:
     value = line[0].params[path]
-    version = since(line, path, lambda held: canonical(held) == canonical(value))
+    version = since(line, path, lambda other: canonical(other) == canonical(value))
     return Source(path, version.id, version.note, value, version.origin.get(path))
 
 
-def _demos(line: tuple[Version, ...], path: str, turns: list[str]) -> Iterator[Source]:
+def _demo_sources(line: tuple[Version, ...], path: str, turns: list[str]) -> Iterator[Source]:
+    """Yield the source of each demonstration; of a pool only of those that a turn shows."""
     for position, demo in enumerate(line[0].params[path]):
         if path.endswith(".pool") and not any(_shows(turn, demo) for turn in turns):
             continue
-        name = canonical(demo)
-        version = since(line, path, functools.partial(_has, name))
-        place = [canonical(other) for other in version.params[path]].index(name)
-        yield Source(
-            f"{path}[{position}]",
-            version.id,
-            version.note,
-            demo,
-            _of_demo(version.origin, path, place),
-        )
+        text = canonical(demo)
+        version = since(line, path, functools.partial(_contains, text))
+        place = [canonical(other) for other in version.params[path]].index(text)
+        origin = _demo_origin(version.origin, path, place)
+        yield Source(f"{path}[{position}]", version.id, version.note, demo, origin)
 
 
 def _turns(request: ChatRequest) -> Iterator[str]:
-    """What each reply in a conversation answered, and the reply, as one text."""
-    for asked, said in itertools.pairwise(request.messages):
-        if said.role == "assistant":
-            yield f"{asked.content}\n{said.content}"
+    """Yield each assistant message of a request after the message that it answers, as one text."""
+    for message, answer in itertools.pairwise(request.messages):
+        if answer.role == "assistant":
+            yield f"{message.content}\n{answer.content}"
 
 
 def _shows(turn: str, demo: Any) -> bool:
-    return all(text in turn for text in _leaves(demo))
+    return all(text in turn for text in _leaf_texts(demo))
 
 
-def _has(name: str, demos: Any) -> bool:
-    return name in map(canonical, demos)
+def _contains(text: str, demos: Any) -> bool:
+    return text in map(canonical, demos)
 
 
-def _of_demo(origin: Record, path: str, place: int) -> Any:
-    """What made one demonstration: its own entry, else its share of the list's, else the list's."""
-    if (own := origin.get(f"{path}[{place}]")) is not None:
+def _demo_origin(origin: Record, path: str, place: int) -> Any:
+    """Return what made a demonstration: its own entry, its share of the list's, or the list's."""
+    own = origin.get(f"{path}[{place}]")
+    if own is not None:
         return own
     whole = origin.get(path)
     return whole[place] if isinstance(whole, tuple) and place < len(whole) else whole
 
 
-def _step(address: str, version: Version) -> str:
-    frames = [part.partition("[")[0] for part in address.split("/")[:-1]]
-    names = {path.rpartition(".")[0] for path in version.params}
-    ends = [".".join(frames[start:]) for start in range(len(frames))]
-    return next((name for name in ends if name in names), frames[-1] if frames else "")
+def _reads(call: CallAttempt, earlier: CallAttempt) -> bool:
+    text = _request_text(call)
+    return any(len(part) >= SHORTEST and part in text for part in _reply_texts(earlier))
 
 
-def _reads(call: CallAttempt, other: CallAttempt) -> bool:
-    text = _asked(call)
-    return any(len(part) >= SHORTEST and part in text for part in _texts(other))
-
-
-def _asked(call: CallAttempt) -> str:
+def _request_text(call: CallAttempt) -> str:
+    """Return the text of a request that can hold earlier replies: no instruction, no demos."""
     if isinstance(call.request, ChatRequest):
         *before, last = call.request.messages
-        return "\n".join(
-            [*(message.readable for message in before if message.role == "tool"), last.readable]
-        )
-    return (
-        pretty(call.request.inputs)
-        if isinstance(call.request, ToolRequest)
-        else "\n".join(call.request.texts)
-    )
+        tool_messages = (message for message in before if message.role == "tool")
+        return "\n".join(message.readable for message in (*tool_messages, last))
+    if isinstance(call.request, ToolRequest):
+        return pretty(call.request.inputs)
+    return "\n".join(call.request.texts)
 
 
-def _texts(call: CallAttempt) -> tuple[str, ...]:
-    """The texts that a reply gives to what follows it."""
+def _reply_texts(call: CallAttempt) -> tuple[str, ...]:
+    """Return the texts of a reply that later requests may contain."""
     match call.outcome:
         case ChatReply(text=text, calls=calls):
-            return (text.strip(), *(word for use in calls for word in _words(use.arguments)))
+            arguments = (word for use in calls for word in _argument_texts(use.arguments))
+            return (text.strip(), *arguments)
         case ToolReply(value=value):
-            return tuple(_leaves(value))
+            return tuple(_leaf_texts(value))
         case Failure():
             return (str(call.outcome.error()),)
     return ()
 
 
-def _words(arguments: str) -> tuple[str, ...]:
-    """The texts in the arguments of a call that a model asks for."""
+def _argument_texts(arguments: str) -> tuple[str, ...]:
     try:
-        return tuple(_leaves(load(arguments)))
+        return tuple(_leaf_texts(load(arguments)))
     except ValueError:
         return (arguments,)
 
 
-def _leaves(value: Any) -> Iterator[str]:
+def _leaf_texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _leaves(item)
+            yield from _leaf_texts(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _leaves(item)
+            yield from _leaf_texts(item)
     elif value is not None:
         yield pretty(value)
 
 
-def _holders(value: Any, calls: list[CallAttempt]) -> tuple[str, ...]:
-    """The calls whose reply holds an output, the last of each text."""
-    texts = [text.strip() for text in _leaves(value) if text.strip()]
-    found = [
-        next((c.address for c in reversed(calls) if any(t in held for held in _texts(c))), "")
-        for t in texts
-    ]
-    return tuple(dict.fromkeys(address for address in found if address))
+def _calls_with(value: Any, calls: list[CallAttempt]) -> tuple[str, ...]:
+    """Return the addresses of the calls whose reply contains an output: of each text the last."""
+    addresses = []
+    for leaf in _leaf_texts(value):
+        text = leaf.strip()
+        for call in reversed(calls):
+            if text and any(text in reply for reply in _reply_texts(call)):
+                addresses.append(call.address)
+                break
+    return tuple(dict.fromkeys(addresses))
 
 
-def _gave(call: CallAttempt) -> str:
+def _reply_text(call: CallAttempt) -> str:
     match call.outcome:
         case ChatReply() as reply:
             return reply.readable
@@ -275,22 +273,29 @@ def _gave(call: CallAttempt) -> str:
     return ""
 
 
-def _lines(found: Why) -> Iterator[str]:
-    trace = found.trace
+def _lines(provenance: Why) -> Iterator[str]:
+    trace = provenance.trace
     yield f"trace {trace.id}  version {short(trace.version.id)}  {trace.version.note}".rstrip()
     for name, value in (trace.outputs or {}).items():
+        sources = ", ".join(provenance.outputs[name])
         yield f"{name}: {_brief(value)}"
-        yield f"  from {', '.join(found.outputs[name]) or 'no reply by its text: it was computed'}"
+        yield f"  from {sources or 'no reply by its text: it was computed'}"
     if trace.failure:
         yield f"failed  {trace.failure.kind}: {_brief(trace.failure.text)}"
-    for reason in found.reasons:
-        yield f"{reason.address}  {f'reused from {reason.reused}  ' if reason.reused else ''}→ {_brief(reason.gave)}"
+    for reason in provenance.reasons:
+        reused = f"reused from {reason.reused}  " if reason.reused else ""
+        yield f"{reason.address}  {reused}→ {_brief(reason.gave)}"
         if reason.reads:
             yield f"  reads {', '.join(reason.reads)}"
         for source in (*reason.params, *reason.demos):
             if source.value not in ("", (), Record()):
-                made = f"  made by {_brief(source.origin)}" if source.origin is not None else ""
-                yield f"  {source.path} since {short(source.version)} {source.note}: {_brief(source.value)}{made}"
+                yield f"  {_source_text(source)}"
+
+
+def _source_text(source: Source) -> str:
+    origin = f"  made by {_brief(source.origin)}" if source.origin is not None else ""
+    version = f"{short(source.version)} {source.note}"
+    return f"{source.path} since {version}: {_brief(source.value)}{origin}"
 
 
 def _brief(value: Any, width: int = 90) -> str:

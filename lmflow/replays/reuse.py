@@ -1,39 +1,46 @@
-"""What may be taken from a recording instead of being asked anew, as a value that drivers consult
-before the door.
-"""
+"""Recorded answers that an execution may use instead of sending its requests."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.adapters.registry import Choices, choices_in
-from lmflow.errors import ReplayDiverged
-from lmflow.interpreter.predict import ADAPTER
+from lmflow.adapters.registry import ADAPTER, AdapterRules, recorded_adapter_rules
+from lmflow.errors.replaying import ReplayDiverged
 from lmflow.messages.replies import Failure, Outcome, ToolReply
 from lmflow.messages.requests import CACHED, LIVE, PURE, Request, ToolRequest
 from lmflow.programs.environment import Env
-from lmflow.programs.program import Program, completed
+from lmflow.programs.parameters import complete_params
+from lmflow.programs.program import Program
 from lmflow.traces.redaction import agrees
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.record import pretty
 from lmflow.versions.version import Version
 
+_MODEL_FAILURES = ("ModelFailed", "TooLong")
+_OTHER_START = (
+    "The run was begun with something else: "
+    "`lmflow replay RUN --version V --live` makes another of it."
+)
 
+
+# An answer is found by its address first, and its key only has to agree: two calls with one key are
+# two samples, and an answer looked up by key alone would make them one. Pure tools are the
+# exception, since the same request can't be answered otherwise.
 @attrs.frozen(eq=False)
 class Reuse:
-    """Recorded answers by the address that they are for. An answer counts only where the key
-    agrees.
+    """Recorded answers by the address that they answer; drivers ask it before they send a call.
 
-    ``source`` is the trace that they come from, ``choices`` its winners, ``places`` what model
-    names stand for. What differs or is missing is asked anew where ``changed`` or ``missing`` say
-    so, else it is ``ReplayDiverged``. ``past`` holds the attempts at an address that a model's own
-    retries go on from, ``attempts`` their next number. ``live`` is whether answers of live tools
-    count. Where what changed is asked anew, a pure tool's answer counts at every address that asks
-    the same.
+    An answer counts only if its key agrees with the request. ``changed`` lets a request that
+    differs be sent, ``missing`` one that has no answer; otherwise each is ``ReplayDiverged``, whose
+    fix is ``hint``. ``source`` is the trace of the answers, ``choices`` its winners of races,
+    ``places`` what model names stand for. ``past`` holds failed attempts by address, from which a
+    model's own retries go on, and ``attempts`` the number of the next attempt. Answers of live
+    tools count only with ``live``. With ``changed``, a pure tool's answer counts at each address
+    that has the same request.
     """
 
     source: str
@@ -48,57 +55,53 @@ class Reuse:
     live: bool = True
 
     def __call__(self, address: str, request: Request) -> CallAttempt | None:
-        """The recorded call that answers a resolved request; ``None`` where it is to be asked anew."""
-        found = self.answers.get(address)
-        if not self.live and mode_of(request) == LIVE:
+        """Return the recorded call that answers a resolved request; ``None`` if it must be sent."""
+        recorded = self.answers.get(address)
+        mode = mode_of(request)
+        if mode == LIVE and not self.live:
             return None
-        if (
-            self.changed
-            and mode_of(request) == PURE
-            and (found is None or not agrees(found, request))
-        ):
+        agreeing = recorded is not None and agrees(recorded, request)
+        if self.changed and mode == PURE and not agreeing:
             return self.pure.get(request.key)
-        if found is None and self.missing:
-            self._check_begun(address, request)
+        if recorded is None and self.missing:
+            self._check_past(address, request)
             return None
-        if found is None:
+        if recorded is None:
             raise ReplayDiverged(address, "", str(request), self.hint)
-        if agrees(found, request):
-            return found
+        if agreeing:
+            return recorded
         if self.changed:
             return None
-        raise ReplayDiverged(address, str(found.request), str(request), self.hint)
+        raise ReplayDiverged(address, str(recorded.request), str(request), self.hint)
 
     @functools.cached_property
     def pure(self) -> Mapping[str, CallAttempt]:
-        """What tools answered, by key."""
+        """The calls that tools answered, by key."""
         return {
             call.key: call for call in self.answers.values() if isinstance(call.outcome, ToolReply)
         }
 
     def resolve_model(self, request: Request, address: str) -> Request:
-        """The request with the model and endpoint that it goes to, as it is where the model is not
-        among the places.
-        """
+        """Return the request with the model and endpoint that it goes to; see ``resolve_model``."""
         return resolve_model(request, self.places, self.answers.get(address))
 
-    def _check_begun(self, address: str, request: Request) -> None:
+    def _check_past(self, address: str, request: Request) -> None:
         for attempt in self.past.get(address, ()):
             if attempt.key != request.key and not self.changed:
                 raise ReplayDiverged(address, str(attempt.request), str(request), self.hint)
 
 
 def mode_of(request: Request) -> str:
-    """How the recorded answers to a request may be used; models' are cached."""
+    """Return the mode that says how recorded answers may be used; that of models is ``cached``."""
     return request.mode if isinstance(request, ToolRequest) else CACHED
 
 
-NOTHING_KEPT = Reuse("", {}, missing=True)
-"""Everything is asked anew."""
+NO_ANSWERS = Reuse("", {}, missing=True)
+"""No recorded answers: every request is sent."""
 
 
 def exact_answers(trace: Trace) -> Reuse:
-    """All of a trace's answers; whatever else is asked is ``ReplayDiverged``."""
+    """Use all answers of a trace; any other request is ``ReplayDiverged``."""
     return Reuse(
         trace.id, trace.answers, trace.choices, trace.world["models"], hint=changed_since(trace)
     )
@@ -107,26 +110,28 @@ def exact_answers(trace: Trace) -> Reuse:
 def resume_answers(
     trace: Trace, places: Mapping[str, Any] | None = None, *, retry_failures: bool = False
 ) -> Reuse:
-    """What a trace holds is exact, what it lacks is asked. A failure is an answer, unless
-    ``retry_failures``.
+    """Use all answers of a trace and send what it lacks.
 
-    A model's failed attempts are handed to the model once more, so that its own retries go on where
-    they were cut off. ``places`` is what model names stand for now, where that isn't as recorded.
+    Recorded failures are answers, unless ``retry_failures``. A model's failed attempts are given to
+    the model once more, so that its own retries go on where they stopped. ``places`` says what
+    model names stand for now, by default as recorded.
     """
-    asked_again = {
-        a: call
-        for a, call in trace.answers.items()
-        if retry_failures or _is_failure(call, *_OF_MODELS)
-    }
     unfinished = {
-        address: call for address, call in asked_again.items() if isinstance(call.outcome, Failure)
+        address: call
+        for address, call in trace.answers.items()
+        if isinstance(call.outcome, Failure)
+        and (retry_failures or call.outcome.kind in _MODEL_FAILURES)
     }
-    begun = {
-        address: tuple(c for c in trace.calls if c.address == address)
-        for address in _addresses(trace)
-    }
-    ended = {
-        address: tuple(c for c in begun[address] if c.outcome is not None) for address in unfinished
+    attempts: dict[str, list[CallAttempt]] = {}
+    for call in trace.calls:
+        attempts.setdefault(call.address, []).append(call)
+    failed_attempts: dict[str, tuple[CallAttempt, ...]] = {}
+    if not retry_failures:
+        for address in unfinished:
+            ended = (call for call in attempts[address] if call.outcome is not None)
+            failed_attempts[address] = tuple(ended)
+    next_attempts = {
+        address: 1 + max(call.attempt for call in calls) for address, calls in attempts.items()
     }
     return Reuse(
         trace.id,
@@ -134,69 +139,64 @@ def resume_answers(
         trace.choices,
         trace.world["models"] if places is None else places,
         missing=True,
-        past={} if retry_failures else ended,
-        attempts={
-            address: 1 + max(call.attempt for call in calls) for address, calls in begun.items()
-        },
-        hint=_BEGUN,
+        past=failed_attempts,
+        attempts=next_attempts,
+        hint=_OTHER_START,
     )
 
 
-_OF_MODELS = ("ModelFailed", "TooLong")
-_BEGUN = "The run was begun with something else: `lmflow replay RUN --version V --live` makes another of it."
-
-
 def outcome_or_raise(outcome: Outcome | None) -> Any:
-    """The answer that a recorded outcome is; a recorded failure is raised."""
+    """Return a recorded reply; raise a recorded failure as the error that it was."""
     if isinstance(outcome, Failure):
         raise outcome.error()
     return outcome
 
 
-def copied_call(found: CallAttempt, address: str, source: str, at: int) -> CallAttempt:
-    """A recorded call as the answer at an address of another trace: from ``source``, at no cost."""
-    origin = found.source or source
+def copied_call(recorded: CallAttempt, address: str, source: str, at: int) -> CallAttempt:
+    """Return a recorded call as the answer at an address of another trace, at no cost.
+
+    ``source`` is the trace that it was recorded in, unless it was copied there too; ``at`` is the
+    time of the copy, in nanoseconds since the epoch.
+    """
+    origin = recorded.source or source
     return attrs.evolve(
-        found, address=address, attempt=0, source=origin, cost=0, started=at, ended=at
+        recorded, address=address, attempt=0, source=origin, cost=0, started=at, ended=at
     )
 
 
 def resolved(
     request: Request, world: Mapping[str, Any], address: str, recorded: CallAttempt | None = None
 ) -> Request:
-    """The request with the model and endpoint that it went to: of a model that chooses among others
-    the one that the recording says it chose.
+    """Return the request with the model and endpoint that it was sent to.
+
+    A model that chooses among others is resolved to the one that the recording says it chose.
+    Raises ``ReplayDiverged`` if the recorded run knows no model of that name.
     """
     if not isinstance(request, ToolRequest) and request.model not in world["models"]:
-        raise ReplayDiverged(
-            address,
-            f"models: {pretty(world['models'])}",
-            f"model: {request.model or 'the default'}",
-        )
+        expected = f"models: {pretty(world['models'])}"
+        raise ReplayDiverged(address, expected, f"model: {request.model or 'the default'}")
     return resolve_model(request, world["models"], recorded)
 
 
 def resolve_model(
     request: Request, places: Mapping[str, Any], recorded: CallAttempt | None = None
 ) -> Request:
-    """The request with the model and endpoint that its model's name stands for, as it is where it
-    isn't among them.
+    """Return the request with the model and endpoint that its model's name stands for.
+
+    A request whose model is not among ``places`` is returned unchanged.
     """
     if isinstance(request, ToolRequest) or (place := places.get(request.model)) is None:
         return request
-    went = recorded.request if recorded else request
-    among = place.get("among", ())
-    if (
-        among
-        and not isinstance(went, ToolRequest)
-        and (went.model, went.endpoint) in map(tuple, among)
-    ):
-        return request.to(went.model, went.endpoint)
+    resolved_request = recorded.request if recorded else request
+    if "among" in place and not isinstance(resolved_request, ToolRequest):
+        model, endpoint = resolved_request.model, resolved_request.endpoint
+        if (model, endpoint) in map(tuple, place["among"]):
+            return request.to(model, endpoint)
     return request.to(place["model"], place["endpoint"])
 
 
 def changed_since(trace: Trace) -> str:
-    """Why a recording may part from what is asked now."""
+    """Say why a recording may differ from the requests of today."""
     if trace.world.get("redacted"):
         return "It was redacted: what was cleaned reads differently now."
     if trace.world.get("adapter") != ADAPTER:
@@ -205,30 +205,15 @@ def changed_since(trace: Trace) -> str:
 
 
 def recorded_env(
-    trace: Trace, program: Program, version: Version | None = None, choices: Choices | None = None
+    trace: Trace,
+    program: Program,
+    version: Version | None = None,
+    choices: AdapterRules | None = None,
 ) -> Env:
-    """The parameters that a recorded execution is driven with, by default its own version's, and
-    under its own choices of adapters.
+    """Return the environment that a recorded execution is run in again.
+
+    ``version`` and the choices of adapters are the recorded ones by default.
     """
-    params = completed(program, version or trace.version)
-    return Env(
-        params, "", trace.sample, adapters=choices_in(trace.world) if choices is None else choices
-    )
-
-
-def depends(address: str, on: str) -> bool:
-    """Whether what is asked at ``address`` may depend on what was answered at ``on``: not so in
-    sibling branches.
-    """
-    for own, other in zip(address.split("/"), on.split("/"), strict=False):
-        if own != other:
-            return not (own.startswith("branch[") and other.startswith("branch["))
-    return True
-
-
-def _addresses(trace: Trace) -> Collection[str]:
-    return dict.fromkeys(call.address for call in trace.calls)
-
-
-def _is_failure(call: CallAttempt, *kinds: str) -> bool:
-    return isinstance(call.outcome, Failure) and call.outcome.kind in kinds
+    params = complete_params(program, version or trace.version)
+    rules = recorded_adapter_rules(trace.world) if choices is None else choices
+    return Env(params, "", trace.sample, adapters=rules)

@@ -1,6 +1,4 @@
-"""A recorded execution driven again under other parameters, offline, as far as its recorded answers
-reach.
-"""
+"""Runs a recorded execution under other parameters, offline, as far as its answers reach."""
 
 from __future__ import annotations
 
@@ -10,37 +8,41 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.registry import Choices
-from lmflow.errors import NotRecorded, Redacted, ReplayDiverged, Undecided
+from lmflow.adapters.registry import AdapterRules
+from lmflow.errors.replaying import NotRecorded, Redacted, ReplayDiverged, Undecided
 from lmflow.interpreter.driver import drive_pure
 from lmflow.messages.requests import CACHED, Request
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
-from lmflow.replays.reuse import Reuse, depends, mode_of, outcome_or_raise, recorded_env
+from lmflow.replays.addresses import is_at_or_below, may_depend
+from lmflow.replays.reuse import Reuse, mode_of, outcome_or_raise, recorded_env
 from lmflow.traces.trace import CallAttempt, Failed, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
+_BEFORE_FORK = "A fork is exact before its address: give an earlier one."
+
 
 @attrs.frozen(eq=False)
 class ReplayCase:
-    """A recorded execution and what it is driven with now: the program, a version, and what model
-    names stand for (``places``) and which adapters they are asked in (``choices``), where that
-    isn't as recorded.
+    """A recorded execution with the program and the version that it is run with now.
+
+    ``places`` says what model names stand for, ``choices`` which adapters they are asked in; by
+    default both are as recorded.
     """
 
     trace: Trace
     program: Program
     version: Version
     places: Mapping[str, Any] | None = None
-    choices: Choices | None = None
+    choices: AdapterRules | None = None
 
     @property
-    def open(self) -> Reuse:
-        """All of the trace's answers at their own addresses; what differs or is missing is asked
-        anew, and live tools.
+    def cached_answers(self) -> Reuse:
+        """The trace's answers at their own addresses, except those of live tools.
 
-        ``Redacted`` where the recording doesn't hold what was asked.
+        What changed or is missing is sent anew. Raises ``Redacted`` if the recording doesn't hold
+        the requests as they were sent.
         """
         trace = self.trace
         if trace.world.get("redacted"):
@@ -51,47 +53,51 @@ class ReplayCase:
         )
 
     @property
-    def kept(self) -> Reuse:
-        """The same with the answers of live tools: what was recorded stays."""
-        return attrs.evolve(self.open, live=True)
+    def all_answers(self) -> Reuse:
+        """The answers of ``cached_answers`` together with those of live tools."""
+        return attrs.evolve(self.cached_answers, live=True)
 
 
 @attrs.frozen
 class RequestedCall:
-    """A call that the walk met: where, what is asked, and the recorded call that answers it
-    (``None``: it isn't known).
+    """A call that a simulation came to, and the recorded call that answers it.
+
+    ``recorded`` is ``None`` if no recorded call does.
     """
 
     address: str
     request: Request
-    found: CallAttempt | None
+    recorded: CallAttempt | None
 
 
 @attrs.frozen(eq=False)
 class Simulation:
-    """What the program asks under a version, in program order. Where nothing answers, that branch
-    ends there.
+    """The calls that a program requests under a version, in program order, and what it came to.
 
-    ``outputs`` and ``failure`` are both ``None`` where the end isn't known.
+    A branch ends at its first call without an answer. ``outputs`` and ``failure`` are both ``None``
+    if the end isn't known.
     """
 
-    met: tuple[RequestedCall, ...]
+    calls: tuple[RequestedCall, ...]
     outputs: Record | None
     failure: Failed | None
 
     @property
     def whole(self) -> bool:
-        """Whether it came to an end, so that nothing is to be asked."""
+        """Whether the execution came to its end, so that no call has to be sent."""
         return self.outputs is not None or self.failure is not None
 
     @property
     def misses(self) -> tuple[RequestedCall, ...]:
-        """What is to be asked."""
-        return tuple(met for met in self.met if met.found is None)
+        """The calls that have to be sent."""
+        return tuple(call for call in self.calls if call.recorded is None)
 
 
 class _Unknown(Exception):
-    """Nothing answers here. No flow sees it: only recorded errors are thrown into flows."""
+    """Raised where no recorded call answers.
+
+    Flows never see it: only recorded errors are thrown into them.
+    """
 
 
 Find = Callable[[str, Request], CallAttempt | None]
@@ -100,24 +106,23 @@ Find = Callable[[str, Request], CallAttempt | None]
 def simulate(
     case: ReplayCase, reuse: Reuse, *, find: Find | None = None, assume: bool = False
 ) -> Simulation:
-    """Drive a trace's inputs under a version with what ``find`` answers, by default a ``reuse``
-    that lets ask anew.
+    """Run a trace's inputs under a version, each call answered by ``find`` (default: ``reuse``).
 
-    With ``assume`` a changed request is answered by the reply recorded at its address, so that what
-    follows is seen too, as if replies stayed the same.
+    With ``assume`` a changed request is answered by the reply recorded at its address, so that the
+    calls after it are seen too.
     """
-    met: list[RequestedCall] = []
+    calls: list[RequestedCall] = []
     find = find or reuse
 
     def recall(call: Call, address: str) -> Any:
         request = reuse.resolve_model(call.request, address)
-        found = find(address, request)
-        met.append(RequestedCall(address, request, found))
-        if found is None and assume:
-            found = case.trace.answers.get(address)
-        if found is None:
+        recorded = find(address, request)
+        calls.append(RequestedCall(address, request, recorded))
+        if recorded is None and assume:
+            recorded = case.trace.answers.get(address)
+        if recorded is None:
             raise _Unknown(address)
-        return outcome_or_raise(found.outcome)
+        return outcome_or_raise(recorded.outcome)
 
     outputs, failure = None, None
     env = recorded_env(case.trace, case.program, case.version, case.choices)
@@ -127,109 +132,115 @@ def simulate(
         pass
     except ReplayDiverged:
         raise
-    except Exception as error:  # noqa: BLE001 - what an execution may end with
+    except Exception as error:  # noqa: BLE001 - an execution may end with any error
         failure = failed(error)
-    return Simulation(tuple(met), outputs, failure)
+    return Simulation(tuple(calls), outputs, failure)
 
 
 def match_calls(case: ReplayCase, *, live: bool = False) -> tuple[Reuse, Simulation]:
-    """What of a trace answers the program under a version: the same request at the same address;
-    else the same request from elsewhere in the trace, where it stands once and isn't used
-    already. All else is asked anew.
+    """Match the program's requests to recorded calls: by address and key, then by key alone.
 
-    It is settled in program order before anything is asked, so that concurrency can't change it.
-    The walk is what is met with it. Answers of live tools count with ``live`` alone.
+    A recorded call answers at another address only if it is the one unused call of its key.
+    Everything else is sent again. The matching is made in program order before anything is sent, so
+    concurrency can't change it. Answers of live tools count only with ``live``.
+
+    Returns:
+        The answers by the address that they answer, and the simulation that they were found by.
     """
-    reuse = case.kept if live else case.open
-    first = simulate(case, reuse)
-    kept = {met.address for met in first.met if met.found is not None}
-    spare = {call.key for address, call in case.trace.answers.items() if address not in kept}
-    if not any(met.request.key in spare for met in first.misses):
-        return reuse, first
-    moved, then = _moved(case, reuse, kept)
-    away = {found.address for found in moved.values()}
-    stay = {address: call for address, call in case.trace.answers.items() if address not in away}
-    return attrs.evolve(reuse, answers={**stay, **moved}), then
+    reuse = case.all_answers if live else case.cached_answers
+    simulation = simulate(case, reuse)
+    in_place = {call.address for call in simulation.calls if call.recorded is not None}
+    answers = case.trace.answers
+    spare_keys = {call.key for address, call in answers.items() if address not in in_place}
+    if not any(call.request.key in spare_keys for call in simulation.misses):
+        return reuse, simulation
+    moved, simulation = _match_by_key(case, reuse, in_place)
+    moved_from = {call.address for call in moved.values()}
+    stay = {address: call for address, call in answers.items() if address not in moved_from}
+    return attrs.evolve(reuse, answers={**stay, **moved}), simulation
 
 
 def plan_answers(cases: Sequence[ReplayCase], at: str = "") -> list[tuple[Reuse, Simulation]]:
-    """What answers each of several, and what is met with it: a patch, or a fork for those that came
-    to ``at``.
+    """Return what answers each case: a fork for those that have a call at ``at``, else a match.
 
-    ``NotRecorded`` where none did.
+    Raises ``NotRecorded`` if ``at`` is given and no case has such a call.
     """
-    there = [
-        bool(at) and any(below(address, at) for address in case.trace.answers) for case in cases
+    forks = [
+        bool(at) and any(is_at_or_below(address, at) for address in case.trace.answers)
+        for case in cases
     ]
-    if at and not any(there):
-        known = dict.fromkeys(address for case in cases for address in case.trace.answers)
-        raise NotRecorded("the recording", at, tuple(known))
-    return [
-        fork(case, at) if forks else match_calls(case)
-        for case, forks in zip(cases, there, strict=True)
-    ]
-
-
-def below(address: str, at: str) -> bool:
-    """Whether an address is another or in a frame of that address."""
-    return address == at or address.startswith(f"{at}/")
+    if at and not any(forks):
+        addresses = dict.fromkeys(address for case in cases for address in case.trace.answers)
+        raise NotRecorded("the recording", at, tuple(addresses))
+    plans = []
+    for case, forked in zip(cases, forks, strict=True):
+        plans.append(fork(case, at) if forked else match_calls(case))
+    return plans
 
 
 def fork(case: ReplayCase, at: str) -> tuple[Reuse, Simulation]:
-    """Exact before the first call at or below the address ``at``, and in branches beside it; from
-    it on all is asked.
+    """Answer exactly up to the first call at or below the address ``at``; send the rest.
 
-    ``NotRecorded`` where the trace has no such call, ``ReplayDiverged`` where something differs
-    before it.
+    Sibling branches of that call keep their answers.
+
+    Raises:
+        NotRecorded: The trace has no call at or below ``at``.
+        ReplayDiverged: A request before that call differs from the recorded one.
     """
-    reuse, answers = case.kept, case.trace.answers
-    steps = simulate(case, reuse, assume=True).met
-    order = [step.address for step in steps]
-    point = next((address for address in order if below(address, at)), None)
+    reuse, answers = case.all_answers, case.trace.answers
+    calls = simulate(case, reuse, assume=True).calls
+    addresses = [call.address for call in calls]
+    point = next((address for address in addresses if is_at_or_below(address, at)), None)
     if point is None:
         raise NotRecorded(case.trace.id, at, tuple(answers))
-    before = steps[: order.index(point)]
-    if (parted := next((step for step in before if step.found is None), None)) is not None:
-        recorded = answers.get(parted.address)
-        raise ReplayDiverged(
-            parted.address, str(recorded.request) if recorded else "", str(parted.request), _BEFORE
-        )
-    earlier = {step.address for step in before}
-    kept = {a: call for a, call in answers.items() if a in earlier or not depends(a, point)}
+    before = calls[: addresses.index(point)]
+    differing = next((call for call in before if call.recorded is None), None)
+    if differing is not None:
+        recorded = answers.get(differing.address)
+        expected = str(recorded.request) if recorded else ""
+        raise ReplayDiverged(differing.address, expected, str(differing.request), _BEFORE_FORK)
+    earlier = {call.address for call in before}
+    kept = {
+        address: call
+        for address, call in answers.items()
+        if address in earlier or not may_depend(address, point)
+    }
+    # A race none of whose calls are kept is run anew: its recorded winner would decide it before
+    # any branch had answered.
     choices = {
-        at: won for at, won in reuse.choices.items() if any(a.startswith(f"{at}/") for a in kept)
+        race: winner
+        for race, winner in reuse.choices.items()
+        if any(address.startswith(f"{race}/") for address in kept)
     }
     forked = attrs.evolve(reuse, answers=kept, choices=choices)
     return forked, simulate(case, forked)
 
 
-_BEFORE = "A fork is exact before its address: give an earlier one."
-
-
-def _moved(
-    case: ReplayCase, reuse: Reuse, kept: set[str]
+def _match_by_key(
+    case: ReplayCase, reuse: Reuse, in_place: set[str]
 ) -> tuple[Mapping[str, CallAttempt], Simulation]:
-    """Recorded calls by the other address that they answer, each used once, given out in program
-    order.
+    """Simulate once more, and let unused recorded calls answer at other addresses, each once.
+
+    Calls are given out in program order. The first result maps addresses to the calls moved there.
     """
-    spare: dict[str, list[CallAttempt]] = defaultdict(list)
+    unused: dict[str, list[CallAttempt]] = defaultdict(list)
     for address, call in case.trace.answers.items():
-        if address not in kept:
-            spare[call.key].append(call)
+        if address not in in_place:
+            unused[call.key].append(call)
     moved: dict[str, CallAttempt] = {}
 
-    def taking(address: str, request: Request) -> CallAttempt | None:
-        found = reuse(address, request)
-        if address in kept or mode_of(request) != CACHED:
-            return found
-        waiting = spare[request.key]
-        if found is not None and found in waiting:
-            waiting.remove(found)
-            return found
-        if len(waiting) != 1:
+    def find(address: str, request: Request) -> CallAttempt | None:
+        own = reuse(address, request)
+        if address in in_place or mode_of(request) != CACHED:
+            return own
+        candidates = unused[request.key]
+        if own is not None and own in candidates:
+            candidates.remove(own)
+            return own
+        if len(candidates) != 1:
             return None
-        moved[address] = waiting.pop()
+        moved[address] = candidates.pop()
         return moved[address]
 
-    walked = simulate(case, reuse, find=taking)
-    return moved, walked
+    simulation = simulate(case, reuse, find=find)
+    return moved, simulation

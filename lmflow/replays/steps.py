@@ -1,6 +1,4 @@
-"""Credit: what each step of a recorded execution was given and gave, found by driving it again
-against its calls.
-"""
+"""The steps of a recorded execution with their inputs and outputs, found by running it again."""
 
 from __future__ import annotations
 
@@ -8,7 +6,8 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import CallError, ReplayDiverged
+from lmflow.errors.calling import CallError
+from lmflow.errors.replaying import ReplayDiverged
 from lmflow.interpreter.driver import Frame, drive_pure
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Predict, Program
@@ -19,9 +18,11 @@ from lmflow.values.record import EMPTY, Record
 
 
 @attrs.frozen
-class Taken:
-    """One step of an execution: the predictor's name as parameter paths begin with it, where it
-    ran, what it read and gave; nothing and ``failure``, in words, where it failed.
+class RecordedStep:
+    """A step of an execution: the predictor's full name, its frame's address, inputs and outputs.
+
+    The name is the one that the step's parameter paths begin with. A failed step has no outputs,
+    and its error in words as ``failure``.
     """
 
     step: str
@@ -31,36 +32,36 @@ class Taken:
     failure: str = ""
 
 
-def completed_steps(trace: Trace, program: Program) -> tuple[Taken, ...]:
-    """The predictors' steps of an execution, in the order in which they ended; of a failed one,
-    those before it failed.
+def completed_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
+    """Return the predictors' steps of an execution that gave outputs, in the order they ended.
 
-    Nothing goes outside. ``ReplayDiverged`` where the program isn't the one that was recorded.
+    Nothing is sent. Raises ``ReplayDiverged`` if the program isn't the one that was recorded.
     """
     return tuple(step for step in all_steps(trace, program) if not step.failure)
 
 
-def all_steps(trace: Trace, program: Program) -> tuple[Taken, ...]:
-    """The same with the steps that failed."""
-    steps: list[Taken] = []
+def all_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
+    """Return the completed and the failed steps of an execution; see ``completed_steps``."""
+    steps: list[RecordedStep] = []
 
-    def watch(pending: Pending, frame: Frame, came_to: Record | CallError) -> None:
+    def watch(pending: Pending, frame: Frame, ending: Record | CallError) -> None:
         step: Any = pending.program
-        if isinstance(step, Predict):
-            failure = (
-                f"{type(came_to).__name__}: {came_to}" if isinstance(came_to, CallError) else ""
-            )
-            outputs = EMPTY if isinstance(came_to, CallError) else came_to
-            steps.append(
-                Taken(frame.env.prefix + step.name, frame.at, pending.inputs, outputs, failure)
-            )
+        if not isinstance(step, Predict):
+            return
+        outputs, failure = (
+            (EMPTY, f"{type(ending).__name__}: {ending}")
+            if isinstance(ending, CallError)
+            else (ending, "")
+        )
+        name = frame.env.prefix + step.name
+        steps.append(RecordedStep(name, frame.at, pending.inputs, outputs, failure))
 
     env = recorded_env(trace, program)
     try:
-        drive_pure(program(**trace.inputs), env, recall(trace), trace.choices, watch=watch)
+        drive_pure(program(**trace.inputs), env, recall(trace), trace.choices, on_end=watch)
     except ReplayDiverged:
         raise
     except Exception:
-        if trace.failure is None:  # it ended well then, so it must now
+        if trace.failure is None:  # the recorded execution succeeded, so this one must too
             raise
     return tuple(steps)

@@ -1,4 +1,4 @@
-"""A recorded stream played again, with the borders of its chunks."""
+"""Replays a recorded stream in the pieces in which it came."""
 
 from __future__ import annotations
 
@@ -11,59 +11,62 @@ from lmflow.interpreter.partial import (
     JsonReader,
     MarkerReader,
     Partial,
-    Source,
-    again,
-    pieces,
-    reading,
+    ReplySource,
+    new_reader,
+    reply_pieces,
+    restart_reader,
 )
-from lmflow.messages.replies import ChatReply, Failure
+from lmflow.messages.replies import ChatReply
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.replays.exact import replay
-from lmflow.replays.reuse import recorded_env
-from lmflow.traces.trace import CallAttempt, Trace
+from lmflow.replays.reuse import outcome_or_raise, recorded_env
+from lmflow.traces.trace import Trace
 
 
 def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Partial]:
-    """What a streamed run showed, in the pieces in which it came: an exact replay, so nothing goes
-    outside.
+    """Replay what a streamed run showed, in the pieces in which it came. Nothing is sent.
 
-    Steps come one after the other, in program order. Of a call that was asked again only the
-    attempt that counts is on record. ``ReplayDiverged`` where the trace can't be replayed.
+    Steps come one after the other, in program order. If a call was retried, only the attempt that
+    counts is on record.
+
+    Args:
+        trace: The recorded execution, streamed or not.
+        program: The program that was recorded; needed if the trace was read from a store.
+
+    Yields:
+        The pieces of the outputs, as ``ex.stream`` yields them.
+
+    Raises:
+        ReplayDiverged: The trace can't be replayed with the program.
+        TypeError: The trace was read from a store and ``program`` is missing.
     """
     code: Program = replay(trace, program).code
-    heard: list[tuple[Source, ChatReply]] = []
+    replies: list[tuple[ReplySource, ChatReply]] = []
 
     def recall(_: Call, address: str) -> Any:
-        return _answered(trace.answers[address])
+        return outcome_or_raise(trace.answers[address].outcome)
 
-    def told(step: Program, call: Call, address: str, answer: Any) -> None:
+    def on_answer(step: Program, call: Call, address: str, answer: Any) -> None:
         if isinstance(answer, ChatReply):
-            heard.append((Source(step, call.request, address, wanted=call.wanted), answer))
+            source = ReplySource(step, call.request, address, wanted=call.wanted)
+            replies.append((source, answer))
 
-    with contextlib.suppress(
-        Exception
-    ):  # the failure that it ended with, which the replay has checked
+    with contextlib.suppress(Exception):  # the recorded failure, which `replay` has compared
         env = recorded_env(trace, code)
-        drive_pure(code(**trace.inputs), env, recall, trace.choices, told)
-    yield from _shown(heard)
+        drive_pure(code(**trace.inputs), env, recall, trace.choices, on_answer)
+    yield from _read_replies(replies)
 
 
-def _shown(heard: list[tuple[Source, ChatReply]]) -> Iterator[Partial]:
-    readings: dict[str, MarkerReader | JsonReader] = {}
-    for source, reply in heard:
-        now = reading(source)
-        if now.address in readings:
-            now, void = again(readings[now.address], source)
-            yield from void
-        for piece in pieces(reply):
-            now, parts = now.fed(piece)
+def _read_replies(replies: list[tuple[ReplySource, ChatReply]]) -> Iterator[Partial]:
+    readers: dict[str, MarkerReader | JsonReader] = {}
+    for source, reply in replies:
+        reader = new_reader(source)
+        if reader.address in readers:
+            reader, retractions = restart_reader(readers[reader.address], source)
+            yield from retractions
+        for piece in reply_pieces(reply):
+            reader, parts = reader.feed(piece)
             yield from parts
-        readings[now.address], parts = now.fed("", last=True)
+        readers[reader.address], parts = reader.feed("", last=True)
         yield from parts
-
-
-def _answered(asked: CallAttempt) -> Any:
-    if isinstance(asked.outcome, Failure):
-        raise asked.outcome.error()
-    return asked.outcome

@@ -1,8 +1,8 @@
-"""What a recording would cost to have under another version: a plan, before anything is paid."""
+"""Plans what a recording would cost under another version, before anything is paid."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -10,23 +10,25 @@ import attrs
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import Request, ToolRequest
 from lmflow.programs.program import Program
-from lmflow.replays.divergence import CallDiff, Divergence, TraceDiff, diff_trace, labelled_traces
+from lmflow.replays.addresses import step_of_address
+from lmflow.replays.differences import CallDiff, CallDifference, Divergence, TraceDiff
+from lmflow.replays.divergence import diff_trace, labelled_traces
 from lmflow.replays.reuse import copied_call
 from lmflow.replays.simulate import ReplayCase, plan_answers
 from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.versions.version import Version
 
-_REUSED = ("same", "moved")
-_ASKED = ("again", "changed", "new")
-_MAYBE = (*_ASKED, "unknown")
+_REUSED: tuple[CallDifference, ...] = ("same", "moved")
+_SENT: tuple[CallDifference, ...] = ("reissued", "changed", "new")
+_MAYBE_SENT: tuple[CallDifference, ...] = (*_SENT, "unknown")
 
 
 @attrs.frozen
 class Estimate:
-    """What calls are expected to take, from what their recorded counterparts took.
+    """The expected size and price of calls, from those of their recorded counterparts.
 
-    ``cost`` is in nano-dollars, ``None`` where nothing is known; ``unknown`` counts the calls
-    without a counterpart whose tokens or price were recorded, which are not in the sums.
+    ``cost`` is in nano-dollars, ``None`` if no price is known. ``unknown`` counts the calls that
+    have no counterpart with recorded tokens and price; they are not in the sums.
     """
 
     calls: int
@@ -42,48 +44,45 @@ class Estimate:
 
 @attrs.frozen(eq=False)
 class Plan:
-    """What of a recording stands under a version, and what is to be asked. Nothing was sent to make
-    it.
+    """The calls that a version reuses from a recording and the calls that it must send.
 
-    ``least`` is what is asked for certain; ``most`` adds every recorded call that may change with
-    those replies. (A program may ask more than was recorded once replies differ: no plan can bound
-    that; a budget does.)
+    Nothing was sent to make the plan. ``least`` covers the calls that are certain to be sent;
+    ``most`` adds every recorded call that may change with their replies. (A program may send more
+    than was recorded once replies differ: no plan can bound that; a budget does.)
     """
 
     divergence: Divergence
 
     @property
     def reused(self) -> int:
-        """How many calls are answered by the recording."""
+        """The number of calls that the recording answers."""
         return sum(self.divergence.counts[kind] for kind in _REUSED)
 
     @property
     def least(self) -> Estimate:
-        """The calls that are asked for certain."""
-        return _estimate(self.divergence.items, _ASKED)
+        """The estimate of the calls that are certain to be sent."""
+        return _estimate(self.divergence.items, _SENT)
 
     @property
     def most(self) -> Estimate:
-        """Those, and the recorded calls that may change with their replies."""
-        return _estimate(self.divergence.items, _MAYBE)
+        """The estimate of ``least`` and of the recorded calls that may change with its replies."""
+        return _estimate(self.divergence.items, _MAYBE_SENT)
 
     @property
     def results(self) -> tuple[tuple[str, Trace | None], ...]:
-        """By label the execution under the version, ``None`` where it isn't known without asking."""
+        """The executions under the version by label; ``None`` if calls have to be sent."""
         version = self.divergence.version
         return tuple((item.label, _result(item, version)) for item in self.divergence.items)
 
     def __str__(self) -> str:
         least, most = self.least, self.most
-        needed = (
-            f"needed: {least}"
-            if least == most
-            else f"needed: at least {least};\n        with what may change: {most}"
-        )
+        needed = f"needed: {least}"
+        if least != most:
+            needed = f"needed: at least {least};\n        with what may change: {most}"
         return f"reused: {self.reused} calls\n{needed}\n{self.divergence}"
 
     def to_json(self) -> dict[str, Any]:
-        """It as JSON values."""
+        """Return the plan as JSON values: the estimates, then those of its divergence."""
         least, most = attrs.asdict(self.least), attrs.asdict(self.most)
         return {
             "reused": self.reused,
@@ -100,78 +99,101 @@ def what_if(
     at: str = "",
     places: Mapping[str, Any] | None = None,
 ) -> Plan:
-    """The plan of a recording under a version (by default the recorded one): pure and offline.
+    """Plan a recording under a version, offline: which calls are reused and which are sent.
 
-    Calls whose request stays the same are reused; the first that changes in a branch is asked, and
-    what depends on its reply is unknown until then. From the address ``at`` on all is asked.
-    ``places`` maps model names to what they stand for now (by default as recorded).
-    ``NotRecorded``, and ``ReplayDiverged`` where something differs before ``at``.
+    Calls whose request stays the same are reused. The first changed call of a branch is sent, and
+    what depends on its reply is unknown until then.
+
+    Args:
+        recorded: The trace or run.
+        program: The program as it is now.
+        version: The version to run it under, by default the recorded one.
+        at: The address from which on every call is sent; empty: none is sent that needn't be.
+        places: Model names -> what they stand for now, by default as recorded.
+
+    Returns:
+        The plan, with the outputs of the executions that need no call.
+
+    Raises:
+        NotRecorded: The recording has no call at or below ``at``.
+        ReplayDiverged: A request differs before ``at``.
+        ForeignPaths: The version has paths that the program doesn't have.
+        Redacted: The recording doesn't hold the requests as they were sent.
     """
+    labels = [label for label, _ in labelled_traces(recorded)]
     cases = [
-        (label, ReplayCase(trace, program, version or trace.version, places))
-        for label, trace in labelled_traces(recorded)
+        ReplayCase(trace, program, version or trace.version, places)
+        for _, trace in labelled_traces(recorded)
     ]
-    answered = plan_answers([case for _, case in cases], at)
+    answers = plan_answers(cases, at)
     items = tuple(
-        diff_trace(label, case, *found)
-        for (label, case), found in zip(cases, answered, strict=True)
+        diff_trace(label, case, reuse, simulation)
+        for label, case, (reuse, simulation) in zip(labels, cases, answers, strict=True)
     )
-    found = version or next((item.trace.version for item in items), Version())
-    return Plan(Divergence(found, items, assumed=False))
+    planned = version or next((item.trace.version for item in items), Version())
+    return Plan(Divergence(planned, items, assumed=False))
 
 
 def _result(item: TraceDiff, version: Version) -> Trace | None:
-    walked = item.simulation
-    if not walked.whole:
+    simulation = item.simulation
+    if not simulation.whole:
         return None
     calls = tuple(
-        copied_call(m.found, m.address, item.trace.id, m.found.started)
-        for m in walked.met
-        if m.found is not None
+        copied_call(call.recorded, call.address, item.trace.id, call.recorded.started)
+        for call in simulation.calls
+        if call.recorded is not None
     )
     return attrs.evolve(
-        item.trace, version=version, calls=calls, outputs=walked.outputs, failure=walked.failure
+        item.trace,
+        version=version,
+        calls=calls,
+        outputs=simulation.outputs,
+        failure=simulation.failure,
     )
 
 
-def _estimate(items: Iterable[TraceDiff], kinds: tuple[str, ...]) -> Estimate:
-    calls = [(item, call) for item in items for call in item.calls if call.kind in kinds]
-    sizes = [_size(item, call) for item, call in calls]
+def _estimate(items: Iterable[TraceDiff], kinds: Collection[CallDifference]) -> Estimate:
+    sizes = []
+    for item in items:
+        sizes += [_size(item, call) for call in item.calls if call.kind in kinds]
     costs = [cost for _, cost in sizes if cost is not None]
     return Estimate(
-        len(calls),
+        len(sizes),
         sum(tokens for tokens, _ in sizes if tokens is not None),
-        sum(costs) if costs or not calls else None,
+        sum(costs) if costs or not sizes else None,
         sum(1 for tokens, cost in sizes if tokens is None or cost is None),
     )
 
 
 def _size(item: TraceDiff, call: CallDiff) -> tuple[int | None, int | None]:
-    """The expected tokens and nano-dollars of a call: the prompt grows as its text does."""
+    """Return the expected tokens and nano-dollars of a call.
+
+    Prompt tokens are taken to grow in proportion to the request's text.
+    """
     if isinstance(call.request or (call.recorded and call.recorded.request), ToolRequest):
         return 0, 0
-    like = call.recorded or _like(item.trace, call.address)
-    if (
-        like is None
-        or not isinstance(like.outcome, (ChatReply, EmbedReply))
-        or like.outcome.usage.prompt is None
-    ):
-        return None, like.cost if like else None
-    prompt, completion = like.outcome.usage.prompt, like.outcome.usage.completion or 0
-    growth = (
-        _length(call.request) / max(1, _length(like.request)) if call.request is not None else 1
+    counterpart = call.recorded or _call_of_same_step(item, call.address)
+    if counterpart is None:
+        return None, None
+    outcome = counterpart.outcome
+    if not isinstance(outcome, (ChatReply, EmbedReply)) or outcome.usage.prompt is None:
+        return None, counterpart.cost
+    growth = 1.0
+    if call.request is not None:
+        growth = _length(call.request) / max(1, _length(counterpart.request))
+    return round(outcome.usage.prompt * growth) + (outcome.usage.completion or 0), counterpart.cost
+
+
+def _call_of_same_step(item: TraceDiff, address: str) -> CallAttempt | None:
+    step = step_of_address(item.program, address)
+    return next(
+        (
+            call
+            for call in item.trace.answers.values()
+            if step_of_address(item.program, call.address) == step
+        ),
+        None,
     )
-    return round(prompt * growth) + completion, like.cost
-
-
-def _like(trace: Trace, address: str) -> CallAttempt | None:
-    """A recorded call of the same step."""
-    step = _step(address)
-    return next((call for call in trace.answers.values() if _step(call.address) == step), None)
-
-
-def _step(address: str) -> str:
-    return address.split("/")[-2].partition("[")[0] if "/" in address else ""
 
 
 def _length(request: Request) -> int:

@@ -15,7 +15,7 @@ from passages import PASSAGES, SEARCH, found, told
 
 import lmflow as lf
 from lmflow.errors import BadSignature, ParseFailure
-from lmflow.library.writing.chunking import cut
+from lmflow.library.writing.chunking import split_text
 from lmflow.messages.requests import ChatRequest, ToolRequest
 
 LABELS = [f"label {n}" for n in range(50)]
@@ -284,7 +284,7 @@ async def test_nothing_longer_than_the_size_is_read() -> None:
     model = Chances(lambda _, __: "word " * 500)
     run = await once(lf.summarize(size=200), {"text": LONG * 3}, model)
     assert () == run.failures
-    assert counted(run)[0] <= 2 * len(cut(LONG * 3, 200)) - 1
+    assert counted(run)[0] <= 2 * len(split_text(LONG * 3, 200)) - 1
     assert max(len(request.messages[-1].content) for request in model.asked) < 200 + 60
 
 

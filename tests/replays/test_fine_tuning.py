@@ -174,12 +174,12 @@ def test_two_versions_are_scored_and_compared(ready: Path) -> None:
 
 
 def test_a_search_is_reported(ready: Path) -> None:
-    """Before and after, the difference, what was spent on what, the curve and the next commands."""
+    """Before and after, the difference, the spending by phase, the curve and the next commands."""
     result = call(ready, f"{SEARCH} --curve c.svg")
     assert 0 == result.exit_code, result.output
     words = (
         "before    exact_match",
-        "what was spent on what",
+        "spending by phase",
         "cand ",
         "bootstrap ",
         "held/before",
@@ -287,7 +287,7 @@ def test_a_changed_data_file_is_refused(ready: Path) -> None:
     found = done(ready, SEARCH)
     (ready / "dev.jsonl").write_text(rows(11), encoding="utf-8")
     for line in (f"resume {found['run']}", f"replay {found['run']}"):
-        assert "Put them back as they were" in failing(ready, line)
+        assert "Restore the examples" in failing(ready, line)
 
 
 def test_resumed_with_more_it_pays_only_the_rest(ready: Path) -> None:

@@ -12,15 +12,16 @@ from lmflow.errors import ModelFailed, ReplayDiverged
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply, Failure, Outcome, failure_of
 from lmflow.messages.requests import ChatRequest
+from lmflow.replays.addresses import may_depend
 from lmflow.replays.reuse import (
-    NOTHING_KEPT,
+    NO_ANSWERS,
     copied_call,
-    depends,
     exact_answers,
     outcome_or_raise,
     resume_answers,
 )
-from lmflow.traces.trace import CallAttempt, Trace, segment
+from lmflow.traces.addresses import segment
+from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -63,7 +64,7 @@ def test_an_answer_counts_where_the_key_agrees() -> None:
 
 def test_nothing_kept_asks_everything() -> None:
     """Where nothing was recorded everything is asked."""
-    assert NOTHING_KEPT(AT, request()) is None
+    assert NO_ANSWERS(AT, request()) is None
 
 
 def test_a_resumed_answer_is_exact_and_a_gap_is_asked() -> None:
@@ -140,14 +141,14 @@ def test_dependence_is_mutual_but_for_branches(
     frame.
     """
     one, two = _address(a), _address(b)
-    assert depends(one, two) == depends(two, one)
-    assert depends(segment(one, "call", 0), one)
+    assert may_depend(one, two) == may_depend(two, one)
+    assert may_depend(segment(one, "call", 0), one)
 
 
 def test_branches_beside_each_other_are_apart() -> None:
     """Two branches of one fork don't depend on each other, what joins them does."""
     left, right = "f[0]/gather[0]/branch[0]/a[0]/call[0]", "f[0]/gather[0]/branch[1]/a[0]/call[0]"
-    assert (False, True) == (depends(left, right), depends("f[0]/join[0]/call[0]", left))
+    assert (False, True) == (may_depend(left, right), may_depend("f[0]/join[0]/call[0]", left))
 
 
 def test_the_public_names_are_exported() -> None:

@@ -63,28 +63,32 @@ def case(trace: lf.Trace, program: Program, **changes: Any) -> ReplayCase:
 
 def kept(found: ReplayCase) -> list[str]:
     """The addresses that a patch answers, in program order."""
-    return [met.address for met in match_calls(found)[1].met if met.found is not None]
+    return [call.address for call in match_calls(found)[1].calls if call.recorded is not None]
 
 
 async def test_an_unchanged_version_keeps_all() -> None:
     """With nothing changed the walk comes to the recorded end."""
     trace = await recorded(forked, text="a")
     found = case(trace, forked)
-    walked = match_calls(found)[1]
-    assert ((), trace.outputs, len(trace.calls)) == (walked.misses, walked.outputs, len(walked.met))
+    simulation = match_calls(found)[1]
+    assert ((), trace.outputs, len(trace.calls)) == (
+        simulation.misses,
+        simulation.outputs,
+        len(simulation.calls),
+    )
 
 
 async def test_a_changed_last_step_misses_once() -> None:
     """Only the last step's call is to be asked where only its instruction changed."""
     trace = await recorded(chain, text="a")
     found = case(trace, chain, sign="Sign well.")
-    walked = match_calls(found)[1]
-    assert ["sign[0]/call[0]"] == [met.address for met in walked.misses]
-    assert not walked.whole
+    simulation = match_calls(found)[1]
+    assert ["sign[0]/call[0]"] == [call.address for call in simulation.misses]
+    assert not simulation.whole
 
 
 async def test_branches_go_on_beside_one_that_stops() -> None:
-    """A miss ends its branch; the branches beside it are walked."""
+    """A miss ends its branch; the branches beside it go on."""
     trace = await recorded(forked, text="a")
     other = attrs.evolve(
         trace, calls=tuple(c for c in trace.calls if "gather[0]/branch[0]" not in c.address)
@@ -97,11 +101,11 @@ async def test_a_renamed_frame_moves_its_calls() -> None:
     trace = await recorded(chain, text="a")
     renamed = chain.named("whole")
     found = case(trace, renamed)
-    walked = match_calls(found)[1]
+    simulation = match_calls(found)[1]
     assert ["draft[0]/call[0]", "polish[0]/call[0]", "sign[0]/call[0]"] == [
-        m.found.address for m in walked.met if m.found
+        m.recorded.address for m in simulation.calls if m.recorded
     ]
-    assert trace.outputs == walked.outputs
+    assert trace.outputs == simulation.outputs
 
 
 async def test_an_ambiguous_call_does_not_move() -> None:
@@ -115,7 +119,7 @@ async def test_a_call_is_used_once() -> None:
     trace = await recorded(draft, text="a")
     found = case(trace, twice)
     assert ["twice[0]/draft[0]/call[0]"] == kept(found)
-    assert ["twice[0]/draft[1]/call[0]"] == [met.address for met in match_calls(found)[1].misses]
+    assert ["twice[0]/draft[1]/call[0]"] == [call.address for call in match_calls(found)[1].misses]
 
 
 def _beside(other: Program, given: str) -> Program:
@@ -142,8 +146,8 @@ async def test_the_recorded_winner_stays() -> None:
     """A race is not run again: who was faster says nothing of a version."""
     trace = await recorded(racing, text="a")
     found = case(trace, racing)
-    walked = match_calls(found)[1]
-    assert (trace.outputs, ()) == (walked.outputs, walked.misses)
+    simulation = match_calls(found)[1]
+    assert (trace.outputs, ()) == (simulation.outputs, simulation.misses)
 
 
 async def test_a_race_without_a_winner_ends_the_walk() -> None:

@@ -44,7 +44,9 @@ async def spent(mode: ToolMode, path: Path) -> int:
 
 
 @pytest.mark.parametrize(("mode", "times"), [("cached", 3), ("pure", 3), ("live", 6)])
-async def test_an_evaluation_asks_live_tools_anew(mode: ToolMode, times: int, tmp_path: Path) -> None:
+async def test_an_evaluation_asks_live_tools_anew(
+    mode: ToolMode, times: int, tmp_path: Path
+) -> None:
     """Evaluated again, a live tool is asked again; the answers of others count."""
     assert times == await spent(mode, tmp_path / "s.db")
 

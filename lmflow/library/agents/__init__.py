@@ -1,1 +1,1 @@
-"""Programs that call tools or write code, the sandbox that runs the code, and tools of MCP servers."""
+"""Programs that call tools or write code, the sandbox for that code, and tools of MCP servers."""

@@ -1,6 +1,4 @@
-"""What programs share whose models write code: the code in a reply, its result, the functions that
-it may call.
-"""
+"""Parts of programs whose models write code: code in replies, results, and callable functions."""
 
 from __future__ import annotations
 
@@ -9,7 +7,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lmflow.errors import BadSignature, CallError
+from lmflow.errors.calling import CallError
+from lmflow.errors.composing import BadSignature
 from lmflow.interpreter.tools import arguments_of, description_of
 from lmflow.library.agents.sandbox import Answer, HostCall
 from lmflow.programs.program import Program
@@ -17,76 +16,74 @@ from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, pretty
 
 WITHOUT = (
-    "There are no files, network or packages, only math, re, json, datetime, itertools, functools, collections, "
-    "decimal, random; no classes that inherit, no yield."
+    "There are no files, network or packages, only math, re, json, datetime, itertools, functools, "
+    "collections, decimal, random; no classes that inherit, no yield."
 )
-"""What a model is told of the Python that it has."""
+"""The sentence that tells a model what its Python lacks."""
 
 _FENCED = re.compile(r"```[ \t]*(\w*)[^\n]*\n(.*?)(?:```|\Z)", re.DOTALL)
 _PYTHON = frozenset({"python", "py", "python3"})
 
 
 def code_in(text: str) -> str:
-    """The code in a reply: its first fenced block of Python, else its first fenced block, else all
-    of it.
-    """
+    """Return the code in a reply: the first fenced block of Python, else the first, else all."""
     blocks = [(language.lower(), code) for language, code in _FENCED.findall(text)]
-    known = [code for language, code in blocks if language in _PYTHON] or [
-        code for _, code in blocks
-    ]
-    return (known[0] if known else text).strip("\n").rstrip()
+    python = [code for language, code in blocks if language in _PYTHON]
+    candidates: list[str] = [*python, *(code for _, code in blocks), text]
+    return candidates[0].strip("\n").rstrip()
 
 
-def result_of(found: Mapping[str, Any]) -> str:
-    """What a run printed, and the value of its last line; empty where there is neither."""
-    value = found["value"]
+def result_of(outcome: Mapping[str, Any]) -> str:
+    """Return what a run printed and the value of its last line; empty if it has neither."""
+    value = outcome["value"]
     shown = value if isinstance(value, str) else pretty(value)
-    return "\n".join(
-        part for part in (found["stdout"].strip(), "" if value is None else shown) if part
-    )
+    parts = (outcome["stdout"].strip(), "" if value is None else shown)
+    return "\n".join(part for part in parts if part)
 
 
-async def answered(tools: Sequence[Program], call: HostCall) -> Answer:
-    """What a tool gives: the one output, or all by name; or the words of what was wrong with the
-    call.
-    """
+async def answer_call(tools: Sequence[Program], call: HostCall) -> Answer:
+    """Run the tool that code called: its one output or all by name, or its error in words."""
     tool = next(tool for tool in tools if tool.frame == call.name)
     try:
-        outputs = await tool(**arguments(tool.signature, call))
+        outputs = await tool(**call_inputs(tool.signature, call))
     except (CallError, ValueError) as problem:
         return Answer(error=str(problem))
     return Answer(*outputs.values()) if len(outputs) == 1 else Answer(outputs)
 
 
-def arguments(signature: Signature, call: HostCall) -> Record:
-    """The inputs that a call's arguments are, by place and by name. ``ValueError`` where they don't
-    fit.
+def call_inputs(signature: Signature, call: HostCall) -> Record:
+    """Return a call's arguments, by place and by name, as inputs of a signature.
+
+    Raises ``ValueError`` if they don't fit.
     """
     names = [field.name for field in signature.inputs]
     if len(call.args) > len(names):
         msg = f"{call.name} takes {len(names)} arguments, found {len(call.args)}"
         raise ValueError(msg)
-    return arguments_of(signature, {**dict(zip(names, call.args, strict=False)), **call.named})
+    by_place = dict(zip(names, call.args, strict=False))
+    return arguments_of(signature, {**by_place, **call.named})
 
 
-def goal(asked: Signature) -> str:
-    """What is asked where no instruction says it."""
-    wanted = ", ".join(field.name.replace("_", " ") for field in asked.outputs)
-    return f"Find {wanted}."
+def default_goal(signature: Signature) -> str:
+    """Return the instruction of a program that was given none."""
+    names = ", ".join(field.name.replace("_", " ") for field in signature.outputs)
+    return f"Find {names}."
 
 
-def callable_in(tool: Program, asked: Signature) -> Program:
-    """The tool, if its name is free in the code. ``BadSignature``."""
-    if hasattr(builtins, tool.frame) or any(field.name == tool.frame for field in asked.inputs):
-        text = f"{tool.frame!r} is a tool, and an input or a function of Python"
-        raise BadSignature(str(asked), text, 'Rename it: tool.named("look_up").')
+def check_callable(tool: Program, signature: Signature) -> Program:
+    """Return a tool that code can call; raise ``BadSignature`` if its name isn't free in it."""
+    is_input = any(field.name == tool.frame for field in signature.inputs)
+    if is_input or hasattr(builtins, tool.frame):
+        problem = f"{tool.frame!r} is a tool, and an input or a function of Python"
+        raise BadSignature(str(signature), problem, 'Rename it: tool.named("look_up").')
     return tool
 
 
-def sketch(tool: Program) -> str:
-    """How a function is called, what it gives, and what it does where that is said."""
+def usage_line(tool: Program) -> str:
+    """Return a line that says how a function is called, what it gives and what it does."""
     inputs, outputs = (
         ", ".join(map(str, side)) for side in (tool.signature.inputs, tool.signature.outputs)
     )
-    said = description_of(tool).partition("\n")[0]
-    return f"{tool.frame}({inputs}) -> {outputs}{f'  # {said}' if said else ''}"
+    summary = description_of(tool).partition("\n")[0]
+    comment = f"  # {summary}" if summary else ""
+    return f"{tool.frame}({inputs}) -> {outputs}{comment}"

@@ -1,6 +1,4 @@
-"""Recursive language models: a model reads by code what is too long for it, and asks models about
-parts of it.
-"""
+"""Recursive language models: a model reads long inputs by code and asks models about parts."""
 
 from __future__ import annotations
 
@@ -9,55 +7,62 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import shown
+from lmflow.adapters.base import text_for_model
 from lmflow.adapters.truncation import Cut
-from lmflow.errors import BadSignature, CallError
+from lmflow.errors.calling import CallError
+from lmflow.errors.composing import BadSignature
 from lmflow.interpreter.tools import as_tools
 from lmflow.library.agents.code import (
     WITHOUT,
-    answered,
-    arguments,
-    callable_in,
+    answer_call,
+    call_inputs,
+    check_callable,
     code_in,
-    goal,
+    default_goal,
     result_of,
-    sketch,
+    usage_line,
 )
 from lmflow.library.agents.sandbox import (
     Answer,
     Cell,
     HostCall,
     Sandbox,
-    kept_apart,
-    read_in,
+    file_of,
+    loaded,
     run_cells,
 )
-from lmflow.library.frames import System, signed
-from lmflow.library.search.samples import Tried, outputs_of, positive
+from lmflow.library.limits import check_positive
+from lmflow.library.search.sampling import Attempt, Tried, successes
+from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork
 from lmflow.programs.factories import predict
-from lmflow.programs.program import Predict, Program, Tool, take
-from lmflow.signatures.signature import Field, Signature, parse, signature_of
+from lmflow.programs.program import Predict, Program, pending_of
+from lmflow.programs.tool import Tool
+from lmflow.signatures.declaration import parse_signature, signature_of
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, plain
 
 ASK, BATCH, SUBMIT = "llm_query", "llm_query_batched", "SUBMIT"
 ROOM = Sandbox(seconds=5, memory=256 * 1024 * 1024, output=200_000)
-"""The bounds of each piece of code: parts of long inputs go out of it, in prompts."""
+"""The bounds of each piece of code by default: parts of long inputs go out of it, in prompts."""
 
-_BEGINNING = Cut(500)  # what is shown of an input before any code has looked at it
+_BEGINNING = Cut(500)  # what is shown of an input before any code has read it
 _LARGE = 2000  # characters
 _LOST = frozenset({"time", "memory", "crash"})
-_PROMPTS = parse("prompts: list[str] -> replies: list[str]")
+_PROMPTS = parse_signature("prompts: list[str] -> replies: list[str]")
 
 
 @attrs.frozen
-class Ran:
-    """What came of a piece of code: what is seen of it, the outputs if it submitted some, what it
-    adds to the session, and how many calls are left.
+class Progress:
+    """The outcome of a piece of code.
+
+    ``shown`` is what the model is shown of it, ``calls_left`` how many calls it may still make, ``cell``
+    what the piece adds to the session, ``outputs`` what it submitted.
     """
 
-    seen: str
-    left: int
+    shown: str
+    calls_left: int
     cell: Cell | None = None
     outputs: Record | None = None
 
@@ -72,99 +77,95 @@ class Rlm(System):
     query: Predict
     tools: tuple[Program, ...]
     answer: Predict
-    most: int
+    most_steps: int
     calls: int
     view: Cut
 
     def __attrs_post_init__(self) -> None:
-        signed(self, Signature(self.inputs, self.answer.signature.outputs))
+        set_system_signature(self, Signature(self.inputs, self.answer.signature.outputs))
 
     @property
     def identity(self) -> Any:
-        """All that it is made of."""
-        bounds = [self.most, self.calls, plain(self.view)]
-        return [
-            "Rlm",
-            self.name,
-            self.signature.identity,
-            [part.identity for part in self.children],
-            bounds,
-        ]
-
-    @property
-    def _submitted(self) -> Signature:
-        """What ``SUBMIT`` takes."""
-        return Signature(self.signature.outputs, (Field(name="done"),))
+        """The class name, the name, the signature, the children and the bounds."""
+        bounds = [self.most_steps, self.calls, plain(self.view)]
+        children = [part.identity for part in self.children]
+        return ["Rlm", self.name, self.signature.identity, children, bounds]
 
     async def body(self, inputs: Record) -> Record:
-        """Pieces of code, each written with what those before gave; where none submits, an answer
-        from what is seen.
-        """
-        values = {name: read_in(value) for name, value in inputs.items()}
-        told = "\n".join(_told(field, values[field.name]) for field in self.inputs)
-        variables = {
-            name: kept_apart(value) if len(shown(value)) > _LARGE else value
-            for name, value in values.items()
-        }
+        """Write pieces of code until one submits the outputs, else answer from what they gave."""
+        values = {name: loaded(value) for name, value in inputs.items()}
+        descriptions = [_describe(field, values[field.name]) for field in self.inputs]
+        described = "\n".join(descriptions)
+        variables = {name: _variable(value) for name, value in values.items()}
         cells: tuple[Cell, ...] = ()
-        history, left = "", self.calls
-        for number in range(1, self.most + 1):
-            state = f"step {number} of {self.most}, {left} calls left"
-            reply = (await self.code(variables=told, history=history, state=state)).code
-            ran = await self._ran(cells, Cell(code_in(reply)), variables, left)
-            if ran.outputs is not None:
-                return ran.outputs
-            cells, left = (*cells, *([ran.cell] if ran.cell else [])), ran.left
-            history += f"Step {number}\n{reply.strip()}\n-> {self.view.text(ran.seen)}\n"
-        found: Record = await self.answer(variables=told, history=history)
-        return found
+        history, calls_left = "", self.calls
+        for number in range(1, self.most_steps + 1):
+            state = f"step {number} of {self.most_steps}, {calls_left} calls left"
+            reply = (await self.code(variables=described, history=history, state=state)).code
+            progress = await self._run(cells, Cell(code_in(reply)), variables, calls_left)
+            if progress.outputs is not None:
+                return progress.outputs
+            if progress.cell is not None:
+                cells = (*cells, progress.cell)
+            calls_left = progress.calls_left
+            history += f"Step {number}\n{reply.strip()}\n-> {self.view.text(progress.shown)}\n"
+        outputs: Record = await self.answer(variables=described, history=history)
+        return outputs
 
-    async def _ran(
-        self, before: tuple[Cell, ...], cell: Cell, variables: Mapping[str, Any], left: int
-    ) -> Ran:
-        """What a piece of code comes to after those before. A call that can't be made ends it, then
-        and ever after.
+    async def _run(
+        self, before: tuple[Cell, ...], cell: Cell, variables: Mapping[str, Any], calls_left: int
+    ) -> Progress:
+        """Run a piece of code to its end after those before, with the answers of its calls.
+
+        A call that can't be made ends the piece, in this run and in all later ones.
         """
         functions = (ASK, BATCH, SUBMIT, *(tool.frame for tool in self.tools))
         while True:
-            found: Record = await self.run(
+            outcome: Record = await self.run(
                 cells=(*before, cell), variables=variables, functions=functions
             )
-            call: HostCall | None = found.call
+            call: HostCall | None = outcome.call
             if call is None:
-                lost = found.fault is not None and found.fault.kind in _LOST
-                return Ran(_seen(found, found.fault, lost=lost), left, None if lost else cell)
+                lost = outcome.fault is not None and outcome.fault.kind in _LOST
+                shown = _view_text(outcome, outcome.fault, lost=lost)
+                return Progress(shown, calls_left, None if lost else cell)
+            submitted, problem = self._submitted(call)
+            if submitted is not None:
+                return Progress("", calls_left, outputs=submitted)
             cost = _cost(call)
-            if call.name == SUBMIT:
-                try:
-                    return Ran("", left, outputs=arguments(self._submitted, call))
-                except ValueError as wrong:
-                    problem = f"{SUBMIT}: {wrong}"
-            else:
-                problem = (
-                    f"{call.name}: {left} calls are left, this takes {cost}" if cost > left else ""
-                )
+            if not problem and cost > calls_left:
+                problem = f"{call.name}: {calls_left} calls are left, this takes {cost}"
             if problem:
-                return Ran(_seen(found, problem), left, attrs.evolve(cell, over=problem))
-            cell, left = (
-                attrs.evolve(cell, answers=(*cell.answers, await self._answered(call))),
-                left - cost,
-            )
+                ended = attrs.evolve(cell, over=problem)
+                return Progress(_view_text(outcome, problem), calls_left, ended)
+            cell = attrs.evolve(cell, answers=(*cell.answers, await self._answer(call)))
+            calls_left -= cost
 
-    async def _answered(self, call: HostCall) -> Answer:
-        """What a function gives; of a batch a reply for each prompt, ``None`` where there was none,
-        if any had one.
+    def _submitted(self, call: HostCall) -> tuple[Record | None, str]:
+        """Return the outputs that a call submits, or the problem with them; neither of others."""
+        if call.name != SUBMIT:
+            return None, ""
+        outputs = Signature(self.signature.outputs, (Field(name="done"),))
+        try:
+            return call_inputs(outputs, call), ""
+        except ValueError as wrong:
+            return None, f"{SUBMIT}: {wrong}"
+
+    async def _answer(self, call: HostCall) -> Answer:
+        """Return what a function gives: for a batch a reply to each prompt, ``None`` if it failed.
+
+        A batch of which every prompt failed is an error.
         """
         if call.name != BATCH:
-            return await answered((self.query, *self.tools), call)
+            return await answer_call((self.query, *self.tools), call)
         try:
-            prompts = arguments(_PROMPTS, call).prompts
-            asked = tuple(take(Tried(self.query), Record(prompt=prompt)) for prompt in prompts)
-            attempts = await Fork(asked, name=BATCH) if asked else ()
-            _ = outputs_of(attempts)
+            prompts = call_inputs(_PROMPTS, call).prompts
+            pendings = tuple(pending_of(Tried(self.query), Record(prompt=prompt)) for prompt in prompts)
+            attempts = await Fork(pendings, name=BATCH) if pendings else ()
+            _ = successes(attempts)
         except (CallError, ValueError) as problem:
             return Answer(error=str(problem))
-        return Answer(tuple(None if it.outputs is None else it.outputs.reply for it in attempts))
+        return Answer(tuple(map(_reply_or_none, attempts)))
 
 
 def rlm(  # noqa: PLR0913 - each is a choice of its own
@@ -180,108 +181,139 @@ def rlm(  # noqa: PLR0913 - each is a choice of its own
     name: str = "rlm",
     types: Mapping[str, Any] | None = None,
 ) -> Rlm:
-    """The signature's outputs from inputs that are too long to be read: a model looks into them by
-    code.
+    """Make a program that answers from inputs of any length, which a model reads by code.
 
-    The inputs are variables of a Python session in a sandbox, of which the model is told the types,
-    the sizes and the beginnings. It writes a piece of code a step and sees what that printed and
-    gave, at most ``longest`` characters of it; names stay set. The code may ask a model about
-    parts, by ``llm_query(prompt)`` or ``llm_query_batched(prompts)``, side by side; call ``tools``,
-    typed functions or named programs (another ``rlm``, too); and ``SUBMIT`` the outputs, which ends
-    it. Where no step does, a last one answers from what was seen.
+    In one Python session the inputs are variables. In each step the model writes a piece of code
+    and sees what that printed and gave; names stay set. The code may ask a model about parts, by
+    ``llm_query(prompt)`` or ``llm_query_batched(prompts)``, side by side; call ``tools`` (another
+    ``rlm``, too); and ``SUBMIT`` the outputs, which ends it. If no step does, a last one answers
+    from what was seen.
 
     Cost: at most ``steps + calls + 1`` calls of models and ``steps + calls`` runs, and one more
-    call where the last answer can't be read. A call ends the run, is made as an effect of its own,
-    and the session is run again with its answer. A batch takes as many ``calls`` as it has prompts,
-    a tool one, whatever it calls itself. What can't be done is told to the model: errors, outputs
-    of another type, no more calls. Code that breaks the bounds of time or memory leaves nothing in
-    the session.
+    call if the last answer can't be read. A call ends the run, is made as an effect of its own, and
+    the session is run again with its answer. A batch takes as many ``calls`` as it has prompts, a
+    tool one, whatever it calls itself. The model is told what can't be done: errors, outputs of
+    another type, no more calls. Code that breaks the bounds of time or memory leaves nothing in the
+    session.
 
-    Steps: ``code``, ``llm_query`` (``model`` is its default model, which may be smaller than that
-    of ``code``), the tool ``run``, ``answer``. Long inputs are kept once in the store. ``ROOM`` are
-    the sandbox's bounds by default; a prompt has at most its ``output`` characters.
+    Steps: ``code``, ``llm_query``, the tool ``run``, ``answer``. Long inputs are stored once. A
+    prompt has at most as many characters as the sandbox's ``output``.
+
+    Args:
+        signature: The inputs and outputs.
+        instruction: What to find; by default the outputs.
+        steps: The most pieces of code, at least 1.
+        calls: The most calls of models and tools by code, at least 1.
+        longest: The most characters that the model sees of what a piece printed and gave.
+        tools: Typed functions or named programs that the code may call.
+        model: The default model of ``llm_query``, which may be smaller than that of ``code``.
+        sandbox: The bounds of each piece of code.
+        name: The name of the program.
+        types: Types that the text of the signature names.
+
+    Returns:
+        The program. Running it raises ``SandboxUnavailable`` without the extra ``code``.
+
+    Raises:
+        BadSignature: A name of an input or tool isn't free in the session, or an output can't be
+            submitted by code.
+        ValueError: A number is less than 1.
 
     Zhang et al. 2025, arXiv 2512.24601; a last answer and typed outputs as DSPy's ``RLM``.
     """
-    asked = signature_of(signature, types)
-    given = tuple(callable_in(tool, asked) for tool in as_tools(tools)) if tools else ()
-    for taken in (ASK, BATCH, SUBMIT):
-        if taken in [*(field.name for field in asked.inputs), *(tool.frame for tool in given)]:
-            raise BadSignature(
-                str(asked),
-                f"{taken!r} is a function of the session",
-                "Rename the input or the tool.",
-            )
-    if asked.asked is not asked:
-        raise BadSignature(
-            str(asked),
-            "code can't submit what a reply carries beside its text",
-            "Leave that output out.",
-        )
+    task = signature_of(signature, types)
+    callables = tuple(check_callable(tool, task) for tool in as_tools(tools)) if tools else ()
+    _check_task(task, callables)
     variables, history, state = (Field(name=name) for name in ("variables", "history", "state"))
     query = predict(
         ASK, "prompt -> reply", "Do what the prompt says. Reply with the result alone.", model=model
     )
     return Rlm(
         name,
-        asked.inputs,
+        task.inputs,
         predict(
             "code",
             Signature((variables, history, state), (Field(name="code"),)),
-            _writing(asked, instruction, longest, given),
+            _writing_instruction(task, instruction, longest, callables),
         ),
         run_cells(sandbox or ROOM, name="run"),
         query,
-        given,
+        callables,
         predict(
             "answer",
-            Signature((variables, history), asked.outputs),
-            f"{instruction or goal(asked)} Answer from what the steps found.",
+            Signature((variables, history), task.outputs),
+            f"{instruction or default_goal(task)} Answer from what the steps found.",
         ),
-        positive("steps", steps),
-        positive("calls", calls),
+        check_positive("steps", steps),
+        check_positive("calls", calls),
         Cut(longest, "both"),
     )
 
 
-def _writing(asked: Signature, instruction: str, longest: int, tools: tuple[Program, ...]) -> str:
-    submitted = ", ".join(map(str, asked.outputs))
+def _check_task(task: Signature, tools: tuple[Program, ...]) -> None:
+    names = [*(field.name for field in task.inputs), *(tool.frame for tool in tools)]
+    for function in (ASK, BATCH, SUBMIT):
+        if function in names:
+            problem = f"{function!r} is a function of the session"
+            raise BadSignature(str(task), problem, "Rename the input or the tool.")
+    if task.for_model is not task:
+        problem = "code can't submit what a reply carries beside its text"
+        raise BadSignature(str(task), problem, "Leave that output out.")
+
+
+def _writing_instruction(
+    task: Signature, instruction: str, longest: int, tools: tuple[Program, ...]
+) -> str:
+    submitted = ", ".join(map(str, task.outputs))
     how = (
-        "Work in a Python session, one short piece of code a reply. The inputs are set already, as the variables "
-        "listed; of long ones you see only the beginning, so look into them by code: slice, search, count, split. "
-        "Names stay set from piece to piece. You see next what a piece printed and the value of its last line, at most "
+        "Work in a Python session, one short piece of code a reply. The inputs are set already, as "
+        "the variables listed; of long ones you see only the beginning, so look into them by code: "
+        "slice, search, count, split. Names stay set from piece to piece. You see next what a "
+        "piece printed and the value of its last line, at most "
         f"{longest:,} characters of it. {WITHOUT}\nThe code may call these functions, as they are:"
     )
+    ask = "asks a model that sees nothing but the prompt: put the text to be read into it"
+    batch = "the same side by side: for many parts"
+    submit = "gives the answer and ends: only after you have seen what you submit"
     functions = [
-        f"{ASK}(prompt) -> reply  # asks a model that sees nothing but the prompt: put the text to be read into it",
-        f"{BATCH}(prompts: list[str]) -> replies: list[str]  # the same side by side: for many parts",
-        *map(sketch, tools),
-        f"{SUBMIT}({submitted})  # gives the answer and ends: only after you have seen what you submit",
+        f"{ASK}(prompt) -> reply  # {ask}",
+        f"{BATCH}(prompts: list[str]) -> replies: list[str]  # {batch}",
+        *map(usage_line, tools),
+        f"{SUBMIT}({submitted})  # {submit}",
     ]
-    return "\n".join([instruction or goal(asked), how, *functions, "Reply with only the code."])
+    goal = instruction or default_goal(task)
+    return "\n".join([goal, how, *functions, "Reply with only the code."])
 
 
-def _told(field: Field, value: Any) -> str:
-    """What is known of an input before any code has looked at it."""
-    text = shown(value)
+def _reply_or_none(attempt: Attempt) -> str | None:
+    return None if attempt.outputs is None else attempt.outputs.reply
+
+
+def _variable(value: Any) -> Any:
+    """Return the value that the session's variable is recorded as: a file of its own if large."""
+    return file_of(value) if len(text_for_model(value)) > _LARGE else value
+
+
+def _describe(field: Field, value: Any) -> str:
+    """Describe an input that no code has read: its type, its size and how it begins."""
+    text = text_for_model(value)
     items = f"{len(value):,} items, " if isinstance(value, (list, tuple)) else ""
     return f"{field} ({items}{len(text):,} characters)\n{_BEGINNING.text(text)}"
 
 
-def _seen(found: Mapping[str, Any], problem: object = "", *, lost: bool = False) -> str:
-    """What a model sees of a run: what it printed and gave, and what was wrong."""
-    wrong = (
-        f"Error: {problem}{' (nothing of this piece stays set)' if lost else ''}" if problem else ""
-    )
-    return (
-        "\n".join(filter(None, (result_of(found), wrong)))
-        or "(it printed nothing, and its last line is no expression)"
-    )
+def _view_text(outcome: Mapping[str, Any], problem: object = "", *, lost: bool = False) -> str:
+    """Return what a model is shown of a run: what it printed and gave, and the problem."""
+    parts = [result_of(outcome)]
+    if problem:
+        note = " (nothing of this piece stays set)" if lost else ""
+        parts.append(f"Error: {problem}{note}")
+    text = "\n".join(filter(None, parts))
+    return text or "(it printed nothing, and its last line is no expression)"
 
 
 def _cost(call: HostCall) -> int:
-    """How many of the calls it takes."""
-    given = (*call.args, *call.named.values())
-    return (
-        max(1, len(given[0])) if call.name == BATCH and given and isinstance(given[0], tuple) else 1
-    )
+    """Return how many calls a call counts as: a batch as many as it has prompts, at least 1."""
+    arguments = (*call.args, *call.named.values())
+    if call.name == BATCH and arguments and isinstance(arguments[0], tuple):
+        return max(1, len(arguments[0]))
+    return 1

@@ -1,6 +1,4 @@
-"""A sandbox for Python that models write: no network, no files, and bounds on time, memory, depth
-and output.
-"""
+"""A sandbox for Python that models write: no network, no files, bounded time and memory."""
 
 from __future__ import annotations
 
@@ -17,21 +15,19 @@ from typing import Any, Literal
 
 import attrs
 
-from lmflow.errors import SandboxUnavailable
+from lmflow.errors.calling import SandboxUnavailable
 from lmflow.messages.requests import PURE
 from lmflow.programs.factories import tool
-from lmflow.programs.program import Tool
+from lmflow.programs.tool import Tool
 from lmflow.values.media import File
 from lmflow.values.record import Record, canonical, digest, freeze, plain
 
 CHILD = Path(__file__).with_name("sandbox_process.py")
 STARTING = 30.0
-"""Seconds beside the program's own after which its process is killed, whatever it does: it has to
-start, too.
-"""
+"""Seconds for starting the process, beside the program's own; after both it is killed."""
 
 _MONTY = "1.4"
-_RULES = 1  # how values and faults are told: another number where that changes
+_RULES = 1  # the form of values and faults; raise it if that changes, since old runs differ then
 _MIB = 1024 * 1024
 _VALUE = "application/vnd.lmflow.value+json"
 _SIGNATURE = "code, variables: dict[str, Any] = {} -> value: Any, stdout, fault: Fault | None"
@@ -40,23 +36,25 @@ _CELLS = (
     " -> value: Any, stdout, fault: Fault | None, call: HostCall | None"
 )
 _DESCRIPTION = (
-    "Run a short Python program. It gives the value of its last line, what it printed, and why it failed. There are no "
-    "files, no network and no packages."
+    "Run a short Python program. It gives the value of its last line, what it printed, and why it "
+    "failed. There are no files, no network and no packages."
 )
-_KEPT = {"PATH", "SYSTEMROOT", "LANG"}
+_INHERITED = {"PATH", "SYSTEMROOT", "LANG"}  # of the environment, which may hold keys of models
+
+FaultKind = Literal["time", "memory", "recursion", "output", "refused", "syntax", "error", "crash"]
 
 
 @attrs.frozen
 class Fault:
-    """Why a program gave no value.
+    """The reason why a program gave no value.
 
-    ``kind`` is the bound that it broke (``time``, ``memory``, ``recursion``, ``output``), what it
-    isn't allowed (``refused``: files, clock, environment, modules that aren't there), ``syntax``
-    (also what the interpreter lacks), ``error`` for what it raised, or ``crash``. ``error`` is the
-    exception's name, ``line`` where, 0 for nowhere.
+    ``kind`` is the bound that it broke (``time``, ``memory``, ``recursion``, ``output``),
+    ``refused`` for what it isn't allowed (files, clock, environment, modules that aren't there),
+    ``syntax`` (also for what the interpreter lacks), ``error`` for what it raised, or ``crash``.
+    ``error`` is the exception's name, ``line`` the line that raised it, 0 if there is none.
     """
 
-    kind: Literal["time", "memory", "recursion", "output", "refused", "syntax", "error", "crash"]
+    kind: FaultKind
     error: str
     text: str
     line: int = 0
@@ -68,7 +66,7 @@ class Fault:
 
 @attrs.frozen
 class HostCall:
-    """A call of a function that a program has from outside, its arguments by place and by name."""
+    """A program's call of a function from outside, with its arguments by place and by name."""
 
     name: str
     args: tuple[Any, ...] = attrs.field(default=(), converter=freeze)
@@ -77,7 +75,7 @@ class HostCall:
 
 @attrs.frozen
 class Answer:
-    """What such a call gives: a value, or an error that is raised there."""
+    """The answer to a ``HostCall``: a value, or an error to be raised in the program."""
 
     value: Any = None
     error: str = ""
@@ -85,10 +83,9 @@ class Answer:
 
 @attrs.frozen
 class Cell:
-    """A piece of a session: its code, and what the calls of outside functions in it gave, in their
-    order.
+    """A piece of a session: its code, and the answers to its calls of outside functions, in order.
 
-    A call beyond those raises ``over``, where that says something; else the session ends there.
+    A further call raises ``over`` if that is not empty; otherwise the session ends there.
     """
 
     code: str
@@ -98,18 +95,24 @@ class Cell:
 
 @attrs.frozen
 class Sandbox:
-    """The bounds of a program, and the interpreter that it runs in.
+    """The bounds of a program and the interpreter that runs it.
 
-    ``seconds`` of running (one that doesn't stop by itself is killed 1 s later), ``memory`` in
-    bytes, ``depth`` of calls, ``output`` in bytes printed and in characters of the value; in a
-    session time and output are each cell's. ``version`` is the series of Monty: it is a part of
-    what a recorded run is known by, so one that is installed in another series is refused, not used
-    quietly.
+    A program runs in a process of its own, in Monty's interpreter, which offers no network, files,
+    environment, clock or processes; the system's limits hold around it if it has any (Windows
+    doesn't). Sleeping takes no time and random numbers begin at seed 0, so the same program gives
+    the same result.
 
-    A program runs in a process of its own, in Monty's interpreter, which has no network, files,
-    environment, clock or processes to give; the system's limits hold around it where there are some
-    (not on Windows). Sleeping takes no time and random numbers begin at seed 0, so the same program
-    gives the same.
+    Args:
+        seconds: How long it may run; a program that doesn't stop by itself is killed 1 s later. In
+            a session it is each cell's.
+        memory: In bytes.
+        depth: The most nested calls.
+        output: In bytes printed and in characters of the value; in a session each cell's.
+        version: The series of Monty. It identifies recorded runs, so another installed series is
+            refused.
+
+    Raises:
+        ValueError: A bound is not above 0.
     """
 
     seconds: float = 2.0
@@ -126,63 +129,90 @@ class Sandbox:
 
     @property
     def digest(self) -> str:
-        """What a run is known by: interpreter, version and bounds."""
+        """Identifies runs in this sandbox: interpreter, version and bounds."""
         return digest("sandbox", ["monty", _RULES, plain(self)])
 
     def run(self, code: str, variables: Mapping[str, Any] = Record()) -> Record:
-        """What a program gives: the ``value`` of its last line where that is an expression, what it
-        printed, and a ``Fault`` or ``None``. ``variables`` are names that it finds set, a file
-        of text (``lf.File``) as its text.
+        """Run a program.
 
-        The value is JSON; what JSON can't hold is the text that Python shows of it, tuples and sets
-        are lists. Raises ``SandboxUnavailable`` where the extra ``code`` isn't installed, and no
-        other error for any program.
+        Args:
+            code: The program.
+            variables: The names that are set; a file of text (``lf.File``) is set as its text.
+
+        Returns:
+            ``value`` is that of the last line if it is an expression, as JSON: tuples and sets are
+            lists, what JSON can't hold is the text that Python shows of it. ``stdout`` is what was
+            printed, ``fault`` a ``Fault`` or ``None``.
+
+        Raises:
+            SandboxUnavailable: The extra ``code`` isn't installed. No program raises another error.
         """
         return self.until_call((Cell(code),), variables, ()).only("value", "stdout", "fault")
 
     def until_call(
         self, cells: Iterable[Cell], variables: Mapping[str, Any], functions: Iterable[str]
     ) -> Record:
-        """As ``run``, of the last of several cells that are run one after the other in one session:
-        names stay set, and what one raises ends that one alone. They may call ``functions``,
-        which are answered in order; where an answer is missing the run ends with that ``call``.
-        Run again with one answer more it comes to the next, since it is pure.
+        """Run cells one after the other in one session, to its end or to a call without an answer.
+
+        Names stay set from cell to cell, and an error ends only its own cell. The program is pure,
+        so run again with one more answer it comes to the next call.
+
+        Args:
+            cells: The cells, each with the answers to its calls.
+            variables: As in ``run``.
+            functions: The names of functions from outside that the cells may call.
+
+        Returns:
+            What ``run`` returns, of the last cell, and ``call``: the ``HostCall`` that has no
+            answer yet, or ``None``.
+
+        Raises:
+            SandboxUnavailable: The extra ``code`` isn't installed.
         """
-        self._check()
-        asked = {
+        self.check()
+        session = {
             "cells": list(cells),
-            "variables": read_in(variables),
+            "variables": loaded(variables),
             "functions": list(functions),
         }
-        seconds = self.seconds * len(asked["cells"])
-        said = _child(canonical({**asked, **attrs.asdict(self)}), seconds + STARTING)
-        fault, call = said.get("fault"), said.get("call")
+        seconds = self.seconds * len(session["cells"])
+        outcome = _run_child(canonical({**session, **attrs.asdict(self)}), seconds + STARTING)
+        fault, call = outcome.get("fault"), outcome.get("call")
         return Record(
-            value=said.get("value"),
-            stdout=said["stdout"],
+            value=outcome.get("value"),
+            stdout=outcome["stdout"],
             fault=None if fault is None else Fault(**fault),
             call=None if call is None else HostCall(**call),
         )
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise ``SandboxUnavailable`` if Monty isn't installed in the sandbox's series."""
         try:
-            found = importlib.metadata.version("pydantic-monty")
+            installed = importlib.metadata.version("pydantic-monty")
         except importlib.metadata.PackageNotFoundError:
             raise SandboxUnavailable("pydantic-monty is not installed") from None
-        if found != self.version and not found.startswith(f"{self.version}."):
-            fix = f'Install the series, or say that it is another program: lf.Sandbox(version="{found}")'
-            raise SandboxUnavailable(
-                f"pydantic-monty {found} is installed, the sandbox is {self.version}", fix
+        if installed != self.version and not installed.startswith(f"{self.version}."):
+            fix = (
+                "Install the series, or say that it is another program: "
+                f'lf.Sandbox(version="{installed}")'
             )
+            problem = f"pydantic-monty {installed} is installed, the sandbox is {self.version}"
+            raise SandboxUnavailable(problem, fix)
 
 
 def run_python(sandbox: Sandbox | None = None, *, name: str = "run_python") -> Tool:
-    """``code, variables -> value, stdout, fault``: a tool that runs Python in a sandbox; see
-    ``Sandbox.run``.
+    """Make a tool ``code, variables -> value, stdout, fault`` that runs Python in a sandbox.
 
-    A program that fails is an answer (``fault`` says why), not a failed call. It is pure: known by
-    code, variables, bounds and version, so a replay answers it without running, on a machine
-    without the extra, too.
+    A program that fails is an answer, whose ``fault`` says why, and not a failed call. The tool is
+    pure: code, variables, bounds and version identify a run, so a replay answers it without
+    running, also on a machine without the extra ``code``.
+
+    Args:
+        sandbox: The bounds, by default those of ``Sandbox()``.
+        name: The tool's name.
+
+    Returns:
+        The tool; see ``Sandbox.run`` for its outputs and errors.
     """
     box = sandbox or Sandbox()
     return tool(
@@ -191,8 +221,10 @@ def run_python(sandbox: Sandbox | None = None, *, name: str = "run_python") -> T
 
 
 def run_cells(sandbox: Sandbox | None = None, *, name: str = "run_cells") -> Tool:
-    """``cells, variables, functions -> value, stdout, fault, call``: the same of a session whose
-    cells may call functions from outside; see ``Sandbox.until_call``.
+    """Make the tool that runs a session whose cells may call functions from outside.
+
+    Its signature is ``cells, variables, functions -> value, stdout, fault, call``; see
+    ``Sandbox.until_call``.
     """
     types = {"Fault": Fault, "Cell": Cell, "HostCall": HostCall}
     return tool(
@@ -200,55 +232,54 @@ def run_cells(sandbox: Sandbox | None = None, *, name: str = "run_cells") -> Too
     )
 
 
-def kept_apart(value: Any) -> File:
-    """A large variable, which a store then keeps once and not with every run."""
+def file_of(value: Any) -> File:
+    """Return a large variable as a file, which a store keeps once and not with every run."""
     return File(canonical(value).encode(), _VALUE)
 
 
-def read_in(value: Any) -> Any:
-    """A variable as a program finds it set: a file of text is its text, what was kept apart the
-    value.
-    """
+def loaded(value: Any) -> Any:
+    """Return a variable as a program finds it set: text of a file, the value of ``file_of``."""
     if isinstance(value, File) and value.known:
         if value.media_type == _VALUE:
             return json.loads(value.data)
-        return (
-            value.data.decode("utf-8", "replace") if value.media_type.startswith("text/") else value
-        )
+        is_text = value.media_type.startswith("text/")
+        return value.data.decode("utf-8", "replace") if is_text else value
     if isinstance(value, Mapping):
-        return {name: read_in(held) for name, held in value.items()}
-    return [read_in(held) for held in value] if isinstance(value, (list, tuple)) else value
+        return {name: loaded(item) for name, item in value.items()}
+    return [loaded(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _child(asked: str, seconds: float) -> dict[str, Any]:
-    """What the child process says; a fault where it was killed or died."""
+# Python has no way to stop code from within, so each run has a process of its own, in a session of
+# its own: killing the group ends Monty's worker too, which would otherwise outlive its parent.
+def _run_child(session: str, seconds: float) -> dict[str, Any]:
+    """Run a session in a child process; a fault if that was killed or died."""
     process = subprocess.Popen(  # noqa: S603 - this interpreter, this package
         [sys.executable, "-I", str(CHILD)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
-        env={name: value for name, value in os.environ.items() if name in _KEPT},
+        env={name: value for name, value in os.environ.items() if name in _INHERITED},
         start_new_session=True,
     )
     try:
-        answer, _ = process.communicate(asked.encode(), timeout=seconds)
+        answer, _ = process.communicate(session.encode(), timeout=seconds)
     except subprocess.TimeoutExpired:
         return _lost("time", "TimeoutError", f"the process was killed after {seconds:g} s")
     finally:
         _end(process)
     try:
-        said: dict[str, Any] = json.loads(answer)
+        outcome: dict[str, Any] = json.loads(answer)
     except ValueError:
         return _lost("crash", "", f"the process ended with status {process.returncode}")
-    return said
+    return outcome
 
 
-def _lost(kind: str, error: str, text: str) -> dict[str, Any]:
+def _lost(kind: FaultKind, error: str, text: str) -> dict[str, Any]:
     return {"stdout": "", "fault": {"kind": kind, "error": error, "text": text}}
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process and what it started, and let go of its pipes."""
+    """Kill the process and those that it started, and close its pipes."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if hasattr(os, "killpg"):
             os.killpg(process.pid, signal.SIGKILL)

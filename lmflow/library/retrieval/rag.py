@@ -1,40 +1,52 @@
-"""Retrieval-augmented generation: search once, answer from what was found."""
+"""Retrieval-augmented generation: search once, then answer from the passages."""
 
 from __future__ import annotations
 
 import attrs
 
-from lmflow.library.frames import System, searching, signed
+from lmflow.library.retrieval.retrieve import check_search
+from lmflow.library.system import System, set_system_signature
 from lmflow.programs.factories import predict
 from lmflow.programs.program import Predict, Program
-from lmflow.signatures.signature import parse
+from lmflow.signatures.declaration import parse_signature
 from lmflow.values.record import Record
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Rag(System):
-    """Search by the question, then answer; see ``rag``."""
+    """A search by the question, then an answer; see ``rag``."""
 
     search: Program
     answer: Predict
 
     def __attrs_post_init__(self) -> None:
-        signed(self, parse("question -> answer, context: list[str], sources: list[str]"))
+        text = "question -> answer, context: list[str], sources: list[str]"
+        set_system_signature(self, parse_signature(text))
 
     async def body(self, inputs: Record) -> Record:
-        """One search and one answer."""
-        found = await self.search(query=inputs.question)
-        said = await self.answer(context=found.context, question=inputs.question)
-        return Record(answer=said.answer, context=found.context, sources=found.sources)
+        """Search by the question and answer from the passages."""
+        passages = await self.search(query=inputs.question)
+        reply = await self.answer(context=passages.context, question=inputs.question)
+        return Record(answer=reply.answer, context=passages.context, sources=passages.sources)
 
 
 def rag(search: Program, *, name: str = "rag") -> Rag:
-    """``question -> answer, context, sources``: an answer from the passages that one search finds.
+    """Make a program ``question -> answer, context, sources`` that searches once and answers.
 
-    Cost: 1 search and 1 call, the step ``rag.answer``. ``search`` is ``query -> context, sources``,
-    such as ``lf.retrieve(corpus)``. Lewis et al. 2020, arXiv 2005.11401, with a frozen reader.
+    Cost: 1 search and 1 call, the step ``rag.answer``.
+
+    Args:
+        search: A program ``query -> context, sources``, such as ``lf.retrieve(corpus)``.
+        name: The name of the program.
+
+    Returns:
+        The program; ``context`` are the texts of the passages, ``sources`` their ids.
+
+    Raises:
+        BadSignature: ``search`` is not a search program.
+
+    Lewis et al. 2020, arXiv 2005.11401, with a frozen reader.
     """
     text = "Answer the question from the context, in a few words."
-    return Rag(
-        name, searching(search), predict("answer", "context: list[str], question -> answer", text)
-    )
+    answer = predict("answer", "context: list[str], question -> answer", text)
+    return Rag(name, check_search(search), answer)

@@ -1,3 +1,3 @@
-"""Operators that search for better outputs at inference time: samples, votes, best of n, refine,
-beam, cascades.
+"""Operators that search for better outputs when a program runs: samples, votes, best of n,
+refinement, beam search, cascades.
 """

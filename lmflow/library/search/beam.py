@@ -1,32 +1,22 @@
-"""Beam search: states expanded by samples, valued, and only the best kept."""
+"""Beam search: states are expanded by samples and valued, and only the best are expanded again."""
 
 from __future__ import annotations
 
 import attrs
 import toolz
 
-from lmflow.library.search.samples import (
-    Attempt,
-    Judging,
-    Search,
-    Tried,
-    judge_of,
-    judged,
-    outputs_of,
-    positive,
-    score_in,
-)
+from lmflow.library.limits import check_positive
+from lmflow.library.search.judging import JudgeFunction, check_judge, score_outputs
+from lmflow.library.search.sampling import Attempt, Sampler, Tried, successes
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, take
+from lmflow.programs.program import Program, pending_of
 from lmflow.values.functions import Function
 from lmflow.values.record import Record, canonical
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Beam(Search):
-    """A program that is fed its own outputs, ``breadth`` samples of each of ``width`` states; see
-    ``beam``.
-    """
+class Beam(Sampler):
+    """A program fed its own outputs, level by level; see ``beam``."""
 
     value: Function | Program
     width: int
@@ -39,44 +29,41 @@ class Beam(Search):
         """The most runs of its part, and of its value."""
         return self.breadth * (1 + (self.depth - 1) * self.width)
 
-    async def body(self, inputs: Record) -> Record:
-        """The outputs of the best state of the last level that has one; the earlier where they tie."""
-        if self.runs == 1:
-            plain: Record = await take(self.part, inputs)
-            return plain
-        attempts = await self._expanded(inputs, [Record()])
-        beam = await self._best(inputs, attempts)
+    async def search(self, inputs: Record) -> Record:
+        """Return the best state of the last level that has a valued one, the earlier on a tie."""
+        attempts = await self._expand(inputs, [Record()])
+        beam = await self._select(inputs, attempts)
         if not beam:
-            return outputs_of(attempts)[0]
+            return successes(attempts)[0]
         for _ in range(self.depth - 1):
-            if self.threshold is not None and beam[0][0] >= self.threshold:
+            best_value, _ = beam[0]
+            if self.threshold is not None and best_value >= self.threshold:
                 break
-            attempts = await self._expanded(inputs, [state for _, state in beam])
-            beam = await self._best(inputs, attempts) or beam
+            attempts = await self._expand(inputs, [state for _, state in beam])
+            beam = await self._select(inputs, attempts) or beam
         return beam[0][1]
 
-    async def _expanded(self, inputs: Record, states: list[Record]) -> tuple[Attempt, ...]:
+    async def _expand(self, inputs: Record, states: list[Record]) -> tuple[Attempt, ...]:
+        """Draw ``breadth`` samples of each state, side by side."""
         tried = Tried(self.part)
-        pendings = [take(tried, inputs | state) for state in states for _ in range(self.breadth)]
-        branches = tuple(pending.sampled(k) for k, pending in enumerate(pendings))
+        pendings = [pending_of(tried, inputs | state) for state in states for _ in range(self.breadth)]
+        branches = tuple(pending.sampled(number) for number, pending in enumerate(pendings))
         attempts: tuple[Attempt, ...] = await Fork(branches, name="sample")
         return attempts
 
-    async def _best(
+    async def _select(
         self, inputs: Record, attempts: tuple[Attempt, ...]
     ) -> list[tuple[float, Record]]:
-        found = (it.outputs for it in attempts if it.outputs is not None)
-        states = list(toolz.unique(found, key=canonical))
-        said = [score_in(self.value, word) for word in await judged(self.value, inputs, states)]
-        valued = [
-            (value, state) for value, state in zip(said, states, strict=True) if value is not None
-        ]
+        """Return the ``width`` different states with the highest values, best first."""
+        outputs = (attempt.outputs for attempt in attempts if attempt.outputs is not None)
+        states = list(toolz.unique(outputs, key=canonical))
+        valued = await score_outputs(self.value, inputs, states)
         return sorted(valued, key=lambda pair: -pair[0])[: self.width]
 
 
 def beam(  # noqa: PLR0913 - each is a choice of its own
     expand: Program,
-    value: Judging | Program,
+    value: JudgeFunction | Program,
     *,
     width: int = 3,
     depth: int = 3,
@@ -84,23 +71,39 @@ def beam(  # noqa: PLR0913 - each is a choice of its own
     threshold: float | None = None,
     version: str | None = None,
 ) -> Beam:
-    """The best state that beam search finds: ``expand`` is fed its own outputs, ``depth`` times.
+    """Search for the best state by feeding ``expand`` its own outputs, ``depth`` times.
 
-    Cost: at most ``breadth * (1 + (depth - 1) * width)`` runs of ``expand``, and of ``value`` where
+    Cost: at most ``breadth * (1 + (depth - 1) * width)`` runs of ``expand``, and of ``value`` if
     that is a program: ``breadth`` samples of the start, then of each of the ``width`` states that
-    are kept. It stops when the best value reaches ``threshold``. Equal states are one. One level's
-    samples run side by side, then its values.
+    are kept. It stops when the best value reaches ``threshold``. Equal states count once. The
+    samples of a level run side by side, then their values. ``depth=breadth=1`` is ``expand``.
 
     The outputs of ``expand`` are the state: they replace inputs of the same name, as in
     ``lf.repeat``, so a step ``question, steps: list[str] = [] -> steps: list[str]`` goes on from
-    its own steps. (A predictor can't read and write one field: let a flow rename it.) ``value`` is
-    a pure function ``(inputs, outputs)`` that returns what a metric returns, or a program with an
-    output ``score``. States that fail are left out; where all of the first do, the failure is
-    raised. ``depth=breadth=1`` is ``expand`` itself.
+    its own steps. (A predictor can't read and write one field: let a flow rename it.) States that
+    fail are left out; if all of the first level do, the failure is raised.
+
+    Args:
+        expand: The program whose outputs are states.
+        value: A pure function ``(inputs, outputs)`` that returns what a metric returns, or a
+            program with an output ``score``.
+        width: How many states a level keeps, at least 1.
+        depth: The number of levels, at least 1.
+        breadth: How many samples are drawn of each state, at least 1.
+        threshold: The value that is enough.
+        version: Identifies a function whose source doesn't.
+
+    Returns:
+        A program with the signature of ``expand``.
+
+    Raises:
+        ValueError: A size is less than 1.
+        BadSignature: The valuing program has no output ``score``.
+        MissingInput: The valuing program needs a field that ``expand`` neither reads nor gives.
 
     Yao et al. 2023, arXiv 2305.10601, section 3 (breadth-first, sampled thoughts, values).
     """
-    sizes = {"width": width, "depth": depth, "breadth": breadth}
-    for name, size in sizes.items():
-        positive(name, size)
-    return Beam(expand, judge_of(expand, value, "score", version), width, depth, breadth, threshold)
+    for name, size in {"width": width, "depth": depth, "breadth": breadth}.items():
+        check_positive(name, size)
+    judge = check_judge(expand, value, "score", version)
+    return Beam(expand, judge, width, depth, breadth, threshold)

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 
 import attrs
 
-from lmflow.library.search.samples import Search, Tried, outputs_of
+from lmflow.library.search.sampling import Search, Tried, successes
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, check_programs, take
+from lmflow.programs.program import Program, pending_of, check_programs
 from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_paths
@@ -30,16 +30,14 @@ class Ensemble(Search):
         return len(self.versions)
 
     async def body(self, inputs: Record) -> Record:
-        """What the reduction makes of the outputs, in the order of the versions."""
-        pending = take(self.part, inputs)
+        """Return the reduction of the outputs, which are in the order of the versions."""
         if len(self.versions) == 1:
-            plain: Record = await pending.under(self.versions[0].params)
-            return plain
-        tried = take(Tried(self.part), inputs)
-        found = outputs_of(
-            await Fork(tuple(tried.under(v.params) for v in self.versions), name="version")
-        )
-        return Record(self.reduce.call(tuple(found)))
+            outputs: Record = await pending_of(self.part, inputs).under(self.versions[0].params)
+            return outputs
+        tried = pending_of(Tried(self.part), inputs)
+        branches = tuple(tried.under(version.params) for version in self.versions)
+        candidates = successes(await Fork(branches, name="version"))
+        return Record(self.reduce.call(tuple(candidates)))
 
 
 def ensemble(
@@ -49,28 +47,43 @@ def ensemble(
     *,
     version: str | None = None,
 ) -> Ensemble:
-    """The program under each of ``versions``, side by side, and what ``reduce`` makes of their
-    outputs.
+    """Run a program under each of several versions, side by side, and reduce their outputs to one.
 
-    Cost: one run of the program a version. ``reduce`` is a pure function of the outputs, a tuple in
-    the order of the versions, that returns outputs; by default the majority by the last output,
-    ``lf.majority``. Versions that fail are left out; where all do, the first failure is raised. The
-    parameters of the versions win over those that the ensemble runs with. ``ForeignPaths`` where a
-    version has paths that the program doesn't.
+    Cost: one run of the program for each version. The parameters of the versions take precedence
+    over those that the ensemble runs with. Versions that fail are left out; if all do, the first
+    failure is raised.
+
+    Args:
+        program: The program.
+        versions: The versions, at least one.
+        reduce: A pure function of a tuple of outputs, in the order of the versions, that returns
+            outputs; by default ``lf.majority``, the majority by the last output.
+        version: Identifies a function whose source doesn't.
+
+    Returns:
+        A program with the signature of ``program``.
+
+    Raises:
+        ValueError: There is no version.
+        ForeignPaths: A version has paths that the program doesn't have.
 
     Khattab et al. 2023, arXiv 2310.03714 (ensembles of optimized programs).
     """
     check_programs(program)
-    kept = tuple(versions)
-    if not kept:
+    members = tuple(versions)
+    if not members:
         raise ValueError("ensemble needs at least one version")
-    for each in kept:
-        check_paths(str(program), each.params, program.paths)
-    return Ensemble(program, kept, function_of(majority if reduce is None else reduce, version))
+    for member in members:
+        check_paths(str(program), member.params, program.paths)
+    return Ensemble(program, members, function_of(majority if reduce is None else reduce, version))
 
 
+# The source of this function is a part of the keys of ensembles: another body would be another
+# program to every recording.
 def majority(outputs: Sequence[Record]) -> Record:
-    """The first of the outputs that say what most say in their last field; what was said first
-    where they tie.
+    """Return the first outputs whose last field says what most say; the earliest vote wins a tie.
+
+    Args:
+        outputs: The outputs to vote, at least one.
     """
     return outputs[elected([vote_of(each) for each in outputs])[0]]

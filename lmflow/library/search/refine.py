@@ -1,4 +1,4 @@
-"""Refinement: again, with advice from outside to the step that is blamed."""
+"""Refinement: another attempt with advice from outside for the step that is to blame."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ from typing import Any
 
 import attrs
 
-from lmflow.library.search.samples import (
-    Attempt,
-    Judging,
-    Search,
-    Tried,
-    judge_of,
-    judged,
-    outputs_of,
-    positive,
+from lmflow.library.limits import check_positive
+from lmflow.library.search.judging import (
+    JudgeFunction,
+    check_judge,
+    first_best,
+    judge_outputs,
 )
-from lmflow.metrics import as_score
-from lmflow.programs.environment import Added
-from lmflow.programs.program import Program, take
+from lmflow.library.search.sampling import Attempt, Sampler, Tried, successes
+from lmflow.metrics.base import as_score
+from lmflow.programs.environment import AppendedText
+from lmflow.programs.program import Program, pending_of
 from lmflow.values.functions import Function
 from lmflow.values.record import Record
 
 
 @attrs.frozen
 class Feedback:
-    """How good outputs are, what would make them better, and which step is to blame (empty: all of
-    them).
+    """A value of outputs, advice that would make them better, and the step to blame.
+
+    An empty ``step`` blames all steps.
     """
 
     value: float
@@ -35,7 +34,7 @@ class Feedback:
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Refine(Search):
+class Refine(Sampler):
     """A program run again with advice, up to ``n`` times; see ``refine``."""
 
     feedback: Function | Program
@@ -47,75 +46,86 @@ class Refine(Search):
         """The most runs of its part, and of its feedback."""
         return self.n
 
-    async def body(self, inputs: Record) -> Record:
-        """The attempt with the highest value; the earlier where they tie."""
-        if self.n == 1:
-            plain: Record = await take(self.part, inputs)
-            return plain
+    async def search(self, inputs: Record) -> Record:
+        """Return the attempt with the highest value, the earlier if values are equal."""
         attempts: list[Attempt] = []
-        valued: list[tuple[float, Record]] = []
-        advice: dict[str, Added] = {}
-        for k in range(self.n):
-            attempt = await take(Tried(self.part), inputs).sampled(k).under(advice)
+        scored: list[tuple[float, Record]] = []
+        advice: dict[str, AppendedText] = {}
+        for number in range(self.n):
+            attempt = await pending_of(Tried(self.part), inputs).sampled(number).under(advice)
             attempts.append(attempt)
-            if (
-                attempt.outputs is None
-                or (said := await self._heard(inputs, attempt.outputs)) is None
-            ):
+            feedback = await self._feedback_on(inputs, attempt)
+            if feedback is None:
                 continue
-            valued.append((said.value, attempt.outputs))
-            if said.value >= self.threshold:
+            scored.append((feedback.value, attempt.outputs))
+            if feedback.value >= self.threshold:
                 break
-            advice |= self._advice(said)
-        return max(valued, key=lambda pair: pair[0])[1] if valued else outputs_of(attempts)[0]
+            advice |= self._advice(feedback)
+        return first_best(scored) if scored else successes(attempts)[0]
 
-    async def _heard(self, inputs: Record, outputs: Record) -> Feedback | None:
-        (said,) = await judged(self.feedback, inputs, [outputs])
-        return None if said is None else _feedback(self.feedback, said)
+    async def _feedback_on(self, inputs: Record, attempt: Attempt) -> Feedback | None:
+        if attempt.outputs is None:
+            return None
+        (verdict,) = await judge_outputs(self.feedback, inputs, [attempt.outputs])
+        return None if verdict is None else _feedback_in(self.feedback, verdict)
 
-    def _advice(self, said: Feedback) -> dict[str, Added]:
+    def _advice(self, feedback: Feedback) -> dict[str, AppendedText]:
+        """Return the advice as texts below the instructions of the steps to blame."""
+        if not feedback.advice:
+            return {}
         steps = self.part.predictors
-        blamed = [said.step] if said.step in steps else steps
-        return {
-            f"{step}.instruction": Added(f"Advice: {said.advice}") for step in blamed if said.advice
-        }
+        blamed = [feedback.step] if feedback.step in steps else steps
+        text = AppendedText(f"Advice: {feedback.advice}")
+        return {f"{step}.instruction": text for step in blamed}
 
 
 def refine(
     program: Program,
-    feedback: Judging | Program,
+    feedback: JudgeFunction | Program,
     *,
     n: int = 3,
     threshold: float = 1.0,
     version: str | None = None,
 ) -> Refine:
-    """The best of up to ``n`` attempts, each with the advice that feedback from outside gave on
-    those before.
+    """Run a program up to ``n`` times, each time with the advice that feedback gave before.
 
-    Cost: at most ``n`` runs of the program, and of ``feedback`` where that is a program; it stops
-    when a value reaches ``threshold``. ``feedback`` is a pure function ``(inputs, outputs)`` that
-    returns ``Feedback(value, advice, step)`` or what a metric returns (``Score(value, feedback)``),
-    or a program with an output ``score`` and perhaps ``feedback`` and ``step``.
+    Cost: at most ``n`` runs of the program, and of ``feedback`` if that is a program. It stops when
+    a value reaches ``threshold``. ``n=1`` is the program itself.
 
-    Advice stands below the instruction of the step that is blamed, by its name, until newer advice
-    replaces it; where no predictor of that name is in the program, below that of each predictor.
-    The best attempt is kept, the earlier where they tie. Attempts that fail are left out. ``n=1``
-    is the program itself.
+    Advice stands below the instruction of the step to blame until newer advice replaces it; if the
+    program has no predictor of that name, below that of each predictor. The best attempt is
+    returned, the earlier if values are equal. Attempts that fail are left out; if all do, the first
+    failure is raised.
+
+    Args:
+        program: The program to run.
+        feedback: A pure function ``(inputs, outputs)`` that returns
+            ``Feedback(value, advice, step)`` or what a metric returns (``Score(value, feedback)``),
+            or a program with an output ``score`` and perhaps ``feedback`` and ``step``.
+        n: The most attempts, at least 1.
+        threshold: The value that is enough.
+        version: Identifies a function whose source doesn't.
+
+    Returns:
+        A program with the signature of ``program``.
+
+    Raises:
+        ValueError: ``n`` is less than 1.
+        BadSignature: The feedback program has no output ``score``.
+        MissingInput: The feedback program needs a field that ``program`` neither reads nor gives.
 
     Without feedback from outside, models make their answers worse (Huang et al. 2023, arXiv
     2310.01798). Feedback to text: Madaan et al. 2023, arXiv 2303.17651, section 2.
     """
-    return Refine(
-        program, judge_of(program, feedback, "score", version), positive("n", n), threshold
-    )
+    judge = check_judge(program, feedback, "score", version)
+    return Refine(program, judge, check_positive("n", n), threshold)
 
 
-def _feedback(judge: Function | Program, said: Any) -> Feedback:
-    if isinstance(said, Feedback):
-        return said
+def _feedback_in(judge: Function | Program, verdict: Any) -> Feedback:
+    if isinstance(verdict, Feedback):
+        return verdict
     if isinstance(judge, Program):
-        return Feedback(
-            float(said["score"]), str(said.get("feedback", "")), str(said.get("step", ""))
-        )
-    score = as_score(judge.name, said)
+        advice, step = verdict.get("feedback", ""), verdict.get("step", "")
+        return Feedback(float(verdict["score"]), str(advice), str(step))
+    score = as_score(judge.name, verdict)
     return Feedback(score.value, score.feedback)

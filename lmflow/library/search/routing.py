@@ -1,4 +1,4 @@
-"""Which model or program answers: the cheap one first, or the one that is chosen."""
+"""Cascades and routers: the cheap model first, or the program that is chosen."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadSignature, ParseFailure, UnknownInput, listed
-from lmflow.library.search.samples import (
-    Attempt,
-    Judging,
-    Search,
-    Tried,
-    fields_of,
-    identity_of,
-    judge_of,
-    judged,
-    outputs_of,
-    programs_in,
-)
-from lmflow.programs.program import Program, check_programs, need, take
-from lmflow.signatures.signature import Field, Signature, parse
+from lmflow.errors.calling import ParseFailure
+from lmflow.errors.composing import BadSignature, UnknownInput
+from lmflow.errors.words import listed
+from lmflow.library.composed import Composed, identity_of, set_signature
+from lmflow.library.search.judging import JudgeFunction, check_judge, judge_outputs
+from lmflow.library.search.sampling import Attempt, Search, Tried, successes
+from lmflow.programs.composed_signatures import add_needed
+from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.signatures.declaration import parse_signature
+from lmflow.signatures.fields import Field
+from lmflow.signatures.signature import Signature
 from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record
 
@@ -32,7 +28,7 @@ class Cascade(Search):
 
     models: tuple[str, ...]
     accept: Function | Program
-    steps_asked: tuple[str, ...]
+    predictors_routed: tuple[str, ...]
 
     @property
     def runs(self) -> int:
@@ -40,27 +36,33 @@ class Cascade(Search):
         return len(self.models)
 
     async def body(self, inputs: Record) -> Record:
-        """The first outputs that are accepted; the last model's are, always."""
+        """Return the first outputs that are accepted; the last model's always are."""
+        *earlier, last = self.models
         attempts: list[Attempt] = []
-        for model in self.models[:-1]:
-            attempts.append(await take(Tried(self.part), inputs).under(self._on(model)))
-            outputs = attempts[-1].outputs
-            if outputs is not None and await self._accepted(inputs, outputs):
+        for model in earlier:
+            attempt = await self._attempt(model, inputs)
+            attempts.append(attempt)
+            if attempt.outputs is not None and await self._accepts(inputs, attempt.outputs):
+                outputs: Record = attempt.outputs
                 return outputs
-        attempts.append(await take(Tried(self.part), inputs).under(self._on(self.models[-1])))
-        return outputs_of(attempts)[-1]
+        attempts.append(await self._attempt(last, inputs))
+        return successes(attempts)[-1]
 
-    def _on(self, model: str) -> dict[str, str]:
-        return {f"{step}.model": model for step in self.steps_asked}
+    async def _attempt(self, model: str, inputs: Record) -> Attempt:
+        params = {f"{step}.model": model for step in self.predictors_routed}
+        attempt: Attempt = await pending_of(Tried(self.part), inputs).under(params)
+        return attempt
 
-    async def _accepted(self, inputs: Record, outputs: Record) -> bool:
-        (said,) = await judged(self.accept, inputs, [outputs])
-        return bool(said["ok"] if isinstance(self.accept, Program) and said is not None else said)
+    async def _accepts(self, inputs: Record, outputs: Record) -> bool:
+        (verdict,) = await judge_outputs(self.accept, inputs, [outputs])
+        if isinstance(self.accept, Program) and verdict is not None:
+            return bool(verdict["ok"])
+        return bool(verdict)
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Router(Program):
-    """One of several programs, as a function or a program chooses; see ``router``."""
+class Router(Composed):
+    """A choice of one of several programs, by a function or a program; see ``router``."""
 
     choose: Function | Program
     reads: tuple[Field, ...]
@@ -68,46 +70,37 @@ class Router(Program):
     default: str
 
     def __attrs_post_init__(self) -> None:
+        programs = [program for _, program in self.routes]
         inputs: dict[str, Field] = {}
-        fields = [field for _, program in self.routes for field in program.signature.inputs]
-        for field in (*self.reads, *fields):
-            need(inputs, field)
-        shared = [{field.name for field in program.signature.outputs} for _, program in self.routes]
-        outputs = tuple(
-            f
-            for f in self.routes[0][1].signature.outputs
-            if all(f.name in names for names in shared)
-        )
-        object.__setattr__(self, "signature", Signature(tuple(inputs.values()), outputs))
-        _ = self.steps
+        for field in (*self.reads, *(f for each in programs for f in each.signature.inputs)):
+            add_needed(inputs, field)
+        shared = _shared_outputs(programs)
+        outputs = [field for field in programs[0].signature.outputs if field.name in shared]
+        set_signature(self, Signature(tuple(inputs.values()), tuple(outputs)))
 
     def __str__(self) -> str:
         return f"router({', '.join(label for label, _ in self.routes)})"
 
     @property
-    def children(self) -> tuple[Program, ...]:
-        """Who chooses, where that is a program, and the routes."""
-        return tuple(found for value in fields_of(self) for found in programs_in(value))
-
-    @property
     def identity(self) -> Any:
-        """Who chooses, and what."""
+        """The class name and the fields but ``reads``, which add nothing to the choice."""
         return ["Router", identity_of(self.choose), identity_of(self.routes), self.default]
 
     async def body(self, inputs: Record) -> Record:
-        """The route that is chosen."""
-        routes, label = dict(self.routes), await self._chosen(inputs)
+        """Return the outputs of the chosen route that all routes have."""
+        routes, label = dict(self.routes), await self._choose(inputs)
         if label not in routes and not self.default:
-            raise self._unknown(label)
-        result: Record = await take(routes[label if label in routes else self.default], inputs)
-        return result.only(*(field.name for field in self.signature.outputs))
+            raise self._unknown_label(label)
+        outputs = await pending_of(routes[label if label in routes else self.default], inputs)
+        result: Record = outputs.only(*(field.name for field in self.signature.outputs))
+        return result
 
-    async def _chosen(self, inputs: Record) -> str:
+    async def _choose(self, inputs: Record) -> str:
         if isinstance(self.choose, Function):
             return str(self.choose.call(inputs))
-        return str((await take(self.choose, inputs))[self.choose.signature.outputs[0].name])
+        return str((await pending_of(self.choose, inputs))[self.choose.signature.outputs[0].name])
 
-    def _unknown(self, label: str) -> UnknownInput | ParseFailure:
+    def _unknown_label(self, label: str) -> UnknownInput | ParseFailure:
         labels = tuple(name for name, _ in self.routes)
         if isinstance(self.choose, Function):
             return UnknownInput(str(self), label, labels)
@@ -119,31 +112,42 @@ class Router(Program):
 def cascade(
     program: Program,
     models: Iterable[str],
-    accept: Judging | Program,
+    accept: JudgeFunction | Program,
     *,
     version: str | None = None,
 ) -> Cascade:
-    """The program on the first of ``models`` whose outputs are accepted; the last model's always
-    are.
+    """Run a program on one model after the other until its outputs are accepted.
 
-    Cost: at most one run of the program a model, and of ``accept``, where that is a program, one a
-    model but the last; on average the sum of what each model costs times how often all before it
-    are refused. ``accept`` is a pure function ``(inputs, outputs)``, or a program with an output
-    ``ok: bool``. A model that fails is refused; where all fail, the first failure is raised. Give
-    models by name, cheapest first: they replace those of all predictors.
+    Cost: at most one run of the program for each model, and one of ``accept``, if that is a
+    program, for each model but the last, whose outputs are always accepted. On average it is the
+    sum of what each model costs times how often all before it are refused. A model that fails is
+    refused; if all fail, the first failure is raised.
 
     Without token probabilities agreement is a good score to accept by: ``self_consistency(program,
     n=3, share="share")`` on the cheap model. ``lf.cascade_curve`` shows from recorded runs what a
     threshold would cost.
+
+    Args:
+        program: The program.
+        models: Names of models, cheapest first. They replace those of all predictors.
+        accept: A pure function ``(inputs, outputs)``, or a program with an output ``ok: bool``.
+        version: Identifies a function whose source doesn't.
+
+    Returns:
+        A program with the signature of ``program``.
+
+    Raises:
+        ValueError: There is no model.
+        BadSignature: The accepting program has no output ``ok``.
+        MissingInput: The accepting program needs a field that ``program`` neither reads nor gives.
 
     Chen et al. 2023, arXiv 2305.05176, section 3 (FrugalGPT's cascade).
     """
     names = tuple(models)
     if not names:
         raise ValueError("cascade needs at least one model")
-    return Cascade(
-        program, names, judge_of(program, accept, "ok", version), tuple(program.predictors)
-    )
+    judge = check_judge(program, accept, "ok", version)
+    return Cascade(program, names, judge, tuple(program.predictors))
 
 
 def router(
@@ -154,14 +158,28 @@ def router(
     default: str = "",
     version: str | None = None,
 ) -> Router:
-    """The one of ``routes`` (label -> program) whose label is chosen, on the same record.
+    """Run the one of several programs whose label is chosen, on the same inputs.
 
-    Cost: one run of ``choose``, where that is a program, and one of the chosen route. ``choose`` is
-    a pure function of the inputs that returns a label, or a program whose first output is one (let
-    its type be a ``Literal`` of them). ``default`` is the label that stands for unknown ones;
-    without it a function's is ``UnknownInput``, a program's ``ParseFailure``. Inputs are what who
-    chooses and the routes read, outputs those that all routes give; ``reads`` declares what else a
-    function reads, ``"question, size: int"``.
+    Cost: one run of ``choose``, if that is a program, and one of the chosen route.
+
+    Args:
+        choose: A pure function of the inputs that returns a label, or a program whose first output
+            is one (let its type be a ``Literal`` of the labels).
+        routes: Label -> program.
+        reads: The inputs that a choosing function reads beside those of the routes, as fields or
+            as text: ``"question, size: int"``.
+        default: The label to take if the chosen one is not among the routes.
+        version: Identifies a function whose source doesn't.
+
+    Returns:
+        A program that reads what the chooser and the routes read, and gives the outputs that all
+        routes have. Without a default, running it raises ``UnknownInput`` for an unknown label of a
+        function and ``ParseFailure`` for one of a program.
+
+    Raises:
+        ValueError: There is no route.
+        UnknownInput: ``default`` is not among the routes.
+        BadSignature: The routes have no output in common.
     """
     if not routes:
         raise ValueError("router needs at least one route")
@@ -169,18 +187,17 @@ def router(
         raise UnknownInput("router's default", default, tuple(routes))
     labelled = tuple(routes.items())
     check_programs(*routes.values())
-    shared = set.intersection(
-        *({f.name for f in program.signature.outputs} for program in routes.values())
-    )
-    if not shared:
-        raise BadSignature(
-            str(labelled[0][1].signature), "the routes have no output in common", "Rename outputs."
-        )
+    if not _shared_outputs(list(routes.values())):
+        first = str(labelled[0][1].signature)
+        raise BadSignature(first, "the routes have no output in common", "Rename outputs.")
     if isinstance(choose, Program):
         return Router(choose, choose.signature.inputs, labelled, default)
-    extra = _read(reads) if isinstance(reads, str) else tuple(reads)
-    return Router(function_of(choose, version), extra, labelled, default)
+    fields = parse_signature(f"{reads} -> _").inputs if isinstance(reads, str) else tuple(reads)
+    return Router(function_of(choose, version), fields, labelled, default)
 
 
-def _read(text: str) -> tuple[Field, ...]:
-    return parse(f"{text} -> _").inputs
+def _shared_outputs(programs: list[Program]) -> set[str]:
+    """Return the names of the outputs that all programs have."""
+    return set.intersection(
+        *({field.name for field in each.signature.outputs} for each in programs)
+    )

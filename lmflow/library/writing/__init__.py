@@ -1,3 +1,1 @@
-"""Programs that write long texts or shorten them: summaries, reports, and the cutting of what is
-too long.
-"""
+"""Programs that write long texts or shorten them: summaries, reports, shortened inputs."""

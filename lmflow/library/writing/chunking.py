@@ -1,4 +1,4 @@
-"""Long texts cut into parts where it hurts least: between paragraphs, else sentences, else words."""
+"""Splits long texts into parts: between paragraphs, else between sentences, else between words."""
 
 from __future__ import annotations
 
@@ -10,57 +10,66 @@ _BORDERS = (
     re.compile(r"(?<=[.!?…])\s+|(?<=[。！？])"),
     re.compile(r"\s+"),
 )
+_LEAST_IN_GROUP = 2
 
 
-def cut(text: str, size: int) -> tuple[str, ...]:
-    """The text's parts of at most ``size`` characters, in order, without the blanks at their
-    borders: every other character is in one. What fits together stays together. ``ValueError``
-    where ``size`` is below 1.
+def split_text(text: str, size: int) -> tuple[str, ...]:
+    """Split a text into parts of at most ``size`` characters, in order; what fits stays together.
+
+    The parts are without the blanks at their borders; every other character is in one of them.
+    Raises ``ValueError`` if ``size`` is below 1.
     """
     if size < 1:
         msg = f"size must be a number of characters, at least 1, found {size}"
         raise ValueError(msg)
-    return tuple(part for part in (part.strip() for part in _fit(text, size, 0)) if part)
+    parts = (part.strip() for part in _split(text, size, 0))
+    return tuple(part for part in parts if part)
 
 
-def packed(texts: Iterable[str], size: int) -> tuple[tuple[str, ...], ...]:
-    """Texts in groups, in order: as many together as have at most ``size`` characters, yet at least
-    two where there are two.
+def group_texts(texts: Iterable[str], size: int) -> tuple[tuple[str, ...], ...]:
+    """Group texts in order, as many together as have at most ``size`` characters, at least two.
+
+    The last group may have one.
     """
     groups: list[list[str]] = []
     for text in texts:
-        if groups and (len(groups[-1]) < 2 or sum(map(len, groups[-1])) + len(text) <= size):  # noqa: PLR2004 - two
+        if groups and _has_room(groups[-1], text, size):
             groups[-1].append(text)
         else:
             groups.append([text])
     return tuple(map(tuple, groups))
 
 
-def _fit(text: str, size: int, level: int) -> list[str]:
+def _has_room(group: list[str], text: str, size: int) -> bool:
+    return len(group) < _LEAST_IN_GROUP or sum(map(len, group)) + len(text) <= size
+
+
+def _split(text: str, size: int, level: int) -> list[str]:
+    """Split a text at the borders of a level, and each part that is still too long at the next."""
     if len(text.strip()) <= size:
         return [text]
     if level == len(_BORDERS):
-        return [text[at : at + size] for at in range(0, len(text), size)]
-    return [
-        fit for part in _joined(_pieces(text, level), size) for fit in _fit(part, size, level + 1)
-    ]
+        return [text[start : start + size] for start in range(0, len(text), size)]
+    parts: list[str] = []
+    for part in _join(_pieces(text, level), size):
+        parts += _split(part, size, level + 1)
+    return parts
 
 
 def _pieces(text: str, level: int) -> list[str]:
-    """The text cut at all borders of a level; each piece keeps the blanks that follow it."""
+    """Return the text cut at all borders of a level; each piece keeps the blanks that follow it."""
     ends = [match.end() for match in _BORDERS[level].finditer(text)]
-    return [
-        text[start:end]
-        for start, end in zip([0, *ends], [*ends, len(text)], strict=True)
-        if start < end
-    ]
+    starts = [0, *ends]
+    pieces = (text[start:end] for start, end in zip(starts, [*ends, len(text)], strict=True))
+    return [piece for piece in pieces if piece]
 
 
-def _joined(pieces: list[str], size: int) -> list[str]:
-    whole = [""]
+def _join(pieces: list[str], size: int) -> list[str]:
+    """Join neighbouring pieces as long as they fit together."""
+    parts = [""]
     for piece in pieces:
-        if len((whole[-1] + piece).strip()) <= size:
-            whole[-1] += piece
+        if len((parts[-1] + piece).strip()) <= size:
+            parts[-1] += piece
         else:
-            whole.append(piece)
-    return [part for part in whole if part]
+            parts.append(piece)
+    return [part for part in parts if part]

@@ -21,8 +21,9 @@ from paths import ROOT
 
 import lmflow as lf
 from lmflow.errors import StepTimeout, ToolFailed, ToolsUnavailable, WrongType
-from lmflow.library.agents.mcp_tools import McpError, listing_of, offline, tools_of, value_of
-from lmflow.programs.program import Tool
+from lmflow.library.agents.mcp_connection import McpError, result_value
+from lmflow.library.agents.mcp_tools import listing_of, offline, tools_of
+from lmflow.programs.tool import Tool
 
 SERVER = ROOT / "tests" / "support" / "mcp_server.py"
 COMMAND = [sys.executable, str(SERVER)]
@@ -248,7 +249,7 @@ async def test_the_time_of_a_call_is_bounded(url: str) -> None:
         ([sys.executable, "-c", "import time; time.sleep(60)"], "no connection after"),
         ([], "there is no command"),
         ("http://127.0.0.1:9/mcp", "ConnectError"),
-        ("python server.py", "no URL"),
+        ("python server.py", "doesn't begin a URL"),
         ("http://user:secret@127.0.0.1/mcp", "holds a user or password"),
     ],
 )
@@ -303,11 +304,11 @@ def test_an_identity_is_server_tool_and_schema() -> None:
 )
 def test_what_a_result_holds(result: dict[str, Any], value: Any) -> None:
     """Structured content counts first, then texts, then the parts as they are."""
-    assert value == value_of(result)
+    assert value == result_value(result)
 
 
 @pytest.mark.parametrize("content", [[{"type": "text", "text": "no"}], []])
 def test_a_result_that_is_an_error_is_raised(content: list[Any]) -> None:
     """A tool that says it failed has failed, in its own words where it has some."""
     with pytest.raises(McpError, match=r"no\b|doesn't say"):
-        value_of({"isError": True, "content": content})
+        result_value({"isError": True, "content": content})

@@ -21,7 +21,15 @@ from strategies import json_values
 
 import lmflow as lf
 from lmflow.errors import SandboxUnavailable, ToolFailed
-from lmflow.library.agents.sandbox import Answer, Cell, Fault, HostCall, Sandbox, _child, run_python
+from lmflow.library.agents.sandbox import (
+    Answer,
+    Cell,
+    Fault,
+    HostCall,
+    Sandbox,
+    _run_child,
+    run_python,
+)
 from lmflow.values.record import EMPTY, Record, canonical
 
 pytest.importorskip("pydantic_monty")
@@ -177,7 +185,7 @@ def test_the_process_is_killed_in_any_case() -> None:
     """Where the interpreter doesn't end a program, the clock around its process does."""
     asked = {"cells": [Cell("while True: pass")], "variables": {}, "functions": []}
     began = time.monotonic()
-    found = _child(canonical({**asked, **attrs.asdict(attrs.evolve(BOX, seconds=60.0))}), 3.0)[
+    found = _run_child(canonical({**asked, **attrs.asdict(attrs.evolve(BOX, seconds=60.0))}), 3.0)[
         "fault"
     ]
     assert time.monotonic() - began < MOST
@@ -190,7 +198,7 @@ def test_the_process_is_killed_in_any_case() -> None:
 
 def test_a_process_that_dies_is_a_fault() -> None:
     """One that can't even begin says how it ended."""
-    assert "crash" == _child("no JSON", MOST)["fault"]["kind"]
+    assert "crash" == _run_child("no JSON", MOST)["fault"]["kind"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse some of the limits")

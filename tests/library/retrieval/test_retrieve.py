@@ -105,7 +105,7 @@ def test_retrieval_is_a_value(corpus: Corpus, dense: Dense) -> None:
     assert (program, program.key) == (
         lf.retrieve(corpus, dense),
         pickle.loads(pickle.dumps(program)).key,
-    )  # noqa: S301
+    )
     assert program.key != lf.retrieve(corpus, dense, depth=29).key
     assert program.key != lf.retrieve(corpus, dense, k=2).key
 

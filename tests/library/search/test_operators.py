@@ -24,11 +24,11 @@ from lmflow.errors import (
     UnknownInput,
 )
 from lmflow.interpreter.driver import drive_pure
-from lmflow.library.search.voting import elected, leads, settled, unanimous
+from lmflow.library.search.voting import elected, is_settled, is_unanimous, leader_is_majority
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.programs.effects import Call
-from lmflow.programs.environment import Added, Env, overlaid
+from lmflow.programs.environment import AppendedText, Env, overlay_values
 from lmflow.replays.steps import completed_steps
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -156,7 +156,7 @@ def test_the_posterior_is_that_of_beta(a: int, b: int, level: float) -> None:
     points = (0.5 + 0.5 * (i + 0.5) / steps for i in range(steps))
     tail = sum(x**a * (1 - x) ** b for x in points) * 0.5 / steps / beta
     if abs(tail - level) > 1e-4:
-        assert (tail >= level) == leads(["x"] * a + ["y"] * b, level)
+        assert (tail >= level) == leader_is_majority(["x"] * a + ["y"] * b, level)
 
 
 @pytest.mark.parametrize(("level", "runs"), [(0.9, 3), (0.95, 4), (0.99, 6)])
@@ -181,9 +181,9 @@ def test_a_window_that_agrees_ends_the_vote() -> None:
     assert 4 == len(driven(program, ["a", "b", "c", "c", "d", "d"])[1])
     assert 6 == len(driven(program, ["a", ModelFailed("server", "x"), "a", "b", "c", "c"])[1])
     assert (True, False, False) == (
-        unanimous(["a", "a"]),
-        unanimous(["a", None]),
-        unanimous(["a", "b"]),
+        is_unanimous(["a", "a"]),
+        is_unanimous(["a", None]),
+        is_unanimous(["a", "b"]),
     )
 
 
@@ -194,7 +194,7 @@ def test_a_window_that_agrees_ends_the_vote() -> None:
 )
 def test_what_is_settled_stays(votes: list[str], left: int, data: st.DataObject) -> None:
     """Once settled, no votes that are left change who is elected."""
-    if settled(votes, left):
+    if is_settled(votes, left):
         more = data.draw(st.lists(st.sampled_from("abc"), max_size=left))
         assert votes[elected(votes)[0]] == [*votes, *more][elected([*votes, *more])[0]]
 
@@ -255,16 +255,19 @@ def test_a_program_may_give_the_feedback() -> None:
 
 def test_advice_stands_below_what_the_version_says() -> None:
     """A text that is added goes with any instruction, and with none."""
-    assert {"p": "new\n\nadvice", "q": 3} == overlaid(
-        {"p": "new", "q": 1}, {"p": Added("advice"), "q": 3}
+    assert {"p": "new\n\nadvice", "q": 3} == overlay_values(
+        {"p": "new", "q": 1}, {"p": AppendedText("advice"), "q": 3}
     )
-    assert {"p": "advice"} == overlaid({"p": ""}, {"p": Added("advice")})
-    assert "a\n\nb" == Env(lf.Record({"x.s.i": "a"}), "x.").under("", {"s.i": Added("b")})["s.i"]
+    assert {"p": "advice"} == overlay_values({"p": ""}, {"p": AppendedText("advice")})
+    assert (
+        "a\n\nb"
+        == Env(lf.Record({"x.s.i": "a"}), "x.").under("", {"s.i": AppendedText("b")})["s.i"]
+    )
 
 
 async def test_a_text_may_be_added_to_a_run() -> None:
     """The version that is recorded says it all, so the run replays."""
-    pending = ANSWER(question="q").under({"answer.instruction": Added("Be brief.")})
+    pending = ANSWER(question="q").under({"answer.instruction": AppendedText("Be brief.")})
     async with lf.Executor(lf.scripted(lambda r: r.messages[0].content)) as ex:
         trace = await ex.run(pending)
     assert trace.outputs is not None

@@ -15,8 +15,19 @@ from hypothesis import strategies as st
 from passages import PASSAGES, SEARCH, told
 
 import lmflow as lf
-from lmflow.library.retrieval.passages import bare, numbers, overlap, recited
-from lmflow.library.writing.article import Article, Section, composed, sentences, supported
+from lmflow.library.retrieval.citations import (
+    cited_numbers,
+    renumber_citations,
+    strip_citations,
+    word_overlap,
+)
+from lmflow.library.writing.article import (
+    Article,
+    Section,
+    compose_article,
+    keep_supported_citations,
+    split_sentences,
+)
 from lmflow.messages.requests import ChatRequest
 
 P = tuple((f"p{n}#0", f"passage {n} about the tower and the river") for n in range(1, 5))
@@ -64,14 +75,16 @@ def test_every_citation_resolves(title: str, lead: str, parts: list[tuple[str, s
     section was given.
     """
     sections = [Section("", lead), *(Section(heading, text, P) for heading, text in parts)]
-    checked(composed(title, sections))
-    checked(composed(title, [supported(section, 0.3) for section in sections]))
+    checked(compose_article(title, sections))
+    checked(
+        compose_article(title, [keep_supported_citations(section, 0.3) for section in sections])
+    )
 
 
 @given(passage=HOSTILE)
 def test_passages_are_only_text_too(passage: str) -> None:
     """What was retrieved is as hostile as what a model wrote."""
-    article = composed("t", [Section("h", "said [1]", ((passage, passage),))])
+    article = compose_article("t", [Section("h", "said [1]", ((passage, passage),))])
     assert {1} == cites(shown(article.markdown()))
     ET.fromstring(article.html())  # noqa: S314 - what is tested is that it was made safe
 
@@ -91,7 +104,7 @@ def test_citations_are_renumbered(text: str, expected: str) -> None:
     """Numbers follow the order of first mention; those without a passage go with the blank before
     them.
     """
-    body = composed("t", [Section("h", text, P)]).sections[0].text
+    body = compose_article("t", [Section("h", text, P)]).sections[0].text
     assert expected == body
 
 
@@ -100,10 +113,10 @@ def test_reciting_leaves_no_other_brackets(text: str) -> None:
     """Every square bracket of the result belongs to a citation that has a place, and doing it again
     changes nothing.
     """
-    once = recited(text, {1: 1, 2: 2})
+    once = renumber_citations(text, {1: 1, 2: 2})
     assert {1, 2} >= cites(once)
     assert "[" not in re.sub(r"\[[12]\]", "", once)
-    assert once == recited(once, {1: 1, 2: 2})
+    assert once == renumber_citations(once, {1: 1, 2: 2})
 
 
 @given(text=HOSTILE)
@@ -111,13 +124,13 @@ def test_bare_text_cites_nothing(text: str) -> None:
     """Without its citations a plain text has none; brackets that come together then are no concern
     of models.
     """
-    assert () == numbers(bare(recited(text, {1: 1})))
+    assert () == cited_numbers(strip_citations(renumber_citations(text, {1: 1})))
 
 
 @given(text=HOSTILE)
 def test_sentences_are_the_text(text: str) -> None:
     """Joined they are the text again."""
-    assert text == "".join(sentences(text))
+    assert text == "".join(split_sentences(text))
 
 
 def test_unsupported_citations_go() -> None:
@@ -129,7 +142,7 @@ def test_unsupported_citations_go() -> None:
     )
     assert (
         "The tower stands by the river [1]. Bananas are yellow fruit. Also."
-        == supported(section, 0.3).text
+        == keep_supported_citations(section, 0.3).text
     )
 
 
@@ -154,15 +167,15 @@ def test_a_sentence_without_citation_cites_the_passage_that_has_its_words(
     """The one with most of them and at least half; a sentence with few words could be from
     anywhere.
     """
-    assert expected == supported(Section("h", text, P), 0.3).text
+    assert expected == keep_supported_citations(Section("h", text, P), 0.3).text
 
 
 def test_overlap_is_a_share() -> None:
     """Of the words that say something; a claim without any has none."""
     assert (1.0, 0.5, 0.0) == (
-        overlap("the tower", "A tower."),
-        overlap("tower bridge", "a tower"),
-        overlap("", "x"),
+        word_overlap("the tower", "A tower."),
+        word_overlap("tower bridge", "a tower"),
+        word_overlap("", "x"),
     )
 
 

@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lmflow.library.retrieval.multi_hop import cited, merged, traced
-from lmflow.library.retrieval.passages import (
-    bare,
-    closest,
-    gathered,
-    numbers,
-    overlap,
-    plain,
-    recited,
-    words,
+from lmflow.library.retrieval.citations import (
+    cited_numbers,
+    closest_texts,
+    content_words,
+    merge_passages,
+    renumber_citations,
+    round_brackets,
+    strip_citations,
+    word_overlap,
 )
-from lmflow.library.retrieval.rerank import ordered
-from lmflow.library.writing.report import some
+from lmflow.library.retrieval.multi_hop import cited_sources, merge_facts, trace_facts
+from lmflow.library.retrieval.rerank import complete_order
+from lmflow.library.writing.report import clean_lines
 
 IDS = st.lists(st.sampled_from("abcd"), max_size=6)
 
@@ -28,11 +28,11 @@ IDS = st.lists(st.sampled_from("abcd"), max_size=6)
 @given(old=IDS, new=IDS)
 def test_passages_are_gathered_once_in_order(old: list[str], new: list[str]) -> None:
     """Each id where it was found first; gathering again changes nothing."""
-    first = gathered((), old, old)
-    both = gathered(first, new, new)
+    first = merge_passages((), old, old)
+    both = merge_passages(first, new, new)
     assert both[: len(first)] == first
     assert len({id_ for id_, _ in both}) == len(both) == len(set(old + new))
-    assert both == gathered(both, new, new)
+    assert both == merge_passages(both, new, new)
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_passages_are_gathered_once_in_order(old: list[str], new: list[str]) -> 
 )
 def test_numbers_are_read_however_they_are_written(text: str, expected: tuple[int, ...]) -> None:
     """In order, each once; what is no list of numbers in square brackets isn't one."""
-    assert expected == numbers(text)
+    assert expected == cited_numbers(text)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_numbers_are_read_however_they_are_written(text: str, expected: tuple[in
 )
 def test_bare_texts_lose_their_marks(text: str, expected: str) -> None:
     """With the blank before each."""
-    assert expected == bare(text)
+    assert expected == strip_citations(text)
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_bare_texts_lose_their_marks(text: str, expected: str) -> None:
 )
 def test_citations_are_rewritten(text: str, expected: str) -> None:
     """One blank before each; those without a place are taken out, and nothing else looks like one."""
-    assert expected == recited(text, {1: 5, 2: 6})
+    assert expected == renumber_citations(text, {1: 5, 2: 6})
 
 
 def test_plain_texts_cite_nothing() -> None:
     """Their square brackets are round."""
-    assert ("(1) x", ()) == (plain("[1] x"), numbers(plain("[1] x")))
+    assert ("(1) x", ()) == (round_brackets("[1] x"), cited_numbers(round_brackets("[1] x")))
 
 
 @given(
@@ -88,8 +88,8 @@ def test_plain_texts_cite_nothing() -> None:
 )
 def test_the_closest_are_some_of_the_texts(query: str, texts: list[str], k: int) -> None:
     """Positions, each once, with the most of the query's words first, the earlier where they tie."""
-    found = closest(query, texts, k)
-    shares = [overlap(query, texts[at]) for at in found]
+    found = closest_texts(query, texts, k)
+    shares = [word_overlap(query, texts[at]) for at in found]
     assert len(set(found)) == len(found) == min(k, len(texts))
     assert [(-share, at) for share, at in zip(shares, found, strict=True)] == sorted(
         (-share, at) for share, at in zip(shares, found, strict=True)
@@ -98,7 +98,7 @@ def test_the_closest_are_some_of_the_texts(query: str, texts: list[str], k: int)
 
 def test_small_words_say_nothing() -> None:
     """What a text is about is in its other words."""
-    assert frozenset({"tower", "paris"}) == words("The Tower of PARIS, the")
+    assert frozenset({"tower", "paris"}) == content_words("The Tower of PARIS, the")
 
 
 def test_facts_are_traced() -> None:
@@ -107,19 +107,21 @@ def test_facts_are_traced() -> None:
     """
     context, sources = ("the red fox runs", "a blue whale swims"), ("fox", "whale")
     said = ["It runs [2]", "A blue whale [9]", "red fox", "green frog sings", "[1]"]
-    assert [("It runs", "whale"), ("A blue whale", "whale"), ("red fox", "fox")] == traced(
+    assert [("It runs", "whale"), ("A blue whale", "whale"), ("red fox", "fox")] == trace_facts(
         said, context, sources
     )
 
 
 def test_facts_are_kept_up_to_a_bound() -> None:
     """Those that were found first, each text once, whatever its case."""
-    assert (("a", "1"), ("b", "2")) == merged([("a", "1")], [("A", "9"), ("b", "2"), ("c", "3")], 2)
+    assert (("a", "1"), ("b", "2")) == merge_facts(
+        [("a", "1")], [("A", "9"), ("b", "2"), ("c", "3")], 2
+    )
 
 
 def test_answers_cite_facts() -> None:
     """Their passages, each once; numbers that are no fact's are nothing."""
-    assert ("p", "q") == cited("x [1][3] [2] [9] [0]", [("f", "p"), ("g", "p"), ("h", "q")])
+    assert ("p", "q") == cited_sources("x [1][3] [2] [9] [0]", [("f", "p"), ("g", "p"), ("h", "q")])
 
 
 @given(said=st.lists(st.integers(-2, 8), max_size=8), count=st.integers(0, 6))
@@ -127,7 +129,7 @@ def test_an_order_is_a_permutation(said: list[int], count: int) -> None:
     """Whatever numbers a model gives, each position is there once, and those it names come first,
     as it names them.
     """
-    found = ordered(said, count)
+    found = complete_order(said, count)
     named = list(dict.fromkeys(number - 1 for number in said if 0 < number <= count))
     assert sorted(found) == list(range(count))
     assert named == list(found[: len(named)])
@@ -135,6 +137,6 @@ def test_an_order_is_a_permutation(said: list[int], count: int) -> None:
 
 def test_headings_are_lines_that_say_something() -> None:
     """Without marks of lists and headings, without citations, each once, up to a bound."""
-    assert ("History", "The tower") == some(
+    assert ("History", "The tower") == clean_lines(
         ("# History [1]", "* history", "- ", "[2]", "The\ttower", "More"), 2
     )

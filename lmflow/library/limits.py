@@ -1,0 +1,20 @@
+"""Checks of the numbers that programs and optimizers are made with."""
+
+from __future__ import annotations
+
+
+def check_positive(name: str, value: int) -> int:
+    """Return a number that is at least 1; raise ``ValueError`` for any other."""
+    return _check_least(name, value, 1)
+
+
+def check_not_negative(name: str, value: int) -> int:
+    """Return a number that is at least 0; raise ``ValueError`` for any other."""
+    return _check_least(name, value, 0)
+
+
+def _check_least(name: str, value: int, least: int) -> int:
+    if value < least:
+        msg = f"{name} must be at least {least}, found {value}"
+        raise ValueError(msg)
+    return value
