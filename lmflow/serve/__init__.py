@@ -1,4 +1,4 @@
-"""Programs as a service: JSON, streams and OpenAPI over HTTP, and tools of MCP.
+"""Programs as a service: JSON, streams and OpenAPI over HTTP, and MCP tools.
 ``lf.serve.app(program, ex)``.
 """
 

@@ -1,4 +1,4 @@
-"""What a server takes on at once: bounds as values, and the gate that keeps them."""
+"""Limits of a server, and the gate that enforces them."""
 
 from __future__ import annotations
 
@@ -14,111 +14,128 @@ from lmflow.errors import Refused
 from lmflow.execution.budget import Budget
 
 LONGEST_RETRY = 60
-_WEIGHT = 0.1  # of the newest time in the mean of times
+"""The longest ``Retry-After``, in seconds."""
+_NEWEST_WEIGHT = 0.1
 
 
-def _from(least: int) -> Any:
-    def checked(holder: object, field: attrs.Attribute[Any], value: float | None) -> None:
-        del holder
+def _at_least(least: int) -> Any:
+    def check(limits: object, field: attrs.Attribute[Any], value: float | None) -> None:
+        del limits
         if value is not None and not value >= least:
             msg = f"Limits({field.name}=...) must be at least {least}, found {value!r}"
             raise ValueError(msg)
 
-    return checked
+    return check
 
 
 @attrs.frozen
 class Limits:
-    """The bounds of a server.
+    """The limits of a server.
 
-    ``body``: bytes of a request; ``concurrency``: executions at once; ``queue``: requests that may
-    wait for their turn beside them, at most ``timeout`` seconds; ``timeout`` and ``budget`` are
-    also those of each execution.
+    Args:
+        body: Bytes of a request's body.
+        concurrency: Executions at once.
+        queue: Requests that may wait for their turn.
+        timeout: Seconds that a request may wait, and seconds that its execution may take; ``None``
+            for no bound.
+        budget: The budget of each execution.
+
+    Raises:
+        ValueError: If a limit is too small.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.serve.Limits(concurrency=8, queue=32).concurrency
+        8
     """
 
-    body: int = attrs.field(default=1_000_000, validator=_from(1))
-    concurrency: int = attrs.field(default=64, validator=_from(1))
-    queue: int = attrs.field(default=256, validator=_from(0))
-    timeout: float | None = attrs.field(default=60.0, validator=_from(0))
+    body: int = attrs.field(default=1_000_000, validator=_at_least(1))
+    concurrency: int = attrs.field(default=64, validator=_at_least(1))
+    queue: int = attrs.field(default=256, validator=_at_least(0))
+    timeout: float | None = attrs.field(default=60.0, validator=_at_least(0))
     budget: Budget | None = None
 
 
-STANDARD = Limits()
+DEFAULT_LIMITS = Limits()
 
 
-class Gate:
-    """Lets ``concurrency`` in at once, in the order in which they came, and ``queue`` more wait.
+class AdmissionGate:
+    """Admits ``concurrency`` requests at once, first come first served, and lets ``queue`` more
+    wait.
 
-    ``Refused`` as busy is who finds the queue full or waits too long, with the seconds until there
-    may be room; as stopping, who comes after it was shut, or is cut off.
+    ``Refused`` (busy) if the queue is full or the wait too long, with the seconds until there may
+    be room; ``Refused`` (stopping) once the gate is shut, or if the request is cut off.
     """
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._slots = asyncio.Semaphore(limits.concurrency)
-        self._inside: set[asyncio.Task[Any]] = set()
+        self._requests: set[asyncio.Task[Any]] = set()
         self._cut: set[asyncio.Task[Any]] = set()
         self._shut = False
-        self._mean = 0.0
+        self._mean_seconds = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self.waiting = 0
 
     @property
     def open(self) -> int:
-        """How many are inside."""
-        return len(self._inside) - self.waiting
+        """The number of requests that are executed."""
+        return len(self._requests) - self.waiting
 
     @property
     def stopping(self) -> bool:
-        """Whether it is shut."""
+        """True once the gate is shut."""
         return self._shut
 
     @contextlib.asynccontextmanager
-    async def entered(self) -> AsyncIterator[None]:
-        """Inside while the block lasts."""
+    async def enter(self) -> AsyncIterator[None]:
+        """Waits for the request's turn, which lasts as long as the block."""
         if self._shut:
             raise _stopping()
         if self._slots.locked() and self.waiting >= self._limits.queue:
             raise self._busy(f"{self.open} requests are executed and {self.waiting} wait")
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - it runs as one
-        self._inside.add(task)
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._requests.add(task)
         self._idle.clear()
         try:
-            await self._turn()
-            began = task.get_loop().time()
+            await self._wait_for_slot()
+            started = task.get_loop().time()
             try:
                 yield
             finally:
                 self._slots.release()
-                self._mean += _WEIGHT * (task.get_loop().time() - began - self._mean)
+                seconds = task.get_loop().time() - started
+                self._mean_seconds += _NEWEST_WEIGHT * (seconds - self._mean_seconds)
         except asyncio.CancelledError:
+            # Only a cancellation by `cut` becomes a 503. If the client went away too, the task has
+            # a second cancellation pending, which must go on, else the task would outlive it.
             if task not in self._cut or task.uncancel():
                 raise
             raise _stopping() from None
         finally:
             self._cut.discard(task)
-            self._inside.discard(task)
-            if not self._inside:
+            self._requests.discard(task)
+            if not self._requests:
                 self._idle.set()
 
     def shut(self) -> None:
-        """Let nobody in any more; who is inside or waits stays."""
+        """Admits no more requests; those that are executed or wait stay."""
         self._shut = True
 
     async def empty(self) -> None:
-        """Wait until nobody is inside and nobody waits."""
+        """Waits until no request is executed or waits."""
         await self._idle.wait()
 
     def cut(self) -> int:
-        """Cut off who is inside or waits; how many they were."""
-        for task in self._inside - self._cut:
+        """Cuts off all requests, and returns their number."""
+        for task in self._requests - self._cut:
             self._cut.add(task)
             task.cancel()
         return len(self._cut)
 
-    async def _turn(self) -> None:
+    async def _wait_for_slot(self) -> None:
         self.waiting += 1
         try:
             async with asyncio.timeout(self._limits.timeout):
@@ -130,7 +147,7 @@ class Gate:
 
     def _busy(self, problem: str) -> Refused:
         ahead = (self.waiting + 1) / self._limits.concurrency
-        seconds = min(LONGEST_RETRY, max(1, math.ceil(self._mean * ahead)))
+        seconds = min(LONGEST_RETRY, max(1, math.ceil(self._mean_seconds * ahead)))
         return Refused("busy", f"the server is busy: {problem}. Try again in {seconds} s.", seconds)
 
 

@@ -1,4 +1,4 @@
-"""Programs as tools of the Model Context Protocol, which are called over standard input and output."""
+"""Programs as tools of the Model Context Protocol (MCP), over standard input and output."""
 
 from __future__ import annotations
 
@@ -21,56 +21,69 @@ from mcp.shared.exceptions import MCPError
 from lmflow.errors import LmflowError, listed, near
 from lmflow.interpreter.tools import description_of
 from lmflow.programs.program import Named, Program
-from lmflow.serve.answers import GONE, Answered, Tell, Told, text, untold
 from lmflow.serve.openapi import inputs_of, outputs_of, version_of
 from lmflow.serve.problems import Problem, problem_of
+from lmflow.serve.results import (
+    CLIENT_GONE,
+    AccessLog,
+    AccessRecord,
+    RequestResult,
+    compact_json,
+    no_log,
+)
 from lmflow.serve.service import Offer, Service
-from lmflow.serve.signals import signals
+from lmflow.serve.stop_signals import stop_signals
 from lmflow.values.record import plain
 
-DONE = 200
-LABEL = "call"
+_OK = 200
+_LABEL = "call"
 
 
-def server(service: Service, tell: Tell = untold) -> Server[Any]:
-    """The MCP server of programs on offer: each is a tool, whose schemas are those of its
+def mcp_server(service: Service, log: AccessLog = no_log) -> Server[Any]:
+    """The MCP server of programs on offer: each program is a tool with the schemas of its
     signature.
 
-    The outputs are the structured content, and JSON as text. An error is the tool's (``is_error``)
-    with words that its model may act on. Run, trace and version are in ``_meta``, under
-    ``lmflow/``.
+    A result holds the outputs as structured content, and as JSON text. An error is the tool's
+    (``is_error``), in words that the calling model may act on. ``_meta`` holds run, trace and
+    version, under ``lmflow/``.
     """
     programs = {name: offer.program for name, offer in service.offers.items()}
 
-    async def listing(_: object, __: object) -> types.ListToolsResult:
+    async def list_tools(_: object, __: object) -> types.ListToolsResult:
         return types.ListToolsResult(tools=[_tool(offer) for offer in service.offers.values()])
 
-    async def call(_: object, asked: types.CallToolRequestParams) -> types.CallToolResult:
-        offer = service.offers.get(asked.name)
+    async def call_tool(_: object, call: types.CallToolRequestParams) -> types.CallToolResult:
+        offer = service.offers.get(call.name)
         if offer is None:
-            known = f"there is {listed(service.offers)}.{near(asked.name, service.offers)}"
-            raise MCPError(types.INVALID_PARAMS, f"there is no tool {asked.name!r}; {known}")
-        began, told = time.perf_counter(), Told(f"call {offer.name}", GONE, 0.0)
+            names = f"there is {listed(service.offers)}.{near(call.name, service.offers)}"
+            raise MCPError(types.INVALID_PARAMS, f"there is no tool {call.name!r}; {names}")
+        started, record = time.perf_counter(), AccessRecord(f"call {offer.name}", CLIENT_GONE, 0.0)
         try:
-            answered = await _answered(service, offer, asked.arguments or {})
-            problem = problem_of(answered.error) if answered.error else None
-            status, error = (problem.status, problem.error) if problem else (DONE, "")
-            told = Told(told.route, status, 0.0, error, **answered.ids)
+            result = await _execute(service, offer, call.arguments or {})
+            problem = problem_of(result.error) if result.error else None
+            status, error = (problem.status, problem.error) if problem else (_OK, "")
+            record = AccessRecord(record.route, status, 0.0, error, **result.ids)
         finally:
-            tell(attrs.evolve(told, seconds=time.perf_counter() - began))
-        return _result(answered, problem)
+            log(attrs.evolve(record, seconds=time.perf_counter() - started))
+        return _tool_result(result, problem)
 
-    return Server("lmflow", version=version_of(programs), on_list_tools=listing, on_call_tool=call)
+    return Server(
+        "lmflow",
+        version=version_of(programs),
+        on_list_tools=list_tools,
+        on_call_tool=call_tool,
+    )
 
 
-async def over_stdio(service: Service, tell: Tell = untold) -> int:
-    """Serve programs on standard input and output until the input ends, or SIGTERM or Ctrl-C; how
-    many calls that cut off. What programs print goes to standard error, and what they read finds
-    nothing.
+async def over_stdio(service: Service, log: AccessLog = no_log) -> int:
+    """Serves programs on standard input and output until the input ends, or SIGTERM or Ctrl-C.
+    Returns how many calls were cut off.
+
+    Prints of programs go to standard error, and programs that read standard input get nothing.
     """
-    with signals() as (stop, _), _own_input() as lines:
+    with stop_signals() as (stop, _), _protocol_input() as lines:
         tasks = [
-            asyncio.create_task(_spoken(server(service, tell), lines)),
+            asyncio.create_task(_converse(mcp_server(service, log), lines)),
             asyncio.create_task(stop.wait()),
         ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -83,14 +96,14 @@ async def over_stdio(service: Service, tell: Tell = untold) -> int:
     return cut
 
 
-async def _spoken(made: Server[Any], lines: _Lines) -> None:
+async def _converse(server: Server[Any], lines: _Lines) -> None:
     async with stdio_server(stdin=cast("Any", lines)) as (incoming, outgoing):
-        await made.run(incoming, outgoing, made.create_initialization_options())
+        await server.run(incoming, outgoing, server.create_initialization_options())
 
 
 class _Lines:
-    """The lines of a file, read by a thread that nobody has to wait for: a read of standard input
-    can't be stopped.
+    """Reads the lines of a file in a daemon thread: a read of standard input can't be cancelled,
+    and the end of the server must not wait for one more line.
     """
 
     def __init__(self, file: TextIO) -> None:
@@ -98,7 +111,7 @@ class _Lines:
         loop = asyncio.get_running_loop()
 
         def read() -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            with contextlib.suppress(RuntimeError):  # the loop may be closed by then
                 for line in itertools.chain(iter(file.readline, ""), [""]):
                     loop.call_soon_threadsafe(self._lines.put_nowait, line)
 
@@ -110,26 +123,26 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _own_input() -> Iterator[_Lines]:
-    """Standard input for the protocol alone, while the block lasts."""
+def _protocol_input() -> Iterator[_Lines]:
+    """Reserves standard input for the protocol while the block lasts."""
     try:
-        number = sys.stdin.fileno()
-    except (OSError, ValueError):  # it isn't one of the system's
+        stdin = sys.stdin.fileno()
+    except (OSError, ValueError):  # a replaced sys.stdin has no descriptor
         yield _Lines(sys.stdin)
         return
-    own, nothing = os.dup(number), os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, number)
-    os.close(nothing)
+    # A program that reads standard input would swallow messages of the protocol, so descriptor 0
+    # becomes the null device and the protocol reads a duplicate.
+    duplicate, null = os.dup(stdin), os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, stdin)
+    os.close(null)
     try:
-        yield _Lines(os.fdopen(own, encoding="utf-8", errors="replace", closefd=False))
+        yield _Lines(os.fdopen(duplicate, encoding="utf-8", errors="replace", closefd=False))
     finally:
-        os.dup2(own, number)
+        os.dup2(duplicate, stdin)
 
 
 def description(program: Program) -> str:
-    """What a tool's model is told of a program: the words of its author, else what it makes of
-    what.
-    """
+    """The description of a program for the calling model: its author's, else its signature."""
     if isinstance(program, Named):
         return description(program.part)
     return description_of(program) or f"{program}: {program.signature}"
@@ -145,19 +158,19 @@ def _tool(offer: Offer) -> types.Tool:
     )
 
 
-async def _answered(service: Service, offer: Offer, arguments: dict[str, Any]) -> Answered:
-    """What came of a call; one that wasn't executed has no ids."""
+async def _execute(service: Service, offer: Offer, arguments: dict[str, Any]) -> RequestResult:
+    """The result of a call; a call that isn't executed has no ids."""
     try:
-        async with service.turn(offer, offer.bound(arguments), LABEL) as turn:
+        async with service.turn(offer, offer.bind(arguments), _LABEL) as turn:
             return await turn.run()
     except (LmflowError, RecursionError) as error:
-        return Answered("", "", "", error=error)
+        return RequestResult("", "", "", error=error)
 
 
-def _result(answered: Answered, problem: Problem | None) -> types.CallToolResult:
-    outputs = plain(answered.outputs)
-    words = f"{problem.error}: {problem.detail}" if problem else text(outputs)
-    meta = {f"lmflow/{name}": value for name, value in answered.ids.items() if value}
+def _tool_result(result: RequestResult, problem: Problem | None) -> types.CallToolResult:
+    outputs = plain(result.outputs)
+    words = f"{problem.error}: {problem.detail}" if problem else compact_json(outputs)
+    meta = {f"lmflow/{name}": value for name, value in result.ids.items() if value}
     return types.CallToolResult(
         content=[types.TextContent(text=words)],
         structured_content=None if problem else outputs,

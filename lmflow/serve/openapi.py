@@ -1,6 +1,4 @@
-"""What a server offers, as an OpenAPI 3.1 document: paths, and the schemas of the programs'
-signatures.
-"""
+"""OpenAPI 3.1 documents of programs on offer: their paths, and the schemas of their signatures."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from lmflow.values.record import digest, plain, pretty
 
 _REF = "#/components/schemas/"
 _STATUSES = {
-    "400": "The body is no JSON object.",
+    "400": "The body isn't a JSON object.",
     "401": "The token is missing or wrong.",
     "402": "It needs more than its budget.",
     "413": "The body is too large.",
@@ -30,7 +28,9 @@ _STATUSES = {
 }
 _PROBLEM = {
     "type": "object",
-    "description": "Problem details (RFC 9457). `error` is the kind; the words of what failed are in the run.",
+    "description": (
+        "Problem details (RFC 9457). `error` is the kind; the words of what failed are in the run."
+    ),
     "properties": {
         **{
             name: {"type": "string"}
@@ -41,18 +41,17 @@ _PROBLEM = {
     "required": ["type", "title", "status", "detail", "error"],
 }
 _STREAM = (
-    "Events of text/event-stream: `piece` with {address, field, text, anew} as outputs come (anew: what came of this "
-    "field from this address is void), then `done` with the same object as application/json, or `error` with a problem."
+    "Events of text/event-stream: `piece` with {address, field, text, anew} as outputs come (anew: "
+    "what came of this field from this address is void), then `done` with the same object as "
+    "application/json, or `error` with a problem."
 )
 
 
 def document(
     programs: Mapping[str, Program], *, url: str = "/", token: bool = False
 ) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of programs by name, at the base ``url``; with ``token`` a bearer
-    token is asked for.
-
-    Inputs with a default may be left out. Outputs are whole.
+    """The OpenAPI 3.1 document of programs by name, at the base ``url``; with ``token``, requests
+    need a bearer token.
     """
     schemas: dict[str, Any] = {"Problem": _PROBLEM}
     paths: dict[str, Any] = {}
@@ -60,7 +59,7 @@ def document(
         schemas |= _schemas(name, program)
         paths[path_of(name, programs)] = {"post": _operation(name, program)}
     paths["/healthz"] = {"get": _health()}
-    found: dict[str, Any] = {
+    spec: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": ", ".join(programs), "version": version_of(programs)},
         "servers": [{"url": url}],
@@ -68,52 +67,50 @@ def document(
         "components": {"schemas": schemas},
     }
     if token:
-        found["components"] |= {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
-        found["security"] = [{"token": []}]
-    return found
+        spec["components"] |= {"securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}}
+        spec["security"] = [{"token": []}]
+    return spec
 
 
 def version_of(programs: Mapping[str, Program]) -> str:
-    """What changes when a program does: twelve digits of the hash of their keys."""
+    """Twelve digits of a hash of the programs' keys: the version changes if a program does."""
     return short(digest("programs", {name: program.key for name, program in programs.items()}))
 
 
 def path_of(name: str, programs: Mapping[str, Any]) -> str:
-    """Where a program is: ``/run`` where it is the only one, else ``/run/NAME``."""
+    """The path of a program: ``/run`` if it is the only one, else ``/run/NAME``."""
     return "/run" if len(programs) == 1 else f"/run/{name}"
 
 
 def inputs_of(program: Program) -> dict[str, Any]:
-    """The schema of a program's inputs: what has a default may be left out."""
+    """The schema of a program's inputs: those with a default are optional."""
     schema: dict[str, Any] = plain(schema_of(program.signature.inputs, "taken"))
     return schema
 
 
 def outputs_of(program: Program) -> dict[str, Any]:
-    """The schema of a program's outputs, which are whole."""
+    """The schema of a program's outputs, all of which are required."""
     schema: dict[str, Any] = plain(schema_of(program.signature.outputs, "given"))
     return schema
 
 
 def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> Any:  # noqa: PLR0911 - one return a kind
-    """A value that shows what a schema asks for; limits on texts and numbers are not looked at
-    beyond the least.
-    """
-    known = schema.get("$defs", defs or {})
+    """An example value of a schema. Of limits only minima are heeded."""
+    definitions = schema.get("$defs", defs or {})
     if "$ref" in schema:
-        return sample(known[schema["$ref"].rpartition("/")[2]], known)
+        return sample(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in schema:
-        return sample(schema["anyOf"][0], known)
+        return sample(schema["anyOf"][0], definitions)
     if "enum" in schema:
         return schema["enum"][0]
     match schema.get("type"):
         case "object":
             return {
-                name: sample(schema["properties"][name], known)
+                name: sample(schema["properties"][name], definitions)
                 for name in schema.get("required", ())
             }
         case "array":
-            return [sample(schema["items"], known)] * max(schema.get("minItems", 1), 1)
+            return [sample(schema["items"], definitions)] * max(schema.get("minItems", 1), 1)
         case "integer" | "number":
             return schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
         case "boolean":
@@ -126,9 +123,9 @@ def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> 
 
 
 def _schemas(name: str, program: Program) -> dict[str, Any]:
-    sides = {f"{name}.Inputs": inputs_of(program), f"{name}.Outputs": outputs_of(program)}
-    placed = {
-        key: part for title, schema in sides.items() for key, part in _placed(title, schema).items()
+    components = {
+        **_components(f"{name}.Inputs", inputs_of(program)),
+        **_components(f"{name}.Outputs", outputs_of(program)),
     }
     answer = {
         "type": "object",
@@ -138,24 +135,27 @@ def _schemas(name: str, program: Program) -> dict[str, Any]:
         },
         "required": ["outputs", "run", "trace", "version"],
     }
-    return {**placed, f"{name}.Answer": answer}
+    return {**components, f"{name}.Answer": answer}
 
 
-def _placed(title: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A schema and its definitions under the document's components: references lead there."""
+def _components(title: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema and its definitions as components of the document, with references to those."""
     defs = schema.pop("$defs", {})
-    named = {
+    names = {
         definition: f"{title}.{re.sub(r'[^A-Za-z0-9._-]', '_', definition)}" for definition in defs
     }
 
-    def moved(node: Any) -> Any:
-        if isinstance(node, dict):
-            if isinstance(found := node.get("$ref"), str):
-                return {"$ref": f"{_REF}{named[found.rpartition('/')[2]]}"}
-            return {key: moved(part) for key, part in node.items()}
-        return [moved(part) for part in node] if isinstance(node, list) else node
+    def relink(node: Any) -> Any:
+        if isinstance(node, list):
+            return [relink(part) for part in node]
+        if not isinstance(node, dict):
+            return node
+        reference = node.get("$ref")
+        if isinstance(reference, str):
+            return {"$ref": f"{_REF}{names[reference.rpartition('/')[2]]}"}
+        return {key: relink(part) for key, part in node.items()}
 
-    return {title: moved(schema), **{named[key]: moved(part) for key, part in defs.items()}}
+    return {title: relink(schema), **{names[key]: relink(part) for key, part in defs.items()}}
 
 
 def _operation(name: str, program: Program) -> dict[str, Any]:
@@ -174,29 +174,30 @@ def _operation(name: str, program: Program) -> dict[str, Any]:
         "responses": {
             "200": {"description": "The outputs, and where they are recorded.", "content": answer},
             **{
-                status: {"description": told, "content": problem}
-                for status, told in _STATUSES.items()
+                status: {"description": words, "content": problem}
+                for status, words in _STATUSES.items()
             },
         },
     }
 
 
 def _health() -> dict[str, Any]:
-    told = {"application/json": {"schema": {"type": "object"}}}
+    content = {"application/json": {"schema": {"type": "object"}}}
+    summary = "Whether the store can be written and each ref leads to a version; asks no model."
     return {
         "operationId": "health",
         "security": [],
-        "summary": "Whether the store can be written and each ref leads to a version; asks no model.",
+        "summary": summary,
         "responses": {
-            "200": {"description": "It can run programs.", "content": told},
-            "503": {"description": "It can't.", "content": told},
+            "200": {"description": "It can run programs.", "content": content},
+            "503": {"description": "It can't.", "content": content},
         },
     }
 
 
 def curl(program: Program, address: str, token: str = "") -> str:
-    """The command line that asks a program at an address; ``token`` is the environment variable
-    that holds it.
+    """The command line that calls a program at an address; ``token`` names the environment variable
+    that holds the token.
     """
     body = pretty(sample(inputs_of(program))).replace("'", "'\\''")
     secret = f' -H "Authorization: Bearer ${token}"' if token else ""

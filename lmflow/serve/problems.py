@@ -1,9 +1,7 @@
-"""What went wrong, as clients are told it: RFC 9457 problem details, a status for each kind of
-error.
+"""Errors as clients see them: RFC 9457 problem details, with a status for each kind of error.
 
-Words of ours are told: what is wrong with the input, which limit was met. Words from outside (of
-model servers, tools, foreign exceptions, replies) stay in the record, since nobody knows what they
-give away.
+Clients get lmflow's own words: what is wrong with the input, which limit was met. Words of model
+servers, tools, foreign exceptions and replies stay in the record, since they may hold secrets.
 """
 
 from __future__ import annotations
@@ -34,13 +32,21 @@ from lmflow.errors import (
 )
 
 MEDIA = "application/problem+json"
-_REFUSED = {
-    "unauthorized": 401, "forbidden_host": 403, "unknown_path": 404, "unknown_method": 405, "slow_body": 408,
-    "large_body": 413, "media_type": 415, "bad_json": 400, "busy": 429, "stopping": 503,
-}  # fmt: skip
-_MODEL = {"timeout": 504, "rate_limit": 503, "quota": 503, "unreachable": 503}
+_REFUSED_STATUSES = {
+    "bad_json": 400,
+    "unauthorized": 401,
+    "forbidden_host": 403,
+    "unknown_path": 404,
+    "unknown_method": 405,
+    "slow_body": 408,
+    "large_body": 413,
+    "media_type": 415,
+    "busy": 429,
+    "stopping": 503,
+}
+_MODEL_STATUSES = {"timeout": 504, "rate_limit": 503, "quota": 503, "unreachable": 503}
 
-_TOLD: tuple[
+_DETAILS: tuple[
     tuple[type[LmflowError] | tuple[type[LmflowError], ...], int, Callable[[Any], str]], ...
 ] = (
     ((MissingInput, UnknownInput, WrongType, BadValue), 422, str),
@@ -65,8 +71,8 @@ _TOLD: tuple[
 
 @attrs.frozen
 class Problem:
-    """A status, the kind of error (its class), what is told of it, and the seconds after which to
-    ask again.
+    """Problem details: the HTTP status, the error's class, the words for the client, and the
+    seconds after which a retry makes sense.
     """
 
     status: int
@@ -75,7 +81,7 @@ class Problem:
     retry_after: int | None = None
 
     def body(self, **ids: str) -> dict[str, Any]:
-        """The members of the problem's JSON object; ``ids`` that are empty are left out."""
+        """The members of the problem's JSON object, without empty ``ids``."""
         return {
             "type": f"urn:lmflow:error:{self.error}",
             "title": HTTPStatus(self.status).phrase,
@@ -87,20 +93,16 @@ class Problem:
 
 
 def problem_of(error: BaseException) -> Problem:
-    """The problem that an error is told as."""
+    """The problem details of an error."""
     kind = type(error).__name__
     if isinstance(error, Refused):
-        return Problem(_REFUSED[error.kind], error.kind, error.text, error.retry_after)
+        return Problem(_REFUSED_STATUSES[error.kind], error.kind, error.text, error.retry_after)
     if isinstance(error, ModelFailed):
-        said = f" (HTTP {error.status})" if error.status else ""
+        http_status = f" (HTTP {error.status})" if error.status else ""
         after = None if error.retry_after is None else max(1, math.ceil(error.retry_after))
-        return Problem(
-            _MODEL.get(error.kind, 502),
-            kind,
-            f"the model gave no answer: {error.kind}{said}.",
-            after,
-        )
-    for kinds, status, words in _TOLD:
+        detail = f"the model gave no answer: {error.kind}{http_status}."
+        return Problem(_MODEL_STATUSES.get(error.kind, 502), kind, detail, after)
+    for kinds, status, words in _DETAILS:
         if isinstance(error, kinds):
             return Problem(status, kind, words(error))
     return Problem(500, kind, f"the program failed with {kind}.")

@@ -1,6 +1,4 @@
-"""A server from its beginning to its end: it listens, and when it is told to stop, it ends what is
-open first.
-"""
+"""The life of an HTTP server: it listens, and a stop lets open requests finish first."""
 
 from __future__ import annotations
 
@@ -11,16 +9,16 @@ import attrs
 from aiohttp import web
 
 from lmflow.errors import Unservable
-from lmflow.serve.limits import Gate
-from lmflow.serve.signals import signals
+from lmflow.serve.limits import AdmissionGate
+from lmflow.serve.stop_signals import stop_signals
 
-_FLUSH = 5.0  # seconds for the last bytes of answers
+_FLUSH_SECONDS = 5.0
 
 
 @attrs.frozen
-class Ended:
-    """How a server ended: how many requests were open when it was told to stop, and how many of
-    them were cut off.
+class Shutdown:
+    """The end of a server: the number of requests that were open when it was stopped, and of those
+    that were cut off.
     """
 
     open: int
@@ -28,9 +26,9 @@ class Ended:
 
 
 @attrs.frozen
-class Heed:
-    """What is told of a server: the address when it listens, and how many requests are open when it
-    begins to stop.
+class ServerCallbacks:
+    """Callbacks of a server: ``started`` takes the address, ``stopping`` the number of open
+    requests.
     """
 
     started: Callable[[str], None]
@@ -38,33 +36,40 @@ class Heed:
 
 
 async def serve(
-    application: web.Application, gate: Gate, at: tuple[str, int], *, grace: float, heed: Heed
-) -> Ended:
-    """Serve an application at a host and port until SIGTERM or Ctrl-C; then what is open has
-    ``grace`` seconds, or until a second signal.
+    application: web.Application,
+    gate: AdmissionGate,
+    at: tuple[str, int],
+    *,
+    grace: float,
+    callbacks: ServerCallbacks,
+) -> Shutdown:
+    """Serves an application at a host and port until SIGTERM or Ctrl-C. Then no request is
+    admitted, and open ones have ``grace`` seconds, or until a second signal.
 
-    Nobody is let in meanwhile. What is cut off is on record as stopped, and its client is told. Who
-    goes away stops what was begun for them. ``Unservable`` where the address can't be had.
+    A request that is cut off is recorded as stopped, and its client is answered. A client that goes
+    away stops its execution. ``Unservable`` if the address can't be listened on.
     """
     runner = web.AppRunner(
-        application, handler_cancellation=True, access_log=None, shutdown_timeout=_FLUSH
+        application, handler_cancellation=True, access_log=None, shutdown_timeout=_FLUSH_SECONDS
     )
     await runner.setup()
     try:
-        with signals() as (stop, now):
-            site = await _listening(runner, *at)
-            heed.started(_address(*runner.addresses[0][:2]))
+        with stop_signals() as (stop, stop_now):
+            site = await _listen(runner, *at)
+            callbacks.started(_url(*runner.addresses[0][:2]))
             await stop.wait()
+            # First the gate, then the socket: a request that is accepted in between gets a 503
+            # with Retry-After, not a reset connection.
             gate.shut()
             await site.stop()
-            opened = gate.open + gate.waiting
-            heed.stopping(opened)
-            return Ended(opened, await _emptied(gate, now, grace))
+            open_requests = gate.open + gate.waiting
+            callbacks.stopping(open_requests)
+            return Shutdown(open_requests, await _drain(gate, stop_now, grace))
     finally:
         await runner.cleanup()
 
 
-async def _listening(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
+async def _listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
     site = web.TCPSite(runner, host, port, backlog=1024)
     try:
         await site.start()
@@ -76,9 +81,9 @@ async def _listening(runner: web.AppRunner, host: str, port: int) -> web.TCPSite
     return site
 
 
-async def _emptied(gate: Gate, now: asyncio.Event, grace: float) -> int:
-    """Wait until nobody is inside, at most so long; then how many were cut off."""
-    waits = [asyncio.create_task(gate.empty()), asyncio.create_task(now.wait())]
+async def _drain(gate: AdmissionGate, stop_now: asyncio.Event, grace: float) -> int:
+    """Waits at most ``grace`` seconds for open requests, cuts off the rest, and counts those."""
+    waits = [asyncio.create_task(gate.empty()), asyncio.create_task(stop_now.wait())]
     await asyncio.wait(waits, timeout=grace, return_when=asyncio.FIRST_COMPLETED)
     for task in waits:
         task.cancel()
@@ -87,5 +92,5 @@ async def _emptied(gate: Gate, now: asyncio.Event, grace: float) -> int:
     return cut
 
 
-def _address(host: str, port: int) -> str:
+def _url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

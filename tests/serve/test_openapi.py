@@ -20,8 +20,9 @@ from strategies import Pair, fields, typed
 import lmflow as lf
 from lmflow.errors import WrongType
 from lmflow.serve.openapi import curl, document, inputs_of, outputs_of, sample
+from lmflow.signatures.fields import REQUIRED, Field
 from lmflow.signatures.json_schema import schema_of
-from lmflow.signatures.signature import REQUIRED, Field, Signature
+from lmflow.signatures.signature import Signature
 from lmflow.values.record import plain
 
 

@@ -20,7 +20,7 @@ import lmflow as lf
 from lmflow.errors import ForeignPaths, ModelUnavailable, Unbounded, UnknownVersion, Unservable
 from lmflow.execution.rollout import Rollout
 from lmflow.serve import Limits
-from lmflow.serve.answers import Told
+from lmflow.serve.results import AccessRecord
 from lmflow.traces.events import RefMoved
 
 
@@ -304,7 +304,7 @@ async def test_every_request_is_told(world: World) -> None:
     """Who runs the server hears of each request how it ended and where it is recorded, and nothing
     of its body.
     """
-    heard: list[Told] = []
+    heard: list[AccessRecord] = []
     async with served(lf.serve.app(ANSWER, world.ex, tell=heard.append)) as client:
         got = await client.ask({"question": "my secret"})
         await client.ask({"question": 3})

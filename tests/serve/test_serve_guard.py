@@ -6,7 +6,7 @@ import pytest
 from serving import ANSWER, echo, served
 
 import lmflow as lf
-from lmflow.serve.asking import Guard, loopback
+from lmflow.serve.requests import Guard, is_loopback
 
 TOKEN = "tea-for-two-and-a-canary"  # noqa: S105 - one of a test
 
@@ -75,7 +75,7 @@ async def test_health_without_the_token_says_no_more_than_that() -> None:
 )
 def test_the_loopback_has_names(*, expected: bool, host: str) -> None:
     """A name is the loopback's or it isn't."""
-    assert expected is loopback(host)
+    assert expected is is_loopback(host)
 
 
 async def test_a_page_that_renames_the_loopback_is_refused() -> None:

@@ -13,8 +13,8 @@ from serving import ANSWER, Held, echo, served, until
 import lmflow as lf
 from lmflow.errors import Refused, StoreError
 from lmflow.serve import Limits
-from lmflow.serve.limits import Gate
-from lmflow.serve.service import Service, offers
+from lmflow.serve.limits import AdmissionGate
+from lmflow.serve.service import Service, make_offers
 from lmflow.serve.web import application
 
 
@@ -73,15 +73,15 @@ async def until_waiting(client: Any, many: int) -> None:
 
 async def test_who_waits_too_long_is_refused() -> None:
     """A request whose turn doesn't come in time is refused, unexecuted."""
-    gate = Gate(Limits(concurrency=1, timeout=0.01))
-    async with gate.entered():
+    gate = AdmissionGate(Limits(concurrency=1, timeout=0.01))
+    async with gate.enter():
         with pytest.raises(Refused, match=r"it waited 0\.01 s") as refused:
             await asyncio.create_task(_through(gate))
     assert ("busy", 0, 0) == (refused.value.kind, gate.waiting, gate.open)
 
 
-async def _through(gate: Gate) -> None:
-    async with gate.entered():
+async def _through(gate: AdmissionGate) -> None:
+    async with gate.enter():
         pass
 
 
@@ -89,14 +89,14 @@ async def test_the_retry_grows_with_the_queue() -> None:
     """The seconds to wait follow from how long executions took and how many are ahead, at most a
     minute.
     """
-    gate = Gate(Limits(concurrency=1, queue=0))
-    gate._mean = 7.2
-    async with gate.entered():
+    gate = AdmissionGate(Limits(concurrency=1, queue=0))
+    gate._mean_seconds = 7.2
+    async with gate.enter():
         with pytest.raises(Refused) as refused:
             await asyncio.create_task(_through(gate))
     assert 8 == refused.value.retry_after
-    gate._mean = 1e9
-    async with gate.entered():
+    gate._mean_seconds = 1e9
+    async with gate.enter():
         with pytest.raises(Refused) as refused:
             await asyncio.create_task(_through(gate))
     assert 60 == refused.value.retry_after
@@ -104,11 +104,11 @@ async def test_the_retry_grows_with_the_queue() -> None:
 
 async def test_who_goes_away_makes_room() -> None:
     """A request that is cancelled, waiting or inside, leaves its place to the next."""
-    gate = Gate(Limits(concurrency=1))
+    gate = AdmissionGate(Limits(concurrency=1))
     inside, let = asyncio.Event(), asyncio.Event()
 
     async def held() -> None:
-        async with gate.entered():
+        async with gate.enter():
             inside.set()
             await let.wait()
 
@@ -164,10 +164,10 @@ async def test_a_large_body_is_refused_by_the_limit() -> None:
 
 async def test_a_shut_gate_lets_out_and_not_in() -> None:
     """Once it is shut nobody is let in; who is inside ends, and then it is empty."""
-    gate, let = Gate(Limits()), asyncio.Event()
+    gate, let = AdmissionGate(Limits()), asyncio.Event()
 
     async def held() -> str:
-        async with gate.entered():
+        async with gate.enter():
             await let.wait()
         return "done"
 
@@ -187,7 +187,7 @@ async def test_who_is_cut_off_is_told() -> None:
     """
     model = Held()
     async with lf.Executor(model, store := lf.MemoryStore()) as ex:
-        service = Service(offers(ANSWER, ex, None), Limits())
+        service = Service(make_offers(ANSWER, ex, None), Limits())
         async with served(application(service)) as client:
             plain = asyncio.create_task(client.ask({"question": "q"}))
             stream = asyncio.create_task(client.streamed({"question": "q"}))

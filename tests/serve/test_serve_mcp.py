@@ -20,10 +20,10 @@ from commanding import call, done
 from serving import ANSWER, SLOW, Held, appeared, echo, until
 
 import lmflow as lf
-from lmflow.serve.answers import GONE, Tell, Told, untold
-from lmflow.serve.limits import STANDARD, Limits
+from lmflow.serve.limits import DEFAULT_LIMITS, Limits
 from lmflow.serve.openapi import inputs_of, outputs_of
-from lmflow.serve.service import Service, offers
+from lmflow.serve.results import CLIENT_GONE, AccessLog, AccessRecord, no_log
+from lmflow.serve.service import Service, make_offers
 
 mcp = pytest.importorskip("mcp", reason="the extra mcp is not installed")
 tools = pytest.importorskip("lmflow.serve.mcp", reason="the extra mcp is not installed")
@@ -64,12 +64,12 @@ CALLING: list[dict[str, Any]] = [
 
 @contextlib.asynccontextmanager
 async def client(
-    ex: lf.Executor, version: Any = None, limits: Limits = STANDARD, tell: Tell = untold
+    ex: lf.Executor, version: Any = None, limits: Limits = DEFAULT_LIMITS, tell: AccessLog = no_log
 ) -> AsyncIterator[Any]:
     """A client of three programs, in this process."""
     programs = {"measure": measure, "broken": broken, "answer": ANSWER}
-    service = Service(offers(programs, ex, version), limits)
-    async with mcp.Client(tools.server(service, tell)) as found:
+    service = Service(make_offers(programs, ex, version), limits)
+    async with mcp.Client(tools.mcp_server(service, tell)) as found:
         yield found
     service.close()
 
@@ -212,7 +212,7 @@ async def test_a_program_is_a_tool_of_another(here: Path) -> None:
 
 async def test_a_call_that_is_given_up_is_stopped() -> None:
     """Where the client gives a call up, its run stops, and is on record as stopped."""
-    heard: list[Told] = []
+    heard: list[AccessRecord] = []
     async with (
         lf.Executor(model := Held(), store := lf.MemoryStore()) as ex,
         client(ex, tell=heard.append) as asked,
@@ -222,7 +222,7 @@ async def test_a_call_that_is_given_up_is_stopped() -> None:
         call_.cancel()
         await until(lambda: model.stopped == 1)
         await until(lambda: store.runs()[0].status == "stopped" and bool(heard))
-    assert [("call answer", GONE)] == [(told.route, told.status) for told in heard]
+    assert [("call answer", CLIENT_GONE)] == [(told.route, told.status) for told in heard]
 
 
 @pytest.mark.parametrize(("number", "cut"), [(signal.SIGINT, 1), (signal.SIGTERM, 1), (None, 0)])

@@ -58,7 +58,7 @@ def test_a_kind_of_error_has_a_status(status: int, retry: int | None, error: Exc
     assert SECRET not in str(problem.body())
 
 
-@pytest.mark.parametrize("kind", sorted(problems._REFUSED))
+@pytest.mark.parametrize("kind", sorted(problems._REFUSED_STATUSES))
 def test_a_refusal_has_a_status(kind: RefusalKind) -> None:
     """A refused request has its kind as the error, and its own words."""
     problem = problem_of(Refused(kind, "No.", 3))

@@ -15,7 +15,7 @@ from streamed import folded
 
 import lmflow as lf
 from lmflow.serve import web
-from lmflow.serve.answers import GONE, Told
+from lmflow.serve.results import CLIENT_GONE, AccessRecord
 from lmflow.traces.trace import Run
 
 REPLY = "[[reason]]\nIt was so\nlast year.\n\n[[answer]]\nforty two"
@@ -126,9 +126,9 @@ async def test_a_silent_stream_says_that_it_goes_on(monkeypatch: pytest.MonkeyPa
 
 async def gone(
     client_asks: Callable[[aiohttp.ClientSession, str], Any], shown: str
-) -> tuple[Held, Run, list[Told]]:
+) -> tuple[Held, Run, list[AccessRecord]]:
     """The model, the run and what was told, when a client has gone away while the model was asked."""
-    model, heard = Held(shown=shown), list[Told]()
+    model, heard = Held(shown=shown), list[AccessRecord]()
     async with (
         lf.Executor(model, store := lf.MemoryStore()) as ex,
         served(lf.serve.app(ANSWER, ex, tell=heard.append)) as client,
@@ -149,7 +149,7 @@ async def test_who_goes_away_stops_the_run() -> None:
     model, run, heard = await gone(
         lambda session, url: session.post(url, json={"question": "q"}), ""
     )
-    assert (1, "stopped", 1, GONE) == (
+    assert (1, "stopped", 1, CLIENT_GONE) == (
         model.stopped,
         run.status,
         len(run.traces[0].orphans),
@@ -167,4 +167,4 @@ async def test_who_goes_away_stops_the_stream() -> None:
 
     model, run, heard = await gone(first, "begun ")
     assert (1, "stopped", 1) == (model.stopped, run.status, len(run.traces[0].orphans))
-    assert heard[0].status == GONE or heard[0].error == "gone"
+    assert heard[0].status == CLIENT_GONE or heard[0].error == "gone"
