@@ -6,19 +6,18 @@ from typing import Any
 
 import attrs
 
-from lmflow.library.composed import child_programs, field_values, identity_of, set_signature
-from lmflow.programs.program import NamedComposition, Program
-from lmflow.signatures.fields import Field
+from lmflow.library.composed import child_programs, field_values, identity_of
+from lmflow.programs.program import NamedComposition, Program, check_named
 from lmflow.signatures.signature import Signature
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class System(NamedComposition):
-    """A composed program with a name and parameters ``name.step.slot``. Abstract."""
+    """A named program whose fields are all that it is made of. Abstract: subclasses have a body."""
 
     @property
     def children(self) -> tuple[Program, ...]:
-        """The programs in its fields, in order."""
+        """The programs in the system's fields, in order."""
         return child_programs(self)
 
     @property
@@ -28,7 +27,17 @@ class System(NamedComposition):
         return [type(self).__name__, self.signature.identity, *fields]
 
     def named(self, name: str) -> Program:
-        """Return the system under another name, so with parameters of its own."""
+        """Return the system under another name, so with parameters of its own.
+
+        Args:
+            name: The new name.
+
+        Returns:
+            The renamed system, with parameters ``name.step.slot``.
+
+        Raises:
+            BadSignature: The name is invalid.
+        """
         return attrs.evolve(self, name=name)
 
 
@@ -38,5 +47,5 @@ def set_system_signature(system: System, signature: Signature) -> None:
     Raises ``BadSignature`` if its name can't be a step's, ``DuplicateStep`` if two of its steps
     share a name.
     """
-    Signature((), (Field(name=system.name),))
-    set_signature(system, signature)
+    object.__setattr__(system, "signature", signature)
+    check_named(system)

@@ -57,8 +57,8 @@ _PROMPTS = parse_signature("prompts: list[str] -> replies: list[str]")
 class Progress:
     """The outcome of a piece of code.
 
-    ``shown`` is what the model is shown of it, ``calls_left`` how many calls it may still make, ``cell``
-    what the piece adds to the session, ``outputs`` what it submitted.
+    ``shown`` is what the model is shown of it, ``calls_left`` how many calls it may still make,
+    ``cell`` what the piece adds to the session, ``outputs`` what it submitted.
     """
 
     shown: str
@@ -160,7 +160,8 @@ class Rlm(System):
             return await answer_call((self.query, *self.tools), call)
         try:
             prompts = call_inputs(_PROMPTS, call).prompts
-            pendings = tuple(pending_of(Tried(self.query), Record(prompt=prompt)) for prompt in prompts)
+            tried = Tried(self.query)
+            pendings = tuple(pending_of(tried, Record(prompt=prompt)) for prompt in prompts)
             attempts = await Fork(pendings, name=BATCH) if pendings else ()
             _ = successes(attempts)
         except (CallError, ValueError) as problem:

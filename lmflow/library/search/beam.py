@@ -46,7 +46,8 @@ class Beam(Sampler):
     async def _expand(self, inputs: Record, states: list[Record]) -> tuple[Attempt, ...]:
         """Draw ``breadth`` samples of each state, side by side."""
         tried = Tried(self.part)
-        pendings = [pending_of(tried, inputs | state) for state in states for _ in range(self.breadth)]
+        repeated = (state for state in states for _ in range(self.breadth))
+        pendings = [pending_of(tried, inputs | state) for state in repeated]
         branches = tuple(pending.sampled(number) for number, pending in enumerate(pendings))
         attempts: tuple[Attempt, ...] = await Fork(branches, name="sample")
         return attempts

@@ -13,7 +13,7 @@ from lmflow.library.search.judging import JudgeFunction, check_judge
 from lmflow.library.search.multi_chain import outputs_text
 from lmflow.library.search.sampling import Attempt, Search, Tried, successes
 from lmflow.programs.environment import AppendedText
-from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.values.functions import Function
 from lmflow.values.record import Record
 

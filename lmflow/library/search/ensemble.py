@@ -9,7 +9,7 @@ import attrs
 from lmflow.library.search.sampling import Search, Tried, successes
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_paths

@@ -9,7 +9,7 @@ from lmflow.errors.composing import BadSignature, MissingInput
 from lmflow.library.search.sampling import Tried
 from lmflow.metrics.base import as_score
 from lmflow.programs.effects import Fork
-from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.signatures.signature import first_missing
 from lmflow.values.functions import Function, check_takes, function_of
 from lmflow.values.record import Record

@@ -6,7 +6,7 @@ import attrs
 
 from lmflow.library.limits import check_positive
 from lmflow.library.search.sampling import Sampler, Search, draw_samples, successes
-from lmflow.programs.program import Predict, Program, pending_of, check_programs
+from lmflow.programs.program import Predict, Program, check_programs, pending_of
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, pretty

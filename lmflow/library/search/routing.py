@@ -14,7 +14,7 @@ from lmflow.library.composed import Composed, identity_of, set_signature
 from lmflow.library.search.judging import JudgeFunction, check_judge, judge_outputs
 from lmflow.library.search.sampling import Attempt, Search, Tried, successes
 from lmflow.programs.composed_signatures import add_needed
-from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.signatures.declaration import parse_signature
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature

@@ -14,7 +14,7 @@ from lmflow.errors.composing import UnknownInput
 from lmflow.library.composed import set_signature
 from lmflow.library.limits import check_positive
 from lmflow.library.search.sampling import Attempt, Search, draw_samples, successes
-from lmflow.programs.program import Program, pending_of, check_programs
+from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.signatures.fields import Field
 from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record, canonical
