@@ -25,7 +25,7 @@ import typed  # beside this file
 import lmflow as lf
 from lmflow.execution.rollout import Rollout
 from lmflow.interpreter.predict import ADAPTER
-from lmflow.library.retrieval.passages import bare, numbers, overlap
+from lmflow.library.retrieval.citations import cited_numbers, strip_citations, word_overlap
 from lmflow.messages.replies import ChatReply
 from lmflow.models.local.local import local
 
@@ -351,7 +351,7 @@ def heading_recall(example: Any, outputs: Any) -> float:
     """The share of the gold headings half of whose words some heading has."""
     gold = [heading.lstrip("# ") for heading in example["outline"]]
     made = outputs["outline"] if "outline" in outputs else tuple(_TITLE.findall(outputs["answer"]))
-    return sum(any(overlap(want, heading) >= 0.5 for heading in made) for want in gold) / len(gold)  # noqa: PLR2004
+    return sum(any(word_overlap(want, heading) >= 0.5 for heading in made) for want in gold) / len(gold)  # noqa: PLR2004
 
 
 @lf.metric
@@ -365,11 +365,11 @@ def supported_share(_: Any, outputs: Any) -> float:
         passages = [line for line in notes.splitlines() if line.strip()]
     else:
         body, passages = outputs["answer"], list(outputs["context"])
-    cited = [line for line in re.split(r"(?<=\.)\s+", body) if numbers(line)]
+    cited = [line for line in re.split(r"(?<=\.)\s+", body) if cited_numbers(line)]
     good = sum(
         any(
-            0 < n <= len(passages) and overlap(bare(line), passages[n - 1]) >= SUPPORT
-            for n in numbers(line)
+            0 < n <= len(passages) and word_overlap(strip_citations(line), passages[n - 1]) >= SUPPORT
+            for n in cited_numbers(line)
         )
         for line in cited
     )

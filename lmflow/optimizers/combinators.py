@@ -4,8 +4,7 @@ guarded, or within a number of calls.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 
 import attrs
@@ -13,8 +12,9 @@ import attrs
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.evaluation.stats import paired_test
-from lmflow.messages.requests import ToolRequest
-from lmflow.optimizers.parts.needs import Need, PlannedRollout, unanswered
+from lmflow.optimizers.parts.allowance import Allowance, buy_pieces, count_new
+from lmflow.optimizers.parts.checks import runs_on
+from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     HELD,
     SELECT,
@@ -22,6 +22,7 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
+    Traces,
     advance_plan,
     check_optimizers,
     plan_optimizer,
@@ -38,9 +39,6 @@ from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
-
-# A reply that cannot be read is asked for once more, and an endpoint may refuse a schema once.
-_CALLS_A_PREDICTOR = 3
 
 
 def chain(*optimizers: PlanOptimizer) -> PlanOptimizer:
@@ -59,18 +57,26 @@ def chain(*optimizers: PlanOptimizer) -> PlanOptimizer:
 
     def plan(task: Task) -> Plan:
         start, origin = task.version, Record()
+
+        def as_child(version: Version) -> Version:
+            return _restrict(
+                start, attrs.evolve(version, origin=origin | version.origin), _any_path
+            )
+
         for turn, optimizer in enumerate(optimizers):
-            version = yield from prefix_labels(optimizer.plan(task), f"chain[{turn}]")
+            labelled = prefix_labels(optimizer.plan(task), f"chain[{turn}]")
+            version = yield from map_needs(
+                labelled, lambda need: attrs.evolve(need, best=as_child(need.best))
+            )
             origin |= version.origin
             task = attrs.evolve(task, version=version)
-        result = attrs.evolve(task.version, origin=origin)
-        return _restrict(start, result, lambda _: True)
+        return as_child(task.version)
 
     def bound(program: Program, data: Data) -> Bound:
         return _total_bound(optimizers, program, data)
 
     options = {"optimizers": list(optimizers)}
-    return plan_optimizer("chain", options, plan, bound, _required_parts(optimizers))
+    return plan_optimizer("chain", options, plan, bound, inner=optimizers)
 
 
 def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
@@ -91,11 +97,6 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
     check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
-        paths = task.program.paths
-        if not any(fnmatchcase(path, pattern) for path in paths):
-            msg = f"no path of {task.program} fits {pattern!r}; it has {', '.join(paths)}"
-            raise ProgramError(msg)
-
         def restrict(version: Version) -> Version:
             return _restrict(task.version, version, lambda path: fnmatchcase(path, pattern))
 
@@ -104,8 +105,16 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
         )
         return restrict(version)
 
+    def requires(program: Program, traces: Traces) -> None:
+        del traces
+        if not any(fnmatchcase(path, pattern) for path in program.paths):
+            msg = f"no path of {program} fits {pattern!r}; it has {', '.join(program.paths)}"
+            raise ProgramError(msg)
+
     options = {"pattern": pattern, "optimizer": optimizer}
-    return plan_optimizer("only", options, plan, optimizer.bound, optimizer.parts)
+    return plan_optimizer(
+        "only", options, plan, optimizer.bound, requires=requires, inner=(optimizer,)
+    )
 
 
 def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
@@ -128,7 +137,7 @@ def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
         _, best = yield from score_candidate(task, task.version, "start", Best(task.version))
         for turn, optimizer in enumerate(optimizers):
             label = f"first_best[{turn}]"
-            version = yield from prefix_labels(_with_best(optimizer.plan(task), best), label)
+            version = yield from prefix_labels(_with_score(optimizer.plan(task), best), label)
             _, best = yield from score_candidate(task, version, f"{label}/result", best)
         return (yield from conclude(best))
 
@@ -137,8 +146,9 @@ def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
         return _total_bound(optimizers, program, data) + scoring
 
     options = {"optimizers": list(optimizers)}
-    parts = SELECT | _required_parts(optimizers)
-    return plan_optimizer("first_best", options, plan, bound, parts)
+    return plan_optimizer(
+        "first_best", options, plan, bound, SELECT, requires=runs_on("select"), inner=optimizers
+    )
 
 
 def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
@@ -177,7 +187,9 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
         return optimizer.bound(program, data) + Bound(2 * len(data.held))
 
     options = {"optimizer": optimizer}
-    return plan_optimizer("guard", options, plan, bound, HELD | optimizer.parts)
+    return plan_optimizer(
+        "guard", options, plan, bound, HELD, requires=runs_on("held"), inner=(optimizer,)
+    )
 
 
 def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
@@ -203,85 +215,21 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
     check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
-        inner, allowance = optimizer.plan(task), _Allowance(max_calls)
+        inner, allowance = optimizer.plan(task), Allowance(max_calls)
         answers: dict[str, Trace] = {}
         state = advance_plan(inner)
         while isinstance(state, Need):
-            affordable = yield from _buy_pieces(state, allowance, answers)
+            affordable = yield from buy_pieces(state, allowance, answers)
             if not affordable:
                 yield attrs.evolve(state, rollouts=(), labels=(), phase="done")
                 return state.best
             traces = yield state
-            _count_new(state, traces, allowance, answers)
+            count_new(state, traces, allowance, answers)
             state = advance_plan(inner, traces)
         return state
 
     options = {"optimizer": optimizer, "max_calls": max_calls}
-    return plan_optimizer("within", options, plan, optimizer.bound, optimizer.parts)
-
-
-class _Allowance:
-    """The remaining calls, and the most and the fewest that a rollout of each program took.
-
-    Rollouts of a need run side by side, so their calls are known only when all are spent. A need is
-    therefore admitted by the most that it could take: admitted by a mean it could exceed the limit.
-    """
-
-    def __init__(self, calls: int) -> None:
-        self.remaining = calls
-        self._most: dict[str, int] = {}
-        self._fewest: dict[str, int] = {}
-
-    def affordable(self, rollouts: Sequence[PlannedRollout]) -> int:
-        """Return how many of the rollouts, in order, cannot take more than the remaining calls."""
-        worst_cases = itertools.accumulate(map(self._worst_case, rollouts))
-        return sum(calls <= self.remaining for calls in worst_cases)
-
-    def may_suffice(self, rollouts: Sequence[PlannedRollout]) -> bool:
-        """Return whether the remaining calls could do for all rollouts, if each took no more than
-        the cheapest of its program so far.
-        """
-        best_case = sum(self._fewest.get(rollout.program.key, 1) for rollout in rollouts)
-        return best_case <= self.remaining
-
-    def spend(self, rollouts: Sequence[PlannedRollout], traces: Sequence[Trace]) -> None:
-        """Subtract the calls of rollouts."""
-        for rollout, trace in zip(rollouts, traces, strict=True):
-            calls, key = count_model_calls(trace), rollout.program.key
-            self.remaining -= calls
-            self._most[key] = max(calls, self._most.get(key, 1))
-            self._fewest[key] = min(calls, self._fewest.get(key, calls))
-
-    def _worst_case(self, rollout: PlannedRollout) -> int:
-        predictors = len(rollout.program.predictors)
-        return max(_CALLS_A_PREDICTOR * predictors, self._most.get(rollout.program.key, 1))
-
-
-def _buy_pieces(
-    need: Need, allowance: _Allowance, answers: dict[str, Trace]
-) -> Generator[Need, tuple[Trace, ...], bool]:
-    """Run a need piece by piece until the rest of it is affordable as a whole; return whether it
-    is.
-    """
-    missing = unanswered(need, answers)
-    while (count := allowance.affordable(missing.rollouts)) < len(missing.rollouts):
-        if not count or not allowance.may_suffice(missing.rollouts):
-            return False
-        piece = attrs.evolve(need, rollouts=missing.rollouts[:count], labels=missing.labels[:count])
-        traces = yield piece
-        _count_new(piece, traces, allowance, answers)
-        missing = unanswered(need, answers)
-    return True
-
-
-def _count_new(
-    need: Need, traces: Sequence[Trace], allowance: _Allowance, answers: dict[str, Trace]
-) -> None:
-    """Spend the calls of the rollouts that had no answer, and add the answers of all."""
-    trace_of = {rollout.key: trace for rollout, trace in zip(need.rollouts, traces, strict=True)}
-    new = unanswered(need, answers).rollouts
-    allowance.spend(new, [trace_of[rollout.key] for rollout in new])
-    answers |= trace_of
+    return plan_optimizer("within", options, plan, optimizer.bound, inner=(optimizer,))
 
 
 def is_better(before: VersionScores, after: VersionScores) -> bool:
@@ -292,11 +240,6 @@ def is_better(before: VersionScores, after: VersionScores) -> bool:
     differences = [new[label] - old[label] for label in old if label in new]
     low = paired_test(differences).difference.low if differences else None
     return low is not None and low > 0
-
-
-def count_model_calls(trace: Trace) -> int:
-    """Count the model calls of an execution, retries included."""
-    return sum(not isinstance(call.request, ToolRequest) for call in trace.calls)
 
 
 def map_needs(plan: Plan, change: Callable[[Need], Need]) -> Plan:
@@ -317,8 +260,14 @@ def prefix_labels(plan: Plan, prefix: str) -> Plan:
     return map_needs(plan, relabel)
 
 
-def _with_best(plan: Plan, best: Best) -> Plan:
-    return map_needs(plan, lambda need: attrs.evolve(need, best=best.version, score=best.score))
+def _with_score(plan: Plan, best: Best) -> Plan:
+    """Run a plan whose needs report the best mean of the search that it is part of."""
+
+    def report(need: Need) -> Need:
+        scores = [score for score in (best.score, need.score) if score is not None]
+        return attrs.evolve(need, score=max(scores, default=None))
+
+    return map_needs(plan, report)
 
 
 def _restrict(start: Version, version: Version, fits: Callable[[str], bool]) -> Version:
@@ -330,8 +279,8 @@ def _restrict(start: Version, version: Version, fits: Callable[[str], bool]) -> 
     return start.put(changes, note=version.note, origin=origin)
 
 
-def _required_parts(optimizers: Sequence[PlanOptimizer]) -> frozenset[str]:
-    return frozenset[str]().union(*(optimizer.parts for optimizer in optimizers))
+def _any_path(_: str) -> bool:
+    return True
 
 
 def _total_bound(optimizers: Sequence[PlanOptimizer], program: Program, data: Data) -> Bound:
