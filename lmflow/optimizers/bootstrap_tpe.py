@@ -11,6 +11,7 @@ from lmflow.optimizers.parts.bootstrap import (
     bootstrap_demos,
     make_teacher,
 )
+from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
@@ -19,17 +20,10 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
-from lmflow.optimizers.parts.tpe import Tpe
+from lmflow.optimizers.parts.tpe import Tpe, import_optuna
 from lmflow.programs.program import Program
 
 
@@ -92,7 +86,8 @@ def bootstrap_optuna(  # noqa: PLR0913 - each is an option
         del program
         return Bound((1 + trials) * len(data.select) + rounds * len(data.train))
 
-    return plan_optimizer("bootstrap_optuna", options, plan, bound, SELECT)
+    requires = runs_on("select", "train", teacher=teacher, extra=import_optuna)
+    return plan_optimizer("bootstrap_optuna", options, plan, bound, SELECT, requires=requires)
 
 
 def _space(pool: DemoSet, places: int) -> dict[str, int]:

@@ -5,8 +5,12 @@ recorded earlier.
 from __future__ import annotations
 
 import random
+from collections.abc import Generator
+
+import toolz
 
 from lmflow.data.dataset import Data, example_id
+from lmflow.evaluation.judges import Judge
 from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
     TeacherSource,
@@ -17,6 +21,7 @@ from lmflow.optimizers.parts.bootstrap import (
     make_teacher,
     success_of,
 )
+from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.demos import (
     Success,
     fill_with_labelled,
@@ -24,7 +29,7 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
-from lmflow.optimizers.parts.needs import PlannedRollout, traces_of_examples
+from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples
 from lmflow.optimizers.parts.plan import (
     PRIOR,
     TRAIN,
@@ -33,10 +38,11 @@ from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Task,
     plan_optimizer,
-    randomness,
 )
-from lmflow.optimizers.parts.scoring import Best, score_trace
+from lmflow.optimizers.parts.randomness import randomness
+from lmflow.optimizers.parts.scoring import Best, score_traces
 from lmflow.programs.program import Program
+from lmflow.traces.trace import Trace
 
 
 def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
@@ -111,11 +117,13 @@ def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
         del program
         return Bound(rounds * len(data.train))
 
-    return plan_optimizer("bootstrap_few_shot", options, plan, bound, TRAIN)
+    requires = runs_on("train", teacher=teacher)
+    return plan_optimizer("bootstrap_few_shot", options, plan, bound, TRAIN, requires=requires)
 
 
 def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0) -> PlanOptimizer:
-    """Make demonstrations from recorded traces that went well; needs no call.
+    """Make demonstrations from recorded traces that went well; needs no call but a judge's, at most
+    one for each training example.
 
     A prior trace, ``ex.optimize(..., prior=store.run(ID))``, counts if its inputs are those of a
     training example, whose labels the metric reads. If none went well, the start version stays.
@@ -131,9 +139,9 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
     options = {"max_demos": max_demos, "threshold": threshold, "seed": seed}
 
     def plan(task: Task) -> Plan:
-        yield from ()
         rng = randomness(task.version, "harvest", seed)
-        successes = _recorded_successes(task, threshold, rng)[:max_demos]
+        recorded = yield from _recorded_successes(task, threshold, rng)
+        successes = recorded[:max_demos]
         if not successes:
             return task.version
         chosen = {
@@ -143,18 +151,29 @@ def harvest(*, max_demos: int = 4, threshold: float | None = None, seed: int = 0
         note = f"demonstrations from {len(successes)} examples that went well on record"
         return with_demos(task.version, chosen, note)
 
-    return plan_optimizer("harvest", options, plan, parts=TRAIN | PRIOR)
+    def bound(program: Program, data: Data) -> Bound:
+        del program
+        return Bound(0, judgements=len(data.train))
+
+    return plan_optimizer("harvest", options, plan, bound, TRAIN | PRIOR)
 
 
 def _recorded_successes(
     task: Task, threshold: float | None, rng: random.Random
-) -> tuple[Success, ...]:
-    """Find the first successful prior trace of each training example."""
+) -> Generator[Need, tuple[Trace, ...], tuple[Success, ...]]:
+    """Find the first successful prior trace of each training example. A judge, whose calls cost,
+    reads only the first trace of each.
+    """
+    pairs = [
+        (PlannedRollout(task.program, trace.version, example, trace.sample), trace)
+        for example, trace in traces_of_examples(task.program, task.data.train, task.prior)
+    ]
+    if isinstance(task.metric, Judge):
+        pairs = list(toolz.unique(pairs, key=lambda pair: example_id(pair[0].example)))
+    rows = yield from score_traces(task.metric, pairs, "harvest", Best(task.version), "harvest")
     successes: dict[str, Success] = {}
-    for example, trace in traces_of_examples(task.program, task.data.train, task.prior):
-        rollout = PlannedRollout(task.program, trace.version, example, trace.sample)
-        row = score_trace(task.metric, rollout, trace)
-        name = example_id(example)
+    for row in rows:
+        name = example_id(row.rollout.example)
         if name not in successes and is_success(row, threshold):
             successes[name] = success_of(task.program, row, rng)
     return in_order_of(task.data.train, successes)

@@ -15,6 +15,7 @@ import attrs
 from lmflow.data.dataset import Data, example_id
 from lmflow.library.limits import check_positive
 from lmflow.library.proposers import reflector
+from lmflow.optimizers.parts.checks import check_proposer, runs_on
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
@@ -25,15 +26,8 @@ from lmflow.optimizers.parts.instructions import (
 )
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.pareto import ancestors, front
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import report_step, scored_steps, training_batches
 from lmflow.optimizers.parts.scoring import Best, VersionScores, conclude, score_version
 from lmflow.programs.program import Predict, Program
@@ -86,6 +80,8 @@ def gepa(  # noqa: PLR0913 - each is an option
     """
     writer, proposers = proposer or reflector(), Proposers(model, max_tokens)
 
+    check_proposer("gepa", writer, "task", "present", "runs")
+
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "gepa", seed)
         batches = training_batches(task, "gepa", minibatch, seed)
@@ -108,7 +104,9 @@ def gepa(  # noqa: PLR0913 - each is an option
         "minibatch": check_positive("minibatch", minibatch), "merges": merges, "perfect": perfect,
         "proposer": writer, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    return plan_optimizer("gepa", options, plan, bound, SELECT)
+
+    requires = runs_on("select", "train")
+    return plan_optimizer("gepa", options, plan, bound, SELECT, requires=requires)
 
 
 @attrs.frozen(eq=False)

@@ -18,6 +18,7 @@ from lmflow.optimizers.parts.bootstrap import (
     bootstrap_note,
     make_teacher,
 )
+from lmflow.optimizers.parts.checks import check_teacher
 from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
@@ -34,9 +35,10 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
+    Traces,
     plan_optimizer,
-    randomness,
 )
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.embedding import MAX_TEXTS_PER_CALL
 from lmflow.programs.factories import embed
@@ -104,7 +106,12 @@ def knn_few_shot(  # noqa: PLR0913 - each is an option
         calls = math.ceil(min(size, len(data.train)) / MAX_TEXTS_PER_CALL)
         return Bound(rounds * len(data.train) if bootstrap else 0, embedding_steps * calls)
 
-    return plan_optimizer("knn_few_shot", options, plan, bound, TRAIN)
+    def requires(program: Program, traces: Traces) -> None:
+        _ = _steps_with_pools(program)
+        if bootstrap:
+            check_teacher(program, traces.data.train, teacher)
+
+    return plan_optimizer("knn_few_shot", options, plan, bound, TRAIN, requires=requires)
 
 
 _Vectors = dict[str, dict[str, str]]

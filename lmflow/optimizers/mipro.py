@@ -15,21 +15,15 @@ from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
 from lmflow.library.limits import check_positive
 from lmflow.optimizers.parts.bootstrap import TeacherSource
+from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_version
 from lmflow.optimizers.parts.space import SearchSpace, SpaceOptions, fill_space
-from lmflow.optimizers.parts.tpe import Tpe
+from lmflow.optimizers.parts.tpe import Tpe, import_optuna
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
@@ -119,7 +113,8 @@ def mipro(  # noqa: PLR0913 - each is an option
     def bound(program: Program, data: Data) -> Bound:
         return schedule(program, data).bound + space_options.bound(program, data)
 
-    return plan_optimizer("mipro", options, plan, bound, SELECT)
+    requires = runs_on("select", "train", teacher=teacher, extra=import_optuna)
+    return plan_optimizer("mipro", options, plan, bound, SELECT, requires=requires)
 
 
 def _preset(auto: str) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import attrs
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
 from lmflow.library.proposers import climber, improver
+from lmflow.optimizers.parts.checks import check_examples, check_proposer, runs_on
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
@@ -30,9 +31,10 @@ from lmflow.optimizers.parts.plan import (
     Plan,
     PlanOptimizer,
     Task,
+    Traces,
     plan_optimizer,
-    randomness,
 )
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
@@ -65,6 +67,7 @@ def opro(  # noqa: PLR0913 - each is an option
         program has no such step.
     """
     writer, proposers = proposer or climber(temperature=1.0), Proposers(model)
+    check_proposer("opro", writer, "task", "attempts", "examples")
 
     def plan(task: Task) -> Plan:
         name = resolve_step(task.program, step)
@@ -97,7 +100,12 @@ def opro(  # noqa: PLR0913 - each is an option
         "step": step, "steps": steps, "breadth": breadth, "proposer": writer, "model": model,
         "seed": seed,
     }  # fmt: skip
-    return plan_optimizer("opro", options, plan, bound, SELECT)
+
+    def requires(program: Program, traces: Traces) -> None:
+        _ = resolve_step(program, step)
+        check_examples(program, traces.data.select, "select")
+
+    return plan_optimizer("opro", options, plan, bound, SELECT, requires=requires)
 
 
 def coordinate_ascent_opro(
@@ -155,7 +163,9 @@ def coordinate_ascent_opro(
         "breadth": breadth, "depth": depth, "temperature": temperature, "again": again,
         "model": model,
     }  # fmt: skip
-    return plan_optimizer("coordinate_ascent_opro", options, plan, bound, SELECT)
+    return plan_optimizer(
+        "coordinate_ascent_opro", options, plan, bound, SELECT, requires=runs_on("select")
+    )
 
 
 def module_opro(
@@ -214,7 +224,7 @@ def module_opro(
         return Bound((1 + steps * breadth) * len(data.select), proposals)
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
-    return plan_optimizer("module_opro", options, plan, bound, SELECT)
+    return plan_optimizer("module_opro", options, plan, bound, SELECT, requires=runs_on("select"))
 
 
 def resolve_step(program: Program, step: str) -> str:

@@ -14,18 +14,12 @@ from lmflow.data.dataset import Data
 from lmflow.evaluation.stats import paired_test
 from lmflow.optimizers.parts.additive import AdditiveModel, Choices
 from lmflow.optimizers.parts.bootstrap import TeacherSource
+from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_version
 from lmflow.optimizers.parts.space import SearchSpace, SpaceOptions, fill_space
 from lmflow.programs.program import Program
@@ -111,7 +105,8 @@ def racing(  # noqa: PLR0913 - each is an option
         rollouts = block * (2 + trials) + (finalists + 1) * len(data.select)
         return Bound(rollouts) + space_options.bound(program, data)
 
-    return plan_optimizer("racing", options, plan, bound, SELECT)
+    requires = runs_on("select", "train", teacher=teacher)
+    return plan_optimizer("racing", options, plan, bound, SELECT, requires=requires)
 
 
 @attrs.frozen(eq=False)

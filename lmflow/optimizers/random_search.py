@@ -14,6 +14,7 @@ from lmflow.optimizers.parts.bootstrap import (
     bootstrap_note,
     make_teacher,
 )
+from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.demos import (
     fill_with_labelled,
     labelled_demos,
@@ -22,15 +23,8 @@ from lmflow.optimizers.parts.demos import (
     without_demos,
 )
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
@@ -95,7 +89,8 @@ def random_search(  # noqa: PLR0913 - each is an option
         bootstraps = (candidates + 1) * rounds * len(data.train)
         return Bound((candidates + _FIXED) * len(data.select) + bootstraps)
 
-    return plan_optimizer("random_search", options, plan, bound, SELECT)
+    requires = runs_on("select", "train", teacher=teacher)
+    return plan_optimizer("random_search", options, plan, bound, SELECT, requires=requires)
 
 
 @attrs.frozen
@@ -125,7 +120,7 @@ class _CandidateSource:
         train, count = list(task.data.train), self.max_bootstrapped
         if at != _IN_ORDER:
             rng.shuffle(train)
-            count = rng.randint(1, self.max_bootstrapped)
+            count = rng.randint(1, self.max_bootstrapped) if self.max_bootstrapped else 0
         successes = yield from bootstrap_demos(
             task,
             make_teacher(task.program, task.version, self.teacher, labelled),

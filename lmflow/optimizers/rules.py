@@ -15,6 +15,7 @@ from lmflow.optimizers.parts.bootstrap import (
     bootstrap_demos,
     make_teacher,
 )
+from lmflow.optimizers.parts.checks import check_proposer, runs_on
 from lmflow.optimizers.parts.demos import (
     Demo,
     DemoSet,
@@ -32,15 +33,8 @@ from lmflow.optimizers.parts.instructions import (
     proposal_of,
 )
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
@@ -87,6 +81,7 @@ def infer_rules(  # noqa: PLR0913 - each is an option
         "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "threshold": threshold,
         "teacher": teacher, "proposer": writer, "model": model, "seed": seed,
     }  # fmt: skip
+    check_proposer("infer_rules", writer, "task", "present", "most", "examples")
     induction = _Induction(writer, proposers, rules, examples, seed)
 
     def plan(task: Task) -> Plan:
@@ -119,7 +114,8 @@ def infer_rules(  # noqa: PLR0913 - each is an option
         rollouts = (2 + candidates) * len(data.select) + len(data.train)
         return Bound(rollouts, candidates * len(program.predictors))
 
-    return plan_optimizer("infer_rules", options, plan, bound, SELECT)
+    requires = runs_on("select", "train", teacher=teacher)
+    return plan_optimizer("infer_rules", options, plan, bound, SELECT, requires=requires)
 
 
 @attrs.frozen

@@ -13,6 +13,7 @@ from lmflow.data.dataset import Data, example_id
 from lmflow.library.limits import check_positive
 from lmflow.library.proposers import adviser
 from lmflow.optimizers.parts.bootstrap import adapt_version, hot_options, success_of
+from lmflow.optimizers.parts.checks import check_proposer, runs_on
 from lmflow.optimizers.parts.contrast import (
     ExampleRuns,
     first_difference,
@@ -29,15 +30,8 @@ from lmflow.optimizers.parts.instructions import (
     proposal_of,
 )
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import (
-    SELECT,
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import report_call, training_batches
 from lmflow.optimizers.parts.scoring import (
     Best,
@@ -45,6 +39,7 @@ from lmflow.optimizers.parts.scoring import (
     score_candidate,
     score_rollouts,
     score_version,
+    scores_by_example,
 )
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
@@ -93,6 +88,8 @@ def simba(  # noqa: PLR0913 - each is an option
     """
     writer, proposers = proposer or adviser(), Proposers(model, max_tokens)
 
+    check_proposer("simba", writer, "task", "present", "better", "worse")
+
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "simba", seed)
         population = Population(task, writer, proposers, rng, candidates, max_demos, temperature)
@@ -119,7 +116,9 @@ def simba(  # noqa: PLR0913 - each is an option
         "temperature": temperature, "proposer": writer, "model": model, "max_tokens": max_tokens,
         "seed": seed,
     }  # fmt: skip
-    return plan_optimizer("simba", options, plan, bound, SELECT)
+
+    requires = runs_on("select", "train")
+    return plan_optimizer("simba", options, plan, bound, SELECT, requires=requires)
 
 
 @attrs.frozen(eq=False)
@@ -201,6 +200,7 @@ class Population:
         for member, run in zip(picked, runs, strict=True):
             if run.value is not None:
                 member.scores.append(run.value)
+                self.task.evidence.add(member.version, scores_by_example([run]))
         children = yield from self._make_children(make_buckets(runs), turn, label)
         for at, child in enumerate(children):
             # An example that a child shows would score the copying of its answer.

@@ -8,6 +8,7 @@ import random
 from collections.abc import Generator, Sequence
 
 from lmflow.data.dataset import Data
+from lmflow.errors import MissingInput, ProgramError
 from lmflow.library.proposers import inventor
 from lmflow.optimizers.parts.bootstrap import (
     TeacherSource,
@@ -24,18 +25,14 @@ from lmflow.optimizers.parts.demos import (
 )
 from lmflow.optimizers.parts.instructions import Proposers, describe_examples, describe_task
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import (
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    plan_optimizer,
-    randomness,
-)
+from lmflow.optimizers.parts.plan import Bound, Plan, PlanOptimizer, Task, Traces, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, score_rollouts
+from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record, canonical, plain
+from lmflow.versions.version import Version
 
 
 def synthesize(  # noqa: PLR0913 - each is an option
@@ -104,7 +101,26 @@ def synthesize(  # noqa: PLR0913 - each is an option
         del program, data
         return Bound(attempts, attempts)
 
-    return plan_optimizer("synthesize", options, plan, bound)
+    def requires(program: Program, traces: Traces) -> None:
+        del traces
+        _check_inventor(program, proposer or inventor(program))
+        if isinstance(teacher, Version):
+            complete_params(program, teacher)
+
+    return plan_optimizer("synthesize", options, plan, bound, requires=requires)
+
+
+def _check_inventor(program: Program, writer: Predict) -> None:
+    """Raise ``ProgramError`` if a proposer cannot make examples of the program up: it has two
+    inputs, for the task and for examples, and gives the program's inputs.
+    """
+    if len(writer.signature.inputs) != 2:  # noqa: PLR2004 - the task and the examples
+        msg = f"{writer} must have two inputs, the task and some examples, to make examples up"
+        raise ProgramError(msg)
+    outputs = [field.name for field in writer.signature.outputs]
+    for field in program.signature.inputs:
+        if field.required and field.name not in outputs:
+            raise MissingInput(str(program), field.name, tuple(outputs))
 
 
 def _invent(

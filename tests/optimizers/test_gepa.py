@@ -17,7 +17,8 @@ from lmflow.metrics import Score
 from lmflow.optimizers.gepa import Candidate, Pool, gepa
 from lmflow.optimizers.parts.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.parts.pareto import ancestors, front
-from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer, randomness
+from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import training_batches
 
 STEP = lf.predict("answer", "question -> answer: int", "Answer.")

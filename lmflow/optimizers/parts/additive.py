@@ -9,6 +9,8 @@ import random
 import statistics
 from collections.abc import Mapping, Sequence
 
+from lmflow.optimizers.parts.linear import cholesky, solve_lower, solve_upper
+
 _EFFECT_SD = 0.15  # prior standard deviation of a choice's effect
 _NOISE_SD = 0.45  # standard deviation of one score around its expectation
 _LEVEL_SD = 1.0  # prior standard deviation of the overall level
@@ -18,8 +20,6 @@ _STALE_SHARE = 20  # draws may ignore the latest 1/20 of observations, so that r
 
 Choices = tuple[int, ...]
 """One choice of each kind, by position."""
-
-Matrix = Sequence[Sequence[float]]
 
 
 class AdditiveModel:
@@ -70,17 +70,17 @@ class AdditiveModel:
             return [_EFFECT_SD * normal for normal in normals]
         # With precision L L^T, the solution of L^T x = z has covariance (L L^T)^-1 for standard
         # normal z: a draw of the posterior without inverting the matrix.
-        deviations = _solve_upper(self._factor, normals)
+        deviations = solve_upper(self._factor, normals)
         return [mean + deviation for mean, deviation in zip(self._mean, deviations, strict=True)]
 
     def _fit(self) -> None:
         """Fit level and effects by ridge regression, in turns with the examples' difficulties."""
-        self._factor = _cholesky(self._precision())
+        self._factor = cholesky(self._precision())
         self._mean = [0.0] * len(self._mean)
         self._fitted = len(self._observations)
         for _ in range(_FIT_ROUNDS):
             target = self._target(self._difficulties())
-            self._mean = _solve_upper(self._factor, _solve_lower(self._factor, target))
+            self._mean = solve_upper(self._factor, solve_lower(self._factor, target))
 
     def _precision(self) -> list[list[float]]:
         size = len(self._mean)
@@ -129,32 +129,3 @@ class AdditiveModel:
 
 def _argmax(values: Sequence[float]) -> int:
     return max(range(len(values)), key=values.__getitem__)
-
-
-def _cholesky(matrix: Matrix) -> list[list[float]]:
-    """Return the lower factor of a positive definite matrix."""
-    lower: list[list[float]] = []
-    for i, row in enumerate(matrix):
-        lower.append([0.0] * len(matrix))
-        for j in range(i + 1):
-            rest = row[j] - sum(a * b for a, b in zip(lower[i][:j], lower[j][:j], strict=True))
-            lower[i][j] = math.sqrt(rest) if i == j else rest / lower[j][j]
-    return lower
-
-
-def _solve_lower(lower: Matrix, target: Sequence[float]) -> list[float]:
-    """Solve ``lower x = target``."""
-    solution: list[float] = []
-    for i, row in enumerate(lower):
-        dot = sum(a * b for a, b in zip(row[:i], solution, strict=True))
-        solution.append((target[i] - dot) / row[i])
-    return solution
-
-
-def _solve_upper(lower: Matrix, target: Sequence[float]) -> list[float]:
-    """Solve ``lower^T x = target``."""
-    solution = [0.0] * len(lower)
-    for i in reversed(range(len(lower))):
-        dot = sum(lower[j][i] * solution[j] for j in range(i + 1, len(lower)))
-        solution[i] = (target[i] - dot) / lower[i][i]
-    return solution

@@ -8,7 +8,7 @@ stopped anywhere, resumed, and replayed offline.
 
 from __future__ import annotations
 
-import random
+import functools
 from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -17,12 +17,15 @@ import attrs
 
 from lmflow.data.dataset import SPLIT_FIX, Data
 from lmflow.errors import BadData, check_kind
+from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric
+from lmflow.optimizers.parts.checks import Requirement, check_option
+from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.needs import Need, unanswered
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
-from lmflow.values.record import Record, digest
+from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 TRAIN, SELECT, HELD, PRIOR = (frozenset({part}) for part in ("train", "select", "held", "prior"))
@@ -38,6 +41,10 @@ earlier rollouts again. A resumed optimization runs a fresh generator over the r
 Both arrive at the same need because a plan depends on its task and on the traces sent to it, and
 on nothing else: no clock, no global randomness, no look at what is already answered.
 """
+
+
+def _nothing_more(program: Program, traces: Traces) -> None:
+    del program, traces
 
 
 def _check_data(_traces: object, _field: object, data: Data) -> None:
@@ -79,7 +86,8 @@ class Traces:
 @attrs.frozen(eq=False)
 class Task:
     """The inputs of a plan: the program, the start version, the examples, the traces recorded
-    earlier, and the metric. It holds no answers, so a plan cannot depend on what is answered.
+    earlier, and the metric. It holds no answers, so a plan cannot depend on what is answered. The
+    plan adds the scores that it sees to ``evidence``.
     """
 
     program: Program
@@ -87,6 +95,7 @@ class Task:
     data: Data
     prior: tuple[Trace, ...]
     metric: Any
+    evidence: Evidence = attrs.field(factory=Evidence)
 
 
 @attrs.frozen
@@ -124,6 +133,8 @@ class PlanOptimizer:
         plan: Begins the generator for a task.
         bound: The most that ``plan`` needs for a program and its data.
         parts: The inputs that the optimizer requires: parts of the data, or ``prior`` traces.
+        requires: Raises an error if anything else that the plan needs is missing.
+        inner: The optimizers that it is made of.
     """
 
     name: str
@@ -131,6 +142,8 @@ class PlanOptimizer:
     plan: Callable[[Task], Plan] = attrs.field(eq=False, repr=False)
     bound: Callable[[Program, Data], Bound] = attrs.field(eq=False, repr=False)
     parts: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
+    requires: Requirement = attrs.field(default=_nothing_more, eq=False, repr=False)
+    inner: tuple[PlanOptimizer, ...] = attrs.field(default=(), eq=False, repr=False)
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
         """Run the plan over the answers so far.
@@ -163,13 +176,54 @@ class PlanOptimizer:
         """Begin the plan. It is given the prior traces but never the answers, so that it takes the
         same way live and resumed.
         """
-        self.check(traces)
+        self.check(program, traces)
         return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
 
-    def check(self, traces: Traces) -> None:
-        """Raise ``BadData`` if a required part of the data is empty, or if required prior traces
-        are missing.
+    # Everything is looked for here, of the optimizers inside too: the plan of a chain would miss
+    # what its last optimizer needs only when all rollouts before it are paid.
+    def check(self, program: Program, traces: Traces) -> None:
+        """Look for everything that the plan needs, before anything runs.
+
+        Args:
+            program: The program to optimize.
+            traces: The start version, the data and the prior traces.
+
+        Raises:
+            BadData: A required part of the data is empty, required prior traces are missing, or an
+                example lacks an input.
+            ForeignPaths: The program does not have a path of the start version or the teacher's.
+            ModelUnavailable: An extra is not installed.
+            ProgramError: The program lacks a step that the optimizer works on.
         """
+        for optimizer in self.inner:
+            optimizer.check(program, traces)
+        complete_params(program, traces.version)
+        self._check_parts(traces)
+        self.requires(program, traces)
+
+    def bound_for(self, program: Program, data: Data, metric: Any) -> Bound:
+        """Return the most rollouts, proposals and judgements of an optimization. A metric runs
+        nothing; a judge's program runs once for each rollout of the program that it scores.
+        """
+        bound = self.bound(program, data)
+        judged = bound.rollouts + bound.judgements if isinstance(metric, Judge) else 0
+        return attrs.evolve(bound, judgements=judged)
+
+    def model_versions(self, program: Program, start: Version) -> list[Version]:
+        """Return a version of the program for each other model that the options name, so that the
+        model can be looked up before anything runs.
+        """
+        names = [self.options.get("model"), self.options.get("teacher")]
+        versions = [
+            start.put({f"{step}.model": name for step in program.predictors}, note=f"on {name}")
+            for name in names
+            if isinstance(name, str) and "/" in name
+        ]
+        for optimizer in self.inner:
+            versions += optimizer.model_versions(program, start)
+        return versions
+
+    def _check_parts(self, traces: Traces) -> None:
         for part, use in _USES.items():
             if part in self.parts and not len(getattr(traces.data, part)):
                 problem = f"{self.name} {use} the examples in `{part}`, which has none"
@@ -231,41 +285,46 @@ def check_optimizers(*optimizers: object) -> None:
         check_kind("an optimizer", optimizer, PlanOptimizer, "It is made by a call: lf.mipro().")
 
 
-def plan_optimizer(
+def plan_optimizer(  # noqa: PLR0913 - the fields of an optimizer
     name: str,
     options: Mapping[str, Any],
     plan: Callable[[Task], Plan],
     bound: Callable[[Program, Data], Bound] | None = None,
     parts: frozenset[str] = frozenset(),
+    *,
+    requires: Requirement = _nothing_more,
+    inner: tuple[PlanOptimizer, ...] = (),
 ) -> PlanOptimizer:
     """Make the optimizer of a plan.
 
     An option that is not a JSON value is recorded by its key, id or name. Without ``bound`` the
-    plan needs no rollouts. Raises ``ValueError`` if a count is negative.
+    plan needs no rollouts. A plan that is not made of others names in each need the version that
+    its evidence speaks for. Raises ``ValueError`` or ``TypeError`` if an option cannot be used.
     """
     for option, value in options.items():
-        if isinstance(value, int) and value < 0 and option != "seed":
-            msg = f"{name}({option}=...) must be 0 or more, found {value}"
-            raise ValueError(msg)
+        check_option(name, option, value)
     recorded = Record({option: _option_as_json(value) for option, value in options.items()})
-    return PlanOptimizer(name, recorded, plan, bound or _no_rollouts, parts)
+    parts = parts.union(*(optimizer.parts for optimizer in inner))
+    anytime = plan if inner else functools.partial(_with_best_so_far, plan)
+    return PlanOptimizer(name, recorded, anytime, bound or _no_rollouts, parts, requires, inner)
+
+
+def _with_best_so_far(plan: Callable[[Task], Plan], task: Task) -> Plan:
+    """Run a plan and name in each of its needs the version that the evidence speaks for."""
+    running = plan(task)
+    state = advance_plan(running)
+    while isinstance(state, Need):
+        if state.rollouts:
+            state = attrs.evolve(state, best=task.evidence.best(task.version))
+        traces = yield state
+        state = advance_plan(running, traces)
+    return state
 
 
 def checked_version(program: Program, version: Version) -> Version:
     """Return the version if the program has all of its paths, else raise ``ForeignPaths``."""
     complete_params(program, version)
     return version
-
-
-def randomness(start: Version, name: str, *step: Any) -> random.Random:
-    """Make the random generator of one step of an optimizer.
-
-    The seed is a hash of the start version, the optimizer and the step. A generator that is shared
-    between steps would make each draw depend on how many were made before it, so a plan that
-    skips a step, or is resumed, would propose other candidates.
-    """
-    seed = int(digest("randomness", [start.id, name, *step])[6:], 16)
-    return random.Random(seed)  # noqa: S311 - no secret
 
 
 def _no_rollouts(program: Program, data: Data) -> Bound:

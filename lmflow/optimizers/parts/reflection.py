@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from lmflow.optimizers.parts.instructions import LONGEST_TEXT
-from lmflow.optimizers.parts.plan import Task, randomness
+from lmflow.optimizers.parts.plan import Task
+from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import ScoredRollout
 from lmflow.replays.steps import RecordedStep, all_steps
 from lmflow.values.record import Record, pretty

@@ -108,10 +108,18 @@ def score_version(  # noqa: PLR0913, PLR0917 - the state of a search
     best: Best,
     phase: str = "",
 ) -> Generator[Need, tuple[Trace, ...], VersionScores]:
-    """Run a version of the task's program on examples, and score each."""
+    """Run a version of the task's program on examples, score each, and add the scores to the
+    task's evidence.
+    """
     rollouts = [PlannedRollout(task.program, version, example) for example in examples]
     rows = yield from score_rollouts(task.metric, rollouts, label, best, phase)
+    task.evidence.add(version, scores_by_example(rows))
     return VersionScores(version, rows)
+
+
+def scores_by_example(rows: Iterable[ScoredRollout]) -> list[tuple[str, float]]:
+    """Return the example and the value of each row that has a value."""
+    return [(example_id(row.rollout.example), row.value) for row in rows if row.value is not None]
 
 
 def score_rollouts(
@@ -129,6 +137,20 @@ def score_rollouts(
     batch = tuple(rollouts)
     traces = yield need_rollouts(label, batch, best.version, score=best.score, phase=phase)
     pairs = list(zip(batch, traces, strict=True))
+    return (yield from score_traces(metric, pairs, label, best, phase))
+
+
+def score_traces(
+    metric: Metric | Judge,
+    pairs: Sequence[tuple[PlannedRollout, Trace]],
+    label: str,
+    best: Best,
+    phase: str = "",
+) -> Generator[Need, tuple[Trace, ...], tuple[ScoredRollout, ...]]:
+    """Score the traces of rollouts; a judge's program runs on each trace that has outputs.
+
+    Raises ``MetricFailed`` if the metric fails on all outputs.
+    """
     if not isinstance(metric, Judge):
         rows = tuple(score_trace(metric, rollout, trace) for rollout, trace in pairs)
         return _require_a_score(metric, rows)

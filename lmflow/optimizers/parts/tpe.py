@@ -10,6 +10,16 @@ from typing import Any
 from lmflow.errors import ModelUnavailable
 
 
+def import_optuna() -> Any:
+    """Return the module ``optuna``; raise ``ModelUnavailable`` if it is not installed."""
+    try:
+        import optuna  # noqa: PLC0415 - of the extra, so it may be missing
+    except ImportError:
+        fix = 'Run: pip install "lmflow-dsl[optuna]"'
+        raise ModelUnavailable("optuna", "it is not installed", fix) from None
+    return optuna
+
+
 class Tpe:
     """Proposes points of a space (name -> number of choices) and learns from their values; higher
     values are better.
@@ -19,12 +29,7 @@ class Tpe:
     """
 
     def __init__(self, space: Mapping[str, int], *, seed: int) -> None:
-        try:
-            import optuna  # noqa: PLC0415 - of the extra, so it may be missing
-        except ImportError:
-            raise ModelUnavailable(
-                "optuna", "it is not installed", 'Run: pip install "lmflow-dsl[optuna]"'
-            ) from None
+        optuna = import_optuna()
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # Multivariate: one density for all choices of a point. With one density a choice the
         # sampler could not see that an instruction is good only beside certain demonstrations.
