@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from lmflow.errors import LmflowError
+from lmflow.cli.errors import one_line_errors
 from lmflow.values.record import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -124,12 +124,6 @@ class Group(click.Group):
     """A group of commands whose errors are one line with the fix, not a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; an ``LmflowError`` or Ctrl-C becomes one line and exit code 1."""
-        try:
+        """Run the command; an error or Ctrl-C becomes one line and exit code 1."""
+        with one_line_errors():
             return click.Group.invoke(self, ctx)
-        except LmflowError as error:
-            raise click.ClickException(str(error)) from None
-        except KeyboardInterrupt:
-            raise click.ClickException(
-                "stopped; what was recorded is kept, `lmflow runs ls` shows it"
-            ) from None

@@ -1,1 +1,1 @@
-"""The commands, one module per family; modules named `_x` hold what several families share."""
+"""The commands, one module per family; what several share lies in `actions`, `loading`, `text`."""

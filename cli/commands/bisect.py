@@ -24,7 +24,7 @@ from lmflow.cli.options import (
 from lmflow.cli.text.terminal import line
 from lmflow.errors import short
 from lmflow.execution.executor import Executor
-from lmflow.programs.program import Program, apply
+from lmflow.programs.program import Program, pending_of
 from lmflow.replays.what_if import Plan, what_if
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
@@ -105,7 +105,7 @@ def bisect(options: BisectOptions) -> None:
             reader.version(options.good), reader.version(options.bad), reader.version
         )
         traces = [] if own_trace is None else [own_trace]
-        traces += reader.traces_of(apply(program, example).inputs)
+        traces += reader.traces_of(pending_of(program, example).inputs)
     metric = load_object(options.metric, "function", callable)
     judge = _ExampleJudge(program, example, metric, tuple(t for t in traces if t.done))
     scores: Scores = judge.recorded_scores(versions)

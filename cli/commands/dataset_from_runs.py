@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.commands._splits import print_dataset, split_into
+from lmflow.cli.actions.splits import print_dataset, split_into
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import json_option, options_value, program_option, store_option
 from lmflow.data.conditions import Condition, condition

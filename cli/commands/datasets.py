@@ -9,8 +9,8 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.commands._json_lines import print_written, write_json_lines
-from lmflow.cli.commands._splits import print_dataset, split_into
+from lmflow.cli.actions.json_lines import print_written, write_json_lines
+from lmflow.cli.actions.splits import print_dataset, split_into
 from lmflow.cli.commands.dataset_from_runs import check_step, from_runs, load_recorded_program
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (

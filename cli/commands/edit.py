@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.commands._moves import RefChange, apply_change, target_of
+from lmflow.cli.actions.moves import RefChange, apply_change, target_of
 from lmflow.cli.commands.completion import complete_ref
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (

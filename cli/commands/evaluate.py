@@ -7,8 +7,8 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.commands._jobs import print_evaluation, run_evaluation
-from lmflow.cli.commands._recorded_jobs import rescore
+from lmflow.cli.actions.jobs import print_evaluation, run_evaluation
+from lmflow.cli.actions.recorded_jobs import rescore
 from lmflow.cli.commands.completion import complete_program, complete_ref, complete_run
 from lmflow.cli.loading.jobs import JobSpec, Source, load_job
 from lmflow.cli.loading.metrics import METRIC_HELP

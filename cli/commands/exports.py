@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lmflow.cli.commands._json_lines import print_written, write_json_lines
+from lmflow.cli.actions.json_lines import print_written, write_json_lines
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.options import json_option, store_option
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply

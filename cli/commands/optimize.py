@@ -8,8 +8,8 @@ from pathlib import Path
 import attrs
 import click
 
-from lmflow.cli.commands._jobs import bound_of, print_optimization, run_optimization
-from lmflow.cli.commands._recorded_jobs import has_version
+from lmflow.cli.actions.jobs import bound_of, print_optimization, run_optimization
+from lmflow.cli.actions.recorded_jobs import has_version
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.loading.jobs import PARTS, Job, JobSpec, Source, load_job
 from lmflow.cli.loading.metrics import METRIC_HELP

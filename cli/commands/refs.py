@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
-from lmflow.cli.commands._moves import (
+from lmflow.cli.actions.moves import (
     RefChange,
     apply_change,
     move_ref,

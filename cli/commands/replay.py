@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.commands._recorded_jobs import JOB_KINDS, identical_line, replay_job, resume_job
+from lmflow.cli.actions.recorded_jobs import JOB_KINDS, identical_line, replay_job, resume_job
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model

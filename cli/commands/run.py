@@ -1,4 +1,4 @@
-"""The command ``run``."""
+"""The commands ``run`` and ``index``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from lmflow.execution.executor import Executor
 from lmflow.execution.progress import bar, silent
 from lmflow.programs.program import Program
 from lmflow.signatures.signature import Signature
+from lmflow.stores.corpora.corpus import Corpus
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
@@ -93,6 +94,37 @@ def run(options: RunOptions) -> None:
     _print_run(result, as_json=options.as_json)
     if result.failures:
         raise SystemExit(1)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.option(
+    "--out", default="corpus.db", show_default=True, metavar="FILE", help="The corpus to write."
+)
+@click.option(
+    "--size",
+    default=600,
+    show_default=True,
+    type=click.IntRange(50),
+    help="The most characters of a passage.",
+)
+@json_option
+def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
+    """Make a corpus of the txt, md, html and rst files of a folder.
+
+    \b
+    Example:
+      lmflow index docs --out corpus.db
+    """
+    with Corpus.from_folder(folder, out, size=size) as corpus:
+        skipped = [str(problem) for problem in corpus.skipped]
+        digest, passages = corpus.digest, len(corpus)
+    if as_json:
+        echo_json({"path": out, "digest": digest, "passages": passages, "skipped": skipped})
+        return
+    for problem in skipped:
+        click.echo(f"skipped: {clean(problem)}", err=True)
+    click.echo(f'{passages} passages in {out}; in Python: lf.Corpus.open({out!r}).search("...")')
 
 
 async def _run(

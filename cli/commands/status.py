@@ -35,7 +35,7 @@ _TUNED = frozenset({"instruction", "demos"})
 @store_option
 @json_option
 def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> None:
-    """Compare a version's last run with the program and model of now.
+    """Compare a version's last run with the program of now.
 
     If any of them changed, instructions and demonstrations may no longer be the best: the last line
     says what to tune again.

@@ -152,7 +152,7 @@ def python_call(run: Run) -> str:
     """Return the Python calls that run an evaluation or optimization again."""
     if run.kind == "evaluate":
         return "ex.evaluate"
-    return "ex.optimize, or lmflow.execution.optimize.replayed offline"
+    return "ex.optimize, or lmflow.execution.jobs.replay_optimization offline"
 
 
 def load_job(spec: JobSpec, store: JobStore | None) -> Job:

@@ -16,7 +16,7 @@ from lmflow.cli.testing.recorded_runs import fully_answered, recorded_run, repla
 from lmflow.errors import LmflowError, Unrecorded
 from lmflow.execution.executor import Executor
 from lmflow.execution.rollout import Rollout
-from lmflow.execution.sync import finished
+from lmflow.execution.sync import wait_for
 from lmflow.models.base import Model
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
@@ -114,7 +114,7 @@ class Recording:
             async with self.executor(model, store=store) as ex:
                 return await ex.run(program, version, **inputs)
 
-        return finished(go)
+        return wait_for(go)
 
     def answered(self, rollout: Rollout) -> Rollout:
         """Give a rollout the recorded execution that answers it.
@@ -337,7 +337,9 @@ class _Answers:
         return self.recording.answered(rollout)
 
     def model(self, name: str, make: Callable[[], Model]) -> Model:
-        default = getattr(self.default, "name", self.default)
+        default = self.default
+        if default is not None and not isinstance(default, str):
+            default = default.name
         place = self.recording.place(name, name or default or "")
         path = str(self.recording.path)
         if place is not None:

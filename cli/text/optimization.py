@@ -20,13 +20,13 @@ from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.tables import columns_of
 from lmflow.execution.budget import Budget, Spent
 from lmflow.execution.costs import spent_on
-from lmflow.execution.optimize import Optimization
+from lmflow.execution.jobs.optimization import Optimization
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
-from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import Bound
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
+from lmflow.traces.counts import count_model_calls
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty

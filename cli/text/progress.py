@@ -13,7 +13,7 @@ import click
 
 from lmflow.cli.text.terminal import line
 from lmflow.execution.budget import Budget, Spent
-from lmflow.execution.optimize import Tell
+from lmflow.execution.jobs.optimize import OnNeed
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import Bound
 
@@ -77,7 +77,7 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watching(watched: Watched, *, quiet: bool) -> Iterator[Tell]:
+def watching(watched: Watched, *, quiet: bool) -> Iterator[OnNeed]:
     """Show the progress until the block ends; ``quiet`` shows nothing."""
     if quiet:
         yield watched.tell
@@ -105,7 +105,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < _MINUTES_FROM else f"{seconds / 60:.0f} min"
 
 
-def _line_per_phase(watched: Watched) -> Tell:
+def _line_per_phase(watched: Watched) -> OnNeed:
     """Return a listener that prints a line when a phase begins."""
 
     def tell(need: Need, fresh: int) -> None:

@@ -95,12 +95,12 @@ def http_start(
         rows.append({**_row(offer), "path": path, "curl": command})
         lines.append(f"POST {address}{path}  {clean(str(offer.program.signature))}")
         lines.append(f"  {_version_line(offer)}")
+    stop = f"Ctrl-C stops the server; open requests then have {grace:g} s to end."
     lines += [
         f"GET  {address}/openapi.json",
         f"GET  {address}/healthz",
         f"Try it:\n  {rows[0]['curl']}",
-        f"Every request is recorded in {store}.",
-        f"Ctrl-C stops the server; open requests then have {grace:g} s to end.",
+        f"Every request is recorded in {store}. {stop}",
     ]
     return {"address": address, "store": store, "token": bool(token_env), "programs": rows}, lines
 

@@ -65,7 +65,7 @@ MISTAKES = [
     ("run app:size --set text=a --version prod", "no ref or version 'prod'"),
     ("run app:size --input bad.jsonl", "bad.jsonl line 2 is not JSON"),
     ("runs ls --store none.db", "no such file"),
-    ("runs ls --store bad.jsonl", "no SQLite database"),
+    ("runs ls --store bad.jsonl", "isn't an SQLite database"),
     ("runs show zzz", "no run 'zzz'"),
 ]
 

@@ -155,7 +155,7 @@ async def test_steps_become_examples(here: Path) -> None:
 async def test_nothing_that_fits_is_an_error(here: Path) -> None:
     """A data set of nothing isn't made."""
     del here
-    assert "no execution fits" in refused(
+    assert "no execution matches" in refused(
         "dataset", "from-runs", "--name", "x", "--where", "score>9"
     )
     assert "BadCondition" not in refused(

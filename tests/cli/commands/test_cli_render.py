@@ -49,7 +49,7 @@ def test_a_person_sees_roles_and_text(here: Path) -> None:
     [
         ("render app:rag --set question=x", "--step rewrite or --step answer"),
         ("render app:rag --step anser --set question=x", "Did you mean 'answer'?"),
-        ("render app:size --set text=x", "asks no model"),
+        ("render app:size --set text=x", "calls no model"),
         ("render app:answer --set quetion=x", "Did you mean 'question'?"),
         ("render app:answer", "question"),
         ("render app:answer --set question=x --version prod", "no such file"),

@@ -69,7 +69,7 @@ def test_another_s_file_fails(here: Path) -> None:
     (here / "notes.txt").write_text("my notes", encoding="utf-8")
     result = call(here, "doctor --store notes.txt")
     assert 1 == result.exit_code
-    assert "no SQLite database" in result.stdout
+    assert "isn't an SQLite database" in result.stdout
 
 
 def test_a_damaged_store_fails(here: Path) -> None:

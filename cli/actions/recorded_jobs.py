@@ -7,7 +7,7 @@ import time
 import attrs
 import click
 
-from lmflow.cli.commands._jobs import (
+from lmflow.cli.actions.jobs import (
     print_evaluation,
     print_optimization,
     run_evaluation,
@@ -22,7 +22,7 @@ from lmflow.evaluation.judges import Judge, evaluation_by_judge
 from lmflow.evaluation.rescoring import scores_from
 from lmflow.execution.budget import Spent
 from lmflow.execution.costs import spent_on
-from lmflow.execution.optimize import replayed
+from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.models.prices import cost_of
 from lmflow.optimizers.parts.plan import Traces
 from lmflow.replays.exact import replay
@@ -65,7 +65,7 @@ def replay_job(reader: Reader, recorded: Run, *, as_json: bool) -> None:
     if recorded.kind == "evaluate":
         result, words = _replay_evaluation(recorded, job)
     else:
-        version = replayed(
+        version = replay_optimization(
             recorded, job.optimizer, job.program, Traces(job.start, job.data, job.prior), job.metric
         )
         result, words = version.id, f"version {version.id}"

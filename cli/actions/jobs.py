@@ -20,10 +20,10 @@ from lmflow.evaluation.judges import Judge, evaluation_by_judge
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.executor import Executor
-from lmflow.execution.optimize import Optimization
+from lmflow.execution.jobs.optimization import Optimization
 from lmflow.execution.progress import bar, silent
 from lmflow.optimizers.parts.plan import Bound, Traces
-from lmflow.programs.program import apply
+from lmflow.programs.program import pending_of
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
 
@@ -127,11 +127,8 @@ def bound_of(job: Job) -> Bound:
 
     Raises the optimizer's own error if it can't work with the data.
     """
-    job.optimizer.check(Traces(job.start, job.data, job.prior))
-    bound = job.optimizer.bound(job.program, job.data)
-    if not isinstance(job.metric, Judge):
-        return bound
-    return attrs.evolve(bound, judgements=max(bound.judgements, bound.rollouts))
+    job.optimizer.check(job.program, Traces(job.start, job.data, job.prior))
+    return job.optimizer.bound_for(job.program, job.data, job.metric)
 
 
 def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
@@ -200,7 +197,7 @@ def _judged(run: Run, whole: Run, job: Job) -> Evaluation:
     for (label, trace), example in zip(run.items, examples_of(run, examples), strict=True):
         if trace.outputs is None:
             continue
-        inputs = apply(judge.program, judge.inputs(example, trace.outputs)).inputs
+        inputs = pending_of(judge.program, judge.inputs(example, trace.outputs)).inputs
         if inputs in verdicts:
             by_label[label] = verdicts[inputs]
     return evaluation_by_judge(run, examples, judge, by_label)

@@ -1,0 +1,1 @@
+"""Acts that several commands share: run jobs, move refs, write rows; parses no command line."""

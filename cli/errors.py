@@ -1,0 +1,71 @@
+"""Turns exceptions of commands into one line that says how to fix them, and exit code 1."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+import click
+
+from lmflow.errors import LmflowError
+
+TRACEBACK = "LMFLOW_TRACEBACK"
+"""The environment variable that makes unexpected errors show their traceback."""
+
+_FIXES = {
+    errno.ENOSPC: "The disk is full: free some space, then run the command again.",
+    errno.EDQUOT: "The disk quota is used up: free some space, then run the command again.",
+    errno.EROFS: "The disk is read-only: name a place on another one.",
+    errno.EACCES: "You may not use it: change its permissions, or name another place.",
+    errno.EPERM: "You may not use it: change its permissions, or name another place.",
+    errno.EISDIR: "It is a folder: name a file.",
+    errno.ENOTDIR: "A part of the path is a file: name a path whose folders exist.",
+    errno.ENOENT: "Make its folder first, or name one that exists.",
+    errno.ENAMETOOLONG: "Name it with fewer characters.",
+    errno.EMFILE: "Too many files are open: lower --concurrency, or raise `ulimit -n`.",
+}
+_FIX = "Is the path right, and may you use it?"
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Raise errors of the block as ``click.ClickException``, which click prints as one line.
+
+    A broken pipe and click's own exceptions pass: click ends the command quietly, or prints them.
+    """
+    try:
+        yield
+    except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        raise
+    except LmflowError as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise click.ClickException(
+            "stopped; what was recorded is kept, `lmflow runs ls` shows it"
+        ) from None
+    except OSError as error:
+        raise click.ClickException(os_error_text(error)) from None
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        raise click.ClickException(_unexpected_text(error)) from None
+
+
+def os_error_text(error: OSError) -> str:
+    """Return what an operating system's error is about, and how to fix it."""
+    problem = error.strerror or str(error) or type(error).__name__
+    path = f"{error.filename}: " if error.filename is not None else ""
+    return f"{path}{problem}. {_FIXES.get(error.errno or 0, _FIX)}"
+
+
+def exception_text(error: BaseException) -> str:
+    """Return an exception's class and words on one line."""
+    words = " ".join(str(error).split())
+    name = type(error).__name__
+    return f"{name}: {words}" if words else name
+
+
+def _unexpected_text(error: Exception) -> str:
+    return f"unexpected {exception_text(error)}. {TRACEBACK}=1 shows where it was raised."
