@@ -11,6 +11,7 @@ import attrs
 from lmflow.errors import BadData, check_kind, short
 from lmflow.values.attributes import uncached
 from lmflow.values.record import Record, digest
+from lmflow.values.unicode import well_formed
 
 _ID_FIX = (
     'Give each example an "id" of its own, or drop the repeats: '
@@ -27,7 +28,7 @@ def example_id(example: Mapping[str, Any]) -> str:
     """The example's ``id`` as text; if it has none, the digest of its content."""
     name = example.get("id")
     if name is not None:
-        return str(name)
+        return well_formed(str(name))
     return example.digest if isinstance(example, Record) else Record(example).digest
 
 

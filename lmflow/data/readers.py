@@ -9,29 +9,21 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 
 from lmflow.data.dataset import Dataset, example_id
 from lmflow.errors import BadData, BadMedia, BadValue, clipped, near
-from lmflow.signatures.fields import holds_media
-from lmflow.signatures.parsing import located, read, type_text
-from lmflow.signatures.signature import Field, Signature, signature_of
+from lmflow.signatures.declaration import signature_of
+from lmflow.signatures.fields import Field, holds_media
+from lmflow.signatures.parsing import read, resolve_media, type_text
+from lmflow.signatures.signature import HasSignature, Signature
 from lmflow.values.media import attached
 from lmflow.values.record import Record
 
 ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 """The endings of files that are read as data sets."""
-
-
-class HasSignature(Protocol):
-    """Anything with a signature, such as a program."""
-
-    @property
-    def signature(self) -> Signature:
-        """The signature that gives fields their types."""
-        ...
 
 
 @attrs.frozen
@@ -252,7 +244,7 @@ def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
 def _read(row: _Row, field: Field | None, value: Any) -> Any:
     value = attached(value, lambda _: None, files=True)
     if field is not None and holds_media(field.type):
-        return located(value, field.type, row.folder)
+        return resolve_media(value, field.type, row.folder)
     if field is None or not isinstance(value, str) or field.type is str:
         return value
     try:

@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 import attrs
 
-from lmflow.values.attributes import lean
+from lmflow.values.attributes import LEAN, lean
 from lmflow.values.canonical_text import Form, text_form
 from lmflow.values.media import Media, media_of
-from lmflow.values.record import canonical
+from lmflow.values.record import canonical, freeze
+from lmflow.values.unicode import well_formed
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -24,11 +25,13 @@ class ToolCall:
         arguments: The arguments as the model wrote them: JSON, if the model made no mistake.
         id: ``call_0``, ``call_1`` and so on by position, whatever id the provider gave, so that
             equal conversations have equal keys.
+        state: Opaque data that the provider wants back with the call, such as a signature.
     """
 
-    name: str
-    arguments: str
+    name: str = attrs.field(converter=well_formed)
+    arguments: str = attrs.field(converter=well_formed)
     id: str = "call_0"
+    state: Any = attrs.field(default=None, converter=freeze, eq=False, metadata=LEAN)
 
 
 @attrs.frozen
@@ -52,7 +55,7 @@ class Message:
     """
 
     role: Role
-    content: str
+    content: str = attrs.field(converter=well_formed)
     calls: tuple[ToolCall, ...] = ()
     answers: str = ""
     attached: tuple[Attached, ...] = ()

@@ -11,7 +11,8 @@ import attrs
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
 from lmflow.messages.messages import ToolCall
 from lmflow.values.attributes import lean
-from lmflow.values.record import Record
+from lmflow.values.record import Record, plain
+from lmflow.values.unicode import well_formed
 from lmflow.values.vectors import Vector, compact
 
 _DIGITS = 9  # exp and log differ in the last digits between machines, and replies must not
@@ -66,13 +67,13 @@ class ChatReply:
             has no schema.
     """
 
-    text: str
+    text: str = attrs.field(converter=well_formed)
     finish: str = "stop"
     model: str = ""
     usage: Usage = Usage()
-    reasoning: str = ""
+    reasoning: str = attrs.field(default="", converter=well_formed)
     calls: tuple[ToolCall, ...] = ()
-    refusal: str = ""
+    refusal: str = attrs.field(default="", converter=well_formed)
     logprobs: Any = None
     chunks: tuple[int, ...] = ()
     structured: bool | None = None
@@ -107,7 +108,9 @@ class ChatReply:
         """The part that a replay must reproduce: text, finish, calls and refusal, but not usage,
         model or chunks.
         """
-        optional = {"calls": self.calls, "refusal": self.refusal}
+        # A signature is another one each time, so it says nothing about what the model answered.
+        calls = [attrs.evolve(call, state=None) for call in self.calls]
+        optional = {"calls": tuple(calls), "refusal": self.refusal}
         present = {name: value for name, value in optional.items() if value}
         return ["chat", self.text, self.finish, present]
 
@@ -199,7 +202,7 @@ def outcome_to(outcome: Outcome) -> dict[str, Any]:
     if "usage" in data:
         data["usage"] = attrs.asdict(data["usage"])
     if "calls" in data:
-        data["calls"] = [attrs.asdict(call) for call in data["calls"]]
+        data["calls"] = plain(data["calls"])
     return data
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Literal, get_args
 
 import attrs
@@ -9,6 +10,7 @@ import attrs
 from lmflow.messages.messages import Message, message_text
 from lmflow.values.attributes import lean
 from lmflow.values.record import Record, digest, pretty, record
+from lmflow.values.unicode import well_formed
 
 ToolMode = Literal["cached", "pure", "live"]
 """How a tool's recorded answers may be used beyond exact replay and resume.
@@ -76,11 +78,15 @@ class ChatRequest:
         return "\n".join([*head, *map(message_text, self.messages)])
 
 
+def _well_formed(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(well_formed, texts))
+
+
 @attrs.frozen
 class EmbedRequest:
     """One call of an embedding model, which gives a vector for each text."""
 
-    texts: tuple[str, ...]
+    texts: tuple[str, ...] = attrs.field(converter=_well_formed)
     model: str = ""
     endpoint: str = ""
 

@@ -6,9 +6,15 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
+
+LEAN: Mapping[str, Any] = {"lmflow": "lean"}
+"""Metadata of a field that JSON values and descriptions of its class leave out at its default: a
+field that is added later then changes no digest, root or prompt.
+"""
 
 
 def lean(value: Any) -> dict[str, Any]:
@@ -56,6 +62,29 @@ def is_frozen_object(value: Any) -> bool:
     if hasattr(kind, "__struct_config__"):
         return bool(kind.__struct_config__.frozen)
     return hasattr(kind, "__pydantic_fields__") and bool(kind.model_config.get("frozen"))
+
+
+def written_fields(value: Any) -> dict[str, Any] | None:
+    """The fields of an object as its JSON value has them: all but those with the metadata ``LEAN``
+    that are at their defaults. ``None`` if its class isn't one of ``field_names``.
+    """
+    kind: Any = type(value)
+    names = field_names(kind)
+    if names is None:
+        return None
+    fields = {name: getattr(value, name) for name in names}
+    for name, default in lean_fields(kind).items():
+        if fields[name] == default:
+            del fields[name]
+    return fields
+
+
+@functools.cache
+def lean_fields(kind: Any) -> Mapping[str, Any]:
+    """The fields of an attrs class with the metadata ``LEAN``, with their defaults."""
+    if not attrs.has(kind):
+        return {}
+    return {field.name: field.default for field in attrs.fields(kind) if field.metadata == LEAN}
 
 
 @functools.cache

@@ -17,10 +17,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from lmflow.errors import BadValue
-from lmflow.values.attributes import field_names, is_frozen_object
+from lmflow.values.attributes import is_frozen_object, written_fields
 from lmflow.values.canonical_text import Form, Leaf, hash_text, text_form
 
-_PLAIN = (str, int, bool, type(None))
 _DATES = (dt.date, dt.time, dt.datetime)
 _WORDS = {True: "true", False: "false", None: "null"}
 
@@ -142,6 +141,7 @@ class Record(Mapping[str, Any]):
 
 
 _FROZEN = frozenset({str, int, bool, type(None), Record})
+_UNCHANGED = (str, int, bool, type(None), Record, *_DATES)
 
 
 def _sharing(items: dict[str, Any]) -> Record:
@@ -171,7 +171,7 @@ def freeze(value: Any, where: str = "the value") -> Any:
     Raises:
         BadValue: The value or a value in it can't be frozen.
     """
-    if isinstance(value, (*_PLAIN, Record, *_DATES)):
+    if isinstance(value, _UNCHANGED):
         return value
     if isinstance(value, float):
         return _finite(value, where)
@@ -200,7 +200,7 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  
     """
     if isinstance(value, enum.Enum):
         return plain(value.value, where)
-    if isinstance(value, _PLAIN):
+    if value is None or isinstance(value, (str, int)):
         return value
     if isinstance(value, float):
         return _finite(value, where)
@@ -217,11 +217,11 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  
         return value.isoformat()
     if isinstance(value, Leaf):
         return value if kept else value.json()
-    if (names := field_names(type(value))) is not None:
-        return {name: plain(getattr(value, name), f"{where}.{name}", kept=kept) for name in names}
-    raise BadValue(
-        where, f"a {type(value).__qualname__}", "Use JSON values, dates, enums or attrs classes."
-    )
+    fields = written_fields(value)
+    if fields is not None:
+        return plain(fields, where, kept=kept)
+    fix = "Use JSON values, dates, enums or attrs classes."
+    raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
 def canonical(value: Any) -> str:

@@ -12,6 +12,7 @@ import attrs
 from lmflow.errors import BadRef, ForeignPaths
 from lmflow.values.attributes import uncached
 from lmflow.values.record import Record, digest
+from lmflow.values.unicode import well_formed
 
 _REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
 
@@ -41,7 +42,7 @@ class Version:
 
     params: Record = attrs.field(factory=Record, converter=Record)
     parents: tuple[str, ...] = ()
-    note: str = ""
+    note: str = attrs.field(default="", converter=well_formed)
     origin: Record = attrs.field(factory=Record, converter=Record)
 
     @functools.cached_property

@@ -16,7 +16,7 @@ from pictures_and_sounds import PDF, PNG, WAV, media
 import lmflow as lf
 from lmflow.errors import BadMedia, BadSignature, NoContent, WrongType
 from lmflow.signatures.fields import holds_media, type_text
-from lmflow.signatures.parsing import convert, located
+from lmflow.signatures.parsing import convert, resolve_media
 from lmflow.values.media import Media, attached, is_media, json_with_content, media_in, media_of
 from lmflow.values.record import Record, canonical, plain, pretty
 
@@ -244,6 +244,8 @@ def test_rows_name_files_as_seen_from_their_folder(tmp_path: Path) -> None:
     """Alone, in lists, or none; a URL stays one."""
     (tmp_path / "dot.png").write_bytes(PNG)
     dot, url = lf.Image(PNG), "https://example.org/a.png"
-    assert dot == located("dot.png", lf.Image, tmp_path)
-    assert [dot, lf.Image(url)] == located(["dot.png", url], list[lf.Image], tmp_path)
-    assert (None, dot) == tuple(located(it, lf.Image | None, tmp_path) for it in (None, "dot.png"))
+    assert dot == resolve_media("dot.png", lf.Image, tmp_path)
+    assert [dot, lf.Image(url)] == resolve_media(["dot.png", url], list[lf.Image], tmp_path)
+    assert (None, dot) == tuple(
+        resolve_media(it, lf.Image | None, tmp_path) for it in (None, "dot.png")
+    )
