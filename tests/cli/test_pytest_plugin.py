@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
+
 import pytest
+from paths import ROOT
 from plugin_project import MAPPED, ONE, PLUGIN, app, files, plugin_project, ran, sent
 
+import lmflow as lf
+from lmflow.cli.pytest_plugin import MODES
 from lmflow.cli.testing import recording as recorded  # noqa: F401 - pytester imports anew
 from lmflow.stores.sqlite.store import reading
 
@@ -223,3 +230,23 @@ def test_new_refuses_to_mix_models(desk: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(
         ["*recorded with it at scripted, now it is other/model*--lmflow-record=all*"]
     )
+
+
+@pytest.mark.parametrize(
+    "heavy",
+    ["aiohttp", "asyncio", "sqlite3", "sqlite_utils", "rich", "click", "lmflow.execution.executor"],
+)
+def test_the_plugin_is_light(heavy: str) -> None:
+    """Loading the plugin imports nothing that tests without recordings don't need."""
+    code = "import pytest, sys; before = set(sys.modules); import lmflow.cli.pytest_plugin as it"
+    code += f"; print({heavy!r} in set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "False" == done.stdout.strip()
+
+
+def test_pytest_finds_the_plugin() -> None:
+    """The distribution names the plugin, and the modes are those of vcrpy's users."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"lmflow": "lmflow.cli.pytest_plugin"} == project["entry-points"]["pytest11"]
+    assert ("none", "once", "new", "all") == MODES
+    assert lf.__version__ == project["version"]

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import subprocess
-import sys
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,6 @@ from fakes import chat, serving
 from paths import ROOT
 from plugin_project import ASYNC, ONE, PLUGIN, files, plugin_project, ran, sent
 
-import lmflow as lf
-from lmflow.cli.pytest_plugin import MODES
 from lmflow.cli.testing import recording as recorded  # noqa: F401 - pytester imports anew
 
 
@@ -335,23 +330,3 @@ def test_projects_that_don_t_use_it_are_left_alone(desk: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*assert not True"])
     result.stdout.no_fnmatch_line("*lmflow recording*")
     assert {} == files(desk)
-
-
-@pytest.mark.parametrize(
-    "heavy",
-    ["aiohttp", "asyncio", "sqlite3", "sqlite_utils", "rich", "click", "lmflow.execution.executor"],
-)
-def test_the_plugin_is_light(heavy: str) -> None:
-    """Loading the plugin imports nothing that tests without recordings don't need."""
-    code = "import pytest, sys; before = set(sys.modules); import lmflow.cli.pytest_plugin as it"
-    code += f"; print({heavy!r} in set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "False" == done.stdout.strip()
-
-
-def test_pytest_finds_the_plugin() -> None:
-    """The distribution names the plugin, and the modes are those of vcrpy's users."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert {"lmflow": "lmflow.cli.pytest_plugin"} == project["entry-points"]["pytest11"]
-    assert ("none", "once", "new", "all") == MODES
-    assert lf.__version__ == project["version"]

@@ -1,6 +1,7 @@
 """``lmflow new``: a project that works as it is written."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -30,24 +31,18 @@ def test_its_tests_pass(here: Path) -> None:
 
 
 def test_its_program_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The README's second command works: the program runs on an endpoint and answers in its types."""
+    """The README's second command works: the program runs on an endpoint and answers as typed."""
     done(here, "new triage")
     monkeypatch.chdir(here / "triage")
+    monkeypatch.setattr(sys, "path", [str(here / "triage"), *sys.path])
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    line = "run app:triage --set 'message=It hangs.' --model openai/any --json"
     with endpoint(REPLY) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
-        code = "import sys; from lmflow.cli.main import main; main(sys.argv[1:])"
-        words = (
-            "run",
-            "app:triage",
-            "--set",
-            "message=It hangs.",
-            "--model",
-            "openai/any",
-            "--json",
-        )
-        ran = _python(here / "triage", "-c", code, *words)
-    assert 0 == ran.returncode, ran.stderr
-    assert {"topic": "bug", "urgent": True} == json.loads(ran.stdout)["outputs"]
+        result = CliRunner().invoke(main, shlex.split(line))
+    monkeypatch.delitem(sys.modules, "app", raising=False)
+    assert 0 == result.exit_code, result.output
+    assert {"topic": "bug", "urgent": True} == json.loads(result.stdout)["outputs"]
 
 
 def test_its_data_is_split(here: Path) -> None:
