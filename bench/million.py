@@ -27,9 +27,9 @@ from lmflow.cli.main import main
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply, ToolReply, Usage
 from lmflow.messages.requests import ChatRequest, ToolRequest
-from lmflow.stores.sqlite.full_text import fill as index
+from lmflow.stores.sqlite.full_text import index_earlier_calls as index
 from lmflow.stores.sqlite.schema import prepare
-from lmflow.stores.sqlite.writer import RowWriter
+from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.traces.events import (
     CallEnded,
     Event,

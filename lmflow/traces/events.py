@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.traces.trace import CallAttempt, Run, RunStatus, Trace
 from lmflow.versions.version import Version
 
 
 @attrs.frozen
 class RunOpened:
-    """A run began. The ``versions`` that it is for are kept with it."""
+    """A run started. The store keeps the ``versions`` that the run is for."""
 
     run: Run
     versions: tuple[Version, ...] = ()
@@ -18,7 +18,7 @@ class RunOpened:
 
 @attrs.frozen
 class TraceOpened:
-    """An execution began, as ``label`` of a run. Its version is kept with it."""
+    """An execution started, as ``label`` of a run. The store keeps its version too."""
 
     run: str
     label: str
@@ -28,7 +28,11 @@ class TraceOpened:
 
 @attrs.frozen
 class CallStarted:
-    """A call is about to be sent. Not awaited: after a crash it is an orphan."""
+    """A call is about to be sent.
+
+    The executor does not wait until this event is durable. A call that never ends, because the
+    process was killed, is an orphan.
+    """
 
     trace: str
     call: CallAttempt
@@ -36,7 +40,7 @@ class CallStarted:
 
 @attrs.frozen
 class CallEnded:
-    """A call was answered or failed; the answer is used only after this is kept."""
+    """A call was answered or failed. The executor uses the answer once this event is durable."""
 
     trace: str
     call: CallAttempt
@@ -44,7 +48,7 @@ class CallEnded:
 
 @attrs.frozen
 class RaceWon:
-    """A ``first`` has a winner."""
+    """A branch of a ``first`` won; ``winner`` is its label."""
 
     trace: str
     address: str
@@ -53,17 +57,25 @@ class RaceWon:
 
 @attrs.frozen
 class TraceClosed:
-    """An execution came to an end."""
+    """An execution is finished."""
 
     trace: Trace
 
 
 @attrs.frozen
 class RunClosed:
-    """A run came to an end; ``status`` is done, failed or stopped, ``result`` what it came to."""
+    """A run is finished.
+
+    Args:
+        id: The run's id.
+        status: The state that it ended in.
+        root: The run's root.
+        ended: The time, in nanoseconds since the epoch.
+        result: The result: an evaluation's root, or the id of an optimization's version.
+    """
 
     id: str
-    status: str
+    status: RunStatus
     root: str
     ended: int
     result: str = ""
@@ -71,9 +83,7 @@ class RunClosed:
 
 @attrs.frozen
 class VersionSaved:
-    """A version of parameters. ``author`` is who or what made it, as a row beside it: not part of
-    its id.
-    """
+    """A version of parameters is stored. ``author`` says who made it; it is not part of the id."""
 
     version: Version
     at: int
@@ -82,11 +92,17 @@ class VersionSaved:
 
 @attrs.frozen
 class RefMoved:
-    """A name points at another version, by its id; empty: the name is gone.
+    """A ref points at another version.
 
-    ``before`` is the version that it must point at until then, empty where it must not exist,
-    ``None`` for any (``RefChanged`` otherwise). As read from a reflog it is the version that the
-    ref did point at.
+    Args:
+        name: The ref.
+        version: The id of the version; empty if the ref is deleted.
+        why: The reason that the reflog shows.
+        at: The time, in nanoseconds since the epoch.
+        who: The author that the reflog shows.
+        before: As written: the id that the ref must point at until now, empty if it must not exist,
+            ``None`` for any (otherwise the store raises ``RefChanged``). As read from a reflog: the
+            id that the ref pointed at.
     """
 
     name: str
@@ -99,10 +115,16 @@ class RefMoved:
 
 @attrs.frozen
 class ScoreRecorded:
-    """A judgement of a trace: by a metric, or by a person of an answer that was used.
+    """A metric, or a person who used an answer, judged a trace.
 
-    ``value`` is ``None`` where there are only words; ``metric`` is the identity of what judged,
-    ``who`` who did.
+    Args:
+        trace: The trace's id.
+        name: The name of the score.
+        value: The score; ``None`` if the judgement is only words.
+        feedback: The words.
+        metric: The identity of the metric; empty for a person.
+        who: The person; empty for a metric.
+        at: The time, in nanoseconds since the epoch.
     """
 
     trace: str
@@ -116,7 +138,7 @@ class ScoreRecorded:
 
 @attrs.frozen
 class Pinned:
-    """A version is kept whatever collects garbage, or no longer (``on=False``)."""
+    """A version is pinned, so that garbage collection keeps it, or unpinned (``on=False``)."""
 
     version: str
     why: str

@@ -1,6 +1,4 @@
-"""Cleaning what is stored: bodies pass a function of the user's, keys become keyed hashes of the
-original.
-"""
+"""Redaction: a function of the user's cleans every stored text, keys become keyed hashes."""
 
 from __future__ import annotations
 
@@ -8,13 +6,13 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
 
 import attrs
 
 from lmflow.messages.messages import Attached, Message
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, ToolReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
+from lmflow.traces.addresses import escape_label, unescape_label
 from lmflow.traces.events import (
     CallEnded,
     CallStarted,
@@ -34,17 +32,18 @@ _POSITION = re.compile(r"[0-9]{1,5}")
 
 
 def agrees(recorded: CallAttempt, request: Request) -> bool:
-    """Whether a recorded call is what is asked now. The key of a redacted one can't be derived
-    again: what was asked is compared without its texts.
+    """Say whether a recorded call has the same request as ``request``.
+
+    The key of a redacted call can't be derived again, so its request is compared without texts.
     """
     if not recorded.key.startswith(KEYED):
-        return (
-            recorded.request == request or recorded.key == request.key
-        )  # equal requests have equal keys
+        # Equal requests have equal keys, and comparing two values is cheaper than hashing one.
+        return recorded.request == request or recorded.key == request.key
     return _frame(recorded.request) == _frame(request)
 
 
 def _frame(request: Request) -> list[Any]:
+    """Return the parts of a request that redaction leaves as they are."""
     match request:
         case ChatRequest():
             roles = [message.role for message in request.messages]
@@ -64,20 +63,27 @@ def _short_enough(holder: object, field: object, secret: bytes) -> None:
 
 @attrs.frozen
 class Redactor:
-    """Cleans events on their way to the store; what the caller gets back stays whole.
+    """Cleans events on their way to the store; callers still get their results unchanged.
 
-    ``clean`` is a function of a text, applied to every text of messages, tool inputs, replies,
-    inputs, outputs and failures, and to labels that came from data. A key is the keyed BLAKE2b of
-    the original under ``secret``. Versions are kept as they are: instructions and demonstrations
-    are yours, not your users'. Vectors are kept too. Pictures, sounds and files can't be cleaned:
-    their content is not stored, and a keyed hash stands for it.
+    Keys are stored as their keyed BLAKE2b hashes. Versions are stored unchanged: instructions and
+    demonstrations belong to the developer, not to users. Vectors are stored unchanged too.
+    Pictures, sounds and files can't be cleaned: their content is not stored, and a keyed hash
+    replaces it.
+
+    Args:
+        clean: A function of a text that returns the cleaned text. It is applied to every text of
+            messages, tool inputs, replies, inputs, outputs and failures, and to labels from data.
+        secret: The key of the hashes, 1 to 64 bytes.
+
+    Raises:
+        ValueError: If ``secret`` is empty or too long.
     """
 
     clean: Callable[[str], str] = attrs.field(repr=False)
     secret: bytes = attrs.field(repr=False, validator=_short_enough)
 
     def event(self, event: Event) -> Event:  # noqa: PLR0911 - one return an event
-        """The event as it may be stored."""
+        """Return the event as it may be stored."""
         match event:
             case TraceOpened(run, label, position, trace):
                 return TraceOpened(run, self._label(label), position, self.trace(trace))
@@ -88,16 +94,15 @@ class Redactor:
             case CallEnded(trace_id, call):
                 return CallEnded(trace_id, self.call(call))
             case RunOpened(run, versions) if run.wanted:
-                return RunOpened(
-                    attrs.evolve(run, wanted=tuple(map(self._wanted, run.wanted))), versions
-                )
+                planned = tuple(map(self._planned, run.wanted))
+                return RunOpened(attrs.evolve(run, wanted=planned), versions)
             case RaceWon(trace_id, address, winner):
                 return RaceWon(trace_id, self.labels(address), self._winner(winner))
             case _:
                 return event
 
     def trace(self, trace: Trace) -> Trace:
-        """The trace as it may be stored; its world says that it is redacted."""
+        """Return the trace as it may be stored; its world has ``redacted``."""
         failure = trace.failure and Failed(trace.failure.kind, self.text(trace.failure.text))
         return attrs.evolve(
             trace,
@@ -112,7 +117,7 @@ class Redactor:
         )
 
     def call(self, call: CallAttempt) -> CallAttempt:
-        """The call as it may be stored."""
+        """Return the call as it may be stored."""
         return attrs.evolve(
             call,
             address=self.labels(call.address),
@@ -122,14 +127,14 @@ class Redactor:
         )
 
     def key(self, key: str) -> str:
-        """The keyed hash of a key, which tells nobody without the secret what was asked."""
+        """Return the keyed hash of a key; without the secret nobody can guess the request."""
         return (
             KEYED
             + hashlib.blake2b(key.encode("ascii"), key=self.secret, digest_size=32).hexdigest()
         )
 
     def request(self, request: Request) -> Request:
-        """The request as it may be stored."""
+        """Return the request as it may be stored."""
         match request:
             case ChatRequest():
                 return attrs.evolve(request, messages=tuple(map(self._message, request.messages)))
@@ -139,8 +144,10 @@ class Redactor:
                 return attrs.evolve(request, inputs=self.fields(request.inputs))
 
     def outcome(self, outcome: Outcome) -> Outcome:
-        """The reply or failure as it may be stored. The pieces of a text that was changed are left
-        out, and so are the tokens beside their probabilities: they spell it out.
+        """Return the reply or failure as it may be stored.
+
+        The chunks of a text that was changed, and the tokens of log probabilities, are left out:
+        they spell the original text.
         """
         match outcome:
             case ChatReply():
@@ -160,19 +167,19 @@ class Redactor:
             case ToolReply():
                 return ToolReply(self.value(outcome.value))
             case Failure():
-                kept = {
+                unchanged = {
                     name: outcome.data[name] for name in ("kind", "tool") if name in outcome.data
                 }
-                return Failure(outcome.kind, self.fields(outcome.data) | kept)
+                return Failure(outcome.kind, self.fields(outcome.data) | unchanged)
             case EmbedReply():
                 return outcome
 
     def fields(self, record: Mapping[str, Any]) -> Record:
-        """A record whose values are cleaned; its names are the program's."""
+        """Return a record with cleaned values; its names belong to the program and stay."""
         return Record({name: self.value(item) for name, item in plain(record, kept=True).items()})
 
     def value(self, value: Any) -> Any:
-        """A JSON value whose texts are cleaned, keys included."""
+        """Return a JSON value with cleaned texts, keys of mappings included."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Media):
@@ -184,13 +191,15 @@ class Redactor:
         return value
 
     def media(self, media: Media) -> Media:
-        """A picture, sound or file without its content; its name and URL are texts."""
+        """Return a picture, sound or file without its content, with a cleaned name and URL."""
         digest = self.key(media.digest).removeprefix(KEYED) if media.digest else ""
         return hidden(media, digest, self.text(media.name), self.text(media.url))
 
     def text(self, text: str) -> str:
-        """A text, cleaned. ``TypeError`` where ``clean`` gives no text: then nothing is stored, nor
-        sent.
+        """Return a cleaned text.
+
+        Raises:
+            TypeError: If ``clean`` returns something else; nothing is stored or sent then.
         """
         cleaned = self.clean(text) if text else text
         if not isinstance(cleaned, str):
@@ -199,31 +208,28 @@ class Redactor:
         return cleaned
 
     def labels(self, address: str) -> str:
-        """An address whose branch labels are cleaned; one that changes is marked, so that two stay
-        two.
-        """
+        """Return an address with cleaned branch labels."""
         return _LABEL.sub(
-            lambda match: f"[{quote(self._label(unquote(match[1])), safe=' ')}]", address
+            lambda match: f"[{escape_label(self._label(unescape_label(match[1])))}]", address
         )
 
     def root(self, run: Run) -> str:
-        """The root of a run as it may be stored: the whole one's could be guessed at."""
+        """Return the root of the redacted run: from the original's root, texts could be guessed."""
         items = tuple((self._label(label), self.trace(trace)) for label, trace in run.items)
         return attrs.evolve(run, items=items).root
 
     def _label(self, label: str) -> str:
+        """Return a cleaned label; a changed one ends in a hash, so that two labels stay two."""
         if _POSITION.fullmatch(label):
             return label
         cleaned = self.text(label)
-        return (
-            label
-            if cleaned == label
-            else f"{cleaned}~{self.key(ascii(label)).removeprefix(KEYED)[:8]}"
-        )
+        if cleaned == label:
+            return label
+        return f"{cleaned}~{self.key(ascii(label)).removeprefix(KEYED)[:8]}"
 
-    def _wanted(self, wanted: PlannedExecution) -> PlannedExecution:
+    def _planned(self, planned: PlannedExecution) -> PlannedExecution:
         return attrs.evolve(
-            wanted, label=self._label(wanted.label), inputs=self.fields(wanted.inputs)
+            planned, label=self._label(planned.label), inputs=self.fields(planned.inputs)
         )
 
     def _winner(self, winner: Any) -> Any:
@@ -245,9 +251,7 @@ class Redactor:
 
 
 def _numbers(reply: ChatReply) -> Any:
-    """The log probabilities of a reply's tokens without the tokens, ``None`` for none."""
-    return (
-        {"content": [{"token": "", "logprob": token.logprob} for token in reply.tokens]}
-        if reply.tokens
-        else None
-    )
+    """Return the log probabilities of a reply without the tokens, ``None`` if it has none."""
+    if not reply.tokens:
+        return None
+    return {"content": [{"token": "", "logprob": token.logprob} for token in reply.tokens]}

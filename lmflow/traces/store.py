@@ -1,4 +1,4 @@
-"""What a trace store does: it keeps events in order and reads runs, traces and versions back."""
+"""The protocol of trace stores: events are appended, runs, traces and versions are read back."""
 
 from __future__ import annotations
 
@@ -17,9 +17,16 @@ from lmflow.versions.version import Version
 
 
 @attrs.frozen
-class Saved:
-    """A version with the rows beside it: when it was kept (nanoseconds since the epoch), by whom,
-    its refs, the mean score and the number of scores by name, and the parents that aren't kept.
+class StoredVersion:
+    """A version and what a store knows about it.
+
+    Args:
+        version: The version.
+        at: The time when it was stored, in nanoseconds since the epoch.
+        author: The author who stored it.
+        refs: The refs that point at it.
+        scores: The mean and the number of the scores of its traces, by the name of the score.
+        absent: The ids of its parents that the store does not have.
     """
 
     version: Version
@@ -31,10 +38,8 @@ class Saved:
 
 
 @attrs.frozen
-class Wish:
-    """What was executed: the program by its key, the digest of its parameters, its inputs, which
-    sample.
-    """
+class ExecutionQuery:
+    """The execution to look up: a program's key, a digest of parameters, inputs and a sample."""
 
     program: str
     tree: str
@@ -43,111 +48,181 @@ class Wish:
 
 
 class Pointer(Protocol):
-    """What a name points at, looked up anew each time."""
+    """Resolves one name again and again."""
 
     def now(self) -> tuple[Version, Version]:
-        """The version that the name stands for now, and the first that is kept of its line.
-        ``UnknownVersion``.
+        """Return the version that the name resolves to now, and the oldest stored ancestor of it.
+
+        Raises:
+            UnknownVersion: If the name resolves to nothing.
         """
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release the connection."""
         ...
 
 
 @runtime_checkable
-class Pointing(Protocol):
-    """A store that can be asked again and again what a name points at, at the price of a look."""
+class PointerStore(Protocol):
+    """A store that resolves the same name again and again at the cost of one query."""
 
     def pointer(self, name: str) -> Pointer:
-        """The pointer of a ref, an id or ``REF~N``. It belongs to the thread that first asks it."""
+        """Return the pointer of a ref, an id or ``REF~N``; only one thread may use it."""
         ...
 
 
 class Recorder(Protocol):
-    """What an executor needs of a store."""
+    """The part of a store that an executor needs."""
 
     def append(self, *events: Event) -> Future[None]:
-        """Keep events, in order. The future is done when they are durable (``StoreError`` where
-        they can't be kept).
+        """Store events in order, all of them or none.
+
+        Returns:
+            A future that is done once the events are durable; it raises ``StoreError`` if the store
+            can't write them.
         """
         ...
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names, or ``REF~N``, its N-th first parent.
-        ``UnknownVersion`` otherwise.
+        """Return the version that a ref, an id, a short id or ``REF~N`` (N-th first parent) names.
+
+        Raises:
+            UnknownVersion: If the name resolves to no version, or to several.
         """
         ...
 
     def first(self, name: str) -> Version:
-        """The first version that is kept of the line of ``name``, by first parents."""
+        """Return the oldest stored ancestor of a version, along first parents."""
         ...
 
-    def recorded(self, wishes: Sequence[Wish]) -> Sequence[Trace | None]:
-        """For each the newest trace of just that, ``None`` where there is none. It may be one that
-        never ended.
+    def recorded(self, queries: Sequence[ExecutionQuery], /) -> Sequence[Trace | None]:
+        """Return the newest trace of each execution, ``None`` if there is none.
+
+        Finished traces take precedence; a trace that never finished is returned if it is the only
+        one.
         """
         ...
 
 
 @runtime_checkable
-class DataKeeper(Protocol):
-    """What some stores do beside: keep data sets."""
+class DatasetStore(Protocol):
+    """A store that keeps data sets too."""
 
     def keep_dataset(self, data: Dataset) -> str:
-        """Keep a data set by its content alone; its digest."""
+        """Store a data set by its content alone and return its digest."""
+        ...
+
+
+class Runs(Protocol):
+    """The runs and traces of a store. Ids may be shortened if they stay unambiguous."""
+
+    def __call__(self, limit: int = 20, before: str = "") -> Sequence[Run]:
+        """Return the latest runs without their traces, newest first.
+
+        Args:
+            limit: The number of runs.
+            before: The id of a run; only older ones are returned, which continues a listing.
+        """
+        ...
+
+    def get(self, run: str) -> Run:
+        """Return a run with all its traces.
+
+        Raises:
+            NotFound: If no run, or more than one, has the id.
+        """
+        ...
+
+    def trace(self, trace: str) -> Trace:
+        """Return a trace with all its calls.
+
+        Raises:
+            NotFound: If no trace, or more than one, has the id.
+        """
+        ...
+
+    def recorded(self, queries: Sequence[ExecutionQuery], /) -> Sequence[Trace | None]:
+        """Return the newest trace of each execution, ``None`` if there is none."""
+        ...
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """Return the newest reply for a request's key and its trace's id, ``None`` for none.
+
+        Failures, and calls that never ended, are not replies.
+        """
+        ...
+
+    def scores(self, trace: str) -> Sequence[ScoreRecorded]:
+        """Return the scores of a trace, oldest first."""
+        ...
+
+
+class Versions(Protocol):
+    """The versions and refs of a store. A name is a ref, an id, a short id or ``REF~N``."""
+
+    def get(self, name: str) -> Version:
+        """Return the version that a name resolves to.
+
+        Raises:
+            UnknownVersion: If the name resolves to no version, or to several.
+        """
+        ...
+
+    def first(self, name: str) -> Version:
+        """Return the oldest stored ancestor of a version, along first parents."""
+        ...
+
+    def saved(self, name: str) -> StoredVersion:
+        """Return a version with its refs, its scores, and when and by whom it was stored."""
+        ...
+
+    def refs(self) -> Mapping[str, str]:
+        """Return the id of the version that each ref points at, by the ref's name."""
+        ...
+
+    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
+        """Return the latest moves of a ref, or of all, newest first."""
         ...
 
 
 class Store(Recorder, Protocol):
-    """Where recordings live. Ids may be given short where they are unambiguous (``NotFound``
-    otherwise).
+    """A place where recordings live: ``runs`` and ``versions`` group its reads.
+
+    ``run``, ``trace`` and ``refs`` are shortcuts for the reads that scripts need most.
     """
 
     @property
     def name(self) -> str:
-        """How the store is called in messages."""
+        """The name of the store in messages."""
         ...
 
-    def runs(self, limit: int = 20, before: str = "") -> Sequence[Run]:
-        """The latest runs without their traces, newest first; ``before`` a run's id continues a
-        listing.
-        """
+    @property
+    def runs(self) -> Runs:
+        """The runs and traces; ``store.runs()`` lists the latest runs."""
+        ...
+
+    @property
+    def versions(self) -> Versions:
+        """The versions and refs."""
         ...
 
     def run(self, run: str) -> Run:
-        """A run with all its traces."""
+        """Return ``runs.get(run)``: a run with all its traces."""
         ...
 
     def trace(self, trace: str) -> Trace:
-        """A trace with all its calls."""
+        """Return ``runs.trace(trace)``: a trace with all its calls."""
         ...
 
     def answer(self, key: str) -> tuple[str, Outcome] | None:
-        """The newest reply that was recorded for a key, with the id of its trace; ``None`` where
-        there is none.
-
-        Failures are no replies, nor is what was started and never ended.
-        """
+        """Return ``runs.answer(key)``: the newest reply for a request's key."""
         ...
 
     def refs(self) -> Mapping[str, str]:
-        """The refs: name -> version id."""
-        ...
-
-    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
-        """The latest moves of a ref, or of all, newest first, each with where it pointed before."""
-        ...
-
-    def saved(self, name: str) -> Saved:
-        """The version with when and by whom it was kept."""
-        ...
-
-    def scores(self, trace: str) -> Sequence[ScoreRecorded]:
-        """The scores of a trace, in the order in which they were given."""
+        """Return ``versions.refs()``: the version ids by ref."""
         ...
 
     def close(self) -> None:
-        """Write what is queued and let go of the store."""
+        """Write what is queued and release the store."""
         ...

@@ -1,35 +1,39 @@
-"""What happened: calls, traces and runs as values, and the events that a store keeps of them."""
+"""Calls, traces and runs as values."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Literal
 
 import attrs
 
-from lmflow.messages.replies import Outcome
-from lmflow.messages.requests import Request
+from lmflow.messages.replies import Failure, Outcome
+from lmflow.messages.requests import EmbedRequest, Request, ToolRequest
+from lmflow.traces.addresses import in_lost_branch
 from lmflow.values.record import EMPTY, Record, digest
 from lmflow.versions.version import Version
 
-
-def segment(at: str, name: str, k: str | int) -> str:
-    """The address of something in the frame ``at``: ``hop[1]/answer[0]``. Labels are escaped, so
-    that ``/`` stays a border.
-    """
-    return f"{at}/{name}[{quote(str(k), safe=' ')}]" if at else f"{name}[{quote(str(k), safe=' ')}]"
+RunKind = Literal["run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test"]
+RunStatus = Literal["open", "done", "failed", "stopped"]
+CallKind = Literal["chat", "embed", "tool"]
+CallStatus = Literal["started", "ok", "failed"]
 
 
 @attrs.frozen
 class CallAttempt:
-    """One attempt of one call as recorded. ``outcome`` is ``None`` where it was started and never
-    ended.
+    """One attempt of one call, as it is recorded.
 
-    Times are in nanoseconds since the epoch, ``cost`` in nano-dollars (``None``: no price is
-    known). ``source`` is the trace that a reused reply comes from; nothing was sent, so nothing was
-    paid.
+    Args:
+        address: The call's address in its trace.
+        request: The request that was sent.
+        key: The request's key; in a redacted trace a keyed hash of that key.
+        attempt: The number of the attempt at this address, from 0.
+        outcome: The reply or failure; ``None`` if the call started and never ended.
+        started: The time of the start, in nanoseconds since the epoch.
+        ended: The time of the end, in nanoseconds since the epoch; 0 if it never ended.
+        cost: The price in nano-dollars; ``None`` if no price is known.
+        source: The id of the trace whose reply was reused; empty if the call was sent and paid.
     """
 
     address: str
@@ -42,10 +46,24 @@ class CallAttempt:
     cost: int | None = None
     source: str = ""
 
+    @property
+    def kind(self) -> CallKind:
+        """The kind of the request."""
+        if isinstance(self.request, ToolRequest):
+            return "tool"
+        return "embed" if isinstance(self.request, EmbedRequest) else "chat"
+
+    @property
+    def status(self) -> CallStatus:
+        """The state of the attempt: started, ok or failed."""
+        if self.outcome is None:
+            return "started"
+        return "failed" if isinstance(self.outcome, Failure) else "ok"
+
 
 @attrs.frozen
 class Failed:
-    """How an execution failed: the error's class name and its words."""
+    """The failure of an execution: the class name of the error and its text."""
 
     kind: str
     text: str
@@ -53,12 +71,25 @@ class Failed:
 
 @attrs.frozen(slots=False)
 class Trace:
-    """One execution: what was run, every call, and what came of it.
+    """One execution: the program and its inputs, every call, and the result.
 
-    ``world`` says what it ran against (adapter, and per model name the resolved one and its
-    endpoint; ``stale``: the paths whose version holds a default that the code has changed since,
-    with both). ``choices`` maps the address of a ``first`` to its winner. ``target`` is
-    ``module:program`` where the caller said so.
+    Args:
+        id: The trace's id.
+        program: The key of the program.
+        name: The name of the program.
+        version: The version of the parameters.
+        inputs: The inputs, by name.
+        world: The adapter, and the resolved model and its endpoint by model name; ``stale`` holds
+            the paths whose version has a default that the code has changed since, with both.
+        target: The program as ``module:program``; empty if the caller did not name it so.
+        sample: The number of the sample.
+        calls: All attempts of all calls.
+        choices: The label of the branch that won, by the address of each ``first``.
+        outputs: The outputs; ``None`` if the execution failed or is not finished.
+        failure: The failure; ``None`` if the execution succeeded or is not finished.
+        started: The time of the start, in nanoseconds since the epoch.
+        ended: The time of the end, in nanoseconds since the epoch; 0 if it is not finished.
+        code: The program itself; never stored, and not part of the trace's equality.
     """
 
     id: str
@@ -77,26 +108,47 @@ class Trace:
     ended: int = 0
     code: Any = attrs.field(default=None, eq=False, repr=False)
 
-    def over(  # noqa: PLR0913 - each is a fact of its own
-        self, *, calls: tuple[CallAttempt, ...], choices: Record, world: Record, outputs: Record | None,
-        failure: Failed | None, ended: int, code: Any,
-    ) -> Trace:  # fmt: skip
-        """The trace with what it came to: one call where ``attrs.evolve`` would look at every
-        field.
+    def finished(  # noqa: PLR0913 - each is a field of the result
+        self,
+        *,
+        calls: tuple[CallAttempt, ...],
+        choices: Record,
+        world: Record,
+        outputs: Record | None,
+        failure: Failed | None,
+        ended: int,
+        code: Any,
+    ) -> Trace:
+        """Return the trace with its result.
+
+        One constructor call: ``attrs.evolve`` would look at every field, once an execution.
         """
         return Trace(
-            self.id, self.program, self.name, self.version, self.inputs, world, self.target, self.sample, calls,
-            choices, outputs, failure, self.started, ended, code,
-        )  # fmt: skip
+            self.id,
+            self.program,
+            self.name,
+            self.version,
+            self.inputs,
+            world,
+            self.target,
+            self.sample,
+            calls,
+            choices,
+            outputs,
+            failure,
+            self.started,
+            ended,
+            code,
+        )
 
     @property
     def done(self) -> bool:
-        """Whether it came to an end."""
+        """``True`` if the execution is finished, with outputs or a failure."""
         return self.outputs is not None or self.failure is not None
 
     @functools.cached_property
     def answers(self) -> Mapping[str, CallAttempt]:
-        """The attempt that counts at each address: the last that ended."""
+        """The attempt that counts at each address: the last one that ended."""
         if len(self.calls) == 1 and self.calls[0].outcome is not None:
             return {self.calls[0].address: self.calls[0]}
         ended = sorted(
@@ -106,32 +158,39 @@ class Trace:
 
     @property
     def reasoning(self) -> Mapping[str, str]:
-        """What providers show of their models' thinking, by the address of the call; in no output
-        and no demonstration unless a field of type ``Reasoning`` asks for it.
+        """The reasoning that providers returned beside their replies, by the address of the call.
+
+        It is in no output and no demonstration unless a field has the type ``Reasoning``.
         """
-        shown = {
+        texts = {
             address: getattr(call.outcome, "reasoning", "")
             for address, call in self.answers.items()
         }
-        return {address: text for address, text in shown.items() if text}
+        return {address: text for address, text in texts.items() if text}
 
     @property
     def orphans(self) -> tuple[CallAttempt, ...]:
-        """Calls that were started and never ended: maybe billed."""
+        """Calls that started and never ended; the provider may have billed them."""
         return tuple(call for call in self.calls if call.outcome is None)
 
     @functools.cached_property
     def root(self) -> str:
-        """The Merkle root over (address, key, reply) of all calls that count, and the result. Times
-        and tokens are not in it.
+        """The Merkle root over (address, key, reply) of all calls that count, and the result.
+
+        Times and tokens are not part of it.
         """
         return root_of(self.answers.values(), self.choices, self.outputs, self.failure)
 
 
 @attrs.frozen
 class PlannedExecution:
-    """An execution that a run was begun for, by its label: what is needed to begin it where it
-    never was.
+    """An execution that a run was started for: all that is needed to start it again.
+
+    Args:
+        label: The execution's label in the run.
+        inputs: The inputs, by name.
+        version: The id of the version.
+        sample: The number of the sample.
     """
 
     label: str
@@ -142,22 +201,31 @@ class PlannedExecution:
 
 @attrs.frozen(slots=False)
 class Run:
-    """An ordered tree of labels that point at traces. ``kind`` is run, serve, map, what_if, fork,
-    evaluate or optimize.
+    """An ordered list of labels, each of which names a trace.
 
-    ``wanted`` is what it was begun for, in order; ``of`` the run or trace that it drives again.
-    ``config`` says how an evaluation or optimization was asked for, ``result`` what it came to: an
-    evaluation's root, a version's id.
+    Args:
+        id: The run's id.
+        kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize or test.
+        name: The name of the program.
+        items: The labels and their traces, in order.
+        target: The program as ``module:program``; empty if the caller did not name it so.
+        status: The state of the run: open, done, failed or stopped.
+        started: The time of the start, in nanoseconds since the epoch.
+        ended: The time of the end, in nanoseconds since the epoch; 0 if the run is open.
+        of: The id of the run or trace that this run executes again; empty otherwise.
+        wanted: The executions that the run was started for, in order.
+        config: The settings of an evaluation or optimization.
+        result: The result: an evaluation's root, or the id of an optimization's version.
     """
 
     id: str
-    kind: str
+    kind: RunKind
     name: str
     items: tuple[tuple[str, Trace], ...] = attrs.field(
         default=(), repr=lambda items: f"<{len(items)}>"
     )
     target: str = ""
-    status: str = "open"
+    status: RunStatus = "open"
     started: int = 0
     ended: int = 0
     of: str = ""
@@ -180,38 +248,34 @@ class Run:
 
     @property
     def failures(self) -> tuple[tuple[str, Failed], ...]:
-        """What failed, by label."""
+        """The failures of the traces that failed, with their labels."""
         return tuple((label, trace.failure) for label, trace in self.items if trace.failure)
 
     @functools.cached_property
     def root(self) -> str:
-        """The Merkle root over labels and the roots of their traces."""
+        """The Merkle root over the labels and the roots of their traces."""
         return digest("run", [[label, trace.root] for label, trace in self.items])
 
 
 def root_of(
-    calls: Any, choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None
+    calls: Iterable[Any], choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None
 ) -> str:
-    """The Merkle root of an execution; calls of branches that lost a ``first`` are not in it."""
-    counted = [call for call in calls if not (choices and _lost(call.address, choices))]
+    """Return the Merkle root of an execution.
+
+    Calls in branches that lost a ``first`` are left out: how far they got before they were stopped
+    depends on timing, and the same execution would have another root each time.
+    """
+    counted = [call for call in calls if not (choices and in_lost_branch(call.address, choices))]
     leaves = sorted(
         [call.address, digest("leaf", [call.address, call.key, call.outcome.content])]
         for call in counted
     )
-    told = None if failure is None else {"kind": failure.kind, "text": failure.text}
+    failed_with = None if failure is None else {"kind": failure.kind, "text": failure.text}
     return digest(
-        "trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": told}
+        "trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": failed_with}
     )
 
 
 def failed(error: BaseException) -> Failed:
-    """The error as a trace keeps it."""
+    """Return an error as a trace records it."""
     return Failed(type(error).__name__, str(error))
-
-
-def _lost(address: str, choices: Mapping[str, Any]) -> bool:
-    return any(
-        address.startswith(f"{fork}/")
-        and not address.startswith(f"{segment(fork, 'branch', winner)}/")
-        for fork, winner in choices.items()
-    )

@@ -1,9 +1,8 @@
-"""A corpus: passages in one SQLite file, searched by BM25, named by a digest of all that an answer
-depends on.
+"""A corpus: passages in one SQLite file, searched by BM25, identified by a digest.
 
 The file is written once and replaced as a whole, so a reader sees one corpus or another, never half
-of one. Equal digests mean equal answers: the digest covers every passage, how they were cut and how
-they are searched.
+of one. Equal digests mean equal answers: the digest covers every passage, how documents were split
+and how passages are searched.
 """
 
 from __future__ import annotations
@@ -16,23 +15,23 @@ from typing import Any, final
 import attrs
 
 from lmflow.errors import LmflowError, NotFound, StoreError, WrongType
-from lmflow.stores.corpora.bm25 import TITLE_WEIGHT, expression
-from lmflow.stores.corpora.dense import Draft
+from lmflow.stores.corpora.bm25 import TITLE_WEIGHT, bm25_expression
+from lmflow.stores.corpora.dense import DenseDraft
 from lmflow.stores.corpora.documents import (
     Document,
     Passage,
     as_document,
     read_folder,
     read_lines,
-    split,
+    split_document,
 )
 from lmflow.stores.corpora.file import (
     Progress,
     Readers,
     as_store_errors,
-    connected,
-    digest_of,
-    write,
+    corpus_digest,
+    open_corpus,
+    write_corpus,
 )
 from lmflow.values.record import digest
 
@@ -45,9 +44,7 @@ SELECT document, title, start, text, -score FROM passage JOIN (
 
 @attrs.frozen
 class Hit:
-    """A passage that was found, and how well it fits: the higher the better, to be compared within
-    one search.
-    """
+    """A passage and its score; the higher, the better, within one search."""
 
     passage: Passage
     score: float
@@ -56,12 +53,22 @@ class Hit:
 @final
 @attrs.frozen
 class Corpus:
-    """Passages that can be searched, as a value: corpora are equal when their digests are, wherever
-    their files are.
+    """Passages that can be searched, as a value: corpora with equal digests are equal.
 
-    Make one by ``build``, ``from_jsonl``, ``from_folder`` or ``open``. Threads may share it. It is
-    pickled as its path and digest. Built without a path it lives in a temporary file, until it is
-    closed or collected.
+    Create one by ``build``, ``from_jsonl``, ``from_folder`` or ``open``. Threads may share it; it
+    is pickled as its path and digest. A corpus that is built without a path lives in a temporary
+    file until it is closed or garbage-collected.
+
+    Args:
+        path: The file.
+        digest: The digest of the passages and of the rules of splitting and searching.
+        skipped: The errors of the files that ``from_folder`` left out.
+
+    Example:
+        >>> import lmflow as lf
+        >>> corpus = lf.Corpus.build([{"id": "a", "text": "Paris is the capital of France."}])
+        >>> corpus.search("capital of France")
+        ['Paris is the capital of France.']
     """
 
     path: Path = attrs.field(eq=False)
@@ -77,12 +84,21 @@ class Corpus:
         size: int = 600,
         progress: Progress | None = None,
     ) -> Corpus:
-        """The corpus of ``documents`` (or mappings with ``id``, ``text``, perhaps ``title``) in
-        passages of ``size``.
+        """Build a corpus from documents.
 
-        What is at ``path`` is replaced as a whole, unless it is this very corpus already; what is
-        no corpus is refused (``NotAStore``). ``progress`` is told how many passages are written, of
-        how many.
+        Args:
+            documents: Documents, or mappings with ``id``, ``text`` and optionally ``title``.
+            path: The file; a corpus that is there is replaced, unless it is the same.
+            size: The number of characters that a passage has at most.
+            progress: A function that is called with the number of passages written and of all.
+
+        Returns:
+            The corpus.
+
+        Raises:
+            NotAStore: If something else is at ``path``.
+            StoreError: If two documents have the same id, or the file can't be written.
+            WrongType: If a document has no id or text.
         """
         return _built(documents, path, size, progress)
 
@@ -94,9 +110,19 @@ class Corpus:
         size: int = 600,
         progress: Progress | None = None,
     ) -> Corpus:
-        """The corpus of a file with a JSON object a line: ``id``, ``text``, perhaps ``title``.
+        """Build a corpus from a file with a JSON object (``id``, ``text``, ``title``) a line.
 
-        Blank lines are passed over. ``StoreError`` names the first line that is no document.
+        Args:
+            file: The file with the documents; blank lines are skipped.
+            path: The file of the corpus, as for ``build``.
+            size: The number of characters that a passage has at most.
+            progress: A function that is called with the number of passages written and of all.
+
+        Returns:
+            The corpus.
+
+        Raises:
+            StoreError: If a line is not a document; the error names the first such line.
         """
         return _built(read_lines(file), path, size, progress)
 
@@ -108,106 +134,142 @@ class Corpus:
         size: int = 600,
         progress: Progress | None = None,
     ) -> Corpus:
-        """The corpus of the files in a folder and below, each under its path in there.
+        """Build a corpus from the files in a folder and its subfolders.
 
-        Names with a leading dot are left out. A file that can't be read as a document is an error
-        in ``skipped``.
+        A document's id is its path within the folder. Names with a leading dot are left out.
+
+        Args:
+            folder: The folder with .txt, .md, .rst and .html files.
+            path: The file of the corpus, as for ``build``.
+            size: The number of characters that a passage has at most.
+            progress: A function that is called with the number of passages written and of all.
+
+        Returns:
+            The corpus; ``skipped`` has an error for each file that can't be read as a document.
+
+        Raises:
+            StoreError: If ``folder`` isn't a folder.
         """
         documents, skipped = read_folder(folder, leave=path)
         return _built(documents, path, size, progress, skipped)
 
     @staticmethod
     def open(path: Path | str) -> Corpus:
-        """The corpus at ``path``. ``NotAStore``, ``NewerSchema`` or ``StoreError`` where there is
-        none to read.
+        """Open the corpus of a file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The corpus.
+
+        Raises:
+            NotAStore: If the file is something else.
+            NewerSchema: If a newer lmflow wrote it.
+            StoreError: If it does not exist or can't be read.
         """
         path = Path(path).resolve()
         with as_store_errors(path):
-            connection, found = connected(path)
+            connection, digest_ = open_corpus(path)
             connection.close()
-        return Corpus(path, found, Readers(path, found))
+        return Corpus(path, digest_, Readers(path, digest_))
 
     def search(self, query: str, k: int = 3) -> list[str]:
-        """The texts of the ``k`` best passages, best first: fewer or none where no more share a
-        word with ``query``.
+        """Return the texts of the ``k`` best passages, best first.
+
+        There are fewer, or none, if no more passages share a word with ``query``.
         """
         return [hit.passage.text for hit in self.hits(query, k)]
 
     def cited(self, query: str, k: int = 3) -> dict[str, list[str]]:
-        """The same texts as ``context``, and the ids of their passages as ``sources``."""
-        found = self.hits(query, k)
+        """Return the texts of ``search`` as ``context`` and their passages' ids as ``sources``."""
+        hits = self.hits(query, k)
         return {
-            "context": [hit.passage.text for hit in found],
-            "sources": [hit.passage.id for hit in found],
+            "context": [hit.passage.text for hit in hits],
+            "sources": [hit.passage.id for hit in hits],
         }
 
     def ranked(self, query: str, k: int = 3) -> list[str]:
-        """The ids of the same passages, best first."""
+        """Return the ids of the ``k`` best passages, best first."""
         return [hit.passage.id for hit in self.hits(query, k)]
 
     def hits(self, query: str, k: int = 3) -> tuple[Hit, ...]:
-        """The ``k`` best passages by BM25 (Robertson and Zaragoza 2009; k1 1.2, b 0.75), best
-        first, ties by id.
+        """Return the ``k`` best passages by BM25, best first, ties by id.
 
-        A passage fits by the words that it or its title shares with ``query``, whatever signs are
-        in there; words that say little ("the", "which") count only where there are no others. At
-        most 64 terms of 4,000 characters count.
+        A passage scores by the words that it or its title shares with ``query``; signs in ``query``
+        have no meaning. Stop words ("the", "which") count only if there are no others. At most 64
+        terms from 4,000 characters count. The method is that of Robertson and Zaragoza (2009), with
+        k1 1.2 and b 0.75.
+
+        Args:
+            query: The question.
+            k: The number of passages.
+
+        Returns:
+            The passages and their scores; fewer than ``k`` if no more share a word with ``query``.
+
+        Raises:
+            WrongType: If ``k`` is negative.
+            StoreError: If the file can't be read, or is another corpus by now.
         """
         if k < 0:
             raise WrongType("k", str(k), "a number of passages, 0 or more")
-        if not (terms := expression(query)):
+        if not (terms := bm25_expression(query)):
             return ()
-        with self._readers.one() as connection:
+        with self._readers.connection() as connection:
             rows = connection.execute(_SEARCH, (TITLE_WEIGHT, terms, k)).fetchall()
         return tuple(Hit(_passage(*row), score) for *row, score in rows)
 
     def passage(self, id: str) -> Passage:  # noqa: A002 - it is the id of a passage
-        """The passage of that id. ``NotFound`` where there is none."""
-        with self._readers.one() as connection:
+        """Return the passage with an id; ``NotFound`` if there is none."""
+        with self._readers.connection() as connection:
             row = connection.execute(
                 "SELECT document, title, start, text FROM passage WHERE id = ?", (id,)
             ).fetchone()
         if row is None:
-            raise NotFound(
-                str(self.path),
-                f"it has no passage {id!r}",
-                'An id is a document\'s and "#" and an offset.',
-            )
+            fix = 'An id is a document\'s and "#" and an offset.'
+            raise NotFound(str(self.path), f"it has no passage {id!r}", fix)
         return _passage(*row)
 
     def texts(self, sources: Sequence[str]) -> list[str]:
-        """The texts of the passages of those ids, in their order. ``NotFound`` where one isn't
-        there.
-        """
+        """Return the texts of the passages with these ids, in order; ``NotFound``."""
         return [self.passage(source).text for source in sources]
 
-    def draft(self, model: str, path: Path | str | None = None) -> Draft:
-        """An index of this corpus by ``model``, to be filled with vectors, as ``lf.dense_index``
-        does.
+    def draft(self, model: str, path: Path | str | None = None) -> DenseDraft:
+        """Begin a dense index of this corpus; ``lf.dense_index`` fills it with vectors.
 
-        Without a path it lies beside the corpus, and is gone with a temporary one.
+        Args:
+            model: The embedding model.
+            path: The file; ``None`` for a file beside the corpus, deleted with a temporary one.
+
+        Returns:
+            The index to be filled.
+
+        Raises:
+            NotAStore: If something else is at ``path``.
+            ModelUnavailable: If numpy is missing.
         """
         place = (
             self.path.with_name(f"{self.path.name}.dense") if path is None else Path(path).resolve()
         )
-        return Draft.begin(place, self.digest, model, self)
+        return DenseDraft.begin(place, self.digest, model, self)
 
     def __iter__(self) -> Iterator[Passage]:
-        """All passages, by document, then by place."""
-        with self._readers.one() as connection:
+        """Iterate over all passages, by document, then by position."""
+        with self._readers.connection() as connection:
             rows = connection.execute(
                 "SELECT document, title, start, text FROM passage ORDER BY number"
             ).fetchall()
         return iter([_passage(*row) for row in rows])
 
     def __len__(self) -> int:
-        """How many passages it has."""
-        with self._readers.one() as connection:
+        """Return the number of passages."""
+        with self._readers.connection() as connection:
             (count,) = connection.execute("SELECT count(*) FROM passage").fetchone()
         return int(count)
 
     def close(self) -> None:
-        """Close the file. A later search opens it again, but for a temporary one, which is gone."""
+        """Close the file. A later search opens it again; a temporary file is deleted."""
         self._readers.close()
 
     def __enter__(self) -> Corpus:
@@ -222,7 +284,7 @@ class Corpus:
 
 def _reopened(path: str, expected: str) -> Corpus:
     readers = Readers(Path(path), expected)
-    with readers.one():
+    with readers.connection():
         return Corpus(Path(path), expected, readers)
 
 
@@ -240,22 +302,27 @@ def _built(
     }
     home = None if path else Path(tempfile.mkdtemp(prefix="lmflow-"))
     file = home / "corpus.db" if home else Path(path or "").resolve()
-    corpus = Corpus(file, digest_of(meta), Readers(file, digest_of(meta), home), tuple(skipped))
+    corpus = Corpus(
+        file, corpus_digest(meta), Readers(file, corpus_digest(meta), home), tuple(skipped)
+    )
     if not file.exists() or Corpus.open(file) != corpus:
-        write(file, passages, meta, progress)
+        write_corpus(file, passages, meta, progress)
     return corpus
 
 
 def _passages(documents: Iterable[Document | Mapping[str, Any]], size: int) -> list[Passage]:
-    """All passages in canonical order: by document, then by place."""
-    known: dict[str, Document] = {}
+    """Return all passages in canonical order: by document, then by position."""
+    by_id: dict[str, Document] = {}
     for document in map(as_document, documents):
-        if document.id in known:
-            raise StoreError(
-                "corpus", f"two documents have the id {document.id!r}", "Give each its own."
-            )
-        known[document.id] = document
-    return [passage for _, document in sorted(known.items()) for passage in split(document, size)]
+        if document.id in by_id:
+            problem = f"two documents have the id {document.id!r}"
+            raise StoreError("corpus", problem, "Give each its own.")
+        by_id[document.id] = document
+    return [
+        passage
+        for _, document in sorted(by_id.items())
+        for passage in split_document(document, size)
+    ]
 
 
 def _digest_of(passage: Passage) -> str:

@@ -1,10 +1,9 @@
-"""A dense index: the vectors of a corpus's passages in one SQLite file, searched by cosine, named
-by a digest.
+"""A dense index: the vectors of a corpus's passages in one SQLite file, searched by cosine.
 
-Searching is one product of a matrix and a vector: exact, and fast enough to 100,000 passages.
-Vectors that were paid for are kept as they come, each under its model and text, so a build that was
-broken off, or one of a corpus that changed a little, asks only for what is missing. The digest
-covers the corpus, the model and the vectors.
+A search is one product of a matrix and a vector: exact, and fast enough for 100,000 passages.
+Vectors are stored as they come, each under its model and text, so a build that was interrupted, or
+one of a corpus that changed a little, requests only what is missing. The digest covers the corpus,
+the model and the vectors.
 """
 
 from __future__ import annotations
@@ -27,13 +26,16 @@ _APPLICATION, _SCHEMA = 0x6C6D6664, 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS vector (key TEXT PRIMARY KEY, numbers BLOB NOT NULL);
-CREATE TABLE IF NOT EXISTS passage (number INTEGER PRIMARY KEY, id TEXT NOT NULL, key TEXT NOT NULL);"""
+CREATE TABLE IF NOT EXISTS passage (
+    number INTEGER PRIMARY KEY, id TEXT NOT NULL, key TEXT NOT NULL
+);"""
 _DIGITS = 6
+"""Digits of a cosine. More would depend on the machine's order of summation, and so would ranks."""
 
 
 @attrs.frozen
 class Near:
-    """A passage that was found, by its id, and the cosine of its vector and the query's."""
+    """The id of a passage, and the cosine of its vector and the query's."""
 
     id: str
     score: float
@@ -42,12 +44,16 @@ class Near:
 @final
 @attrs.frozen
 class Dense:
-    """The vectors of a corpus, as a value: indexes are equal when their digests are, wherever their
-    files are.
+    """The vectors of a corpus, as a value: indexes with equal digests are equal.
 
-    Made by ``lf.dense_index``, or opened. ``corpus`` is the digest of the corpus, ``model`` the
-    embedding model. The vectors are in memory, 4 bytes a number; threads may share them. It is
-    pickled as its path and digest.
+    ``lf.dense_index`` builds one, ``open`` opens one. The vectors are in memory, 4 bytes a number;
+    threads may share them. An index is pickled as its path and digest.
+
+    Args:
+        path: The file.
+        digest: The digest of the corpus, the model and the vectors.
+        corpus: The digest of the corpus.
+        model: The embedding model.
     """
 
     path: Path = attrs.field(eq=False)
@@ -59,19 +65,29 @@ class Dense:
 
     @staticmethod
     def open(path: Path | str) -> Dense:
-        """The index at ``path``. ``NotAStore``, ``NewerSchema`` or ``StoreError`` where there is
-        none to read, ``Tampered`` where its vectors are not those that its digest names.
+        """Open the index of a file.
+
+        Args:
+            path: The file.
+
+        Returns:
+            The index.
+
+        Raises:
+            NotAStore: If the file is something else.
+            NewerSchema: If a newer lmflow wrote it.
+            StoreError: If it does not exist, can't be read or is not finished.
+            Tampered: If its vectors do not match its digest.
         """
         path = Path(path).resolve()
         if not path.exists():
-            raise StoreError(
-                str(path), "there is no such file", "Build it: `await lf.dense_index(corpus, ex)`."
-            )
+            fix = "Build it: `await lf.dense_index(corpus, ex)`."
+            raise StoreError(str(path), "there is no such file", fix)
         with _connected(path, "ro") as db:
             return _read(path, db)
 
     def nearest(self, vector: Sequence[float], k: int = 3) -> list[str]:
-        """The ids of the ``k`` nearest passages, nearest first."""
+        """Return the ids of the ``k`` nearest passages, nearest first."""
         return [near.id for near in self.near(vector, k)]
 
     def near(self, vector: Sequence[float], k: int = 3) -> tuple[Near, ...]:
@@ -93,7 +109,7 @@ class Dense:
         return tuple(Near(self._ids[row], float(scores[row])) for row in best)
 
     def __len__(self) -> int:
-        """How many passages it has."""
+        """Return the number of passages."""
         return len(self._ids)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -101,8 +117,8 @@ class Dense:
 
 
 @attrs.frozen
-class Draft:
-    """An index that is being built: what it still misses, and what is kept of it so far."""
+class DenseDraft:
+    """An index that is being built: the vectors stored so far, and the texts that lack one."""
 
     path: Path
     corpus: str
@@ -110,10 +126,10 @@ class Draft:
     _passages: tuple[Passage, ...] = attrs.field(repr=False)
 
     @staticmethod
-    def begin(path: Path, corpus: str, model: str, passages: Iterable[Passage]) -> Draft:
-        """The draft of an index at ``path``. ``NotAStore`` where something else is there."""
+    def begin(path: Path, corpus: str, model: str, passages: Iterable[Passage]) -> DenseDraft:
+        """Begin or continue an index at ``path``; ``NotAStore`` if something else is there."""
         _numpy()
-        draft = Draft(path, corpus, model, tuple(passages))
+        draft = DenseDraft(path, corpus, model, tuple(passages))
         path.parent.mkdir(parents=True, exist_ok=True)
         with _connected(path) as db:
             db.executescript(f"BEGIN IMMEDIATE;{_TABLES}")
@@ -122,14 +138,14 @@ class Draft:
         return draft
 
     def missing(self) -> list[str]:
-        """The texts whose vectors are not there yet, each once, in the corpus's order."""
+        """Return the texts whose vectors are missing, each once, in the corpus's order."""
         with _connected(self.path, "ro") as db:
-            known = {key for (key,) in db.execute("SELECT key FROM vector")}
-        texts = {_key(self.model, text): text for text in map(as_embedded, self._passages)}
-        return [text for key, text in texts.items() if key not in known]
+            stored = {key for (key,) in db.execute("SELECT key FROM vector")}
+        texts = {_key(self.model, text): text for text in map(embedding_text, self._passages)}
+        return [text for key, text in texts.items() if key not in stored]
 
     def keep(self, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
-        """Keep the vectors of some texts."""
+        """Store the vectors of texts."""
         np = _numpy()
         rows = [
             (_key(self.model, text), np.asarray(vector, "<f4").tobytes())
@@ -139,43 +155,45 @@ class Draft:
             db.executemany("INSERT OR REPLACE INTO vector VALUES (?, ?)", rows)
 
     def finish(self) -> Dense:
-        """The index, once nothing is missing. Vectors of texts that the corpus no longer has are
-        dropped.
+        """Finish the index; vectors of texts that the corpus no longer has are deleted.
+
+        Raises:
+            StoreError: If vectors are missing or differ in length.
         """
         rows = [
-            (n, it.id, _key(self.model, as_embedded(it))) for n, it in enumerate(self._passages, 1)
+            (number, passage.id, _key(self.model, embedding_text(passage)))
+            for number, passage in enumerate(self._passages, 1)
         ]
         with _connected(self.path) as db:
             db.execute("DELETE FROM passage")
             db.executemany("INSERT INTO passage VALUES (?, ?, ?)", rows)
             db.execute("DELETE FROM vector WHERE key NOT IN (SELECT key FROM passage)")
-            content = digest_of(self.corpus, self.model, *_loaded(self.path, db))
+            content = index_digest(self.corpus, self.model, *_loaded(self.path, db))
             meta = {"corpus": self.corpus, "model": self.model, "digest": content}
             db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
             return _read(self.path, db)
 
 
-def as_embedded(passage: Passage) -> str:
-    """The text of a passage as it is embedded: below its title, where it has one."""
+def embedding_text(passage: Passage) -> str:
+    """Return the text of a passage as it is embedded: with its title above it, if it has one."""
     return f"{passage.title}\n{passage.text}" if passage.title else passage.text
 
 
-def digest_of(corpus: str, model: str, ids: Sequence[str], matrix: Any) -> str:
-    """The digest of an index: of the corpus, the model, and the numbers of all vectors as
-    little-endian float32.
+def index_digest(corpus: str, model: str, ids: Sequence[str], matrix: Any) -> str:
+    """Return the digest of an index: of the corpus, the model and all vectors.
+
+    The numbers are hashed as little-endian float32, the same on every machine.
     """
     numbers = hashlib.blake2b(matrix.tobytes(), digest_size=32).hexdigest()
     return digest("dense", {"corpus": corpus, "model": model, "ids": list(ids), "vectors": numbers})
 
 
 def _reopened(path: str, expected: str) -> Dense:
-    if (found := Dense.open(path)).digest != expected:
-        raise StoreError(
-            path,
-            f"it is another index now: {found.digest}, not {expected}",
-            "`Dense.open` it anew.",
-        )
-    return found
+    index = Dense.open(path)
+    if index.digest != expected:
+        problem = f"it is another index now: {index.digest}, not {expected}"
+        raise StoreError(path, problem, "`Dense.open` it anew.")
+    return index
 
 
 def _numpy() -> Any:
@@ -187,9 +205,8 @@ def _numpy() -> Any:
 
 
 def _unit(np: Any, matrix: Any) -> Any:
-    """Each row at length 1; a row of zeros stays one, near to nothing. Lengths are summed in 64
-    bits: squares of small numbers are nothing in 32.
-    """
+    """Return a matrix with each row scaled to length 1; a row of zeros stays as it is."""
+    # Lengths are summed in 64 bits: in 32 the squares of small numbers vanish.
     lengths = np.linalg.norm(matrix.astype(np.float64), axis=1, keepdims=True)
     return (matrix / np.where(lengths == 0, 1, lengths)).astype(matrix.dtype)
 
@@ -201,47 +218,38 @@ def _key(model: str, text: str) -> str:
 def _read(path: Path, db: sqlite3.Connection) -> Dense:
     meta: Mapping[str, str] = dict(db.execute("SELECT name, value FROM meta"))
     if "digest" not in meta:
-        raise StoreError(
-            str(path), "it is not finished", "Build it again, `await lf.dense_index(corpus, ex)`."
-        )
+        fix = "Build it again, `await lf.dense_index(corpus, ex)`."
+        raise StoreError(str(path), "it is not finished", fix)
     ids, matrix = _loaded(path, db)
-    if digest_of(meta["corpus"], meta["model"], ids, matrix) != meta["digest"]:
-        raise Tampered(
-            str(path),
-            f"its vectors are not those of {meta['digest']}",
-            "Remove it and build it again.",
-        )
+    if index_digest(meta["corpus"], meta["model"], ids, matrix) != meta["digest"]:
+        problem = f"its vectors are not those of {meta['digest']}"
+        raise Tampered(str(path), problem, "Remove it and build it again.")
     unit = _unit(_numpy(), matrix)
     unit.flags.writeable = False
     return Dense(path, meta["digest"], meta["corpus"], meta["model"], ids, unit)
 
 
 def _loaded(path: Path, db: sqlite3.Connection) -> tuple[tuple[str, ...], Any]:
-    """The ids of the passages and the matrix of their vectors, a row each."""
-    found = db.execute(
+    """Return the ids of the passages and the matrix of their vectors, a row each."""
+    rows = db.execute(
         "SELECT id, numbers FROM passage LEFT JOIN vector USING (key) ORDER BY number"
     ).fetchall()
-    if missing := sum(numbers is None for _, numbers in found):
-        raise StoreError(
-            str(path), f"{missing} of {len(found)} vectors are missing", "Build it again."
-        )
-    if len(lengths := {len(numbers) for _, numbers in found}) > 1 or any(
-        length % 4 for length in lengths
-    ):
-        raise StoreError(
-            str(path),
-            "its vectors differ in length",
-            "Remove it and build it again with one model.",
-        )
-    matrix = _numpy().frombuffer(b"".join(numbers for _, numbers in found), "<f4")
-    return tuple(id_ for id_, _ in found), matrix.reshape(
-        len(found), -1
-    ) if found else matrix.reshape(0, 0)
+    vectors = [vector for _, vector in rows if vector is not None]
+    if len(vectors) < len(rows):
+        problem = f"{len(rows) - len(vectors)} of {len(rows)} vectors are missing"
+        raise StoreError(str(path), problem, "Build it again.")
+    lengths = {len(vector) for vector in vectors}
+    if len(lengths) > 1 or any(length % 4 for length in lengths):
+        fix = "Remove it and build it again with one model."
+        raise StoreError(str(path), "its vectors differ in length", fix)
+    matrix = _numpy().frombuffer(b"".join(vectors), "<f4")
+    shape = (len(rows), -1) if rows else (0, 0)
+    return tuple(id_ for id_, _ in rows), matrix.reshape(*shape)
 
 
 @contextmanager
 def _connected(path: Path, mode: str = "rwc") -> Iterator[sqlite3.Connection]:
-    """A connection in one transaction, which is kept where the block ends well."""
+    """Open a connection for one transaction, committed if the block raises nothing."""
     _require_index(path)
     try:
         with (
@@ -250,34 +258,29 @@ def _connected(path: Path, mode: str = "rwc") -> Iterator[sqlite3.Connection]:
         ):
             yield db
     except sqlite3.Error as error:
-        raise StoreError(
-            str(path), f"can't be used: {error}", "Remove it and build it again."
-        ) from error
+        fix = "Remove it and build it again."
+        raise StoreError(str(path), f"can't be used: {error}", fix) from error
 
 
 def _require_index(path: Path) -> None:
-    """Refuse what is there and no dense index, by the head of the file."""
+    """Raise ``NotAStore`` by the head of the file if something else than an index is there."""
     if not path.exists():
         return
     try:
         with path.open("rb") as file:
             head = file.read(100)
     except OSError as error:
-        raise StoreError(
-            str(path), f"can't be opened: {error.strerror or error}", "Give another path."
-        ) from error
+        problem = f"can't be opened: {error.strerror or error}"
+        raise StoreError(str(path), problem, "Give another path.") from error
     if not head:
         return
     if (
         not head.startswith(b"SQLite format 3\0")
         or int.from_bytes(head[68:72], "big") != _APPLICATION
     ):
-        raise NotAStore(
-            str(path),
-            "it isn't a dense index",
-            "Give the path of one, or one where nothing is yet.",
-        )
-    if (schema := int.from_bytes(head[60:64], "big")) > _SCHEMA:
-        raise NewerSchema(
-            str(path), f"its schema is {schema}, {_SCHEMA} is the newest known", "Upgrade lmflow."
-        )
+        fix = "Give the path of one, or one where nothing is yet."
+        raise NotAStore(str(path), "it isn't a dense index", fix)
+    schema = int.from_bytes(head[60:64], "big")
+    if schema > _SCHEMA:
+        problem = f"its schema is {schema}, {_SCHEMA} is the newest known"
+        raise NewerSchema(str(path), problem, "Upgrade lmflow.")

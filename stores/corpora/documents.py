@@ -1,7 +1,7 @@
-"""Documents read from files, cut into passages that say where in their document they are.
+"""Documents, read from files and split into passages that know their place in the document.
 
-A text is cut where it hurts least: paragraphs are kept whole where they fit, else sentences, else
-lines, else words. What fits together is packed together, a heading with what it heads.
+Paragraphs stay whole if they fit into a passage, otherwise sentences, lines or words do. Neighbours
+that fit together are packed together, a heading with the text below it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import attrs
 from lmflow.errors import BadValue, LmflowError, StoreError, WrongType
 
 Span = tuple[int, int]
+"""Start and end in a text, in code points."""
 
 _PARAGRAPH = re.compile(r"\n[^\S\n]*+\n\s*+")
 _SENTENCE = re.compile(
-    r"(?<=[.!?…])(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No|Jr|Sr)\.)(?<!\b(?:Mrs|e\.g|i\.e)\.)[\"'”’)\]]*+\s++(?![a-z])"
+    r"(?<=[.!?…])(?<!\b[A-Z]\.)(?<!\b(?:Dr|Mr|Ms|St|vs|No|Jr|Sr)\.)(?<!\b(?:Mrs|e\.g|i\.e)\.)"
+    r"[\"'”’)\]]*+\s++(?![a-z])"
     r"|(?<=[。！？])\s*+"
 )
 _BORDERS = (_PARAGRAPH, _SENTENCE, re.compile(r"\n\s*+"), re.compile(r"\s++"))
@@ -46,7 +48,7 @@ def _is_text(_: object, field: attrs.Attribute[str], value: object) -> None:
 
 @attrs.frozen
 class Document:
-    """A text with a name and a title: what a corpus is made of."""
+    """A text with an id and a title."""
 
     id: str = attrs.field(validator=_is_text)
     title: str = attrs.field(validator=_is_text)
@@ -55,10 +57,10 @@ class Document:
 
 @attrs.frozen
 class Passage:
-    """The part ``[start, end)`` of a document's text, in code points. Its id is the document's,
-    ``#`` and the start.
+    """The part ``[start, end)`` of a document's text, in code points.
 
-    The start and not the ordinal: it is where to look, and stays while the text before it does.
+    Its id is the document's id, ``#`` and the start. The start tells where to look, and unlike an
+    ordinal it stays the same if passages before it are split differently.
     """
 
     id: str
@@ -69,9 +71,14 @@ class Passage:
     text: str
 
 
-def split(document: Document, size: int = 600) -> tuple[Passage, ...]:
-    """The document's passages of at most ``size`` characters: in order, apart, and every non-blank
-    character in one.
+def split_document(document: Document, size: int = 600) -> tuple[Passage, ...]:
+    """Split a document into passages of at most ``size`` characters.
+
+    Returns:
+        The passages, in order and without overlap; every character but blanks is in one.
+
+    Raises:
+        WrongType: If ``size`` is less than 1.
     """
     if size < 1:
         raise WrongType("size", str(size), "a number of characters, 1 or more")
@@ -83,18 +90,20 @@ def split(document: Document, size: int = 600) -> tuple[Passage, ...]:
     )
 
 
-def read(path: Path | str) -> Document:
-    """The document in a .txt, .md, .rst or .html file, its path as id. ``StoreError`` where it is
-    none.
+def read_document(path: Path | str) -> Document:
+    """Read a document from a .txt, .md, .rst or .html file; its id is the path.
 
-    The text is that of the file, of HTML the visible text. The title is the first heading (of HTML
-    the title), else the file's name.
+    The text is the file's; of HTML, the visible text. The title is HTML's title or the first
+    heading, otherwise the file's name.
+
+    Raises:
+        StoreError: If the file can't be read as a document.
     """
     path = Path(path)
     kind = path.suffix.lower()
     if kind not in {".txt", ".md", ".rst", ".html", ".htm"}:
-        found = f"{kind or 'a file without an ending'} can't be read"
-        raise StoreError(str(path), found, "Use .txt, .md, .rst or .html.")
+        problem = f"{kind or 'a file without an ending'} can't be read"
+        raise StoreError(str(path), problem, "Use .txt, .md, .rst or .html.")
     title, text = "", _decoded(path)
     if kind in {".html", ".htm"}:
         title, text = _visible(text, str(path))
@@ -104,8 +113,10 @@ def read(path: Path | str) -> Document:
 
 
 def read_lines(file: Path | str) -> Iterator[Document]:
-    """The documents in a file with a JSON object a line, blank lines aside. ``StoreError`` names
-    the first bad line.
+    """Yield the documents of a file with a JSON object a line; blank lines are skipped.
+
+    Raises:
+        StoreError: If a line is not a document; the error names it.
     """
     _require_file(Path(file))
     with Path(file).open("rb") as lines:
@@ -117,44 +128,50 @@ def read_lines(file: Path | str) -> Iterator[Document]:
 def read_folder(
     folder: Path | str, leave: Path | str | None = None
 ) -> tuple[list[Document], list[LmflowError]]:
-    """What is in a folder and below, but for ``leave``: the documents, each under its path in
-    there, and the errors.
+    """Read the documents in a folder and its subfolders; names with a leading dot are left out.
 
-    Documents are in the order of their ids. Names with a leading dot are left out.
+    Args:
+        folder: The folder.
+        leave: A file that is left out.
+
+    Returns:
+        The documents in the order of their ids, which are their paths within the folder, and an
+        error for each file that can't be read.
+
+    Raises:
+        StoreError: If ``folder`` isn't a folder.
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise StoreError(
-            str(folder), "it isn't a folder", "Give the folder that holds the documents."
-        )
+        fix = "Give the folder that holds the documents."
+        raise StoreError(str(folder), "it isn't a folder", fix)
     documents: list[Document] = []
     skipped: list[LmflowError] = []
-    for name, file in sorted(
-        (file.relative_to(folder).as_posix(), file) for file in _files(folder, skipped)
-    ):
+    files = {file.relative_to(folder).as_posix(): file for file in _files(folder, skipped)}
+    for name, file in sorted(files.items()):
         if leave is None or file.resolve() != Path(leave).resolve():
             try:
-                documents.append(attrs.evolve(read(file), id=name))
+                documents.append(attrs.evolve(read_document(file), id=name))
             except (StoreError, BadValue) as error:
                 skipped.append(error)
     return documents, skipped
 
 
-def as_document(given: object) -> Document:
-    """``given``, or the document that a mapping with ``id``, ``text`` and perhaps ``title``
-    describes.
+def as_document(value: object) -> Document:
+    """Return a document, or that of a mapping with ``id``, ``text`` and optionally ``title``.
+
+    Raises:
+        WrongType: If the value is something else.
     """
-    if isinstance(given, Document):
-        return given
-    if not isinstance(given, Mapping) or not {"id", "text"} <= given.keys():
-        raise WrongType("a corpus", f"{given!r:.80}", "documents with an id and a text")
-    return Document(given["id"], given.get("title", ""), given["text"])
+    if isinstance(value, Document):
+        return value
+    if not isinstance(value, Mapping) or not {"id", "text"} <= value.keys():
+        raise WrongType("a corpus", f"{value!r:.80}", "documents with an id and a text")
+    return Document(value["id"], value.get("title", ""), value["text"])
 
 
 def _fit(text: str, span: Span, size: int, level: int) -> list[Span]:
-    """``span`` cut at the borders of ``level``, and what is too long at those of the next, then
-    packed.
-    """
+    """Split a span at the borders of a level, parts that are too long at the next, and pack."""
     start, end = _trimmed(text, span)
     if end - start <= size:
         return [(start, end)] if start < end else []
@@ -168,9 +185,9 @@ def _fit(text: str, span: Span, size: int, level: int) -> list[Span]:
 
 def _parts(text: str, span: Span, border: re.Pattern[str]) -> Iterator[Span]:
     start, end = span
-    for found in border.finditer(text, start, end):
-        yield start, found.end()
-        start = found.end()
+    for match in border.finditer(text, start, end):
+        yield start, match.end()
+        start = match.end()
     yield start, end
 
 
@@ -181,9 +198,7 @@ def _trimmed(text: str, span: Span) -> Span:
 
 
 def _headed(text: str, paragraphs: list[Span], size: int) -> list[Span]:
-    """Paragraphs joined to the headings above them, as far as those take no more than a quarter of
-    ``size``.
-    """
+    """Join paragraphs to the headings above them, if these take at most a quarter of ``size``."""
     joined: list[Span] = []
     body = 0
     for start, end in reversed(paragraphs):
@@ -196,6 +211,7 @@ def _headed(text: str, paragraphs: list[Span], size: int) -> list[Span]:
 
 
 def _packed(spans: list[Span], size: int) -> list[Span]:
+    """Join neighbouring spans as long as they fit into ``size``."""
     packed: list[Span] = []
     for start, end in spans:
         if packed and end - packed[-1][0] <= size:
@@ -224,7 +240,7 @@ def _files(folder: Path, skipped: list[LmflowError]) -> Iterator[Path]:
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what isn't there, is a folder, or might never end (a pipe)."""
+    """Raise ``StoreError`` for a missing file, a folder, or a pipe, which might never end."""
     if not path.is_file():
         raise StoreError(str(path), "there is no such file", "Give the path of a file.")
 
@@ -236,20 +252,21 @@ def _decoded(path: Path) -> str:
     except OSError as error:
         raise StoreError(str(path), f"can't be read: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
-        found = f"byte {error.object[error.start]:#04x} at {error.start} isn't UTF-8"
-        raise StoreError(str(path), found, "Save it as UTF-8.") from error
+        problem = f"byte {error.object[error.start]:#04x} at {error.start} isn't UTF-8"
+        raise StoreError(str(path), problem, "Save it as UTF-8.") from error
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _title(text: str) -> str:
-    found = _TITLE.search(_NO_TITLE.sub("", text))
-    return (
-        re.sub(r"\s#+$", "", (found["lined"] or found["marked"]).rstrip()).rstrip() if found else ""
-    )
+    match = _TITLE.search(_NO_TITLE.sub("", text))
+    if match is None:
+        return ""
+    heading = (match["lined"] or match["marked"]).rstrip()
+    return re.sub(r"\s#+$", "", heading).rstrip()
 
 
 def _visible(html: str, name: str) -> tuple[str, str]:
-    """The title (else the first heading) and the visible text of an HTML page."""
+    """Return the title (or the first heading) and the visible text of an HTML page."""
     page = _Page()
     try:
         page.feed(html)
@@ -263,16 +280,18 @@ def _visible(html: str, name: str) -> tuple[str, str]:
 
 _HIDDEN = frozenset({"noscript", "script", "style", "template", "title"})
 _BREAKS = {"td": " ", "th": " "} | dict.fromkeys(("br", "dd", "dt", "li", "option", "tr"), "\n")
-_BLOCKS = (
-    "address article aside blockquote body caption details dialog div dl fieldset figcaption figure footer form h1 h2"
-    " h3 h4 h5 h6 header hgroup hr legend main menu nav ol p pre section summary table tbody tfoot thead ul"
-)
+_BLOCKS = """
+address article aside blockquote body caption details dialog div dl fieldset figcaption figure
+footer form h1 h2 h3 h4 h5 h6 header hgroup hr legend main menu nav ol p pre section summary table
+tbody tfoot thead ul
+"""
 _BREAKS |= dict.fromkeys(_BLOCKS.split(), "\n\n")
 
 
 class _Page(HTMLParser):
-    """The text of a page as it is read: blanks run together but in ``pre``, a blank line around
-    blocks.
+    """Collects the visible text of a page, with a blank line around blocks.
+
+    Blanks are collapsed except in ``pre``.
     """
 
     def __init__(self) -> None:
@@ -282,7 +301,7 @@ class _Page(HTMLParser):
         self._open: list[str] = []
         self._naming = ""
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - given
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         if tag == "body":
             self._open.clear()
         if tag in {"title", "h1"} and tag not in self.names:
@@ -291,7 +310,7 @@ class _Page(HTMLParser):
         if tag in _HIDDEN or tag == "pre":
             self._open.append(tag)
 
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - given
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
         self._break(tag)
 
     def handle_endtag(self, tag: str) -> None:

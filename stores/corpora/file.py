@@ -1,4 +1,4 @@
-"""The file of a corpus: one SQLite database, written once, replaced as a whole, read by any thread."""
+"""The file of a corpus: an SQLite database that is written once and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from lmflow.stores.corpora.documents import Passage
 from lmflow.values.record import digest
 
 Progress = Callable[[int, int], None]
+"""Is called with the number of passages written so far, and of all."""
 
 _APPLICATION, _SCHEMA = 0x6C6D6663, 1
 
 
 class Readers:
-    """Read-only connections to one file: a search borrows one, so no two threads share it; all are
-    closed at last.
+    """Read-only connections to one file; a search borrows one, so that no two threads share it.
+
+    Connections are kept per process: SQLite's do not survive a fork.
     """
 
     def __init__(self, path: Path, digest: str, home: Path | None = None) -> None:
@@ -36,79 +38,69 @@ class Readers:
         weakref.finalize(self, _release, *self._end)
 
     @contextmanager
-    def one(self) -> Iterator[sqlite3.Connection]:
-        """A connection while the block lasts. ``StoreError`` where the file is another corpus by
-        now.
-        """
+    def connection(self) -> Iterator[sqlite3.Connection]:
+        """Borrow a connection for a block; ``StoreError`` if the file is another corpus by now."""
         idle = self._idle.setdefault(os.getpid(), [])
         with as_store_errors(self._path):
-            connection = _taken(idle) or _checked(self._path, self._digest)
+            connection = _pop(idle) or _open_expected(self._path, self._digest)
             try:
                 yield connection
             finally:
                 idle.append(connection)
 
     def close(self) -> None:
-        """Close those that nobody holds."""
+        """Close the connections that nobody uses."""
         _release(*self._end)
 
 
 def _release(idle: dict[int, list[sqlite3.Connection]], home: Path | None, owner: int) -> None:
-    """Close what this process opened (a fork has its own), and remove the temporary folder if it is
-    this one's.
-    """
-    while connection := _taken(idle.get(os.getpid(), [])):
+    """Close this process's connections, and delete the temporary folder if this process owns it."""
+    while connection := _pop(idle.get(os.getpid(), [])):
         connection.close()
     if home and owner == os.getpid() and home.exists():
         shutil.rmtree(home)
 
 
-def _taken(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
+def _pop(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
     try:
         return idle.pop()
-    except IndexError:  # not asked for first: another thread may take the last one meanwhile
+    except IndexError:  # checking `if idle` first would race with other threads
         return None
 
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
-    """Say what SQLite says of the file as a ``StoreError``."""
+    """Raise SQLite's errors about the file as ``StoreError``."""
     try:
         yield
     except sqlite3.Error as error:
-        raise StoreError(
-            str(path), f"can't be read: {error}", "Remove it and build it again."
-        ) from error
+        fix = "Remove it and build it again."
+        raise StoreError(str(path), f"can't be read: {error}", fix) from error
 
 
-def _checked(path: Path, expected: str) -> sqlite3.Connection:
-    connection, found = connected(path)
-    if found != expected:
+def _open_expected(path: Path, expected: str) -> sqlite3.Connection:
+    connection, found_digest = open_corpus(path)
+    if found_digest != expected:
         connection.close()
-        raise StoreError(
-            str(path),
-            f"it is another corpus now: {found}, not {expected}",
-            "`Corpus.open` it anew.",
-        )
+        problem = f"it is another corpus now: {found_digest}, not {expected}"
+        raise StoreError(str(path), problem, "`Corpus.open` it anew.")
     return connection
 
 
-def connected(path: Path) -> tuple[sqlite3.Connection, str]:
-    """A read-only connection, which any thread may use and close, and the digest of what it reads."""
+def open_corpus(path: Path) -> tuple[sqlite3.Connection, str]:
+    """Open a corpus: return a connection that any thread may use, and the corpus's digest."""
     _require_corpus(path)
     connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, check_same_thread=False)
     try:
         connection.execute("PRAGMA query_only = ON")
-        return connection, digest_of(dict(connection.execute("SELECT name, value FROM meta")))
+        return connection, corpus_digest(dict(connection.execute("SELECT name, value FROM meta")))
     except sqlite3.Error:
         connection.close()
         raise
 
 
 def _require_corpus(path: Path) -> None:
-    """Refuse what is no corpus by the head of the file, so that nothing else is opened, let alone
-    locked.
-    """
+    """Raise ``NotAStore`` by the head of the file, so that no other database is ever locked."""
     try:
         with path.open("rb") as file:
             head = file.read(100)
@@ -119,24 +111,23 @@ def _require_corpus(path: Path) -> None:
         not head.startswith(b"SQLite format 3\0")
         or int.from_bytes(head[68:72], "big") != _APPLICATION
     ):
-        raise NotAStore(
-            str(path), "it isn't a corpus", "Give the path of one, or one where nothing is yet."
-        )
-    if (schema := int.from_bytes(head[60:64], "big")) > _SCHEMA:
-        raise NewerSchema(
-            str(path), f"its schema is {schema}, {_SCHEMA} is the newest known", "Upgrade lmflow."
-        )
+        fix = "Give the path of one, or one where nothing is yet."
+        raise NotAStore(str(path), "it isn't a corpus", fix)
+    schema = int.from_bytes(head[60:64], "big")
+    if schema > _SCHEMA:
+        problem = f"its schema is {schema}, {_SCHEMA} is the newest known"
+        raise NewerSchema(str(path), problem, "Upgrade lmflow.")
 
 
-def digest_of(meta: Mapping[str, str]) -> str:
-    """The digest of a corpus: its content, how it was cut and how it is searched."""
+def corpus_digest(meta: Mapping[str, str]) -> str:
+    """Return the digest of a corpus: of its content and the rules of splitting and searching."""
     return digest("corpus", {**RULES, **meta})
 
 
-def write(
+def write_corpus(
     path: Path, passages: Sequence[Passage], meta: Mapping[str, str], progress: Progress | None
 ) -> None:
-    """Write a draft beside ``path`` and move it there, so that nobody ever sees half a corpus."""
+    """Write a draft beside ``path`` and move it there, so that nobody sees half a corpus."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -155,8 +146,10 @@ def _fill(
     meta: Mapping[str, str],
     progress: Progress | None,
 ) -> None:
-    from sqlite_utils import Database  # noqa: PLC0415 - importing it is slow, and a corpus that is there never needs it
+    from sqlite_utils import Database  # noqa: PLC0415 - slow, and only needed to write
 
+    # The draft is thrown away if writing fails, so it needs no journal on the disk; the finished
+    # file is flushed once, before it is moved.
     for pragma in ("journal_mode = MEMORY", "synchronous = OFF"):
         connection.execute(f"PRAGMA {pragma}")
     db = Database(connection, execute_plugins=False)

@@ -1,4 +1,4 @@
-"""Full-text search over what models were asked and what they answered, newest calls first."""
+"""Full-text search over prompts and answers of models, newest calls first."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ import attrs
 from lmflow.errors import StoreError
 from lmflow.messages.replies import ChatReply, Failure, Outcome, outcome_of
 from lmflow.messages.requests import ChatRequest, Request
-from lmflow.stores.sqlite.blobs import unpacked
+from lmflow.stores.sqlite.blobs.format import parts_of, unpack
 
-_WORD = re.compile(r"[^\W_]+")  # what the tokenizer unicode61 takes for a word
+_WORD = re.compile(r"[^\W_]+")
+"""A word, as SQLite's tokenizer unicode61 splits words."""
 
-MADE = """
+CREATE_INDEX = """
 CREATE VIRTUAL TABLE search USING fts5(
     asked, answered, content='', tokenize='unicode61 remove_diacritics 2'
 )
 """
-KEPT = "INSERT INTO search (rowid, asked, answered)"
+INSERT_WORDS = "INSERT INTO search (rowid, asked, answered)"
 
 _EARLIER = """
 SELECT call.id, request.enc, request.data, reply.enc, reply.data FROM call
@@ -30,17 +31,32 @@ JOIN blob AS request ON request.id = call.request JOIN blob AS reply ON reply.id
 WHERE call.kind = 'chat' ORDER BY call.id
 """
 _HITS = """
-SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid AS trace, call.request, call.reply,
+SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid AS trace,
+       call.request, call.reply,
        (SELECT run FROM run_item WHERE run_item.trace = trace.id ORDER BY run LIMIT 1) AS run
-FROM (SELECT rowid FROM search WHERE search MATCH :words AND rowid < :before ORDER BY rowid DESC LIMIT :limit) AS found
+FROM (
+    SELECT rowid FROM search WHERE search MATCH :words AND rowid < :before
+    ORDER BY rowid DESC LIMIT :limit
+) AS found
 JOIN call ON call.id = found.rowid JOIN trace ON trace.id = call.trace ORDER BY call.id DESC
 """
 
 
 @attrs.frozen
-class Hit:
-    """A call that holds the words: ``where`` says asked or answered, ``marks`` where in the snippet
-    they stand.
+class CallHit:
+    """A call that contains the words.
+
+    Args:
+        call: The call's number.
+        run: The id of its run.
+        trace: The id of its trace.
+        address: Its address.
+        attempt: The number of the attempt.
+        model: The model.
+        status: The state of the call.
+        where: The side that the snippet is from, ``asked`` or ``answered``.
+        snippet: The text around the words.
+        marks: The places of the words in the snippet, as (start, end).
     """
 
     call: int
@@ -55,17 +71,26 @@ class Hit:
     marks: tuple[tuple[int, int], ...]
 
 
-def texts(request: Request, outcome: Outcome) -> tuple[str, str] | None:
-    """What is indexed of a call: its last message and its answer, or how it failed; ``None`` where
-    no model was asked in words.
+@attrs.frozen
+class Snippet:
+    """A part of a text on one line, and the places of the words in it, as (start, end)."""
+
+    text: str
+    marks: tuple[tuple[int, int], ...] = ()
+
+
+def indexed_texts(request: Request, outcome: Outcome) -> tuple[str, str] | None:
+    """Return the texts of a call that are indexed, ``None`` if it is not a chat call.
+
+    They are the last message and the answer, or the text of the failure.
     """
     if not isinstance(request, ChatRequest):
         return None
-    return request.messages[-1].content if request.messages else "", answer(outcome)
+    return request.messages[-1].content if request.messages else "", outcome_text(outcome)
 
 
-def answer(outcome: Outcome | None) -> str:
-    """The words of an outcome."""
+def outcome_text(outcome: Outcome | None) -> str:
+    """Return the text of a reply or failure; empty for embeddings and tool results."""
     match outcome:
         case ChatReply() as reply:
             return reply.readable
@@ -74,48 +99,51 @@ def answer(outcome: Outcome | None) -> str:
     return ""
 
 
-def expression(words: Iterable[str]) -> str:
-    """The words as SQLite asks for them: all must occur, one of several words as a phrase,
-    ``word*`` its beginnings.
+def match_expression(words: Iterable[str]) -> str:
+    """Return words as an FTS5 expression that matches texts with all of them.
+
+    Several words in one are a phrase; ``word*`` matches what begins so.
     """
-    phrases = [(" ".join(_WORD.findall(word)), _prefix(word)) for word in words]
-    return " AND ".join(
-        f'"{phrase}"{" *" if begins else ""}' for phrase, begins in phrases if phrase
-    )
+    return " AND ".join(filter(None, map(_phrase, words)))
 
 
-def fill(db: sqlite3.Connection) -> None:
-    """Index the calls that were recorded before there was an index. A blob that can't be read is
-    left out: it is ``verify`` that names it.
+def _phrase(word: str) -> str:
+    """Return a word, or a phrase, as FTS5 writes it; empty if there are only signs."""
+    phrase = " ".join(_WORD.findall(word))
+    if not phrase:
+        return ""
+    return f'"{phrase}" *' if _is_prefix(word) else f'"{phrase}"'
+
+
+def index_earlier_calls(db: sqlite3.Connection) -> None:
+    """Index the calls that were recorded before the index existed.
+
+    Calls whose blobs can't be read are left out; ``verify`` names such blobs.
     """
     earlier = db.execute(_EARLIER)
     while batch := earlier.fetchmany(1000):
-        db.executemany(
-            f"{KEPT} VALUES (?, ?, ?)", [found for row in batch if (found := _stored(db, row))]
-        )
+        entries = [_stored_texts(db, row) for row in batch]
+        rows = [entry for entry in entries if entry is not None]
+        db.executemany(f"{INSERT_WORDS} VALUES (?, ?, ?)", rows)
 
 
-def rows(
+def matching_rows(
     db: sqlite3.Connection, store: str, words: Sequence[str], limit: int, before: int
 ) -> list[sqlite3.Row]:
-    """The calls that hold all words, newest first, older than the call ``before``. ``StoreError``
-    for no word.
+    """Return the calls with all words, newest first, older than the call ``before``.
+
+    Raises:
+        StoreError: If the words contain no letter or digit.
     """
-    if not (wanted := expression(words)):
-        raise StoreError(
-            store,
-            f"there is no word in {' '.join(words)!r}",
-            "Name some: lmflow runs search green tea.",
-        )
-    return db.execute(_HITS, {"words": wanted, "before": before, "limit": limit}).fetchall()
+    expression = match_expression(words)
+    if not expression:
+        problem = f"there is no word in {' '.join(words)!r}"
+        raise StoreError(store, problem, "Name some: lmflow runs search green tea.")
+    return db.execute(_HITS, {"words": expression, "before": before, "limit": limit}).fetchall()
 
 
-def snippet(
-    text: str, words: Iterable[str], width: int = 120
-) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """About ``width`` characters of a text on one line, around the first of the words, and where
-    the words stand in it; no place where none does.
-    """
+def snippet(text: str, words: Iterable[str], width: int = 120) -> Snippet:
+    """Return about ``width`` characters of a text, around the first of the words."""
     line = " ".join(text.split())
     places = list(_places(line, words))
     first = places[0][0] if places else 0
@@ -124,54 +152,63 @@ def snippet(
     head, tail = "…" if start else "", "…" if end < len(line) else ""
     shift = len(head) - start
     marks = tuple((a + shift, b + shift) for a, b in places if start <= a and b <= end)
-    return f"{head}{line[start:end]}{tail}", marks
+    return Snippet(f"{head}{line[start:end]}{tail}", marks)
 
 
-def _stored(
+def _stored_texts(
     db: sqlite3.Connection, row: tuple[int, int, bytes, int, bytes]
 ) -> tuple[int, str, str] | None:
+    """Return a call's number and its indexed texts, ``None`` if they can't be read."""
     call, enc, request, reply_enc, reply = row
     try:
-        (last,) = unpacked(enc, request)["messages"]["last"]
-        found = db.execute("SELECT enc, data FROM blob WHERE id = ?", (last,)).fetchone()
-        return call, unpacked(*found)["content"], answer(outcome_of(unpacked(reply_enc, reply)))
+        *_, last = parts_of("request", unpack(enc, request))
+        message = db.execute("SELECT enc, data FROM blob WHERE id = ?", (last,)).fetchone()
+        content = unpack(*message)["content"]
+        return call, content, outcome_text(outcome_of(unpack(reply_enc, reply)))
     except (ValueError, KeyError, TypeError, zlib.error):
         return None
 
 
 def _places(line: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
-    """Where the words of the search stand, phrases whole, as the tokenizer compares: without case
-    or accents.
+    """Yield the places of words, phrases whole, compared as the tokenizer does: without case or
+    accents.
     """
-    found = [(match.span(), _folded(match.group())) for match in _WORD.finditer(line)]
-    asked = [(_parts(word), _prefix(word)) for word in words if _parts(word)]
+    spans = [match.span() for match in _WORD.finditer(line)]
+    line_words = [_fold(line[start:end]) for start, end in spans]
+    phrases = [_Phrase.of(word) for word in words]
     at = 0
-    while at < len(found):
-        sizes = [
-            len(parts)
-            for parts, begins in asked
-            if _stands([word for _, word in found[at : at + len(parts)]], parts, begins)
-        ]
-        for span, _ in found[at : at + max(sizes, default=0)]:
-            yield span
-        at += max(sizes, default=1)
+    while at < len(spans):
+        size = max((phrase.size_at(line_words, at) for phrase in phrases), default=0)
+        yield from spans[at : at + size]
+        at += max(size, 1)
 
 
-def _stands(words: list[str], parts: list[str], begins: bool) -> bool:  # noqa: FBT001 - one of two ways
-    """Whether the words are the parts, the last part being a beginning where ``begins``."""
-    if len(words) < len(parts) or words[:-1] != parts[:-1]:
-        return False
-    return words[-1].startswith(parts[-1]) if begins else words[-1] == parts[-1]
+@attrs.frozen
+class _Phrase:
+    """Words in a row; the last one is only the beginning of a word if ``is_prefix``."""
+
+    words: list[str]
+    is_prefix: bool
+
+    @staticmethod
+    def of(text: str) -> _Phrase:
+        return _Phrase([_fold(word) for word in _WORD.findall(text)], _is_prefix(text))
+
+    def size_at(self, line_words: list[str], at: int) -> int:
+        """Return the number of words if the phrase begins at that word of a line, otherwise 0."""
+        words = line_words[at : at + len(self.words)]
+        if not self.words or len(words) < len(self.words) or words[:-1] != self.words[:-1]:
+            return 0
+        is_match = words[-1] == self.words[-1]
+        if self.is_prefix:
+            is_match = words[-1].startswith(self.words[-1])
+        return len(words) if is_match else 0
 
 
-def _parts(word: str) -> list[str]:
-    return [_folded(part) for part in _WORD.findall(word)]
-
-
-def _prefix(word: str) -> bool:
+def _is_prefix(word: str) -> bool:
     return word.rstrip('"').endswith("*")
 
 
-def _folded(word: str) -> str:
+def _fold(word: str) -> str:
     parts = unicodedata.normalize("NFKD", word)
     return "".join(char for char in parts if not unicodedata.combining(char)).lower()

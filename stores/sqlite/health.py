@@ -1,4 +1,4 @@
-"""How a store is: what its file says of itself and what SQLite finds in it. Nothing is written."""
+"""The health of a store: its file's header, and what SQLite finds in it. Nothing is written."""
 
 from __future__ import annotations
 
@@ -12,17 +12,29 @@ from lmflow.errors import StoreError
 from lmflow.stores.sqlite.schema import VERSION, check_file
 
 SQLITE = sqlite3.sqlite_version
-NEEDED = (3, 37)
-MENDED = (3, 51, 3)
-"""The first SQLite without the rare corruption of a WAL that two connections checkpoint at once."""
+MINIMUM = (3, 37)
+"""The oldest SQLite that lmflow works with."""
+
+FIXED_IN = (3, 51, 3)
+"""The first SQLite without the bug that can corrupt a WAL if two connections checkpoint at once."""
 
 
 @attrs.frozen
 class Health:
-    """``problem`` is the first thing that SQLite finds wrong, empty for nothing; ``wal`` in bytes;
-    ``orphans`` are calls that never ended, in runs that did; ``open_calls`` those of
-    ``open_runs``, which go on or were killed. ``media`` are the contents of pictures, sounds and
-    files, ``media_size`` their bytes.
+    """The health of a store.
+
+    Args:
+        size: The size of the file, in bytes.
+        schema: Its schema version.
+        current: The schema version that this lmflow writes.
+        problem: The first problem that SQLite finds; empty for none.
+        wal: The size of the write-ahead log, in bytes.
+        calls: The number of calls.
+        orphans: The calls that never ended, in runs that did.
+        open_runs: The runs that have not ended; they go on, or were killed.
+        open_calls: The calls that have not ended, in those runs.
+        media: The number of contents of pictures, sounds and files.
+        media_size: Their size, in bytes.
     """
 
     size: int
@@ -39,8 +51,12 @@ class Health:
 
 
 def health(path: str | Path) -> Health | None:
-    """The health of the store at ``path``, ``None`` where there is none. ``NotAStore``,
-    ``NewerSchema``, ``StoreError``.
+    """Return the health of a store, ``None`` if there is no store at ``path``.
+
+    Raises:
+        NotAStore: If the file is something else.
+        NewerSchema: If a newer lmflow wrote it.
+        StoreError: If it can't be read.
     """
     path = Path(path)
     if not check_file(path):
@@ -49,25 +65,26 @@ def health(path: str | Path) -> Health | None:
         try:
             return _examined(db, path)
         except sqlite3.DatabaseError as error:
-            raise StoreError(
-                str(path), f"it can't be read ({error})", "Restore it from a backup."
-            ) from error
+            fix = "Restore it from a backup."
+            raise StoreError(str(path), f"it can't be read ({error})", fix) from error
 
 
-def lacking() -> list[str]:
-    """What lmflow needs of SQLite and this one doesn't have."""
-    found = [f"SQLite {'.'.join(map(str, NEEDED))}"] if sqlite3.sqlite_version_info < NEEDED else []
+def missing_features() -> list[str]:
+    """Return what lmflow needs and this SQLite lacks."""
+    missing = []
+    if sqlite3.sqlite_version_info < MINIMUM:
+        missing.append(f"SQLite {'.'.join(map(str, MINIMUM))}")
     with contextlib.closing(sqlite3.connect(":memory:")) as db:
         try:
             db.execute("CREATE VIRTUAL TABLE t USING fts5(x)")
         except sqlite3.OperationalError:
-            found.append("FTS5")
-    return found
+            missing.append("FTS5")
+    return missing
 
 
-def affected() -> bool:
-    """Whether this SQLite has the bug that ``MENDED`` ended."""
-    return sqlite3.sqlite_version_info < MENDED
+def has_wal_bug() -> bool:
+    """Say whether this SQLite has the bug that ``FIXED_IN`` fixed."""
+    return sqlite3.sqlite_version_info < FIXED_IN
 
 
 def _opened(path: Path) -> sqlite3.Connection:
@@ -75,28 +92,27 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _examined(db: sqlite3.Connection, path: Path) -> Health:
-    def count(query: str) -> int:
-        return int(db.execute(query).fetchone()[0])
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
 
-    schema = count("PRAGMA user_version")
-    (found,) = db.execute("PRAGMA quick_check(1)").fetchone()
+    def count(query: str) -> int:
+        return int(db.execute(query).fetchone()[0]) if schema else 0
+
+    (problem,) = db.execute("PRAGMA quick_check(1)").fetchone()
     started = (
-        "SELECT count(*) FROM run JOIN run_item ON run_item.run = run.id JOIN call ON call.trace = run_item.trace"
-        " WHERE call.status = 'started' AND run.status"
+        "SELECT count(*) FROM run JOIN run_item ON run_item.run = run.id"
+        " JOIN call ON call.trace = run_item.trace WHERE call.status = 'started' AND run.status"
     )
     wal = path.with_name(f"{path.name}-wal")
     return Health(
         size=path.stat().st_size,
         schema=schema,
         current=VERSION,
-        problem="" if found == "ok" else str(found),
+        problem="" if problem == "ok" else str(problem),
         wal=wal.stat().st_size if wal.exists() else 0,
-        calls=count("SELECT coalesce(max(id), 0) FROM call") if schema else 0,
-        orphans=count(f"{started} <> 'open'") if schema else 0,
-        open_runs=count("SELECT count(*) FROM run WHERE status = 'open'") if schema else 0,
-        open_calls=count(f"{started} = 'open'") if schema else 0,
-        media=count("SELECT count(*) FROM blob WHERE kind = 'media'") if schema else 0,
-        media_size=count("SELECT coalesce(sum(size), 0) FROM blob WHERE kind = 'media'")
-        if schema
-        else 0,
+        calls=count("SELECT coalesce(max(id), 0) FROM call"),
+        orphans=count(f"{started} <> 'open'"),
+        open_runs=count("SELECT count(*) FROM run WHERE status = 'open'"),
+        open_calls=count(f"{started} = 'open'"),
+        media=count("SELECT count(*) FROM blob WHERE kind = 'media'"),
+        media_size=count("SELECT coalesce(sum(size), 0) FROM blob WHERE kind = 'media'"),
     )

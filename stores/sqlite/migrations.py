@@ -1,13 +1,11 @@
-"""The append-only migrations of a SQLite trace store. Only a store that is made or brought up to
-date needs them.
-"""
+"""The migrations of a SQLite trace store; new ones are added, existing ones never change."""
 
 from __future__ import annotations
 
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from lmflow.stores.sqlite.full_text import MADE, fill
+from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_earlier_calls
 from lmflow.stores.sqlite.views import DATASETS
 
 migrations = Migrations("lmflow")
@@ -15,58 +13,56 @@ migrations = Migrations("lmflow")
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m001_spine(db: sqlite_utils.Database) -> None:
-    """Blobs, versions and refs, runs, traces and calls."""
+    """Create blobs, versions and refs, runs, traces and calls."""
     _execute(db, _SPINE)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m002_costs(db: sqlite_utils.Database) -> None:
-    """What a call cost, and the trace that a reused reply came from."""
+    """Add the cost of a call, and the trace that a reused reply came from."""
     _execute(db, _COSTS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m003_wanted(db: sqlite_utils.Database) -> None:
-    """What a run drives again, and what it was begun for, so that it can be resumed."""
+    """Add what a run executes again and what it was started for, so that it can be resumed."""
     _execute(db, _WANTED)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m004_search(db: sqlite_utils.Database) -> None:
-    """Full-text search over what models were asked last and what they answered; earlier calls are
-    taken in.
+    """Create the full-text index over prompts and answers, and index earlier calls.
 
-    The table keeps no text of its own, only the index: a row is a call's id. Who deletes a call
-    deletes its row too (``INSERT INTO search (search, rowid, asked, answered) VALUES ('delete',
-    ...)``, with the same texts).
+    The table stores no text, only the index; a row's id is a call's id. Code that deletes a call
+    must delete its entry too, with the same texts: ``INSERT INTO search (search, rowid, asked,
+    answered) VALUES ('delete', ...)``.
     """
-    db.conn.execute(MADE)
-    fill(db.conn)
+    db.conn.execute(CREATE_INDEX)
+    index_earlier_calls(db.conn)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m005_versions(db: sqlite_utils.Database) -> None:
-    """Who made a version and moved a ref, scores of traces, pins, and what a collection of garbage
-    leaves behind.
-    """
+    """Add authors of versions and moves, scores, pins, and the tables of garbage collection."""
     _execute(db, _VERSIONS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m006_datasets(db: sqlite_utils.Database) -> None:
-    """Data sets with their splits, names that point at them, and views that people can read."""
+    """Create data sets with splits and names, and the views that people read."""
     _execute(db, DATASETS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
 def m007_config(db: sqlite_utils.Database) -> None:
-    """How an evaluation or optimization was asked for, and what it came to."""
+    """Add the settings and the result of an evaluation or optimization."""
     _execute(db, _CONFIG)
 
 
 def _execute(db: sqlite_utils.Database, script: str) -> None:
-    """Each statement of a script, inside the migration's transaction: ``executescript`` would
-    commit it first.
+    """Run each statement of a script inside the migration's transaction.
+
+    ``executescript`` would commit that transaction first.
     """
     for statement in script.split(";\n"):
         if statement.strip():

@@ -1,4 +1,4 @@
-"""A run as a file of its own: small, without a journal, and of the same bytes for the same run."""
+"""Writes a run to a file of its own: small, without a journal, the same bytes for the same run."""
 
 from __future__ import annotations
 
@@ -24,48 +24,67 @@ from lmflow.traces.events import (
 from lmflow.traces.trace import Run
 
 PAGE = 512
-"""Bytes a page: a store has some forty tables and indexes, each of at least one page."""
+"""Bytes a page: a store has about forty tables and indexes, each of at least one page."""
 
 
 def save(path: Path, run: Run) -> None:
-    """Put a run in a store of its own at ``path``, in place of what is there: all of it or, after a
-    crash, nothing.
+    """Write a run to a store of its own; the file is replaced as a whole, or not at all.
 
-    Rows that say when the store was made are left out. ``StoreError`` where it can't be written.
+    Rows that say when the store was created are left out.
+
+    Args:
+        path: The file.
+        run: The run with its traces.
+
+    Raises:
+        StoreError: If the file can't be written.
     """
-    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    draft = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with SqliteStore(aside) as store:
+        with SqliteStore(draft) as store:
             store.append(*_events(run)).result()
-        _pack(aside)
-        aside.replace(path)
+        _pack(draft)
+        draft.replace(path)
     except OSError as error:
-        raise StoreError(
-            str(path), f"it can't be written ({error})", "May you write in its folder?"
-        ) from error
+        fix = "May you write in its folder?"
+        raise StoreError(str(path), f"it can't be written ({error})", fix) from error
     finally:
-        for left in path.parent.glob(f"{aside.name}*"):
-            left.unlink()
+        for leftover in path.parent.glob(f"{draft.name}*"):
+            leftover.unlink()
 
 
 def load(path: Path) -> Run | None:
-    """The run that a file holds, ``None`` where there is no file. The file is never written: an
-    older schema is brought up to date in memory. ``NotAStore``, ``NewerSchema``, ``StoreError``,
-    ``Tampered``.
+    """Read the run of a file; the file is never written.
+
+    A file with an older schema is brought up to date in memory.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The run, ``None`` if there is no file.
+
+    Raises:
+        NotAStore: If the file is something else.
+        NewerSchema: If a newer lmflow wrote it.
+        NotFound: If it has no run.
+        StoreError: If it can't be read.
+        Tampered: If a value does not match its hash.
     """
     if not check_file(path):
         return None
     with _memory(path) as db:
         reader = Reader(db, str(path))
-        found = reader.runs(1, "")
-        if not found:
+        runs = reader.runs(1, "")
+        if not runs:
             raise NotFound(str(path), "it holds no run", "Delete it and record anew.")
-        return reader.run(found[0].id)
+        return reader.run(runs[0].id)
 
 
 @contextlib.contextmanager
 def _memory(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a copy of a store in memory, brought to the current schema."""
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.row_factory = sqlite3.Row
     try:
@@ -77,14 +96,14 @@ def _memory(path: Path) -> Iterator[sqlite3.Connection]:
         prepare(db, path)
         yield db
     except sqlite3.DatabaseError as error:
-        raise StoreError(
-            str(path), f"it can't be read ({error})", "Delete it and record anew."
-        ) from error
+        fix = "Delete it and record anew."
+        raise StoreError(str(path), f"it can't be read ({error})", fix) from error
     finally:
         db.close()
 
 
 def _pack(path: Path) -> None:
+    """Rewrite a store without a journal, in small pages, without the times of its migrations."""
     db = sqlite3.connect(path, isolation_level=None)
     try:
         db.execute("PRAGMA journal_mode = DELETE")
@@ -96,6 +115,7 @@ def _pack(path: Path) -> None:
 
 
 def _events(run: Run) -> Iterator[Event]:
+    """Yield the events that store a finished run."""
     yield RunOpened(run)
     for position, (label, trace) in enumerate(run.items):
         yield TraceOpened(run.id, label, position, trace)

@@ -1,4 +1,4 @@
-"""The schema of a SQLite trace store: which one a file has, and the checks before it is touched."""
+"""The schema version of a SQLite trace store, and the checks before a file is touched."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from pathlib import Path
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 
 APPLICATION = 0x6C6D666C
+"""The ``application_id`` of a trace store, "lmfl"."""
+
 VERSION = 7
+"""The ``user_version`` that this lmflow writes."""
+
 MAGIC = b"SQLite format 3\0"
 
 
 def check_file(path: Path) -> bool:
-    """Whether there is a store; ``False`` for no file or an empty one. Nothing is written, nor any
-    lock taken.
+    """Say whether a file has a store; nothing is written and no lock is taken.
 
-    ``NotAStore`` where the file is something else, ``NewerSchema`` where a newer lmflow made it.
+    Returns:
+        ``False`` if there is no file or an empty one.
+
+    Raises:
+        NotAStore: If the file is something else, or can't be read.
+        NewerSchema: If a newer lmflow wrote it.
     """
     try:
         if not path.stat().st_size:
@@ -25,22 +33,22 @@ def check_file(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except OSError as error:
-        raise NotAStore(
-            str(path), f"it can't be read ({error.strerror})", "Name a file that you may read."
-        ) from None
+        fix = "Name a file that you may read."
+        raise NotAStore(str(path), f"it can't be read ({error.strerror})", fix) from None
     try:
         version, application = _header(path)
     except sqlite3.DatabaseError:
         _refuse_other(path)
-        return True  # it is damaged: who opens it says how
-    _ours(path, application, version)
+        return True  # it is damaged: opening it raises an error that says how
+    _check_ours(path, application, version)
     return True
 
 
 def _header(path: Path) -> tuple[int, int]:
-    """The version and the application in the file's header. SQLite reads it and not we: when a
-    process closes any file handle of its own on a database, POSIX drops the locks that its
-    connections hold there.
+    """Return the schema version and the application in the file's header.
+
+    SQLite reads the header, not ``open``: if a process closes any file handle on a database, POSIX
+    drops all locks that the process holds on it, those of other connections too.
     """
     db = sqlite3.connect(f"{path.resolve().as_uri()}?immutable=1", uri=True)
     try:
@@ -54,68 +62,64 @@ def _header(path: Path) -> tuple[int, int]:
 
 
 def _refuse_other(path: Path) -> None:
-    """``NotAStore`` where the file is no database, which is why no connection can hold a lock that
-    opening it drops.
+    """Raise ``NotAStore`` if the file is not a database.
+
+    Opening it is safe here: no connection can hold a lock on a file that isn't a database.
     """
     try:
         with path.open("rb") as file:
             head = file.read(12)
     except OSError as error:
-        raise NotAStore(
-            str(path), f"it can't be read ({error.strerror})", "Name a file that you may read."
-        ) from None
+        fix = "Name a file that you may read."
+        raise NotAStore(str(path), f"it can't be read ({error.strerror})", fix) from None
     if not MAGIC.startswith(head):
-        found = f"it is no SQLite database (it begins with {head!r})"
-        raise NotAStore(str(path), found, "Name another file; this one is untouched.")
+        problem = f"it isn't an SQLite database (it begins with {head!r})"
+        raise NotAStore(str(path), problem, "Name another file; this one is untouched.")
 
 
-def _ours(path: Path, application: int, version: int) -> bool:
+def _check_ours(path: Path, application: int, version: int) -> bool:
+    """Say whether a store has the current schema; raise if it isn't a store or is newer."""
     if application != APPLICATION:
-        raise NotAStore(
-            str(path),
-            "it is a database that lmflow didn't make",
-            "Name another file; this one is untouched.",
-        )
+        fix = "Name another file; this one is untouched."
+        raise NotAStore(str(path), "it is a database that lmflow didn't make", fix)
     if version > VERSION:
         problem = f"its schema is {version}, this lmflow reads up to {VERSION}"
-        raise NewerSchema(
-            str(path), problem, "Upgrade: pip install -U lmflow-dsl. The file is untouched."
-        )
+        fix = "Upgrade: pip install -U lmflow-dsl. The file is untouched."
+        raise NewerSchema(str(path), problem, fix)
     return version == VERSION
 
 
-def made(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the database is a store of this schema, as SQLite sees it now."""
+def is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Say whether the database is a store of the current schema."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return _ours(path, application, version) if application or tables else False
+    return _check_ours(path, application, version) if application or tables else False
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring a database to this schema. Safe when several processes do it at once."""
-    for left in range(20, -1, -1):
+    """Bring a database to the current schema; several processes may do so at once."""
+    for attempts_left in range(20, -1, -1):
         try:
-            if made(connection, path):
+            if is_current(connection, path):
                 return
-            connection.execute(
-                f"PRAGMA application_id = {APPLICATION}"
-            )  # in the file itself, before WAL and tables
+            # First, so that the id is in the file itself: in WAL mode it would be in the WAL, and
+            # `check_file` of another process would take the file for somebody else's.
+            connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute("PRAGMA journal_mode = WAL")
             _migrate(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         except sqlite3.OperationalError as error:
             if connection.in_transaction:
                 connection.rollback()
-            if not left:
-                raise StoreError(
-                    str(path), f"it can't be set up ({error})", "Is its folder writable?"
-                ) from error
+            if not attempts_left:
+                problem, fix = f"it can't be set up ({error})", "Is its folder writable?"
+                raise StoreError(str(path), problem, fix) from error
             time.sleep(0.05)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    from sqlite_utils import Database  # noqa: PLC0415 - importing it is slow, and a store that is there never needs it
+    from sqlite_utils import Database  # noqa: PLC0415 - slow, and only needed once
 
     from lmflow.stores.sqlite.migrations import migrations  # noqa: PLC0415 - see above
 

@@ -1,4 +1,4 @@
-"""Checking a whole SQLite trace store: every hash is derived again, in one pass and bounded memory."""
+"""Checks a whole SQLite trace store: derives every hash again, in one pass and bounded memory."""
 
 from __future__ import annotations
 
@@ -10,18 +10,29 @@ import attrs
 
 from lmflow.errors import Tampered, short
 from lmflow.messages.replies import Outcome, outcome_of
-from lmflow.stores.sqlite.blobs import BlobReader, text
-from lmflow.stores.sqlite.versions import Versions
+from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.trace import Failed, root_of
 from lmflow.values.record import Record, digest
 
 MOST = 100
+"""Problems that are reported."""
 
 
 @attrs.frozen
-class Checked:
-    """How many of each were checked, what was wrong (the first ``MOST``), and the parents of
-    versions that aren't here because they were pruned, or were never kept.
+class StoreCheck:
+    """The result of a check.
+
+    Args:
+        blobs: The number of blobs that were checked.
+        calls: The number of calls.
+        traces: The number of traces.
+        runs: The number of runs.
+        versions: The number of versions.
+        pruned: The number of parents that garbage collection removed.
+        absent: The number of parents that were never stored.
+        problems: What is wrong, the first ``MOST`` of it; empty if the store is sound.
     """
 
     blobs: int
@@ -36,27 +47,25 @@ class Checked:
 
 @attrs.frozen
 class _Leaf:
-    """A call as a root sees it."""
+    """The parts of a call that a root depends on."""
 
     address: str
     key: str
     outcome: Outcome
 
 
-class Checker:
+class StoreChecker:
     """Checks through one read-only connection."""
 
     def __init__(self, connection: sqlite3.Connection, store: str) -> None:
         self._db = connection
         self._store = store
         self._blobs = BlobReader(connection, store)
-        self._versions = Versions(connection, store, self._blobs)
+        self._versions = VersionReader(connection, store, self._blobs)
         self._problems: list[str] = []
 
-    def check(self) -> Checked:
-        """Derive everything again: blobs, the keys of calls, the roots of traces and runs,
-        versions.
-        """
+    def check(self) -> StoreCheck:
+        """Derive again: blobs, the keys of calls, the roots of traces and runs, versions."""
         blobs = self._each(
             "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])
         )
@@ -66,9 +75,9 @@ class Checker:
         versions = self._each(
             "SELECT id FROM version ORDER BY id", lambda row: self._versions.at(row["id"])
         )
-        missing = [text(row[0]) for row in self._db.execute(_ABSENT)]
+        missing = [digest_text(row[0]) for row in self._db.execute(_ABSENT)]
         pruned = sum(map(self._versions.pruned, missing))
-        return Checked(
+        return StoreCheck(
             blobs,
             calls,
             traces,
@@ -85,65 +94,71 @@ class Checker:
             try:
                 check(row)
             except Tampered as error:
-                self._found(error.problem)
+                self._note(error.problem)
         return count
 
-    def _found(self, problem: str) -> None:
+    def _note(self, problem: str) -> None:
         if len(self._problems) < MOST and problem not in self._problems:
             self._problems.append(problem)
 
     def _keys(self) -> int:
         query = (
             "SELECT trace.uid, call.address FROM call JOIN trace ON trace.id = call.trace"
-            " LEFT JOIN blob ON blob.id = call.request WHERE length(call.key) = 32 AND blob.hash IS NOT call.key"
+            " LEFT JOIN blob ON blob.id = call.request"
+            " WHERE length(call.key) = 32 AND blob.hash IS NOT call.key"
         )
         for row in self._db.execute(query):
-            self._found(f"the key of {row['uid']} {row['address']} doesn't match its request")
+            self._note(f"the key of {row['uid']} {row['address']} doesn't match its request")
         return int(self._db.execute("SELECT count(*) FROM call").fetchone()[0])
 
     def _trace(self, row: sqlite3.Row) -> None:
         self._blobs.get(row["inputs"])
-        if row["root"] and (found := self._root(row)) != text(row["root"]):
-            problem = f"trace {row['uid']} has the root {short(text(row['root']))}, its calls give {short(found)}"
-            raise Tampered(self._store, problem)
+        if row["root"] and (derived := self._root(row)) != digest_text(row["root"]):
+            problem = f"trace {row['uid']} has the root {short(digest_text(row['root']))}"
+            raise Tampered(self._store, f"{problem}, its calls give {short(derived)}")
 
     def _root(self, row: sqlite3.Row) -> str:
+        """Return the root that the calls of a trace give."""
         calls = self._db.execute(
-            "SELECT address, key, reply FROM call WHERE trace = ? AND reply IS NOT NULL ORDER BY attempt",
+            "SELECT address, key, reply FROM call"
+            " WHERE trace = ? AND reply IS NOT NULL ORDER BY attempt",
             (row["id"],),
         )
-        leaves = {
-            c["address"]: _Leaf(c["address"], text(c["key"]), self._outcome(c["reply"]))
-            for c in calls
-        }
+        leaves = {call["address"]: self._leaf(call) for call in calls}
         choices = self._db.execute(
             "SELECT address, winner FROM choice WHERE trace = ?", (row["id"],)
         )
         outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
         return root_of(
-            leaves.values(), Record({c["address"]: json.loads(c["winner"]) for c in choices}),
-            None if outputs is None else Record(outputs), Failed(**failure) if failure else None,
-        )  # fmt: skip
+            leaves.values(),
+            Record({choice["address"]: json.loads(choice["winner"]) for choice in choices}),
+            None if outputs is None else Record(outputs),
+            Failed(**failure) if failure else None,
+        )
 
-    def _outcome(self, reply: int) -> Outcome:
-        return outcome_of(self._blobs.get(reply))
+    def _leaf(self, call: sqlite3.Row) -> _Leaf:
+        outcome = outcome_of(self._blobs.get(call["reply"]))
+        return _Leaf(call["address"], digest_text(call["key"]), outcome)
 
     def _run(self, row: sqlite3.Row) -> None:
         if not row["root"]:
             return
         items: Iterable[sqlite3.Row] = self._db.execute(
-            "SELECT label, trace.* FROM run_item JOIN trace ON trace.id = run_item.trace WHERE run = ?"
-            " ORDER BY position",
+            "SELECT label, trace.* FROM run_item JOIN trace ON trace.id = run_item.trace"
+            " WHERE run = ? ORDER BY position",
             (row["id"],),
         )
-        found = digest(
-            "run", [[i["label"], text(i["root"]) if i["root"] else self._root(i)] for i in items]
-        )
-        if found != text(row["root"]):
-            problem = f"run {row['id']} has the root {short(text(row['root']))}, its traces give {short(found)}"
-            raise Tampered(self._store, problem)
+        derived = digest("run", [[item["label"], self._root_of_item(item)] for item in items])
+        if derived != digest_text(row["root"]):
+            problem = f"run {row['id']} has the root {short(digest_text(row['root']))}"
+            raise Tampered(self._store, f"{problem}, its traces give {short(derived)}")
+
+    def _root_of_item(self, item: sqlite3.Row) -> str:
+        """Return the recorded root of a trace; ``_trace`` has checked it already."""
+        return digest_text(item["root"]) if item["root"] else self._root(item)
 
 
 _ABSENT = """
-SELECT DISTINCT parent.hash FROM parent LEFT JOIN version ON version.hash = parent.hash WHERE version.id IS NULL
+SELECT DISTINCT parent.hash FROM parent
+LEFT JOIN version ON version.hash = parent.hash WHERE version.id IS NULL
 """

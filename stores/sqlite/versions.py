@@ -7,47 +7,60 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
 from lmflow.errors import MissingParent, Tampered, UnknownVersion, short
-from lmflow.stores.sqlite.blobs import REMEMBERED, BlobReader, raw, text
+from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text
+from lmflow.stores.sqlite.blobs.reader import REMEMBERED, BlobReader
 from lmflow.traces.events import RefMoved
-from lmflow.traces.store import Saved
+from lmflow.traces.store import StoredVersion
 from lmflow.values.record import Record
 from lmflow.versions.history import steps_back
 from lmflow.versions.version import Version
 
 SHORTEST = 4
+"""Digits that a short id has at least."""
+
 DIGITS = 64
+"""Digits of a whole id."""
+
 LONGEST = 10**9
+"""Steps that are more than any history has."""
 
 _LINE = """
 WITH RECURSIVE line(id, depth) AS (
     SELECT ?, 0 UNION ALL
-    SELECT version.id, depth + 1 FROM line JOIN parent ON parent.version = line.id AND parent.position = 0
+    SELECT version.id, depth + 1 FROM line
+    JOIN parent ON parent.version = line.id AND parent.position = 0
     JOIN version ON version.hash = parent.hash WHERE depth < ?
 ) SELECT id, depth FROM line ORDER BY depth DESC LIMIT 1
 """
 _MOVES = """
-SELECT reflog.*, b.hash AS was, a.hash AS now FROM reflog LEFT JOIN version b ON b.id = reflog.before
+SELECT reflog.*, b.hash AS was, a.hash AS now FROM reflog
+LEFT JOIN version b ON b.id = reflog.before
 LEFT JOIN version a ON a.id = reflog.after
 """
 
 
-class Versions:
-    """Reads versions through one connection. ``Tampered`` where one doesn't match its id."""
+class VersionReader:
+    """Reads versions through one connection; ``Tampered`` if one does not match its id."""
 
     def __init__(self, connection: sqlite3.Connection, store: str, blobs: BlobReader) -> None:
         self._db = connection
         self._store = store
         self._blobs = blobs
-        self._made: dict[bytes, Version] = {}
+        self._versions: dict[bytes, Version] = {}
 
     def version(self, name: str) -> Version:
-        """The version that a ref, an id or a short id names, or ``REF~N``."""
-        return self.at(self.place(name))
+        """Return the version that a ref, an id, a short id or ``REF~N`` names."""
+        return self.at(self.row_of_name(name))
 
-    def place(self, name: str) -> int:
-        """The row of the version that a ref, an id or a short id names, or ``REF~N``."""
+    def row_of_name(self, name: str) -> int:
+        """Return the row of the version that a ref, an id, a short id or ``REF~N`` names.
+
+        Raises:
+            UnknownVersion: If no single version has the name.
+            MissingParent: If ``REF~N`` goes past a parent that is not stored.
+        """
         start, steps = steps_back(name)
-        row, depth = self._back(self.row(start), steps)
+        row, depth = self._back(self._row_of_start(start), steps)
         if depth < steps and (version := self.at(row)).parents:
             raise MissingParent(version.id, version.parents[0])
         if depth < steps:
@@ -56,140 +69,143 @@ class Versions:
             )
         return row
 
-    def row(self, name: str) -> int:
-        """The row of the version that a ref, an id or a short id names. ``UnknownVersion`` unless
-        it is one.
-        """
+    def _row_of_start(self, name: str) -> int:
+        """Return the row of the version that a ref, an id or a short id names."""
         row = self._db.execute("SELECT version FROM ref WHERE name = ?", (name,)).fetchone()
-        found = (
-            [(row["version"], b"")] if row else self._matches(name.removeprefix("v1:b2:").lower())
-        )
-        if len(found) != 1:
-            matches = tuple(hashed.hex()[:16] for _, hashed in found)
-            raise UnknownVersion(name, tuple(self.refs()), matches, self._pruned(name))
-        return int(found[0][0])
+        if row:
+            return int(row["version"])
+        matches = self._matches(name.removeprefix("v1:b2:").lower())
+        if len(matches) != 1:
+            shown = tuple(hashed.hex()[:16] for _, hashed in matches)
+            raise UnknownVersion(name, tuple(self.refs()), shown, self._pruned(name))
+        return matches[0][0]
 
     def first(self, name: str) -> Version:
-        """The first version that is kept of its line, by first parents."""
-        return self.line(self.place(name))[1]
+        """Return the oldest stored ancestor of a version, along first parents."""
+        return self.line(self.row_of_name(name))[1]
 
     def line(self, row_id: int) -> tuple[Version, Version]:
-        """The version of a row and the first that is kept of its line."""
+        """Return the version of a row, and its oldest stored ancestor along first parents."""
         first, _ = self._back(row_id, LONGEST)
         return self.at(row_id), self.at(first)
 
-    def saved(self, name: str) -> Saved:
-        """The version with what stands beside it."""
+    def saved(self, name: str) -> StoredVersion:
+        """Return a version with its refs, its scores, and when and by whom it was stored."""
         version = self.version(name)
         row = self._db.execute(
-            "SELECT * FROM version WHERE hash = ?", (raw(version.id),)
+            "SELECT * FROM version WHERE hash = ?", (digest_bytes(version.id),)
         ).fetchone()
         return self._saved(row, version)
 
-    def latest(self, limit: int) -> Iterator[Saved]:
-        """The versions that were kept last, newest first."""
+    def latest(self, limit: int) -> Iterator[StoredVersion]:
+        """Yield the versions that were stored last, newest first."""
         for row in self._db.execute("SELECT * FROM version ORDER BY id DESC LIMIT ?", (limit,)):
             yield self._saved(row, self.at(row["id"]))
 
-    def log(self, name: str) -> Iterator[Saved]:
-        """The version and its ancestors that are kept, each once, the latest first; none is read
-        ahead of its turn.
-        """
-        start = self.row_of(self.version(name).id)
-        waiting, seen = [(0, start)], {start}
-        while waiting:
-            row = self._db.execute(
-                "SELECT * FROM version WHERE id = ?", (heapq.heappop(waiting)[1],)
-            ).fetchone()
-            yield self._saved(row, self.at(row["id"]))
-            for parent in self._parents(row["id"]):
-                if parent["id"] is not None and parent["id"] not in seen:
-                    seen.add(parent["id"])
-                    heapq.heappush(waiting, (-parent["created_ns"], parent["id"]))
+    def log(self, name: str) -> Iterator[StoredVersion]:
+        """Yield a version and its stored ancestors, each once, newest first, read one by one."""
+        start = self.row_of_name(name)
+        queue, visited = [(0, start)], {start}
+        while queue:
+            _, row_id = heapq.heappop(queue)
+            row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
+            yield self._saved(row, self.at(row_id))
+            for parent in self._parents(row_id):
+                if parent["id"] is not None and parent["id"] not in visited:
+                    visited.add(parent["id"])
+                    heapq.heappush(queue, (-parent["created_ns"], parent["id"]))
 
     def row_of(self, version: str) -> int:
-        """The row of a version by its whole id. ``UnknownVersion``."""
-        row = self._db.execute("SELECT id FROM version WHERE hash = ?", (raw(version),)).fetchone()
+        """Return the row of a version by its whole id; ``UnknownVersion``."""
+        row = self._db.execute(
+            "SELECT id FROM version WHERE hash = ?", (digest_bytes(version),)
+        ).fetchone()
         if row is None:
             raise UnknownVersion(version, tuple(self.refs()), hint=self._pruned(version))
         return int(row["id"])
 
     def refs(self) -> Mapping[str, str]:
-        """The refs: name -> version id."""
+        """Return the id of the version that each ref points at, by the ref's name."""
         rows = self._db.execute(
-            "SELECT ref.name, version.hash FROM ref JOIN version ON version.id = ref.version ORDER BY 1"
+            "SELECT ref.name, version.hash FROM ref"
+            " JOIN version ON version.id = ref.version ORDER BY 1"
         )
-        return {row["name"]: text(row["hash"]) for row in rows}
+        return {row["name"]: digest_text(row["hash"]) for row in rows}
 
     def reflog(self, name: str, limit: int) -> Sequence[RefMoved]:
-        """The latest moves of a ref, or of all, newest first."""
+        """Return the latest moves of a ref, or of all, newest first."""
         which = "WHERE reflog.name = :name" if name else ""
         query = f"{_MOVES} {which} ORDER BY reflog.id DESC LIMIT :limit"
         rows = self._db.execute(query, {"name": name, "limit": limit})
         return [
             RefMoved(
                 row["name"],
-                _text(row["now"]),
+                _id_or_empty(row["now"]),
                 row["why"],
                 row["at_ns"],
                 row["who"],
-                _text(row["was"]),
+                _id_or_empty(row["was"]),
             )
             for row in rows
         ]
 
     def pins(self) -> Mapping[str, str]:
-        """The pins: version id -> why."""
+        """Return the reason of each pin, by version id."""
         rows = self._db.execute(
             "SELECT hash, why FROM pin JOIN version ON version.id = pin.version ORDER BY at_ns"
         )
-        return {text(row["hash"]): row["why"] for row in rows}
+        return {digest_text(row["hash"]): row["why"] for row in rows}
 
     def pruned(self, version: str) -> bool:
-        """Whether garbage collection removed a version of that id."""
+        """Say whether garbage collection removed the version with that id."""
         query = "SELECT 1 FROM tombstone WHERE kind = 'version' AND name = ?"
         return self._db.execute(query, (version.removeprefix("v1:b2:"),)).fetchone() is not None
 
     def at(self, row_id: int) -> Version:
-        """The version of a row."""
+        """Return the version of a row."""
         row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
-        if (known := self._made.get(row["hash"])) is not None:
-            return known
+        if (version := self._versions.get(row["hash"])) is not None:
+            return version
         parents = self._db.execute(
             "SELECT hash FROM parent WHERE version = ? ORDER BY position", (row_id,)
         ).fetchall()
         version = Version(
-            params=Record(self._blobs.get(row["params"])), parents=tuple(text(p["hash"]) for p in parents),
-            note=row["note"], origin=Record(self._blobs.get(row["origin"])),
-        )  # fmt: skip
-        if version.id != text(row["hash"]):
+            params=Record(self._blobs.get(row["params"])),
+            parents=tuple(digest_text(parent["hash"]) for parent in parents),
+            note=row["note"],
+            origin=Record(self._blobs.get(row["origin"])),
+        )
+        if version.id != digest_text(row["hash"]):
             raise Tampered(
-                self._store, f"version {short(text(row['hash']))} hashes to {short(version.id)}"
+                self._store,
+                f"version {short(digest_text(row['hash']))} hashes to {short(version.id)}",
             )
-        if len(self._made) >= REMEMBERED:
-            self._made.clear()
-        self._made[row["hash"]] = version
+        if len(self._versions) >= REMEMBERED:
+            self._versions.clear()
+        self._versions[row["hash"]] = version
         return version
 
     def _back(self, row: int, steps: int) -> tuple[int, int]:
-        """The version that many first parents back, or the last that is kept, and how many it is."""
-        found = self._db.execute(_LINE, (row, steps)).fetchone()
-        return int(found["id"]), int(found["depth"])
+        """Return the row ``steps`` first parents back, or the last stored one, and its distance."""
+        ancestor = self._db.execute(_LINE, (row, steps)).fetchone()
+        return int(ancestor["id"]), int(ancestor["depth"])
 
-    def _saved(self, row: sqlite3.Row, version: Version) -> Saved:
+    def _saved(self, row: sqlite3.Row, version: Version) -> StoredVersion:
         names = self._db.execute(
             "SELECT name FROM ref WHERE version = ? ORDER BY 1", (row["id"],)
         ).fetchall()
         scores = self._db.execute(
-            "SELECT name, avg(value) AS mean, count(*) AS n FROM score WHERE version = ? AND value IS NOT NULL"
-            " GROUP BY name",
+            "SELECT name, avg(value) AS mean, count(*) AS n FROM score"
+            " WHERE version = ? AND value IS NOT NULL GROUP BY name",
             (row["id"],),
         )
         absent = tuple(
-            text(parent["hash"]) for parent in self._parents(row["id"]) if parent["id"] is None
+            digest_text(parent["hash"])
+            for parent in self._parents(row["id"])
+            if parent["id"] is None
         )
         means = {score["name"]: (score["mean"], score["n"]) for score in scores}
-        return Saved(
+        return StoredVersion(
             version,
             row["created_ns"],
             row["author"],
@@ -201,11 +217,13 @@ class Versions:
     def _parents(self, row_id: int) -> list[sqlite3.Row]:
         query = (
             "SELECT parent.hash, version.id, version.created_ns FROM parent"
-            " LEFT JOIN version ON version.hash = parent.hash WHERE parent.version = ? ORDER BY position"
+            " LEFT JOIN version ON version.hash = parent.hash"
+            " WHERE parent.version = ? ORDER BY position"
         )
         return self._db.execute(query, (row_id,)).fetchall()
 
     def _matches(self, prefix: str) -> list[tuple[int, bytes]]:
+        """Return row and hash of the versions whose ids begin with the digits, at most four."""
         if not SHORTEST <= len(prefix) <= DIGITS or not set(prefix) <= set("0123456789abcdef"):
             return []
         first, last = (bytes.fromhex(prefix.ljust(DIGITS, fill)) for fill in "0f")
@@ -215,6 +233,7 @@ class Versions:
         return [(row["id"], row["hash"]) for row in rows]
 
     def _pruned(self, name: str) -> str:
+        """Return when garbage collection removed a version of that name, empty if it did not."""
         digits = name.removeprefix("v1:b2:").lower()
         if len(digits) < SHORTEST:
             return ""
@@ -226,5 +245,5 @@ class Versions:
         return f"It was pruned on {row['day']}." if row else ""
 
 
-def _text(hashed: bytes | None) -> str:
-    return text(hashed) if hashed else ""
+def _id_or_empty(hashed: bytes | None) -> str:
+    return digest_text(hashed) if hashed else ""

@@ -1,15 +1,14 @@
-"""The schema of data sets, and of the views in which people read a store, with datasette or any
-SQLite client.
-"""
+"""The schema of data sets, and of the views in which people read a store with any SQLite client."""
 
 from __future__ import annotations
 
 SHORT = 12
-"""Hexadecimal digits of a hash that is shown: enough for every command that takes one."""
+"""Hexadecimal digits of a hash that a view shows; every command takes a hash that short."""
 
 EXCERPT = 200
-"""Characters of a text that is shown. What is compressed is said by its size: ``lmflow runs show``
-has it whole.
+"""Characters of a text that a view shows; of a compressed text it shows the size.
+
+``lmflow runs show`` prints the whole text.
 """
 
 
@@ -22,7 +21,7 @@ def _time(column: str) -> str:
 
 
 def _text(blob: str, path: str = "") -> str:
-    """A stored value as text; with ``path`` that member of it where it has one."""
+    """Return the SQL of a blob as text; with ``path``, of that member if the value has one."""
     whole = f"CAST({blob}.data AS TEXT)"
     part = f"coalesce(json_extract({whole}, '{path}'), {whole})" if path else whole
     long = f"'(' || {blob}.size || ' characters)'"

@@ -18,7 +18,7 @@ from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, RefChang
 from lmflow.messages.messages import Attached, Message, ToolCall
 from lmflow.messages.replies import ChatReply, EmbedReply, Outcome, ToolReply, Usage, failure_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
-from lmflow.serve.service import pointed
+from lmflow.serve.service import pointer_to
 from lmflow.traces.events import (
     CallEnded,
     CallStarted,
@@ -507,7 +507,7 @@ def test_a_pointer_follows_a_name(store: Either) -> None:
     """
     first = lf.init(PREDICT)
     second = first.put({"answer.instruction": "Be brief."})
-    pointers = [pointed(PREDICT, store, name) for name in ("main", "main~1")]
+    pointers = [pointer_to(PREDICT, store, name) for name in ("main", "main~1")]
     for pointer in pointers:
         with pytest.raises(UnknownVersion):
             pointer.now()

@@ -15,9 +15,10 @@ import lmflow as lf
 from lmflow.errors import ModelFailed, ReplayDiverged
 from lmflow.messages.messages import ToolCall
 from lmflow.messages.replies import ChatReply, EmbedReply
+from lmflow.traces.addresses import segment
 from lmflow.traces.events import CallEnded, RunOpened
 from lmflow.traces.redaction import Redactor, agrees
-from lmflow.traces.trace import Run, segment
+from lmflow.traces.trace import Run
 from lmflow.values.canonical_text import KEYED
 from lmflow.values.record import canonical
 

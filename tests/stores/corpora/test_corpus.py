@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from lmflow.errors import NotFound, StoreError, WrongType
 from lmflow.stores.corpora.corpus import Corpus
-from lmflow.stores.corpora.documents import Document, Passage, split
+from lmflow.stores.corpora.documents import Document, Passage, split_document
 
 DOCS = (
     Document("whale", "Blue whale", "The largest animal that has ever lived. It eats krill."),
@@ -96,7 +96,9 @@ def test_an_unknown_source_has_no_text(corpus: Corpus) -> None:
 def test_all_passages_in_order(corpus: Corpus) -> None:
     """A corpus goes through its passages by document and place, as many as it has."""
     passages = [
-        passage for document in sorted(DOCS, key=lambda it: it.id) for passage in split(document)
+        passage
+        for document in sorted(DOCS, key=lambda it: it.id)
+        for passage in split_document(document)
     ]
     assert (passages, len(passages)) == (list(corpus), len(corpus))
 
@@ -186,7 +188,7 @@ def test_real_questions_find_their_topics(topics: Corpus, question: str, topic: 
 
 def test_the_passages_are_those_of_split(corpus: Corpus) -> None:
     """A passage is kept as it was cut, and is found by its id."""
-    passages = [passage for document in DOCS for passage in split(document)]
+    passages = [passage for document in DOCS for passage in split_document(document)]
     assert passages == [corpus.passage(passage.id) for passage in passages]
 
 

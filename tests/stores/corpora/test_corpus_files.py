@@ -179,7 +179,7 @@ def test_a_corpus_can_only_be_read(tmp_path: Path) -> None:
     with (
         Corpus.build(DOCS, tmp_path / "c.db") as corpus,
         refused,
-        corpus._readers.one() as connection,
+        corpus._readers.connection() as connection,
     ):
         connection.execute("DELETE FROM passage")
 

@@ -26,9 +26,9 @@ from lmflow.errors import (
     WrongType,
 )
 from lmflow.execution.progress import Progress
-from lmflow.programs.embedding import MOST
+from lmflow.programs.embedding import MAX_TEXTS_PER_CALL
 from lmflow.stores.corpora.corpus import Corpus
-from lmflow.stores.corpora.dense import Dense, as_embedded, digest_of
+from lmflow.stores.corpora.dense import Dense, embedding_text, index_digest
 from lmflow.stores.corpora.documents import Document, Passage
 
 DOCS = tuple(
@@ -137,14 +137,18 @@ def test_the_digest_changes_with_all_that_answers_depend_on(
 
 def test_the_digest_is_of_float32(corpus: Corpus, dense: Dense) -> None:
     """The digest covers the numbers as little-endian float32, a row a passage."""
-    rows = np.array(vectors_of([as_embedded(passage) for passage in corpus]), ">f8").astype("<f4")
-    assert dense.digest == digest_of(corpus.digest, NAME, [passage.id for passage in corpus], rows)
+    rows = np.array(vectors_of([embedding_text(passage) for passage in corpus]), ">f8").astype(
+        "<f4"
+    )
+    assert dense.digest == index_digest(
+        corpus.digest, NAME, [passage.id for passage in corpus], rows
+    )
 
 
 def test_a_passage_is_embedded_below_its_title() -> None:
     """The title is part of what is embedded, where there is one."""
-    assert "T\nx" == as_embedded(Passage("a#0", "a", "T", 0, 1, "x"))
-    assert "x" == as_embedded(Passage("a#0", "a", "", 0, 1, "x"))
+    assert "T\nx" == embedding_text(Passage("a#0", "a", "T", 0, 1, "x"))
+    assert "x" == embedding_text(Passage("a#0", "a", "", 0, 1, "x"))
 
 
 def test_equal_texts_are_asked_for_once(corpus: Corpus, tmp_path: Path) -> None:
@@ -190,7 +194,9 @@ async def test_vectors_are_recorded_effects(corpus: Corpus, dense: Dense, tmp_pa
     assert ("embed", "done") == (run.name, run.status)
 
 
-@pytest.mark.parametrize("count", [0, 1, MOST, MOST + 1, 3 * MOST])
+@pytest.mark.parametrize(
+    "count", [0, 1, MAX_TEXTS_PER_CALL, MAX_TEXTS_PER_CALL + 1, 3 * MAX_TEXTS_PER_CALL]
+)
 async def test_building_again_asks_for_nothing(tmp_path: Path, count: int) -> None:
     """Passages are asked for 64 a call, and not again."""
     model = Letters()
@@ -201,7 +207,7 @@ async def test_building_again_asks_for_nothing(tmp_path: Path, count: int) -> No
             first = await lf.dense_index(corpus, ex, model=NAME, progress=_telling(told))
             again = await lf.dense_index(corpus, ex, model=NAME)
     assert (first, tmp_path / "c.db.dense") == (again, first.path)
-    assert -(-count // MOST) == len(model.asked)
+    assert -(-count // MAX_TEXTS_PER_CALL) == len(model.asked)
     assert [count, *[True] * count] == told
 
 
@@ -216,7 +222,7 @@ def _telling(told: list[int]) -> Progress:
 
 async def test_what_was_broken_off_goes_on(tmp_path: Path) -> None:
     """After a call that failed, what came before it is kept: only the rest is asked for."""
-    documents = [Document(f"{n:03}", "", "a" * (n + 1)) for n in range(2 * MOST)]
+    documents = [Document(f"{n:03}", "", "a" * (n + 1)) for n in range(2 * MAX_TEXTS_PER_CALL)]
     first, second = Letters(fails=2), Letters()
     with Corpus.build(documents, tmp_path / "c.db") as corpus:
         async with lf.Executor(first) as ex:

@@ -17,10 +17,10 @@ from lmflow.stores.corpora.documents import (
     Document,
     Passage,
     as_document,
-    read,
+    read_document,
     read_folder,
     read_lines,
-    split,
+    split_document,
 )
 
 PIECES = ["word ", "Ends here. ", "# Heading\n\n", "日本語。", "é", "x" * 30, "- item\n"]
@@ -36,21 +36,23 @@ def _doc(text: str) -> Document:
 
 
 def _parts(text: str, size: int) -> list[str]:
-    return [passage.text for passage in split(_doc(text), size)]
+    return [passage.text for passage in split_document(_doc(text), size)]
 
 
 @given(texts, sizes)
 def test_a_passage_is_where_it_says(text: str, size: int) -> None:
     """The document's text from start to end is the passage's text."""
-    assert [p.text for p in split(_doc(text), size)] == [
-        text[p.start : p.end] for p in split(_doc(text), size)
+    assert [p.text for p in split_document(_doc(text), size)] == [
+        text[p.start : p.end] for p in split_document(_doc(text), size)
     ]
 
 
 @given(texts, sizes)
 def test_passages_are_in_order_and_apart(text: str, size: int) -> None:
     """Each passage begins where the one before has ended, or later."""
-    assert [] == [(a.end, b.start) for a, b in pairwise(split(_doc(text), size)) if a.end > b.start]
+    assert [] == [
+        (a.end, b.start) for a, b in pairwise(split_document(_doc(text), size)) if a.end > b.start
+    ]
 
 
 @given(texts, sizes)
@@ -70,37 +72,39 @@ def test_no_passage_is_longer_than_asked(text: str, size: int) -> None:
 @given(texts, sizes)
 def test_neighbours_would_not_fit_into_one(text: str, size: int) -> None:
     """Two neighbouring passages together are longer than `size`."""
-    assert [] == [(a, b) for a, b in pairwise(split(_doc(text), size)) if b.end - a.start <= size]
+    assert [] == [
+        (a, b) for a, b in pairwise(split_document(_doc(text), size)) if b.end - a.start <= size
+    ]
 
 
 @given(texts, sizes)
 def test_splitting_again_gives_the_same(text: str, size: int) -> None:
     """Splitting is a function of the document and the size."""
-    assert split(_doc(text), size) == split(_doc(text), size)
+    assert split_document(_doc(text), size) == split_document(_doc(text), size)
 
 
 @given(texts, sizes)
 def test_ids_are_distinct(text: str, size: int) -> None:
     """No two passages of a document share an id."""
-    ids = [passage.id for passage in split(_doc(text), size)]
+    ids = [passage.id for passage in split_document(_doc(text), size)]
     assert len(ids) == len({*ids})
 
 
 @given(texts, texts, sizes)
 def test_an_id_says_where(before: str, after: str, size: int) -> None:
     """A passage's id is its document's and its start."""
-    assert [] == [p for p in split(_doc(before + after), size) if p.id != f"d#{p.start}"]
+    assert [] == [p for p in split_document(_doc(before + after), size) if p.id != f"d#{p.start}"]
 
 
 def test_a_passage_carries_its_document_and_title() -> None:
     """A passage knows the document it is of."""
-    assert (Passage("d#1", "d", "Title", 1, 4, "one"),) == split(_doc(" one "), 600)
+    assert (Passage("d#1", "d", "Title", 1, 4, "one"),) == split_document(_doc(" one "), 600)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n \t\n"])
 def test_a_blank_document_has_no_passage(text: str) -> None:
     """Blanks alone are no passage."""
-    assert () == split(_doc(text), 10)
+    assert () == split_document(_doc(text), 10)
 
 
 def test_paragraphs_come_before_sentences() -> None:
@@ -176,14 +180,14 @@ def test_a_heading_at_the_end_is_kept() -> None:
 def test_a_size_below_one_is_refused(size: int) -> None:
     """A passage holds one character at least."""
     with pytest.raises(WrongType, match="1 or more"):
-        split(_doc("text"), size)
+        split_document(_doc("text"), size)
 
 
 @pytest.mark.parametrize("topic", ["with", "specialnames", "formatstrings"])
 def test_real_text_is_cut_between_paragraphs_or_sentences(topic: str) -> None:
     """Of Python's own documentation nearly every passage ends a sentence, a line or a paragraph."""
     text = pydoc_data.topics.topics[topic]
-    passages = split(_doc(text), 600)
+    passages = split_document(_doc(text), 600)
     ends = [
         p
         for p in passages
@@ -194,7 +198,7 @@ def test_real_text_is_cut_between_paragraphs_or_sentences(topic: str) -> None:
 
 def test_real_text_fills_its_passages() -> None:
     """Of a long real text, passages are half full and more on average."""
-    passages = split(_doc(pydoc_data.topics.topics["specialnames"]), 600)
+    passages = split_document(_doc(pydoc_data.topics.topics["specialnames"]), 600)
     assert 300 < sum(len(p.text) for p in passages) / len(passages) <= 600
 
 
@@ -217,13 +221,13 @@ def _written(folder: Path, name: str, content: str | bytes) -> Path:
 def test_text_is_read_as_it_is(tmp_path: Path) -> None:
     """A .txt file is its text, under its path, titled by its name."""
     path = _written(tmp_path, "My notes.txt", "# no title\n")
-    assert Document(path.as_posix(), "My notes", "# no title\n") == read(path)
+    assert Document(path.as_posix(), "My notes", "# no title\n") == read_document(path)
 
 
 @pytest.mark.parametrize("content", [b"\xef\xbb\xbfone\r\ntwo\rthree", b"one\ntwo\nthree"])
 def test_marks_of_the_platform_are_dropped(tmp_path: Path, content: bytes) -> None:
     """A byte order mark and the platform's line ends are no part of the text."""
-    assert "one\ntwo\nthree" == read(_written(tmp_path, "a.txt", content)).text
+    assert "one\ntwo\nthree" == read_document(_written(tmp_path, "a.txt", content)).text
 
 
 @pytest.mark.parametrize(
@@ -244,7 +248,7 @@ def test_the_first_heading_is_the_title(tmp_path: Path, name: str, text: str, ti
     """A .md or .rst file is titled by its first heading, else by its name, and its text is left as
     it is.
     """
-    found = read(_written(tmp_path, name, text))
+    found = read_document(_written(tmp_path, name, text))
     assert (title, text) == (found.title, found.text)
 
 
@@ -263,8 +267,8 @@ def test_html_is_read_as_it_is_seen(tmp_path: Path) -> None:
         "Top\n\nOne & two, three.\n\nFour\nfive\n\nsix\nseven\n\nif x:\n    y  z\n\na b\nc d\n\nten"
     )
     assert ("The title", seen) == (
-        read(_written(tmp_path, "a.html", PAGE)).title,
-        read(tmp_path / "a.html").text,
+        read_document(_written(tmp_path, "a.html", PAGE)).title,
+        read_document(tmp_path / "a.html").text,
     )
 
 
@@ -279,7 +283,7 @@ def test_html_is_read_as_it_is_seen(tmp_path: Path) -> None:
 )
 def test_a_page_without_title_has_a_heading(tmp_path: Path, page: str, title: str) -> None:
     """A page is titled by its title, else by its first heading, else by its name."""
-    assert title == read(_written(tmp_path, "a.htm", page)).title
+    assert title == read_document(_written(tmp_path, "a.htm", page)).title
 
 
 @pytest.mark.parametrize(
@@ -287,7 +291,7 @@ def test_a_page_without_title_has_a_heading(tmp_path: Path, page: str, title: st
 )
 def test_what_is_never_closed_hides_no_text(tmp_path: Path, page: str) -> None:
     """A page that leaves its head open still shows its body."""
-    assert "text" == read(_written(tmp_path, "a.html", page)).text
+    assert "text" == read_document(_written(tmp_path, "a.html", page)).text
 
 
 @example("<![x]>")
@@ -298,7 +302,7 @@ def test_any_page_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, p
     """No markup, however broken, breaks the reader: it is read, or refused by name."""
     path = _written(tmp_path_factory.getbasetemp(), "any.html", page)
     try:
-        text = read(path).text
+        text = read_document(path).text
     except StoreError as error:
         text = error.problem.removeprefix("isn't HTML: ")
     assert text == re.sub("\n{3,}", "", text.strip())
@@ -310,7 +314,7 @@ def test_other_encodings_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(
         StoreError, match=re.escape(f"{path}: byte 0xe9 at 1 isn't UTF-8. Save it as UTF-8.")
     ):
-        read(path)
+        read_document(path)
 
 
 @pytest.mark.parametrize(
@@ -320,12 +324,12 @@ def test_other_encodings_are_refused_by_name(tmp_path: Path) -> None:
 def test_other_kinds_are_refused_by_name(tmp_path: Path, name: str, problem: str) -> None:
     """A file of another kind is an error that says which kinds there are."""
     with pytest.raises(StoreError, match=f"{problem}. Use .txt, .md, .rst or .html"):
-        read(_written(tmp_path, name, "text"))
+        read_document(_written(tmp_path, name, "text"))
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
     """A file that isn't there, or is a folder, is an error of the tree."""
-    for refused in (lambda: read(tmp_path / "a.txt"), lambda: list(read_lines(tmp_path))):
+    for refused in (lambda: read_document(tmp_path / "a.txt"), lambda: list(read_lines(tmp_path))):
         with pytest.raises(StoreError, match="there is no such file"):
             refused()
 

@@ -12,16 +12,9 @@ from sqlite_utils import Database
 from lmflow.errors import Tampered
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest, Request, ToolRequest
-from lmflow.stores.sqlite.blobs import (
-    BlobReader,
-    BlobWriter,
-    Body,
-    body_of,
-    packed,
-    raw,
-    text,
-    unpacked,
-)
+from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, digest_text, pack, unpack
+from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.migrations import migrations
 from lmflow.values.record import Record, canonical, digest
 
@@ -47,13 +40,13 @@ def _count(db: sqlite3.Connection, kind: str) -> int:
 @given(st.text(max_size=400))
 def test_packing_keeps_the_value(value: str) -> None:
     """What was packed is unpacked, compressed or not."""
-    assert value == unpacked(*packed(canonical(value)))
+    assert value == unpack(*pack(canonical(value)))
 
 
 @pytest.mark.parametrize(("value", "enc"), [("a", 0), ("a" * 1000, 1)])
 def test_only_what_shrinks_is_compressed(value: str, enc: int) -> None:
     """Short texts stay plain."""
-    assert enc == packed(canonical(value))[0]
+    assert enc == pack(canonical(value))[0]
 
 
 def _put(db: sqlite3.Connection, body: Body) -> int:
@@ -67,7 +60,7 @@ def _put(db: sqlite3.Connection, body: Body) -> int:
 def _asked(db: sqlite3.Connection, request: Request) -> int:
     writer = BlobWriter(db)
     writer.begin()
-    blob = writer.request(request, raw(request.key))
+    blob = writer.request(request, digest_bytes(request.key))
     writer.flush()
     return blob
 
@@ -75,7 +68,7 @@ def _asked(db: sqlite3.Connection, request: Request) -> int:
 def test_a_digest_has_32_bytes() -> None:
     """Bytes and text of a digest are one thing."""
     found = digest("x", 1)
-    assert (32, found) == (len(raw(found)), text(raw(found)))
+    assert (32, found) == (len(digest_bytes(found)), digest_text(digest_bytes(found)))
 
 
 def test_equal_values_are_one_blob(db: sqlite3.Connection) -> None:
@@ -134,7 +127,7 @@ def test_messages_are_shared(db: sqlite3.Connection) -> None:
     writer.begin()
     for last in "xyz":
         request = _chat("one", "two", last)
-        writer.request(request, raw(request.key))
+        writer.request(request, digest_bytes(request.key))
     writer.flush()
     assert (5, 1, 3) == (_count(db, "message"), _count(db, "prefix"), _count(db, "request"))
 
@@ -183,5 +176,5 @@ def test_a_key_is_the_address_of_a_request(db: sqlite3.Connection) -> None:
     request = _chat("one")
     blob = _asked(db, request)
     assert [(blob,)] == db.execute(
-        "SELECT id FROM blob WHERE hash = ?", (raw(request.key),)
+        "SELECT id FROM blob WHERE hash = ?", (digest_bytes(request.key),)
     ).fetchall()

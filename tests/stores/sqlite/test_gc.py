@@ -13,7 +13,8 @@ import pytest
 
 import lmflow as lf
 from lmflow.errors import NotFound, StoreError, UnknownVersion
-from lmflow.stores.sqlite.gc import GRACE, Swept, collect, shrink
+from lmflow.stores.sqlite.gc import GarbageCounts, collect, shrink
+from lmflow.stores.sqlite.reachability import GRACE
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.events import Pinned, RefMoved, ScoreRecorded, VersionSaved
 
@@ -63,7 +64,7 @@ def test_a_dry_run_says_what_goes_and_removes_nothing(store: lf.SqliteStore) -> 
     assert before == _names(store)
     assert dry == collect(store.path, now=LATER, dry_run=False)
     assert (2, 0) == (dry.versions, dry.runs)
-    assert Swept() == collect(store.path, now=LATER)
+    assert GarbageCounts() == collect(store.path, now=LATER)
 
 
 def test_what_a_ref_reaches_stays_with_its_ancestors(store: lf.SqliteStore) -> None:
@@ -82,7 +83,7 @@ def test_reflogs_and_pins_keep(store: lf.SqliteStore) -> None:
     store.append(
         RefMoved("prod", LOST.id, "", 3), RefMoved("prod", KEPT.id, "", 4), Pinned(SIDE.id, "", 5)
     ).result()
-    assert Swept() == collect(store.path, now=LATER, dry_run=False)
+    assert GarbageCounts() == collect(store.path, now=LATER, dry_run=False)
     store.append(Pinned(SIDE.id, "", 6, on=False)).result()
     assert 1 == collect(store.path, now=LATER, dry_run=False).versions
     _sound(store)

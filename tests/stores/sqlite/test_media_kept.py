@@ -209,7 +209,8 @@ async def test_a_redacted_store_holds_no_picture(tmp_path: Path) -> None:
     raw = _bytes(tmp_path)
     assert (False, False, 0) == (named.data in raw, named.digest[7:].encode() in raw, _count(path))
     assert ("[NAME].txt", False) == (trace.inputs.report.name, trace.inputs.report.known)
-    assert "<[NAME].txt, text/plain, 12 B, redacted>" in trace.calls[0].request.messages[-1].readable  # type: ignore[union-attr]
+    message = trace.calls[0].request.messages[-1]  # type: ignore[union-attr]
+    assert "<[NAME].txt, text/plain, 12 B, redacted>" in message.readable
     assert lf.replay(trace, read).done
     _sound(path)
 

@@ -49,8 +49,11 @@ CASES += [(_foreign, NotAStore), (_newer, NewerSchema)]
 @pytest.mark.parametrize(("make", "error"), CASES)
 @pytest.mark.parametrize("read", [False, True])
 def test_what_is_not_ours_is_left_alone(
-    make: object, error: type[StoreError], read: bool, path: Path
-) -> None:  # noqa: FBT001
+    make: object,
+    error: type[StoreError],
+    read: bool,  # noqa: FBT001 - a parameter of the test
+    path: Path,
+) -> None:
     """Another's file, or a newer lmflow's, is refused: its bytes and its folder stay as they are."""
     make(path)  # type: ignore[operator]
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}

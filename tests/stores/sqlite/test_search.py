@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.errors import ModelFailed, StoreError
 from lmflow.messages.requests import ChatRequest
-from lmflow.stores.sqlite.full_text import expression, snippet
+from lmflow.stores.sqlite.full_text import match_expression, snippet
 from lmflow.stores.sqlite.store import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -124,7 +124,7 @@ def test_no_words_break_the_query(words: list[str]) -> None:
     """Whatever is asked, SQLite can read it."""
     with closing(sqlite3.connect(":memory:")) as db:
         db.execute("CREATE VIRTUAL TABLE t USING fts5(x)")
-        if wanted := expression(words):
+        if wanted := match_expression(words):
             assert [] == db.execute("SELECT rowid FROM t WHERE t MATCH ?", (wanted,)).fetchall()
 
 
@@ -133,7 +133,8 @@ def test_marks_are_words_of_the_snippet(text: str, words: list[str]) -> None:
     """A snippet is one line of at most the width, and each mark lies within it, apart from the
     others.
     """
-    shown, marks = snippet(text, words, 60)
+    found = snippet(text, words, 60)
+    shown, marks = found.text, found.marks
     assert 62 >= len(shown)
     assert shown == " ".join(shown.split()) or "…" in shown
     assert sorted(marks) == list(marks)
@@ -142,13 +143,15 @@ def test_marks_are_words_of_the_snippet(text: str, words: list[str]) -> None:
 
 def test_a_snippet_stands_around_its_first_word() -> None:
     """Of a long text the part is shown where the word is, with … where it goes on."""
-    shown, ((start, end),) = snippet("x " * 200 + "Café " + "y " * 200, ["cafe"], 60)
+    found = snippet("x " * 200 + "Café " + "y " * 200, ["cafe"], 60)
+    shown, ((start, end),) = found.text, found.marks
     assert ("Café", "…", "…") == (shown[start:end], shown[0], shown[-1])
 
 
 def test_a_phrase_is_marked_whole() -> None:
     """Of a phrase only the places where it stands are marked, of a beginning the whole word."""
-    shown, marks = snippet("In the log: log in, or logging", ["log in", "logg*"])
+    found = snippet("In the log: log in, or logging", ["log in", "logg*"])
+    shown, marks = found.text, found.marks
     assert ["log", "in", "logging"] == [shown[start:end] for start, end in marks]
 
 

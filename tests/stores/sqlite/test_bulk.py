@@ -6,7 +6,7 @@ from contextlib import closing
 
 import pytest
 
-from lmflow.stores.sqlite.statements import SIZES, among, many
+from lmflow.stores.sqlite.bulk import SIZES, insert_rows, select_in
 
 
 @pytest.fixture
@@ -21,17 +21,17 @@ def db() -> Iterator[sqlite3.Connection]:
 def test_all_rows_are_written_in_order(db: sqlite3.Connection, count: int) -> None:
     """Whatever their number, each row is there once."""
     rows = [(number, str(number)) for number in range(count)]
-    many(db, "INSERT INTO pair (a, b) VALUES {rows}", rows)
+    insert_rows(db, "INSERT INTO pair (a, b) VALUES {rows}", rows)
     assert rows == db.execute("SELECT a, b FROM pair ORDER BY rowid").fetchall()
 
 
 @pytest.mark.parametrize("count", [0, 1, 8, 200])
 def test_all_keys_are_looked_up(db: sqlite3.Connection, count: int) -> None:
     """Of the keys that are asked for, those that are there are found."""
-    many(
+    insert_rows(
         db, "INSERT INTO pair (a, b) VALUES {rows}", [(number, "x") for number in range(0, 400, 2)]
     )
-    found = among(db, "SELECT a FROM pair WHERE a IN ({keys})", list(range(count)))
+    found = select_in(db, "SELECT a FROM pair WHERE a IN ({keys})", list(range(count)))
     assert list(range(0, count, 2)) == sorted(a for (a,) in found)
 
 
@@ -39,5 +39,5 @@ def test_statements_are_few(db: sqlite3.Connection) -> None:
     """A thousand rows are written by the largest statements that fit, not one by one."""
     queries: list[str] = []
     db.set_trace_callback(queries.append)
-    many(db, "INSERT INTO pair (a, b) VALUES {rows}", [(1, "x")] * 1000)
+    insert_rows(db, "INSERT INTO pair (a, b) VALUES {rows}", [(1, "x")] * 1000)
     assert 1000 // SIZES[0] + 5 >= len([query for query in queries if query.startswith("INSERT")])

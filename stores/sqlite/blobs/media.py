@@ -1,6 +1,4 @@
-"""Contents of pictures, sounds and files: the bytes as they are, once each, under their own
-SHA-256.
-"""
+"""Contents of pictures, sounds and files: bytes under their own SHA-256, each stored once."""
 
 from __future__ import annotations
 
@@ -14,21 +12,21 @@ from lmflow.errors import NoContent, Tampered
 from lmflow.values.media import SHA
 
 MEDIA = "media"
+"""The kind of the blobs of contents."""
+
 RAW = 2
-"""The encoding of bytes that are stored as they are."""
+"""The encoding of contents: the bytes as they are."""
 
 _CONTENT = "SELECT data FROM blob WHERE hash = ? AND kind = 'media'"
 
 
-def content_in(store: str, digest: str) -> Callable[[], bytes] | None:
-    """What reads a content from a store when it is asked for; ``None`` for what is named otherwise
-    than by content.
-    """
+def content_loader(store: str, digest: str) -> Callable[[], bytes] | None:
+    """Return a function that reads a content from a store, ``None`` if ``digest`` is no SHA-256."""
     return partial(_read, store, digest) if digest.startswith(SHA) else None
 
 
-def checked(store: str, hashed: bytes, data: bytes) -> bytes:
-    """The content, if it is what its hash says. ``Tampered``."""
+def check_content(store: str, hashed: bytes, data: bytes) -> bytes:
+    """Return the content if it matches its hash; ``Tampered``."""
     if hashlib.sha256(data).digest() != hashed:
         problem = f"the content {SHA}{hashed.hex()[:12]} doesn't match its hash"
         raise Tampered(store, problem, "It was changed outside lmflow.")
@@ -36,9 +34,7 @@ def checked(store: str, hashed: bytes, data: bytes) -> bytes:
 
 
 def _read(store: str, digest: str) -> bytes:
-    """A content, through a connection of its own: who asks for it may be in any thread, and long
-    after.
-    """
+    """Read a content through a connection of its own: the caller may be any thread, much later."""
     hashed = bytes.fromhex(digest.removeprefix(SHA))
     try:
         db = sqlite3.connect(f"{Path(store).resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
@@ -50,4 +46,4 @@ def _read(store: str, digest: str) -> bytes:
         raise NoContent(f"{digest[:19]} ({store}: {error})") from error
     if row is None:
         raise NoContent(digest[:19])
-    return checked(store, hashed, row[0])
+    return check_content(store, hashed, row[0])

@@ -1,0 +1,125 @@
+"""The groups of a SQLite store, ``store.runs``, ``store.versions`` and ``store.datasets``.
+
+Each call opens a read-only connection of its own, so threads and forks may share a group.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from lmflow.data.dataset import Dataset
+from lmflow.messages.replies import Outcome
+from lmflow.stores.sqlite.datasets import NamedDataset, put_dataset
+from lmflow.stores.sqlite.reading import Reading
+from lmflow.traces.events import RefMoved, ScoreRecorded
+from lmflow.traces.store import ExecutionQuery, StoredVersion
+from lmflow.traces.trace import Run, Trace
+from lmflow.versions.version import Version
+
+
+class SqliteRuns:
+    """The runs and traces of a SQLite store, ``store.runs``."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def __call__(self, limit: int = 20, before: str = "") -> Sequence[Run]:
+        """Return the latest runs without their traces, newest first, older than ``before``."""
+        with self._reading() as reader:
+            return reader.runs(limit, before)
+
+    def get(self, run: str) -> Run:
+        """Return a run with all its traces; ``NotFound``, ``Tampered``."""
+        with self._reading() as reader:
+            return reader.run(run)
+
+    def trace(self, trace: str) -> Trace:
+        """Return a trace with all its calls; ``NotFound``, ``Tampered``."""
+        with self._reading() as reader:
+            return reader.trace(trace)
+
+    def recorded(self, queries: Sequence[ExecutionQuery]) -> Sequence[Trace | None]:
+        """Return the newest trace of each execution, finished ones first, ``None`` for none."""
+        with self._reading() as reader:
+            return reader.recorded(queries)
+
+    def answer(self, key: str) -> tuple[str, Outcome] | None:
+        """Return the newest reply for a request's key and its trace's id, ``None`` for none."""
+        with self._reading() as reader:
+            return reader.answer(key)
+
+    def scores(self, trace: str) -> Sequence[ScoreRecorded]:
+        """Return the scores of a trace, oldest first."""
+        with self._reading() as reader:
+            return reader.scores(trace)
+
+
+class SqliteVersions:
+    """The versions and refs of a SQLite store, ``store.versions``."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+
+    def get(self, name: str) -> Version:
+        """Return the version of a ref, an id, a short id or ``REF~N``; ``UnknownVersion``."""
+        with self._reading() as reader:
+            return reader.versions.version(name)
+
+    def first(self, name: str) -> Version:
+        """Return the oldest stored ancestor of a version, along first parents."""
+        with self._reading() as reader:
+            return reader.versions.first(name)
+
+    def saved(self, name: str) -> StoredVersion:
+        """Return a version with its refs, its scores, and when and by whom it was stored."""
+        with self._reading() as reader:
+            return reader.versions.saved(name)
+
+    def refs(self) -> Mapping[str, str]:
+        """Return the id of the version that each ref points at, by the ref's name."""
+        with self._reading() as reader:
+            return reader.versions.refs()
+
+    def reflog(self, name: str = "", limit: int = 50) -> Sequence[RefMoved]:
+        """Return the latest moves of a ref, or of all, newest first."""
+        with self._reading() as reader:
+            return reader.versions.reflog(name, limit)
+
+
+class SqliteDatasets:
+    """The data sets of a SQLite store, ``store.datasets``."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self._path = path
+        self._reading = reading
+
+    def put(
+        self,
+        name: str,
+        parts: Dataset | Mapping[str, Dataset],
+        *,
+        origins: Mapping[str, str] | None = None,
+    ) -> str:
+        """Store a data set under a name; see ``SqliteStore.put_dataset``."""
+        return put_dataset(self._path, name, parts, time.time_ns(), origins or {})
+
+    def keep(self, data: Dataset) -> str:
+        """Store a data set by its content alone, under no name, and return its digest."""
+        return put_dataset(self._path, "", data, time.time_ns(), {})
+
+    def get(self, name: str, split: str = "") -> Dataset:
+        """Return the data set of a name or digest, or one of its splits; ``NotFound``."""
+        with self._reading() as reader:
+            return reader.datasets.dataset(name, split)
+
+    def splits(self, name: str) -> Mapping[str, Dataset]:
+        """Return the splits of a data set by name; one without splits is under ``""``."""
+        with self._reading() as reader:
+            return reader.datasets.splits(name)
+
+    def names(self) -> Sequence[NamedDataset]:
+        """Return what each name points at, sorted by name."""
+        with self._reading() as reader:
+            return reader.datasets.names()

@@ -1,0 +1,48 @@
+"""Resolves one name of a SQLite store again and again, on one connection."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+
+from lmflow.errors import StoreError
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.reading import Reading
+from lmflow.versions.version import Version
+
+
+class SqlitePointer:
+    """Resolves a ref, an id or ``REF~N``, and reads the version only if it changed.
+
+    The pointer opens its connection at the first call of ``now`` and belongs to that thread.
+    """
+
+    def __init__(self, reading: Reading, store: str, name: str) -> None:
+        self._reading, self._store, self._name = reading, store, name
+        self._stack = contextlib.ExitStack()
+        self._reader: Reader | None = None
+        self._row = 0
+        self._versions: tuple[Version, Version] | None = None
+
+    def now(self) -> tuple[Version, Version]:
+        """Return the version that the name resolves to now, and its oldest stored ancestor.
+
+        Raises:
+            UnknownVersion: If the name resolves to nothing.
+            StoreError: If the store can't be read.
+        """
+        if self._reader is None:
+            self._reader = self._stack.enter_context(self._reading())
+        try:
+            row = self._reader.versions.row_of_name(self._name)
+            if self._versions is None or row != self._row:
+                self._row, self._versions = row, self._reader.versions.line(row)
+        except sqlite3.DatabaseError as error:
+            fix = "Is it whole? `lmflow doctor`."
+            raise StoreError(self._store, f"it can't be read ({error})", fix) from error
+        return self._versions
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._stack.close()
+        self._reader = None

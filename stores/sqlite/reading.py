@@ -1,0 +1,51 @@
+"""Opens a SQLite trace store for reading, on a read-only connection of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from lmflow.errors import StoreError
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.schema import check_file, is_current
+
+Reading = Callable[[], AbstractContextManager[Reader]]
+"""Opens a reader."""
+
+
+@contextlib.contextmanager
+def reading(path: str | Path) -> Iterator[Reader]:
+    """Open a store that exists for reading; the file is never written.
+
+    Args:
+        path: The store's file.
+
+    Yields:
+        A reader, which only this thread may use and only within the block.
+
+    Raises:
+        NotAStore: If the file is something else.
+        NewerSchema: If a newer lmflow wrote it.
+        StoreError: If the file does not exist, is damaged or was never finished.
+    """
+    path = Path(path)
+    if not check_file(path):
+        fix = "Record a run first, `lmflow run`, or name the store, --store FILE."
+        raise StoreError(str(path), "there is no such file", fix)
+    # `mode=ro` and not `immutable=1`: another process may be writing, and only a connection that
+    # takes locks and reads the WAL sees what it has committed.
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
+    db.row_factory = sqlite3.Row
+    try:
+        if not is_current(db, path):
+            fix = "Open it once for writing, lf.SqliteStore(path)."
+            raise StoreError(str(path), "it was never finished", fix)
+        yield Reader(db, str(path))
+    except sqlite3.DatabaseError as error:
+        fix = "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`."
+        raise StoreError(str(path), f"it can't be read ({error})", fix) from error
+    finally:
+        db.close()

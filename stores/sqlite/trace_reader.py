@@ -1,0 +1,105 @@
+"""Reads traces with their calls, many in few queries."""
+
+from __future__ import annotations
+
+import functools
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import toolz
+
+from lmflow.messages.replies import outcome_of
+from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.bulk import select_in
+from lmflow.stores.sqlite.versions import VersionReader
+from lmflow.traces.trace import CallAttempt, Failed, Trace
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
+
+CHUNK = 128
+"""Traces that are read at once."""
+
+_TRACE_BLOBS, _CALL_BLOBS = ("inputs", "world", "outputs", "failure"), ("request", "reply")
+"""The columns that name blobs."""
+
+_CALLS = "SELECT * FROM call WHERE trace IN ({keys}) ORDER BY id"
+
+
+class TraceReader:
+    """Reads traces by their rows, through one connection."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, blobs: BlobReader, versions: VersionReader
+    ) -> None:
+        self._db = connection
+        self._blobs = blobs
+        self._versions = versions
+
+    def read(self, rows: Sequence[int]) -> list[Trace]:
+        """Return the traces of rows, in their order."""
+        traces = self.by_row(rows)
+        return [traces[row] for row in rows]
+
+    def by_row(self, rows: Sequence[int]) -> dict[int, Trace]:
+        """Return the traces of rows, a chunk at a time in few queries."""
+        by_row: dict[int, Trace] = {}
+        for chunk in toolz.partition_all(CHUNK, dict.fromkeys(rows)):
+            traces = select_in(self._db, "SELECT * FROM trace WHERE id IN ({keys})", chunk)
+            calls = select_in(self._db, _CALLS, chunk)
+            choices = select_in(self._db, "SELECT * FROM choice WHERE trace IN ({keys})", chunk)
+            self._blobs.fetch(
+                [*_column_values(traces, _TRACE_BLOBS), *_column_values(calls, _CALL_BLOBS)]
+            )
+            version = functools.cache(self._versions.at)
+            calls_of, choices_of = toolz.groupby("trace", calls), toolz.groupby("trace", choices)
+            for row in traces:
+                id_ = row["id"]
+                by_row[id_] = self._trace(
+                    row, version(row["version"]), calls_of.get(id_, ()), choices_of.get(id_, ())
+                )
+        return by_row
+
+    def _trace(
+        self,
+        row: sqlite3.Row,
+        version: Version,
+        calls: Iterable[sqlite3.Row],
+        choices: Iterable[sqlite3.Row],
+    ) -> Trace:
+        outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
+        return Trace(
+            id=row["uid"],
+            program=digest_text(row["program"]),
+            name=row["name"],
+            version=version,
+            inputs=Record(self._blobs.get(row["inputs"])),
+            world=Record(self._blobs.get(row["world"])),
+            target=row["target"],
+            sample=row["sample"],
+            calls=tuple(map(self._call, calls)),
+            choices=Record({item["address"]: json.loads(item["winner"]) for item in choices}),
+            outputs=None if outputs is None else Record(outputs),
+            failure=Failed(**failure) if failure else None,
+            started=row["started_ns"],
+            ended=row["ended_ns"],
+        )
+
+    def _call(self, row: sqlite3.Row) -> CallAttempt:
+        reply = self._blobs.get(row["reply"])
+        return CallAttempt(
+            row["address"],
+            self._blobs.request(row["request"]),
+            digest_text(row["key"]),
+            row["attempt"],
+            outcome_of(reply) if reply else None,
+            row["started_ns"],
+            row["ended_ns"],
+            row["cost"],
+            row["source"],
+        )
+
+
+def _column_values(rows: Iterable[sqlite3.Row], names: tuple[str, ...]) -> list[int | None]:
+    return [row[name] for row in rows for name in names]

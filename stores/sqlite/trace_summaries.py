@@ -1,0 +1,95 @@
+"""Summaries of the executions in a SQLite trace store, which conditions are checked against."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Literal
+
+import attrs
+
+from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.values.record import Record
+
+_SUMMARIES = """
+SELECT trace.id, uid, trace.name, target, version.hash, outputs, failure, inputs, started_ns
+FROM trace JOIN version ON version.id = trace.version ORDER BY trace.id
+"""
+
+
+TraceStatus = Literal["open", "done", "failed"]
+
+
+@attrs.frozen(eq=False)
+class TraceSummary:
+    """One execution; scores, models, inputs and outputs are read when they are accessed.
+
+    Args:
+        trace: The trace's id.
+        program: The name of the program.
+        target: The program as ``module:program``, empty if unknown.
+        version: The version's id.
+        status: The state: open, done or failed.
+        started: The time of the start, as ISO 8601 in UTC.
+    """
+
+    trace: str
+    program: str
+    target: str
+    version: str
+    status: TraceStatus
+    started: str
+    _row: int
+    _inputs: int
+    _outputs: int | None
+    _db: sqlite3.Connection
+    _blobs: BlobReader
+
+    @property
+    def scores(self) -> list[tuple[str, float]]:
+        """The names and values of the scores that have a value, latest last."""
+        query = "SELECT name, value FROM score WHERE trace = ? AND value IS NOT NULL ORDER BY id"
+        return [(row[0], row[1]) for row in self._db.execute(query, (self._row,)).fetchall()]
+
+    @property
+    def models(self) -> list[str]:
+        """The models that the execution called."""
+        query = "SELECT DISTINCT model FROM call WHERE trace = ? AND kind <> 'tool'"
+        return [row[0] for row in self._db.execute(query, (self._row,)).fetchall()]
+
+    @property
+    def inputs(self) -> Record:
+        """The inputs."""
+        return Record(self._blobs.get(self._inputs))
+
+    @property
+    def outputs(self) -> Record:
+        """The outputs, empty if there are none."""
+        return Record(self._blobs.get(self._outputs) or {})
+
+
+def trace_summaries(db: sqlite3.Connection, blobs: BlobReader) -> Iterator[TraceSummary]:
+    """Yield a summary of each execution, oldest first."""
+    for row in db.execute(_SUMMARIES):
+        started = datetime.fromtimestamp(row["started_ns"] / 1e9, UTC)
+        yield TraceSummary(
+            trace=row["uid"],
+            program=row["name"],
+            target=row["target"],
+            version=digest_text(row["hash"]),
+            status=_status(row),
+            started=started.strftime("%Y-%m-%dT%H:%M:%S"),
+            row=row["id"],
+            inputs=row["inputs"],
+            outputs=row["outputs"],
+            db=db,
+            blobs=blobs,
+        )
+
+
+def _status(row: sqlite3.Row) -> TraceStatus:
+    if row["failure"] is not None:
+        return "failed"
+    return "open" if row["outputs"] is None else "done"

@@ -1,0 +1,133 @@
+"""The writer thread of a SQLite store: all batches that wait are written in one transaction.
+
+A commit waits for the disk, about a millisecond, whatever it holds. While one commit waits, the
+batches of other threads queue up, and the next commit takes them all; so the more calls end at
+once, the fewer commits each of them costs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+
+import attrs
+
+from lmflow.errors import LmflowError, StoreError
+from lmflow.stores.sqlite.writing.rows import RowWriter
+from lmflow.traces.events import Event
+
+LARGEST_BATCH = 1000
+"""Batches a transaction, so that readers of the WAL are not kept waiting for one huge commit."""
+
+
+@attrs.frozen(eq=False)
+class _Batch:
+    """Events that are written all or none, and the future that says that they are durable."""
+
+    events: tuple[Event, ...]
+    done: Future[None] = attrs.field(factory=Future)
+
+
+class GroupCommitter:
+    """Writes batches of events on a thread of its own, through the one connection that writes."""
+
+    def __init__(self, db: sqlite3.Connection, store: str) -> None:
+        self._db = db
+        self._store = store
+        self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        # A daemon, so that a store that nobody closed does not keep the interpreter alive. What
+        # was acknowledged is committed by then; what was not is lost, as in a crash.
+        self._thread = threading.Thread(target=self._work, name="lmflow-store", daemon=True)
+        self._thread.start()
+
+    def append(self, events: tuple[Event, ...]) -> Future[None]:
+        """Queue events and return a future that is done after their COMMIT.
+
+        Raises:
+            StoreError: If the store is closed.
+        """
+        batch = _Batch(events)
+        # The future is running from the start, so it can't be cancelled: a caller that stops
+        # waiting does not undo what is queued.
+        batch.done.set_running_or_notify_cancel()
+        # The lock orders `append` and `close`: a batch behind the end mark would never be written.
+        with self._lock:
+            if self._closed:
+                raise StoreError(self._store, "it is closed", "Open it anew.")
+            self._queue.put(batch)
+        return batch.done
+
+    def close(self) -> None:
+        """Write what is queued and end the thread. Closing twice is harmless."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._db.close()
+
+    def _work(self) -> None:
+        rows = RowWriter(self._db)
+        is_open = True
+        while is_open:
+            batches, is_open = self._next_batches()
+            self._write(rows, batches)
+
+    def _next_batches(self) -> tuple[list[_Batch], bool]:
+        """Wait for a batch, take all others that are queued, and say whether more may come."""
+        first = self._queue.get()
+        if first is None:
+            return [], False
+        batches = [first]
+        with contextlib.suppress(queue.Empty):
+            while len(batches) < LARGEST_BATCH:
+                batch = self._queue.get_nowait()
+                if batch is None:
+                    return batches, False
+                batches.append(batch)
+        return batches, True
+
+    def _write(self, rows: RowWriter, batches: Sequence[_Batch]) -> None:
+        """Commit all batches at once; if that fails, one by one, so that only bad ones fail."""
+        if not batches:
+            return
+        events = [event for batch in batches for event in batch.events]
+        if _commit(rows, self._db, events) is None:
+            for batch in batches:
+                batch.done.set_result(None)
+            return
+        for batch in batches:
+            self._settle(batch.done, _commit(rows, self._db, batch.events))
+
+    def _settle(self, done: Future[None], error: Exception | None) -> None:
+        if error is None:
+            done.set_result(None)
+        elif isinstance(error, LmflowError):
+            done.set_exception(error)
+        else:
+            fix = "Is the disk full?" if isinstance(error, sqlite3.OperationalError) else ""
+            problem = f"it can't keep what happened ({type(error).__name__}: {error})"
+            done.set_exception(StoreError(self._store, problem, fix))
+
+
+def _commit(rows: RowWriter, db: sqlite3.Connection, events: Sequence[Event]) -> Exception | None:
+    """Write events in one transaction; return the error if they can't be written."""
+    try:
+        # IMMEDIATE takes the write lock at once. A deferred transaction would read ids first and
+        # ask for the lock later, which fails with SQLITE_BUSY if another process wrote meanwhile.
+        db.execute("BEGIN IMMEDIATE")
+        rows.write(events)
+        db.execute("COMMIT")
+    except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
+        rows.forget()
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        return error
+    return None
