@@ -4,9 +4,12 @@ scores are found by.
 
 from __future__ import annotations
 
+import decimal
 import functools
 import inspect
 import math
+import numbers
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -175,19 +178,45 @@ def score_of(
 
 
 def as_score(name: str, result: Any) -> Score:
-    """The result of the metric ``name`` as a score: a bool is 0 or 1, a number stays. ``BadScore``
-    for any other value, NaN and infinities.
+    """The result of the metric ``name`` as a score: a bool is 0 or 1, a number is a float, also one
+    of numpy, ``Decimal`` or ``Fraction``. ``BadScore`` for any other value, NaN and infinities.
     """
     if inspect.iscoroutine(result):
         result.close()
         fix = "A metric is a plain function; a program that asks a model is lf.Judge(program, ...)."
         raise BadScore(name, "it gave a coroutine", fix)
     score = result if isinstance(result, Score) else Score(result)
-    if not isinstance(score.value, (bool, int, float)):
+    value = _as_float(score.value)
+    if value is None:
         raise BadScore(name, f"it gave {_article(score.value)} ({score.value!r:.80})")
-    if not math.isfinite(score.value):
-        raise BadScore(name, f"it gave {score.value!r}")
-    return attrs.evolve(score, value=float(score.value))
+    if not math.isfinite(value):
+        raise BadScore(name, f"it gave {value!r}")
+    counts = None if score.counts is None else _as_counts(name, score.counts)
+    return attrs.evolve(score, value=value, counts=counts)
+
+
+def _as_float(value: Any) -> float | None:
+    """A number as a float, ``None`` if it isn't one. A number that is too large is infinite."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):
+        # A bool or an array of numpy without dimensions isn't a Real, though its item is. The item
+        # of a masked value is 0, which nobody measured.
+        value = math.nan if getattr(value, "mask", False) else value.item()
+    if not isinstance(value, (numbers.Real, decimal.Decimal)):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+    except ValueError:  # a signalling NaN
+        return math.nan
+
+
+def _as_counts(name: str, counts: Counts) -> Counts:
+    try:
+        return Counts(*map(operator.index, attrs.astuple(counts)))
+    except TypeError:
+        fix = "Counts are whole numbers: lf.metrics.Counts(right, found, wanted)."
+        raise BadScore(name, f"it gave the counts {counts}", fix) from None
 
 
 def _reads_trace(function: Callable[..., Any]) -> bool:

@@ -7,9 +7,12 @@ from __future__ import annotations
 import functools
 import math
 import pickle
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import attrs
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +80,53 @@ def test_what_counts_as_a_score(found: Any, value: float) -> None:
     """A bool is 0 or 1, a number stays as it is, also outside 0 and 1; the value is a float."""
     score = as_score("m", found)
     assert (value, float) == (score.value, type(score.value))
+
+
+@pytest.mark.parametrize(
+    "kind", [np.float16, np.float32, np.float64, np.longdouble, np.array, Decimal, Fraction]
+)
+def test_every_kind_of_number_counts(kind: Any) -> None:
+    """Numbers of numpy, arrays without dimensions, decimals and fractions are floats."""
+    score = as_score("m", kind(0.5))
+    assert (0.5, float) == (score.value, type(score.value))
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int8, np.uint64, np.array])
+def test_a_bool_or_whole_number_of_numpy_counts(kind: Any) -> None:
+    """What numpy's comparisons and counts give is 0 or 1, and a whole number."""
+    counts: Any = Counts(np.int8(1), np.array(2), 3)  # type: ignore[arg-type]
+    score = as_score("m", Score(kind(1), counts=counts))
+    assert Score(1.0, counts=Counts(1, 2, 3)) == score
+    assert {float, int} == {type(part) for part in (score.value, score.counts.right)}  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (np.float32("nan"), "it gave nan"),
+        (np.float64("inf"), "it gave inf"),
+        (np.array(np.nan), "it gave nan"),
+        (np.ma.masked, "it gave nan"),
+        (Decimal("NaN"), "it gave nan"),
+        (Decimal("sNaN"), "it gave nan"),
+        (Decimal("-Infinity"), "it gave -inf"),
+        (10**400, "it gave inf"),
+        (np.array([0.5]), "it gave a ndarray"),
+        (np.complex64(1), "it gave a complex64"),
+        (np.datetime64("2020"), "it gave a datetime64"),
+        (np.str_("1"), "it gave a str_"),
+    ],
+)
+def test_what_is_no_finite_number_is_refused(value: Any, words: str) -> None:
+    """NaN, infinities and all that is no single real number are refused by name."""
+    with pytest.raises(BadScore, match=words):
+        as_score("m", value)
+
+
+def test_counts_are_whole_numbers() -> None:
+    """Counts that aren't whole numbers are refused."""
+    with pytest.raises(BadScore, match=r"it gave the counts Counts\(right=0.5"):
+        as_score("m", Score(1.0, counts=Counts(0.5, 1, 1)))  # type: ignore[arg-type]
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.text(), st.integers(0, 9))
