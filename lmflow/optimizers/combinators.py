@@ -26,6 +26,7 @@ from lmflow.optimizers.parts.plan import (
     advance_plan,
     check_optimizers,
     plan_optimizer,
+    with_best_so_far,
 )
 from lmflow.optimizers.parts.scoring import (
     Best,
@@ -147,7 +148,13 @@ def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
 
     options = {"optimizers": list(optimizers)}
     return plan_optimizer(
-        "first_best", options, plan, bound, SELECT, requires=runs_on("select"), inner=optimizers
+        "first_best",
+        options,
+        with_best_so_far(plan),
+        bound,
+        SELECT,
+        requires=runs_on("select"),
+        inner=optimizers,
     )
 
 

@@ -35,11 +35,11 @@ from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import report_call, training_batches
 from lmflow.optimizers.parts.scoring import (
     Best,
+    add_evidence,
     conclude,
     score_candidate,
     score_rollouts,
     score_version,
-    scores_by_example,
 )
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
@@ -200,7 +200,7 @@ class Population:
         for member, run in zip(picked, runs, strict=True):
             if run.value is not None:
                 member.scores.append(run.value)
-                self.task.evidence.add(member.version, scores_by_example([run]))
+                add_evidence(self.task, member.version, [run])
         children = yield from self._make_children(make_buckets(runs), turn, label)
         for at, child in enumerate(children):
             # An example that a child shows would score the copying of its answer.

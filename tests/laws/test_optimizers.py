@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
-from lmflow.errors import BadData
+from lmflow.errors import BadData, ForeignPaths, MissingInput, ModelUnavailable, ProgramError
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
@@ -21,7 +22,7 @@ from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
-from lmflow.optimizers.parts.needs import PlannedRollout
+from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
@@ -38,12 +39,15 @@ INVENTED = " ".join(
 WORDS = {
     "Think": "well hm",
     "Decide": "yes no maybe",
+    "Grade": "0 1 0.5",
     "You write": "Try Think Decide Ponder",
     "You make up": INVENTED,
 }
 ANSWER = by_hash(WORDS)
 SIZES = {"train": 12, "select": 9, "held": 8}
 METRIC = lf.exact_match("answer")
+GRADE = lf.predict("grade", "question, response -> score: float", "Grade it.")
+JUDGE = lf.Judge(GRADE, reads={"question": "example.question", "response": "outputs.answer"})
 
 MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "labeled_few_shot": lambda seed: labeled_few_shot(k=3, seed=seed),
@@ -184,15 +188,128 @@ def test_what_it_returns_fits_and_descends(maker: Callable[[int], PlanOptimizer]
     assert seen.version.id == traces.version.id or (traces.version.id,) == seen.version.parents
 
 
-def test_it_asks_for_no_more_than_its_bound(maker: Callable[[int], PlanOptimizer]) -> None:
-    """Rollouts of the program and of proposers, counted as asked for, are within the bound."""
+@pytest.mark.parametrize("metric", [METRIC, JUDGE], ids=["metric", "judge"])
+def test_it_asks_for_no_more_than_its_bound(
+    maker: Callable[[int], PlanOptimizer], metric: Any
+) -> None:
+    """Rollouts of the program, of proposers and of the judge, counted as asked for, are within the
+    bound, scored by a metric or by a judge.
+    """
     optimizer, traces = maker(1), given_traces()
-    seen = kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER)
-    bound = optimizer.bound(PROGRAM, traces.data)
-    own = [rollout for rollout in seen.asked if rollout.program == PROGRAM]
-    assert (len(own), len(seen.asked) - len(own)) <= (bound.rollouts, bound.proposals)
-    assert len(own) <= bound.rollouts
-    assert len(seen.asked) - len(own) <= bound.proposals
+    seen = kept_going(optimizer, PROGRAM, traces, metric, ANSWER)
+    bound = optimizer.bound_for(PROGRAM, traces.data, metric)
+    own = sum(rollout.program == PROGRAM for rollout in seen.asked)
+    judged = sum(rollout.program == JUDGE.program for rollout in seen.asked)
+    assert own <= bound.rollouts
+    assert judged <= bound.judgements
+    assert len(seen.asked) - own - judged <= bound.proposals
+
+
+def test_a_metric_needs_no_judgement(maker: Callable[[int], PlanOptimizer]) -> None:
+    """Without a judge none is planned for."""
+    assert 0 == maker(1).bound_for(PROGRAM, given_traces().data, METRIC).judgements
+
+
+def test_an_extra_is_looked_for_before_anything_runs(
+    maker: Callable[[int], PlanOptimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the extra an optimizer fails at once, or does without it to its end."""
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    optimizer, needs = maker(1), list[Need]()
+    if not {"mipro", "bootstrap_optuna"} & set(names_in(optimizer)):
+        kept_going(optimizer, PROGRAM, given_traces(), METRIC, ANSWER, needs)
+        return
+    with pytest.raises(ModelUnavailable, match="optuna"):
+        kept_going(optimizer, PROGRAM, given_traces(), METRIC, ANSWER, needs)
+    assert [] == needs
+
+
+def names_in(optimizer: PlanOptimizer) -> Iterator[str]:
+    """The names of an optimizer and of those that it is made of."""
+    yield optimizer.name
+    for inner in optimizer.inner:
+        yield from names_in(inner)
+
+
+LATER: dict[str, tuple[PlanOptimizer, type[Exception]]] = {
+    "a step": (opro("nope", steps=1), ProgramError),
+    "a path": (only("nope.*", labeled_few_shot()), ProgramError),
+    "recorded traces": (harvest(), BadData),
+    "a teacher's path": (
+        random_search(candidates=1, teacher=lf.Version(params={"nope.demos": ()})), ForeignPaths
+    ),
+    "a teacher's input": (
+        random_search(candidates=1, teacher=lf.predict("t", "topic -> answer")), BadData
+    ),
+}  # fmt: skip
+"""Optimizers that can't work on the program or the data, and how they say so."""
+
+
+@pytest.mark.parametrize("missing", sorted(LATER))
+@pytest.mark.parametrize("combined", [chain, first_best], ids=["chain", "first_best"])
+def test_what_a_later_optimizer_needs_is_looked_for_first(
+    missing: str, combined: Callable[..., PlanOptimizer]
+) -> None:
+    """A combination asks for nothing if any of its optimizers can't work."""
+    later, error = LATER[missing]
+    optimizer = combined(random_search(candidates=1), guard(within(later, max_calls=99)))
+    traces, needs = attrs.evolve(given_traces(), prior=()), list[Need]()
+    with pytest.raises(error):
+        kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER, needs)
+    assert [] == needs
+
+
+@pytest.mark.parametrize("part", sorted(SIZES))
+def test_an_example_without_an_input_is_refused_or_never_runs(
+    maker: Callable[[int], PlanOptimizer], part: str
+) -> None:
+    """An example that can't run is found before anything is asked, or isn't run at all."""
+    traces, needs = given_traces(), list[Need]()
+    whole = getattr(traces.data, part)
+    data = attrs.evolve(traces.data, **{part: [*whole, lf.Record(id="odd", answer="yes")]})
+    refusal = ""
+    try:
+        kept_going(maker(1), PROGRAM, attrs.evolve(traces, data=data), METRIC, ANSWER, needs)
+    except BadData as error:
+        refusal = str(error)
+    assert not refusal or ("needs the input 'question'" in refusal and not needs)
+
+
+@pytest.mark.parametrize(
+    ("make", "error"),
+    [
+        (lambda: labeled_few_shot(k="3"), TypeError),  # type: ignore[arg-type]
+        (lambda: bootstrap_few_shot(threshold="high"), TypeError),  # type: ignore[arg-type]
+        (lambda: random_search(max_bootstrapped=-1), ValueError),
+        (lambda: mipro(minibatch=0), ValueError),
+        (lambda: mipro(full_every=0), ValueError),
+        (lambda: racing(block=0), ValueError),
+        (lambda: racing(instructions=0), ValueError),
+        (lambda: gepa(proposer=lf.predict("p", "topic -> text")), MissingInput),
+        (lambda: opro(proposer=lf.predict("p", "topic -> text")), MissingInput),
+        (lambda: within(harvest(), max_calls=True), TypeError),
+    ],
+)
+def test_an_option_of_no_use_is_refused_where_it_is_given(
+    make: Callable[[], PlanOptimizer], error: type[Exception]
+) -> None:
+    """An option that would fail in the middle of a search is refused by the factory."""
+    with pytest.raises(error):
+        make()
+
+
+def test_random_search_does_without_bootstraps() -> None:
+    """With no bootstrapped demonstrations it searches labelled ones."""
+    searching = random_search(candidates=2, max_bootstrapped=0, max_labeled=2)
+    seen = kept_going(searching, PROGRAM, given_traces(), METRIC, ANSWER)
+    assert not [label for need in seen.needs for label in need.labels if "bootstrap" in label]
+
+
+def test_a_harvest_reads_one_verdict_an_example() -> None:
+    """A judge reads the first recorded trace of each training example."""
+    seen = kept_going(harvest(), PROGRAM, given_traces(), JUDGE, ANSWER)
+    assert 10 == len({rollout.key for rollout in seen.asked})
+    assert seen.version.params["think.demos"]
 
 
 @pytest.mark.parametrize("part", sorted(SIZES))

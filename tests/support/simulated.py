@@ -115,11 +115,17 @@ def asked_again(
     return Seen(found, tuple(needs), dict(traces.answers))
 
 
-def kept_going(
-    optimizer: PlanOptimizer, program: Program, traces: Traces, metric: Any, answer: Answer
+def kept_going(  # noqa: PLR0913, PLR0917 - the inputs of an optimization
+    optimizer: PlanOptimizer,
+    program: Program,
+    traces: Traces,
+    metric: Any,
+    answer: Answer,
+    seen: list[Need] | None = None,
 ) -> Seen:
-    """Keep the plan between needs, as the executor does."""
-    needs, answers = list[Need](), dict[str, Trace]()
+    """Keep the plan between needs, as the executor does; ``seen`` gets each need."""
+    needs = [] if seen is None else seen
+    answers: dict[str, Trace] = {}
 
     def run_need(need: Need) -> tuple[Trace, ...]:
         needs.append(need)

@@ -17,7 +17,7 @@ _EXAMPLE_WEIGHT = 0.5  # scores that the prior of an example's difficulty is wor
 _TIE = 1e-9  # gains closer than this are equal but for rounding
 
 Observation = tuple[str, str, float]
-"""A version's tree, an example's id, a score."""
+"""The hash of a version's parameters, an example's id, a score."""
 
 
 @attrs.define(eq=False)
@@ -29,14 +29,16 @@ class Evidence:
     """
 
     _versions: dict[str, Version] = attrs.field(factory=dict)
-    _observations: list[Observation] = attrs.field(factory=list)
+    _observations: dict[str, Observation] = attrs.field(factory=dict)
     _gains: dict[str, float] = attrs.field(factory=dict)
     _fitted: int = 0
 
-    def add(self, version: Version, scores: Sequence[tuple[str, float]]) -> None:
-        """Add the scores of a version by example."""
+    def add(self, version: Version, rollout: str, example: str, score: float) -> None:
+        """Add the score of a version on an example. A search may need one rollout several times; it
+        is still one observation.
+        """
         self._versions.setdefault(version.tree, version)
-        self._observations += [(version.tree, example, score) for example, score in scores]
+        self._observations.setdefault(rollout, (version.tree, example, score))
 
     def best(self, start: Version) -> Version:
         """Return the version with the highest posterior expectation; the start unless another is
@@ -45,7 +47,7 @@ class Evidence:
         Before the start was scored no version is known to be better than it.
         """
         if self._fitted < len(self._observations):
-            self._gains = posterior_effects(self._observations)
+            self._gains = posterior_effects([*self._observations.values()])
             self._fitted = len(self._observations)
         if start.tree not in self._gains:
             return start

@@ -8,7 +8,6 @@ stopped anywhere, resumed, and replayed offline.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Generator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -305,20 +304,22 @@ def plan_optimizer(  # noqa: PLR0913 - the fields of an optimizer
         check_option(name, option, value)
     recorded = Record({option: _option_as_json(value) for option, value in options.items()})
     parts = parts.union(*(optimizer.parts for optimizer in inner))
-    anytime = plan if inner else functools.partial(_with_best_so_far, plan)
+    anytime = plan if inner else with_best_so_far(plan)
     return PlanOptimizer(name, recorded, anytime, bound or _no_rollouts, parts, requires, inner)
 
 
-def _with_best_so_far(plan: Callable[[Task], Plan], task: Task) -> Plan:
-    """Run a plan and name in each of its needs the version that the evidence speaks for."""
-    running = plan(task)
-    state = advance_plan(running)
-    while isinstance(state, Need):
-        if state.rollouts:
-            state = attrs.evolve(state, best=task.evidence.best(task.version))
-        traces = yield state
-        state = advance_plan(running, traces)
-    return state
+def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
+    """Make a plan name in each of its needs the version that the evidence speaks for."""
+
+    def anytime(task: Task) -> Plan:
+        running = plan(task)
+        state = advance_plan(running)
+        while isinstance(state, Need):
+            traces = yield attrs.evolve(state, best=task.evidence.best(task.version))
+            state = advance_plan(running, traces)
+        return state
+
+    return anytime
 
 
 def checked_version(program: Program, version: Version) -> Version:

@@ -113,13 +113,16 @@ def score_version(  # noqa: PLR0913, PLR0917 - the state of a search
     """
     rollouts = [PlannedRollout(task.program, version, example) for example in examples]
     rows = yield from score_rollouts(task.metric, rollouts, label, best, phase)
-    task.evidence.add(version, scores_by_example(rows))
+    add_evidence(task, version, rows)
     return VersionScores(version, rows)
 
 
-def scores_by_example(rows: Iterable[ScoredRollout]) -> list[tuple[str, float]]:
-    """Return the example and the value of each row that has a value."""
-    return [(example_id(row.rollout.example), row.value) for row in rows if row.value is not None]
+def add_evidence(task: Task, version: Version, rows: Iterable[ScoredRollout]) -> None:
+    """Add the rows that have a value to the task's evidence on a version."""
+    for row in rows:
+        if row.value is not None:
+            example = example_id(row.rollout.example)
+            task.evidence.add(version, row.rollout.key, example, row.value)
 
 
 def score_rollouts(
