@@ -163,6 +163,7 @@ class ExportOptions:
     split: str
     form: str
     step: str
+    raw: bool
     target: str
     out: Path | None
     store: str
@@ -178,9 +179,12 @@ class ExportOptions:
     default="jsonl",
     show_default=True,
     type=click.Choice(["jsonl", "sft"]),
-    help="jsonl: the examples. sft: the exact chats of each step of their traces, for fine-tuning.",
+    help="jsonl: the examples. sft: the prompt and outputs of each step of their traces, as chats.",
 )
 @click.option("--step", default="", help="Export only this step (sft).")
+@click.option(
+    "--raw", is_flag=True, help="Keep mistakes and their corrections in the chats (sft)."
+)
 @program_option("The program, if the run does not name it.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @store_option
@@ -222,7 +226,7 @@ def _chats(reader: Reader, options: ExportOptions) -> Iterator[Mapping[str, Any]
     for trace_id in traces:
         trace = reader.trace(trace_id)
         program = load_recorded_program(trace.target, options.target)
-        for chat in chats(trace, program, check_step(program, options.step)):
+        for chat in chats(trace, program, check_step(program, options.step), raw=options.raw):
             yield chat.to_json()
 
 

@@ -8,7 +8,9 @@ import attrs
 
 from lmflow.errors.calling import CallError
 from lmflow.errors.replaying import ReplayDiverged
+from lmflow.interpreter.act import Act
 from lmflow.interpreter.driver import Frame, drive_pure
+from lmflow.interpreter.predict import step_adapter
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Predict, Program
 from lmflow.replays.exact import recall
@@ -21,8 +23,9 @@ from lmflow.values.record import EMPTY, Record
 class RecordedStep:
     """A step of an execution: the predictor's full name, its frame's address, inputs and outputs.
 
-    The name is the one that the step's parameter paths begin with. A failed step has no outputs,
-    and its error in words as ``failure``.
+    The name is the one that the step's parameter paths begin with. ``adapter`` is the name of the
+    adapter that its outputs were asked for by, empty for an agent's step. A failed step has no
+    outputs, and its error in words as ``failure``.
     """
 
     step: str
@@ -30,6 +33,7 @@ class RecordedStep:
     inputs: Record
     outputs: Record
     failure: str = ""
+    adapter: str = ""
 
 
 def completed_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
@@ -48,13 +52,14 @@ def all_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
         step: Any = pending.program
         if not isinstance(step, Predict):
             return
-        outputs, failure = (
-            (EMPTY, f"{type(ending).__name__}: {ending}")
-            if isinstance(ending, CallError)
-            else (ending, "")
-        )
         name = frame.env.prefix + step.name
-        steps.append(RecordedStep(name, frame.at, pending.inputs, outputs, failure))
+        if isinstance(ending, CallError):
+            failure = f"{type(ending).__name__}: {ending}"
+            steps.append(RecordedStep(name, frame.at, pending.inputs, EMPTY, failure))
+            return
+        adapter = "" if isinstance(step, Act) else step_adapter(step, frame.env).name
+        record = RecordedStep(name, frame.at, pending.inputs, ending, adapter=adapter)
+        steps.append(record)
 
     env = recorded_env(trace, program)
     try:

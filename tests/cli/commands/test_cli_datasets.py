@@ -177,11 +177,21 @@ async def test_sft_has_the_exact_chats(here: Path) -> None:
     assert {"role": "assistant", "content": "Q0"} == rewrite["messages"][-1]
 
 
-async def test_sft_ends_with_the_reply_that_was_read(here: Path) -> None:
-    """Where a reply was corrected, the chat goes on to the correction."""
+async def test_sft_teaches_no_mistake(here: Path) -> None:
+    """If a reply was mended, the chat is the step's own prompt and the outputs that it came to."""
     del here
     said("dataset", "from-runs", "--name", "x", "--where", "input.question = q3")
     (chat,) = lines(said("dataset", "export", "x", "--format", "sft", "--step", "number"))
+    assert ["system", "user", "assistant"] == [turn["role"] for turn in chat["messages"]]
+    assert "7" == chat["messages"][-1]["content"]
+
+
+async def test_raw_sft_ends_with_the_reply_that_was_read(here: Path) -> None:
+    """With --raw the chat has the mistake and goes on to the correction."""
+    del here
+    said("dataset", "from-runs", "--name", "x", "--where", "input.question = q3")
+    line = ("dataset", "export", "x", "--format", "sft", "--step", "number", "--raw")
+    (chat,) = lines(said(*line))
     roles = [turn["role"] for turn in chat["messages"]]
     assert ["system", "user", "assistant", "user", "assistant"] == roles
     assert "7" == chat["messages"][-1]["content"]
