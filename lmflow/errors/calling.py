@@ -21,11 +21,17 @@ FailureKind = Literal[
     "too_long",
     "bad_reply",
     "no_tools",
+    "refusal",
+    "content_filter",
+    "empty",
+    "paused",
 ]
 """Why a model gave no usable reply.
 
 ``media``: the server refused an attached picture, sound or file, or it couldn't be sent;
-``no_tools``: the endpoint has no function calling.
+``no_tools``: the endpoint has no function calling; ``refusal``: the model refused to answer;
+``content_filter``: a filter of the endpoint stopped the prompt or the reply; ``empty``: the reply
+reached its token limit before any text; ``paused``: the server paused the turn before its end.
 """
 
 NO_TOOLS: Final = "no_tools"

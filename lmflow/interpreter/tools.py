@@ -19,6 +19,7 @@ from lmflow.signatures.description import null_means_default, object_sketch
 from lmflow.signatures.json_schema import schema_of
 from lmflow.signatures.parsing import coerce
 from lmflow.signatures.signature import Signature
+from lmflow.values.attributes import LEAN
 from lmflow.values.record import Record, freeze, plain, pretty, record
 
 ObservationKind = Literal["result", "failed", "unknown_tool", "bad_arguments", "too_many"]
@@ -27,11 +28,15 @@ CallForm = Literal["native", "chat", "json"]
 
 @attrs.frozen
 class ToolUse:
-    """One call that a model asks for; ``problem`` says why its arguments couldn't be read."""
+    """One call that a model asks for; ``problem`` says why its arguments couldn't be read.
+
+    ``state`` is opaque data that the provider wants back with the call, such as a signature.
+    """
 
     name: str
     arguments: Mapping[str, Any] = attrs.field(factory=Record, converter=record)
     problem: str = ""
+    state: Any = attrs.field(default=None, converter=freeze, metadata=LEAN)
 
 
 @attrs.frozen

@@ -91,9 +91,7 @@ class Model(Protocol):
 
     @property
     def endpoint(self) -> str:
-        """The endpoint class: the provider's declared name, or the host without port and
-        credentials.
-        """
+        """The endpoint class: the provider's declared name, or host, port and path."""
         ...
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:

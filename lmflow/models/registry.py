@@ -11,7 +11,7 @@ from lmflow.errors import ModelUnavailable, near
 from lmflow.models.base import Model
 from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
-from lmflow.models.transport.addresses import host_of, url_problem
+from lmflow.models.transport.addresses import endpoint_class, url_problem
 from lmflow.models.wrap import retrying
 
 AZURE_VERSION = "2024-10-21"
@@ -102,7 +102,7 @@ def _http_model(name: str, base_url: str | None, api_key: str | None, timeout: f
     url = (base_url or os.environ.get(defaults.url_from) or defaults.url).rstrip("/")
     key = (api_key if api_key is not None else os.environ.get(defaults.key_from, "")).strip()
     _check(name, defaults, url, key)
-    endpoint = provider if url == defaults.url else host_of(url)
+    endpoint = provider if url == defaults.url else endpoint_class(url)
     if provider == "anthropic":
         return Anthropic(name, wire, url, endpoint, key, timeout)
     key_from = f"api_key=... or {defaults.key_from}"

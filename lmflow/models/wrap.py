@@ -18,7 +18,18 @@ from lmflow.values.record import Record
 TRANSIENT: frozenset[FailureKind] = frozenset({"unreachable", "timeout", "rate_limit", "server"})
 """Kinds of failures that a retry may mend."""
 ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
-    {"auth", "quota", "unknown_model", "bad_reply", "too_long", "media"}
+    {
+        "auth",
+        "quota",
+        "unknown_model",
+        "bad_reply",
+        "too_long",
+        "media",
+        "refusal",
+        "content_filter",
+        "empty",
+        "paused",
+    }
 )
 """Kinds of failures that another model may mend."""
 
@@ -98,7 +109,7 @@ def retrying(
         >>> lf.retrying(lf.scripted({"": "fine"}), attempts=2).name
         'scripted/model'
     """
-    kinds = {**dict.fromkeys(TRANSIENT, attempts), **(policy or {})}
+    kinds: dict[str, int] = {**dict.fromkeys(TRANSIENT, attempts), **(policy or {})}
     return Retrying(model, Record(kinds), longest)
 
 
@@ -123,7 +134,7 @@ class Fallback:
 
     @property
     def inner(self) -> tuple[Model, ...]:
-        """All models."""
+        """The wrapped models."""
         return self.models
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
@@ -191,7 +202,7 @@ class Routed:
 
     @property
     def inner(self) -> tuple[Model, ...]:
-        """All models."""
+        """The wrapped models."""
         return tuple(self.models.values())
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:

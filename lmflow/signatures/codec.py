@@ -22,6 +22,7 @@ from lmflow.signatures.fields import (
     origin_and_args,
     unwrap_annotated,
 )
+from lmflow.values.attributes import lean_fields
 from lmflow.values.media import Media, is_media, is_url, media_of
 from lmflow.values.record import Record, canonical, freeze, plain
 
@@ -299,6 +300,7 @@ def _object(kind: Any, codecs: dict[Any, Codec]) -> Codec:
     field_codecs: dict[str, Codec] = {}
     codecs[kind] = lambda value: _construct(kind, fields, field_codecs, value)
     field_codecs.update({field.name: _compile(field.type, codecs) for field in fields})
+    field_codecs.update(dict.fromkeys(lean_fields(kind), freeze))
     return codecs[kind]
 
 

@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from lmflow.signatures.history import History
+from lmflow.values.attributes import LEAN
 from lmflow.values.media import Media
 from lmflow.values.record import Record, freeze, pretty
 
@@ -296,6 +297,8 @@ def _of_attrs(kind: type) -> tuple[Field, ...]:
     attrs.resolve_types(kind, include_extras=True)
     members = []
     for field in attrs.fields(kind):
+        if field.metadata == LEAN:
+            continue
         if field.type is None or not field.init:
             problem = (
                 "has init=False, so it couldn't be built again" if field.type else "has no type"

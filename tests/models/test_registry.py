@@ -45,14 +45,14 @@ def test_a_model_does_not_show_its_key() -> None:
 
 
 def test_a_server_of_ones_own_needs_no_key() -> None:
-    """With a base URL no key is asked for; the endpoint is its host."""
-    assert "127.0.0.1" == lf.model("openai/m", base_url="http://127.0.0.1:8080/v1").endpoint
+    """With a base URL no key is asked for; the endpoint is its host and port."""
+    assert "127.0.0.1:8080" == lf.model("openai/m", base_url="http://127.0.0.1:8080/v1").endpoint
 
 
 def test_the_base_url_may_be_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """OPENAI_BASE_URL names the endpoint."""
     monkeypatch.setenv("OPENAI_BASE_URL", "http://models.example:1/v1")
-    assert "models.example" == lf.model("openai/m").endpoint
+    assert "models.example:1" == lf.model("openai/m").endpoint
 
 
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ async def test_a_step_may_name_its_model(monkeypatch: pytest.MonkeyPatch) -> Non
             trace = await ex.run(
                 lf.predict("answer", "question -> answer", model="openai/m"), question="why?"
             )
-    assert ({"model": "openai/m", "endpoint": "127.0.0.1"}, 1) == (
+    assert ({"model": "openai/m", "endpoint": server.place}, 1) == (
         dict(trace.world["models"]["openai/m"]),
         len(server.seen),
     )

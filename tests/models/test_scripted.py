@@ -7,7 +7,7 @@ import pytest
 import lmflow as lf
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply, Usage
-from lmflow.models.scripted import ScriptedAnswer, Script
+from lmflow.models.scripted import Script, ScriptedAnswer
 
 ANSWER = lf.predict("answer", "question -> answer", "ScriptedAnswer.")
 

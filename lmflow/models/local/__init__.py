@@ -1,3 +1,1 @@
-"""Models that run on this machine: their weights, and the llama.cpp server process that serves
-them.
-"""
+"""Models that run on this machine: weights, and the llama.cpp process that serves them."""

@@ -1,15 +1,16 @@
-"""BERT encoders from safetensors to GGUF, the form that llama.cpp reads: the same numbers in
-another wrapping.
+"""Converts BERT encoders from safetensors to GGUF, the format that llama.cpp reads.
 
 The numbers stay float32, bit for bit, so equal inputs give equal bytes on every platform and no
-library is needed. The names are those that llama.cpp's ``bert`` architecture asks for; the pooler
+library is needed. The names are those that llama.cpp's ``bert`` architecture demands; the pooler
 is left out, since a sentence's vector is the mean over its tokens (Reimers and Gurevych 2019,
 section 3).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,79 +52,72 @@ _INNER = {
 
 @attrs.frozen
 class _Tensor:
-    """One tensor of a safetensors file: its shape, where its bytes begin and how many they are."""
+    """A tensor of a safetensors file: its shape, the offset of its bytes, and their number."""
 
     shape: tuple[int, ...]
     start: int
     size: int
 
 
-def converted(
+def convert_bert(
     tensors: Path, vocabulary: Sequence[str], config: Mapping[str, Any], name: str
 ) -> Iterator[bytes]:
-    """The bytes of the GGUF file of a BERT encoder, in chunks, from its safetensors, its WordPiece
-    vocabulary in order of the ids, and its ``config.json``. ``ValueError`` says what can't be
-    converted.
+    """The bytes of the GGUF file of a BERT encoder, in chunks.
+
+    ``tensors`` is the safetensors file, ``vocabulary`` the WordPiece tokens in the order of their
+    ids, ``config`` the content of ``config.json``. ``ValueError`` says what can't be converted.
     """
     with tensors.open("rb") as stream:
-        known = _listed(stream, tensors.stat().st_size)
-        chosen = {
-            mine: _chosen(known, theirs)
-            for mine, theirs in _names(config["num_hidden_layers"]).items()
-        }
-        yield _head(chosen, _meta(vocabulary, config, name))
-        for tensor in chosen.values():
+        stored = _read_header(stream, tensors.stat().st_size)
+        names = _names(config["num_hidden_layers"])
+        encoder = {ours: _tensor_named(theirs, stored) for ours, theirs in names.items()}
+        yield _head(encoder, _metadata(vocabulary, config, name))
+        for tensor in encoder.values():
             yield from _bytes(stream, tensor)
 
 
-def _listed(stream: BinaryIO, size: int) -> dict[str, _Tensor]:
-    """The float32 tensors of a safetensors file: 8 bytes of length, a JSON header of that length,
-    the numbers.
+def _read_header(stream: BinaryIO, size: int) -> dict[str, _Tensor]:
+    """The float32 tensors of a safetensors file, which is 8 bytes of length, a JSON header of that
+    length, and the numbers.
     """
     length = int.from_bytes(stream.read(8), "little")
     if length > min(size - 8, _LONGEST_HEADER):
         msg = f"a safetensors file of {size} bytes can't have a header of {length}"
         raise ValueError(msg)
     header: dict[str, Any] = json.loads(stream.read(length))
-    found = {}
+    tensors = {}
     for name, entry in header.items():
         if name == "__metadata__" or entry["dtype"] != "F32":
             continue
         start, end = (8 + length + offset for offset in entry["data_offsets"])
         tensor = _Tensor(tuple(entry["shape"]), start, end - start)
-        if not 8 + length <= start <= end <= size or tensor.size != 4 * _product(tensor.shape):
-            msg = f"the tensor {name!r} of the shape {tensor.shape} doesn't lie in {start} to {end} of {size} bytes"
+        # The offsets come from the file: unchecked ones could read beyond it, or huge amounts.
+        inside = 8 + length <= start <= end <= size
+        if not inside or tensor.size != 4 * math.prod(tensor.shape):
+            shape = f"the tensor {name!r} of the shape {tensor.shape}"
+            msg = f"{shape} doesn't lie in {start} to {end} of {size} bytes"
             raise ValueError(msg)
-        found[name] = tensor
-    return found
-
-
-def _product(shape: tuple[int, ...]) -> int:
-    count = 1
-    for side in shape:
-        count *= side
-    return count
+        tensors[name] = tensor
+    return tensors
 
 
 def _names(layers: int) -> dict[str, str]:
-    """The names of llama.cpp, each with that of the safetensors file."""
-    inner = {
-        f"blk.{layer}.{mine}.{part}": f"encoder.layer.{layer}.{theirs}.{part}"
-        for layer in range(layers)
-        for mine, theirs in _INNER.items()
-        for part in ("weight", "bias")
-    }
-    return _OUTER | inner
+    """The tensors' names in llama.cpp, each with the name in the safetensors file."""
+    names = dict(_OUTER)
+    for layer, (ours, theirs) in itertools.product(range(layers), _INNER.items()):
+        for part in ("weight", "bias"):
+            names[f"blk.{layer}.{ours}.{part}"] = f"encoder.layer.{layer}.{theirs}.{part}"
+    return names
 
 
-def _chosen(known: Mapping[str, _Tensor], name: str) -> _Tensor:
-    if name not in known:
+def _tensor_named(name: str, stored: Mapping[str, _Tensor]) -> _Tensor:
+    if name not in stored:
         msg = f"there is no float32 tensor {name!r}: only BERT encoders in float32 are converted"
         raise ValueError(msg)
-    return known[name]
+    return stored[name]
 
 
-def _meta(vocabulary: Sequence[str], config: Mapping[str, Any], name: str) -> dict[str, bytes]:
+def _metadata(vocabulary: Sequence[str], config: Mapping[str, Any], name: str) -> dict[str, bytes]:
     special = {
         f"tokenizer.ggml.{role}_token_id": _uint(vocabulary.index(token))
         for role, token in _SPECIAL.items()
@@ -151,8 +145,8 @@ def _meta(vocabulary: Sequence[str], config: Mapping[str, Any], name: str) -> di
 
 
 def _piece(token: str) -> str:
-    """A WordPiece token as llama.cpp knows it: the beginning of a word is marked, not the rest of
-    one.
+    """A WordPiece token in llama.cpp's notation, which marks the beginning of a word instead of its
+    continuation.
     """
     if _kind(token) == _CONTROL:
         return token
@@ -164,7 +158,7 @@ def _kind(token: str) -> int:
 
 
 def _head(tensors: Mapping[str, _Tensor], meta: Mapping[str, bytes]) -> bytes:
-    """All that comes before the numbers: counts, what is said of the model, where each tensor lies."""
+    """The file before the numbers: counts, metadata, and the place of each tensor."""
     parts = [b"GGUF", struct.pack("<IQQ", _VERSION, len(tensors), len(meta))]
     parts += [_bare(key) + value for key, value in meta.items()]
     offset = 0

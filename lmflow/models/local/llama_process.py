@@ -1,12 +1,11 @@
-"""The child process that serves one model of llama.cpp on the loopback for as long as its parent
-lives.
+"""The child process that serves one model of llama.cpp on the loopback while its parent lives.
 
-It is told what to serve by one JSON line on standard input, so that the key is on no command line.
-It answers on standard output with one JSON line: ``port`` once the model is loaded, or ``problem``
-and ``text``. Everything that llama.cpp prints goes to standard error. It ends when standard input
-ends, which is when its parent does. Loading holds the interpreter, so nothing is read meanwhile: on
-Linux the kernel ends the child of a parent that dies then, elsewhere the child ends once the model
-is loaded.
+One JSON line on standard input says what to serve, so that the key isn't on the command line. The
+process answers on standard output with one JSON line: ``port`` once the model is loaded, or
+``problem`` and ``text``. Everything that llama.cpp prints goes to standard error. The process ends
+when standard input ends, as it does when the parent ends. Loading holds the interpreter, so nothing
+is read meanwhile: if the parent dies then, the kernel ends the child on Linux; elsewhere the child
+ends once the model is loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _WARNINGS = 2
 
 
 def main() -> None:
-    """Serve until standard input ends."""
+    """Serves until standard input ends."""
     _die_with_parent()
     answers = _own_stdout()
     line = sys.stdin.buffer.readline()
@@ -43,19 +42,18 @@ def main() -> None:
         return
     _tell(answers, {"port": urlsplit(server.listening_address).port})
     sys.stdin.buffer.read()
-    os._exit(
-        0
-    )  # nothing is to be saved, and llama.cpp's own way out waits for requests that nobody reads
+    # Nothing is to be saved, and llama.cpp's own exit waits for requests that nobody reads.
+    os._exit(0)
 
 
 def _die_with_parent() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _own_stdout() -> BinaryIO:
-    """Standard output for the answer alone: whatever else prints there is sent to standard error."""
+    """Reserves standard output for the answer; other prints go to standard error."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return answers
@@ -66,31 +64,27 @@ def _tell(answers: BinaryIO, answer: Mapping[str, Any]) -> None:
         answers.write(json.dumps(answer).encode() + b"\n")
 
 
-def _serve(wanted: Mapping[str, Any]) -> Any:
-    """The running server; it returns once the model is loaded."""
-    xllamacpp: Any = importlib.import_module(
-        "xllamacpp"
-    )  # of the extra, so it may be missing; it carries no types
+def _serve(settings: Mapping[str, Any]) -> Any:
+    """Starts the server, and returns it once the model is loaded."""
+    # The package belongs to the extra, so it may be missing; it has no types.
+    xllamacpp: Any = importlib.import_module("xllamacpp")
     params = xllamacpp.CommonParams()
-    params.model.path = wanted["path"]
-    params.model_alias = {wanted["alias"]}
+    params.model.path = settings["path"]
+    params.model_alias = {settings["alias"]}
     params.hostnames, params.port = ["127.0.0.1"], 0
-    params.api_keys = [wanted["api_key"]]
-    params.n_parallel, params.n_ctx = wanted["slots"], wanted["slots"] * wanted["context"]
+    params.api_keys = [settings["api_key"]]
+    params.n_parallel, params.n_ctx = settings["slots"], settings["slots"] * settings["context"]
     params.cont_batching, params.cache_prompt, params.cache_ram_mib = True, True, _PROMPT_CACHE_MIB
     params.ui, params.endpoint_slots = False, False
     params.verbosity = _WARNINGS
-    params.fit_params = (
-        len(xllamacpp.get_device_info()) > 1
-    )  # fits the model to a graphics card, and loads it twice
-    if wanted["embedding"]:
-        params.embedding, params.n_batch, params.n_ubatch = (
-            True,
-            wanted["context"],
-            wanted["context"],
-        )  # a text at once
-    if wanted["threads"]:
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = wanted["threads"]
+    # Fitting loads the model twice, which is worth it only with a graphics card.
+    params.fit_params = len(xllamacpp.get_device_info()) > 1
+    if settings["embedding"]:
+        # An encoder takes a text in one batch, so a batch must hold a whole context.
+        params.embedding = True
+        params.n_batch = params.n_ubatch = settings["context"]
+    if settings["threads"]:
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
     return xllamacpp.Server(params)
 
 

@@ -1,4 +1,4 @@
-"""A server of llama.cpp in a child process: started at need, ended with whoever started it."""
+"""A server of llama.cpp in a child process, which ends with its parent."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ from typing import IO, Any
 from lmflow.errors import ModelUnavailable
 
 _COMMAND = (sys.executable, "-P", "-m", "lmflow.models.local.llama_process")
-_PASSIVE = {
-    "OMP_WAIT_POLICY": "passive",
-    "GOMP_SPINCOUNT": "0",
-}  # threads that wait by spinning stall a busy machine
+# Threads that wait by spinning stall a busy machine.
+_PASSIVE_THREADS = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 _TAIL_BYTES, _TAIL_LINES = 4000, 5
-_LAST_WORDS = 5.0
+_LOG_SECONDS = 5.0
 
 
 class LlamaServer:
-    """One ``.gguf`` file, served on 127.0.0.1 at a free port, to whoever has ``api_key``.
+    """Serves one ``.gguf`` file on 127.0.0.1 at a free port, to clients that have ``api_key``.
 
-    ``slots`` requests are served at once, each with ``context`` tokens, by ``threads`` threads
-    (llama.cpp's choice by default). The process ends at ``stop()``, or when this process does,
-    however that ends; Ctrl-C alone doesn't end it.
+    The server answers ``slots`` requests at once, each with ``context`` tokens, by ``threads``
+    threads (llama.cpp's choice by default). The child process ends at ``stop()``, or when this
+    process ends, however it does; Ctrl-C alone doesn't end the child.
     """
 
     def __init__(
@@ -45,7 +43,7 @@ class LlamaServer:
     ) -> None:
         self.path = path
         self.api_key = secrets.token_urlsafe(24)
-        self._wanted = {
+        self._settings = {
             "slots": slots,
             "context": context,
             "threads": threads,
@@ -55,46 +53,46 @@ class LlamaServer:
         self._log: IO[bytes] | None = None
         self._starting: asyncio.Task[str] | None = None
         self._url = ""
-        self._finish: Callable[[], object] = _nothing
+        self._finalize: Callable[[], object] = _no_process
 
     async def start(self) -> str:
-        """The base URL (``http://127.0.0.1:PORT/v1``), once the model is loaded. One that runs is
-        not started again.
+        """Starts the server unless it runs, and returns its base URL (``http://127.0.0.1:PORT/v1``)
+        once the model is loaded.
 
-        A caller that is cancelled leaves the loading to the others. Raises ``ModelUnavailable``
-        where the extra ``local`` or a system library is missing, or where llama.cpp can't load the
-        file; the next call tries anew.
+        ``ModelUnavailable`` if the extra ``local`` or a system library is missing, or if llama.cpp
+        can't load the file; the next call tries again.
         """
         if self._url and self._process and self._process.poll() is None:
             return self._url
+        # All callers wait for one task: loading takes seconds and gigabytes. The shield lets a
+        # caller be cancelled without ending the load that the others still wait for.
         if self._starting is None or self._starting.done():
-            self._starting = asyncio.create_task(self._launched())
-            self._starting.add_done_callback(_heard)
+            self._starting = asyncio.create_task(self._launch())
+            self._starting.add_done_callback(_retrieve_failure)
         return await asyncio.shield(self._starting)
 
     async def stop(self) -> None:
-        """End the process, if there is one. Whoever waits for ``start()`` gets
+        """Ends the process if one runs. Callers that wait for ``start()`` get
         ``ModelUnavailable``.
         """
         if self._process:
-            self._process.kill()  # it has nothing to save
+            self._process.kill()  # the process has nothing to save
         if self._starting and not self._starting.done():
             await asyncio.wait([self._starting])
         self._end()
 
     def stop_now(self) -> None:
-        """``stop`` for callers without an event loop."""
+        """Ends the process, for callers without an event loop."""
         self._end()
 
-    async def _launched(self) -> str:
+    async def _launch(self) -> str:
         self._end()
         try:
             self._log = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as the process
-            self._process = _spawned(self._log)
-            self._finish = weakref.finalize(self, _finished, self._process, self._log, os.getpid())
-            answer = await asyncio.to_thread(
-                _asked, self._process, {**self._wanted, **self._identity()}
-            )
+            self._process = _spawn(self._log)
+            self._finalize = weakref.finalize(self, _kill, self._process, self._log, os.getpid())
+            settings = {**self._settings, **self._identity()}
+            answer = await asyncio.to_thread(_request_start, self._process, settings)
             self._url = f"http://127.0.0.1:{self._port(answer)}/v1"
         except BaseException:
             self._end()
@@ -105,8 +103,8 @@ class LlamaServer:
         return {"path": str(self.path), "alias": self.path.stem, "api_key": self.api_key}
 
     def _port(self, answer: dict[str, Any]) -> int:
-        """The port in the child's answer; ``ModelUnavailable`` where it tells of a problem or ended
-        without a word.
+        """The port in the child's answer; ``ModelUnavailable`` if the child reports a problem or
+        ended without an answer.
         """
         if "port" in answer:
             return int(answer["port"])
@@ -115,30 +113,32 @@ class LlamaServer:
             raise _not_importable(model, text)
         if not answer and self._process:
             text = f"the server process ended before it served (exit code {self._process.wait()})"
-        fix = "Check that the file is a whole GGUF model, and that there is memory for its slots and their context."
+        fix = (
+            "Check that the file is a whole GGUF model, and that there is memory for its slots "
+            "and their context."
+        )
         raise ModelUnavailable(
             model, f"llama.cpp can't serve it: {text.rstrip('.')}", fix + _tail(self._log)
         )
 
     def _end(self) -> None:
-        self._finish()
+        self._finalize()
         self._process, self._log, self._url = None, None, ""
 
 
-def _heard(starting: asyncio.Task[str]) -> None:
-    """A start that failed when nobody waited any more is nothing to warn of."""
+def _retrieve_failure(starting: asyncio.Task[str]) -> None:
+    """Retrieves the failure of a start: else asyncio warns if no caller waits any more."""
     if not starting.cancelled():
         starting.exception()
 
 
-def _nothing() -> None:
-    """There is no process to end."""
+def _no_process() -> None:
+    """Ends nothing: no process runs."""
 
 
-def _finished(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> None:
-    """End the process and let go of it; also when its server is dropped, but never from a fork of
-    its owner.
-    """
+def _kill(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> None:
+    """Ends the process and closes its files."""
+    # A finalizer runs in forks of this process too, at their exit: the server is the owner's.
     if os.getpid() != owner:
         return
     process.kill()
@@ -149,34 +149,33 @@ def _finished(process: subprocess.Popen[bytes], log: IO[bytes], owner: int) -> N
                 file.close()
 
 
-def _spawned(log: IO[bytes]) -> subprocess.Popen[bytes]:
-    """The child. From the loop's thread, not from a worker: Linux ends it when the thread that
-    started it ends.
-    """
+def _spawn(log: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Starts the child process."""
+    # On the event loop's thread, not on a worker: PR_SET_PDEATHSIG ends the child when the thread
+    # that started it ends.
     return subprocess.Popen(  # noqa: S603 - this interpreter, this package
         _COMMAND,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=log,
-        env={**os.environ, **_PASSIVE},
+        env={**os.environ, **_PASSIVE_THREADS},
         start_new_session=True,
     )
 
 
-def _asked(process: subprocess.Popen[bytes], wanted: dict[str, Any]) -> dict[str, Any]:
-    """Tell the child what to serve; its answer, empty where it ended without one."""
+def _request_start(process: subprocess.Popen[bytes], settings: dict[str, Any]) -> dict[str, Any]:
+    """Sends the settings to the child, and returns its answer, empty if it ended without one."""
     if process.stdin is None or process.stdout is None:
         return {}
-    with contextlib.suppress(BrokenPipeError):  # it ended already, which the empty answer says
-        process.stdin.write(json.dumps(wanted).encode() + b"\n")
+    with contextlib.suppress(BrokenPipeError):  # the empty answer says that the child ended
+        process.stdin.write(json.dumps(settings).encode() + b"\n")
         process.stdin.flush()
     line = process.stdout.readline()
     answer: dict[str, Any] = json.loads(line) if line else {}
     if "port" not in answer:
+        # llama.cpp writes its log from a thread: the log is whole once the process ended.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(
-                _LAST_WORDS
-            )  # llama.cpp writes its log from a thread: it is whole once the process ended
+            process.wait(_LOG_SECONDS)
     return answer
 
 
@@ -190,7 +189,7 @@ def _not_importable(model: str, text: str) -> ModelUnavailable:
 
 
 def _tail(log: IO[bytes] | None) -> str:
-    """The last lines of the log below a heading, or nothing."""
+    """The last lines of the log below a heading, empty without a log."""
     if log is None:
         return ""
     size = log.seek(0, os.SEEK_END)

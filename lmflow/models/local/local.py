@@ -1,6 +1,4 @@
-"""Language models on this machine: weights from the cache, served by a child process on the
-loopback.
-"""
+"""Models on this machine: weights from the cache, served by a child process on the loopback."""
 
 from __future__ import annotations
 
@@ -8,50 +6,65 @@ from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Send
 from lmflow.models.local.llama_server import LlamaServer
-from lmflow.models.local.weights import located
+from lmflow.models.local.weights import locate
 from lmflow.models.providers.openai import OpenAI
 from lmflow.models.transport.capabilities import EndpointCapabilities
 
+_TIMEOUT = 300.0
+
 
 class Local:
-    """A local model. Its server starts at the first request and ends with the executor."""
+    """A local model, whose server starts at the first request and ends with the executor."""
 
     endpoint = "local"
 
     def __init__(self, name: str, server: LlamaServer) -> None:
         self.name = name
         self._server = server
-        self._learned = EndpointCapabilities()
+        self._capabilities = EndpointCapabilities()
 
     @property
     def structured(self) -> bool | None:
-        """Whether the server takes a JSON schema; ``None`` before it was asked to."""
-        return self._learned.structured
+        """True if the server takes a JSON schema; ``None`` before one was sent."""
+        return self._capabilities.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The reply of the server, which is started if need be."""
+        """The server's reply; starts the server if it doesn't run."""
         url = await self._server.start()
         wire = self.name.removeprefix("local/")
-        served = OpenAI(
-            self.name, wire, url, self.endpoint, self._server.api_key, 300.0, learned=self._learned
+        model = OpenAI(
+            self.name,
+            wire,
+            url,
+            self.endpoint,
+            self._server.api_key,
+            _TIMEOUT,
+            capabilities=self._capabilities,
         )
-        return await served(request, send)
+        return await model(request, send)
 
     async def aclose(self) -> None:
-        """End the server."""
+        """Ends the server."""
         await self._server.stop()
 
 
 def local(name: str, *, slots: int = 4, context: int = 4096, embedding: bool = False) -> Local:
-    """A model by catalogue name (``smollm2-135m``) or by the path of a ``.gguf`` file.
+    """Makes a model from weights on this machine.
 
-    ``slots`` requests are served at once, each with ``context`` tokens. Weights for embedding, of
-    the catalogue or by ``embedding=True``, answer ``EmbedRequest`` alone. Raises
-    ``ModelUnavailable`` where the weights or the extra ``local`` are missing.
+    Args:
+        name: A name in the catalogue (``smollm2-135m``), or the path of a ``.gguf`` file.
+        slots: Requests that are served at once.
+        context: Tokens of each request and its reply.
+        embedding: Whether the file holds weights for embedding, which answer ``EmbedRequest``
+            alone. The catalogue knows this of its own weights.
+
+    Returns:
+        The model. Nothing is started before its first request.
+
+    Raises:
+        ModelUnavailable: If the weights or the extra ``local`` are missing.
     """
-    found = located(name)
-    embeds = embedding or found.kind == "embedding"
-    return Local(
-        f"local/{found.name}",
-        LlamaServer(found.path, slots=slots, context=context, embedding=embeds),
-    )
+    weights = locate(name)
+    embeds = embedding or weights.kind == "embedding"
+    server = LlamaServer(weights.path, slots=slots, context=context, embedding=embeds)
+    return Local(f"local/{weights.name}", server)

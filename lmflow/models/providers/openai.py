@@ -13,13 +13,13 @@ from lmflow.messages.replies import ChatReply, ModelReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
 from lmflow.models.base import Exchange, Http, Send
 from lmflow.models.providers.openai_chat import (
-    ChunkAccumulator,
     Dialect,
     chat_body,
     chat_reply,
     dialect_of,
     embed_reply,
 )
+from lmflow.models.providers.openai_stream import ChunkAccumulator
 from lmflow.models.transport.addresses import host_port
 from lmflow.models.transport.capabilities import EndpointCapabilities, send_adapted
 from lmflow.models.transport.responses import Server
@@ -63,7 +63,7 @@ class OpenAI:
 
     @property
     def structured(self) -> bool | None:
-        """Whether the endpoint takes a JSON schema; ``None`` before one was sent."""
+        """True if the endpoint takes a JSON schema; ``None`` before one was sent."""
         return self.capabilities.structured
 
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
@@ -90,13 +90,15 @@ class OpenAI:
 
     def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
         async def exchange(http: Http) -> ModelReply:
-            body = chat_body(self.name, self.wire, request, self.dialect, schema=schema)
+            body = chat_body(
+                self.name, self.wire, request, self.dialect, schema=schema, origin=self._origin
+            )
             server = self.server.facing(request)
             if http.hear is None:
                 response = await http.post(
                     self._url("chat/completions"), self._headers(), body, self.timeout
                 )
-                reply = server.read(response, chat_reply)
+                reply = server.read(response, self._parse)
             else:
                 reply = await self._stream(http, http.hear, body, server)
             return reply if request.schema is None else attrs.evolve(reply, structured=schema)
@@ -114,7 +116,14 @@ class OpenAI:
         body = {**body, "stream": True, "stream_options": {"include_usage": True}}
         opening = http.stream(self._url("chat/completions"), self._headers(), body, self.timeout)
         text = TextRelay(hear, self.api_key)
-        return await read_stream(opening, text, ChunkAccumulator(), server, chat_reply)
+        return await read_stream(opening, text, ChunkAccumulator(), server, self._parse)
+
+    @property
+    def _origin(self) -> str:
+        return f"openai {self.endpoint}"
+
+    def _parse(self, data: Any) -> ChatReply:
+        return chat_reply(data, self._origin)
 
     def _url(self, path: str) -> str:
         version = f"?api-version={self.api_version}" if self.api_version else ""

@@ -1,6 +1,4 @@
-"""OpenAI's wire format: a request as the body of a chat completion, and completions, whole or
-streamed, as replies.
-"""
+"""OpenAI's wire format: a request as the body of a chat completion, and completions as replies."""
 
 from __future__ import annotations
 
@@ -16,9 +14,23 @@ from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.providers.openai_content import content_of
+from lmflow.models.providers.turn_state import state_of, state_part
+from lmflow.models.transport.answers import NoChoices, ReportedError
 from lmflow.models.transport.capabilities import number_calls
-from lmflow.models.transport.json_text import token_count
+from lmflow.models.transport.finish import finish_reason
+from lmflow.models.transport.json_text import is_cut_json, token_count
 from lmflow.signatures.json_schema import is_strict
+
+# Fields that providers want back in the assistant's turn: DeepSeek, Kimi and others; OpenRouter;
+# litellm (for Anthropic); Gemini; litellm (for Gemini).
+MESSAGE_STATE = (
+    "reasoning_content",
+    "reasoning_details",
+    "thinking_blocks",
+    "extra_content",
+    "provider_specific_fields",
+)
+CALL_STATE = ("extra_content", "provider_specific_fields")
 
 
 @attrs.frozen
@@ -57,11 +69,13 @@ def dialect_of(wire: str) -> Dialect:
     )
 
 
-def chat_body(
-    name: str, wire: str, request: ChatRequest, dialect: Dialect, *, schema: bool
+def chat_body(  # noqa: PLR0913 - two names, a request, and three choices
+    name: str, wire: str, request: ChatRequest, dialect: Dialect, *, schema: bool, origin: str = ""
 ) -> dict[str, Any]:
-    """The body of a chat completion. ``ModelFailed`` (request) if the options ask for several
-    choices, (media) if attached content isn't available.
+    """The body of a chat completion, with the provider state that ``origin`` gave.
+
+    ``ModelFailed`` (request) if the options ask for several choices, (media) if attached content
+    isn't available.
     """
     options = dict(request.options)
     if options.get("n", 1) != 1:
@@ -73,7 +87,7 @@ def chat_body(
     if isinstance(options.get("seed"), int):
         options["seed"] += request.sample
     try:
-        turns = [_turn(turn, dialect) for turn in number_calls(request.messages)]
+        turns = [_turn(turn, dialect, origin) for turn in number_calls(request.messages)]
     except NoContent as problem:
         raise ModelFailed("media", f"{name}: {problem}") from None
     body = {**options, "model": wire, "messages": turns}
@@ -85,29 +99,35 @@ def chat_body(
     return body
 
 
-def chat_reply(data: Mapping[str, Any]) -> ChatReply:
-    """The first choice of a completion. Raises ``LookupError``, ``TypeError`` or ``ValueError`` if
-    the data isn't a completion.
+def chat_reply(data: Mapping[str, Any], origin: str = "") -> ChatReply:
+    """The first choice of a completion, with provider state marked as ``origin``'s.
+
+    Raises ``LookupError``, ``TypeError`` or ``ValueError`` if the data isn't a completion,
+    ``ReportedError`` if the choice is an error, ``NoChoices`` if there is none.
     """
+    if not data["choices"]:
+        raise NoChoices
     choice = data["choices"][0]
-    if choice.get("error"):
-        msg = f"the choice is an error: {choice['error']}"
-        raise ValueError(msg)
+    error = choice.get("error") or (choice.get("finish_reason") == "error" and data.get("error"))
+    if error:
+        raise ReportedError(error)
     message = choice["message"]
+    calls = _tool_calls(message, origin)
+    finish = finish_reason(choice.get("finish_reason"))
     return ChatReply(
-        text=_text(message.get("content")),
-        finish=str(choice.get("finish_reason") or ""),
+        text=content_text(message.get("content")),
+        finish="length" if any(is_cut_json(call.arguments) for call in calls) else finish,
         model=str(data.get("model") or ""),
         usage=usage_of(data.get("usage") or {}),
-        reasoning=_text(message.get("reasoning_content") or message.get("reasoning")),
-        calls=_tool_calls(message.get("tool_calls") or ()),
+        reasoning=content_text(message.get("reasoning_content") or message.get("reasoning")),
+        calls=calls,
         refusal=str(message.get("refusal") or ""),
         logprobs=choice.get("logprobs"),
     )
 
 
 def embed_reply(texts: int, data: Mapping[str, Any]) -> EmbedReply:
-    """One vector a text, in the texts' order. ``ValueError`` if the number of vectors differs from
+    """The vectors in the order of their texts. ``ValueError`` if the number of vectors differs from
     ``texts``, or the vectors' lengths differ.
     """
     rows = sorted(data["data"], key=lambda row: int(row["index"]))
@@ -133,63 +153,7 @@ def usage_of(data: Mapping[str, Any]) -> Usage:
     )
 
 
-class ChunkAccumulator:
-    """Accumulates the chunks of a streamed completion into the body of a whole one."""
-
-    def __init__(self) -> None:
-        self._message: dict[str, Any] = {}
-        self._functions: dict[Any, dict[str, str]] = {}
-        self._logprobs: dict[str, list[Any]] = {}
-        self._envelope: dict[str, Any] = {}
-        self._finish_reason: Any = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the model said why it stopped."""
-        return self._finish_reason is not None
-
-    def add(self, chunk: Mapping[str, Any]) -> str:
-        """Takes a chunk and returns the text that it adds."""
-        for name in ("model", "usage"):
-            if chunk.get(name):
-                self._envelope[name] = chunk[name]
-        choices = chunk.get("choices")
-        if not choices:
-            return ""
-        choice = choices[0]
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
-        for name, rows in (choice.get("logprobs") or {}).items():
-            self._logprobs.setdefault(name, []).extend(rows or ())
-        return self._add_delta(choice.get("delta") or {})
-
-    def body(self) -> dict[str, Any]:
-        """The completion as if it had not been streamed."""
-        calls = [{"function": function} for function in self._functions.values()]
-        choice = {
-            "message": {**self._message, "tool_calls": calls},
-            "finish_reason": self._finish_reason,
-            "logprobs": self._logprobs or None,
-        }
-        return {**self._envelope, "choices": [choice]}
-
-    def _add_delta(self, delta: Mapping[str, Any]) -> str:
-        for name in ("content", "reasoning_content", "reasoning", "refusal"):
-            if delta.get(name):
-                self._message[name] = self._message.get(name, "") + _text(delta[name])
-        for call in delta.get("tool_calls") or ():
-            self._add_call(call)
-        return _text(delta.get("content"))
-
-    def _add_call(self, call: Mapping[str, Any]) -> None:
-        """Adds a part of a tool call, whose name and arguments may come in several chunks."""
-        index = call.get("index", len(self._functions))
-        function = self._functions.setdefault(index, {"name": "", "arguments": ""})
-        part = call.get("function") or {}
-        function["name"] += part.get("name") or ""
-        function["arguments"] += _arguments(part.get("arguments") or "")
-
-
-def _turn(message: Message, dialect: Dialect) -> dict[str, Any]:
+def _turn(message: Message, dialect: Dialect, origin: str) -> dict[str, Any]:
     turn: dict[str, Any] = {
         "role": dialect.instruction_role if message.role == "system" else message.role,
         "content": content_of(message),
@@ -198,29 +162,44 @@ def _turn(message: Message, dialect: Dialect) -> dict[str, Any]:
         turn["tool_call_id"] = message.answers
     if message.calls:
         turn["content"] = content_of(message) or None
-        turn["tool_calls"] = [_wire_call(call) for call in message.calls]
+        turn["tool_calls"] = [_wire_call(call, origin) for call in message.calls]
+        turn |= state_part(message.calls[0], origin, "message")
     return turn
 
 
-def _wire_call(call: ToolCall) -> dict[str, Any]:
+def _wire_call(call: ToolCall, origin: str) -> dict[str, Any]:
     function = {"name": call.name, "arguments": call.arguments}
-    return {"id": call.id, "type": "function", "function": function}
+    state = state_part(call, origin, "call")
+    return {"id": call.id, "type": "function", "function": function, **state}
 
 
-def _tool_calls(calls: Iterable[Mapping[str, Any]]) -> tuple[ToolCall, ...]:
-    functions = [call["function"] for call in calls]
-    return tuple(
-        ToolCall(str(function["name"]), _arguments(function.get("arguments") or ""), f"call_{n}")
-        for n, function in enumerate(functions)
-    )
+def _tool_calls(message: Mapping[str, Any], origin: str) -> tuple[ToolCall, ...]:
+    """The calls of a message; the first one holds the message's provider state."""
+    wire_calls = message.get("tool_calls") or ()
+    if not wire_calls and message.get("function_call"):  # the form before tools
+        wire_calls = [{"function": message["function_call"]}]
+    message_state = _present(message, MESSAGE_STATE)
+    calls = []
+    for n, wire_call in enumerate(wire_calls):
+        function = wire_call["function"]
+        arguments = arguments_text(function.get("arguments") or "")
+        state = state_of(origin, message=message_state, call=_present(wire_call, CALL_STATE))
+        calls.append(ToolCall(str(function["name"]), arguments, f"call_{n}", state))
+        message_state = {}
+    return tuple(calls)
 
 
-def _arguments(arguments: Any) -> str:
+def _present(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if fields.get(name)}
+
+
+def arguments_text(arguments: Any) -> str:
     """The arguments as a text; some servers send the object itself."""
     return arguments if isinstance(arguments, str) else json.dumps(arguments)
 
 
-def _text(content: Any) -> str:
+def content_text(content: Any) -> str:
+    """The text of a content; of a list of parts, the texts of those that have one."""
     if isinstance(content, list):
         return "".join(str(part.get("text") or "") for part in content)
     return str(content or "")

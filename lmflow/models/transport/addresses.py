@@ -19,9 +19,27 @@ def url_problem(base_url: str) -> str:
     return "its base URL holds a user or password" if parts.username or parts.password else ""
 
 
-def host_of(base_url: str) -> str:
-    """The host of an endpoint without port and credentials."""
-    return urlsplit(base_url).hostname or base_url
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def endpoint_class(base_url: str) -> str:
+    """The endpoint class of a base URL: host, port and path, without scheme and credentials.
+
+    Two servers on one host differ by port or path, and neither may be answered by recordings of
+    the other. The scheme's default port and a final ``/v1`` are left out.
+    """
+    parts = urlsplit(base_url)
+    if not parts.hostname:
+        return base_url
+    port = f":{parts.port}" if parts.port not in (None, _DEFAULT_PORTS.get(parts.scheme)) else ""
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{host}{port}{parts.path.rstrip('/').removesuffix('/v1')}"
+
+
+def host_class(endpoint: str) -> str:
+    """The endpoint class that recordings before October 2026 have: the host alone."""
+    host, slash, _ = endpoint.partition("/")
+    return urlsplit(f"//{host}").hostname or endpoint if slash or ":" in host else endpoint
 
 
 def host_port(base_url: str) -> str:

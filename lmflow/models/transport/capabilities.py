@@ -1,4 +1,4 @@
-"""What an endpoint turned out to support, and how a request adapts when a feature is refused."""
+"""Capabilities of endpoints, found out by use: a request adapts when a feature is refused."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ExchangeFactory = Callable[[bool], Exchange]
 
 @attrs.define(eq=False)
 class EndpointCapabilities:
-    """What a model found out about its endpoint, for the model's own life.
+    """Capabilities of an endpoint, as a model found them out during its own life.
 
     ``structured`` is whether the endpoint takes a JSON schema, ``None`` before one was sent;
     ``refused_schemas`` are the digests of schemas that it refused; ``no_tools`` is the failure

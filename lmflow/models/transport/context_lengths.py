@@ -15,6 +15,7 @@ _SEARCHED_CHARACTERS = 2000
 _LENGTH = "length"
 _LIMIT = "limit"
 _MAXIMUM = rf"maximum context length is {_N}"
+_INPUT = rf"input token count \(?{_N}\)?"
 
 # Servers of one family reword their refusal from release to release, and none sends the numbers as
 # fields but llama.cpp; the names beside a pattern say what its groups measured, in their order.
@@ -46,8 +47,7 @@ _WORDINGS: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         (rf"exceed context limit: {_N} \+ {_N} > {_N}", (_LENGTH, _LENGTH, _LIMIT)),
         # Gemini, Mistral, text-generation-inference
         (
-            rf"input token count \(?{_N}\)? exceeds the maximum number of tokens"
-            + rf" allowed \(?{_N}\)?",
+            rf"{_INPUT} exceeds the maximum number of tokens allowed \(?{_N}\)?",
             (_LENGTH, _LIMIT),
         ),
         (rf"prompt contains {_N} tokens.*?with {_N} maximum context length", (_LENGTH, _LIMIT)),

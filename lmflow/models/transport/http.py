@@ -49,8 +49,8 @@ class HttpSession:
     async def stream(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
     ) -> AsyncIterator[Stream]:
-        """One JSON POST whose answer is read line by line, at most ``seconds`` between two lines.
-        Fails as ``post`` does.
+        """Sends one JSON POST and reads the answer line by line, at most ``seconds`` apart. Fails
+        as ``post`` does.
         """
         # A bound on the whole stream would cut long replies that still make progress, so only the
         # silence between two reads is bounded. A cancelled caller leaves the block, which closes

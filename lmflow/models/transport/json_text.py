@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import msgspec
 
 SHORTEST_SECRET = 8
 """A shorter key is a placeholder: masking it by value would mangle ordinary words."""
+
+
+# Ends of a literal, a number or an escape that is cut in the middle.
+_CUT_END = re.compile(
+    r"t|tr|tru|f|fa|fal|fals|n|nu|nul|-|[.][0-9]*|[.]?[0-9]*[eE][+-]?|\\?u?[0-9a-fA-F]{0,3}"
+)
 
 
 def parse_json(text: str) -> Any:
@@ -43,19 +50,51 @@ def decode_body(text: str) -> tuple[Any, bool]:
 
 
 def scrub(value: Any, secret: str) -> Any:
-    """The JSON value with the secret masked and unpaired surrogates replaced, which no store could
-    encode.
+    """The JSON value with the secret masked, and unpaired surrogates replaced by ``?``, since no
+    store could encode them.
 
     A secret of fewer than ``SHORTEST_SECRET`` characters is not masked.
     """
     if isinstance(value, str):
-        text = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+        text = value if value.isascii() else join_surrogates(value)
         return text.replace(secret, "***") if len(secret) >= SHORTEST_SECRET else text
     if isinstance(value, list):
         return [scrub(item, secret) for item in value]
     if isinstance(value, dict):
         return {scrub(name, secret): scrub(item, secret) for name, item in value.items()}
     return value
+
+
+def join_surrogates(text: str) -> str:
+    """The text with each surrogate pair as its character, and unpaired surrogates as ``?``.
+
+    JSON escapes a character beyond U+FFFF as two surrogates, which may arrive in two pieces.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        pass
+    else:
+        return text
+    joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    return joined.encode("utf-8", "replace").decode("utf-8")
+
+
+def is_cut_json(text: str) -> bool:
+    """True if a text is the beginning of a JSON value whose end is missing.
+
+    Some routers report such a reply as finished: only the text still shows that it was cut.
+    """
+    try:
+        json.loads(text, strict=False)
+    except json.JSONDecodeError as error:
+        rest = text[error.pos :]
+        if error.msg.startswith("Unterminated string") or not rest.strip():
+            return bool(text.strip())
+        return _CUT_END.fullmatch(rest) is not None
+    except (RecursionError, ValueError):
+        return False
+    return False
 
 
 def token_count(value: Any) -> int | None:

@@ -9,13 +9,24 @@ from typing import Any, TypeVar
 import attrs
 
 from lmflow.errors import FailureKind, ModelFailed, TooLong
+from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Response
+from lmflow.models.transport.answers import (
+    NO_CHOICES,
+    NoAnswer,
+    NoChoices,
+    ReportedError,
+    no_answer,
+)
 from lmflow.models.transport.capabilities import REFUSAL_STATUSES
 from lmflow.models.transport.context_lengths import CODES, measure
 from lmflow.models.transport.json_text import SHORTEST_SECRET, decode_body, scrub
+from lmflow.models.transport.retry_after import retry_seconds
 
 T = TypeVar("T")
+
+_NO_HEADERS: Mapping[str, str] = {}
 
 RAW_LIMIT = 10_000
 """How many characters of an unusable body an error keeps."""
@@ -34,6 +45,7 @@ _TOO_LONG = (
     "Shorten the inputs, `lf.cut(step, FIELD=lf.Cut(...))`, or use a model with a longer context."
 )
 _QUOTA = frozenset({"insufficient_quota", "billing_error"})
+_FILTERED = frozenset({"content_filter", "content_policy_violation"})
 # A stream, or an error in a body of status 200, has no status of its own: its code decides.
 _CODE_KINDS: dict[str, FailureKind] = {
     "authentication_error": "auth",
@@ -96,17 +108,34 @@ class Server:
             raise self.failed(response.status, data, text, response.headers)
         if isinstance(data, Mapping) and data.get("error") and not data.get("choices"):
             raise self.failed(response.status, data, text, response.headers)
-        return self.parse_reply(data, parse, text, response.status)
+        return self.parse_reply(data, parse, text, response.status, response.headers)
 
-    def parse_reply(self, data: Any, parse: Callable[[Any], T], text: str, status: int) -> T:
-        """The parsed JSON value. ``ModelFailed`` (bad_reply) with ``text`` if ``parse`` raises."""
+    def parse_reply(
+        self,
+        data: Any,
+        parse: Callable[[Any], T],
+        text: str,
+        status: int,
+        headers: Mapping[str, str] = _NO_HEADERS,
+    ) -> T:
+        """The parsed JSON value. ``ModelFailed`` with ``text`` if ``parse`` raises, or if the reply
+        isn't an answer.
+        """
         try:
-            return parse(data)
+            reply = parse(data)
+        except ReportedError as problem:
+            raise self.failed(status, {"error": problem.error}, text, headers) from None
+        except NoChoices:
+            raise self._unanswered(NO_CHOICES, text) from None
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as problem:
             body = "no JSON"
             if data is not None:
                 body = f"an unknown shape of reply ({type(problem).__name__}: {problem})"
             raise self.unusable(f"answered {status} with {body}", text, status) from None
+        reason = no_answer(reply) if isinstance(reply, ChatReply) else None
+        if reason is not None:
+            raise self._unanswered(reason, text)
+        return reply
 
     def failed(self, status: int, data: Any, text: str, headers: Mapping[str, str]) -> ModelFailed:
         """The failure that an answer reports: its kind follows from the status or, if the status
@@ -117,9 +146,9 @@ class Server:
         failed_with = code if isinstance(code, int) and code >= _FIRST_FAILURE else status
         answer = f"{self.name}: {self.place} answered {failed_with}: {_shorten(words)}."
         if (size := measure(words, code, error)) is not None:
-            told = f"{answer} The prompt is too long, {size}. {_TOO_LONG}"
+            full = f"{answer} The prompt is too long, {size}. {_TOO_LONG}"
             return TooLong(
-                "too_long", told, failed_with, None, text[:RAW_LIMIT], size.length, size.limit
+                "too_long", full, failed_with, None, text[:RAW_LIMIT], size.length, size.limit
             )
         kind = _failure_kind(failed_with, str(code))
         refuses_media = failed_with in REFUSAL_STATUSES and _MEDIA.search(words)
@@ -128,8 +157,14 @@ class Server:
         fix = _CODE_FIXES.get(str(code)) or _FIXES.get(kind, "")
         named = f"`{param}`" if param else "what it names"
         fix = fix.format(key=self.key, url=self.url, param=named)
-        wait = _retry_seconds({name.lower(): value for name, value in headers.items()})
+        lower = {name.lower(): value for name, value in headers.items()}
+        wait = retry_seconds(lower, error, words)
         return ModelFailed(kind, f"{answer} {fix}".strip(), failed_with, wait, text[:RAW_LIMIT])
+
+    def _unanswered(self, reason: NoAnswer, text: str) -> ModelFailed:
+        # Without a status: a budget counts a failure with one as free, and this reply was paid.
+        words = f"{self.name}: {self.place} gave no answer: {reason.problem}. {reason.fix}"
+        return ModelFailed(reason.kind, words, raw=text[:RAW_LIMIT])
 
     def unusable(self, problem: str, text: str, status: int | None = None) -> ModelFailed:
         """The failure of a reply that can't be used, with its text."""
@@ -147,6 +182,8 @@ class Server:
 def _failure_kind(status: int, code: str) -> FailureKind:
     if code in _QUOTA:
         return "quota"
+    if code in _FILTERED:
+        return "content_filter"
     if status < _FIRST_FAILURE:
         return _CODE_KINDS.get(code, "server")
     return _STATUS_KINDS.get(status, "server" if status >= _FIRST_SERVER_FAILURE else "request")
@@ -154,6 +191,8 @@ def _failure_kind(status: int, code: str) -> FailureKind:
 
 def _error_object(data: Any) -> Mapping[str, Any]:
     """The object that describes an error, empty if the body has none."""
+    if isinstance(data, list) and len(data) == 1:  # Gemini's form for OpenAI's clients
+        data = data[0]
     whole = data if isinstance(data, Mapping) else {}
     error = whole.get("error") or whole
     return error if isinstance(error, Mapping) else {"message": error}
@@ -178,14 +217,3 @@ def _error_parts(error: Mapping[str, Any], data: Any, text: str) -> tuple[str, A
 
 def _shorten(words: str) -> str:
     return words[:_SHOWN_WORDS].rstrip(".") or "nothing"
-
-
-def _retry_seconds(headers: Mapping[str, str]) -> float | None:
-    """The seconds that the server asks to wait: by ``retry-after-ms`` if it is sent, else by
-    ``retry-after``.
-    """
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        value = headers.get(name, "")
-        if value.isascii() and value.replace(".", "", 1).isdigit():
-            return float(value) / unit
-    return None

@@ -16,6 +16,8 @@ from lmflow.models.base import Response, Stream
 from lmflow.models.transport.json_text import SHORTEST_SECRET, parse_json, scrub
 from lmflow.models.transport.responses import Server
 
+# Kinds of failures that may be retried: after a part of the text they would pass it on twice.
+_RETRIED = frozenset({"server", "timeout", "rate_limit", "unreachable"})
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 
 
@@ -24,7 +26,7 @@ class Accumulator(Protocol):
 
     @property
     def finished(self) -> bool:
-        """Whether the model said why it stopped."""
+        """True once the model said why it stopped."""
         ...
 
     def add(self, event: Any, /) -> str:
@@ -45,16 +47,16 @@ async def read_stream(
 ) -> ChatReply:
     """The reply of a stream, or of the whole body if the server doesn't stream.
 
-    ``ModelFailed``: a failure before the first event has its own kind; a later one is a
-    ``bad_reply`` with the text that had arrived, so that a retry doesn't pass on text twice.
+    ``ModelFailed``: a failure before any text was passed on has its own kind; a later one is a
+    ``bad_reply`` with that text, so that a retry doesn't pass on text twice.
     """
     started = False
     try:
         async with opening as stream:
             try:
                 async for event in read_events(stream.lines):
-                    _check_event(event, server, stream)
                     started = True
+                    _check_event(event, server, stream)
                     text.add(accumulator.add(event))
             except NotEvents as whole:
                 reply = server.read(Response(stream.status, stream.headers, whole.body), parse)
@@ -65,14 +67,19 @@ async def read_stream(
         words = f"an event that can't be read, {type(problem).__name__}: {problem}"
         raise server.interrupted(words, text.passed) from None
     except ModelFailed as failure:
-        if not started:
+        if not text.passed:
             raise
         raise server.interrupted(str(failure), text.passed) from None
     if not accumulator.finished:
         raise server.interrupted("it never said why it ended", text.passed)
     text.end()
     body = scrub(accumulator.body(), server.secret)
-    reply = server.parse_reply(body, parse, text.passed, 200)
+    try:
+        reply = server.parse_reply(body, parse, text.passed, 200)
+    except ModelFailed as failure:
+        if text.passed and failure.kind in _RETRIED:
+            raise server.interrupted(str(failure), text.passed) from None
+        raise
     return attrs.evolve(reply, text=text.passed, chunks=text.chunks)
 
 
@@ -110,8 +117,8 @@ class NotEvents(Exception):
 class TextRelay:
     """Passes a text on to a listener piece by piece, with the secret masked by value.
 
-    A piece may end in the beginning of the secret, whose rest is in the next one: such an end is
-    held back until the next piece, else a listener would get the secret in two halves.
+    A piece may end in the beginning of the secret, whose rest is in the next piece: that end is
+    held back until then, else a listener would get the secret in two halves.
     """
 
     def __init__(self, hear: Callable[[str], None], secret: str) -> None:
@@ -131,8 +138,14 @@ class TextRelay:
         return tuple(map(len, self._pieces))
 
     def add(self, piece: str) -> None:
-        """Passes a piece on, except an end that may begin the secret."""
-        text = scrub(self._held_back + piece, self._secret)
+        """Passes a piece on, except an end that may begin the secret or a surrogate pair."""
+        text = self._held_back + piece
+        half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
+        text = scrub(text.removesuffix(half), self._secret)
+        if half:
+            self._held_back = half
+            self._pass_on(text)
+            return
         starts = (n for n in range(1, len(self._secret)) if text.endswith(self._secret[:n]))
         cut = len(text) - max(starts, default=0)
         self._held_back = text[cut:]
@@ -141,7 +154,7 @@ class TextRelay:
     def end(self) -> None:
         """Passes on what was held back: no more text follows."""
         rest, self._held_back = self._held_back, ""
-        self._pass_on(rest)
+        self._pass_on(scrub(rest, self._secret))
 
     def _pass_on(self, text: str) -> None:
         if text:
@@ -156,7 +169,13 @@ def _relay_whole(reply: ChatReply, text: TextRelay) -> ChatReply:
 
 
 def _check_event(event: Any, server: Server, stream: Stream) -> None:
-    if isinstance(event, dict) and event.get("error"):
+    """Raises the error that an event reports, which also stands in a choice (OpenRouter)."""
+    if not isinstance(event, dict):
+        return
+    choices = event.get("choices")
+    if not event.get("error") and choices and isinstance(choices[0], dict):
+        event = choices[0]
+    if event.get("error"):
         body = scrub(event, server.secret)
         raise server.failed(stream.status, body, str(body), stream.headers)
 

@@ -19,8 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lmflow.errors import ModelUnavailable
-from lmflow.models.local.bert_gguf import converted
-from lmflow.models.local.weights import Weights, pull
+from lmflow.models.local.bert_gguf import convert_bert
+from lmflow.models.local.catalogue import Weights
+from lmflow.models.local.weights import pull
 
 WIDE, DEEP, PLACES = 8, 12, 6
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "tea", "##pot", "r", "##ice", "!"]
@@ -81,7 +82,7 @@ def _safetensors(numbers: Mapping[str, Any] = NUMBERS, **changes: Any) -> bytes:
 
 def _converted(place: Path, data: bytes) -> bytes:
     (place / "tensors").write_bytes(data)
-    return b"".join(converted(place / "tensors", VOCABULARY, CONFIG, "tiny"))
+    return b"".join(convert_bert(place / "tensors", VOCABULARY, CONFIG, "tiny"))
 
 
 @pytest.fixture(scope="module")

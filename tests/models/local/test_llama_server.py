@@ -20,9 +20,9 @@ import pytest
 from lmflow.errors import ModelUnavailable
 from lmflow.models.local import llama_server
 from lmflow.models.local.llama_server import LlamaServer
-from lmflow.models.local.weights import installed
+from lmflow.models.local.weights import installed_weights
 
-HERE = {found.name: found.path for found in installed()}
+HERE = {found.name: found.path for found in installed_weights()}
 SMOL = HERE.get("smollm2-135m", Path())
 real = pytest.mark.skipif(
     not SMOL.is_file() or importlib.util.find_spec("xllamacpp") is None,
@@ -144,9 +144,9 @@ async def test_slots_have_their_context(server: LlamaServer) -> None:
     for.
     """
     url = (await server.start()).removesuffix("/v1")
-    request = urllib.request.Request(
+    request = urllib.request.Request(  # noqa: S310 - the loopback
         f"{url}/props", headers={"Authorization": f"Bearer {server.api_key}"}
-    )  # noqa: S310
+    )
     with await asyncio.to_thread(urllib.request.urlopen, request) as response:
         props = json.loads(response.read())
     assert (2, 512) == (props["total_slots"], props["default_generation_settings"]["n_ctx"])

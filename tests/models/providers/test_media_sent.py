@@ -21,7 +21,7 @@ from serving import served
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, Unbounded
-from lmflow.execution.budget import worst_case
+from lmflow.execution.costs import worst_case
 from lmflow.messages.messages import Attached, Message, ToolCall, message_of
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest

@@ -18,7 +18,7 @@ from lmflow.errors import LmflowError, ModelFailed
 from lmflow.messages.replies import ChatReply, EmbedReply, ModelReply, Usage
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.addresses import host_of
+from lmflow.models.transport.addresses import endpoint_class, host_class
 from lmflow.models.wrap import Retrying, retrying
 
 KEY = "sk-canary-4f9d2c7e81b3"
@@ -27,7 +27,7 @@ HTML = Reply(200, "<!doctype html><title>Welcome to nginx</title>", {"Content-Ty
 
 
 def _model(url: str, *, attempts: int = 1, timeout: float = 5.0, key: str = KEY) -> Retrying:
-    model = OpenAI("openai/test-model", "test-model", url, host_of(url), key, timeout)
+    model = OpenAI("openai/test-model", "test-model", url, endpoint_class(url), key, timeout)
     return retrying(model, attempts=attempts, longest=0.01)
 
 
@@ -305,28 +305,33 @@ async def test_a_key_is_masked_where_it_is_echoed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "host"),
+    ("url", "endpoint", "host"),
     [
-        ("https://api.example.com/v1", "api.example.com"),
-        ("http://127.0.0.1:8080/v1", "127.0.0.1"),
-        ("http://user:word@host:1/v1", "host"),
-        ("http://[::1]:8080/v1", "::1"),
+        ("https://api.example.com/v1", "api.example.com", "api.example.com"),
+        ("https://api.example.com:443/v1/", "api.example.com", "api.example.com"),
+        ("http://127.0.0.1:8080/v1", "127.0.0.1:8080", "127.0.0.1"),
+        ("http://127.0.0.1:8080/team/v1", "127.0.0.1:8080/team", "127.0.0.1"),
+        ("http://127.0.0.1/v2", "127.0.0.1/v2", "127.0.0.1"),
+        ("http://user:word@host:1/v1", "host:1", "host"),
+        ("http://[::1]:8080/v1", "[::1]:8080", "::1"),
     ],
 )
-def test_the_endpoint_class_is_the_host(url: str, host: str) -> None:
-    """The endpoint class has no port, path or credentials: the same server on another port is the
-    same.
-    """
-    assert host == host_of(url)
+def test_the_endpoint_class_is_host_port_and_path(url: str, endpoint: str, host: str) -> None:
+    """Servers of one host differ by port and path; recordings before had the host alone."""
+    assert (endpoint, host) == (endpoint_class(url), host_class(endpoint_class(url)))
 
 
-async def test_another_port_is_the_same_key() -> None:
-    """A recording made at one port is a recording of that host."""
-    keys = []
-    for _ in range(2):
-        async with serving() as server:
-            keys.append((await _asked(server)).calls[0].key)
-    assert keys[0] == keys[1]
+@pytest.mark.parametrize("name", ["openai", "local", "api.example.com", "openai, anthropic"])
+def test_the_class_of_a_provider_is_its_name(name: str) -> None:
+    """A declared name has neither port nor path to lose."""
+    assert name == host_class(name)
+
+
+async def test_another_port_is_another_key() -> None:
+    """A recording made at one port doesn't answer for the server at another one."""
+    async with serving() as one, serving() as other:
+        keys = [(await _asked(server)).calls[0].key for server in (one, other)]
+    assert keys[0] != keys[1]
 
 
 def vectors(*rows: list[float], **changes: Any) -> Reply:

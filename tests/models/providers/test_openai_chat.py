@@ -19,11 +19,11 @@ from lmflow.messages.requests import ChatRequest
 from lmflow.models.providers.openai_chat import (
     PLAIN,
     REASONING,
-    ChunkAccumulator,
     chat_body,
     chat_reply,
     dialect_of,
 )
+from lmflow.models.providers.openai_stream import ChunkAccumulator
 from lmflow.values.record import Record, plain
 
 CLOSED = Record(

@@ -50,7 +50,7 @@ async def test_too_large_an_answer_is_refused(
     session: HttpSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An answer without end is left, not kept in memory."""
-    monkeypatch.setattr(http, "LARGEST", 1000)
+    monkeypatch.setattr(http, "LARGEST_BODY", 1000)
     async with serving(Reply(200, "x" * 200_000)) as server:
         with pytest.raises(ModelFailed) as caught:
             await session.post(server.url, {}, {}, 5.0)

@@ -55,7 +55,7 @@ ERRORS = [
     # filter
     (400, {"error": {"message": "The response was filtered", "type": None, "param": "prompt", "code": "content_filter",
                      "status": 400, "innererror": {"code": "ResponsibleAIPolicyViolation"}}},
-     "request", "content filter refused"),
+     "content_filter", "content filter refused"),
     # Azure: "REST API reference", learn.microsoft.com/azure/ai-services/openai/reference
     (404, {"error": {"code": "DeploymentNotFound", "message": "The API deployment does not exist"}},
      "unknown_model", "does not exist"),

@@ -1,0 +1,154 @@
+"""OpenAI's streams: the chunks of a completion accumulated into the body of a whole one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from lmflow.models.providers.openai_chat import CALL_STATE, arguments_text, content_text
+
+_JOINED_FIELDS = ("text", "summary", "data")
+
+
+class ChunkAccumulator:
+    """Accumulates the chunks of a streamed completion into the body of a whole one."""
+
+    def __init__(self) -> None:
+        self._message: dict[str, Any] = {}
+        self._calls: list[_StreamedCall] = []
+        self._logprobs: dict[str, list[Any]] = {}
+        self._envelope: dict[str, Any] = {}
+        self._finish_reason: Any = None
+
+    @property
+    def finished(self) -> bool:
+        """True once the model said why it stopped."""
+        return self._finish_reason is not None
+
+    def add(self, chunk: Mapping[str, Any]) -> str:
+        """Takes a chunk and returns the text that it adds."""
+        for name in ("model", "usage"):
+            if chunk.get(name):
+                self._envelope[name] = chunk[name]
+        choices = chunk.get("choices")
+        if not choices:
+            return ""
+        choice = choices[0]
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        for name, rows in (choice.get("logprobs") or {}).items():
+            self._logprobs.setdefault(name, []).extend(rows or ())
+        return self._add_delta(choice.get("delta") or {})
+
+    def body(self) -> dict[str, Any]:
+        """The completion as if it had not been streamed."""
+        message = {**self._message, "tool_calls": [call.body() for call in self._calls]}
+        choice = {
+            "message": message,
+            "finish_reason": self._finish_reason,
+            "logprobs": self._logprobs or None,
+        }
+        return {**self._envelope, "choices": [choice]}
+
+    def _add_delta(self, delta: Mapping[str, Any]) -> str:
+        for name in ("content", "reasoning_content", "reasoning", "refusal"):
+            if delta.get(name):
+                self._message[name] = self._message.get(name, "") + content_text(delta[name])
+        for name in ("extra_content", "provider_specific_fields"):
+            if delta.get(name):
+                self._message[name] = {**self._message.get(name, {}), **delta[name]}
+        for name in ("reasoning_details", "thinking_blocks"):
+            for part in delta.get(name) or ():
+                _join_part(self._message.setdefault(name, []), part)
+        parts = delta.get("tool_calls") or ()
+        if delta.get("function_call"):
+            parts = [{"index": 0, "function": delta["function_call"]}]
+        for part in parts:
+            self._call_for(part).add(part)
+        return content_text(delta.get("content"))
+
+    def _call_for(self, part: Mapping[str, Any]) -> _StreamedCall:
+        """The call that a part continues, or a new one."""
+        index = part.get("index")
+        candidates = [call for call in self._calls if index is None or call.index == index]
+        if candidates and candidates[-1].continues(part, indexed=index is not None):
+            return candidates[-1]
+        call = _StreamedCall(index)
+        self._calls.append(call)
+        return call
+
+
+@attrs.define(eq=False)
+class _StreamedCall:
+    """A tool call whose parts have arrived so far."""
+
+    index: Any
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+    state: dict[str, Any] = attrs.field(factory=dict)
+
+    def continues(self, part: Mapping[str, Any], *, indexed: bool) -> bool:
+        """Says whether a part belongs to this call.
+
+        Servers repeat the id and the name with every part, or give several calls one index, so
+        neither alone tells a new call: another id does, or a name after whole arguments.
+        """
+        function = part.get("function") or {}
+        name, arguments = function.get("name") or "", function.get("arguments") or ""
+        identifier = part.get("id") or ""
+        if identifier and self.id:
+            if identifier != self.id:
+                return False
+            return indexed or not (name and self._is_whole() and arguments)
+        if not indexed:
+            return not name and not identifier
+        if not name or not self.name:
+            return True
+        if name == self.name or name.startswith(self.name):
+            return not (self._is_whole() and arguments)
+        return not self.arguments
+
+    def add(self, part: Mapping[str, Any]) -> None:
+        """Adds a part of the call."""
+        function = part.get("function") or {}
+        self.id = self.id or part.get("id") or ""
+        name = function.get("name") or ""
+        if name.startswith(self.name):  # the name again, or as much of it as has come by now
+            self.name = name
+        elif name != self.name:
+            self.name += name
+        arguments = arguments_text(function.get("arguments") or "")
+        if not (arguments == self.arguments and self._is_whole()):
+            self.arguments += arguments
+        for field in CALL_STATE:
+            if part.get(field):
+                self.state[field] = part[field]
+
+    def body(self) -> dict[str, Any]:
+        """The call as if it had not been streamed."""
+        return {"function": {"name": self.name, "arguments": self.arguments}, **self.state}
+
+    def _is_whole(self) -> bool:
+        """True if the arguments so far are a JSON object."""
+        if not self.arguments.rstrip().endswith("}"):
+            return False
+        try:
+            json.loads(self.arguments, strict=False)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+def _join_part(parts: list[Any], part: Any) -> None:
+    """Adds a piece of a list of details, whose pieces of one index are one detail."""
+    index = part.get("index") if isinstance(part, dict) else None
+    for earlier in parts:
+        if index is not None and earlier.get("index") == index:
+            for name, value in part.items():
+                joined = name in _JOINED_FIELDS and isinstance(earlier.get(name), str)
+                earlier[name] = earlier[name] + value if joined and value else value
+            return
+    parts.append(dict(part) if isinstance(part, dict) else part)

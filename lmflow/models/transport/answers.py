@@ -1,0 +1,82 @@
+"""Replies that arrived but don't answer: refusals, filters, errors, and texts cut before they
+began.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from lmflow.errors import FailureKind
+from lmflow.messages.replies import ChatReply
+
+_SHOWN = 300
+_OTHER_MODEL = "use another model, lf.fallback(first, second)"
+
+
+class ReportedError(ValueError):
+    """A server reports an error in the place of a reply; ``error`` is the error as it was sent."""
+
+    def __init__(self, error: object) -> None:
+        super().__init__(f"the choice is an error: {error}")
+        self.error = error
+
+
+class NoChoices(ValueError):
+    """A completion without choices."""
+
+
+@attrs.frozen
+class NoAnswer:
+    """The reason why a reply isn't an answer, as a kind of failure, and the fix."""
+
+    kind: FailureKind
+    problem: str
+    fix: str
+
+
+_BROKEN_CALL = (
+    "the model wrote a tool call that the server couldn't read",
+    "Simplify the tools' parameters, or ask again.",
+)
+NO_CHOICES = NoAnswer("bad_reply", "the reply has no choices", f"Ask again, or {_OTHER_MODEL}.")
+# The providers' words for replies that ended in an error: vLLM, DeepSeek, Zhipu, Cohere, Gemini,
+# Bedrock. The kind decides whether a retry makes sense.
+_FAILED: dict[str, tuple[FailureKind, str, str]] = {
+    "error": ("server", "the server ended the reply with an error", "Ask again."),
+    "abort": ("server", "the server aborted the reply", "Ask again."),
+    "insufficient_system_resource": ("server", "the server ran out of resources", "Ask again."),
+    "network_error": ("server", "the server lost its model", "Ask again."),
+    "timeout": ("timeout", "the server took too long", "Ask again, or for a shorter reply."),
+    "user_cancel": ("server", "the server cancelled the reply", "Ask again."),
+    "malformed_function_call": ("bad_reply", *_BROKEN_CALL),
+    "malformed_tool_use": ("bad_reply", *_BROKEN_CALL),
+    "malformed_model_output": ("bad_reply", *_BROKEN_CALL),
+    "unexpected_tool_call": ("bad_reply", *_BROKEN_CALL),
+    "pause_turn": (
+        "paused",
+        "the server paused the turn before its end, as it does for tools that it runs itself",
+        "Leave the server's own tools out of the step's options.",
+    ),
+}
+
+
+def no_answer(reply: ChatReply) -> NoAnswer | None:
+    """The reason why a reply isn't an answer, ``None`` if it is one.
+
+    A part of a text before a filter or an error isn't an answer either: scored or shown as one, it
+    would pass for what the model meant to say.
+    """
+    if reply.refusal:
+        problem = f"the model refused: {reply.refusal[:_SHOWN].rstrip('.')}"
+        return NoAnswer("refusal", problem, f"Reword the instruction or inputs, or {_OTHER_MODEL}.")
+    if reply.finish == "content_filter":
+        problem = "a content filter stopped the reply"
+        fix = f"Change the inputs or the filter's settings, or {_OTHER_MODEL}."
+        return NoAnswer("content_filter", problem, fix)
+    if reply.finish.lower() in _FAILED:
+        return NoAnswer(*_FAILED[reply.finish.lower()])
+    if reply.finish == "length" and not reply.calls and not reply.text.strip():
+        inside = ", all of them thinking" if reply.reasoning else ""
+        problem = f"the reply ended at its token limit before any text{inside}"
+        return NoAnswer("empty", problem, "Raise max_tokens, or let the model think less.")
+    return None
