@@ -36,7 +36,7 @@ from .evaluation.rescoring import scores_from as scores_from
 from .execution.budget import Budget as Budget
 from .execution.executor import Executor as Executor
 from .execution.indexing import dense_index as dense_index
-from .execution.optimization import Optimization as Optimization
+from .execution.jobs.optimization import Optimization as Optimization
 from .execution.progress import bar as bar
 from .execution.sync import run as run
 from .interpreter.driver import drive_pure as drive_pure

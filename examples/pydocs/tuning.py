@@ -17,7 +17,8 @@ from lmflow.cli.text.terminal import line
 from lmflow.cli.text.versions import diff_text
 from lmflow.errors import short
 from lmflow.evaluation.rescoring import scores_from
-from lmflow.execution.optimize import Optimization, replayed
+from lmflow.execution.jobs.optimization import Optimization
+from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.optimizers.combinators import guard
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
@@ -57,7 +58,7 @@ async def tune(
     title("7  The whole search again, with the model stopped and the network off")
     before = time.perf_counter()
     with offline():
-        again = replayed(run, guard(search), rag, Traces(done.start, data), holds)
+        again = replay_optimization(run, guard(search), rag, Traces(done.start, data), holds)
     calls = sum(len(trace.answers) for trace in run)
     out.print(
         f"   {calls} calls answered from the store, 0 sent, {time.perf_counter() - before:.2f} s"
@@ -91,7 +92,7 @@ def judged(
     if before is None:
         out.print("   no dev questions, so nothing was judged")
         return
-    best = replayed(run, search, rag, Traces(done.start, data), holds)
+    best = replay_optimization(run, search, rag, Traces(done.start, data), holds)
     tried = tuple(item for item in run.items if item[0].startswith("guard/after/"))
     after = scores_from(attrs.evolve(run, items=tried), data.held, holds) if tried else before
     out.print(f"   before    {scored(before)}\n   after     {scored(after)}")

@@ -1,4 +1,4 @@
-"""Listening to what happens in an executor: an async iterator over the events that its store gets."""
+"""Listens to the events of an executor: an async iterator over what its store gets."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lmflow.traces.events import Event
 
 @attrs.frozen
 class Missed:
-    """In place of events that came while the listener was too far behind: how many they were."""
+    """Stands for the events that a listener lost because it fell too far behind."""
 
     count: int
 
 
 class Listener:
-    """The events since it was made, in order. It ends when its executor closes.
+    """The events since the listener was made, in order, as an async iterator. It ends when its
+    executor closes.
 
-    Listening never holds up a run: at most ``limit`` events wait for a listener; of a listener that
-    falls further behind the oldest that wait are dropped, and one ``Missed`` says how many. The
-    store has them all.
+    Listening never holds up a run: at most ``limit`` events wait for a listener. If it falls
+    further behind, the oldest are dropped and one ``Missed`` says how many. The store has them all.
     """
 
     def __init__(self, limit: int) -> None:
@@ -31,36 +31,36 @@ class Listener:
             msg = f"limit must be at least 1, found {limit}"
             raise ValueError(msg)
         self._limit = limit
-        self._waiting: deque[Event] = deque()
+        self._queue: deque[Event] = deque()
         self._missed = 0
         self._closed = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
 
     def __aiter__(self) -> Self:
-        """Itself: listeners are made anew, not rewound."""
+        """Return the listener itself; it cannot be rewound."""
         return self
 
     async def __anext__(self) -> Event | Missed:
-        """The next event, or how many were missed before it."""
-        while not self._waiting:
+        """Return the next event, or the number of events lost before it."""
+        while not self._queue:
             if self._closed:
                 raise StopAsyncIteration
-            self._news.clear()
-            await self._news.wait()
+            self._changed.clear()
+            await self._changed.wait()
         if self._missed:
             missed, self._missed = Missed(self._missed), 0
             return missed
-        return self._waiting.popleft()
+        return self._queue.popleft()
 
     def hear(self, events: tuple[Event, ...]) -> None:
-        """Let events wait for the listener."""
-        self._waiting.extend(events)
-        while len(self._waiting) > self._limit:
-            self._waiting.popleft()
+        """Queue events for the listener."""
+        self._queue.extend(events)
+        while len(self._queue) > self._limit:
+            self._queue.popleft()
             self._missed += 1
-        self._news.set()
+        self._changed.set()
 
     def close(self) -> None:
-        """Nothing more comes; what waits is still given."""
+        """End the iterator once its queue is empty."""
         self._closed = True
-        self._news.set()
+        self._changed.set()

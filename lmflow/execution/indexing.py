@@ -1,4 +1,4 @@
-"""The dense index of a corpus, made by a program: each vector is a recorded effect."""
+"""Builds the dense index of a corpus with a program: each batch of vectors is a recorded call."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 from lmflow.execution.executor import Executor
 from lmflow.execution.progress import Progress, silent
-from lmflow.programs.embedding import MINILM, MOST
+from lmflow.programs.embedding import MAX_TEXTS_PER_CALL, MINILM
 from lmflow.programs.factories import embed
 
 Index_co = TypeVar("Index_co", covariant=True)
@@ -18,23 +18,23 @@ class Draft(Protocol[Index_co]):
     """An index that is being built."""
 
     def missing(self) -> list[str]:
-        """The texts whose vectors are not there yet."""
+        """Return the texts that have no vector yet."""
         ...
 
     def keep(self, texts: Sequence[str], vectors: Sequence[Sequence[float]]) -> None:
-        """Keep the vectors of some texts."""
+        """Store the vectors of some texts."""
         ...
 
     def finish(self) -> Index_co:
-        """The index, once nothing is missing."""
+        """Return the index; no text may be missing."""
         ...
 
 
 class Indexable(Protocol[Index_co]):
-    """A ``Corpus``, or what can begin an index of itself."""
+    """A ``Corpus``, or anything else that begins an index of itself."""
 
     def draft(self, model: str, path: Path | str | None = None) -> Draft[Index_co]:
-        """An index by ``model``, to be filled with vectors."""
+        """Begin an index for the vectors of a model."""
         ...
 
 
@@ -46,23 +46,35 @@ async def dense_index(
     path: Path | str | None = None,
     progress: Progress = silent,
 ) -> Index_co:
-    """The dense index of a corpus, whose vectors ``model`` gives, 64 passages a call and a run; it
-    is kept at ``path`` (beside the corpus without one).
+    """Build the dense index of a corpus, 64 passages a call and a run.
 
-    Vectors that are kept there already are not asked for again, so what was broken off goes on
-    where it was. Raises ``ModelUnavailable`` where the extra ``dense``, the model or its weights
-    are missing, and ``ModelFailed`` where a call fails, after what came before is kept: so does a
-    passage that is too long for the model.
+    Vectors that are stored already are not computed again, so an interrupted build goes on where it
+    was.
+
+    Args:
+        corpus: The corpus, such as ``Corpus.open("notes.db")``.
+        ex: The executor that makes the calls.
+        model: The embedding model.
+        path: The file of the index; beside the corpus if ``None``.
+        progress: Shows the progress, such as ``lf.bar``.
+
+    Returns:
+        The index.
+
+    Raises:
+        ModelUnavailable: The extra ``dense``, the model or its weights are missing.
+        ModelFailed: A call failed, for example on a passage that is too long for the model. The
+            vectors of earlier calls are stored.
     """
     program = embed("embed", "texts: list[str] -> vectors: list[list[float]]", model=model)
     draft = corpus.draft(model, path)
     texts = draft.missing()
     with progress("embed", len(texts)) as step:
-        for start in range(0, len(texts), MOST):
-            asked = texts[start : start + MOST]
-            trace = await ex.run(program, texts=asked)
+        for start in range(0, len(texts), MAX_TEXTS_PER_CALL):
+            batch = texts[start : start + MAX_TEXTS_PER_CALL]
+            trace = await ex.run(program, texts=batch)
             assert trace.outputs is not None  # noqa: S101 - a run that failed is raised
-            draft.keep(asked, trace.outputs.vectors)
-            for _ in asked:
+            draft.keep(batch, trace.outputs.vectors)
+            for _ in batch:
                 step(True)  # noqa: FBT003 - it worked
     return draft.finish()

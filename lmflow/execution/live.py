@@ -1,4 +1,4 @@
-"""The live driver: programs on an event loop, their forks side by side."""
+"""The live driver: runs programs on an event loop, the branches of a fork side by side."""
 
 from __future__ import annotations
 
@@ -7,8 +7,18 @@ from collections.abc import Coroutine, Iterable
 from typing import Any, TypeVar
 
 from lmflow.errors import ENDING, CallError, StoreError
-from lmflow.execution.call import CallRunner, Execution
-from lmflow.interpreter.driver import Done, Frame, advance, branch, closed, opened, sampled, shut
+from lmflow.execution.call import CallRunner
+from lmflow.execution.open_trace import OpenTrace
+from lmflow.interpreter.driver import (
+    Done,
+    Frame,
+    advance,
+    branch_frame,
+    checked_outputs,
+    close_coroutine,
+    open_frame,
+    with_sample,
+)
 from lmflow.programs.effects import Call, Effect, Fork, Pending
 from lmflow.traces.events import RaceWon
 from lmflow.values.record import Record
@@ -16,68 +26,73 @@ from lmflow.values.record import Record
 T = TypeVar("T")
 
 
-class Live:
-    """The driver on an event loop: forks run concurrently, every call passes ``perform``."""
+class LiveDriver:
+    """Runs programs for one execution: awaits their effects and sends the results back to them."""
 
-    def __init__(self, execution: Execution) -> None:
-        self.execution = execution
+    def __init__(self, trace: OpenTrace) -> None:
+        self._trace = trace
 
+    # `advance` hides the running event loop while user code runs. A flow that could reach it would
+    # start tasks or timers that no trace records, and an exact replay would answer differently.
     async def run(self, pending: Pending, outer: Frame) -> Record:
-        """The outputs of a program that is awaited in a frame."""
-        coroutine, frame = opened(pending, outer)
-        answer, error, name = None, None, str(pending.program)
+        """Return the outputs of a program that is awaited in a frame."""
+        coroutine, frame = open_frame(pending, outer)
+        result, error, name = None, None, str(pending.program)
         try:
-            while not isinstance(effect := advance(coroutine, answer, error, name), Done):
-                answer, error = None, None
+            while not isinstance(effect := advance(coroutine, result, error, name), Done):
+                result, error = None, None
                 try:
-                    answer = await self.settle(effect, frame)
+                    result = await self._perform(effect, frame)
                 except CallError as problem:
                     error = problem
         except BaseException:
-            shut(coroutine)
+            close_coroutine(coroutine)
             raise
-        return closed(pending, effect.value)
+        return checked_outputs(pending, effect.value)
 
-    async def settle(self, effect: Effect, frame: Frame) -> Any:
-        """The answer to one effect. A ``CallError`` is for the coroutine that awaits it."""
+    async def _perform(self, effect: Effect, frame: Frame) -> Any:
+        """Perform one effect. A ``CallError`` is thrown into the coroutine that awaits it."""
         if isinstance(effect, Call):
-            call = sampled(effect, frame.env.sample)
-            return await CallRunner(
-                self.execution, call, frame.next("call"), frame.program
-            ).through()
+            call = with_sample(effect, frame.env.sample)
+            return await CallRunner(self._trace, call, frame.next("call"), frame.program).run()
         if isinstance(effect, Pending):
             return await self.run(effect, frame)
-        at = frame.next(effect.name)
-        return await (
-            self.one(effect, at, frame) if effect.mode == "first" else self.every(effect, at, frame)
-        )
+        address = frame.next(effect.name)
+        if effect.mode == "first":
+            return await self._race(effect, address, frame)
+        return await self._run_branches(effect, address, frame)
 
-    async def every(self, fork: Fork, at: str, frame: Frame) -> tuple[Any, ...]:
-        """All branches settled; then the results, or the first failure in program order."""
+    async def _run_branches(self, fork: Fork, address: str, frame: Frame) -> tuple[Any, ...]:
+        """Run all branches to their ends, then return the results or raise the first failure in
+        program order.
+        """
         results = await gather_strict(
-            [self.tried(e, branch(fork, i, at, frame)) for i, e in enumerate(fork.branches)]
+            [
+                self._attempt(branch, branch_frame(fork, position, address, frame))
+                for position, branch in enumerate(fork.branches)
+            ]
         )
         problems = [result for result in results if isinstance(result, Exception)]
         if problems:
-            raise next(
-                (problem for problem in problems if isinstance(problem, ENDING)), problems[0]
-            )
+            ending = [problem for problem in problems if isinstance(problem, ENDING)]
+            raise (ending or problems)[0]
         return tuple(results)
 
-    async def one(self, fork: Fork, at: str, frame: Frame) -> Any:
-        """The branch that ends first, which is recorded; the others are stopped. A recorded winner
-        stays it.
+    # The winner is the one thing in a run that timing decides, so it is recorded before its result
+    # is used: a resumed or replayed trace takes the recorded branch and never races again. Losers
+    # are cancelled and awaited, so that their open calls are settled as maybe billed.
+    async def _race(self, fork: Fork, address: str, frame: Frame) -> Any:
+        """Return the result of the branch that ends first; the other branches are cancelled. A
+        winner on record wins again.
         """
-        known = [
-            i
-            for i in range(len(fork.branches))
-            if fork.label(i) == self.execution.reuse.choices.get(at)
-        ]
-        if known:
-            return await self.won(fork, known[0], at, frame)
+        recorded_winner = self._trace.reuse.choices.get(address)
+        for position, branch in enumerate(fork.branches):
+            if fork.label(position) == recorded_winner:
+                result = await self._attempt(branch, branch_frame(fork, position, address, frame))
+                return await self._record_winner(fork, position, address, result)
         tasks = [
-            asyncio.create_task(self.tried(e, branch(fork, i, at, frame)))
-            for i, e in enumerate(fork.branches)
+            asyncio.create_task(self._attempt(branch, branch_frame(fork, position, address, frame)))
+            for position, branch in enumerate(fork.branches)
         ]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -85,38 +100,38 @@ class Live:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        # Two branches may end in one turn of the loop; the set has no order, the program has.
         winner = min(tasks.index(task) for task in done)
-        return await self.chosen(fork, winner, at, tasks[winner].result())
+        return await self._record_winner(fork, winner, address, tasks[winner].result())
 
-    async def won(self, fork: Fork, winner: int, at: str, frame: Frame) -> Any:
-        """The branch that is known to have ended first."""
-        result = await self.tried(fork.branches[winner], branch(fork, winner, at, frame))
-        return await self.chosen(fork, winner, at, result)
-
-    async def chosen(self, fork: Fork, winner: int, at: str, result: Any) -> Any:
-        """Record who won; then its answer, or its failure raised."""
+    async def _record_winner(self, fork: Fork, winner: int, address: str, result: Any) -> Any:
+        """Record the winner of a race, then return its result or raise its failure."""
         if isinstance(result, ENDING):
             raise result
-        self.execution.choices[at] = fork.label(winner)
-        await self.execution.outside.kept(RaceWon(self.execution.trace, at, fork.label(winner)))
+        label = fork.label(winner)
+        self._trace.choices[address] = label
+        await self._trace.connections.record(
+            RaceWon(self._trace.trace_id, address, label)
+        ).durable()
         if isinstance(result, Exception):
             raise result
         return result
 
-    async def tried(self, effect: Effect, frame: Frame) -> Any:
-        """The answer, or the failure as a value; a lost store is raised: what is open could not be
-        kept.
-        """
+    # Branches end before any failure is raised: a failure that cancelled its siblings would leave
+    # it to timing which of their calls are on record. A lost store is the exception, since what is
+    # still open could not be recorded anyway.
+    async def _attempt(self, effect: Effect, frame: Frame) -> Any:
+        """Perform one effect; a failure is returned as a value, except for ``StoreError``."""
         try:
-            return await self.settle(effect, frame)
+            return await self._perform(effect, frame)
         except StoreError:
             raise
-        except Exception as problem:  # noqa: BLE001 - branches settle before any of them is heard
+        except Exception as problem:  # noqa: BLE001 - raised once all branches have ended
             return problem
 
 
 async def gather_strict(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """The results in order; the first exception cancels the rest and is raised by itself."""
+    """Return the results in order; the first exception cancels the rest and is raised alone."""
     try:
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(coroutine) for coroutine in coroutines]

@@ -1,8 +1,7 @@
-"""A run that grows: executions are added as they turn out to be needed, until it is closed."""
+"""An open run: executions are added as they turn out to be needed, until the run is closed."""
 
 from __future__ import annotations
 
-import copy
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,57 +10,40 @@ from typing import Self
 
 import attrs
 
+from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import Spent
-from lmflow.execution.connections import Account, Connections, WriteReceipt
-from lmflow.execution.rollout import PreparedRollout, Rollout, run_all
+from lmflow.execution.prepared_rollout import run_all
+from lmflow.execution.rollout import Rollout
+from lmflow.execution.session import Session
 from lmflow.programs.program import Program
 from lmflow.replays.simulate import ReplayCase
 from lmflow.traces.events import Event, RunClosed, RunOpened, VersionSaved
-from lmflow.traces.store import Recorder, Wish
-from lmflow.traces.trace import Run, Trace
+from lmflow.traces.store import ExecutionQuery, Recorder
+from lmflow.traces.trace import Run, RunKind, RunStatus, Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
-Ready = Callable[[Sequence[Rollout], Account], list[PreparedRollout]]
-Places = Callable[[Program, Version], Record]
-
-
-@attrs.frozen(eq=False)
-class RunContext:
-    """What a growing run stands on: its executor's outside and account, and what makes rollouts
-    ready.
-
-    ``places`` says what model names stand for where recorded calls are to be reused; ``None``: they
-    aren't. ``answered`` gives rollouts what answers them instead of the outside.
-    """
-
-    outside: Connections
-    account: Account
-    ready: Ready
-    concurrency: int
-    places: Places | None = None
-    answered: Callable[[Sequence[Rollout]], Sequence[Rollout]] = list
-
 
 class OpenRun:
-    """An open run of an executor, ``async with``: what is added is on record at once, and its end
-    closes the run.
+    """A run that executions are added to: entering it records its opening, leaving it closes it.
 
-    Recorded calls of earlier executions of the same program, parameters, inputs and sample are
-    reused where their requests are still the same; an execution that is reused throughout costs
-    nothing.
+    With ``reuse``, recorded calls of earlier executions of the same program, parameters, inputs
+    and sample answer requests that are still the same; an execution that is reused throughout
+    costs nothing.
     """
 
-    def __init__(self, run: Run, ground: RunContext) -> None:
+    def __init__(self, run: Run, session: Session, *, reuse: bool) -> None:
         self.run = run
-        self._ground = ground
+        self._session = session
+        self._reuse = reuse
         self._traces: dict[str, Trace] = {}
-        self._places = itertools.count()
-        self._came = ""
+        self._positions = itertools.count()
+        self._result = ""
+        self._places: dict[Program, Callable[[Version], Record]] = {}
 
     async def __aenter__(self) -> Self:
-        """Open the run."""
-        await self.keep(RunOpened(self.run))
+        """Record the opening of the run."""
+        await self.record(RunOpened(self.run))
         return self
 
     async def __aexit__(
@@ -70,98 +52,113 @@ class OpenRun:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the run, as stopped where it didn't come to its end."""
+        """Close the run, as stopped if an error ended it."""
         if kind is not None:
-            self._ground.outside.apart(
-                RunClosed(self.run.id, "stopped", "", time.time_ns(), self._came)
+            self._session.connections.record_alone(
+                RunClosed(self.run.id, "stopped", "", time.time_ns(), self._result)
             )
         elif self.run.status == "open":
             await self.close()
 
-    async def add(
-        self, rollouts: Sequence[Rollout], step: Callable[[bool], object] = bool
-    ) -> list[Trace]:
-        """Execute rollouts side by side; their traces, in order. ``step`` is told of each whether
-        it succeeded.
-
-        ``BudgetExceeded`` when all open calls have ended and are recorded; what it stopped stays
-        open in the store.
-        """
-        ground = self._ground
-        todo = ground.answered(self._reusing(rollouts))
-        account = Account(parent=ground.account)
-        placed = {next(self._places): rollout for rollout in todo}
-        found = await run_all(
-            self.run.id, placed, ground.ready(todo, account), ground.concurrency, step
-        )
-        made = [found[at] for at in placed if at in found]
-        self._traces |= {rollout.label: found[at] for at, rollout in placed.items() if at in found}
-        if len(made) < len(todo):
-            raise attrs.evolve(account.refusal(), run=self.run.id, done=len(made), total=len(todo))
-        return made
-
-    def bounded(self, account: Account) -> OpenRun:
-        """The same run at the expense of another account."""
-        other = copy.copy(self)
-        other._ground = attrs.evolve(self._ground, account=Account(parent=account))  # noqa: SLF001 - its own class
-        return other
-
     @property
     def spent(self) -> Spent:
-        """What its calls have cost so far."""
-        return self._ground.account.ledger.spent
+        """The cost of the run's calls so far, with what counted as spent before it."""
+        return self._session.account.ledger.spent
 
-    async def keep(self, *events: Event) -> None:
-        """Keep other events beside it."""
-        await self._ground.outside.apart(*events).durable()
+    async def add(
+        self,
+        rollouts: Sequence[Rollout],
+        step: Callable[[bool], object] = bool,
+        *,
+        session: Session | None = None,
+    ) -> list[Trace]:
+        """Execute rollouts side by side and return their traces, in order.
+
+        ``step`` is called after each with whether it succeeded. ``session`` pays for them, by
+        default the run's own. Raises ``BudgetExceeded`` once all open calls have ended and are
+        recorded; the executions that it stopped stay open in the store.
+        """
+        within = (session or self._session).within()
+        todo = within.with_answers(self._with_recorded_calls(rollouts))
+        rollout_at = {next(self._positions): rollout for rollout in todo}
+        prepared = within.prepare_all(todo)
+        trace_at = await run_all(
+            self.run.id, rollout_at, prepared, within.connections.concurrency, step
+        )
+        for position, trace in sorted(trace_at.items()):
+            self._traces[rollout_at[position].label] = trace
+        if len(trace_at) < len(todo):
+            refusal = within.account.refusal()
+            raise attrs.evolve(refusal, run=self.run.id, done=len(trace_at), total=len(todo))
+        return [trace_at[position] for position in rollout_at]
+
+    async def record(self, *events: Event) -> None:
+        """Record events that belong to the run, and wait until they are durable."""
+        await self._session.connections.record_alone(*events).durable()
 
     async def save(self, version: Version) -> None:
-        """Keep a version: what the run came to, should it be stopped after it."""
-        await self.leave(version).durable()
+        """Save a version as the run's result so far, and wait until it is durable."""
+        await self.save_unawaited(version).durable()
 
-    def leave(self, version: Version) -> WriteReceipt:
-        """Keep a version as what the run came to, without waiting for it: whoever is being stopped
-        can't.
-        """
-        self._came = version.id
-        return self._ground.outside.apart(VersionSaved(version, time.time_ns()))
+    # A task that is being cancelled must not wait, yet its best version so far must not be lost:
+    # the recorder writes the event before the store closes.
+    def save_unawaited(self, version: Version) -> WriteReceipt:
+        """Save a version as the run's result so far, without waiting for the store."""
+        self._result = version.id
+        return self._session.connections.record_alone(VersionSaved(version, time.time_ns()))
 
-    async def close(self, status: str = "done", result: str = "") -> Run:
-        """The run with all its traces and what it came to, closed. One that was stopped has no
-        root: what it lacks is open in the store.
+    async def close(self, status: RunStatus = "done", result: str = "") -> Run:
+        """Close the run and return it with all its traces. A stopped run has no root, because the
+        executions that it lacks are still open in the store.
         """
-        items = tuple(self._traces.items())
         self.run = attrs.evolve(
-            self.run, items=items, status=status, ended=time.time_ns(), result=result
+            self.run,
+            items=tuple(self._traces.items()),
+            status=status,
+            ended=time.time_ns(),
+            result=result,
         )
-        root = self._ground.outside.root(self.run) if status == "done" else ""
-        await self.keep(RunClosed(self.run.id, status, root, self.run.ended, result))
+        root = self._session.connections.root(self.run) if status == "done" else ""
+        await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
         return self.run
 
-    def _reusing(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        places, store = self._ground.places, self._ground.outside.recorder
-        if places is None:
+    def _with_recorded_calls(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
+        if not self._reuse:
             return list(rollouts)
-        found = _recorded(store, rollouts)
+        recorded_traces = _matching_traces(self._session.recorder, rollouts)
         return [
-            rollout
-            if trace is None or trace.world.get("redacted")
-            else attrs.evolve(
-                rollout,
-                reuse=ReplayCase(
-                    trace,
-                    rollout.program,
-                    rollout.version,
-                    places(rollout.program, rollout.version),
-                ).open,
-            )
-            for rollout, trace in zip(rollouts, found, strict=True)
+            self._with_trace(rollout, trace)
+            for rollout, trace in zip(rollouts, recorded_traces, strict=True)
         ]
 
+    # A redacted trace holds hashes in place of requests, so nothing in it can answer a request.
+    def _with_trace(self, rollout: Rollout, trace: Trace | None) -> Rollout:
+        if trace is None or trace.world.get("redacted"):
+            return rollout
+        program = rollout.program
+        if program not in self._places:
+            self._places[program] = self._session.model_places(program)
+        places = self._places[program](rollout.version)
+        case = ReplayCase(trace, program, rollout.version, places)
+        return attrs.evolve(rollout, reuse=case.cached_answers)
 
-def _recorded(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | None]:
-    wishes = [
-        Wish(
+
+def open_run(  # noqa: PLR0913 - the run's own fields
+    session: Session, kind: RunKind, name: str, config: Record, of: str = "", *, reuse: bool
+) -> OpenRun:
+    """Make an open run in a session, with an account of its own."""
+    run = session.new_run(kind, name, (), of, config)
+    return OpenRun(run, session.within(), reuse=reuse)
+
+
+def traces_by_label(rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> Mapping[str, Trace]:
+    """Map the labels of rollouts to their traces."""
+    return {rollout.label: trace for rollout, trace in zip(rollouts, traces, strict=True)}
+
+
+def _matching_traces(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | None]:
+    queries = [
+        ExecutionQuery(
             rollout.program.key,
             rollout.version.tree,
             rollout.pending.inputs,
@@ -169,9 +166,4 @@ def _recorded(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | 
         )
         for rollout in rollouts
     ]
-    return store.recorded(wishes)
-
-
-def by_label(rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> Mapping[str, Trace]:
-    """Traces by the labels of the rollouts that they are of."""
-    return {rollout.label: trace for rollout, trace in zip(rollouts, traces, strict=True)}
+    return store.recorded(queries)

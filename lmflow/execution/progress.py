@@ -19,24 +19,40 @@ def silent(title: str, total: int) -> Iterator[Step]:
 
 @contextlib.contextmanager
 def bar(title: str, total: int) -> Iterator[Step]:
-    """A bar with count, failures and time on standard error, while it lasts."""
-    from rich.console import Console  # noqa: PLC0415 - only who wants a bar pays for it
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415
+    """Show a progress bar with count, failures and time on standard error.
+
+    Args:
+        title: The text before the bar.
+        total: The number of steps.
+
+    Returns:
+        A context manager that gives a function: call it after each step with whether the step
+        succeeded. The bar disappears at the end.
+
+    Example:
+        >>> with bar("examples", 1) as step:
+        ...     step(True)
+    """
+    import rich.progress as rich_progress  # noqa: PLC0415 - only who wants a bar pays for it
+    from rich.console import Console  # noqa: PLC0415
 
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[bad]}"),
+        rich_progress.TextColumn("{task.description}"),
+        rich_progress.BarColumn(),
+        rich_progress.MofNCompleteColumn(),
+        rich_progress.TimeElapsedColumn(),
+        rich_progress.TextColumn("{task.fields[failures]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
-        task = shown.add_task(title, total=total, bad="")
-        failures = 0
+    console = Console(stderr=True)
+    with rich_progress.Progress(*columns, console=console, transient=True) as display:
+        task = display.add_task(title, total=total, failures="")
+        failure_count = 0
 
         def step(succeeded: bool) -> None:  # noqa: FBT001 - one fact
-            nonlocal failures
-            failures += not succeeded
-            shown.update(task, advance=1, bad=f"{failures} failed" if failures else "")
+            nonlocal failure_count
+            if not succeeded:
+                failure_count += 1
+            text = f"{failure_count} failed" if failure_count else ""
+            display.update(task, advance=1, failures=text)
 
         yield step

@@ -1,4 +1,4 @@
-"""A run whose outputs are read as they come."""
+"""A run whose outputs are read while they arrive."""
 
 from __future__ import annotations
 
@@ -6,31 +6,39 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
-from lmflow.execution.call import OnText
-from lmflow.interpreter.partial import JsonReader, MarkerReader, Partial, Source, again, reading
+from lmflow.execution.listening import OnText
+from lmflow.interpreter.partial import (
+    JsonReader,
+    MarkerReader,
+    Partial,
+    ReplySource,
+    new_reader,
+    restart_reader,
+)
 from lmflow.traces.trace import Trace
 
 
 class Streaming:
-    """The texts of a run's outputs as they come, as an async iterator of ``Partial``; at its end
-    ``trace`` is there.
+    """The texts of a run's outputs while they arrive, as an async iterator of ``Partial``; at its
+    end ``trace`` is there.
 
     Letting go of it (``aclose``, leaving ``async with``, dropping it) stops the run, which is
     recorded as stopped.
     """
 
     def __init__(self, run: Callable[[OnText], Coroutine[Any, Any, Trace]]) -> None:
-        asyncio.get_running_loop()  # before there is a coroutine that nobody would await
+        # Without a loop this raises before `run` makes a coroutine that nobody would await.
+        asyncio.get_running_loop()
         self._parts: asyncio.Queue[Partial | None] = asyncio.Queue()
-        self.task = asyncio.create_task(run(listening(self._parts)))
-        self.task.add_done_callback(_ending(self._parts))
+        self.task = asyncio.create_task(run(queue_parts(self._parts)))
+        self.task.add_done_callback(_end_queue(self._parts))
 
     def __aiter__(self) -> Self:
-        """Itself: a stream is read once."""
+        """Return the stream itself; it is read once."""
         return self
 
     async def __anext__(self) -> Partial:
-        """The next piece. Raises what the run raised, after the last."""
+        """Return the next piece. After the last it raises what the run raised, if it failed."""
         part = await self._parts.get()
         if part is not None:
             return part
@@ -41,58 +49,64 @@ class Streaming:
         raise StopAsyncIteration
 
     async def __aenter__(self) -> Self:
-        """The stream itself."""
+        """Return the stream itself."""
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Stop the run if it goes on."""
+        """Stop the run if it is not over."""
         await self.aclose()
 
     def __del__(self) -> None:
-        task = getattr(self, "task", None)  # there is none where there was no loop to run it
+        task = getattr(self, "task", None)  # without a loop __init__ raised before there was one
         if task is not None and not task.done() and not task.get_loop().is_closed():
             task.cancel()
 
     @property
     def trace(self) -> Trace:
-        """The trace, once the run has ended. Raises what the run raised; ``RuntimeError`` while it
-        goes on.
+        """The trace, once the run is over. Raises what the run raised, and ``RuntimeError`` before
+        its end.
         """
         if not self.task.done():
-            msg = "the run goes on: read the stream to its end, `async for part in stream`, then there is a trace"
+            msg = (
+                "the run goes on: read the stream to its end, `async for part in stream`,"
+                " then there is a trace"
+            )
             raise RuntimeError(msg)
         return self.task.result()
 
     async def aclose(self) -> None:
-        """Stop the run if it goes on, and wait until it has stopped."""
+        """Stop the run if it is not over, and wait until it has stopped."""
         self.task.cancel()
         await asyncio.wait([self.task])
 
 
-def listening(parts: asyncio.Queue[Partial | None]) -> OnText:
-    """What puts the pieces of a run's outputs into a queue, as they come."""
-    readings: dict[str, tuple[Source, MarkerReader | JsonReader]] = {}
+def queue_parts(parts: asyncio.Queue[Partial | None]) -> OnText:
+    """Return a listener that reads replies and queues the pieces of the outputs."""
+    readings: dict[str, tuple[ReplySource, MarkerReader | JsonReader]] = {}
 
-    def hear(source: Source, text: str | None) -> None:
+    # A step that retries sends again under the same address: the new reply's source is another
+    # object, and what was shown of the old reply is taken back.
+    def on_text(source: ReplySource, text: str | None) -> None:
         step = source.address.rpartition("/")[0]
-        void: tuple[Partial, ...] = ()
+        retractions: tuple[Partial, ...] = ()
         if step not in readings:
-            readings[step] = source, reading(source)
+            readings[step] = source, new_reader(source)
         elif readings[step][0] is not source:
-            begun, void = again(readings[step][1], source)
-            readings[step] = source, begun
-        now, found = readings[step][1].fed(text or "", last=text is None)
-        readings[step] = source, now
-        for part in (*void, *found):
+            reader, retractions = restart_reader(readings[step][1], source)
+            readings[step] = source, reader
+        reader, pieces = readings[step][1].feed(text or "", last=text is None)
+        readings[step] = source, reader
+        for part in (*retractions, *pieces):
             parts.put_nowait(part)
 
-    return hear
+    return on_text
 
 
-def _ending(parts: asyncio.Queue[Partial | None]) -> Callable[[asyncio.Task[Trace]], None]:
-    def ended(task: asyncio.Task[Trace]) -> None:
+def _end_queue(parts: asyncio.Queue[Partial | None]) -> Callable[[asyncio.Task[Trace]], None]:
+    def on_done(task: asyncio.Task[Trace]) -> None:
+        # Reading the exception keeps asyncio from logging it: whoever reads the stream gets it.
         if not task.cancelled():
             task.exception()
         parts.put_nowait(None)
 
-    return ended
+    return on_done

@@ -1,4 +1,4 @@
-"""Running a program without ``await``: in scripts, in notebooks, inside a running loop."""
+"""Runs a program without ``await``: in scripts, in notebooks, inside a running loop."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Trace
 from lmflow.versions.version import Version
 
+_SECONDS_BETWEEN_LOOKS = 0.05
+
 
 def run(
     program: Program | Pending,
@@ -26,76 +28,97 @@ def run(
     store: Recorder | None = None,
     **inputs: Any,
 ) -> Trace:
-    """Run a program once and return its trace: ``lf.run(answer, question="why?",
-    model="local/smollm2-135m")``.
+    """Run a program once and return its trace.
 
-    Blocks until it is done; inside a running loop (a notebook) it works in a thread with a loop of
-    its own. Ctrl-C stops the run, which is recorded as stopped. Inputs that are called ``model`` or
-    ``store`` are given to the program, ``lf.run(program(model="T"), model=...)``. Raises what the
-    program raises.
+    It blocks until the run is over. Inside a running loop (a notebook) the run gets a thread with a
+    loop of its own. Ctrl-C stops the run, which is recorded as stopped.
+
+    Args:
+        program: The program, or a program that has its inputs already, ``step(x=1)``.
+        version: A version, or the name of a ref or version in the store; the program's defaults if
+            ``None``.
+        model: A model or its name, ``provider/model``.
+        store: The store that records the run; ``None`` records nothing.
+        **inputs: The program's inputs. Inputs that are called ``model`` or ``store`` are given to
+            the program itself: ``lf.run(program(model="T"), model=...)``.
+
+    Returns:
+        The trace; ``trace.outputs`` holds the outputs.
+
+    Raises:
+        Exception: What the program raised, after it is recorded.
+
+    Example:
+        >>> import lmflow as lf
+        >>> answer = lf.predict("answer", "question -> reply")
+        >>> trace = lf.run(answer, question="why?", model=lf.scripted(["because"]))
+        >>> trace.outputs.reply
+        'because'
     """
 
     async def go() -> Trace:
         async with Executor(model, store) as ex:
             return await ex.run(program, version, **inputs)
 
-    return finished(go)
+    return wait_for(go)
 
 
-def finished(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
-    """The trace that a coroutine function comes to, as ``run`` waits for it."""
+def wait_for(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
+    """Block until a coroutine function has come to its trace, also inside a running loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return asyncio.run(go())
-    return _aside(go)
+    return _run_in_thread(go)
 
 
-def _aside(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
-    """The result of a coroutine that runs in a thread of its own; what interrupts the wait stops it
-    first.
-    """
-    begun: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
-    ended: list[Trace | BaseException] = []
+# The thread is joined even on Ctrl-C: the run is cancelled first, and the wait goes on until it is
+# recorded as stopped. A thread left behind would write to a store that its caller has closed.
+def _run_in_thread(go: Callable[[], Coroutine[Any, Any, Trace]]) -> Trace:
+    tasks: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+    results: list[Trace | BaseException] = []
     stopped = threading.Event()
 
     async def watched() -> Trace:
         task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - it runs as one
-        begun.append((task.get_loop(), task))
+        assert task is not None  # noqa: S101 - asyncio.run makes one
+        tasks.append((task.get_loop(), task))
         if stopped.is_set():
             raise asyncio.CancelledError
         return await go()
 
     def work() -> None:
         try:
-            ended.append(asyncio.run(watched()))
-        except BaseException as error:  # noqa: BLE001 - raised below, where it is waited for
-            ended.append(error)
+            results.append(asyncio.run(watched()))
+        except BaseException as error:  # noqa: BLE001 - raised below, in the thread that waits
+            results.append(error)
 
     thread = threading.Thread(target=work, name="lmflow-run", daemon=True)
+    waiting_task = asyncio.current_task()
+    # Counted before the thread starts, since a Ctrl-C right after the start must not count as old.
+    cancellations_before = waiting_task.cancelling() if waiting_task is not None else 0
     thread.start()
     try:
-        _join(thread)
+        _join(thread, waiting_task, cancellations_before)
     except BaseException:
         stopped.set()
-        with contextlib.suppress(RuntimeError):  # it has just ended by itself
-            for loop, task in begun:
+        with contextlib.suppress(RuntimeError):  # its loop has just closed by itself
+            for loop, task in tasks:
                 loop.call_soon_threadsafe(task.cancel)
         thread.join()
         raise
-    if isinstance(ended[0], BaseException):
-        raise ended[0]
-    return ended[0]
+    if isinstance(results[0], BaseException):
+        raise results[0]
+    return results[0]
 
 
-def _join(thread: threading.Thread) -> None:
-    """Wait for a thread. ``CancelledError`` where the task that waits is cancelled: so Ctrl-C
-    reaches a loop's task.
-    """
-    outer = asyncio.current_task()
-    before = outer.cancelling() if outer is not None else 0
+# In a running loop Ctrl-C cancels the task instead of raising in this thread, so a plain join()
+# would never see it.
+def _join(
+    thread: threading.Thread, waiting_task: asyncio.Task[Any] | None, cancellations_before: int
+) -> None:
+    """Wait for a thread. Raises ``CancelledError`` if the task that waits is cancelled."""
     while thread.is_alive():
-        thread.join(0.05)
-        if outer is not None and outer.cancelling() > before:
+        thread.join(_SECONDS_BETWEEN_LOOKS)
+        if waiting_task is not None and waiting_task.cancelling() > cancellations_before:
             raise asyncio.CancelledError

@@ -21,11 +21,8 @@ from lmflow.execution.budget import (
     Budget,
     Ledger,
     Spent,
-    prompt_bound,
-    actual_or_worst,
-    spent_on,
-    worst_case,
 )
+from lmflow.execution.costs import actual_or_worst, prompt_bound, spent_on, worst_case
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply, ModelReply, Usage, failure_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest

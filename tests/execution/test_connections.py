@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lmflow.errors import StoreError
-from lmflow.execution.connections import BatchingWriter
+from lmflow.execution.batching_writer import BatchingWriter
 
 
 class Pieces:

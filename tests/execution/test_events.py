@@ -72,10 +72,10 @@ async def test_a_listener_that_is_dropped_is_forgotten() -> None:
     """Nothing is kept for who doesn't listen any more."""
     async with _executor() as ex:
         events = ex.events()
-        assert 1 == len(ex._outside.listeners)
+        assert 1 == len(ex._session.connections.listeners)
         del events
         gc.collect()
-        assert 0 == len(ex._outside.listeners)
+        assert 0 == len(ex._session.connections.listeners)
 
 
 @pytest.mark.parametrize("limit", [0, -1])

@@ -16,8 +16,8 @@ from lmflow.errors import (
     UndeclaredProgram,
     UnknownVersion,
 )
-from lmflow.execution.connections import Models
 from lmflow.execution.live import gather_strict
+from lmflow.execution.models import Models
 from lmflow.traces.events import (
     CallEnded,
     CallStarted,
@@ -28,7 +28,7 @@ from lmflow.traces.events import (
     TraceClosed,
     TraceOpened,
 )
-from lmflow.traces.store import Wish
+from lmflow.traces.store import ExecutionQuery
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
 
@@ -55,7 +55,7 @@ class Ledger:
         """None has a name."""
         raise UnknownVersion(name)
 
-    def recorded(self, wishes: Sequence[Wish]) -> Sequence[lf.Trace | None]:
+    def recorded(self, wishes: Sequence[ExecutionQuery]) -> Sequence[lf.Trace | None]:
         """Nothing is read back."""
         return [None] * len(wishes)
 

@@ -17,15 +17,17 @@ from simulated import asked_again, kept_going
 
 import lmflow as lf
 from lmflow.errors import BadData, NotFound, ReplayDiverged
-from lmflow.execution.optimize import replayed
-from lmflow.execution.run_config import run_config
+from lmflow.execution.jobs.replay_optimization import replay_optimization
+from lmflow.execution.jobs.run_config import run_config
 from lmflow.messages.requests import ChatRequest
-from lmflow.optimizers.combinators import count_model_calls, guard, within
+from lmflow.optimizers.combinators import guard, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import opro
-from lmflow.optimizers.parts.plan import Need, PlanOptimizer, Traces
+from lmflow.optimizers.parts.needs import Need
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.random_search import random_search
+from lmflow.traces.counts import count_model_calls
 from lmflow.values.record import digest
 
 think = lf.predict("think", "question -> thought", "Think of it.", options={"max_tokens": 20})
@@ -96,7 +98,7 @@ async def test_a_whole_optimization_replays_offline_to_the_same_version(
     assert run.root == done.run.root
     assert (
         done.version.id
-        == replayed(run, maker(), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC).id
+        == replay_optimization(run, maker(), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC).id
     )
 
 
@@ -134,7 +136,7 @@ async def test_a_stopped_optimization_replays_too(tmp_path: Path) -> None:
         done = await tuned(random_search(candidates=2), store, Model(), budget=lf.Budget(calls=40))
         run = store.run(done.run.id)
     assert "stopped" == run.status
-    again = replayed(
+    again = replay_optimization(
         run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC
     )
     assert done.version.id == again.id
@@ -161,7 +163,7 @@ async def test_cancelled_it_keeps_the_best_so_far(at: int, tmp_path: Path) -> No
             await work
         run = store.run(store.runs(1)[0].id)
         assert ("stopped", best[-1]) == (run.status, store.version(run.result).tree)
-        again = replayed(
+        again = replay_optimization(
             run, random_search(candidates=2), PROGRAM, Traces(lf.init(PROGRAM), DATA), METRIC
         )
         assert run.result == again.id
@@ -265,7 +267,10 @@ async def test_recorded_runs_are_harvested(tmp_path: Path) -> None:
     traces = Traces(
         lf.init(PROGRAM), lf.Data(DATA.train), tuple(known[name] for name in run.config["prior"])
     )
-    assert done.version.id == replayed(run, lf.harvest(max_demos=9), PROGRAM, traces, METRIC).id
+    assert (
+        done.version.id
+        == replay_optimization(run, lf.harvest(max_demos=9), PROGRAM, traces, METRIC).id
+    )
 
 
 async def test_without_recorded_runs_there_is_nothing_to_harvest() -> None:

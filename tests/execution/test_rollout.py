@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.errors import CallError, StepTimeout
 from lmflow.execution.budget import Spent
-from lmflow.execution.rollout import Rollout, new_id, versioned
+from lmflow.execution.rollout import Rollout, new_id, version_with_overlay
 from lmflow.messages.replies import ChatReply, ModelReply, Usage
 from lmflow.messages.requests import ChatRequest, ModelRequest
 from lmflow.models.base import Http, Send
@@ -142,7 +142,7 @@ async def test_an_overlay_is_part_of_the_trace_s_version() -> None:
 def test_an_overlay_completes_a_version_that_lacks_paths() -> None:
     """What the version doesn't say are the defaults."""
     pending: Pending = ANSWER(question="a").under({"answer.model": "a/b"})
-    version = versioned(pending, lf.Version(params={"answer.instruction": "Sing."}))
+    version = version_with_overlay(pending, lf.Version(params={"answer.instruction": "Sing."}))
     assert ("Sing.", "a/b", ()) == (
         version["answer.instruction"], version["answer.model"], version["answer.demos"],
     )  # fmt: skip
@@ -158,11 +158,11 @@ async def test_rollouts_of_many_programs_are_one_run() -> None:
         Rollout(ANSWER(question="b"), other, "cand[1]/ex[1]"),
     ]
     async with lf.Executor(lf.scripted(sample_of), store) as ex:
-        run = await ex.rollouts("evaluation", "two", many)
+        run = await ex.rollouts("evaluate", "two", many)
     assert [("cand[0]/ex[1]", "up"), ("cand[1]/ex[1]", "answer")] == [
         (label, t.name) for label, t in run.items
     ]
-    assert ("evaluation", other, run.root) == (
+    assert ("evaluate", other, run.root) == (
         run.kind,
         run.traces[1].version,
         store.run(run.id).root,

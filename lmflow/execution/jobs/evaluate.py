@@ -1,0 +1,191 @@
+"""Evaluates live: runs a program under a version on examples and records a score for each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from lmflow.data.dataset import Dataset, dataset_of
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.judges import Judge, evaluation_by_judge, scorer_key
+from lmflow.evaluation.rescoring import examples_of, scores_from
+from lmflow.execution.budget import NOTHING, Budget, Spent
+from lmflow.execution.jobs.run_config import begin_job
+from lmflow.execution.open_run import OpenRun, open_run, traces_by_label
+from lmflow.execution.progress import Progress, silent
+from lmflow.execution.rollout import Rollout
+from lmflow.execution.session import EMPTY, HasSession, Session
+from lmflow.metrics import Metric, name_of
+from lmflow.programs.effects import Pending
+from lmflow.programs.parameters import init
+from lmflow.programs.program import Program, pending_of
+from lmflow.traces.events import ScoreRecorded
+from lmflow.traces.trace import Run
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
+
+
+async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
+    self: HasSession,
+    program: Program,
+    version: Version | str | None,
+    examples: Iterable[Mapping[str, Any]],
+    metric: Metric | Judge,
+    *,
+    samples: int = 1,
+    cluster: str = "",
+    reuse: bool = True,
+    budget: Budget | None = None,
+    spent: Spent = NOTHING,
+    config: Mapping[str, Any] = EMPTY,
+    of: str = "",
+    progress: Progress = silent,
+) -> Evaluation:
+    """Run a program under a version on examples and score each; the scores are stored with the
+    traces.
+
+    Args:
+        program: The program.
+        version: A version, or the name of a ref or version in the store.
+        examples: The examples, with the fields that the metric reads.
+        metric: The metric or judge.
+        samples: How often each example runs.
+        cluster: A field of the examples; examples with equal values count as one in the
+            interval.
+        reuse: Whether recorded calls answer requests that are the same. Stored outputs never
+            do.
+        budget: The most that the evaluation may spend.
+        spent: What counts as spent of the budget from the start.
+        config: Settings to store on the run beside data, metric and version.
+        of: The run that this one begins again.
+        progress: Shows the progress.
+
+    Returns:
+        The mean with its interval, rows, cost and latency.
+
+    Raises:
+        MetricFailed: The metric failed on all outputs.
+        BudgetExceeded: The budget ended the evaluation.
+    """
+    data = dataset_of(str(program), examples)
+    evaluated = self._session.version(version) or init(program)
+    settings = Record(
+        {
+            "data": data.digest,
+            "metric": scorer_key(metric),
+            "version": evaluated.id,
+            "samples": samples,
+        }
+    )
+    settings |= config or await begin_job(self._session, program, (data,), metric, budget)
+    session = self._session.within(budget, spent)
+    async with open_run(
+        session, "evaluate", str(program), settings, of, reuse=reuse
+    ) as evaluation_run:
+        evaluation = await evaluate_on(
+            evaluation_run,
+            program,
+            evaluated,
+            data,
+            metric,
+            samples=samples,
+            cluster=cluster,
+            progress=progress,
+        )
+        await evaluation_run.close(result=evaluation.root)
+    return evaluation
+
+
+async def evaluate_on(  # noqa: PLR0913 - the parts of an evaluation
+    run: OpenRun,
+    program: Program,
+    version: Version,
+    data: Dataset,
+    metric: Metric | Judge,
+    *,
+    samples: int = 1,
+    label: str = "",
+    cluster: str = "",
+    progress: Progress = silent,
+    session: Session | None = None,
+) -> Evaluation:
+    """Run a version on each example of a data set as part of a run, score each, and record the
+    scores.
+
+    A judge is called once all examples have run; its calls are part of the same run. ``session``
+    pays for everything, by default the run's own.
+    """
+    rollouts = rollouts_on(program, version, data, label, samples)
+    judge = metric if isinstance(metric, Judge) else None
+    with progress(str(program), len(rollouts) * (2 if judge else 1)) as step:
+        traces = traces_by_label(rollouts, await run.add(rollouts, step, session=session))
+        part = attrs.evolve(run.run, items=tuple(traces.items()), name=str(program))
+        if isinstance(metric, Judge):
+            judgements = _judgement_rollouts(part, data, metric)
+            verdicts = await run.add(list(judgements.values()), step, session=session)
+            verdict_by_label = dict(zip(judgements, verdicts, strict=True))
+            evaluation = evaluation_by_judge(part, data, metric, verdict_by_label)
+        else:
+            evaluation = scores_from(part, data, metric)
+    await run.record(*_score_events(evaluation, metric))
+    return attrs.evolve(evaluation, cluster=cluster)
+
+
+def rollouts_on(
+    program: Program, version: Version, data: Dataset, label: str = "", samples: int = 1
+) -> list[Rollout]:
+    """Make the rollouts of a program on a data set, one for each example and sample.
+
+    They are labelled ``ex[id]``, after the position if the example has no id, and ``/n[k]`` if
+    there are several samples.
+    """
+    check_samples(samples)
+    prefix = f"{label}/" if label else ""
+    return [
+        Rollout(pending, version, name)
+        for position, row in enumerate(data)
+        for pending, name in sampled(
+            pending_of(program, row), f"{prefix}ex[{row.get('id', position)}]", samples
+        )
+    ]
+
+
+def sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:
+    """Repeat a pending call ``samples`` times, each with a sample number and a label of its own."""
+    check_samples(samples)
+    if samples == 1:
+        return [(pending, label)]
+    return [(pending.sampled(k), f"{label}/n[{k}]") for k in range(samples)]
+
+
+def check_samples(samples: int) -> None:
+    """Raise ``ValueError`` if the number of samples is less than 1."""
+    if samples < 1:
+        msg = f"samples must be at least 1, found {samples}"
+        raise ValueError(msg)
+
+
+def _judgement_rollouts(run: Run, data: Dataset, judge: Judge) -> dict[str, Rollout]:
+    """Make the judge's rollouts by the labels of the traces that they judge; a trace without
+    outputs is not judged.
+    """
+    labelled = zip(run.items, examples_of(run, data), strict=True)
+    rollouts = {}
+    for (label, trace), example in labelled:
+        if trace.outputs is not None:
+            pending = judge.program(**judge.inputs(example, trace.outputs))
+            rollouts[label] = Rollout(pending, judge.under, f"{label}/judge")
+    return rollouts
+
+
+def _score_events(evaluation: Evaluation, metric: Metric | Judge) -> Sequence[ScoreRecorded]:
+    key = scorer_key(metric)
+    name, now = name_of(metric), time.time_ns()
+    return [
+        ScoreRecorded(row.trace, name, row.score.value, row.score.feedback, key, "", now)
+        for row in evaluation.rows
+        if row.score is not None
+    ]

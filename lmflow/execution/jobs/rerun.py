@@ -1,0 +1,210 @@
+"""Executes recordings again: under another version, from an address on, or what a run lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from lmflow.adapters.registry import AdapterRules
+from lmflow.errors import ReplayDiverged
+from lmflow.execution.budget import Budget
+from lmflow.execution.costs import spent_on
+from lmflow.execution.progress import Progress, silent
+from lmflow.execution.rollout import Rollout
+from lmflow.execution.runs import complete_run, run_rollouts
+from lmflow.execution.session import HasSession
+from lmflow.programs.effects import Pending
+from lmflow.programs.program import Program
+from lmflow.replays.divergence import labelled_traces
+from lmflow.replays.reuse import resume_answers
+from lmflow.replays.simulate import ReplayCase, plan_answers, simulate
+from lmflow.traces.trace import PlannedExecution, Run, RunKind, Trace
+from lmflow.versions.version import Version
+
+
+async def replay(  # noqa: PLR0913 - each is a choice of its own
+    self: HasSession,
+    recorded: Trace | Run,
+    program: Program,
+    version: Version | str | None = None,
+    *,
+    at: str = "",
+    budget: Budget | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Execute a recording again under a version and send only what it does not answer.
+
+    A recorded call answers a request that is the same (``lf.what_if`` says beforehand how many
+    are). The copy costs nothing and names the trace that it is from.
+
+    Args:
+        recorded: The trace or run.
+        program: The program.
+        version: The version to run under; the recorded one if ``None``.
+        at: An address to fork at: everything before the first call at or below it is exact,
+            everything from it on is sent anew.
+        budget: The most that the run may spend.
+        progress: Shows the progress.
+
+    Returns:
+        The new run.
+
+    Raises:
+        ReplayDiverged: The program takes another way before ``at``.
+        NotRecorded: No execution came to ``at``.
+        BudgetExceeded: The budget ended the run.
+    """
+    session = self._session.bounded(budget)
+    rollouts = reruns(
+        recorded,
+        program,
+        session.version(version),
+        session.model_places(program),
+        at=at,
+        rules=session.connections.adapter_rules,
+    )
+    kind: RunKind = "fork" if at else "what_if"
+    return await run_rollouts(
+        session, kind, str(program), rollouts, of=recorded.id, progress=progress
+    )
+
+
+async def resume(  # noqa: PLR0913 - each is a choice of its own
+    self: HasSession,
+    run: Run,
+    program: Program,
+    *,
+    retry_failures: bool = False,
+    budget: Budget | None = None,
+    progress: Progress = silent,
+) -> Run:
+    """Finish a run that was stopped.
+
+    What was recorded stays, calls that were open are sent again, and executions that never
+    began are run. The run keeps its id and ends with the root that it would have had.
+
+    Args:
+        run: The run, as read from this executor's store.
+        program: The program.
+        retry_failures: Whether failed executions run again.
+        budget: The most that the whole run may spend: recorded calls count, open ones as maybe
+            billed.
+        progress: Shows the progress.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        ReplayDiverged: Program, version or model are not those of the recorded part.
+        BudgetExceeded: The budget ended the run.
+    """
+    session = self._session
+    if budget is not None:
+        calls = [call for trace in run for call in trace.calls]
+        prices = session.connections.prices
+        session = session.within(budget, spent_on(calls, prices, measured=budget.measured))
+    todo = remaining(
+        run,
+        program,
+        session.recorder.version,
+        session.model_places(program),
+        retry_failures=retry_failures,
+        rules=session.connections.adapter_rules,
+    )
+    return await complete_run(session, run, todo, progress)
+
+
+def reruns(  # noqa: PLR0913 - what was recorded, and what it runs with now
+    recorded: Trace | Run,
+    program: Program,
+    version: Version | None,
+    places: Callable[[Version], Mapping[str, Any]],
+    *,
+    at: str = "",
+    rules: AdapterRules | None = None,
+) -> list[Rollout]:
+    """Make one rollout for each recorded execution, answered by it wherever its requests are the
+    same.
+
+    ``places`` maps the model names in a version to resolved models; ``rules`` choose adapters. With
+    ``at`` everything from that address on is sent again; executions of a run that never came to it
+    are answered throughout. Raises ``NotRecorded`` if none came to it.
+    """
+    cases = [
+        (label, _replay_case(trace, program, version, places, rules))
+        for label, trace in labelled_traces(recorded)
+    ]
+    answers = plan_answers([case for _, case in cases], at)
+    return [
+        Rollout(_pending(case), case.version, label, reuse)
+        for (label, case), (reuse, _) in zip(cases, answers, strict=True)
+    ]
+
+
+def remaining(  # noqa: PLR0913 - as in reruns
+    run: Run,
+    program: Program,
+    version: Callable[[str], Version],
+    places: Callable[[Version], Mapping[str, Any]],
+    *,
+    retry_failures: bool = False,
+    rules: AdapterRules | None = None,
+) -> dict[int, Rollout]:
+    """Return the rollouts that a run lacks, by position: executions that were cut off, with their
+    recorded calls as answers, and executions that never began.
+
+    ``retry_failures`` adds the failed ones, without the calls that failed. Raises
+    ``ReplayDiverged`` before anything is sent if the recorded requests are not those that would be
+    sent now, and for an evaluation or optimization, which finds out only as it runs what it needs.
+    """
+    if run.kind in {"optimize", "evaluate"}:
+        fix = (
+            f"Begin it again over the same store, `ex.{run.kind}(..., of=run.id)`:"
+            " it pays for nothing twice."
+        )
+        raise ReplayDiverged(
+            f"run {run.id}", "executions that it was begun for", f"an {run.kind} run", fix
+        )
+    traces = dict(run.items)
+    rollouts: dict[int, Rollout] = {}
+    for position, execution in enumerate(run.wanted or _recorded_executions(run)):
+        trace = traces.get(execution.label)
+        if trace is None:
+            pending = program(**execution.inputs).sampled(execution.sample)
+            rollouts[position] = Rollout(pending, version(execution.version), execution.label)
+        elif not trace.done or (retry_failures and trace.failure is not None):
+            case = _replay_case(trace, program, None, places, rules)
+            rollouts[position] = _continued(case, execution.label, retry_failures=retry_failures)
+    return rollouts
+
+
+# `simulate` walks the recorded part offline before anything is sent, so a program or version that
+# changed since is refused for free instead of after some paid calls.
+def _continued(case: ReplayCase, label: str, *, retry_failures: bool) -> Rollout:
+    """Make the rollout that goes on with an unfinished trace."""
+    trace = case.trace
+    reuse = resume_answers(trace, case.cached_answers.places, retry_failures=retry_failures)
+    simulate(case, reuse)
+    return Rollout(_pending(case), trace.version, label, reuse, trace)
+
+
+def _pending(case: ReplayCase) -> Pending:
+    return case.program(**case.trace.inputs).sampled(case.trace.sample)
+
+
+def _recorded_executions(run: Run) -> tuple[PlannedExecution, ...]:
+    return tuple(
+        PlannedExecution(label, trace.inputs, trace.version.id, trace.sample)
+        for label, trace in run.items
+    )
+
+
+def _replay_case(
+    trace: Trace,
+    program: Program,
+    version: Version | None,
+    places: Callable[[Version], Mapping[str, Any]],
+    rules: AdapterRules | None,
+) -> ReplayCase:
+    now = version or trace.version
+    return ReplayCase(trace, program, now, places(now), rules)

@@ -1,0 +1,83 @@
+"""An open trace: one execution in progress."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from lmflow.execution.account import Account
+from lmflow.execution.connections import Connections
+from lmflow.execution.listening import OnText
+from lmflow.messages.replies import Outcome
+from lmflow.messages.requests import Request, ToolRequest
+from lmflow.models.base import Model
+from lmflow.replays.reuse import NO_ANSWERS, Reuse, copied_call, outcome_or_raise
+from lmflow.traces.events import CallEnded
+from lmflow.traces.trace import CallAttempt
+
+
+class OpenTrace:
+    """The state of one execution in progress: what its calls need, and the calls made so far."""
+
+    def __init__(  # noqa: PLR0913 - each is a fact of its own
+        self,
+        connections: Connections,
+        trace_id: str,
+        *,
+        account: Account,
+        name: str = "",
+        timeout: float | None = None,
+        on_text: OnText | None = None,
+        reuse: Reuse = NO_ANSWERS,
+        calls: Iterable[CallAttempt] = (),
+    ) -> None:
+        self.connections = connections
+        self.trace_id = trace_id
+        self.reuse = reuse
+        self.account = account
+        self.name = name
+        self.timeout = timeout
+        self.deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
+        self.on_text = on_text
+        self.calls = list(calls)
+        self.choices: dict[str, str | int] = {}
+        self.models: dict[str, Model] = {}
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the execution's time is over."""
+        return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
+
+    def model(self, name: str) -> Model:
+        """Return the model of a name and note that the execution has used it."""
+        model = self.models.get(name)
+        if model is None:
+            model = self.models[name] = self.connections.models.get(name)
+        return model
+
+    def recorded_answer(self, address: str, request: Request) -> CallAttempt | None:
+        """Return the recorded call that answers a request, ``None`` if there is none."""
+        resolved = self.reuse.resolve_model(request, address)
+        if resolved is request and not isinstance(request, ToolRequest):
+            model = self.model(request.model)
+            resolved = request.to(model.name, model.endpoint)
+        return self.reuse(address, resolved)
+
+    async def use_recorded(self, recorded: CallAttempt, address: str) -> Outcome:
+        """Return the reply of a recorded call or raise its failure. Unless the call is from this
+        very trace, a copy that costs nothing is recorded.
+        """
+        if self.reuse.source != self.trace_id:
+            await self.record_ended(
+                copied_call(recorded, address, self.reuse.source, time.time_ns())
+            )
+        outcome: Outcome = outcome_or_raise(recorded.outcome)
+        return outcome
+
+    # The reply may only be used once it is durable: a program that went on with a reply which a
+    # crash then lost could not be resumed from its record.
+    async def record_ended(self, attempt: CallAttempt) -> None:
+        """Record an attempt that has ended, and wait until it is durable."""
+        self.calls.append(attempt)
+        await self.connections.record(CallEnded(self.trace_id, attempt)).durable()

@@ -1,0 +1,208 @@
+"""Prepares rollouts and runs them; the store gets the opening, the calls and the end of each."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Mapping
+
+import attrs
+
+from lmflow.errors import ENDING, BudgetExceeded
+from lmflow.execution.account import Account
+from lmflow.execution.batching_writer import WriteReceipt
+from lmflow.execution.connections import Connections
+from lmflow.execution.costs import unbounded_media, worst_case
+from lmflow.execution.listening import OnText
+from lmflow.execution.live import LiveDriver, gather_strict
+from lmflow.execution.open_trace import OpenTrace
+from lmflow.execution.rollout import Rollout, new_id
+from lmflow.interpreter.driver import Frame
+from lmflow.interpreter.predict import ADAPTER
+from lmflow.messages.requests import ChatRequest
+from lmflow.models.base import leaves, place
+from lmflow.programs.compatibility import checked_params, stale
+from lmflow.programs.effects import Pending
+from lmflow.programs.environment import Env
+from lmflow.programs.program import Program
+from lmflow.traces.events import TraceClosed, TraceOpened
+from lmflow.traces.trace import CallAttempt, Trace, failed
+from lmflow.values.record import Record
+from lmflow.versions.version import Version
+
+
+@attrs.frozen(eq=False)
+class FinishedRollout:
+    """The trace of an execution that is over, the error that it ended with, and the receipt of its
+    last event.
+    """
+
+    trace: Trace
+    error: Exception | None
+    receipt: WriteReceipt
+
+
+@attrs.frozen(eq=False)
+class PreparedRollout:
+    """A program with the version, parameters, world and limits that it will be executed with."""
+
+    connections: Connections
+    account: Account
+    program: Program
+    version: Version
+    env: Env
+    world: Record
+    target: str = ""
+    timeout: float | None = None
+
+    async def execute(
+        self, run_id: str, rollout: Rollout, position: int = 0, on_text: OnText | None = None
+    ) -> FinishedRollout:
+        """Execute a rollout. Errors that end the whole run (``ENDING``) are raised; the trace then
+        stays open in the store.
+        """
+        sample = rollout.pending.sample or 0
+        trace = rollout.interrupted or self._new_trace(rollout, sample)
+        if rollout.interrupted is None:
+            self.connections.record(TraceOpened(run_id, rollout.label, position, trace))
+        open_trace = OpenTrace(
+            self.connections,
+            trace.id,
+            account=self.account,
+            name=str(self.program),
+            timeout=self.timeout,
+            on_text=on_text,
+            reuse=rollout.reuse,
+            calls=trace.calls,
+        )
+        env = attrs.evolve(self.env, sample=sample) if sample else self.env
+        outputs, error = None, None
+        try:
+            outputs = await LiveDriver(open_trace).run(
+                Pending(self.program, rollout.pending.inputs), Frame(env)
+            )
+        except ENDING:
+            raise
+        except Exception as problem:  # noqa: BLE001 - recorded; the caller raises or returns it
+            error = problem
+        finished = self._finished_trace(trace, open_trace, outputs, error)
+        return FinishedRollout(finished, error, self.connections.record(TraceClosed(finished)))
+
+    def _new_trace(self, rollout: Rollout, sample: int) -> Trace:
+        return Trace(
+            new_id(self.connections.random),
+            self.program.key,
+            str(self.program),
+            self.version,
+            rollout.pending.inputs,
+            self.world,
+            target=self.target,
+            sample=sample,
+            started=time.time_ns(),
+            code=self.program,
+        )
+
+    def _finished_trace(
+        self, trace: Trace, open_trace: OpenTrace, outputs: Record | None, error: Exception | None
+    ) -> Trace:
+        prepared_models = self.world.models
+        used = {
+            name: place(model)
+            for name, model in open_trace.models.items()
+            if name not in prepared_models
+        }
+        models = {**open_trace.reuse.places, **prepared_models, **used}
+        unchanged = models.keys() <= prepared_models.keys()
+        calls = open_trace.calls
+        if len(calls) > 1:
+            calls = sorted(calls, key=_start_order)
+        return trace.finished(
+            calls=tuple(calls),
+            choices=Record(open_trace.choices) if open_trace.choices else trace.choices,
+            outputs=outputs,
+            failure=failed(error) if error else None,
+            ended=time.time_ns(),
+            code=trace.code,
+            world=self.world if unchanged else self.world | {"models": models},
+        )
+
+
+def prepare(
+    connections: Connections,
+    account: Account,
+    rollout: Rollout,
+    *,
+    target: str = "",
+    timeout: float | None = None,
+) -> PreparedRollout:
+    """Check a rollout's program and version and resolve its models, before anything is sent or
+    recorded.
+
+    Raises ``ForeignPaths``, ``ModelUnavailable``, or ``Unbounded`` if the budget must know what
+    each step may cost and a step has no bound.
+    """
+    program, version = rollout.program, rollout.version
+    params = checked_params(program, version)
+    rules = connections.adapter_rules
+    world = Record(adapter=ADAPTER, models=model_places(connections, params))
+    if rules.pairs:
+        world |= {"adapters": rules.to_json()}
+    if stale_paths := stale(program, version, rollout.first or version):
+        world |= {"stale": stale_paths}
+    if account.measured:
+        _check_bounds(connections, account, program, params)
+    env = Env(params, adapters=rules)
+    return PreparedRollout(connections, account, program, version, env, world, target, timeout)
+
+
+async def run_all(
+    run_id: str,
+    todo: Mapping[int, Rollout],
+    prepared: Iterable[PreparedRollout],
+    concurrency: int,
+    step: Callable[[bool], object],
+) -> dict[int, Trace]:
+    """Execute rollouts side by side and return their traces by position, all of them durable.
+
+    Rollouts that a budget stopped are missing. ``step`` is called after each with whether it
+    succeeded.
+    """
+    queue = iter(zip(todo.items(), prepared, strict=True))
+    finished: dict[int, FinishedRollout] = {}
+
+    async def work() -> None:
+        for (position, rollout), ready in queue:
+            with contextlib.suppress(BudgetExceeded):
+                finished[position] = await ready.execute(run_id, rollout, position)
+                step(finished[position].error is None)
+
+    # Not one task for each rollout, but for twice as many as may be open: half of them wait for
+    # their records to become durable, so the other half keeps all slots busy. A hundred thousand
+    # rollouts then cost no more memory at once than a hundred.
+    await gather_strict([work() for _ in range(min(2 * concurrency - 1, len(todo)))])
+    for receipt in {rollout.receipt for rollout in finished.values()}:
+        await receipt.durable()
+    return {position: rollout.trace for position, rollout in finished.items()}
+
+
+def model_places(connections: Connections, params: Record) -> Record:
+    """Map the model names in parameters to the resolved models and endpoint classes."""
+    return connections.models.places(
+        value for path, value in params.items() if path.endswith(".model")
+    )
+
+
+def _check_bounds(
+    connections: Connections, account: Account, program: Program, params: Record
+) -> None:
+    """Raise ``Unbounded`` for the first step whose calls the budget cannot bound."""
+    for name, step in program.predictors.items():
+        if step.signature.has_media_inputs:
+            raise unbounded_media(name)
+        for model in leaves(connections.models.get(params[f"{name}.model"])):
+            request = ChatRequest((), model.name, options=params[f"{name}.options"])
+            worst_case(name, request, connections.prices, time.time_ns(), priced=account.priced)
+
+
+def _start_order(call: CallAttempt) -> tuple[int, str, int]:
+    return call.started, call.address, call.attempt
