@@ -13,7 +13,7 @@ from lmflow.cli.loading.jobs import Job
 from lmflow.cli.options import echo_json, in_colour
 from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
 from lmflow.cli.text.progress import Watched, watching
-from lmflow.errors import short
+from lmflow.errors import ModelUnavailable, short
 from lmflow.evaluation.charts import lines_svg
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge, evaluation_by_judge
@@ -21,8 +21,10 @@ from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.executor import Executor
 from lmflow.execution.jobs.optimization import Optimization
+from lmflow.execution.jobs.run_config import keep_data
 from lmflow.execution.progress import bar, silent
 from lmflow.optimizers.parts.plan import Bound, Traces
+from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import pending_of
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
@@ -39,7 +41,12 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
     of: str = "",
     spent: Spent = NOTHING,
 ) -> Evaluation:
-    """Run and record an evaluation; ``of`` is the run that it resumes, ``spent`` its spending."""
+    """Run and record an evaluation; ``of`` is the run that it resumes, ``spent`` its spending.
+
+    The examples are stored, so that the run can be read without the file.
+    """
+    check_models(job)
+    keep_data(store, tuple(job.datasets.values()))
 
     async def go() -> Evaluation:
         async with _executor(store, job, concurrency) as ex:
@@ -72,7 +79,9 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
 
     ``of`` is the run that it resumes, ``spent`` what that run has spent.
     """
+    check_models(job)
     optimizer, data = job.optimizer, job.data
+    keep_data(store, (data.train, data.select, data.held))
     watched = Watched(bound_of(job), job.budget, lambda: spent)
 
     async def go() -> Optimization:
@@ -109,6 +118,20 @@ def _stopped(run: Run) -> str:
         f"stopped; the best so far is kept as {best}: `lmflow show {best}`.\n"
         f"`lmflow resume {run.id}` goes on and pays for nothing twice."
     )
+
+
+def check_models(job: Job) -> None:
+    """Raise ``ModelUnavailable`` if a step needs the executor's model and the job has none."""
+    versions = [(job.program, job.start)]
+    if isinstance(job.metric, Judge):
+        versions.append((job.metric.program, job.metric.under))
+    needed = []
+    for program, version in versions:
+        params = complete_params(program, version)
+        needed += [step for step in program.predictors if not params[f"{step}.model"]]
+    if needed and not job.spec.model:
+        fix = f"Add --model PROVIDER/MODEL; step {needed[0]!r} names no model of its own."
+        raise ModelUnavailable("the default", "no model was given", fix)
 
 
 def _executor(store: SqliteStore, job: Job, concurrency: int) -> Executor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 
 import attrs
 import click
@@ -36,15 +37,24 @@ _HELD = "held/"  # begins the labels of rollouts that score held-back data
 _EDITED = "Was the program, the metric or the optimizer edited since?"
 
 
-def resume_job(
-    store_path: str, recorded: Run, concurrency: int, max_calls: int | None, *, as_json: bool
-) -> None:
+@attrs.frozen(kw_only=True)
+class ResumeLimits:
+    """The limits of a resumed job, and the scripts that may be imported again."""
+
+    concurrency: int
+    max_calls: int | None
+    allowed: tuple[str, ...]
+
+
+def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json: bool) -> None:
     """Run a stopped evaluation or optimization to its end; recorded calls are not sent again."""
+    concurrency, max_calls = limits.concurrency, limits.max_calls
     if recorded.status == "done":
         click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
     with SqliteStore(store_path) as store:
         with store.reading() as reader:
-            job, spent = load_recorded_job(recorded, reader), _spent_before(store, recorded)
+            job = load_recorded_job(recorded, reader, limits.allowed)
+            spent = _spent_before(store, recorded)
         if max_calls is not None:
             job = attrs.evolve(job, spec=attrs.evolve(job.spec, calls=max_calls))
         if recorded.kind == "evaluate":
@@ -59,9 +69,12 @@ def resume_job(
     print_optimization(optimization, job, "", as_json=as_json)
 
 
-def replay_job(reader: Reader, recorded: Run, *, as_json: bool) -> None:
-    """Replay an evaluation or optimization offline; ``ReplayDiverged`` if its result differs."""
-    started, job = time.perf_counter(), load_recorded_job(recorded, reader)
+def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_json: bool) -> None:
+    """Replay an evaluation or optimization offline; ``ReplayDiverged`` if its result differs.
+
+    ``allowed`` are the modules that may be imported although they are scripts.
+    """
+    started, job = time.perf_counter(), load_recorded_job(recorded, reader, allowed)
     if recorded.kind == "evaluate":
         result, words = _replay_evaluation(recorded, job)
     else:

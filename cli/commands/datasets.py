@@ -182,9 +182,7 @@ class ExportOptions:
     help="jsonl: the examples. sft: the prompt and outputs of each step of their traces, as chats.",
 )
 @click.option("--step", default="", help="Export only this step (sft).")
-@click.option(
-    "--raw", is_flag=True, help="Keep mistakes and their corrections in the chats (sft)."
-)
+@click.option("--raw", is_flag=True, help="Keep mistakes and their corrections in the chats (sft).")
 @program_option("The program, if the run does not name it.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file.")
 @store_option

@@ -8,11 +8,10 @@ import attrs
 import click
 
 from lmflow.cli.actions.jobs import print_evaluation, run_evaluation
-from lmflow.cli.actions.recorded_jobs import rescore
 from lmflow.cli.commands.completion import complete_program, complete_ref, complete_run
 from lmflow.cli.loading.jobs import JobSpec, Source, load_job
 from lmflow.cli.loading.metrics import METRIC_HELP
-from lmflow.cli.loading.recorded_jobs import load_recorded_job
+from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.options import (
     adapters_option,
     budget_options,
@@ -31,6 +30,7 @@ from lmflow.evaluation.comparison import compare as compare_evaluations
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.traces.trace import Run
 
 DATA_HELP = f"The examples: a file ({', '.join(ENDINGS)}), or NAME[:SPLIT] of the store."
 _MODEL = click.option("--model", default="", metavar="PROVIDER/MODEL", help="The model.")
@@ -146,8 +146,8 @@ def evaluate(options: EvalOptions) -> None:
 def compare(options: CompareOptions) -> None:
     """Compare two evaluations, paired on the same examples.
 
-    A and B are runs of `lmflow eval`, or, with --program, --data and --metric, two versions that
-    are evaluated now.
+    A and B are runs of `lmflow eval`, compared by their recorded scores, or, with --program, --data
+    and --metric, two versions that are evaluated now.
 
     \b
     Example:
@@ -155,7 +155,7 @@ def compare(options: CompareOptions) -> None:
     """  # noqa: E501 - an example stands on one line
     if not options.data and not options.metric:
         with reading(options.store) as reader:
-            a, b = _recorded(reader, options.a), _recorded(reader, options.b)
+            a, b = _recorded(reader, options.a, options.b)
     elif options.data and options.metric and options.target:
         a, b = _evaluated(options)
     else:
@@ -179,7 +179,22 @@ def _evaluated(options: CompareOptions) -> tuple[Evaluation, Evaluation]:
     return a, b
 
 
-def _recorded(reader: Reader, name: str) -> Evaluation:
+def _recorded(reader: Reader, *names: str) -> tuple[Evaluation, ...]:
+    """Return recorded evaluations from their recorded scores; the user's code is not loaded.
+
+    Their examples are those of the store or of the files, for all of them or for none: an example
+    that is made of recorded inputs lacks the other fields.
+    """
+    runs = [_evaluation_run(reader, name) for name in names]
+    examples = [recorded_datasets(run, reader) for run in runs]
+    complete = all(examples)
+    return tuple(
+        recorded_evaluation(run, reader, datasets[0] if complete else None)
+        for run, datasets in zip(runs, examples, strict=True)
+    )
+
+
+def _evaluation_run(reader: Reader, name: str) -> Run:
     try:
         run = reader.run(name)
     except NotFound as problem:
@@ -190,7 +205,7 @@ def _recorded(reader: Reader, name: str) -> Evaluation:
         raise click.ClickException(
             f"run {run.id} is of kind {run.kind}, not an evaluation: `lmflow eval` makes one."
         )
-    return rescore(run, load_recorded_job(run, reader))
+    return run
 
 
 def comparison_data(comparison: Comparison) -> dict[str, Any]:

@@ -10,7 +10,13 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.actions.recorded_jobs import JOB_KINDS, identical_line, replay_job, resume_job
+from lmflow.cli.actions.recorded_jobs import (
+    JOB_KINDS,
+    ResumeLimits,
+    identical_line,
+    replay_job,
+    resume_job,
+)
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
@@ -43,6 +49,13 @@ _MODEL = click.option(
 )
 _CALLS = click.option("--max-calls", type=click.IntRange(0), help="Send at most so many calls.")
 _CONCURRENCY = concurrency_option(16, "Calls sent at once.")
+_IMPORT = click.option(
+    "--import",
+    "allowed",
+    multiple=True,
+    metavar="MODULE",
+    help="Import MODULE although it is the script that started the run, which runs it again.",
+)
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +67,7 @@ class _LiveOptions:
     model: str | None
     max_calls: int | None
     concurrency: int
+    allowed: tuple[str, ...]
     store: str
     as_json: bool
 
@@ -122,6 +136,7 @@ class ResumeOptions(_LiveOptions):
 )
 @_CALLS
 @_CONCURRENCY
+@_IMPORT
 @store_option
 @json_option
 @options_value(ReplayOptions)
@@ -139,7 +154,7 @@ def replay(options: ReplayOptions) -> None:
         recorded, root = reader.run(options.run), reader.root(options.run)
         version = reader.version(options.version) if options.version else None
         if recorded.kind in JOB_KINDS and options.exact:
-            replay_job(reader, recorded, as_json=options.as_json)
+            replay_job(reader, recorded, options.allowed, as_json=options.as_json)
             return
     program = program_of(recorded, options.target)
     if options.report:
@@ -166,6 +181,7 @@ def replay(options: ReplayOptions) -> None:
 )
 @_CALLS
 @_CONCURRENCY
+@_IMPORT
 @store_option
 @json_option
 @options_value(ResumeOptions)
@@ -181,13 +197,12 @@ def resume(options: ResumeOptions) -> None:
     with reading(options.store) as reader:
         recorded = reader.run(options.run)
     if recorded.kind in JOB_KINDS:
-        resume_job(
-            options.store,
-            recorded,
-            options.concurrency,
-            options.max_calls,
-            as_json=options.as_json,
+        limits = ResumeLimits(
+            concurrency=options.concurrency,
+            max_calls=options.max_calls,
+            allowed=options.allowed,
         )
+        resume_job(options.store, recorded, limits, as_json=options.as_json)
         return
     program = program_of(recorded, options.target)
 

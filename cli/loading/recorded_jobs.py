@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -12,6 +12,7 @@ from lmflow.adapters.registry import recorded_adapter_rules
 from lmflow.cli.loading.jobs import PARTS, Job, JobSpec, load_job, python_call, spec_of
 from lmflow.cli.loading.metrics import METRICS, load_metric
 from lmflow.cli.loading.programs import load_program
+from lmflow.cli.loading.scripts import check_scripts
 from lmflow.data.dataset import Dataset
 from lmflow.errors import LmflowError
 from lmflow.evaluation.judges import Judge, scorer_key
@@ -24,12 +25,14 @@ from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.trace import Run
 
 
-def load_recorded_job(run: Run, reader: Reader) -> Job:
+def load_recorded_job(run: Run, reader: Reader, allowed: Collection[str] = ()) -> Job:
     """Load the job of a recorded evaluation or optimization, started by a command or in Python.
 
     If a part of a job that Python started can't be loaded, the error says which, and names the
-    Python call that runs the job again.
+    Python call that runs the job again. A script that started the run is imported only if it is
+    among the ``allowed`` modules.
     """
+    check_scripts(run, allowed)
     prior = tuple(map(reader.trace, run.config.get("prior", ())))
     if "command" in run.config or "python" not in run.config:
         return attrs.evolve(load_job(spec_of(run), reader), prior=prior)

@@ -105,6 +105,14 @@ def place_of(value: Any) -> str:
     return ""
 
 
+def running_script() -> str:
+    """Return the module name of the script that runs, empty if it can be imported without running
+    it again: there is no script, or it is imported under that name already.
+    """
+    name = _importable(sys.modules["__main__"])
+    return "" if name == "__main__" or name in sys.modules else name
+
+
 def source_digest(call: Callable[..., Any]) -> str:
     """The hash of a function's syntax tree without docstrings, positions, decorators and empty
     fields: the same on every Python.
