@@ -140,12 +140,14 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
 
     Raises:
         TypeError: ``optimizer`` is not an optimizer.
-        BadData: A part of the data that the optimizer needs is empty.
+        BadData: A part of the data that the optimizer needs is empty, or an example lacks an input.
+        ModelUnavailable: A model or an extra that the optimizer or the judge needs is missing.
     """
     check_optimizers(optimizer)
     start = self._session.version(version) or init(program)
     traces = Traces(start, data, prior_traces(program, data, prior))
     optimizer.check(program, traces)
+    _look_up_models(self._session, optimizer, program, start, metric)
     task = OptimizationTask(optimizer, program, traces, metric)
     parts = data.train, data.select, data.held
     settings = task.config | (
@@ -154,6 +156,23 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
     session = self._session.within(budget, spent)
     run = open_run(session, "optimize", f"{optimizer.name} {program}", settings, of, reuse=reuse)
     return await run_optimization(run, task, tell, comparison_session=self._session, ref=ref)
+
+
+def _look_up_models(
+    session: Session,
+    optimizer: PlanOptimizer,
+    program: Program,
+    start: Version,
+    metric: Metric | Judge,
+) -> None:
+    """Raise ``ModelUnavailable`` now if a proposer, teacher or judge names a model that can't be
+    used, not when the rollouts before its first call are paid.
+    """
+    places_of = session.model_places(program)
+    for version in optimizer.model_versions(program, start):
+        places_of(version)
+    if isinstance(metric, Judge):
+        session.model_places(metric.program)(metric.under)
 
 
 async def run_optimization(
