@@ -15,6 +15,7 @@ from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
 from lmflow.errors import BadData, ForeignPaths, MissingInput, ModelUnavailable, ProgramError
+from lmflow.messages.requests import ChatRequest
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
@@ -23,7 +24,7 @@ from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
-from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
+from lmflow.optimizers.parts.plan import HELD, PlanOptimizer, Traces
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
@@ -150,6 +151,13 @@ def test_a_seed_is_a_seed(maker: Callable[[int], PlanOptimizer]) -> None:
             for _ in range(2)
         )
         assert one == other
+
+
+@pytest.fixture(params=sorted(MAKERS))
+def name(request: pytest.FixtureRequest) -> str:
+    """The name of each of the optimizers."""
+    key: str = request.param
+    return key
 
 
 @functools.cache
@@ -356,3 +364,28 @@ def test_each_need_carries_a_version_that_could_be_returned(
     for need in kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).needs:
         assert set(need.best.params) <= set(PROGRAM.paths)
         assert len(need.rollouts) == len(need.labels)
+
+
+@pytest.mark.parametrize("metric", [METRIC, JUDGE], ids=["metric", "judge"])
+async def test_spending_is_what_the_model_counted_and_within_the_plan(
+    name: str, metric: Any
+) -> None:
+    """What an optimization says it spent is what the model was asked, to the call; its stages add
+    up to it, and the plan's upper bound holds.
+    """
+    counted: list[ChatRequest] = []
+
+    def answer(request: ChatRequest) -> Any:
+        counted.append(request)
+        return ANSWER(request)
+
+    optimizer, traces = MAKERS[name](1), given_traces()
+    data = traces.data if HELD <= optimizer.parts else attrs.evolve(traces.data, held=[])
+    async with lf.Executor(lf.scripted(answer)) as ex:
+        result = await ex.optimize(optimizer, PROGRAM, None, data, metric, prior=traces.prior)
+    bound = optimizer.bound_for(PROGRAM, data, metric)
+    most = len(PROGRAM.predictors) * bound.rollouts + bound.proposals + bound.judgements
+    assert len(counted) == ex.spent.calls
+    assert sum(stage.calls for stage in result.stages[-1:]) == result.spent.calls <= most
+    if not len(data.held):
+        assert len(counted) == result.spent.calls
