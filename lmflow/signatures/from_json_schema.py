@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, Union
 
@@ -36,7 +37,7 @@ class ImportedSchema:
     schema: Record
     names: Mapping[str, str]
 
-    def original_inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def owned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Give inputs their owner's names again, without optional inputs that are ``None``."""
         required = {field.name for field in self.fields if field.required}
         return {
@@ -73,15 +74,26 @@ def import_schema(schema: Mapping[str, Any]) -> ImportedSchema:
 
 def valid_names(names: Iterable[str]) -> list[str]:
     """Turn names into distinct names that lmflow takes: ``maxResults`` into ``max_results``."""
-    valid: list[str] = []
+    valid: dict[str, None] = {}
+    similar: Counter[str] = Counter()  # counts valid names by what they are without a number
     for name in names:
-        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-        plain = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_") or "_"
-        plain = f"_{plain}" if plain[0].isdigit() else plain
-        plain = f"{plain}_" if keyword.iskeyword(plain) or plain in _TAKEN else plain
-        same = sum(1 for other in valid if re.fullmatch(rf"{re.escape(plain)}(_\d+)?", other))
-        valid.append(f"{plain}_{same + 1}" if plain in valid else plain)
-    return valid
+        plain = _valid_name(name)
+        chosen, number = plain, similar[plain]
+        while chosen in valid:
+            number += 1
+            chosen = f"{plain}_{number}"
+        valid[chosen] = None
+        similar[chosen] += 1
+        if numbered := re.fullmatch(r"(.+)_\d+", chosen):
+            similar[numbered[1]] += 1
+    return list(valid)
+
+
+def _valid_name(name: str) -> str:
+    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    plain = re.sub(r"[^a-z0-9_]+", "_", plain).strip("_") or "_"
+    plain = f"_{plain}" if plain[0].isdigit() else plain
+    return f"{plain}_" if keyword.iskeyword(plain) or plain in _TAKEN else plain
 
 
 def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:

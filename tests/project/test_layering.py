@@ -71,7 +71,7 @@ OWNERS = {
     ),
     "click": ("lmflow.cli",),
     "mcp": ("lmflow.library.agents.mcp_connection", "lmflow.serve.mcp"),
-    "mcp_types": ("lmflow.serve.mcp",),
+    "mcp_types": ("lmflow.library.agents.mcp_listing", "lmflow.serve.mcp"),
     "pydantic_monty": ("lmflow.library.agents.sandbox_process",),
     "rich": ("lmflow.execution.progress", "lmflow.cli"),
     "sqlite3": ("lmflow.stores",),

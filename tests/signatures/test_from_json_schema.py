@@ -88,7 +88,7 @@ def test_inputs_go_back_under_their_own_names() -> None:
         found.schema.additionalProperties,
     )
     inputs = {"max_results": 1, "class_": None, "a_b": 2, "a_b_2": 3}
-    assert {"maxResults": 1, "a-b": 2, "a.b": 3} == found.original_inputs(inputs)
+    assert {"maxResults": 1, "a-b": 2, "a.b": 3} == found.owned(inputs)
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_any_schema_gives_a_signature(properties: dict[str, Any], required: set[
     signature = Signature(found.fields, OUT)
     assert set(found.names) == {field.name for field in signature.inputs}
     optional = {field.name: field.default for field in signature.inputs if not field.required}
-    assert {} == found.original_inputs(dict.fromkeys(optional))
+    assert {} == found.owned(dict.fromkeys(optional))
     assert all(type_text(field.type) for field in signature.inputs)
 
 

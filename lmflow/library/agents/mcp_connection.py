@@ -14,6 +14,7 @@ from typing import IO, Any
 import attrs
 
 from lmflow.errors.calling import ToolsUnavailable
+from lmflow.library.agents.mcp_listing import lenient_transport
 from lmflow.models.transport.addresses import host_port, url_problem
 from lmflow.models.transport.json_text import scrub
 
@@ -73,8 +74,13 @@ class McpServer:
             reason = f"the package mcp (2 or newer) is missing ({error})"
             raise ToolsUnavailable(self.place, reason, fix) from None
 
-    async def client(self, log: IO[str], stack: contextlib.AsyncExitStack) -> Any:
-        """Return the client of the server, not yet connected."""
+    async def client(
+        self, log: IO[str], stack: contextlib.AsyncExitStack, refused: list[Any]
+    ) -> Any:
+        """Return the client of the server, not yet connected.
+
+        Tools that the client would refuse are added to ``refused`` once they are listed.
+        """
         self.check_extra()
         import httpx2  # noqa: PLC0415 - an extra
         from mcp import Client, StdioServerParameters  # noqa: PLC0415 - an extra
@@ -85,11 +91,13 @@ class McpServer:
             timeouts = httpx2.Timeout(30.0, read=_READ)
             client = httpx2.AsyncClient(headers=dict(self.headers or {}), timeout=timeouts)
             http = await stack.enter_async_context(client)
-            return Client(streamable_http_client(self.server, http_client=http))
+            transport = streamable_http_client(self.server, http_client=http)
+            return Client(lenient_transport(transport, refused))
         command, *arguments = self.server
         env = dict(self.env) if self.env else None
         parameters = StdioServerParameters(command=command, args=arguments, env=env, cwd=self.cwd)
-        return Client(stdio_client(parameters, errlog=log))  # type: ignore[arg-type, unused-ignore]
+        stdio = stdio_client(parameters, errlog=log)  # type: ignore[arg-type, unused-ignore]
+        return Client(lenient_transport(stdio, refused))
 
 
 # The connection is opened and closed by a task of its own: the client's task groups must be left by
@@ -152,11 +160,12 @@ class Connection:
     async def _stay_open(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
             log = stack.enter_context(_log_file())
+            refused: list[Any] = []
             try:
                 async with asyncio.timeout(self._starting):
-                    client = await self._server.client(log, stack)
+                    client = await self._server.client(log, stack, refused)
                     self._client = await stack.enter_async_context(client)
-                    listing = await _all_tools(self._client)
+                    listing = [*await _all_tools(self._client), *refused]
             except ToolsUnavailable as error:
                 self._ready.set_exception(error)
             except Exception as error:  # noqa: BLE001 - a connection may end with any error
@@ -164,7 +173,8 @@ class Connection:
                 fix = self._masked(_FIX + _last_lines(log))
                 self._ready.set_exception(ToolsUnavailable(self._place, reason, fix))
             else:
-                self._ready.set_result(listing)
+                # A name or schema may hold half a surrogate, which no store could encode.
+                self._ready.set_result(self._masked(listing))
                 await self._closing.wait()
 
 

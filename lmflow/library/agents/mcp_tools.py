@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import warnings
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -32,6 +33,11 @@ CallTool = Callable[[str, dict[str, Any]], Awaitable[Any]]
 """Calls a tool of a server, by the server's names for it and for its arguments."""
 
 _RESULT = (Field(name="result", type=Any),)
+_NAMED, _REASON_SHOWN = 20, 300
+
+
+class ToolsSkipped(UserWarning):
+    """Warns that tools of a server are left out, with their names and the reasons."""
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +53,7 @@ async def mcp_tools(  # noqa: PLR0913 - each is a choice of its own
     cwd: str | Path | None = None,
     headers: Mapping[str, str] | None = None,
     starting: float = 30.0,
+    strict: bool = False,
 ) -> AsyncIterator[tuple[Tool, ...]]:
     """Connect to an MCP server and offer its tools while the block lasts.
 
@@ -66,20 +73,24 @@ async def mcp_tools(  # noqa: PLR0913 - each is a choice of its own
         cwd: The folder that the command is started in.
         headers: Headers of requests to the URL.
         starting: Seconds for the connection.
+        strict: Whether to refuse a server with a tool that can't be offered, such as one whose
+            schema isn't one. By default such tools are left out, and a ``ToolsSkipped`` warning
+            names them; a tool of ``only`` must be one that can be offered.
 
     Yields:
         The tools.
 
     Raises:
-        ToolsUnavailable: There is no connection, a tool of ``only`` is missing, or the extra
-            ``mcp`` isn't installed.
+        ToolsUnavailable: There is no connection, a tool of ``only`` is missing or can't be offered,
+            or the extra ``mcp`` isn't installed.
     """
     connection = Connection(McpServer(server, env, cwd, headers), starting)
     try:
         listing = await connection.listing()
         known_as = name or connection.name
         chosen = _select(known_as, listing, only)
-        yield tools_of(known_as, chosen, connection.call, prefix, mode, timeout)
+        strict = strict or bool(only)
+        yield tools_of(known_as, chosen, connection.call, prefix, mode, timeout, strict=strict)
     finally:
         await connection.close()
 
@@ -91,14 +102,31 @@ def tools_of(  # noqa: PLR0913, PLR0917 - what a tool is made of
     prefix: str = "",
     mode: str | Mapping[str, str] = LIVE,
     timeout: float | None = None,
+    *,
+    strict: bool = False,
 ) -> tuple[Tool, ...]:
-    """Make the tools of a listing (``name``, ``description`` and ``inputSchema`` each)."""
+    """Make the tools of a listing (``name``, ``description`` and ``inputSchema`` each).
+
+    A tool that can't be offered is left out with a ``ToolsSkipped`` warning; it is
+    ``ToolsUnavailable`` if ``strict``.
+    """
     entries = list(listing)
-    names = valid_names(prefix + str(entry["name"]) for entry in entries)
-    tools = []
-    for name, entry in zip(names, entries, strict=True):
-        own_mode = mode if isinstance(mode, str) else mode.get(str(entry["name"]), LIVE)
-        tools.append(_server_tool(name, server, entry, call_tool, own_mode, timeout))
+    own_names = [_name_of(entry) for entry in entries]
+    names = valid_names(prefix + own_name for own_name in own_names)
+    tools: list[Tool] = []
+    problems: list[tuple[str, str]] = []
+    offered: set[str] = set()
+    for name, own_name, entry in zip(names, own_names, entries, strict=True):
+        own_mode = check_mode(mode if isinstance(mode, str) else mode.get(own_name, LIVE))
+        try:
+            _check_name(own_name, offered)
+            tools.append(_server_tool(name, server, own_name, entry, call_tool, own_mode, timeout))
+        except Exception as problem:  # noqa: BLE001 - a schema may break anything that reads it
+            problems.append((own_name, _reason(problem)))
+        else:
+            offered.add(own_name)
+    if problems:
+        _report_problems(server, problems, strict=strict)
     return tuple(tools)
 
 
@@ -137,15 +165,51 @@ def offline(listing: Iterable[Mapping[str, Any]]) -> tuple[Tool, ...]:
     return tuple(tools)
 
 
+def _name_of(entry: Mapping[str, Any]) -> str:
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) else ""
+
+
+def _check_name(own_name: str, offered: Collection[str]) -> None:
+    if not own_name.strip():
+        raise ValueError("it has no name")
+    if own_name in offered:
+        raise ValueError("the server lists its name twice")
+
+
+def _reason(problem: Exception) -> str:
+    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    return text if len(text) <= _REASON_SHOWN else f"{text[: _REASON_SHOWN - 1]}…"
+
+
+# One bad tool must not cost a server all its others, yet nothing is left out in silence: an agent
+# without a tool that it was meant to have would only seem to be a bad one.
+def _report_problems(server: str, problems: Sequence[tuple[str, str]], *, strict: bool) -> None:
+    """Warn of the tools that can't be offered, or raise ``ToolsUnavailable`` if ``strict``."""
+    reasons = [f"{name!r:.80} ({reason})" for name, reason in problems]
+    text = "; ".join(reasons[:_NAMED])
+    if len(reasons) > _NAMED:
+        text += f"; and {len(reasons) - _NAMED} more"
+    if strict:
+        fix = "Leave them out by only=[...], without strict=True, or mend them in the server."
+        raise ToolsUnavailable(server, f"it has tools that can't be offered: {text}", fix)
+    msg = f"tools of {server!r} are left out, since they can't be offered: {text}"
+    warnings.warn(msg, ToolsSkipped, stacklevel=5)
+
+
 def _server_tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
     name: str,
     server: str,
+    own_name: str,
     entry: Mapping[str, Any],
     call_tool: CallTool,
     mode: str,
     timeout: float | None,
 ) -> Tool:
-    own_name, schema = str(entry["name"]), entry.get("inputSchema") or {}
+    schema = entry.get("inputSchema") or {}
+    if not isinstance(schema, Mapping):
+        msg = f"its schema is not an object, found {schema!r:.80}"
+        raise TypeError(msg)
     imported = import_schema(schema)
 
     async def call(**inputs: Any) -> Any:
@@ -180,10 +244,10 @@ def _select(
     server: str, listing: list[dict[str, Any]], only: Collection[str]
 ) -> list[dict[str, Any]]:
     """Return the entries that ``only`` names, all if it is empty."""
-    names = [str(entry["name"]) for entry in listing]
+    names = [_name_of(entry) for entry in listing]
     for name in only:
         if name not in names:
             text = f"it has no tool {name!r}; it has {', '.join(names) or 'none'}"
             fix = f"Name those that it has, only=[...].{near(name, names)}"
             raise ToolsUnavailable(server, text, fix)
-    return [entry for entry in listing if not only or entry["name"] in only]
+    return [entry for entry in listing if not only or _name_of(entry) in only]

@@ -11,6 +11,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from paths import ROOT
 import lmflow as lf
 from lmflow.errors import StepTimeout, ToolFailed, ToolsUnavailable, WrongType
 from lmflow.library.agents.mcp_connection import McpError, result_value
-from lmflow.library.agents.mcp_tools import listing_of, offline, tools_of
+from lmflow.library.agents.mcp_tools import ToolsSkipped, listing_of, offline, tools_of
 from lmflow.programs.tool import Tool
+from lmflow.signatures.from_json_schema import valid_names
 
 SERVER = ROOT / "tests" / "support" / "mcp_server.py"
 COMMAND = [sys.executable, str(SERVER)]
@@ -312,3 +314,84 @@ def test_a_result_that_is_an_error_is_raised(content: list[Any]) -> None:
     """A tool that says it failed has failed, in its own words where it has some."""
     with pytest.raises(McpError, match=r"no\b|doesn't say"):
         result_value({"isError": True, "content": content})
+
+
+GOOD = {"name": "good", "inputSchema": {"type": "object", "properties": {"q": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"name": "bad", "inputSchema": True}, "'bad' (TypeError: its schema is not an object"),
+        ({"name": "bad", "inputSchema": ["x"]}, "'bad' (TypeError"),
+        ({"name": "bad", "inputSchema": {"properties": 3}}, "'bad' ("),
+        ({"name": "bad", "inputSchema": {"default": float("nan")}}, "'bad' ("),
+        ({"name": "bad", "inputSchema": {"required": 3}}, "'bad' ("),
+        ({"name": "", "inputSchema": {}}, "'' (ValueError: it has no name"),
+        ({"name": None, "inputSchema": {}}, "it has no name"),
+        ({"inputSchema": {}}, "it has no name"),
+        ("bad", "it has no name"),
+        (
+            {"name": "good", "inputSchema": {}},
+            "'good' (ValueError: the server lists its name twice",
+        ),
+    ],
+)
+def test_a_bad_tool_is_left_out_with_a_warning(bad: Any, words: str) -> None:
+    """It doesn't cost the server its other tools, and it isn't left out in silence."""
+    with pytest.warns(ToolsSkipped) as caught:
+        tools = tools_of("s", [GOOD, bad, LISTING[0]], echo)
+    assert ["good", "search_notes"] == [tool.name for tool in tools]
+    (warning,) = caught
+    assert words in str(warning.message)
+    with pytest.raises(ToolsUnavailable, match="has tools that can't be offered"):
+        tools_of("s", [GOOD, bad], echo, strict=True)
+
+
+def test_many_bad_tools_are_one_warning() -> None:
+    """The first are named, the others counted."""
+    bad = [{"name": f"bad-{number}", "inputSchema": True} for number in range(100)]
+    with pytest.warns(ToolsSkipped, match=r"bad-19.*; and 80 more") as caught:
+        assert 1 == len(tools_of("s", [*bad, GOOD], echo))
+    assert 1 == len(caught)
+
+
+def test_a_wrong_mode_is_no_bad_tool() -> None:
+    """A mode that the caller gives wrongly is refused, not a reason to leave a tool out."""
+    with pytest.raises(ValueError, match="lives"):
+        tools_of("s", [GOOD], echo, mode={"good": "lives"})
+
+
+def test_five_thousand_tools_are_made_in_seconds() -> None:
+    """The names of many tools are told apart in time that grows with their number."""
+    listing = [{**GOOD, "name": f"{'aA'[number % 2]}-{number // 7}"} for number in range(5000)]
+    began = time.perf_counter()
+    names = valid_names(entry["name"] for entry in listing)
+    assert time.perf_counter() - began < 2
+    assert len(listing) == len(set(names))
+
+
+async def test_a_server_with_bad_tools_offers_the_others() -> None:
+    """Over the wire too: a listing with a tool that the protocol refuses is no broken connection."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    place = [sys.executable, str(SERVER.with_name("odd_mcp_server.py"))]
+    with pytest.warns(ToolsSkipped) as caught:
+        async with connected(place) as (tools, ex):
+            trace = await ex.run(tools["without_a_type"], q="x")
+    assert ["good", "names_oddly_2", "class_", "without_a_type", "last"] == list(tools)
+    (warning,) = caught
+    assert all(f"'{name}'" in str(warning.message) for name in ("schema-is-true", "", "good"))
+    assert trace.outputs is not None
+    assert {"name": "without-a-type", "arguments": {"q": "x"}} == json.loads(trace.outputs.result)
+
+
+async def test_a_bad_tool_that_is_wanted_is_refused() -> None:
+    """A tool of ``only`` must be one that can be offered, and so must all if ``strict``."""
+    pytest.importorskip("mcp", reason="the extra mcp is not installed")
+    place = [sys.executable, str(SERVER.with_name("odd_mcp_server.py"))]
+    for options in ({"only": ["schema-is-true"]}, {"strict": True}):
+        with pytest.raises(ToolsUnavailable, match="schema-is-true"):
+            async with lf.mcp_tools(place, **options):  # type: ignore[arg-type]
+                pass
+    async with lf.mcp_tools(place, only=["last"]) as tools:
+        assert ["last"] == [tool.name for tool in tools]
