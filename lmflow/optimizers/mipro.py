@@ -79,9 +79,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         ValueError: A count is not positive.
     """
     preset_sets, preset_select = _preset(auto)
-    for option, count in (("candidates", candidates), ("trials", trials), ("select", select)):
-        if count is not None:
-            _ = check_positive(option, count)
+    _check_counts(candidates=candidates, trials=trials, select=select)
     options = {
         "auto": auto, "candidates": candidates, "trials": trials, "select": select,
         "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "minibatch": minibatch,
@@ -106,8 +104,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         space = yield from fill_space(task, space_options, rng)
         search = schedule(task.program, task.data)
         rows = search.selection(task.data, rng)
-        tpe = Tpe(space.sizes, seed=rng.randrange(2**32))
-        best = yield from _search(space, rows, search, tpe, rng)
+        best = yield from _search(space, rows, search, rng)
         return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -122,6 +119,12 @@ def _preset(auto: str) -> tuple[int, int]:
         msg = f"there is no preset {auto!r}; there are {', '.join(PRESETS)}.{near(auto, PRESETS)}"
         raise ProgramError(msg)
     return PRESETS[auto]
+
+
+def _check_counts(**counts: int | None) -> None:
+    for option, count in counts.items():
+        if count is not None:
+            _ = check_positive(option, count)
 
 
 @attrs.frozen
@@ -159,12 +162,12 @@ class Schedule:
 
 
 def _search(
-    space: SearchSpace, rows: Sequence[Record], schedule: Schedule, tpe: Tpe, rng: random.Random
+    space: SearchSpace, rows: Sequence[Record], schedule: Schedule, rng: random.Random
 ) -> Generator[Need, tuple[Trace, ...], Best]:
     """Score the trials, on minibatches unless the selection data is small; return the best full
     evaluation.
     """
-    start = dict.fromkeys(space.sizes, 0)
+    tpe, start = Tpe(space.sizes, seed=rng.randrange(2**32)), dict.fromkeys(space.sizes, 0)
     best = yield from _evaluate_in_full(
         space, start, rows, tpe, "full[0]", Best(space.task.version)
     )

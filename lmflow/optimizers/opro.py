@@ -12,7 +12,7 @@ import attrs
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
 from lmflow.library.proposers import climber, improver
-from lmflow.optimizers.parts.checks import check_examples, check_proposer, runs_on
+from lmflow.optimizers.parts.checks import Requirement, check_examples, check_proposer, runs_on
 from lmflow.optimizers.parts.instructions import (
     Proposal,
     Proposers,
@@ -84,9 +84,8 @@ def opro(  # noqa: PLR0913 - each is an option
             rollouts = [proposers.rollout(writer, inputs, sample) for sample in samples]
             proposals = yield from propose(rollouts, f"step[{turn}]/propose", best)
             for at, proposal in enumerate(proposals):
-                version = with_instructions(
-                    task.version, {name: proposal}, f"instruction of {name}"
-                )
+                note = f"instruction of {name}"
+                version = with_instructions(task.version, {name: proposal}, note)
                 label = f"step[{turn}]/cand[{at}]"
                 mean, best = yield from score_candidate(task, version, label, best)
                 history.append(ScoredProposal(proposal, mean))
@@ -101,11 +100,7 @@ def opro(  # noqa: PLR0913 - each is an option
         "seed": seed,
     }  # fmt: skip
 
-    def requires(program: Program, traces: Traces) -> None:
-        _ = resolve_step(program, step)
-        check_examples(program, traces.data.select, "select")
-
-    return plan_optimizer("opro", options, plan, bound, SELECT, requires=requires)
+    return plan_optimizer("opro", options, plan, bound, SELECT, requires=_has_step(step))
 
 
 def coordinate_ascent_opro(
@@ -225,6 +220,14 @@ def module_opro(
 
     options = {"steps": steps, "breadth": breadth, "model": model, "seed": seed}
     return plan_optimizer("module_opro", options, plan, bound, SELECT, requires=runs_on("select"))
+
+
+def _has_step(step: str) -> Requirement:
+    def requires(program: Program, traces: Traces) -> None:
+        _ = resolve_step(program, step)
+        check_examples(program, traces.data.select, "select")
+
+    return requires
 
 
 def resolve_step(program: Program, step: str) -> str:

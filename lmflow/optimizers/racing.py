@@ -85,8 +85,7 @@ def racing(  # noqa: PLR0913 - each is an option
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "racing", seed)
-        # One order of the examples for all choices: however few blocks two of them met, the shorter
-        # list is the beginning of the longer one, so every comparison is paired.
+        # One order of the examples for all choices: so all comparisons are paired.
         order = rng.sample(list(task.data.select), len(task.data.select))
         start = yield from score_version(
             task, task.version, order[: 2 * block], "start", Best(task.version), "start"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import attrs
 
@@ -96,18 +97,10 @@ def infer_rules(  # noqa: PLR0913 - each is an option
         )
         chosen = fill_with_labelled(successes, labelled, max_labeled, rng)
         demos: DemoSet = {step: own for step, own in chosen.items() if own}
-        scored_trees = {task.version.tree}
-        for number in range(candidates + 1):  # the first has demonstrations and no rules
-            texts: Mapping[str, Proposal] = {}
-            if number:
-                material = fill_with_labelled(successes, labelled, len(task.data.train), rng)
-                texts = yield from induction.induce(task, material, number, best)
-            note = f"rules induced from {examples} examples" if texts else "demonstrations"
-            version = assemble(task.version, texts, demos, note)
-            if version.tree not in scored_trees:
-                scored_trees.add(version.tree)
-                label, phase = f"cand[{number}]", f"rules {number} of {candidates}"
-                _, best = yield from score_candidate(task, version, label, best, phase)
+        material = functools.partial(
+            fill_with_labelled, successes, labelled, len(task.data.train), rng
+        )
+        best = yield from induction.search(task, demos, material, candidates, best)
         return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
@@ -127,6 +120,30 @@ class _Induction:
     rules: int
     examples: int
     seed: int
+
+    def search(
+        self,
+        task: Task,
+        demos: DemoSet,
+        material: Callable[[], DemoSet],
+        candidates: int,
+        best: Best,
+    ) -> Generator[Need, tuple[Trace, ...], Best]:
+        """Score the demonstrations without rules, then with the rules that are induced from each
+        draw of the material; return the best.
+        """
+        scored_trees = {task.version.tree}
+        for number in range(candidates + 1):
+            texts: Mapping[str, Proposal] = {}
+            if number:
+                texts = yield from self.induce(task, material(), number, best)
+            note = f"rules induced from {self.examples} examples" if texts else "demonstrations"
+            version = assemble(task.version, texts, demos, note)
+            if version.tree not in scored_trees:
+                scored_trees.add(version.tree)
+                label, phase = f"cand[{number}]", f"rules {number} of {candidates}"
+                _, best = yield from score_candidate(task, version, label, best, phase)
+        return best
 
     def induce(
         self, task: Task, material: DemoSet, number: int, best: Best

@@ -16,6 +16,7 @@ from lmflow.optimizers.parts.bootstrap import (
     make_teacher,
     success_of,
 )
+from lmflow.optimizers.parts.checks import Requirement
 from lmflow.optimizers.parts.demos import (
     Success,
     fill_with_labelled,
@@ -27,7 +28,7 @@ from lmflow.optimizers.parts.instructions import Proposers, describe_examples, d
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import Bound, Plan, PlanOptimizer, Task, Traces, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
-from lmflow.optimizers.parts.scoring import Best, score_rollouts
+from lmflow.optimizers.parts.scoring import Best, ScoredRollout, score_rollouts
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
 from lmflow.traces.trace import Trace
@@ -70,7 +71,6 @@ def synthesize(  # noqa: PLR0913 - each is an option
         "threshold": threshold, "teacher": teacher, "proposer": proposer, "model": model,
         "seed": seed,
     }  # fmt: skip
-
     proposers = Proposers(model)
 
     def plan(task: Task) -> Plan:
@@ -87,10 +87,7 @@ def synthesize(  # noqa: PLR0913 - each is an option
             rollouts = [proposers.rollout(writer, inputs[turn], turn) for turn in turns]
             invented = yield from _invent(task, rollouts, known_inputs, f"invent[{done}]")
             checks = [teaching.rollout(example, 0) for example in invented]
-            rows = yield from score_rollouts(
-                task.metric, checks, f"check[{done}]", Best(task.version), "check"
-            )
-            accepted = [row for row in rows if is_success(row, threshold)]
+            accepted = yield from _accepted(task, checks, threshold, f"check[{done}]")
             successes += [success_of(task.program, row, rng) for row in accepted]
             done = turns.stop
         chosen = fill_with_labelled(successes, pool, max_labeled, rng)
@@ -101,13 +98,18 @@ def synthesize(  # noqa: PLR0913 - each is an option
         del program, data
         return Bound(attempts, attempts)
 
+    requires = _can_invent(proposer, teacher)
+    return plan_optimizer("synthesize", options, plan, bound, requires=requires)
+
+
+def _can_invent(proposer: Predict | None, teacher: TeacherSource) -> Requirement:
     def requires(program: Program, traces: Traces) -> None:
         del traces
         _check_inventor(program, proposer or inventor(program))
         if isinstance(teacher, Version):
             complete_params(program, teacher)
 
-    return plan_optimizer("synthesize", options, plan, bound, requires=requires)
+    return requires
 
 
 def _check_inventor(program: Program, writer: Predict) -> None:
@@ -137,6 +139,14 @@ def _invent(
             known_inputs.add(inputs)
             invented.append(trace.outputs)
     return invented
+
+
+def _accepted(
+    task: Task, checks: Sequence[PlannedRollout], threshold: float | None, label: str
+) -> Generator[Need, tuple[Trace, ...], list[ScoredRollout]]:
+    """Run the teacher on examples that were made up; return the runs that the metric accepts."""
+    rows = yield from score_rollouts(task.metric, checks, label, Best(task.version), "check")
+    return [row for row in rows if is_success(row, threshold)]
 
 
 def _inventor_inputs(

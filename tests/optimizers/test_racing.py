@@ -141,3 +141,17 @@ def test_every_draw_is_a_point(told: list[tuple[int, int, float]], seed: int) ->
     model.tell((0, 0), {})
     a, b = model.draw(random.Random(seed))  # noqa: S311
     assert (a in range(3), b in range(2)) == (True, True)
+
+
+async def test_a_budget_that_ends_a_race_keeps_what_it_found() -> None:
+    """Stopped by a budget in its trials, a search gives the better version that it has seen."""
+    train = [lf.Record(id=f"t{n}", question=f"t {n}?", answer="yes") for n in range(12)]
+    select = [lf.Record(id=f"s{n}", question=f"s {n}?", answer="yes") for n in range(60)]
+    searching = racing(instructions=6, sets=2, trials=20)
+    async with lf.Executor(lf.scripted(world("wisely", 0.9, 0.3))) as ex:
+        result = await ex.optimize(
+            searching, STEP, None, lf.Data(train, select), lf.exact_match("answer"),
+            budget=lf.Budget(calls=150),
+        )  # fmt: skip
+    assert result.stopped
+    assert "wisely" in result.version["answer.instruction"]
