@@ -16,6 +16,7 @@ from lmflow.values.record import pretty
 PER_REQUEST = 64
 PER_MESSAGE = 32
 PER_TOOLSET = 512
+_FIRST_ERROR = 400
 
 _PRICE_FIX = (
     "Set no usd in the budget, or give the price:"
@@ -74,7 +75,9 @@ def prompt_bound(request: ModelRequest) -> int:
     bound = PER_REQUEST + PER_MESSAGE * len(request.messages)
     for message in request.messages:
         bound += _byte_count(message.content)
-        bound += sum(_byte_count(call.name + call.arguments) for call in message.calls)
+        for call in message.calls:
+            bound += _byte_count(call.name + call.arguments)
+            bound += 0 if call.state is None else _byte_count(pretty(call.state))
     if request.tools:
         bound += PER_TOOLSET + sum(_byte_count(pretty(tool)) for tool in request.tools)
     if request.schema is not None:
@@ -104,7 +107,7 @@ def actual_or_worst(outcome: Outcome | None, cost: int | None, worst: Spent) -> 
             worst.cost if cost is None else cost,
             int(tokens is None or cost is None),
         )
-    if isinstance(outcome, Failure) and outcome.data.get("status") is not None:
+    if isinstance(outcome, Failure) and (outcome.data.get("status") or 0) >= _FIRST_ERROR:
         return Spent(1)
     return attrs.evolve(worst, calls=1, unknown=1)
 

@@ -12,6 +12,7 @@ from lmflow.adapters.registry import ADAPTER, AdapterRules, recorded_adapter_rul
 from lmflow.errors.replaying import ReplayDiverged
 from lmflow.messages.replies import Failure, Outcome, ToolReply
 from lmflow.messages.requests import CACHED, LIVE, PURE, Request, ToolRequest
+from lmflow.models.transport.addresses import host_class
 from lmflow.programs.environment import Env
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
@@ -130,6 +131,7 @@ def resume_answers(
         for address in unfinished:
             ended = (call for call in attempts[address] if call.outcome is not None)
             failed_attempts[address] = tuple(ended)
+    recorded_places = trace.world["models"]
     next_attempts = {
         address: 1 + max(call.attempt for call in calls) for address, calls in attempts.items()
     }
@@ -137,12 +139,25 @@ def resume_answers(
         trace.id,
         {address: call for address, call in trace.answers.items() if address not in unfinished},
         trace.choices,
-        trace.world["models"] if places is None else places,
+        recorded_places if places is None else _as_recorded(places, recorded_places),
         missing=True,
         past=failed_attempts,
         attempts=next_attempts,
         hint=_OTHER_START,
     )
+
+
+# Older recordings hold the host alone as endpoint class, without port and path. Such
+# a run goes on as it was begun; nothing but the run itself is answered by its recordings.
+def _as_recorded(places: Mapping[str, Any], recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the places with the recorded endpoint class of those that are the same server."""
+    same: dict[str, Any] = {}
+    for name, place in places.items():
+        earlier = recorded.get(name)
+        known = earlier is not None and "among" not in place and earlier["model"] == place["model"]
+        if known and earlier["endpoint"] == host_class(place["endpoint"]):
+            same[name] = earlier
+    return {**places, **same}
 
 
 def outcome_or_raise(outcome: Outcome | None) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.messages.messages import Attached, Message
+from lmflow.messages.messages import Attached, Message, ToolCall
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, ToolReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.traces.addresses import escape_label, unescape_label
@@ -157,10 +157,7 @@ class Redactor:
                     text=text,
                     reasoning=self.text(outcome.reasoning),
                     refusal=self.text(outcome.refusal),
-                    calls=tuple(
-                        attrs.evolve(call, arguments=self.text(call.arguments))
-                        for call in outcome.calls
-                    ),
+                    calls=tuple(map(self._tool_call, outcome.calls)),
                     chunks=outcome.chunks if text == outcome.text else (),
                     logprobs=_numbers(outcome),
                 )
@@ -235,10 +232,11 @@ class Redactor:
     def _winner(self, winner: Any) -> Any:
         return self._label(winner) if isinstance(winner, str) else winner
 
+    def _tool_call(self, call: ToolCall) -> ToolCall:
+        return attrs.evolve(call, arguments=self.text(call.arguments), state=self.value(call.state))
+
     def _message(self, message: Message) -> Message:
-        calls = tuple(
-            attrs.evolve(call, arguments=self.text(call.arguments)) for call in message.calls
-        )
+        calls = tuple(map(self._tool_call, message.calls))
         if not message.attached:
             return attrs.evolve(message, content=self.text(message.content), calls=calls)
         content, attached = "", []

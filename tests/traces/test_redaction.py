@@ -55,7 +55,7 @@ async def both(question, people):  # type: ignore[no-untyped-def]  # noqa: ANN00
 INPUTS = {"question": f"Who is {CANARY}?", "people": [{"name": CANARY}, {"name": "Bob"}]}
 REPLY = ChatReply(
     f"[[reason]]\nThey said {CANARY}.\n[[answer]]\n{CANARY} it is",
-    reasoning=f"hm, {CANARY}", refusal="", logprobs=[CANARY], calls=(ToolCall("t", f'{{"x": "{CANARY}"}}'),),
+    reasoning=f"hm, {CANARY}", refusal="", logprobs=[CANARY], calls=(ToolCall("t", f'{{"x": "{CANARY}"}}', state={"thinking": [CANARY]}),),
 )  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def endpoint_class(base_url: str) -> str:
 
 
 def host_class(endpoint: str) -> str:
-    """The endpoint class that recordings before October 2026 have: the host alone."""
+    """The endpoint class that older recordings have: the host alone."""
     host, slash, _ = endpoint.partition("/")
     return urlsplit(f"//{host}").hostname or endpoint if slash or ":" in host else endpoint
 

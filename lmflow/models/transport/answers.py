@@ -4,12 +4,18 @@ began.
 
 from __future__ import annotations
 
+import re
+
 import attrs
 
 from lmflow.errors import FailureKind
 from lmflow.messages.replies import ChatReply
 
 _SHOWN = 300
+# No text at all, or thinking in the text whose end was cut off.
+_UNBEGUN = re.compile(
+    r"\s*(?:(?:<think(?:ing)?>|\[THINK\])(?:(?!</think|\[/THINK\]).)*)?", re.DOTALL
+)
 _OTHER_MODEL = "use another model, lf.fallback(first, second)"
 
 
@@ -75,8 +81,9 @@ def no_answer(reply: ChatReply) -> NoAnswer | None:
         return NoAnswer("content_filter", problem, fix)
     if reply.finish.lower() in _FAILED:
         return NoAnswer(*_FAILED[reply.finish.lower()])
-    if reply.finish == "length" and not reply.calls and not reply.text.strip():
-        inside = ", all of them thinking" if reply.reasoning else ""
+    if reply.finish == "length" and not reply.calls and _UNBEGUN.fullmatch(reply.text):
+        thinking = reply.reasoning or reply.text.strip()
+        inside = ": all of it is thinking" if thinking else ""
         problem = f"the reply ended at its token limit before any text{inside}"
         return NoAnswer("empty", problem, "Raise max_tokens, or let the model think less.")
     return None

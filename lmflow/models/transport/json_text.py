@@ -13,9 +13,10 @@ SHORTEST_SECRET = 8
 """A shorter key is a placeholder: masking it by value would mangle ordinary words."""
 
 
+_TOO_DEEP = "it is nested too deep"
 # Ends of a literal, a number or an escape that is cut in the middle.
 _CUT_END = re.compile(
-    r"t|tr|tru|f|fa|fal|fals|n|nu|nul|-|[.][0-9]*|[.]?[0-9]*[eE][+-]?|\\?u?[0-9a-fA-F]{0,3}"
+    r"t|tr|tru|f|fa|fal|fals|n|nu|nul|-|[.][0-9]*|[.]?[0-9]*[eE][+-]?|u[0-9a-fA-F]{0,4}"
 )
 
 
@@ -31,8 +32,7 @@ def parse_json(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except RecursionError:
-        msg = "it is nested too deep"
-        raise ValueError(msg) from None
+        raise ValueError(_TOO_DEEP) from None
 
 
 def decode_body(text: str) -> tuple[Any, bool]:
@@ -53,15 +53,23 @@ def scrub(value: Any, secret: str) -> Any:
     """The JSON value with the secret masked, and unpaired surrogates replaced by ``?``, since no
     store could encode them.
 
-    A secret of fewer than ``SHORTEST_SECRET`` characters is not masked.
+    A secret of fewer than ``SHORTEST_SECRET`` characters is not masked. ``ValueError`` if the value
+    is nested too deep to be stored.
     """
+    try:
+        return _scrub(value, secret)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def _scrub(value: Any, secret: str) -> Any:
     if isinstance(value, str):
         text = value if value.isascii() else join_surrogates(value)
         return text.replace(secret, "***") if len(secret) >= SHORTEST_SECRET else text
     if isinstance(value, list):
-        return [scrub(item, secret) for item in value]
+        return [_scrub(item, secret) for item in value]
     if isinstance(value, dict):
-        return {scrub(name, secret): scrub(item, secret) for name, item in value.items()}
+        return {_scrub(name, secret): _scrub(item, secret) for name, item in value.items()}
     return value
 
 

@@ -31,7 +31,7 @@ _NO_HEADERS: Mapping[str, str] = {}
 RAW_LIMIT = 10_000
 """How many characters of an unusable body an error keeps."""
 _SHOWN_BODY, _SHOWN_WORDS = 200, 300
-_FIRST_FAILURE, _FIRST_SERVER_FAILURE = 400, 500
+_FIRST_FAILURE, _FIRST_SERVER_FAILURE, _STATUS_DIGITS = 400, 500, 3
 _STATUS_KINDS: dict[int, FailureKind] = {
     401: "auth",
     402: "quota",
@@ -52,6 +52,14 @@ _CODE_KINDS: dict[str, FailureKind] = {
     "invalid_request_error": "request",
     "rate_limit_exceeded": "rate_limit",
     "rate_limit_error": "rate_limit",
+    "resource_exhausted": "rate_limit",
+    "too_many_requests": "rate_limit",
+    "not_found_error": "unknown_model",
+    "model_not_found": "unknown_model",
+    "permission_error": "auth",
+    "invalid_api_key": "auth",
+    "timeout_error": "timeout",
+    "deadline_exceeded": "timeout",
     "overloaded_error": "server",
     "server_error": "server",
     "api_error": "server",
@@ -103,7 +111,11 @@ class Server:
         text = response.body.decode("utf-8", "replace")
         data, whole = decode_body(text)
         if not whole or len(self.secret) >= SHORTEST_SECRET:
-            data, text = scrub(data, self.secret), scrub(text, self.secret)
+            text = scrub(text, self.secret)
+            try:
+                data = scrub(data, self.secret)
+            except ValueError as problem:
+                raise self.unusable(f"answered {response.status}, and {problem}", text) from None
         if response.status >= _FIRST_FAILURE:
             raise self.failed(response.status, data, text, response.headers)
         if isinstance(data, Mapping) and data.get("error") and not data.get("choices"):
@@ -143,7 +155,7 @@ class Server:
         """
         error = _error_object(data)
         words, code, param = _error_parts(error, data, text)
-        failed_with = code if isinstance(code, int) and code >= _FIRST_FAILURE else status
+        failed_with = _status_in(code) or status
         answer = f"{self.name}: {self.place} answered {failed_with}: {_shorten(words)}."
         if (size := measure(words, code, error)) is not None:
             full = f"{answer} The prompt is too long, {size}. {_TOO_LONG}"
@@ -179,13 +191,21 @@ class Server:
         return ModelFailed("bad_reply", words, raw=text[:RAW_LIMIT])
 
 
+def _status_in(code: Any) -> int:
+    """The HTTP status that a code repeats, as a number or as digits; 0 if it is another code."""
+    digits = str(code) if isinstance(code, (int, str)) else ""
+    if not (len(digits) == _STATUS_DIGITS and digits.isascii() and digits.isdigit()):
+        return 0
+    return int(digits) if int(digits) >= _FIRST_FAILURE else 0
+
+
 def _failure_kind(status: int, code: str) -> FailureKind:
     if code in _QUOTA:
         return "quota"
     if code in _FILTERED:
         return "content_filter"
     if status < _FIRST_FAILURE:
-        return _CODE_KINDS.get(code, "server")
+        return _CODE_KINDS.get(code.lower(), "server")
     return _STATUS_KINDS.get(status, "server" if status >= _FIRST_SERVER_FAILURE else "request")
 
 

@@ -15,13 +15,14 @@ _BODY_SECONDS = ("retry_after", "retryAfter", "retry_after_seconds", "retryDelay
 _BODY_MILLISECONDS = ("retry_after_ms", "retryAfterMs")
 _LONGEST = 7 * 24 * 3600.0
 """A longer wait, or one that isn't a number, is taken for nonsense."""
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhd])")
+_UNITS = {"ms": 0.001, "mil": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[smhd]))+", re.ASCII)
+_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|mil|[smhd])", re.ASCII | re.IGNORECASE)
+_NUMBER = re.compile(r"\s*\d{1,30}(?:\.\d{0,30})?\s*", re.ASCII)
 _WORDS = re.compile(
-    r"(?:try again|retry|wait)\D{0,40}?(\d+(?:\.\d+)?)\s*(milliseconds?|ms|seconds?|secs?|minutes?"
-    r"|mins?|hours?|[smh])\b((?:\s*\d+(?:\.\d+)?(?:ms|[smh])\b)*)",
-    re.IGNORECASE,
+    r"(?:try again|retry|wait)\D{0,40}?"
+    r"((?:\d+(?:\.\d+)?(?:ms|[smhd]))+\b|\d+(?:\.\d+)?\s*(?:milli)?(?:sec|min|hour)\w*)",
+    re.ASCII | re.IGNORECASE,
 )
 _SEARCHED_CHARACTERS = 2000
 
@@ -68,12 +69,7 @@ def _in_fields(error: Mapping[str, Any]) -> Iterator[float | None]:
 
 def _in_words(words: str) -> float | None:
     match = _WORDS.search(words)
-    if match is None:
-        return None
-    number, unit, rest = match.groups()
-    unit = unit.lower()
-    short = "ms" if unit.startswith("mil") or unit == "ms" else unit[0]
-    return float(number) * _UNITS[short] + _parts_of(rest)
+    return None if match is None else _parts_of(match.group(1))
 
 
 def _seconds(value: Any) -> float | None:
@@ -85,13 +81,13 @@ def _seconds(value: Any) -> float | None:
 
 
 def _parts_of(duration: str) -> float:
-    return sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(duration))
+    return sum(float(number) * _UNITS[unit.lower()] for number, unit in _PART.findall(duration))
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool):
         return None
-    if isinstance(value, str) and not re.fullmatch(r"\s*\d{1,30}(?:\.\d{0,30})?\s*", value):
+    if isinstance(value, str) and not _NUMBER.fullmatch(value):
         return None
     if not isinstance(value, (int, float, str)):
         return None

@@ -73,9 +73,10 @@ async def read_stream(
     if not accumulator.finished:
         raise server.interrupted("it never said why it ended", text.passed)
     text.end()
-    body = scrub(accumulator.body(), server.secret)
     try:
-        reply = server.parse_reply(body, parse, text.passed, 200)
+        reply = server.parse_reply(
+            accumulator.body(), lambda body: parse(scrub(body, server.secret)), text.passed, 200
+        )
     except ModelFailed as failure:
         if text.passed and failure.kind in _RETRIED:
             raise server.interrupted(str(failure), text.passed) from None
