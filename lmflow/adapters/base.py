@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -16,7 +15,6 @@ from lmflow.values.media import Media, is_media, media_of
 from lmflow.values.record import EMPTY, Record, plain, pretty
 
 _LINE = "\n"
-_THINKING = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
 
 
 class Unreadable(ValueError):
@@ -104,17 +102,11 @@ def text_for_model(value: Any) -> str:
     return pretty(value)
 
 
-def without_thinking(text: str) -> str:
-    """Remove the thinking that a reasoning model put before its reply."""
-    return _THINKING.sub("", text, count=1) if text.lstrip().startswith("<think>") else text
-
-
-def thinking_of(text: str) -> str:
-    """Find the thinking that a reasoning model put before its reply; empty if there is none."""
-    thinking = _THINKING.match(text)
-    if thinking is None:
-        return ""
-    return thinking[0].strip().removeprefix("<think>").removesuffix("</think>").strip()
+def check_answered(text: str, reply: str) -> None:
+    """Raise ``Unreadable`` if a reply is empty once its thinking is removed from the text."""
+    if text.strip() and not reply.strip():
+        msg = "the reply is thinking alone, without an answer after it"
+        raise Unreadable(msg)
 
 
 def collect_outputs(

@@ -8,14 +8,23 @@ from typing import Any
 from lmflow.adapters.base import (
     Adapter,
     Unreadable,
+    check_answered,
     collect_outputs,
     sections,
     text_for_model,
-    without_thinking,
 )
-from lmflow.adapters.markers import labelled_sections, marked_sections, text_before_markers
+from lmflow.adapters.fences import unfenced
+from lmflow.adapters.json_outputs import outputs_in, read_json_value
+from lmflow.adapters.markers import (
+    labelled_sections,
+    marked_sections,
+    only_section,
+    text_before_markers,
+    trim,
+)
+from lmflow.adapters.thinking import without_thinking
 from lmflow.signatures.fields import nullable, unwrap_annotated
-from lmflow.signatures.parsing import coerce, interpret
+from lmflow.signatures.parsing import interpret
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import load
 from lmflow.values.record import Record
@@ -52,12 +61,13 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    text = without_thinking(text)
-    if signature.is_single_text and "[[" not in text and "{" not in text:
-        return collect_outputs(signature, {signature.outputs[0].name: text.strip()}, _unchanged)
-    fields = _json_fields(signature, text)
-    if fields:
-        return collect_outputs(signature, fields, coerce)
+    reply = without_thinking(text)
+    check_answered(text, reply)
+    if signature.is_single_text and "[[" not in reply and "{" not in reply:
+        return collect_outputs(signature, {signature.outputs[0].name: trim(reply)}, _unchanged)
+    values = _json_outputs(signature, reply)
+    if values:
+        return collect_outputs(signature, values, read_json_value)
 
     def read_section(section: str, kind: Any) -> Any:
         if not section and unwrap_annotated(kind)[0] is not str and not nullable(kind):
@@ -65,7 +75,7 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
             raise Unreadable(msg)
         return interpret(section, kind, whole=whole)
 
-    return collect_outputs(signature, _output_texts(signature, text), read_section)
+    return collect_outputs(signature, _output_texts(signature, reply), read_section)
 
 
 def _unchanged(text: str, _: Any) -> str:
@@ -78,20 +88,21 @@ def _output_texts(signature: Signature, text: str) -> dict[str, str]:
     """
     names = [field.name for field in signature.outputs]
     inputs = [field.name for field in signature.inputs]
-    texts = marked_sections(text, names, inputs)
-    if not texts and not signature.is_single_text:
-        texts = labelled_sections(text, names)
+    if signature.is_single_text:
+        return {names[0]: only_section(text, names[0])}
+    texts = marked_sections(text, names, inputs) or labelled_sections(unfenced(text), names)
     if not texts and len(names) == 1:
         texts = {names[0]: text_before_markers(text, inputs)}
     return texts
 
 
-def _json_fields(signature: Signature, text: str) -> dict[str, Any]:
-    """Read the outputs of a reply that is one JSON object with all of them and nothing else.
+def _json_outputs(signature: Signature, text: str) -> dict[str, Any]:
+    """Read the outputs of a reply that is JSON with all of them and nothing else.
 
-    Some models reply in JSON though sections were asked for.
+    Some models reply in JSON though sections were asked for. A text output may be JSON itself, so
+    an object counts for it only if it has no other members.
     """
-    if "{" not in text or not text.rstrip("` \n").endswith("}") or text.lstrip()[:1] not in "{`":
+    if "{" not in text or text.rstrip("` \n")[-1:] not in "]}" or text.lstrip()[:1] not in "[{`":
         return {}
     try:
         value = load(text)
@@ -99,7 +110,13 @@ def _json_fields(signature: Signature, text: str) -> dict[str, Any]:
         return {}
     names = {field.name for field in signature.outputs}
     required = {field.name for field in signature.outputs if field.required}
-    return value if isinstance(value, dict) and required <= value.keys() <= names else {}
+    if len(names) == 1:
+        return value if isinstance(value, dict) and required <= value.keys() <= names else {}
+    try:
+        outputs = outputs_in(signature, [value])
+    except Unreadable:
+        return {}
+    return outputs if required <= outputs.keys() else {}
 
 
 def _no_schema(_: Signature) -> None:

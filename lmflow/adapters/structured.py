@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable, collect_outputs, without_thinking
-from lmflow.adapters.markers import marked_sections
-from lmflow.signatures.parsing import coerce, interpret
+from lmflow.adapters.base import Adapter, Unreadable, check_answered, collect_outputs
+from lmflow.adapters.json_outputs import outputs_in, read_json_value
+from lmflow.adapters.markers import marked_sections, trim
+from lmflow.adapters.thinking import without_thinking
+from lmflow.signatures.parsing import interpret
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import candidates
 from lmflow.values.record import Record, pretty
@@ -26,32 +28,15 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    text = without_thinking(text)
+    reply = without_thinking(text)
+    check_answered(text, reply)
     try:
-        return collect_outputs(signature, _fields(signature, text, whole), coerce)
-    except _NoJson as problem:
-        return _read_without_json(signature, text, str(problem))
-
-
-class _NoJson(ValueError):
-    """A reply holds no JSON."""
-
-
-def _fields(signature: Signature, text: str, whole: bool) -> dict[str, Any]:  # noqa: FBT001
-    """Find the first object with one of the outputs, else the first value as the only output."""
-    names = {field.name for field in signature.outputs}
-    values = []
-    try:
-        for value in candidates(text, whole=whole):
-            if isinstance(value, dict) and names & value.keys():
-                return {name: item for name, item in value.items() if name in names}
-            values.append(value)
+        values = outputs_in(signature, candidates(reply, whole=whole))
+    except Unreadable:
+        raise
     except ValueError as problem:
-        if not values:
-            raise _NoJson(str(problem)) from None
-    if len(names) == 1:
-        return {next(iter(names)): values[0]}
-    return {}
+        return _read_without_json(signature, reply, str(problem))
+    return collect_outputs(signature, values, read_json_value)
 
 
 def _read_without_json(signature: Signature, text: str, problem: str) -> Record:
@@ -59,7 +44,7 @@ def _read_without_json(signature: Signature, text: str, problem: str) -> Record:
     names = [field.name for field in signature.outputs]
     texts = marked_sections(text, names)
     if not texts and len(names) == 1 and text.strip() and "{" not in text:
-        texts = {names[0]: text.strip()}
+        texts = {names[0]: trim(text)}
     if not texts:
         raise Unreadable(problem)
     return collect_outputs(signature, texts, interpret)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmflow.adapters.base import Adapter, sections, user_message
@@ -11,6 +11,7 @@ from lmflow.adapters.registry import adapter_of
 from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter
 from lmflow.interpreter.tools import (
     ToolDescription,
+    ToolUse,
     Turn,
     clip_observation,
     last_turns,
@@ -32,6 +33,14 @@ def act_messages(
     if form == NATIVE:
         return tuple(_native_messages(step, params, inputs))
     return tuple(_text_messages(step, params, inputs, text_adapter(form)))
+
+
+def act_reply(step: Act, form: str, outputs: Mapping[str, Any]) -> Message:
+    """Write a thought and calls as the reply that the step asks for in a form of calls."""
+    if form == NATIVE:
+        return _native_reply(outputs.get("thought", ""), outputs.get("calls", ()))
+    text = text_adapter(form).answer(step.reply_signature, _demo_outputs(outputs))
+    return Message("assistant", text)
 
 
 def described_tools(step: Act, params: Params) -> Iterator[tuple[ToolDescription, str]]:
@@ -63,16 +72,20 @@ def _native_messages(step: Act, params: Params, inputs: Mapping[str, Any]) -> It
 
 def _native_turn(turn: Turn, longest: int) -> Iterator[Message]:
     """Write a turn's thought and calls as one message, then a message per observation."""
-    calls = tuple(
-        ToolCall(call.name, pretty(call.arguments), f"call_{n}")
-        for n, call in enumerate(turn.calls)
-    )
-    if turn.thought or calls:
-        yield Message("assistant", turn.thought, calls)
+    if turn.thought or turn.calls:
+        yield _native_reply(turn.thought, turn.calls)
     for n, observation in enumerate(turn.observations):
         yield Message("tool", clip_observation(observation, longest), answers=f"call_{n}")
     if turn.problem:
         yield Message("user", f"That could not be read: {turn.problem}")
+
+
+def _native_reply(thought: str, uses: Iterable[ToolUse]) -> Message:
+    calls = tuple(
+        ToolCall(use.name, pretty(use.arguments), f"call_{n}", use.state)
+        for n, use in enumerate(uses)
+    )
+    return Message("assistant", thought, calls)
 
 
 def _text_messages(

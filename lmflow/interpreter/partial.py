@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 import attrs
 
+from lmflow.adapters.fences import fence_after
+from lmflow.adapters.markers import indentation, is_terminator
+from lmflow.adapters.thinking import has_signs, may_begin, without_thinking
 from lmflow.interpreter.predict import Unreadable, read_outputs
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest, Request
@@ -29,6 +32,7 @@ _CUT_ESCAPE = re.compile(
 )
 
 
+_LONGEST_TAG = 40
 _DEPTH_CHANGES = {"{": 1, "[": 1, "}": -1, "]": -1}
 _EXPECTED_AFTER: dict[str, Literal["name", "value"]] = {":": "value", ",": "name"}
 
@@ -90,10 +94,16 @@ class MarkerReader:
     address: str
     signature: Signature
     text: str = ""
+    reply: str = ""
+    """The text without thinking."""
     fields: Record = attrs.field(factory=Record)
     """The text of each field so far."""
     pending: str = ""
-    """The end of the text, which hasn't been read yet."""
+    """The end of the reply, which hasn't been read yet."""
+    line: str = ""
+    """The beginning of the line at whose end ``pending`` stands."""
+    fence: str = ""
+    """The mark of the code fence that is open, empty if none is."""
     at_line_start: bool = True
     section: str | None = None
     """The field of the open section, empty for a section of no output, ``None`` before any."""
@@ -104,12 +114,22 @@ class MarkerReader:
     has_text: bool = False
     """Whether the open section holds more than space."""
     space: str = ""
-    """Space at the end of the open section: it counts only if more text follows."""
+    """Space at the end of the open section: it counts only if more text follows.
+
+    Before the section's first text only the indentation of that counts.
+    """
 
     def feed(self, piece: str, *, last: bool = False) -> tuple[MarkerReader, tuple[Partial, ...]]:
         """Read one more piece; after the ``last`` nothing is held back."""
-        reader = attrs.evolve(self, pending=self.pending + piece, text=self.text + piece)
-        parts: list[Partial] = []
+        text = self.text + piece
+        reply = _reply_so_far(self.text, self.reply, piece, last=last)
+        reader, parts = self, list[Partial]()
+        if not reply.startswith(self.reply):
+            # What was shown has turned out to be thinking: the reply begins anew.
+            parts += [Partial(self.address, name, "", anew=True) for name in self.shown]
+            reader = MarkerReader(self.address, self.signature)
+        new = reply[len(reader.reply) :]
+        reader = attrs.evolve(reader, text=text, reply=reply, pending=reader.pending + new)
         while reader.pending:
             step = reader.step(last=last)
             if step is None:
@@ -128,25 +148,34 @@ class MarkerReader:
 
     def corrections(self) -> Iterator[Partial]:
         """The texts that the whole reply holds, if they differ from the pieces put together."""
-        try:
-            outputs: Mapping[str, Any] = read_outputs(self.signature, self.text)
-        except Unreadable as problem:
-            outputs = problem.outputs
-        for name, value in outputs.items():
-            if isinstance(value, str) and value != self.fields.get(name, ""):
+        for name, value in _texts_in(self.signature, self.text).items():
+            if value != self.fields.get(name, ""):
                 yield Partial(self.address, name, value, anew=True)
 
     def step(self, *, last: bool) -> tuple[MarkerReader, list[Partial]] | None:
         """Read the next line or marker; ``None`` if more text is needed to tell which it is."""
-        if self.at_line_start:
+        if self.at_line_start and not self.fence:
             marker = _MARKER.match(self.pending)
             if not last and _may_go_on(self.pending, marker):
                 return None
-            if marker:
+            if marker and self.is_own(marker[1].lower()):
                 rest = self.pending[marker.end() :]
-                return attrs.evolve(self, pending=rest, at_line_start=False).open_section(marker[1])
-        line, end, rest = self.pending.partition("\n")
-        return attrs.evolve(self, pending=rest, at_line_start=bool(end)).read_text(line + end)
+                reader = attrs.evolve(self, pending=rest, line=marker[0], at_line_start=False)
+                return reader.open_section(marker[1].lower())
+        text, end, rest = self.pending.partition("\n")
+        reader = attrs.evolve(self, pending=rest, line=self.line + text, at_line_start=bool(end))
+        if end:
+            fence = fence_after(self.fence, reader.line)
+            reader = attrs.evolve(reader, line="", fence=fence)
+        return reader.read_text(text + end)
+
+    def is_own(self, name: str) -> bool:
+        """Tell whether a marker is one of the step's own: all others are text."""
+        if is_terminator(name) and self.opened:
+            return True
+        if self.signature.is_single_text:
+            return name in self.names
+        return name in self.names or name in {field.name for field in self.signature.inputs}
 
     def open_section(self, name: str) -> tuple[MarkerReader, list[Partial]]:
         """Open the section of a name: only an output's first section counts."""
@@ -161,13 +190,15 @@ class MarkerReader:
         """Add text to the open section, without the space around the section."""
         is_only_output = self.section is None and len(self.names) == 1
         name = self.names[0] if is_only_output else self.section
-        text = self.space + text if self.has_text else text.lstrip()
-        if not name or not text:
-            return self, []
+        text = self.space + text
         body = text.rstrip()
-        reader = attrs.evolve(self, has_text=True, space=text[len(body) :])
-        if not body:
+        reader = attrs.evolve(self, space=text[len(body) :])
+        if not name or not body:
             return reader, []
+        if not self.has_text:
+            lead = body[: len(body) - len(body.lstrip())]
+            body = indentation(lead) + body.lstrip()
+        reader = attrs.evolve(reader, has_text=True)
         shown = self.shown if name in self.shown else (*self.shown, name)
         return attrs.evolve(reader, shown=shown), [Partial(self.address, name, body)]
 
@@ -180,9 +211,15 @@ class JsonReader:
     """
 
     address: str
-    names: tuple[str, ...]
+    signature: Signature
     text: str = ""
+    reply: str = ""
     fields: Record = attrs.field(factory=Record)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the outputs."""
+        return tuple(field.name for field in self.signature.outputs)
 
     @property
     def shown(self) -> tuple[str, ...]:
@@ -190,13 +227,24 @@ class JsonReader:
         return tuple(self.fields)
 
     def feed(self, piece: str, *, last: bool = False) -> tuple[JsonReader, tuple[Partial, ...]]:
-        """Read one more piece."""
-        del last
+        """Read one more piece; after the ``last`` the whole reply is read."""
         text = self.text + piece
-        members = {name: value for name, value in _members(text) if name in self.names and value}
-        new = {name: value[len(self.fields.get(name, "")) :] for name, value in members.items()}
-        parts = tuple(Partial(self.address, name, value) for name, value in new.items() if value)
-        return attrs.evolve(self, text=text, fields=self.fields | members), parts
+        reply = _reply_so_far(self.text, self.reply, piece, last=last)
+        members = {name: value for name, value in _members(reply) if name in self.names and value}
+        if last:
+            members |= _texts_in(self.signature, text, "json")
+        parts = tuple(self.changes(members))
+        fields = Record({**dict.fromkeys(self.fields, ""), **members})
+        return attrs.evolve(self, text=text, reply=reply, fields=fields), parts
+
+    def changes(self, members: Mapping[str, str]) -> Iterator[Partial]:
+        """The pieces that turn the fields into ``members``."""
+        for name in {**self.fields, **members}:
+            before, now = self.fields.get(name, ""), members.get(name, "")
+            if not now.startswith(before):
+                yield Partial(self.address, name, now, anew=True)
+            elif now != before:
+                yield Partial(self.address, name, now[len(before) :])
 
 
 def new_reader(source: ReplySource) -> MarkerReader | JsonReader:
@@ -209,7 +257,7 @@ def new_reader(source: ReplySource) -> MarkerReader | JsonReader:
     if isinstance(request, ChatRequest) and request.tools:
         return MarkerReader(address, attrs.evolve(signature, outputs=signature.outputs[:1]))
     if isinstance(request, ChatRequest) and request.schema is not None:
-        return JsonReader(address, tuple(field.name for field in signature.outputs))
+        return JsonReader(address, signature)
     return MarkerReader(address, signature)
 
 
@@ -228,6 +276,29 @@ def reply_pieces(reply: ChatReply) -> list[str]:
     if borders[-1] != len(reply.text):
         return [reply.text]
     return [reply.text[start:end] for start, end in itertools.pairwise(borders)]
+
+
+def _reply_so_far(text: str, reply: str, piece: str, *, last: bool) -> str:
+    """The reply without thinking, after one more piece.
+
+    Most replies have no sign of thinking; for them only the end of the text is looked at, since a
+    long reply comes in thousands of pieces.
+    """
+    whole = text + piece
+    if not last and may_begin(whole):
+        return ""
+    if reply == text and text and not has_signs(whole[-len(piece) - _LONGEST_TAG :]):
+        return whole
+    return without_thinking(whole)
+
+
+def _texts_in(signature: Signature, text: str, adapter: str = "") -> dict[str, str]:
+    """The text outputs that a whole reply holds."""
+    try:
+        outputs: Mapping[str, Any] = read_outputs(signature, text, adapter)
+    except Unreadable as problem:
+        outputs = problem.outputs
+    return {name: value for name, value in outputs.items() if isinstance(value, str)}
 
 
 def _may_go_on(text: str, marker: re.Match[str] | None) -> bool:
@@ -252,7 +323,7 @@ def _members(text: str) -> Iterator[tuple[str, str]]:
     """
     depth, name = 0, ""
     expects: Literal["name", "value"] = "name"
-    tokens = [match[0] for match in _TOKEN.finditer(text)]
+    tokens = [match[0] for match in _TOKEN.finditer(text, max(text.find("{"), 0))]
     for position, token in enumerate(tokens):
         depth += _DEPTH_CHANGES.get(token, 0)
         if depth > 1:

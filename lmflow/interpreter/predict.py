@@ -12,10 +12,12 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable, thinking_of, user_message
+from lmflow.adapters.base import Adapter, Unreadable, user_message
 from lmflow.adapters.conversation import history_messages
+from lmflow.adapters.markers import marked_sections, text_before_markers
 from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, adapter_of
 from lmflow.adapters.structured import JSON
+from lmflow.adapters.thinking import thinking_of, without_thinking
 from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs, ParseFailure
 from lmflow.interpreter.nearest import nearest_by_words
@@ -90,7 +92,7 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
         reply = await Call(shared.request(messages, schema), timeout=step.timeout, wanted=wanted)
         whole = reply.finish != "length"
         try:
-            read = adapter.read(wanted, reply.text, whole)
+            read = adapter.read(wanted, _without_known(wanted, known, reply.text), whole)
             outputs = _merge(signature, known, read, reply.text)
             if signature is step.signature:
                 return outputs
@@ -106,6 +108,19 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
             complaint = _retry_message(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", complaint))
     raise ParseFailure(step.name, _expected_outputs(signature), tuple(problems), tuple(replies))
+
+
+def _without_known(wanted: Signature, known: Mapping[str, Any], text: str) -> str:
+    """Remove sections of known outputs from a retry that asks for one text.
+
+    A step with one text output has no sections, so that its adapter takes all of a reply for the
+    text; here the sections of the first request may come again.
+    """
+    if not known or not wanted.is_single_text or "[[" not in text:
+        return text
+    name, reply = wanted.outputs[0].name, without_thinking(text)
+    sections = marked_sections(reply, [name], known)
+    return sections[name] if sections else text_before_markers(reply, known)
 
 
 def _merge(signature: Signature, known: Mapping[str, Any], read: Record, text: str) -> Record:

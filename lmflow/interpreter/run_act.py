@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable, without_thinking
+from lmflow.adapters.base import Adapter, Unreadable
+from lmflow.adapters.thinking import without_thinking
 from lmflow.errors import NO_TOOLS, ModelFailed
 from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter
 from lmflow.interpreter.act_messages import act_messages, described_tools
@@ -115,9 +116,9 @@ def _read_native_call(call: ToolCall) -> ToolUse:
     try:
         arguments = load(call.arguments or "{}")
     except ValueError as problem:
-        return ToolUse(call.name, problem=str(problem))
+        return ToolUse(call.name, problem=str(problem), state=call.state)
     if isinstance(arguments, dict):
-        return ToolUse(call.name, arguments)
+        return ToolUse(call.name, arguments, state=call.state)
     return ToolUse(call.name, problem=f"{call.arguments[:80]!r} is no JSON object")
 
 

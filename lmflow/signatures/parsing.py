@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Union
 
+from lmflow.errors import near
 from lmflow.signatures.codec import DATES, SEQUENCES, convert
 from lmflow.signatures.description import null_means_default
 from lmflow.signatures.fields import (
@@ -20,6 +21,7 @@ from lmflow.signatures.fields import (
     type_text,
     unwrap_annotated,
 )
+from lmflow.signatures.list_text import BULLET, is_empty_list, item_lines, without_remarks
 from lmflow.signatures.type_syntax import type_of_node
 from lmflow.values.json_text import load
 from lmflow.values.media import is_url
@@ -38,7 +40,6 @@ __all__ = [
     "type_text",
 ]
 
-_BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
 _BRACKETED = re.compile(r"\s*\[([^\[\]]+)\]\s*")
 _NUMBERED = re.compile(r"^\s*(?:\[?\d+[.)\]])\s+\S", re.MULTILINE)
 _TEXT_LIST = re.compile(r"\s*\[\s*(?:[\"'\]]|null\b)")
@@ -104,13 +105,17 @@ def takes_list(kind: Any) -> bool:
 
 
 def interpret(text: str, kind: Any, *, whole: bool = True, exact: bool = False) -> Any:  # noqa: PLR0911 - one return a kind
-    """Find the JSON value that a stripped text means; the value may still not fit the type."""
+    """Find the JSON value that a text means; the value may still not fit the type.
+
+    Space around the text counts for a text alone, whose first line may be indented.
+    """
     inner = unwrap_annotated(kind)[0]
     origin, args = origin_and_args(inner)
     if inner is str:
         return text
     if origin is Union:
         return _interpret_union(text, args, whole, exact or _takes_text(inner))
+    text = text.strip()
     if origin is Literal:
         return _choice(text, {str(arg): arg for arg in args}, exact)
     if isinstance(inner, type) and issubclass(inner, enum.Enum):
@@ -127,14 +132,14 @@ def interpret(text: str, kind: Any, *, whole: bool = True, exact: bool = False) 
 
 
 def _interpret_union(text: str, kinds: tuple[Any, ...], whole: bool, exact: bool) -> Any:  # noqa: FBT001
-    if type(None) in kinds and text.lower() in {"", "null", "none", "n/a"}:
+    if type(None) in kinds and text.strip().lower() in {"", "null", "none", "n/a"}:
         return None
     problems = []
     for kind in sorted(
         (k for k in kinds if k is not type(None)), key=lambda k: unwrap_annotated(k)[0] is str
     ):
         try:
-            return read(text, kind, whole=whole, exact=exact)
+            return convert(interpret(text, kind, whole=whole, exact=exact), kind)
         except ValueError as error:
             problems.append(str(error))
     raise ValueError("; ".join(dict.fromkeys(problems)))
@@ -197,8 +202,14 @@ def _interpret_list(
     whole: bool,  # noqa: FBT001
     exact: bool,  # noqa: FBT001
 ) -> list[Any]:
-    """A JSON list, else one item a line, else items between commas, for texts only in brackets."""
+    """A JSON list, else one item a line, else items between commas, for texts only in brackets.
+
+    A line that announces the list or follows it isn't an item.
+    """
     item = args[0] if args else Any
+    text = text if exact else without_remarks(text)
+    if not exact and is_empty_list(text):
+        return []
     value = _json_list(text, item, whole)
     if value is not None:
         return _coerce_items(value, args)
@@ -206,7 +217,7 @@ def _interpret_list(
     if fields_of(item_type) is not None or origin_and_args(item_type)[0] is dict:
         msg = f"{text[:80]!r} is no JSON list"
         raise ValueError(msg)
-    lines = [_BULLET.sub("", line) for line in text.splitlines() if line.strip()]
+    lines = [BULLET.sub("", line) for line in item_lines(text)]
     if len(lines) == 1 and (bracketed := _BRACKETED.fullmatch(lines[0])):
         lines = [part.strip().strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
     elif len(lines) == 1 and not _takes_text(item):
@@ -253,6 +264,37 @@ def _item_types(args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
     """The type of each of ``count`` items: its own in a tuple of fixed length, else that of all."""
     has_fixed_length = len(args) == count and ... not in args
     return args if has_fixed_length else args[:1] * count
+
+
+def drop_unknown(value: Any, kind: Any) -> Any:
+    """Drop members of objects that their classes lack, at any depth, as a reply's are at the top.
+
+    A member whose name is nearly that of an absent field stays, so that it is refused by name.
+    """
+    inner = unwrap_annotated(kind)[0]
+    origin, args = origin_and_args(inner)
+    if origin is Union:
+        objects = [arg for arg in args if _is_class(arg) or isinstance(value, list)]
+        return drop_unknown(value, objects[0]) if len(objects) == 1 else value
+    if isinstance(value, list) and args and origin in SEQUENCES:
+        return [
+            drop_unknown(item, kind)
+            for item, kind in zip(value, _item_types(args, len(value)), strict=False)
+        ]
+    if not isinstance(value, dict):
+        return value
+    if origin is dict:
+        return {name: drop_unknown(item, args[1]) for name, item in value.items()}
+    fields = {field.name: field.type for field in fields_of(inner) or ()}
+    if not fields:
+        return value
+    absent = fields.keys() - value.keys()
+    kept = {name: item for name, item in value.items() if name in fields or near(name[:80], absent)}
+    return {name: drop_unknown(item, fields.get(name, Any)) for name, item in kept.items()}
+
+
+def _is_class(kind: Any) -> bool:
+    return fields_of(unwrap_annotated(kind)[0]) is not None
 
 
 def coerce(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind

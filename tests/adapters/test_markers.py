@@ -22,7 +22,7 @@ from lmflow.adapters.markers import labelled_sections, marked_sections, text_bef
         "[[A]]\n1\n[[B]]\n2",
         "[[b]]\n2\n[[a]]\n1",
         "Sure:\n[[a]]\n1\n[[b]]\n2\n[[a]]\n9",
-        "[[a]]\n1\n[[note]]\nx\n[[b]]\n2\n[[end]]",
+        "[[a]]\n1\n[[question]]\nx\n[[b]]\n2\n[[end]]",
         "[[a]] 1 [[b]] 2",
         "[[a]]1[[b]]2",
         "[[a]]\n1\n[[b]]\n2\n[[question]] more",

@@ -33,12 +33,16 @@ def test_the_nearest_is_last() -> None:
 def test_rare_words_count_more() -> None:
     """A word that few demonstrations have tells more than one that all have."""
     held = pool("the card the card", "the visa", "the card here", "the card there")
-    assert ["the visa"] == asked(nearest_by_words(held, {"question": "the visa card"}, ("question",), 1))
+    assert ["the visa"] == asked(
+        nearest_by_words(held, {"question": "the visa card"}, ("question",), 1)
+    )
 
 
 def test_ties_go_by_the_order_of_the_pool() -> None:
     """Where nothing tells demonstrations apart, the earlier of the pool are taken."""
-    assert ["b", "a"] == asked(nearest_by_words(pool("a", "b", "c"), {"question": "z"}, ("question",), 2))
+    assert ["b", "a"] == asked(
+        nearest_by_words(pool("a", "b", "c"), {"question": "z"}, ("question",), 2)
+    )
 
 
 def test_nothing_is_shown_its_own_answer() -> None:

@@ -34,6 +34,16 @@ MARKS = [
     "[[other]]",
     "[[reason",
     "answer]]",
+    "[[question]]",
+    "[[package]]",
+    "[[ ## completed ## ]]",
+    "<think>",
+    "</think>",
+    "</thi",
+    "<reasoning>",
+    "```",
+    "\n```py\n",
+    "\n    ",
     "[[",
     "]]",
     "[",
@@ -134,6 +144,22 @@ def test_a_reply_that_did_not_stream_is_one_piece() -> None:
     )
 
 
+def test_thinking_is_never_shown() -> None:
+    """Nothing comes before its end, or before the end of a tag that may begin it."""
+    reader, shown = new_reader(ReplySource(ONE, ChatRequest(()), "step[0]/call[0]")), []
+    for piece in ["<thi", "nk>", "Lyon?", "</think>", "\nPar", "is"]:
+        reader, parts = reader.feed(piece)
+        shown.append("".join(part.text for part in parts))
+    assert ["", "", "", "", "Par", "is"] == shown
+
+
+def test_thinking_without_a_beginning_is_void_at_its_end() -> None:
+    """What was shown before its end isn't the answer."""
+    parts = read(ONE, "Lyon? No.\n</think>\n\nParis", range(60))
+    assert {"answer": "Paris"} == folded(parts)
+    assert 1 == sum(part.anew for part in parts)
+
+
 JSON = ChatRequest((), schema=lf.Record(type="object"))
 
 
@@ -168,6 +194,23 @@ def test_the_pieces_of_json_are_its_texts(
     parts = read_json(json.dumps(values, ensure_ascii=escaped, indent=indent), cuts)
     expected = {name: values[name] for name in ("reason", "answer") if values[name]}
     assert (expected, []) == (folded(parts), [part for part in parts if part.anew])
+
+
+JSON_PARTS = st.sampled_from([
+    *("<think>", "</think>", '{"reason": "a", "answer": "b"}', '{"answer": "', '"}', "```json\n"),
+    *("\n```", '{"data": {"reason": "x", "answer": "y"}}', "[", "]", "{", "}", ",", "\n", "a: b"),
+])  # fmt: skip
+
+
+@given(text=st.lists(JSON_PARTS, max_size=8).map("".join), cuts=st.lists(st.integers(0, 60)))
+def test_the_pieces_are_the_whole_of_any_json(text: str, cuts: list[int]) -> None:
+    """For any cut of a reply in JSON, the pieces of each text make up what the whole reply holds."""
+    fields = folded(read_json(text, cuts))
+    try:
+        whole = read_outputs(TWO.signature, text, "json")
+    except Unreadable:
+        return
+    assert {n: v for n, v in whole.items() if v} == {n: v for n, v in fields.items() if v}
 
 
 def test_only_the_outermost_members_are_fields() -> None:

@@ -295,13 +295,11 @@ def test_a_demo_without_output_is_left_out() -> None:
         "[[ answer ]]: 42",
         "[[ ## answer ## ]]\n\n42\n",
         " 42 ",
-        "42\n[[question]]\nmore",
+        "[[answer]]\n42\n[[ ## completed ## ]]",
     ],
 )
 def test_one_output_is_read_with_or_without_marker(text: str) -> None:
-    """The one output is the bare reply, or stands under its marker; what follows another marker is
-    not in it.
-    """
+    """The one output is the bare reply, or stands under its marker."""
     assert Record(answer="42") == read_outputs(ask.signature, text)
 
 

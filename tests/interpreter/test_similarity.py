@@ -212,7 +212,9 @@ def test_nothing_is_shown_its_own_answer() -> None:
     vectors = {
         vector_key(demo, ("question",)): pack_vector(letters(demo.question)) for demo in pool
     }
-    (found,) = nearest_by_vectors("answer", pool, vectors, letters("a"), {"question": "a"}, ("question",), 1)
+    (found,) = nearest_by_vectors(
+        "answer", pool, vectors, letters("a"), {"question": "a"}, ("question",), 1
+    )
     assert "2" == found.answer
 
 

@@ -1,0 +1,138 @@
+"""Outputs in the JSON of a reply: in one object, or in an object or list around that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lmflow.adapters.base import Unreadable
+from lmflow.errors import BadValue, near
+from lmflow.signatures.fields import Field
+from lmflow.signatures.parsing import coerce, drop_unknown
+from lmflow.signatures.signature import Signature
+
+_WRAPPERS = frozenset({
+    "answer", "arguments", "data", "json", "output", "outputs", "parameters", "properties",
+    "reply", "response", "result", "results", "value", "values",
+})  # fmt: skip
+"""Keys that models write around their outputs, beside other members."""
+
+_DEEPEST = 4
+
+
+def read_json_value(value: Any, kind: Any) -> Any:
+    """Bring a JSON value of a reply nearer to a type; members that the type lacks are dropped."""
+    return coerce(drop_unknown(value, kind), kind)
+
+
+def outputs_in(signature: Signature, values: Iterable[Any]) -> dict[str, Any]:
+    """Find the outputs in JSON values, by name: in the first object that has all of them.
+
+    Else in the first that has some of them; else the first value is the only output. Objects in a
+    wrapper count if none in the open has all. An error that ends ``values`` is raised if nothing
+    came before it.
+    """
+    seen: list[Any] = []
+    try:
+        for value in values:
+            if _has_all(signature, value):
+                return _own_members(signature, value)
+            seen.append(value)
+    except ValueError:
+        if not seen:
+            raise
+    wrapped = [inner for value in seen for inner in _unwrapped(value)]
+    for value in wrapped:
+        if _has_all(signature, value):
+            return _own_members(signature, value)
+    for value in (*seen, *wrapped):
+        if isinstance(value, dict) and value.keys() & _names(signature):
+            return _own_members(signature, value)
+    if len(signature.outputs) == 1:
+        return {signature.outputs[0].name: _only_value(signature, seen[0])}
+    return {}
+
+
+def _names(signature: Signature) -> set[str]:
+    return {field.name for field in signature.outputs}
+
+
+def _has_all(signature: Signature, value: Any) -> bool:
+    """Tell whether a value is an object with all required outputs, and at least one output."""
+    if not isinstance(value, dict) or not value.keys() & _names(signature):
+        return False
+    return all(field.name in value for field in signature.outputs if field.required)
+
+
+def _own_members(signature: Signature, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The outputs among an object's members; ``Unreadable`` if another one seems to be misspelt."""
+    absent = [field.name for field in signature.outputs if field.name not in value]
+    for name in value.keys() - _names(signature):
+        if guess := near(name[:80], absent):
+            msg = f"there is no output {name[:80]!r}.{guess}"
+            raise Unreadable(msg.removesuffix("."))
+    return {
+        field.name: _without_repetition(signature, field, value[field.name])
+        for field in signature.outputs
+        if field.name in value
+    }
+
+
+def _without_repetition(signature: Signature, field: Field, value: Any) -> Any:
+    """The value of an output, from within ``{"answer": {"answer": ...}}`` if it must be there."""
+    if (
+        isinstance(value, dict)
+        and value.keys() == {field.name}
+        and not _fits(signature, field, value)
+    ):
+        return value[field.name]
+    return value
+
+
+def _only_value(signature: Signature, value: Any) -> Any:
+    """The first of a value and the values within it, one by one, that fits the only output."""
+    field, inner = signature.outputs[0], value
+    for _ in range(_DEEPEST):
+        if _fits(signature, field, inner):
+            return inner
+        if not isinstance(inner, (dict, list)) or len(inner) != 1:
+            break
+        inner = next(iter(inner.values())) if isinstance(inner, dict) else inner[0]
+    return value
+
+
+def _fits(signature: Signature, field: Field, value: Any) -> bool:
+    try:
+        signature.convert(field, read_json_value(value, field.type))
+    except (ValueError, BadValue, RecursionError):
+        return False
+    return True
+
+
+def _unwrapped(value: Any, depth: int = 0) -> Iterator[Any]:
+    """The objects and lists within wrappers, from the outside in."""
+    for inner in _members_in_wrapper(value) if depth < _DEEPEST else ():
+        if isinstance(inner, (dict, list)):
+            yield inner
+            yield from _unwrapped(inner, depth + 1)
+
+
+def _members_in_wrapper(value: Any) -> list[Any]:
+    if isinstance(value, list):
+        return value if len(value) == 1 else []
+    if not isinstance(value, dict) or _is_schema(value):
+        return []
+    if len(value) == 1:
+        return [*value.values()]
+    return [inner for name, inner in value.items() if name.lower() in _WRAPPERS]
+
+
+def _is_schema(value: Mapping[str, Any]) -> bool:
+    """Tell whether an object is a JSON schema, such as the one that a model was asked to follow."""
+    properties = value.get("properties")
+    if not isinstance(properties, dict) or not properties:
+        return False
+    members = properties.values()
+    return all(
+        isinstance(m, dict) and m.keys() & {"type", "anyOf", "$ref", "enum"} for m in members
+    )

@@ -1,0 +1,185 @@
+"""Thinking that reasoning models leave in the text of a reply: where it is, and what it says.
+
+Servers that know a model part its thinking from the reply. Others leave it in the text: in tags
+(``<think>``) or between special tokens (gpt-oss, Magistral, Kimi); without its beginning, if that
+is part of the prompt's template; without its end, if the reply was cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from lmflow.adapters.fences import fenced_spans, is_within
+
+_TAGS = "think|thinking|thoughts?|reasoning|reflection|scratchpad|seed:think|mm:think"
+_TOKENS = {
+    r"\[THINK\]": r"\[/THINK\]",
+    "\u25c1think\u25b7": "\u25c1/think\u25b7",
+    r"<\|begin_of_thought\|>": r"<\|end_of_thought\|>",
+    r"<\|START_THINKING\|>": r"<\|END_THINKING\|>",
+    "<unused94>": "<unused95>",
+    r"<\|channel>thought\b": r"<channel\|>",
+}
+"""Special tokens of models around thinking, which no text contains by chance."""
+
+_BEGINNING = re.compile(rf"<(?P<tag>{_TAGS})>|{'|'.join(_TOKENS)}", re.IGNORECASE)
+_END = re.compile(rf"</(?:{_TAGS})>|{'|'.join(_TOKENS.values())}", re.IGNORECASE)
+_LATER_BEGINNING = re.compile(
+    rf"^[ \t]*(?:<(?P<tag>think|thinking)>|{'|'.join(_TOKENS)})", re.IGNORECASE | re.MULTILINE
+)
+"""The beginning of thinking after the reply has begun: fewer tags count, at the start of a line."""
+
+_CHANNEL = re.compile(
+    r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?P<name>analysis|commentary|final)\s*"
+    r"(?:<\|constrain\|>\s*\w+\s*)?<\|message\|>"
+)
+_CHANNEL_END = re.compile(r"<\|(?:end|return|call)\|>|(?=<\|start\|>|<\|channel\|>)")
+_UNTAGGED = re.compile(
+    r"\s*(?:(?-i:analysis(?=\S)(?P<channel>.*?)assistant\s*final)"
+    r"|here(?:'s| is) my thought process:?(?P<process>.*?)here(?:'s| is) my response:?)",
+    re.DOTALL | re.IGNORECASE,
+)
+"""gpt-oss behind a server that drops special tokens, and Granite's two sentences."""
+
+_WRAPPERS = re.compile(
+    r"\s*(?:(?P<tag><answer>)|<\|begin_of_solution\|>|<\|START_RESPONSE\|>)(?P<reply>.*?)"
+    r"(?:(?(tag)</answer>|(?:<\|end_of_solution\|>|<\|END_RESPONSE\|>))\s*)?\Z",
+    re.DOTALL | re.IGNORECASE,
+)
+_SIGN = re.compile(
+    rf"</?(?:{_TAGS})>|{'|'.join((*_TOKENS, *_TOKENS.values()))}|<\|channel\|>|<\|message\|>"
+    r"|\A\s*(?:analysis\S|here(?:'s| is) my thought)",
+    re.IGNORECASE,
+)
+_STARTS = (
+    *(f"<{tag}>" for tag in _TAGS.replace("thoughts?", "thought|thoughts").split("|")),
+    *("[think]", "\u25c1think\u25b7", "<|begin_of_thought|>", "<|start_thinking|>", "<unused94>"),
+    *("<|channel>thought", "<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>"),
+)
+
+Span = tuple[int, int]
+
+
+def without_thinking(text: str) -> str:
+    """Remove the thinking from a reply.
+
+    If the thinking has no end, all that follows its beginning is thinking.
+    """
+    if not has_signs(text):
+        return text
+    kept, position = [], 0
+    for (start, end), _ in _blocks(text):
+        kept.append(text[position:start])
+        position = end
+    kept.append(text[position:])
+    return "".join(kept)
+
+
+def thinking_of(text: str) -> str:
+    """Find the thinking in a reply, without its tags; empty if there is none."""
+    if not has_signs(text):
+        return ""
+    parts = (text[start:end].strip() for _, (start, end) in _blocks(text))
+    return "\n\n".join(part for part in parts if part)
+
+
+def has_signs(text: str) -> bool:
+    """Tell in passing whether a text may hold thinking: most replies have no sign of it."""
+    return _SIGN.search(text) is not None
+
+
+def may_begin(text: str) -> bool:
+    """Tell whether the first piece of a reply may go on to be the beginning of thinking."""
+    head = text.lstrip().lower()
+    return not head or any(start.startswith(head) for start in _STARTS)
+
+
+def _blocks(text: str) -> Iterator[tuple[Span, Span]]:
+    """Find what isn't part of the reply, in order: the span with tags, and that of the thinking."""
+    position, end = 0, len(text)
+    while (block := _block_at(text, position)) is not None:
+        yield block
+        position = block[0][1]
+    if position and (reply := _wrapped_reply(text, position)):
+        yield (position, reply[0]), (position, position)
+        position, end = reply
+    yield from _later_blocks(text, position, end)
+    if end < len(text):
+        yield (end, len(text)), (end, end)
+
+
+def _block_at(text: str, position: int) -> tuple[Span, Span] | None:
+    """The block that begins a text from a position on, or ends in it without a beginning."""
+    lead = position + len(text[position:]) - len(text[position:].lstrip())
+    if channel := _CHANNEL.match(text, lead):
+        if channel["name"] == "final":
+            return (position, channel.end()), (channel.end(), channel.end())
+        return _closed(text, position, channel.end(), _CHANNEL_END)
+    if beginning := _BEGINNING.match(text, lead):
+        return _closed(text, position, beginning.end(), _end_of(text, beginning))
+    if position == 0 and (untagged := _UNTAGGED.match(text)):
+        name = "channel" if untagged["channel"] is not None else "process"
+        return untagged.span(), untagged.span(name)
+    if end := _unmatched_end(text, position):
+        return (position, end.end()), (position, end.start())
+    return None
+
+
+def _closed(text: str, start: int, inner: int, end: re.Pattern[str]) -> tuple[Span, Span]:
+    closing = end.search(text, inner)
+    if closing is None:
+        return (start, len(text)), (inner, len(text))
+    return (start, closing.end()), (inner, closing.start())
+
+
+def _end_of(text: str, beginning: re.Match[str]) -> re.Pattern[str]:
+    """The end that fits a beginning: the tag of the same name if the text has it, else any."""
+    if beginning["tag"]:
+        same = re.compile(rf"</{re.escape(beginning['tag'])}>", re.IGNORECASE)
+        return same if same.search(text, beginning.end()) else _END
+    return _END
+
+
+def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
+    """The first end of thinking without a beginning, if it isn't a mention of the tag."""
+    open_blocks = 0
+    marks = [*_BEGINNING.finditer(text, position), *_END.finditer(text, position)]
+    for mark in sorted(marks, key=re.Match.start):
+        if mark.re is _BEGINNING:
+            open_blocks += 1
+        elif open_blocks:
+            open_blocks -= 1
+        elif not _is_mention(text, mark):
+            return mark
+    return None
+
+
+def _is_mention(text: str, tag: re.Match[str]) -> bool:
+    """Tell whether a sentence speaks of a tag: quoted, or amid words of one line."""
+    before, after = text[: tag.start()].rpartition("\n")[2], text[tag.end() :].partition("\n")[0]
+    if before[-1:] in {"`", '"', "'", "(", "\u201c"} and after[:1]:
+        return True
+    is_amid_words = before.rstrip()[-1:].isalnum() and before[-1:].isspace()
+    return is_amid_words and (after.lstrip()[:1].islower() or after[:1] in {",", ".", ";", ")"})
+
+
+def _wrapped_reply(text: str, position: int) -> Span | None:
+    """The reply within tags after its thinking (``<answer>``), or before a channel's last token."""
+    if wrapped := _WRAPPERS.match(text, position):
+        return wrapped.span("reply")
+    if "<|message|>" in text[:position] and (closing := _CHANNEL_END.search(text, position)):
+        return position, closing.start()
+    return None
+
+
+def _later_blocks(text: str, position: int, end: int) -> Iterator[tuple[Span, Span]]:
+    """Blocks after the reply has begun; those in code fences are samples and so text."""
+    fences = fenced_spans(text[:end])
+    while beginning := _LATER_BEGINNING.search(text, position, end):
+        if is_within(beginning.start(), fences):
+            position = beginning.end()
+            continue
+        block = _closed(text[:end], beginning.start(), beginning.end(), _end_of(text, beginning))
+        yield block
+        position = block[0][1]
