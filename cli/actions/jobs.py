@@ -101,6 +101,7 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
                     config=job.config,
                     of=of,
                     tell=tell,
+                    judge_rows=job.spec.judge_rows,
                 )
 
     try:
@@ -181,10 +182,12 @@ def print_optimization(optimization: Optimization, job: Job, curve: str, *, as_j
         title = f"{optimization.optimizer.name} of {job.spec.target}"
         Path(curve).write_text(lines_svg(points, title), encoding="utf-8")
     if as_json:
-        echo_json(_data(optimization))
+        echo_json(_data(optimization, job.spec.ref))
         return
     refused = refused_evaluation(optimization, job)
     click.echo("\n".join(report(optimization, refused, colour=in_colour())))
+    if job.spec.ref and optimization.version.id == optimization.start.id:
+        click.echo(f"\nref {job.spec.ref} was not moved: the start version is kept")
     click.echo("\n".join(["\nNext:", *_next_commands(optimization, job.spec.ref)]))
 
 
@@ -193,7 +196,11 @@ def _next_commands(optimization: Optimization, ref: str) -> list[str]:
     commands = [f"  lmflow show {version}"]
     if version != start:
         commands.append(f"  lmflow diff {start} {version}")
-        commands.append(f"  lmflow rollback {ref}" if ref else f"  lmflow ref set main {version}")
+        moved = ref and not optimization.not_moved
+        name = ref or "main"
+        commands.append(
+            f"  lmflow rollback {ref}" if moved else f"  lmflow ref set {name} {version}"
+        )
     commands.append(f"  lmflow replay {optimization.run.id}")
     if optimization.stopped:
         commands.append(f"  lmflow resume {optimization.run.id} --max-calls N")
@@ -226,22 +233,33 @@ def _judged(run: Run, whole: Run, job: Job) -> Evaluation:
     return evaluation_by_judge(run, examples, judge, by_label)
 
 
-def _data(optimization: Optimization) -> dict[str, Any]:
-    """Return an optimization as JSON values."""
-    comparison, spent = optimization.comparison, optimization.spent
+def _data(optimization: Optimization, ref: str) -> dict[str, Any]:
+    """Return an optimization as JSON values; ``ref`` is the ref that it was to move."""
+    comparison = optimization.comparison
+    moved = optimization.version.id != optimization.start.id
     return {
         "run": optimization.run.id,
         "version": optimization.version.id,
         "start": optimization.start.id,
         "stopped": optimization.stopped,
+        "ref": {"name": ref, "moved": moved} if ref else None,
         "before": _mean(optimization.before),
         "after": _mean(optimization.after),
         "verdict": comparison.verdict if comparison else None,
         "better": comparison.better if comparison else None,
-        "spent": {"calls": spent.calls, "tokens": spent.tokens, "cost": spent.cost},
+        "not_judged": optimization.not_judged,
+        "not_moved": optimization.not_moved,
+        "spent": attrs.asdict(optimization.spent, filter=_is_told),
+        "judging": attrs.asdict(optimization.judging, filter=_is_told),
         "phases": spending(optimization.run),
         "curve": optimization.curve,
     }
+
+
+def _is_told(field: attrs.Attribute[int], count: int) -> bool:
+    """Whether a count of calls, tokens or cost is printed; calls of unknown cost are not."""
+    del count
+    return field.name != "unknown"
 
 
 def _mean(evaluation: Evaluation | None) -> dict[str, float | None] | None:

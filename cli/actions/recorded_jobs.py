@@ -33,7 +33,6 @@ from lmflow.traces.trace import Run
 
 JOB_KINDS = frozenset({"optimize", "evaluate"})
 _JUDGED = "/judge"  # ends the labels of a judge's traces
-_HELD = "held/"  # begins the labels of rollouts that score held-back data
 _EDITED = "Was the program, the metric or the optimizer edited since?"
 
 
@@ -139,9 +138,6 @@ def has_version(reader: Reader, version: str) -> bool:
 
 
 def _spent_before(store: SqliteStore, run: Run) -> Spent:
-    """Sum the spending of a run and of the runs that it resumes; scoring held-back data has no
-    part in the budget.
-    """
-    items = (trace for label, trace in run.items if not label.startswith(_HELD))
-    spent = spent_on([call for trace in items for call in trace.calls], cost_of)
+    """Sum the spending of a run and of the runs that it resumes."""
+    spent = spent_on([call for trace in run for call in trace.calls], cost_of)
     return spent + _spent_before(store, store.run(run.of)) if run.of else spent

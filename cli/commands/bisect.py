@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -12,7 +12,9 @@ import click
 
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.commands.replay import program_of
-from lmflow.cli.loading.programs import load_object, load_program
+from lmflow.cli.loading.metrics import METRIC_HELP, load_function_metric, score_trace
+from lmflow.cli.loading.programs import load_program
+from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_example
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
 from lmflow.cli.options import (
     echo_json,
@@ -22,14 +24,15 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.terminal import line
-from lmflow.errors import short
+from lmflow.errors import NotBisectable, short
 from lmflow.execution.executor import Executor
+from lmflow.metrics import Metric
 from lmflow.programs.program import Program, pending_of
 from lmflow.replays.what_if import Plan, what_if
+from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
-from lmflow.values.record import Record
 from lmflow.versions.bisect import FirstBad, NextProbe, between, search
 from lmflow.versions.version import Version
 
@@ -60,13 +63,13 @@ class BisectOptions:
     "--example",
     required=True,
     metavar="LABEL|JSON",
-    help="An example of --run by its label, or a JSON object.",
+    help="An example of --run by its label, or a JSON object with the fields of the metric.",
 )
 @click.option(
     "--metric",
     required=True,
-    metavar="MODULE:FUNCTION",
-    help="(example, outputs) -> number or bool.",
+    metavar="METRIC",
+    help=METRIC_HELP,
 )
 @click.option(
     "--run",
@@ -99,14 +102,15 @@ def bisect(options: BisectOptions) -> None:
     """
     with reading(options.store) as reader:
         recorded = reader.run(options.run) if options.run else None
-        example, own_trace = _example(options.example, recorded)
+        own_trace = _labelled_trace(options.example, recorded)
         program = _program(recorded, options.target)
+        example = _example(options.example, own_trace, recorded, program, reader)
         versions = between(
             reader.version(options.good), reader.version(options.bad), reader.version
         )
         traces = [] if own_trace is None else [own_trace]
         traces += reader.traces_of(pending_of(program, example).inputs)
-    metric = load_object(options.metric, "function", callable)
+    metric = load_function_metric(options.metric)
     judge = _ExampleJudge(program, example, metric, tuple(t for t in traces if t.done))
     scores: Scores = judge.recorded_scores(versions)
     answer = search(versions, scores)
@@ -124,7 +128,7 @@ class _ExampleJudge:
 
     program: Program
     example: Mapping[str, Any]
-    metric: Callable[..., Any]
+    metric: Metric
     recordings: tuple[Trace, ...]
 
     def plans(self, version: Version) -> list[Plan]:
@@ -146,7 +150,7 @@ class _ExampleJudge:
         """Return the metric's score of an execution, ``None`` if the execution failed."""
         if trace.outputs is None:
             return None
-        return float(self.metric(Record(self.example), trace.outputs))
+        return score_trace(self.metric, self.example, trace).value
 
 
 def _live_scores(
@@ -207,10 +211,8 @@ def _price_line(
 def _print_answer(
     versions: tuple[Version, ...], scores: Scores, answer: FirstBad | NextProbe, *, as_json: bool
 ) -> None:
+    recorded = answer if isinstance(answer, FirstBad) else _first_bad_recorded(versions, scores)
     if as_json:
-        first_bad = None
-        if isinstance(answer, FirstBad):
-            first_bad = {"good": answer.good.id, "bad": answer.bad.id}
         rows = [
             {
                 "version": version.id,
@@ -220,7 +222,8 @@ def _print_answer(
             }
             for position, version in enumerate(versions)
         ]
-        echo_json({"found": first_bad, "versions": rows})
+        exact = _ids(recorded) if isinstance(answer, FirstBad) else None
+        echo_json({"found": exact, "recorded": _ids(recorded), "versions": rows})
         return
     for position, version in enumerate(versions):
         text = _score_text(scores[position]) if position in scores else "not judged"
@@ -229,8 +232,29 @@ def _print_answer(
         good, bad = short(answer.good.id), short(answer.bad.id)
         click.echo(f"first bad: {bad}  {clean(answer.bad.note)}".rstrip())
         click.echo(f"`lmflow diff {good} {bad}` shows what it changed.")
-    else:
-        click.echo("Nothing was sent. Add --live to send the calls that are missing.")
+        return
+    if recorded:
+        good, bad = short(recorded.good.id), short(recorded.bad.id)
+        click.echo(f"first bad of the recorded: {bad}; last good of the recorded: {good}")
+    click.echo("Nothing was sent. Add --live to send the calls that are missing.")
+
+
+def _first_bad_recorded(versions: tuple[Version, ...], scores: Scores) -> FirstBad | None:
+    """Return the first bad version and the good one before it among those that have a score."""
+    positions = sorted(scores)
+    recorded = tuple(versions[position] for position in positions)
+    if len(recorded) <= 1:
+        return None
+    by_place = {place: scores[position] for place, position in enumerate(positions)}
+    try:
+        answer = search(recorded, by_place)
+    except NotBisectable:
+        return None
+    return answer if isinstance(answer, FirstBad) else None
+
+
+def _ids(answer: FirstBad | None) -> dict[str, str] | None:
+    return None if answer is None else {"good": answer.good.id, "bad": answer.bad.id}
 
 
 def _version_line(version: Version, score: str) -> str:
@@ -249,13 +273,10 @@ def _program(recorded: Run | None, target: str) -> Program:
     return program_of(recorded, "")
 
 
-def _example(text: str, recorded: Run | None) -> tuple[Mapping[str, Any], Trace | None]:
-    """Return the example and its recording: by a label of the run, or as JSON."""
-    if text.lstrip().startswith("{"):
-        try:
-            return json.loads(text), None
-        except json.JSONDecodeError as error:
-            raise click.ClickException(f"--example is not a JSON object ({error.msg}).") from None
+def _labelled_trace(text: str, recorded: Run | None) -> Trace | None:
+    """Return the trace of a label in the run, ``None`` if the text is JSON."""
+    if _is_json(text):
+        return None
     if recorded is None:
         raise click.ClickException(
             f"which run has {text!r}? Add --run RUN, or give the example as JSON."
@@ -266,4 +287,30 @@ def _example(text: str, recorded: Run | None) -> tuple[Mapping[str, Any], Trace 
         raise click.ClickException(
             f"run {recorded.id} has no {text!r}; it has {line(', '.join(traces))}."
         )
-    return trace.inputs, trace
+    return trace
+
+
+def _example(
+    text: str, trace: Trace | None, recorded: Run | None, program: Program, reader: Reader
+) -> Mapping[str, Any]:
+    """Return the example: that of the trace in the run's data set, else its inputs, or the JSON."""
+    if trace is None or recorded is None:
+        return _json_example(text)
+    label = next(label for label, other in recorded.items if other is trace)
+    datasets = recorded_datasets(recorded, reader, program)
+    example = recorded_example(recorded, label, trace, datasets)
+    return trace.inputs if example is None else example
+
+
+def _json_example(text: str) -> dict[str, Any]:
+    try:
+        example = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise click.ClickException(f"--example is not a JSON object ({error}).") from None
+    if not isinstance(example, dict):
+        raise click.ClickException(f"--example is not a JSON object: {line(example, 60)}")
+    return example
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith("{")

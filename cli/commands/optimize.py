@@ -23,6 +23,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.optimization import plan_data, plan_text, price_of
+from lmflow.execution.jobs.judging import FEWER_ROWS, plan_judging
 from lmflow.optimizers.registry import OPTIMIZERS
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
@@ -49,6 +50,8 @@ class OptimizeOptions:
     calls: int | None
     usd: float | None
     guarded: bool
+    judge_rows: int | None
+    unjudged: bool
     prior: tuple[str, ...]
     dry_run: bool
     curve: str
@@ -75,6 +78,7 @@ class OptimizeOptions:
             calls=self.calls,
             usd=self.usd,
             adapters=self.adapters,
+            judge_rows=0 if self.unjudged else self.judge_rows,
         )
 
 
@@ -127,6 +131,20 @@ class OptimizeOptions:
     "guarded",
     is_flag=True,
     help="Keep the start version unless the held-back data says that the new one is better.",
+)
+@click.option(
+    "--judge-rows",
+    "judge_rows",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
+    help="Judge the result on the first N held-back examples only.",
+)
+@click.option(
+    "--no-judge",
+    "unjudged",
+    is_flag=True,
+    help="Do not judge the result on the held-back examples.",
 )
 @click.option(
     "--prior",
@@ -206,8 +224,14 @@ def _print_plan(spec: JobSpec, options: OptimizeOptions) -> None:
     else:
         job, last = load_job(spec, None), None
     price = price_of(job.program, job.start, job.data.train[0], last)
-    plan = plan_data(bound_of(job), price, spec.model)
+    judging = plan_judging(job.program, job.data.held, job.metric, spec.judge_rows)
+    plan = plan_data(bound_of(job), judging, price, spec.model)
     if options.as_json:
         echo_json(plan)
     else:
         click.echo(plan_text(job.optimizer.name, job.program, job.data, plan, spec.budget))
+    if spec.calls is not None and plan["judging"]["calls"] > spec.calls:
+        calls = f"{plan['judging']['calls']:,} calls"
+        raise click.ClickException(
+            f"{spec.budget} is too small: judging takes about {calls}. {FEWER_ROWS}"
+        )

@@ -63,6 +63,7 @@ class JobSpec:
     calls: int | None = None
     usd: float | None = None
     adapters: Mapping[str, str] = Record()
+    judge_rows: int | None = None
 
     @property
     def config(self) -> Record:

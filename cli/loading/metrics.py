@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
 
 from lmflow import metrics
+from lmflow.cli.errors import exception_text
 from lmflow.cli.loading.factories import build, choose
 from lmflow.cli.loading.programs import load_object
+from lmflow.errors import LmflowError, near
 from lmflow.evaluation.judges import Judge
-from lmflow.metrics import Metric
+from lmflow.metrics import Metric, Score, name_of, score_of
+from lmflow.traces.trace import Trace
+from lmflow.values.record import Record
 
 _SHIPPED = (
     metrics.exact_match,
@@ -44,11 +52,42 @@ def load_metric(text: str) -> Metric | Judge:
     metric: Metric | Judge
     if name in METRICS:
         metric = build(f"--metric {name}", METRICS[name], rest.split(",") if rest else ())
-    elif colon:
+    elif colon and not _is_misspelled(name):
         metric = load_object(text, "metric", _is_metric)
     else:
         metric = choose("metric", name, METRICS)
     return metric
+
+
+def load_function_metric(text: str) -> Metric:
+    """Return the metric of a text, as ``load_metric`` does; an error if it is a judge, which would
+    have to call a model.
+    """
+    metric = load_metric(text)
+    if isinstance(metric, Judge):
+        raise click.ClickException(
+            f"--metric {text} is a judge, which calls a model; name a metric that is a function."
+        )
+    return metric
+
+
+def score_trace(metric: Metric, example: Mapping[str, Any], trace: Trace) -> Score:
+    """Score the outputs of a trace; an exception of the metric becomes one line."""
+    try:
+        return score_of(metric, Record(example), trace.outputs or Record(), trace)
+    except LmflowError:
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's function may raise anything
+        fields = ", ".join(example)
+        raise click.ClickException(
+            f"metric {name_of(metric)} failed with {exception_text(error)}. "
+            f"The example has the fields {fields}: does the metric read another one?"
+        ) from None
+
+
+def _is_misspelled(name: str) -> bool:
+    """Return whether a name is near a shipped metric's and no file is a module of that name."""
+    return bool(near(name, METRICS)) and not Path(*name.split(".")).with_suffix(".py").exists()
 
 
 def _is_metric(value: object) -> bool:

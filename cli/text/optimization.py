@@ -20,6 +20,7 @@ from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.tables import columns_of
 from lmflow.execution.budget import Budget, Spent
 from lmflow.execution.costs import spent_on
+from lmflow.execution.jobs.judging import JudgingPlan
 from lmflow.execution.jobs.optimization import Optimization
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
@@ -104,19 +105,30 @@ def _estimate(program: Program, version: Version, example: Mapping[str, Any]) ->
     return Price(len(steps), Usage(read, written), "estimated from the length of the prompts")
 
 
-def plan_data(bound: Bound, price: Price, model: str) -> dict[str, Any]:
-    """Return the most that an optimization takes: rollouts, calls, tokens, and nano-dollars
-    (``None`` without a known price).
+def plan_data(bound: Bound, judging: JudgingPlan, price: Price, model: str) -> dict[str, Any]:
+    """Return the most that an optimization takes, its judging included: rollouts, calls, tokens,
+    and nano-dollars (``None`` without a known price).
     """
-    extra = bound.proposals + bound.judgements
-    read = bound.rollouts * (price.usage.prompt or 0) + extra * (_PROPOSAL.prompt or 0)
-    written = bound.rollouts * (price.usage.completion or 0) + extra * (_PROPOSAL.completion or 0)
+    rollouts = bound.rollouts + judging.rollouts
+    extra = bound.proposals + bound.judgements + judging.judgements
+    read = rollouts * (price.usage.prompt or 0) + extra * (_PROPOSAL.prompt or 0)
+    written = rollouts * (price.usage.completion or 0) + extra * (_PROPOSAL.completion or 0)
+    judging_calls = max(judging.calls, round(judging.rollouts * price.calls) + judging.judgements)
     cost = cost_of(model, Usage(read, written), time.time_ns()) if model else None
     return {
         "rollouts": bound.rollouts,
         "proposals": bound.proposals,
         "judgements": bound.judgements,
-        "calls": round(bound.rollouts * price.calls) + extra,
+        "judging": {
+            "rows": judging.rows,
+            "rollouts": judging.rollouts,
+            "judgements": judging.judgements,
+            "calls": judging_calls,
+        },
+        "calls": round(bound.rollouts * price.calls)
+        + bound.proposals
+        + bound.judgements
+        + judging_calls,
         "tokens": read + written,
         "cost": cost,
         "tokens_are": price.source,
@@ -138,11 +150,20 @@ def plan_text(
         [
             f"{name} of {clean(str(program))}: {parts}",
             f"at most   {requests}",
+            f"judging   {_judging_text(plan['judging'])}",
             f"that is   {plan['calls']:,} calls, {tokens}, {cost}",
             f"budget    {end}",
             "Nothing was sent. Recorded calls are reused and cost nothing.",
         ]
     )
+
+
+def _judging_text(judging: Mapping[str, int]) -> str:
+    if not judging["rows"]:
+        return "nothing: no held-back example is scored"
+    judgements = f", {judging['judgements']:,} judgements" if judging["judgements"] else ""
+    rollouts = f"{judging['rollouts']:,} rollouts on {judging['rows']:,} held-back examples"
+    return f"{rollouts}{judgements}, {judging['calls']:,} calls: the start and the new version"
 
 
 def report(
@@ -156,6 +177,8 @@ def report(
     if optimization.stopped:
         yield f"stopped early: {line(optimization.stopped, 160)}"
     yield from _scores(optimization)
+    if optimization.not_moved:
+        yield line(optimization.not_moved, 400)
     if refused is not None and optimization.before is not None:
         yield f"refused   {clean(scored(refused))}, version {short(refused.version)}"
         yield f"guard     {clean(compare(optimization.before, refused).verdict)}"
@@ -165,6 +188,7 @@ def report(
     yield ""
     yield "spending by phase"
     yield table(spending(optimization.run), _SPENDING_COLUMNS)
+    yield f"in all {optimization.spent}, of which {optimization.judging} on judging"
     yield ""
     yield f"learning curve  {curve_text(optimization.curve)}"
 
@@ -233,12 +257,14 @@ def _spent(traces: Sequence[Trace]) -> dict[str, Any]:
 
 
 def _scores(optimization: Optimization) -> Iterator[str]:
-    if optimization.before is None or optimization.after is None:
-        yield _NOT_JUDGED
-        return
-    yield f"before    {clean(scored(optimization.before))}"
+    if optimization.before is not None:
+        yield f"before    {clean(scored(optimization.before))}"
     comparison = optimization.comparison
-    if comparison:
+    if optimization.problem or (optimization.before is not None and optimization.not_judged):
+        yield f"not judged: {line(optimization.not_judged, 400)}"
+    elif optimization.before is None:
+        yield _NOT_JUDGED
+    if comparison and optimization.after is not None:
         yield f"after     {clean(scored(optimization.after))}"
         yield f"held back {clean(comparison.verdict)}"
 

@@ -57,8 +57,12 @@ class Reader:
         self._traces = TraceReader(connection, self._blobs, self.versions)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
-        """Return the latest runs without their traces, newest first, older than ``before``."""
+        """Return the latest runs without their traces, newest first, older than the run ``before``.
+        ``NotFound`` if there is no such run.
+        """
         query = "SELECT * FROM run WHERE id < ? ORDER BY id DESC LIMIT ?"
+        if before:
+            before = resolve_id(self._db, self._store, "run", "id", before)
         rows = self._db.execute(query, (before or AFTER_ALL_IDS, limit))
         return [_run(row) for row in rows]
 

@@ -24,6 +24,18 @@ DIGITS = 64
 LONGEST = 10**9
 """Steps that are more than any history has."""
 
+# Of one example's scores by a metric only the latest counts: it is scored again by each evaluation.
+# Judgements of people all count.
+_MEAN_SCORES = """
+SELECT name, avg(value) AS mean, count(*) AS n FROM (
+    SELECT score.id, score.name, value, metric,
+           max(score.id) OVER (
+               PARTITION BY score.name, metric = '', trace.inputs, trace.sample
+           ) AS latest
+    FROM score JOIN trace ON trace.id = score.trace
+    WHERE score.version = ? AND value IS NOT NULL
+) WHERE metric = '' OR id = latest GROUP BY name
+"""
 _LINE = """
 WITH RECURSIVE line(id, depth) AS (
     SELECT ?, 0 UNION ALL
@@ -194,11 +206,7 @@ class VersionReader:
         names = self._db.execute(
             "SELECT name FROM ref WHERE version = ? ORDER BY 1", (row["id"],)
         ).fetchall()
-        scores = self._db.execute(
-            "SELECT name, avg(value) AS mean, count(*) AS n FROM score"
-            " WHERE version = ? AND value IS NOT NULL GROUP BY name",
-            (row["id"],),
-        )
+        scores = self._db.execute(_MEAN_SCORES, (row["id"],))
         absent = tuple(
             digest_text(parent["hash"])
             for parent in self._parents(row["id"])

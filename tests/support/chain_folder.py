@@ -32,6 +32,18 @@ edited = draft >> lf.predict("polish", "draft -> final, why", "Polish.") >> sign
 
 def short(example, outputs):
     return len(outputs.signed) < 8
+
+
+def right(example, outputs):
+    return example["signed"] == outputs.signed
+
+
+def raises(example, outputs):
+    return {}["nothing"]
+
+
+def words(example, outputs):
+    return "good"
 """
 
 

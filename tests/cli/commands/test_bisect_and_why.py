@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -84,6 +86,96 @@ def test_bisect_takes_an_example_as_json(here: Path, model: Model) -> None:
     result = CliRunner().invoke(main, [*line, "--example", '{"text": "n"}'])
     assert versions[2].id == json.loads(result.stdout)["found"]["bad"]
     assert 9 < len(model.seen)
+
+
+def labelled(here: Path) -> str:
+    """Evaluate the chain on three examples with a reference; return the run."""
+    rows = [{"id": f"e{n}", "text": f"t{n}", "signed": f"t{n}..."} for n in range(3)]
+    (here / "dev.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    line = "eval app:chain --data dev.jsonl --metric exact_match:signed --model openai/test"
+    return str(done(here, line)["run"])
+
+
+METRICS = ["contains:signed", "exact_match:signed", "app:right"]
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.usefixtures("model")
+def test_a_label_stands_for_the_whole_example(here: Path, metric: str) -> None:
+    """The metric reads the reference of the run's data set, though its file is gone."""
+    run, versions = labelled(here), line_of(6, 4)
+    saved("prod", *versions)
+    (here / "dev.jsonl").unlink()
+    line = f"bisect {versions[0].id} prod --run {run} --example e1 --metric {metric} --live"
+    assert {"good": versions[3].id, "bad": versions[4].id} == done(here, line)["found"]
+
+
+def test_the_first_bad_of_the_recorded_is_told(here: Path, model: Model) -> None:
+    """Without --live the versions that recordings answer already narrow it down."""
+    run, versions = labelled(here), line_of(6, 3)
+    saved("prod", *versions)
+    for version in (versions[2], versions[4]):
+        done(here, f"replay {run} --version {version.id} --live")
+    before = len(model.seen)
+    line = f"bisect {versions[0].id} prod --run {run} --example e1 --metric exact_match:signed"
+    result = done(here, line)
+    assert (None, {"good": versions[2].id, "bad": versions[4].id}) == (
+        result["found"],
+        result["recorded"],
+    )
+    text = call(here, line).stdout
+    assert f"first bad of the recorded: {versions[4].id[6:18]}" in text
+    assert before == len(model.seen)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bisect GOOD prod --run RUN --example e1 --metric app:raises", "KeyError: 'nothing'"),
+        ("score RUN --metric app:raises", "KeyError: 'nothing'"),
+        ("bisect GOOD prod --run RUN --example e1 --metric app:words", "it gave a str"),
+        ("bisect GOOD prod --run RUN --example e1 --metric contians:signed", "'contains'"),
+        ("score RUN --metric contians", "'contains'"),
+        ("eval app:chain --data dev.jsonl --metric app:raises --model openai/test", "KeyError"),
+        ("bisect GOOD prod --example '{\"text\": 1' --run RUN --metric contains:signed", "JSON"),
+        ("bisect GOOD prod --example '{}' --run RUN --metric contains:signed", "text"),
+    ],
+)
+def test_a_metric_that_fails_is_one_line(here: Path, model: Model, line: str, words: str) -> None:
+    """What a metric raises, and a metric that isn't there, are told alike by every command."""
+    run, versions = labelled(here), line_of(3, 2)
+    saved("prod", *versions)
+    line = line.replace("RUN", run).replace("GOOD", versions[0].id)
+    line = line.replace("app:", f"{(here / 'name').read_text('utf-8')}:")
+    result = CliRunner().invoke(main, shlex.split(line))
+    assert (1, True) == (result.exit_code, words in result.stderr), result.output
+    assert re.fullmatch(r"Error: [^\n]+", result.stderr.splitlines()[-1])
+    assert model.seen
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_scores_a_recorded_run(here: Path, model: Model, metric: str) -> None:
+    """``score --metric`` scores each output against its example, and sends nothing."""
+    run = labelled(here)
+    before = len(model.seen)
+    scores = done(here, f"score {run} --metric {metric} --name again")
+    assert ([1.0] * 3, {"again"}) == (
+        [score["value"] for score in scores],
+        {score["name"] for score in scores},
+    )
+    assert [1.0] == [
+        s["value"] for s in done(here, f"score {run} --metric {metric} --label ex[e1]")
+    ]
+    assert before == len(model.seen)
+
+
+def test_the_log_counts_an_example_once(here: Path, model: Model) -> None:
+    """Evaluated twice, a version's scores are those of its latest evaluation."""
+    labelled(here)
+    labelled(here)
+    (version,) = done(here, "log")[:1]
+    assert {"exact_match": {"mean": 1.0, "n": 3}} == version["scores"]
+    assert model.seen
 
 
 MISTAKES = [
