@@ -24,10 +24,11 @@ from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.values.json_text import candidates, load
+from lmflow.values.json_text import candidates, load_strict
 from lmflow.values.record import Record
 
-_CUT_OFF = "it was cut off at the token limit"
+_BROKEN = "the call in it is no strict JSON, so it wasn't run"
+_CUT_OFF = "it was cut off at the token limit; no call in it was run"
 
 
 async def run_act(step: Act, env: Env, inputs: Record) -> Record:
@@ -84,37 +85,43 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
     Calls in the text count too, since models write them there though they were asked for natively
     or in another shape. ``Unreadable`` says what is wrong with the reply.
     """
-    text, whole = without_thinking(reply.text).strip(), reply.finish != "length"
+    # What is missing of a cut reply may be half of a statement or further calls, and a mended call
+    # isn't what the model asked for. A tool may not undo it, so nothing is run on a guess: no call
+    # of a cut reply, in whatever form, and no arguments but strict JSON.
+    if reply.finish == "length":
+        raise Unreadable(_CUT_OFF)
+    text = without_thinking(reply.text).strip()
     if reply.calls:
         return text, tuple(map(_read_native_call, reply.calls))
-    outputs, problem = _try_adapter(step, adapter, text, whole=whole)
+    outputs, problem = _try_adapter(step, adapter, text)
     if outputs is not None and outputs.calls:
         return outputs.thought, tuple(ToolUse(call.name, call.arguments) for call in outputs.calls)
-    if calls := _calls_in_text(text, [tool.name for tool in step.toolset], whole=whole):
+    names = [tool.name for tool in step.toolset]
+    if calls := _calls_in_text(text, names):
         return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), calls
     if problem is not None and ("{" in text or "[[" in text):
         raise problem
-    if not whole:
-        raise Unreadable(_CUT_OFF)
+    if _calls_in_text(text, names, mend=True):
+        raise Unreadable(_BROKEN)
     thought = outputs.thought if outputs is not None else ""
     return thought or text or reply.refusal, ()
 
 
 def _try_adapter(
-    step: Act, adapter: Adapter | None, text: str, *, whole: bool
+    step: Act, adapter: Adapter | None, text: str
 ) -> tuple[Record | None, Unreadable | None]:
-    """Read a text by an adapter: the outputs, or the problem of a text that can't be read."""
+    """Read a text by an adapter without mending it: the outputs, or the problem of the text."""
     if adapter is None:
         return None, None
     try:
-        return adapter.read(step.reply_signature, text, whole), None
+        return adapter.read(step.reply_signature, text, False), None  # noqa: FBT003
     except Unreadable as problem:
         return None, problem
 
 
 def _read_native_call(call: ToolCall) -> ToolUse:
     try:
-        arguments = load(call.arguments or "{}")
+        arguments = load_strict(call.arguments or "{}")
     except ValueError as problem:
         return ToolUse(call.name, problem=str(problem), state=call.state)
     if isinstance(arguments, dict):
@@ -122,11 +129,11 @@ def _read_native_call(call: ToolCall) -> ToolUse:
     return ToolUse(call.name, problem=f"{call.arguments[:80]!r} is no JSON object")
 
 
-def _calls_in_text(text: str, names: Collection[str], *, whole: bool) -> tuple[ToolUse, ...]:
+def _calls_in_text(text: str, names: Collection[str], *, mend: bool = False) -> tuple[ToolUse, ...]:
     """Find the calls of known tools that a text holds as JSON, each once."""
     calls: list[ToolUse] = []
     with contextlib.suppress(ValueError):
-        for value in candidates(text, whole=whole):
+        for value in candidates(text, whole=mend):
             items = value if isinstance(value, list) else [value]
             calls += [call_in(item) for item in items if is_call(item, names)]
     return tuple(dict.fromkeys(calls))

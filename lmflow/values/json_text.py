@@ -1,4 +1,6 @@
-"""JSON in the text of a model: bare, fenced, amid prose, or slightly broken."""
+"""JSON in texts of others: files, which are strict, and replies of models, where a value is bare,
+fenced, amid prose, or slightly broken.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,27 @@ _OPEN = re.compile(
     re.VERBOSE,
 )
 _LONGEST_REPAIR = 100_000
+
+
+def parse(text: str) -> Any:
+    """The JSON value of a text. ``ValueError`` says why there is none, also if the JSON is nested
+    too deeply or has a number that is too long for Python.
+    """
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except json.JSONDecodeError:
+        raise
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise ValueError(msg) from None
+    except ValueError:
+        msg = "it has a number of more than 4,300 digits"
+        raise ValueError(msg) from None
+
+
+def load_strict(text: str) -> Any:
+    """The JSON value that a text is. ``ValueError`` if it is anything else: nothing is mended."""
+    return _strict(text.strip())
 
 
 def load(text: str, *, whole: bool = True) -> Any:
@@ -57,6 +80,11 @@ def _strict(text: str) -> Any:
     except RecursionError:
         msg = "the JSON is nested too deeply"
         raise ValueError(msg) from None
+    except ValueError as error:
+        if "digits" not in str(error):
+            raise
+        msg = "the JSON has a number of more than 4,300 digits"
+        raise ValueError(msg) from None
 
 
 def _not_finite(name: str) -> Any:
@@ -69,7 +97,7 @@ _DECODER = json.JSONDecoder(parse_constant=_not_finite, strict=False)
 
 def _mended(text: str, *, whole: bool) -> Any:
     if not whole:
-        msg = "the reply was cut off before its JSON ended"
+        msg = "its JSON is broken, or was cut off before its end"
         raise ValueError(msg)
     if len(text) > _LONGEST_REPAIR:
         msg = f"{text[:80]!r} is no JSON, and too long to be mended"
@@ -78,7 +106,7 @@ def _mended(text: str, *, whole: bool) -> Any:
 
     try:
         value = _strict(str(repair_json(text)))
-    except RecursionError:
+    except Exception:  # noqa: BLE001 - of what it can't mend, json_repair raises many things
         value = None
     if not isinstance(value, dict | list):
         msg = f"{text[:80]!r} is no JSON"

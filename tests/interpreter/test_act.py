@@ -136,7 +136,9 @@ def test_descriptions_are_parameters() -> None:
 
 
 async def test_native_calls_are_read() -> None:
-    """Calls come in their order with their arguments; a broken one says what is wrong with it."""
+    """Calls come in their order with their arguments; a broken one says what is wrong with it, and
+    isn't mended.
+    """
     broken = ChatReply(
         "hm",
         "tool_calls",
@@ -144,8 +146,9 @@ async def test_native_calls_are_read() -> None:
     )
     outputs = await said(broken)
     assert ("hm", "native", "") == (outputs.thought, outputs.form, outputs.problem)
-    mended, listed, empty = outputs.calls
-    assert ToolUse("add", {"a": 1, "b": 2}) == mended
+    broken_call, listed, empty = outputs.calls
+    assert ("add", {}) == (broken_call.name, dict(broken_call.arguments))
+    assert "is no JSON" in broken_call.problem
     assert "'[1]' is no JSON object" == listed.problem
     assert ToolUse("x") == empty
 
@@ -170,6 +173,23 @@ async def test_calls_in_a_text_count(form: str, text: str, thought: str) -> None
     """
     outputs = await said(text, form)
     assert (thought, (ToolUse("add", {"a": 1, "b": 2}),)) == (outputs.thought, outputs.calls)
+
+
+@pytest.mark.parametrize("form", ["native", "chat", "json"])
+@pytest.mark.parametrize("calls", [(), (ToolCall("add", '{"a": 1, "b": 2}'),)])
+async def test_no_call_of_a_cut_reply_is_run(form: str, calls: tuple[ToolCall, ...]) -> None:
+    """Where a reply was cut, not even its whole calls count, and the model is told why."""
+    outputs = await said(ChatReply(CALL, "length", calls=calls), form)
+    assert () == outputs.calls
+    assert "it was cut off at the token limit; no call in it was run" == outputs.problem
+
+
+@pytest.mark.parametrize("form", ["native", "chat", "json"])
+@pytest.mark.parametrize("text", [CALL[:-2], CALL.replace('"', "'"), CALL[:-1] + ",}"])
+async def test_calls_in_a_text_are_not_mended(form: str, text: str) -> None:
+    """A call in broken JSON isn't run, since what the model meant is a guess: it is told so."""
+    outputs = await said(text, form)
+    assert ((), True) == (outputs.calls, bool(outputs.problem))
 
 
 @pytest.mark.parametrize("form", ["native", "chat", "json"])
