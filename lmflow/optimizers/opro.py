@@ -158,9 +158,8 @@ def coordinate_ascent_opro(
         "breadth": breadth, "depth": depth, "temperature": temperature, "again": again,
         "model": model,
     }  # fmt: skip
-    return plan_optimizer(
-        "coordinate_ascent_opro", options, plan, bound, SELECT, requires=runs_on("select")
-    )
+    name, requires = "coordinate_ascent_opro", runs_on("select")
+    return plan_optimizer(name, options, plan, bound, SELECT, requires=requires)
 
 
 def module_opro(

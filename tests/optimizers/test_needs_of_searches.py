@@ -43,3 +43,29 @@ async def test_a_judge_s_model_is_looked_up_first() -> None:
         with pytest.raises(ModelUnavailable, match="nowhere"):
             await ex.optimize(lf.opro(steps=1, breadth=1), STEP, None, DATA, judge)
         assert 0 == ex.spent.calls
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: lf.gepa(iterations=1),
+        lambda: lf.mipro(candidates=2, trials=1),
+        lambda: lf.racing(trials=1),
+        lambda: lf.synthesize(count=1),
+        lambda: lf.first_best(lf.random_search(candidates=1), lf.infer_rules(candidates=1)),
+        lambda: lf.opro(proposer=lf.predict("p", "task, attempts -> text", model=ABSENT)),
+        lambda: lf.random_search(teacher=lf.predict("t", "question -> answer", model=ABSENT)),
+    ],
+)
+async def test_proposers_have_a_model_or_nothing_begins(
+    make: Callable[[], PlanOptimizer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program whose steps name their model does not lend it to proposers and teachers, so their
+    models are looked up before anything is sent.
+    """
+    monkeypatch.setenv("OPENAI_API_KEY", "key")
+    step = lf.predict("answer", "question -> answer", "Answer.", model="openai/m")
+    async with lf.Executor() as ex:
+        with pytest.raises(ModelUnavailable):
+            await ex.optimize(make(), step, None, DATA, lf.exact_match("answer"))
+        assert 0 == ex.spent.calls

@@ -148,7 +148,8 @@ async def test_a_budget_that_ends_a_race_keeps_what_it_found() -> None:
     train = [lf.Record(id=f"t{n}", question=f"t {n}?", answer="yes") for n in range(12)]
     select = [lf.Record(id=f"s{n}", question=f"s {n}?", answer="yes") for n in range(60)]
     searching = racing(instructions=6, sets=2, trials=20)
-    async with lf.Executor(lf.scripted(world("wisely", 0.9, 0.3))) as ex:
+    answer = world("wisely", 0.9, 0.3)
+    async with lf.Executor(lf.scripted(lambda request: str(answer(request)))) as ex:
         result = await ex.optimize(
             searching, STEP, None, lf.Data(train, select), lf.exact_match("answer"),
             budget=lf.Budget(calls=150),

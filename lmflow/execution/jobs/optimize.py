@@ -168,9 +168,8 @@ def _look_up_models(
     """Raise ``ModelUnavailable`` now if a proposer, teacher or judge names a model that can't be
     used, not when the rollouts before its first call are paid.
     """
-    places_of = session.model_places(program)
-    for version in optimizer.model_versions(program, start):
-        places_of(version)
+    for helper, version in optimizer.helpers(program, start):
+        session.model_places(helper)(version)
     if isinstance(metric, Judge):
         session.model_places(metric.program)(metric.under)
 

@@ -8,7 +8,8 @@ stopped anywhere, resumed, and replayed offline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+import functools
+from collections.abc import Callable, Generator, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric
 from lmflow.optimizers.parts.checks import Requirement, check_option
 from lmflow.optimizers.parts.evidence import Evidence
+from lmflow.optimizers.parts.helpers import helper_executions
 from lmflow.optimizers.parts.needs import Need, unanswered
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
@@ -40,6 +42,10 @@ earlier rollouts again. A resumed optimization runs a fresh generator over the r
 Both arrive at the same need because a plan depends on its task and on the traces sent to it, and
 on nothing else: no clock, no global randomness, no look at what is already answered.
 """
+
+
+Helpers = Callable[[Program, Version], Iterable[tuple[Program, Version]]]
+"""The programs that a plan runs beside a program, each with its version, for a start version."""
 
 
 def _nothing_more(program: Program, traces: Traces) -> None:
@@ -134,6 +140,7 @@ class PlanOptimizer:
         parts: The inputs that the optimizer requires: parts of the data, or ``prior`` traces.
         requires: Raises an error if anything else that the plan needs is missing.
         inner: The optimizers that it is made of.
+        own_helpers: The proposers and teachers that the plan runs, each with its version.
     """
 
     name: str
@@ -143,6 +150,7 @@ class PlanOptimizer:
     parts: frozenset[str] = attrs.field(default=frozenset(), eq=False, repr=False)
     requires: Requirement = attrs.field(default=_nothing_more, eq=False, repr=False)
     inner: tuple[PlanOptimizer, ...] = attrs.field(default=(), eq=False, repr=False)
+    own_helpers: Helpers = attrs.field(default=lambda *_: (), eq=False, repr=False)
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
         """Run the plan over the answers so far.
@@ -208,19 +216,12 @@ class PlanOptimizer:
         judged = bound.rollouts + bound.judgements if isinstance(metric, Judge) else 0
         return attrs.evolve(bound, judgements=judged)
 
-    def model_versions(self, program: Program, start: Version) -> list[Version]:
-        """Return a version of the program for each other model that the options name, so that the
-        model can be looked up before anything runs.
+    def helpers(self, program: Program, start: Version) -> list[tuple[Program, Version]]:
+        """Return what the plan runs beside the program: proposers and teachers, each with its
+        version, also of the optimizers inside.
         """
-        names = [self.options.get("model"), self.options.get("teacher")]
-        versions = [
-            start.put({f"{step}.model": name for step in program.predictors}, note=f"on {name}")
-            for name in names
-            if isinstance(name, str) and "/" in name
-        ]
-        for optimizer in self.inner:
-            versions += optimizer.model_versions(program, start)
-        return versions
+        own = list(self.own_helpers(program, start))
+        return own + [pair for inner in self.inner for pair in inner.helpers(program, start)]
 
     def _check_parts(self, traces: Traces) -> None:
         for part, use in _USES.items():
@@ -305,7 +306,10 @@ def plan_optimizer(  # noqa: PLR0913 - the fields of an optimizer
     recorded = Record({option: _option_as_json(value) for option, value in options.items()})
     parts = parts.union(*(optimizer.parts for optimizer in inner))
     anytime = plan if inner else with_best_so_far(plan)
-    return PlanOptimizer(name, recorded, anytime, bound or _no_rollouts, parts, requires, inner)
+    helpers = functools.partial(helper_executions, options)
+    return PlanOptimizer(
+        name, recorded, anytime, bound or _no_rollouts, parts, requires, inner, helpers
+    )
 
 
 def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
