@@ -14,7 +14,7 @@ from lmflow.values.attributes import uncached
 from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
 
-_REF = re.compile(r"[A-Za-z][A-Za-z0-9._/-]{0,99}")
+_REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 
 
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -126,6 +126,6 @@ def check_ref(name: str) -> str:
     """The name of a ref. ``BadRef`` if a ref can't have it, since it would be read as an id, an
     option or ``REF~N``.
     """
-    if not _REF.fullmatch(name) or _ID.fullmatch(name):
+    if not isinstance(name, str) or not _REF.fullmatch(name) or _ID.fullmatch(name.lower()):
         raise BadRef(name)
     return name

@@ -15,7 +15,8 @@ from typing import Any, final
 import attrs
 
 from lmflow.errors import LmflowError, NotFound, StoreError, WrongType
-from lmflow.stores.corpora.bm25 import TITLE_WEIGHT, bm25_expression
+from lmflow.stores.bigrams import has_unspaced
+from lmflow.stores.corpora.bm25 import BIGRAMS, TITLE_WEIGHT, bm25_expression
 from lmflow.stores.corpora.dense import DenseDraft
 from lmflow.stores.corpora.documents import (
     Document,
@@ -30,6 +31,7 @@ from lmflow.stores.corpora.file import (
     Readers,
     as_store_errors,
     corpus_digest,
+    has_bigrams,
     open_corpus,
     write_corpus,
 )
@@ -199,7 +201,8 @@ class Corpus:
         A passage scores by the words that it or its title shares with ``query``; signs in ``query``
         have no meaning. Stop words ("the", "which") count only if there are no others. At most 64
         terms from 4,000 characters count. The method is that of Robertson and Zaragoza (2009), with
-        k1 1.2 and b 0.75.
+        k1 1.2 and b 0.75. Scripts without spaces (Chinese, Japanese, Thai, Lao, Khmer ...) and
+        Korean are searched by pairs of characters.
 
         Args:
             query: The question.
@@ -214,9 +217,10 @@ class Corpus:
         """
         if k < 0:
             raise WrongType("k", str(k), "a number of passages, 0 or more")
-        if not (terms := bm25_expression(query)):
-            return ()
         with self._readers.connection() as connection:
+            terms = bm25_expression(query, bigrams=has_bigrams(connection))
+            if not terms:
+                return ()
             rows = connection.execute(_SEARCH, (TITLE_WEIGHT, terms, k)).fetchall()
         return tuple(Hit(_passage(*row), score) for *row, score in rows)
 
@@ -296,10 +300,14 @@ def _built(
     skipped: Sequence[LmflowError] = (),
 ) -> Corpus:
     passages = _passages(documents, size)
+    unspaced = any(has_unspaced(passage.title + passage.text) for passage in passages)
     meta = {
         "size": str(size),
         "content": digest("passages", [_digest_of(passage) for passage in passages]),
     }
+    if unspaced:
+        # Other corpora keep the rules, and so the digests, that they always had.
+        meta["terms"] = str(BIGRAMS)
     home = None if path else Path(tempfile.mkdtemp(prefix="lmflow-"))
     file = home / "corpus.db" if home else Path(path or "").resolve()
     corpus = Corpus(

@@ -15,14 +15,15 @@ from typing import Any
 import attrs
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
-from lmflow.stores.corpora.bm25 import RULES, TOKENIZER
+from lmflow.stores.bigrams import spaced
+from lmflow.stores.corpora.bm25 import BIGRAMS, RULES, TOKENIZER
 from lmflow.stores.corpora.documents import Passage
 from lmflow.values.record import digest
 
 Progress = Callable[[int, int], None]
 """Is called with the number of passages written so far, and of all."""
 
-_APPLICATION, _SCHEMA = 0x6C6D6663, 1
+_APPLICATION, _SCHEMA = 0x6C6D6663, 2
 
 
 class Readers:
@@ -124,6 +125,12 @@ def corpus_digest(meta: Mapping[str, str]) -> str:
     return digest("corpus", {**RULES, **meta})
 
 
+def has_bigrams(connection: sqlite3.Connection) -> bool:
+    """Say whether a corpus has unspaced scripts as bigrams; earlier files have them as runs."""
+    row = connection.execute("SELECT value FROM meta WHERE name = 'terms'").fetchone()
+    return row is not None and int(row[0]) >= BIGRAMS
+
+
 def write_corpus(
     path: Path, passages: Sequence[Passage], meta: Mapping[str, str], progress: Progress | None
 ) -> None:
@@ -160,10 +167,29 @@ def _fill(
     table = db.table("passage").create(columns, pk="number")
     table.insert_all(_rows(passages, progress or (lambda *_: None)), batch_size=1000)
     table.create_index(["id"], unique=True)
-    table.enable_fts(["title", "text"], tokenize=TOKENIZER)
-    table.optimize()
-    connection.execute(f"PRAGMA user_version = {_SCHEMA}")
+    if has_bigrams(connection):
+        _index_bigrams(connection, passages)
+    else:
+        table.enable_fts(["title", "text"], tokenize=TOKENIZER)
+        table.optimize()
+    # A corpus without bigrams has the first schema, so that an earlier lmflow reads it too.
+    schema = _SCHEMA if has_bigrams(connection) else 1
+    connection.execute(f"PRAGMA user_version = {schema}")
     connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+
+
+def _index_bigrams(connection: sqlite3.Connection, passages: Sequence[Passage]) -> None:
+    """Index titles and texts with bigrams; the table stores the index only, not the text."""
+    columns = f"title, text, tokenize='{TOKENIZER}', content=''"
+    connection.execute(f"CREATE VIRTUAL TABLE passage_fts USING fts5({columns})")
+    entries = (
+        (number, spaced(passage.title), spaced(passage.text))
+        for number, passage in enumerate(passages, 1)
+    )
+    insert = "INSERT INTO passage_fts (rowid, title, text) VALUES (?, ?, ?)"
+    connection.executemany(insert, entries)
+    connection.execute("INSERT INTO passage_fts (passage_fts) VALUES ('optimize')")
+    connection.commit()
 
 
 def _rows(passages: Sequence[Passage], progress: Progress) -> Iterator[dict[str, Any]]:

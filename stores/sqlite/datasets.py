@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.data.dataset import Dataset, example_id
+from lmflow.data.dataset import Dataset, Examples, example_id, splits_of
 from lmflow.errors import BadData, NotFound, StoreError, Tampered, near, short
 from lmflow.stores.sqlite.blobs.format import body_of, digest_bytes, digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
@@ -62,7 +62,7 @@ def dataset_digest(parts: Mapping[str, Dataset]) -> str:
 def put_dataset(
     path: str | Path,
     name: str,
-    parts: Dataset | Mapping[str, Dataset],
+    parts: Examples | Mapping[str, Examples],
     at: int,
     origins: Mapping[str, str],
 ) -> str:
@@ -71,7 +71,7 @@ def put_dataset(
     Args:
         path: The store's file.
         name: The name; empty to find the data set by its digest alone.
-        parts: The data set, or its splits by name.
+        parts: The data set or its rows, or its splits by name.
         at: The time, in nanoseconds since the epoch.
         origins: The ids of the traces that examples come from, by the examples' ids.
 
@@ -83,7 +83,7 @@ def put_dataset(
         BadData: If there are no rows, or an example is in two splits.
         StoreError: If the store can't be written.
     """
-    splits = {"": parts} if isinstance(parts, Dataset) else dict(sorted(parts.items()))
+    splits = splits_of(name, parts)
     _check(name, splits)
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
     try:

@@ -13,6 +13,7 @@ import attrs
 from lmflow.errors import StoreError
 from lmflow.messages.replies import ChatReply, Failure, Outcome, outcome_of
 from lmflow.messages.requests import ChatRequest, Request
+from lmflow.stores.bigrams import phrase, runs, spaced, units
 from lmflow.stores.sqlite.blobs.format import parts_of, unpack
 
 _WORD = re.compile(r"[^\W_]+")
@@ -24,6 +25,10 @@ CREATE VIRTUAL TABLE search USING fts5(
 )
 """
 INSERT_WORDS = "INSERT INTO search (rowid, asked, answered)"
+DELETE_WORDS = "INSERT INTO search (search, rowid, asked, answered) VALUES ('delete', ?, ?, ?)"
+
+BIGRAMS = 8
+"""The schema since which the index has unspaced scripts as bigrams."""
 
 _EARLIER = """
 SELECT call.id, request.enc, request.data, reply.enc, reply.data FROM call
@@ -89,6 +94,12 @@ def indexed_texts(request: Request, outcome: Outcome) -> tuple[str, str] | None:
     return request.messages[-1].content if request.messages else "", outcome_text(outcome)
 
 
+def index_entry(request: Request, outcome: Outcome) -> tuple[str, str] | None:
+    """Return the texts of a call as the index takes them, with bigrams for unspaced scripts."""
+    texts = indexed_texts(request, outcome)
+    return None if texts is None else (spaced(texts[0]), spaced(texts[1]))
+
+
 def outcome_text(outcome: Outcome | None) -> str:
     """Return the text of a reply or failure; empty for embeddings and tool results."""
     match outcome:
@@ -99,20 +110,26 @@ def outcome_text(outcome: Outcome | None) -> str:
     return ""
 
 
-def match_expression(words: Iterable[str]) -> str:
+def match_expression(words: Iterable[str], *, bigrams: bool = True) -> str:
     """Return words as an FTS5 expression that matches texts with all of them.
 
     Several words in one are a phrase; ``word*`` matches what begins so.
+
+    Args:
+        words: The words.
+        bigrams: Whether the index has unspaced scripts as bigrams, as it does since schema 8.
     """
-    return " AND ".join(filter(None, map(_phrase, words)))
+    phrases = [_phrase(word, bigrams=bigrams) for word in words]
+    return " AND ".join(filter(None, phrases))
 
 
-def _phrase(word: str) -> str:
+def _phrase(word: str, *, bigrams: bool) -> str:
     """Return a word, or a phrase, as FTS5 writes it; empty if there are only signs."""
-    phrase = " ".join(_WORD.findall(word))
-    if not phrase:
+    spelled, is_beginning = phrase(word) if bigrams else (word, False)
+    words = " ".join(_WORD.findall(spelled))
+    if not words:
         return ""
-    return f'"{phrase}" *' if _is_prefix(word) else f'"{phrase}"'
+    return f'"{words}" *' if is_beginning or _is_prefix(word) else f'"{words}"'
 
 
 def index_earlier_calls(db: sqlite3.Connection) -> None:
@@ -120,11 +137,26 @@ def index_earlier_calls(db: sqlite3.Connection) -> None:
 
     Calls whose blobs can't be read are left out; ``verify`` names such blobs.
     """
+    for entries in _earlier_texts(db):
+        db.executemany(f"{INSERT_WORDS} VALUES (?, ?, ?)", entries)
+
+
+def index_bigrams(db: sqlite3.Connection) -> None:
+    """Index the calls with unspaced scripts anew, by bigrams; earlier they were indexed as runs."""
+    for entries in _earlier_texts(db):
+        for call, *texts in entries:
+            bigrams = list(map(spaced, texts))
+            if bigrams != texts:
+                db.execute(DELETE_WORDS, (call, *texts))
+                db.execute(f"{INSERT_WORDS} VALUES (?, ?, ?)", (call, *bigrams))
+
+
+def _earlier_texts(db: sqlite3.Connection) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield the numbers and indexed texts of all calls, in batches."""
     earlier = db.execute(_EARLIER)
     while batch := earlier.fetchmany(1000):
         entries = [_stored_texts(db, row) for row in batch]
-        rows = [entry for entry in entries if entry is not None]
-        db.executemany(f"{INSERT_WORDS} VALUES (?, ?, ?)", rows)
+        yield [entry for entry in entries if entry is not None]
 
 
 def matching_rows(
@@ -135,7 +167,8 @@ def matching_rows(
     Raises:
         StoreError: If the words contain no letter or digit.
     """
-    expression = match_expression(words)
+    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    expression = match_expression(words, bigrams=schema >= BIGRAMS)
     if not expression:
         problem = f"there is no word in {' '.join(words)!r}"
         raise StoreError(store, problem, "Name some: lmflow runs search green tea.")
@@ -173,14 +206,36 @@ def _places(line: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
     """Yield the places of words, phrases whole, compared as the tokenizer does: without case or
     accents.
     """
-    spans = [match.span() for match in _WORD.finditer(line)]
+    spans = _word_spans(line)
     line_words = [_fold(line[start:end]) for start, end in spans]
     phrases = [_Phrase.of(word) for word in words]
     at = 0
     while at < len(spans):
         size = max((phrase.size_at(line_words, at) for phrase in phrases), default=0)
-        yield from spans[at : at + size]
+        yield from _joined(spans[at : at + size])
         at += max(size, 1)
+
+
+def _word_spans(text: str) -> list[tuple[int, int]]:
+    """Return the places of words; in an unspaced script each character is a word."""
+    spans: list[tuple[int, int]] = []
+    at = 0
+    for start, end in runs(text):
+        spans += [match.span() for match in _WORD.finditer(text, at, start)]
+        spans += [(start + first, start + last) for first, last in units(text[start:end])]
+        at = end
+    return spans + [match.span() for match in _WORD.finditer(text, at)]
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Join places that touch."""
+    joined: list[tuple[int, int]] = []
+    for start, end in spans:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
 
 
 @attrs.frozen
@@ -192,7 +247,8 @@ class _Phrase:
 
     @staticmethod
     def of(text: str) -> _Phrase:
-        return _Phrase([_fold(word) for word in _WORD.findall(text)], _is_prefix(text))
+        words = [_fold(text[start:end]) for start, end in _word_spans(text)]
+        return _Phrase(words, _is_prefix(text))
 
     def size_at(self, line_words: list[str], at: int) -> int:
         """Return the number of words if the phrase begins at that word of a line, otherwise 0."""
@@ -210,5 +266,8 @@ def _is_prefix(word: str) -> bool:
 
 
 def _fold(word: str) -> str:
+    """Return a word without case and accents; the marks of unspaced scripts are kept."""
+    if next(runs(word), None) is not None:
+        return unicodedata.normalize("NFKC", word)
     parts = unicodedata.normalize("NFKD", word)
     return "".join(char for char in parts if not unicodedata.combining(char)).lower()

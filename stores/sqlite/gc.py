@@ -18,7 +18,7 @@ import attrs
 from lmflow.errors import StoreError
 from lmflow.messages.replies import outcome_of
 from lmflow.stores.sqlite.blobs.reader import BlobReader
-from lmflow.stores.sqlite.full_text import indexed_texts
+from lmflow.stores.sqlite.full_text import DELETE_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, next_idle, next_sweeping
 from lmflow.stores.sqlite.reachability import BATCH, GRACE, Marker, references
 from lmflow.stores.sqlite.schema import check_file, prepare
@@ -72,7 +72,6 @@ def collect(
         db.close()
 
 
-_UNINDEX = "INSERT INTO search (search, rowid, asked, answered) VALUES ('delete', ?, ?, ?)"
 _COUNTS = (
     "SELECT count(*) FROM gone_run",
     "SELECT count(*) FROM gone_trace",
@@ -213,8 +212,8 @@ class _Collector:
         for call, request, reply in self._db.execute(query, (trace,)).fetchall():
             outcome = outcome_of(self._blobs.get(reply))
             # The index has no text of its own: SQLite needs the same words to delete their entries.
-            if words := indexed_texts(self._blobs.request(request), outcome):
-                self._db.execute(_UNINDEX, (call, *words))
+            if words := index_entry(self._blobs.request(request), outcome):
+                self._db.execute(DELETE_WORDS, (call, *words))
         for table, column in children:
             self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (trace,))
         (uid,) = self._db.execute(

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from lmflow.data.dataset import Dataset
+from lmflow.data.dataset import Dataset, Examples
 from lmflow.messages.replies import Outcome
 from lmflow.stores.sqlite.datasets import NamedDataset, put_dataset
 from lmflow.stores.sqlite.reading import Reading
@@ -98,7 +98,7 @@ class SqliteDatasets:
     def put(
         self,
         name: str,
-        parts: Dataset | Mapping[str, Dataset],
+        parts: Examples | Mapping[str, Examples],
         *,
         origins: Mapping[str, str] | None = None,
     ) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sqlite_utils
 from sqlite_utils import Migrations
 
-from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_earlier_calls
-from lmflow.stores.sqlite.views import DATASETS
+from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_bigrams, index_earlier_calls
+from lmflow.stores.sqlite.views import DATASETS, LAZY
 
 migrations = Migrations("lmflow")
 
@@ -57,6 +57,13 @@ def m006_datasets(db: sqlite_utils.Database) -> None:
 def m007_config(db: sqlite_utils.Database) -> None:
     """Add the settings and the result of an evaluation or optimization."""
     _execute(db, _CONFIG)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m008_bigrams(db: sqlite_utils.Database) -> None:
+    """Index unspaced scripts by bigrams, and correct views that failed on compressed blobs."""
+    _execute(db, LAZY)
+    index_bigrams(db.conn)
 
 
 def _execute(db: sqlite_utils.Database, script: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lmflow.errors import StoreError
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.schema import check_file, is_current
+from lmflow.stores.sqlite.schema import check_file, check_readable
 
 Reading = Callable[[], AbstractContextManager[Reader]]
 """Opens a reader."""
@@ -29,7 +29,8 @@ def reading(path: str | Path) -> Iterator[Reader]:
     Raises:
         NotAStore: If the file is something else.
         NewerSchema: If a newer lmflow wrote it.
-        StoreError: If the file does not exist, is damaged or was never finished.
+        StoreError: If the file does not exist, is damaged, was never finished, or is so old that it
+            must be opened for writing once.
     """
     path = Path(path)
     if not check_file(path):
@@ -40,9 +41,7 @@ def reading(path: str | Path) -> Iterator[Reader]:
     db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
     db.row_factory = sqlite3.Row
     try:
-        if not is_current(db, path):
-            fix = "Open it once for writing, lf.SqliteStore(path)."
-            raise StoreError(str(path), "it was never finished", fix)
+        check_readable(db, path)
         yield Reader(db, str(path))
     except sqlite3.DatabaseError as error:
         fix = "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`."

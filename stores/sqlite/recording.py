@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lmflow.errors import NotFound, StoreError
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.schema import check_file, prepare
+from lmflow.stores.sqlite.schema import READABLE, check_file, prepare, schema_of
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.events import (
     CallEnded,
@@ -93,7 +93,8 @@ def _memory(path: Path) -> Iterator[sqlite3.Connection]:
             file.backup(db)
         finally:
             file.close()
-        prepare(db, path)
+        if schema_of(db, path) < READABLE:
+            prepare(db, path)
         yield db
     except sqlite3.DatabaseError as error:
         fix = "Delete it and record anew."

@@ -11,8 +11,11 @@ from lmflow.errors import NewerSchema, NotAStore, StoreError
 APPLICATION = 0x6C6D666C
 """The ``application_id`` of a trace store, "lmfl"."""
 
-VERSION = 7
+VERSION = 8
 """The ``user_version`` that this lmflow writes."""
+
+READABLE = 7
+"""The oldest ``user_version`` that is read as it is; older files are brought up to date first."""
 
 MAGIC = b"SQLite format 3\0"
 
@@ -77,8 +80,8 @@ def _refuse_other(path: Path) -> None:
         raise NotAStore(str(path), problem, "Name another file; this one is untouched.")
 
 
-def _check_ours(path: Path, application: int, version: int) -> bool:
-    """Say whether a store has the current schema; raise if it isn't a store or is newer."""
+def _check_ours(path: Path, application: int, version: int) -> None:
+    """Raise if a database isn't a store, or a newer one."""
     if application != APPLICATION:
         fix = "Name another file; this one is untouched."
         raise NotAStore(str(path), "it is a database that lmflow didn't make", fix)
@@ -86,22 +89,39 @@ def _check_ours(path: Path, application: int, version: int) -> bool:
         problem = f"its schema is {version}, this lmflow reads up to {VERSION}"
         fix = "Upgrade: pip install -U lmflow-dsl. The file is untouched."
         raise NewerSchema(str(path), problem, fix)
-    return version == VERSION
 
 
-def is_current(connection: sqlite3.Connection, path: Path) -> bool:
-    """Say whether the database is a store of the current schema."""
+def schema_of(connection: sqlite3.Connection, path: Path) -> int:
+    """Return the schema version of a store, 0 if it was never finished.
+
+    Raises:
+        NotAStore: If the database is something else.
+        NewerSchema: If a newer lmflow wrote it.
+    """
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    return _check_ours(path, application, version) if application or tables else False
+    if application or tables:
+        _check_ours(path, application, version)
+    return int(version)
+
+
+def check_readable(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ``StoreError`` if a store must be brought up to date before it is read."""
+    version = schema_of(connection, path)
+    if version >= READABLE:
+        return
+    problem = "it was never finished"
+    if version:
+        problem = f"its schema is {version}, this lmflow reads {READABLE} to {VERSION}"
+    raise StoreError(str(path), problem, "Open it once for writing, lf.SqliteStore(path).")
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a database to the current schema; several processes may do so at once."""
     for attempts_left in range(20, -1, -1):
         try:
-            if is_current(connection, path):
+            if schema_of(connection, path) == VERSION:
                 return
             # First, so that the id is in the file itself: in WAL mode it would be in the WAL, and
             # `check_file` of another process would take the file for somebody else's.

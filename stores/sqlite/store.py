@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Self
 
-from lmflow.data.dataset import Dataset
+from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
@@ -142,7 +142,7 @@ class SqliteStore:
     def put_dataset(
         self,
         name: str,
-        parts: Dataset | Mapping[str, Dataset],
+        parts: Examples | Mapping[str, Examples],
         *,
         origins: Mapping[str, str] | None = None,
     ) -> str:
@@ -152,7 +152,7 @@ class SqliteStore:
 
         Args:
             name: The name; formed like a ref.
-            parts: The data set, or its splits by name.
+            parts: The data set or its rows, or its splits by name.
             origins: The ids of the traces that examples come from, by the examples' ids.
 
         Returns:

@@ -20,6 +20,19 @@ def _time(column: str) -> str:
     return f"datetime({column} / 1000000000, 'unixepoch')"
 
 
+def _excerpt(blob: str, path: str) -> str:
+    """Return the SQL of a blob as text, of the member at ``path`` if the value has one.
+
+    ``json_extract`` stands behind its own CASE: SQLite evaluates the sides of an AND, and of a
+    join, in an order of its own, and a compressed or damaged blob is not JSON.
+    """
+    whole = f"CAST({blob}.data AS TEXT)"
+    part = f"CASE WHEN json_valid({whole}) THEN json_extract({whole}, '{path}') END"
+    long = f"'(' || {blob}.size || ' characters)'"
+    plain = f"substr(coalesce({part}, {whole}), 1, {EXCERPT})"
+    return f"CASE {blob}.enc WHEN 0 THEN {plain} WHEN 1 THEN {long} END"
+
+
 def _text(blob: str, path: str = "") -> str:
     """Return the SQL of a blob as text; with ``path``, of that member if the value has one."""
     whole = f"CAST({blob}.data AS TEXT)"
@@ -105,4 +118,40 @@ CREATE VIEW v_datasets AS
                AS splits,
            {_time("named.at_ns")} AS at
     FROM dataset_name AS named JOIN dataset ON dataset.id = named.dataset;
+"""  # noqa: S608 - our own names
+
+_REQUEST = "CAST(request.data AS TEXT)"
+"""The JSON text of a request, if it is not compressed."""
+
+LAZY = f"""
+DROP VIEW v_calls;
+DROP VIEW v_traces;
+CREATE VIEW v_calls AS
+    SELECT call.id, trace.uid AS trace, trace.name AS program, call.address, call.attempt,
+           call.kind, call.model, call.status, {_excerpt("last", "$.content")} AS asked,
+           {_excerpt("reply", "$.text")} AS answered,
+           call.tok_in, call.tok_out, call.tok_cached, call.cost / 1e9 AS usd,
+           round((call.ended_ns - call.started_ns) / 1e6, 1) AS ms,
+           {_time("call.started_ns")} AS started, call.source, {_hash("call.key")} AS key
+    FROM call JOIN trace ON trace.id = call.trace
+    LEFT JOIN blob AS request ON request.id = call.request
+    LEFT JOIN blob AS last ON last.id = CASE
+         WHEN call.kind = 'chat' AND request.enc = 0 THEN CASE
+         WHEN json_valid({_REQUEST}) THEN json_extract({_REQUEST}, '$.messages.last[0]') END END
+    LEFT JOIN blob AS reply ON reply.id = call.reply;
+CREATE VIEW v_traces AS
+    SELECT trace.uid AS trace, trace.name AS program, trace.target,
+           CASE WHEN trace.failure IS NOT NULL THEN 'failed'
+           WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
+           {_text("inputs")} AS inputs, {_text("outputs")} AS outputs,
+           {_excerpt("failure", "$.text")} AS failure,
+           (SELECT group_concat(name || ' ' || round(value, 3), ', ') FROM score
+            WHERE score.trace = trace.id) AS scores,
+           {_time("trace.started_ns")} AS started,
+           round(max(trace.ended_ns - trace.started_ns, 0) / 1e9, 3) AS seconds, trace.sample,
+           {_hash("version.hash")} AS version, {_hash("trace.root")} AS root
+    FROM trace JOIN version ON version.id = trace.version
+    LEFT JOIN blob AS inputs ON inputs.id = trace.inputs
+    LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
+    LEFT JOIN blob AS failure ON failure.id = trace.failure;
 """  # noqa: S608 - our own names

@@ -1,10 +1,12 @@
 """The laws of every trace store: one suite over memory and SQLite."""
 
 import itertools
+import sqlite3
 import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import closing
 from pathlib import Path
 
 import attrs
@@ -455,11 +457,51 @@ def test_the_reflog_says_everything(store: Either) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["", "prod~1", "a b", "-x", "deadbeefdeadbeef", "x\n"])
+BAD_NAMES = [
+    "", "prod~1", "a b", "-x", "deadbeefdeadbeef", "DEADBEEFDEADBEEF", "x\n", "a..b", "a//b", "a/", "a.", "a/.b", "a./b",
+    "a^", "a:b", "v1:b2:00", "a\x00b", "a\u202eb", "é", "1st", "a" * 101,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
 def test_a_ref_has_a_decent_name(store: Either, name: str) -> None:
-    """A name that reads as something else is refused."""
+    """A name that reads as something else is refused, and what is allowed is said."""
     _kept(store, *SAVED)
-    assert isinstance(_failure(store, RefMoved(name, VERSION.id, "made", 3)), BadRef)
+    error = _failure(store, RefMoved(name, VERSION.id, "made", 3))
+    assert isinstance(error, BadRef)
+    assert "letters, digits and `._-/`, a letter first" in str(error)
+    assert {} == store.refs()
+
+
+@pytest.mark.parametrize("name", BAD_NAMES)
+def test_a_commit_refuses_a_bad_name(store: Either, name: str) -> None:
+    """``commit`` refuses it before anything is stored."""
+    with pytest.raises(BadRef):
+        lf.commit(store, name, VERSION)
+    with pytest.raises(UnknownVersion):
+        store.version(VERSION.id)
+
+
+@pytest.mark.parametrize("name", [name for name in BAD_NAMES if name])
+def test_a_data_set_has_a_decent_name(tmp_path: Path, name: str) -> None:
+    """A data set is named like a ref."""
+    with lf.SqliteStore(tmp_path / "store.db") as store, pytest.raises(BadRef):
+        store.put_dataset(name, lf.dataset([{"q": "a"}]))
+
+
+def test_an_odd_ref_that_exists_is_read_and_deleted(tmp_path: Path) -> None:
+    """A ref that an earlier lmflow allowed still resolves, is listed and can be deleted."""
+    path = tmp_path / "store.db"
+    with lf.SqliteStore(path) as store:
+        lf.commit(store, "odd", VERSION)
+        store.append(VersionSaved(OTHER, 2)).result(10)
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE ref SET name = 'a..b'")
+            db.commit()
+        assert ({"a..b": VERSION.id}, VERSION) == (store.refs(), store.version("a..b"))
+        assert isinstance(_failure(store, RefMoved("a..b", OTHER.id, "moved", 3)), BadRef)
+        _kept(store, RefMoved("a..b", "", "gone", 4))
+        assert {} == store.refs()
 
 
 @pytest.mark.parametrize(
@@ -653,3 +695,30 @@ def test_a_run_keeps_how_it_was_asked_for_and_what_it_came_to(store: Either) -> 
     )
     assert (config, "v1:b2:00") == (store.run("asked").config, store.run("asked").result)
     assert (lf.Record(), "") == (store.run("plain").config, store.run("plain").result)
+
+
+def test_groups_read_what_the_shortcuts_read(store: Either) -> None:
+    """``store.runs`` and ``store.versions`` hold the reads; the methods beside them are the same."""
+    run = _run("r1", _trace("t1", _asked("a[0]", ChatReply("yes"))))
+    _kept(store, *_events(run), *SAVED, RefMoved("prod", OTHER.id, "made", 3))
+    key = _asked("a[0]").key
+    assert (store.run("r1"), store.trace("t1")) == (store.runs.get("r1"), store.runs.trace("t1"))
+    assert (store.answer(key), store.scores("t1")) == (
+        store.runs.answer(key),
+        store.runs.scores("t1"),
+    )
+    assert (store.version("prod"), store.first("prod")) == (
+        store.versions.get("prod"),
+        store.versions.first("prod"),
+    )
+    assert (store.saved("prod"), store.refs()) == (
+        store.versions.saved("prod"),
+        store.versions.refs(),
+    )
+    assert list(store.reflog("prod")) == list(store.versions.reflog("prod"))
+
+
+def test_a_version_that_a_run_is_for_is_saved(store: Either) -> None:
+    """What ``RunOpened`` brings is stored like any version, with when."""
+    _kept(store, RunOpened(Run("r1", "map", "answer", started=7), (VERSION,)))
+    assert (VERSION, 7) == (store.saved(VERSION.id).version, store.saved(VERSION.id).at)

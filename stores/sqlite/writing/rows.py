@@ -12,7 +12,7 @@ from lmflow.messages.requests import ToolRequest
 from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, is_derivable
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
-from lmflow.stores.sqlite.full_text import INSERT_WORDS, indexed_texts
+from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
 from lmflow.stores.sqlite.writing.statements import (
     CLOSE_TRACES,
@@ -273,7 +273,7 @@ class RowWriter:
         )
         if outcome is None:
             self._open[place] = row_id
-        elif words := indexed_texts(call.request, outcome):
+        elif words := index_entry(call.request, outcome):
             self._words.append((row_id, *words))
 
     def _call_id(self, place: _Place) -> int:

@@ -145,9 +145,9 @@ def _changed(path: Path, sql: str) -> bytes:
 
 def test_a_newer_corpus_is_refused_and_kept(tmp_path: Path) -> None:
     """A file of a newer schema is neither opened nor overwritten."""
-    before = _changed(tmp_path / "c.db", "PRAGMA user_version = 2")
+    before = _changed(tmp_path / "c.db", "PRAGMA user_version = 3")
     for use in (Corpus.open, lambda path: Corpus.build(DOCS, path)):
-        with pytest.raises(NewerSchema, match="its schema is 2, 1 is the newest known"):
+        with pytest.raises(NewerSchema, match="its schema is 3, 2 is the newest known"):
             use(tmp_path / "c.db")
     assert before == (tmp_path / "c.db").read_bytes()
 

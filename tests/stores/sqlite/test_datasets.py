@@ -152,3 +152,13 @@ def test_views_show_data_sets(path: Path) -> None:
         row = db.execute("SELECT name, id, examples, splits FROM v_datasets").fetchall()
     db.close()
     assert [("qa", digest[6:18], 6, "held 2, train 4")] == row
+
+
+def test_splits_may_be_plain_rows(tmp_path: Path) -> None:
+    """Rows and splits of rows are stored as the data sets that they make."""
+    with SqliteStore(tmp_path / "s.db") as store:
+        assert Dataset("x", ROWS).digest == store.put_dataset("rows", ROWS)
+        assert store.put_dataset("a", {"all": Dataset("x", ROWS)}) == store.put_dataset(
+            "b", {"all": ROWS}
+        )
+        assert Dataset("x", ROWS).digest == store.dataset("b", "all").digest

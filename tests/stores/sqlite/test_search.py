@@ -180,3 +180,31 @@ def test_a_hostile_answer_can_t_write_to_the_terminal(here: Path) -> None:
         asyncio.run(go())
     assert not {"\x1b", "\x07"} & set(call(here, "runs search evil").output)
     assert not {"\x1b", "\x07"} & set(call(here, "runs search evil --json").output)
+
+
+@pytest.mark.parametrize(
+    ("words", "marked"),
+    [
+        (["首都"], ["首都"]), (["東"], ["東"]), (["iphone 手机"], ["iPhone手机"]), (["iPhone手机"], ["iPhone手机"]),
+        (["서울"], ["서울"]), (["กิน"], ["กิน"]), (["手*"], ["手"]),
+    ],
+)  # fmt: skip
+def test_characters_are_marked(words: list[str], marked: list[str]) -> None:
+    """In a script without spaces the very characters are marked, and neighbours as one."""
+    text = "東京は日本の首都です。iPhone手机 と 서울에서 กินข้าว"
+    found = snippet(text, words, 200)
+    assert marked == [found.text[start:end] for start, end in found.marks]
+
+
+async def test_a_part_of_a_run_finds_its_call(tmp_path: Path) -> None:
+    """What was asked and answered in Chinese, Japanese, Korean and Thai is found by its words."""
+    path = tmp_path / "store.db"
+    texts = ["数据库使用倒排索引", "東京は日本の首都です", "서울에서 만나요", "กรุงเทพเป็นเมืองหลวง"]
+    with lf.SqliteStore(path) as store:
+        async with lf.Executor(lf.scripted(texts), store, concurrency=1) as ex:
+            await ex.map(lf.predict("a", "q -> answer"), [{"q": text} for text in texts])
+        run = store.runs()[0].id
+    with reading(path) as reader:
+        for word in ("索引", "首都", "서울", "เมืองหลวง"):
+            assert [run] == [hit.run for hit in reader.search([word])]
+        assert [] == reader.search(["鯨"])
