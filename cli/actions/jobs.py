@@ -186,8 +186,6 @@ def print_optimization(optimization: Optimization, job: Job, curve: str, *, as_j
         return
     refused = refused_evaluation(optimization, job)
     click.echo("\n".join(report(optimization, refused, colour=in_colour())))
-    if job.spec.ref and optimization.version.id == optimization.start.id:
-        click.echo(f"\nref {job.spec.ref} was not moved: the start version is kept")
     click.echo("\n".join(["\nNext:", *_next_commands(optimization, job.spec.ref)]))
 
 
@@ -236,7 +234,7 @@ def _judged(run: Run, whole: Run, job: Job) -> Evaluation:
 def _data(optimization: Optimization, ref: str) -> dict[str, Any]:
     """Return an optimization as JSON values; ``ref`` is the ref that it was to move."""
     comparison = optimization.comparison
-    moved = optimization.version.id != optimization.start.id
+    moved = not optimization.not_moved
     return {
         "run": optimization.run.id,
         "version": optimization.version.id,

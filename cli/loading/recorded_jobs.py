@@ -61,6 +61,7 @@ def _python_job(run: Run, reader: Reader) -> Job:
         model=recorded_model(run) or "",
         ref=stored["ref"],
         samples=run.config.get("samples", 1),
+        judge_rows=stored.get("judge_rows"),
     )
     budget = Budget(**stored["budget"]) if stored["budget"] else None
     adapters = recorded_adapters(run)

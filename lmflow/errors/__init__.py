@@ -38,6 +38,7 @@ LmflowError
 │   ├── CodeFailed          no program that a model wrote gave a result
 │   └── Unanswered          an agent has no answer
 ├── BudgetExceeded        the next call could cost more than the budget has left
+├── BudgetTooSmall        the budget does not cover what must be reserved before the work begins
 ├── Unbounded             a budget can't be kept: a step's calls have no upper bound
 ├── ModelUnavailable      a model can't be used as configured
 ├── ToolsUnavailable      the tools of a server can't be used
@@ -72,6 +73,7 @@ from __future__ import annotations
 from lmflow.errors.calling import (
     NO_TOOLS,
     BudgetExceeded,
+    BudgetTooSmall,
     CallError,
     CodeFailed,
     ConstraintFailed,
@@ -138,7 +140,15 @@ from lmflow.errors.versioning import (
     UnknownVersion,
     VersionError,
 )
-from lmflow.errors.words import LmflowError, check_kind, clipped, listed, near, short
+from lmflow.errors.words import (
+    LmflowError,
+    check_kind,
+    clipped,
+    listed,
+    near,
+    safe_repr,
+    short,
+)
 
 ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
 """Errors that end a run at once and that no flow can catch: open executions can be resumed."""
@@ -154,6 +164,7 @@ __all__ = [
     "BadSignature",
     "BadValue",
     "BudgetExceeded",
+    "BudgetTooSmall",
     "CallError",
     "Clash",
     "CodeFailed",
@@ -215,5 +226,6 @@ __all__ = [
     "clipped",
     "listed",
     "near",
+    "safe_repr",
     "short",
 ]

@@ -203,6 +203,23 @@ class BudgetExceeded(LmflowError):
 
 
 @attrs.frozen(eq=False)
+class BudgetTooSmall(LmflowError):
+    """A budget does not cover what must be reserved before the work begins: nothing that it was
+    reserved for is sent.
+
+    ``left`` and ``needed`` are in calls, tokens and money.
+    """
+
+    budget: Any
+    left: Any
+    purpose: str
+    needed: Any
+    fix: str
+
+    template = "{budget} is too small: {purpose} takes about {needed}; left {left}. {fix}"
+
+
+@attrs.frozen(eq=False)
 class Unbounded(LmflowError):
     """A budget of tokens or money can't be kept: nothing bounds what a step's call may cost."""
 

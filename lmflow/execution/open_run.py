@@ -34,7 +34,7 @@ class OpenRun:
 
     def __init__(self, run: Run, session: Session, *, reuse: bool) -> None:
         self.run = run
-        self._session = session
+        self.session = session
         self._reuse = reuse
         self._traces: dict[str, Trace] = {}
         self._positions = itertools.count()
@@ -54,7 +54,7 @@ class OpenRun:
     ) -> None:
         """Close the run, as stopped if an error ended it."""
         if kind is not None:
-            self._session.connections.record_alone(
+            self.session.connections.record_alone(
                 RunClosed(self.run.id, "stopped", "", time.time_ns(), self._result)
             )
         elif self.run.status == "open":
@@ -63,7 +63,7 @@ class OpenRun:
     @property
     def spent(self) -> Spent:
         """The cost of the run's calls so far, with what counted as spent before it."""
-        return self._session.account.ledger.spent
+        return self.session.account.ledger.spent
 
     async def add(
         self,
@@ -78,7 +78,7 @@ class OpenRun:
         default the run's own. Raises ``BudgetExceeded`` once all open calls have ended and are
         recorded; the executions that it stopped stay open in the store.
         """
-        within = (session or self._session).within()
+        within = (session or self.session).within()
         todo = within.with_answers(self._with_recorded_calls(rollouts))
         rollout_at = {next(self._positions): rollout for rollout in todo}
         prepared = within.prepare_all(todo)
@@ -92,9 +92,20 @@ class OpenRun:
             raise attrs.evolve(refusal, run=self.run.id, done=len(trace_at), total=len(todo))
         return [trace_at[position] for position in rollout_at]
 
+    def traces_under(self, label: str) -> list[Trace]:
+        """Return the run's traces so far whose labels begin with a label, in order."""
+        prefix = f"{label}/"
+        return [trace for name, trace in self._traces.items() if name.startswith(prefix)]
+
+    def count_unrecorded(self, rollouts: Sequence[Rollout]) -> int:
+        """Count the rollouts that no recorded execution can answer."""
+        if not self._reuse:
+            return len(rollouts)
+        return sum(1 for trace in _matching_traces(self.session.recorder, rollouts) if not trace)
+
     async def record(self, *events: Event) -> None:
         """Record events that belong to the run, and wait until they are durable."""
-        await self._session.connections.record_alone(*events).durable()
+        await self.session.connections.record_alone(*events).durable()
 
     async def save(self, version: Version) -> None:
         """Save a version as the run's result so far, and wait until it is durable."""
@@ -105,7 +116,7 @@ class OpenRun:
     def save_unawaited(self, version: Version) -> WriteReceipt:
         """Save a version as the run's result so far, without waiting for the store."""
         self._result = version.id
-        return self._session.connections.record_alone(VersionSaved(version, time.time_ns()))
+        return self.session.connections.record_alone(VersionSaved(version, time.time_ns()))
 
     async def close(self, status: RunStatus = "done", result: str = "") -> Run:
         """Close the run and return it with all its traces. A stopped run has no root, because the
@@ -118,14 +129,14 @@ class OpenRun:
             ended=time.time_ns(),
             result=result,
         )
-        root = self._session.connections.root(self.run) if status == "done" else ""
+        root = self.session.connections.root(self.run) if status == "done" else ""
         await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
         return self.run
 
     def _with_recorded_calls(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
         if not self._reuse:
             return list(rollouts)
-        recorded_traces = _matching_traces(self._session.recorder, rollouts)
+        recorded_traces = _matching_traces(self.session.recorder, rollouts)
         return [
             self._with_trace(rollout, trace)
             for rollout, trace in zip(rollouts, recorded_traces, strict=True)
@@ -137,7 +148,7 @@ class OpenRun:
             return rollout
         program = rollout.program
         if program not in self._places:
-            self._places[program] = self._session.model_places(program)
+            self._places[program] = self.session.model_places(program)
         places = self._places[program](rollout.version)
         case = ReplayCase(trace, program, rollout.version, places)
         return attrs.evolve(rollout, reuse=case.cached_answers)

@@ -19,6 +19,8 @@ from lmflow.messages.replies import Usage
 from lmflow.programs.effects import Pending
 from lmflow.programs.parameters import complete_params, init
 from lmflow.programs.program import Program
+from lmflow.programs.tool import check_tools
+from lmflow.replays.reuse import NO_ANSWERS
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run, RunKind
 from lmflow.values.record import Record
@@ -129,7 +131,13 @@ class Session:
     # Rollouts of one program and version share what is prepared: checking parameters and resolving
     # models anew for each of a thousand examples would cost more than driving them.
     def prepare_all(self, rollouts: Sequence[Rollout]) -> list[PreparedRollout]:
-        """Prepare rollouts at the expense of this session's account."""
+        """Prepare rollouts at the expense of this session's account.
+
+        Raises the error of a tool that can't run here, such as ``SandboxUnavailable``, before
+        anything is sent. Rollouts that reuse a recording may need no tool, so they aren't checked.
+        """
+        for program in {each.program for each in rollouts if each.reuse is NO_ANSWERS}:
+            check_tools(program)
         prepared: dict[tuple[Program, Version], PreparedRollout] = {}
         for rollout in rollouts:
             key = rollout.program, rollout.version

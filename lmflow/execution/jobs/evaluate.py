@@ -22,6 +22,7 @@ from lmflow.metrics import Metric, name_of
 from lmflow.programs.effects import Pending
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
+from lmflow.programs.tool import check_tools
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.trace import Run
 from lmflow.values.record import Record
@@ -70,6 +71,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
         MetricFailed: The metric failed on all outputs.
         BudgetExceeded: The budget ended the evaluation.
     """
+    session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)
     evaluated = self._session.version(version) or init(program)
     settings = Record(
@@ -80,8 +82,9 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
             "samples": samples,
         }
     )
+    if isinstance(metric, Judge) and self._session.connections.answers is None:
+        check_tools(metric.program)
     settings |= config or await begin_job(self._session, program, (data,), metric, budget)
-    session = self._session.within(budget, spent)
     async with open_run(
         session, "evaluate", str(program), settings, of, reuse=reuse
     ) as evaluation_run:

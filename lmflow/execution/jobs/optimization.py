@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import attrs
 
-from lmflow.errors import short
+from lmflow.errors import NotComparable, short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.execution.budget import NOTHING, Spent
@@ -14,6 +14,10 @@ from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.traces.trace import Run
 from lmflow.values.printing import printable
 from lmflow.versions.version import Version
+
+_NOTHING_HELD = (
+    "no data was held back, so nothing says whether it is better: lf.Data(..., held=rows)"
+)
 
 
 @attrs.frozen
@@ -49,9 +53,12 @@ class Optimization:
         run: The run, with all traces.
         stages: What it did, in order.
         stopped: Why a budget stopped it; empty if it came to its end.
-        spent: What its calls cost.
-        before: The start version's scores on the held-back data, ``None`` if none is held back.
+        spent: What its calls cost, judging included.
+        before: The start version's scores on the held-back data, ``None`` if it was not judged.
         after: The new version's scores on the held-back data.
+        judging: The part of ``spent`` that the judging on the held-back data cost.
+        problem: The error that ended the judging; empty if none did.
+        not_moved: Why the ref was not moved; empty if it was, or if none was given.
     """
 
     version: Version
@@ -63,6 +70,9 @@ class Optimization:
     spent: Spent = NOTHING
     before: Evaluation | None = None
     after: Evaluation | None = None
+    judging: Spent = NOTHING
+    problem: str = ""
+    not_moved: str = ""
 
     @property
     def curve(self) -> tuple[tuple[int, float], ...]:
@@ -78,12 +88,47 @@ class Optimization:
 
     @property
     def comparison(self) -> Comparison | None:
-        """The new version against the start on the held-back data; ``None`` if none is held back,
-        or if the start version was kept.
+        """The new version against the start on the held-back data; ``None`` if there is none, and
+        then ``not_judged`` says why.
         """
-        if self.before is None or self.after is None or self.start.id == self.version.id:
-            return None
-        return compare(self.before, self.after)
+        return self._compared()[0]
+
+    @property
+    def not_judged(self) -> str:
+        """Why there is no comparison; empty if there is one, or if the start version was kept."""
+        return self._compared()[1]
+
+    def reason_to_keep(self, ref: str) -> str:
+        """Return why a ref must not move to the new version; empty if it may.
+
+        Args:
+            ref: The ref's name.
+
+        Returns:
+            The reason, with the command that moves it all the same.
+        """
+        if self.start.id == self.version.id:
+            return f"ref {ref} was not moved: the start version was kept"
+        comparison, version = self.comparison, short(self.version.id)
+        if comparison is not None and comparison.better == "a":
+            reason = "the held-back data says that the new version is worse"
+        elif comparison is None and (self.before is not None or self.problem):
+            reason = "the new version could not be judged on the held-back data"
+        else:
+            return ""
+        return f"ref {ref} was not moved: {reason}; to move it: lmflow ref set {ref} {version}"
+
+    def _compared(self) -> tuple[Comparison | None, str]:
+        if self.start.id == self.version.id:
+            return None, ""
+        if self.problem:
+            return None, self.problem
+        if self.before is None or self.after is None:
+            return None, _NOTHING_HELD
+        try:
+            return compare(self.before, self.after), ""
+        except NotComparable as error:
+            return None, str(error)
 
     @property
     def outcome(self) -> str:
@@ -105,15 +150,17 @@ class Optimization:
         yield self._headline()
         if self.stopped:
             yield printable(f"stopped early: {self.stopped}", 400)
-        if self.before is None:
-            yield (
-                "no data was held back, so nothing says whether it is better:"
-                " lf.Data(..., held=rows)"
-            )
-        else:
+        if self.before is not None:
             yield printable(f"before {self.before.headline}", 400)
         comparison = self.comparison
         if self.after is not None and comparison:
             yield printable(f"after {self.after.headline}", 400)
             yield comparison.verdict
-        yield f"spent {self.spent}"
+        elif self.before is None and not self.problem:
+            yield _NOTHING_HELD
+        elif self.not_judged:
+            yield printable(f"not judged: {self.not_judged}", 400)
+        if self.not_moved:
+            yield printable(self.not_moved, 400)
+        judging = f", of which {self.judging} on judging" if self.judging != NOTHING else ""
+        yield f"spent {self.spent}{judging}"

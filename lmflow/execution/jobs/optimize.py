@@ -12,10 +12,9 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import BudgetExceeded
-from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Budget, Spent
-from lmflow.execution.jobs.evaluate import evaluate_on
+from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
 from lmflow.execution.open_run import OpenRun, open_run
@@ -32,6 +31,7 @@ from lmflow.optimizers.parts.plan import (
 )
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
+from lmflow.programs.tool import check_tools
 from lmflow.traces.counts import count_model_calls
 from lmflow.traces.events import RefMoved
 from lmflow.traces.trace import Trace
@@ -110,14 +110,15 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
     config: Mapping[str, Any] = EMPTY,
     of: str = "",
     tell: OnNeed = ignore_need,
+    judge_rows: int | None = None,
 ) -> Optimization:
     """Run what an optimizer needs until it comes to a version; if the budget ends it, the
     version is the best so far.
 
-    The version is stored. In the end it and the start are scored on the held-back data, at the
-    expense of the executor's own budget alone. Begun again with ``reuse`` it pays for nothing
-    twice and comes to the same version id. Cancelled, it leaves the best version so far in the
-    store, as the ``result`` of its run.
+    The version is stored. The start is scored on the held-back data before the search and the new
+    version after it, within the same budget: what the start's judging took is reserved for the
+    new version. Begun again with ``reuse`` it pays for nothing twice and comes to the same version
+    id. Cancelled, it leaves the best version so far in the store, as the ``result`` of its run.
 
     Args:
         optimizer: The optimizer, such as ``lf.mipro()``.
@@ -125,15 +126,18 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
         version: The version to start from, or its name in the store.
         data: The examples in parts, ``lf.Data(train=..., select=..., held=...)``.
         metric: The metric or judge.
-        ref: The ref to move to the new version; it stays if the start version is kept.
+        ref: The ref to move to the new version. It stays, and ``not_moved`` says why, if the start
+            version is kept, if the held-back data says that the new version is worse, or if the
+            judging failed.
         reuse: Whether recorded calls answer requests that are the same.
         prior: Recorded traces, such as ``store.run(ID)``; optimizers see those of the program
             on examples in ``data.train``.
-        budget: The most that the search may spend.
+        budget: The most that everything may spend, the judging included.
         spent: What counts as spent of the budget from the start.
         config: Settings to store on the run beside optimizer, data, metric and start.
         of: The run that this one begins again.
         tell: Is called with each need and the number of its rollouts that were not run before.
+        judge_rows: The most held-back examples to judge on: all if ``None``, 0 judges nothing.
 
     Returns:
         The version, with scores of both versions if data is held back.
@@ -141,21 +145,25 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
     Raises:
         TypeError: ``optimizer`` is not an optimizer.
         BadData: A part of the data that the optimizer needs is empty, or an example lacks an input.
+        BudgetTooSmall: The budget does not cover the judging.
         ModelUnavailable: A model or an extra that the optimizer or the judge needs is missing.
     """
     check_optimizers(optimizer)
-    start = self._session.version(version) or init(program)
-    traces = Traces(start, data, prior_traces(program, data, prior))
+    if ref:
+        check_ref(ref)
+    session = self._session.within(budget, spent)
+    start = session.version(version) or init(program)
+    traces = Traces(start, data)
+    traces = attrs.evolve(traces, prior=prior_traces(program, data, prior))
     optimizer.check(program, traces)
     _look_up_models(self._session, optimizer, program, start, metric)
     task = OptimizationTask(optimizer, program, traces, metric)
     parts = data.train, data.select, data.held
     settings = task.config | (
-        config or await begin_job(self._session, program, parts, metric, budget, ref)
+        config or await begin_job(self._session, program, parts, metric, budget, ref, judge_rows)
     )
-    session = self._session.within(budget, spent)
     run = open_run(session, "optimize", f"{optimizer.name} {program}", settings, of, reuse=reuse)
-    return await run_optimization(run, task, tell, comparison_session=self._session, ref=ref)
+    return await run_optimization(run, task, tell, judge_rows=judge_rows, ref=ref)
 
 
 def _look_up_models(
@@ -166,46 +174,60 @@ def _look_up_models(
     metric: Metric | Judge,
 ) -> None:
     """Raise ``ModelUnavailable`` now if a proposer, teacher or judge names a model that can't be
-    used, not when the rollouts before its first call are paid.
+    used, not when the rollouts before its first call are paid. The same holds for tools of the
+    program and the judge, which a recording of the executor answers, if it has one.
     """
     for helper, version in optimizer.helpers(program, start):
         session.model_places(helper)(version)
     if isinstance(metric, Judge):
         session.model_places(metric.program)(metric.under)
+    if session.connections.answers is None:
+        check_tools(program)
+        if isinstance(metric, Judge):
+            check_tools(metric.program)
 
 
+# The ref moves last, and only if the comparison lets it: whoever serves a ref must never be given a
+# version that is worse, or that nobody could judge although data was held back for it.
 async def run_optimization(
     run: OpenRun,
     task: OptimizationTask,
     on_need: OnNeed,
     *,
-    comparison_session: Session,
+    judge_rows: int | None = None,
     ref: str = "",
 ) -> Optimization:
-    """Open a run, run a task in it, score its version against the start at the expense of
-    ``comparison_session``, and move the ref.
-    """
-    plan_run = PlanRun(run, task, on_need)
+    """Open a run, judge the start, run the task, judge its version, and move the ref."""
+    rows = judged_rows(task.traces.data.held, judge_rows)
+    judging = Judging(run, task.program, task.start, rows, task.metric)
+    judging.check()
     async with run:
         await run.save(task.start)
+        await judging.judge_start()
+        plan_run = PlanRun(run, task, on_need, judging)
         version = await plan_run.run()
         await run.save(version)
-        spent = run.spent
-        before, after = await _compare_on_held(run, task, version, comparison_session)
+        await judging.judge(version)
         closed_run = await run.close("stopped" if plan_run.stopped else "done", version.id)
-    if ref and version.id != task.start.id:
-        await run.record(RefMoved(check_ref(ref), version.id, version.note, time.time_ns()))
-    return Optimization(
+    optimization = Optimization(
         version,
         task.start,
         task.optimizer,
         closed_run,
         tuple(plan_run.stages),
         plan_run.stopped,
-        spent,
-        before,
-        after,
+        run.spent,
+        judging.before,
+        judging.after,
+        judging.spent,
+        judging.problem,
     )
+    if not ref:
+        return optimization
+    not_moved = optimization.reason_to_keep(ref)
+    if not not_moved:
+        await run.record(RefMoved(ref, version.id, version.note, time.time_ns()))
+    return attrs.evolve(optimization, not_moved=not_moved)
 
 
 def prior_traces(program: Program, data: Data, traces: Iterable[Trace]) -> tuple[Trace, ...]:
@@ -213,31 +235,14 @@ def prior_traces(program: Program, data: Data, traces: Iterable[Trace]) -> tuple
     return tuple(trace for _, trace in traces_of_examples(program, data.train, traces))
 
 
-async def _compare_on_held(
-    run: OpenRun, task: OptimizationTask, version: Version, session: Session
-) -> tuple[Evaluation | None, Evaluation | None]:
-    """Score the start and the version on the held-back data, if there is some; once if they are the
-    same.
-    """
-    held = task.traces.data.held
-    if not len(held):
-        return None, None
-    before = await evaluate_on(
-        run, task.program, task.start, held, task.metric, label="held/before", session=session
-    )
-    if version.id == task.start.id:
-        return before, before
-    after = await evaluate_on(
-        run, task.program, version, held, task.metric, label="held/after", session=session
-    )
-    return before, after
-
-
 class PlanRun:
     """Runs an optimizer's plan in an open run, and keeps what it has come to."""
 
-    def __init__(self, run: OpenRun, task: OptimizationTask, on_need: OnNeed) -> None:
+    def __init__(
+        self, run: OpenRun, task: OptimizationTask, on_need: OnNeed, judging: Judging
+    ) -> None:
         self._run, self._task, self._on_need = run, task, on_need
+        self._session, self._reserved = judging.search_session(), judging.reserved
         self._answers: dict[str, Trace] = {}
         self._calls = 0
         self._best = task.start
@@ -261,7 +266,7 @@ class PlanRun:
                 state = advance_plan(plan, await self._answer(state))
             return task.with_provenance(state)
         except BudgetExceeded as refusal:
-            self.stopped = str(refusal)
+            self.stopped = self._words(refusal)
             return task.with_provenance(self._best)
         except BaseException:
             self._run.save_unawaited(task.with_provenance(self._best))
@@ -279,13 +284,18 @@ class PlanRun:
         ]
         traces: Sequence[Trace] = ()
         try:
-            traces = await self._run.add(rollouts)
+            traces = await self._run.add(rollouts, session=self._session)
         finally:
             self._calls += sum(count_model_calls(trace, sent_only=True) for trace in traces)
             self._add_stage(need, len(traces))
         for rollout, trace in zip(fresh.rollouts, traces, strict=True):
             self._answers[rollout.key] = trace
         return tuple(self._answers[rollout.key] for rollout in need.rollouts)
+
+    def _words(self, refusal: BudgetExceeded) -> str:
+        if self._reserved == NOTHING or refusal.budget != self._session.account.ledger.budget:
+            return str(refusal)
+        return f"{refusal} {self._reserved} more are reserved for judging the new version."
 
     def _add_stage(self, need: Need, ran: int) -> None:
         label = need.labels[0] if need.labels else ""

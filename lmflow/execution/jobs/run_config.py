@@ -25,19 +25,21 @@ async def begin_job(  # noqa: PLR0913, PLR0917 - what the settings are of
     metric: Metric | Judge,
     budget: Budget | None,
     ref: str = "",
+    judge_rows: int | None = None,
 ) -> Record:
     """Return the settings of a job that Python begins, and store its examples."""
     if session.connections.redactor is None:
         await asyncio.to_thread(keep_data, session.recorder, data)
-    return run_config(program, data, metric, budget, ref)
+    return run_config(program, data, metric, budget, ref, judge_rows)
 
 
-def run_config(
+def run_config(  # noqa: PLR0913, PLR0917 - what the settings are of
     program: Program,
     data: tuple[Dataset, ...],
     metric: Metric | Judge,
     budget: Budget | None,
     ref: str = "",
+    judge_rows: int | None = None,
 ) -> Record:
     """Describe how to load the job again: the ``module:name`` of program and metric (empty if no
     module has them by name), the program's key, a shipped metric's options, the budget's limits,
@@ -57,6 +59,7 @@ def run_config(
             "script": script if script in modules else "",
             "fields": _field_names(data),
             "ref": ref,
+            **({} if judge_rows is None else {"judge_rows": judge_rows}),
             "budget": {} if budget is None else _limits(budget),
         }
     )

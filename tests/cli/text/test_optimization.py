@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.cli.text.optimization import curve_text, phase_of, plan_data, price_of, steps
+from lmflow.execution.jobs.judging import JudgingPlan
 from lmflow.messages.replies import Usage
 from lmflow.optimizers.parts.plan import Bound
 
@@ -65,6 +66,6 @@ def test_prompts_are_estimated_where_nothing_was_run() -> None:
 def test_an_unknown_price_is_none() -> None:
     """A model without a listed price costs nobody knows what; calls and tokens are still bounded."""
     price = price_of(STEP, lf.init(STEP), {"question": "?"}, None)
-    plan = plan_data(Bound(10, 2, 10), price, "openai/unheard-of")
-    assert (None, 22) == (plan["cost"], plan["calls"])
+    plan = plan_data(Bound(10, 2, 10), JudgingPlan(3, 6, 6, 12), price, "openai/unheard-of")
+    assert (None, 34) == (plan["cost"], plan["calls"])
     assert plan["tokens"] > 10 * Usage(price.usage.prompt, 32).prompt  # type: ignore[operator]

@@ -1,0 +1,233 @@
+"""Judges an optimization: scores its start and its new version on the held-back data, within the
+same budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from decimal import Decimal
+
+import attrs
+
+from lmflow.data.dataset import Dataset
+from lmflow.errors import BudgetExceeded, BudgetTooSmall, StoreError
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.judges import Judge
+from lmflow.execution.budget import NANO, NOTHING, Budget, Spent
+from lmflow.execution.connections import Connections
+from lmflow.execution.jobs.evaluate import evaluate_on, rollouts_on
+from lmflow.execution.open_run import OpenRun
+from lmflow.execution.session import Session
+from lmflow.messages.replies import ChatReply, EmbedReply
+from lmflow.messages.requests import ToolRequest
+from lmflow.metrics import Metric
+from lmflow.programs.program import Program
+from lmflow.traces.trace import CallAttempt
+from lmflow.versions.version import Version
+
+FEWER_ROWS = (
+    "Give it more, or judge less: judge_rows=N scores N held-back examples, judge_rows=0 none"
+    " (--judge-rows N, --no-judge)."
+)
+_PURPOSE = "judging the start and the new version on {rows} held-back examples"
+_GROWTH = 2  # a new version's demonstrations make its prompts longer than the start's
+
+
+@attrs.frozen
+class JudgingPlan:
+    """What it takes to judge two versions on held-back examples, if no call is retried or
+    recorded.
+
+    Attributes:
+        rows: The examples.
+        rollouts: The executions of the program, under both versions.
+        judgements: The executions of the judge; 0 with a metric.
+        calls: The calls of both: one for each step that asks a model.
+    """
+
+    rows: int
+    rollouts: int
+    judgements: int
+    calls: int
+
+
+def plan_judging(
+    program: Program, held: Dataset, metric: Metric | Judge, judge_rows: int | None = None
+) -> JudgingPlan:
+    """Plan the judging of a start and a new version.
+
+    Args:
+        program: The program.
+        held: The held-back examples.
+        metric: The metric or judge.
+        judge_rows: The most examples to judge on; all if ``None``.
+
+    Returns:
+        The executions and calls.
+
+    Raises:
+        ValueError: ``judge_rows`` is negative.
+    """
+    rows = len(judged_rows(held, judge_rows))
+    judgements = 2 * rows if isinstance(metric, Judge) else 0
+    calls = 2 * rows * _calls_of_rollout(program, metric)
+    return JudgingPlan(rows, 2 * rows, judgements, calls)
+
+
+def judged_rows(held: Dataset, judge_rows: int | None) -> Dataset:
+    """Return the first ``judge_rows`` held-back examples, all if ``None``. Raises ``ValueError`` if
+    it is negative.
+    """
+    if judge_rows is not None and judge_rows < 0:
+        msg = f"judge_rows must be 0 or more, found {judge_rows}"
+        raise ValueError(msg)
+    return held if judge_rows is None else held[:judge_rows]
+
+
+class Judging:
+    """The judging of one optimization. The start is judged before the search and the new version
+    after it; what the start's judging took is reserved for the new version meanwhile.
+    """
+
+    # The start is judged first because its real cost is the best estimate of the new version's: an
+    # agent's calls, a flow's branches and retries are known then, and nothing has been paid that a
+    # refusal would lose.
+    def __init__(
+        self,
+        run: OpenRun,
+        program: Program,
+        start: Version,
+        rows: Dataset,
+        metric: Metric | Judge,
+    ) -> None:
+        self._run, self._program, self._start = run, program, start
+        self._rows, self._metric = rows, metric
+        self._session = run.session.within()
+        self.before: Evaluation | None = None
+        self.after: Evaluation | None = None
+        self.reserved = NOTHING
+        self.problem = ""
+
+    @property
+    def spent(self) -> Spent:
+        """The cost of the judging so far."""
+        return self._session.account.ledger.spent
+
+    def check(self) -> None:
+        """Raise ``BudgetTooSmall`` before anything is sent if the calls of the judging do not fit.
+
+        Without a tool's or agent's record, a step counts as one call. A start that is recorded on
+        all rows has been judged before, so nothing is known to be missing.
+        """
+        rollouts = rollouts_on(self._program, self._start, self._rows)
+        if not self._run.count_unrecorded(rollouts):
+            return
+        calls = 2 * len(self._rows) * _calls_of_rollout(self._program, self._metric)
+        self._check_fits(Spent(calls))
+
+    async def judge_start(self) -> None:
+        """Score the start version and reserve as much for the new one. Raises ``BudgetTooSmall`` if
+        either does not fit.
+        """
+        if not len(self._rows):
+            return
+        try:
+            self.before = await self._evaluate(self._start, "held/before")
+        except BudgetExceeded as refusal:
+            raise self._too_small(refusal.budget, refusal.left, self.spent) from refusal
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - told by the result, as `not_judged`
+            self.problem = _words(error)
+            return
+        self.reserved = self._estimate_again()
+        if self.spent.calls:
+            self._check_fits(self.reserved)
+
+    def search_session(self) -> Session:
+        """Return a session for the search, whose budget leaves out what is reserved."""
+        accounts = self._session.account.bounded
+        if self.reserved == NOTHING or not accounts:
+            return self._run.session.within()
+        left = [account.left for account in accounts]
+        calls = [limits.calls for limits in left if limits.calls is not None]
+        tokens = [limits.tokens for limits in left if limits.tokens is not None]
+        usd = [Decimal(str(limits.usd)) for limits in left if limits.usd is not None]
+        reserved_usd = Decimal(self.reserved.cost) / NANO
+        return self._run.session.within(
+            Budget(
+                calls=max(0, min(calls) - self.reserved.calls) if calls else None,
+                tokens=max(0, min(tokens) - self.reserved.tokens) if tokens else None,
+                usd=max(Decimal(0), min(usd) - reserved_usd) if usd else None,
+            )
+        )
+
+    async def judge(self, version: Version) -> None:
+        """Score the new version, if the start could be scored. A failure becomes ``problem``: the
+        search is paid, and its result must not be lost.
+        """
+        if self.before is None:
+            return
+        if version.id == self._start.id:
+            self.after = self.before
+            return
+        try:
+            self.after = await self._evaluate(version, "held/after")
+        except StoreError:
+            raise
+        except Exception as error:  # noqa: BLE001 - told by the result, as `not_judged`
+            self.problem = _words(error)
+
+    async def _evaluate(self, version: Version, label: str) -> Evaluation:
+        return await evaluate_on(
+            self._run,
+            self._program,
+            version,
+            self._rows,
+            self._metric,
+            label=label,
+            session=self._session,
+        )
+
+    def _estimate_again(self) -> Spent:
+        """Estimate the new version's judging by the start's, recorded calls included."""
+        calls = [call for trace in self._run.traces_under("held/before") for call in trace.calls]
+        return _full_cost(calls, self._session.connections)
+
+    def _check_fits(self, needed: Spent) -> None:
+        for account in self._session.account.bounded:
+            ledger = account.ledger
+            if not ledger.budget.holds(ledger.spent + needed):
+                raise self._too_small(ledger.budget, ledger.budget.left(ledger.spent), needed)
+
+    def _too_small(self, budget: object, left: object, needed: Spent) -> BudgetTooSmall:
+        purpose = _PURPOSE.format(rows=len(self._rows))
+        return BudgetTooSmall(budget, left, purpose, needed, FEWER_ROWS)
+
+
+def _calls_of_rollout(program: Program, metric: Metric | Judge) -> int:
+    judge_steps = len(metric.program.predictors) if isinstance(metric, Judge) else 0
+    return len(program.predictors) + judge_steps
+
+
+# Reused calls are free here, but the new version sends other requests, which nothing answers.
+def _full_cost(calls: Iterable[CallAttempt], connections: Connections) -> Spent:
+    """Add up calls as if all had been sent; tokens and cost with room for longer prompts."""
+    total = NOTHING
+    for call in calls:
+        if isinstance(call.request, ToolRequest):
+            continue
+        tokens, cost = 0, 0
+        if isinstance(call.outcome, (ChatReply, EmbedReply)):
+            usage = call.outcome.usage
+            tokens = (usage.prompt or 0) + (usage.completion or 0)
+            cost = connections.prices(call.request.model, usage, call.started) or 0
+        total += Spent(1, _GROWTH * tokens, _GROWTH * cost)
+    return total
+
+
+def _words(error: Exception) -> str:
+    text = str(error)
+    return (
+        text if type(error).__module__.startswith("lmflow") else f"{type(error).__name__}: {text}"
+    )
