@@ -1,13 +1,15 @@
-# Five verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
+# Six verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=4
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
+#   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=50000 (20 tests: 1,000,000)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the API pages, into docs/_build
 
 PYTHON ?= python3
 MODEL ?= smollm2-135m
 QUESTIONS ?=
+FUZZ ?= 50000
 
 BIN := .venv/bin
 STAMPS := .venv/.stamps
@@ -16,7 +18,7 @@ BENCH ?= speed
 MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
 	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')
 
-.PHONY: demo test coverage check bench docs
+.PHONY: demo test coverage check fuzz bench docs
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
@@ -33,6 +35,9 @@ check: $(STAMPS)/check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pyright
+
+fuzz: $(STAMPS)/test
+	LMFLOW_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist load tests/fuzz
 
 bench: $(STAMPS)/bench
 	$(BIN)/python bench/$(BENCH).py $(ARGS)

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadCondition, near
+from lmflow.values.json_text import parse
 
 FIELDS = ("score", "program", "version", "status", "model", "started")
 NAMED = ("score", "input", "output")
@@ -84,7 +85,7 @@ def condition(text: str) -> Condition:
 
 def _literal(text: str) -> Any:
     try:
-        value = json.loads(text)
+        value = parse(text)
     except ValueError:
         return text
     return value if isinstance(value, (str, int, float, bool, type(None))) else text

@@ -24,6 +24,10 @@ SPLIT_FIX = (
 """The fix for data without the parts that an optimizer needs."""
 
 
+Examples = Iterable[Mapping[str, Any]]
+"""Rows: a data set, or mappings of names to values."""
+
+
 def example_id(example: Mapping[str, Any]) -> str:
     """The example's ``id`` as text; if it has none, the digest of its content."""
     name = example.get("id")
@@ -35,6 +39,20 @@ def example_id(example: Mapping[str, Any]) -> str:
 def dataset_of(name: str, examples: Iterable[Mapping[str, Any]]) -> Dataset:
     """The examples as a data set of that name; a data set is returned unchanged."""
     return examples if isinstance(examples, Dataset) else Dataset(name, records(examples))
+
+
+def splits_of(name: str, parts: Any) -> dict[str, Dataset]:
+    """The splits of a data set by their names, in order; rows that aren't in splits are one split
+    without a name.
+
+    ``parts`` is a data set, rows, or splits by name, each a data set or rows. ``TypeError`` if it
+    is something else.
+    """
+    if not isinstance(parts, Mapping):
+        return {"": dataset_of(name, parts)}
+    for split in parts:
+        check_kind("the name of a split", split, str, 'Name it like "train" or "held".')
+    return {split: dataset_of(f"{name}/{split}", parts[split]) for split in sorted(parts)}
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,15 @@ from lmflow.signatures.declaration import signature_of
 from lmflow.signatures.fields import Field, holds_media
 from lmflow.signatures.parsing import read, resolve_media, type_text
 from lmflow.signatures.signature import HasSignature, Signature
+from lmflow.values.json_text import parse
 from lmflow.values.media import attached
 from lmflow.values.record import Record
 
 ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 """The endings of files that are read as data sets."""
+
+_LIMITS_FIX = "Write long numbers as text, and values flatter."
+_CSV_LOCK = threading.Lock()
 
 
 @attrs.frozen
@@ -109,21 +114,25 @@ def _jsonl(path: Path) -> Iterator[_Row]:
             continue
         where = f"{path}, line {number}"
         try:
-            fields = json.loads(line)
+            fields = parse(line)
         except json.JSONDecodeError as error:
             problem = f"it is not JSON ({error.msg}, column {error.colno})"
             fix = 'Write one object a line: {"question": "...", "answer": "..."}.'
             raise BadData(where, problem, fix) from None
+        except ValueError as error:
+            raise BadData(where, str(error), _LIMITS_FIX) from None
         yield _Row(where, fields, path.parent)
 
 
 def _json(path: Path) -> Iterator[_Row]:
     try:
-        rows = json.loads(_text(path))
+        rows = parse(_text(path))
     except json.JSONDecodeError as error:
         problem = f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
         fix = "Write a list of objects, or one object a line and call it .jsonl."
         raise BadData(str(path), problem, fix) from None
+    except ValueError as error:
+        raise BadData(str(path), str(error), _LIMITS_FIX) from None
     if not isinstance(rows, list):
         content = repr(rows)
         if isinstance(rows, dict):
@@ -138,14 +147,16 @@ def _csv(path: Path) -> Iterator[_Row]:
     import csv  # noqa: PLC0415 - only where a CSV is read
 
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    lines = csv.reader(io.StringIO(_text(path), newline=""), delimiter=delimiter, strict=True)
+    text = _text(path)
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows = _csv_rows(lines, len(text))
     try:
-        names = next(lines, [])
+        names = next(rows, [])
         repeated = [name for name in names if names.count(name) > 1]
         if repeated:
             problem = f"two columns are called {repeated[0]!r}"
             raise BadData(f"{path}, line 1", problem, "Rename one.")
-        for cells in lines:
+        for cells in rows:
             where = f"{path}, line {lines.line_num}"
             if cells and len(cells) != len(names):
                 problem = f"it has {len(cells)} cells, the header {len(names)}"
@@ -155,6 +166,24 @@ def _csv(path: Path) -> Iterator[_Row]:
     except csv.Error as error:
         where = f"{path}, line {lines.line_num}"
         raise BadData(where, f"it is not CSV ({error})", "Quote as RFC 4180 does.") from None
+
+
+def _csv_rows(lines: Iterator[list[str]], longest: int) -> Iterator[list[str]]:
+    """The rows of a CSV reader, whose cells may have ``longest`` characters."""
+    import csv  # noqa: PLC0415 - only where a CSV is read
+
+    while True:
+        # The limit belongs to the process, and others may rely on it: it is raised for one row at a
+        # time, under a lock, since two threads that overlap would leave it raised.
+        with _CSV_LOCK:
+            limit = csv.field_size_limit(longest + 1)
+            try:
+                row = next(lines, None)
+            finally:
+                csv.field_size_limit(limit)
+        if row is None:
+            return
+        yield row
 
 
 def _parquet(path: Path) -> Iterator[_Row]:
@@ -235,6 +264,8 @@ def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
         return Record(
             {name: _read(row, fields.get(name), value) for name, value in row.fields.items()}
         )
+    except RecursionError:
+        raise BadData(row.where, "it is nested too deeply", _LIMITS_FIX) from None
     except BadMedia as error:
         raise BadData(row.where, error.problem, error.fix) from None
     except BadValue as error:

@@ -30,12 +30,23 @@ def clipped(text: str, width: int = 80) -> str:
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
 
 
+def safe_repr(value: object) -> str:
+    """The ``repr`` of a value; its type, if Python can't write the value: a number is too long, or
+    the nesting too deep.
+    """
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"
+
+
 def check_kind(expected: str, value: object, kind: type, fix: str) -> None:
     """Raise ``TypeError`` unless the value is of the kind; ``expected`` names that kind for people,
     ``fix`` says how to mend the call.
     """
     if not isinstance(value, kind):
-        msg = f"expected {expected}, found {type(value).__name__} {clipped(repr(value), 60)}. {fix}"
+        found = f"{type(value).__name__} {clipped(safe_repr(value), 60)}"
+        msg = f"expected {expected}, found {found}. {fix}"
         raise TypeError(msg)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadScore
+from lmflow.errors import BadScore, safe_repr
 from lmflow.values.attributes import uncached
 from lmflow.values.functions import Function, check_takes, function_of
 from lmflow.values.record import Record, digest
@@ -188,7 +188,7 @@ def as_score(name: str, result: Any) -> Score:
     score = result if isinstance(result, Score) else Score(result)
     value = _as_float(score.value)
     if value is None:
-        raise BadScore(name, f"it gave {_article(score.value)} ({score.value!r:.80})")
+        raise BadScore(name, f"it gave {_article(score.value)} ({safe_repr(score.value):.80})")
     if not math.isfinite(value):
         raise BadScore(name, f"it gave {value!r}")
     counts = None if score.counts is None else _as_counts(name, score.counts)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from lmflow.errors import UnfitDemos, WrongType, clipped
+from lmflow.errors import UnfitDemos, WrongType, clipped, safe_repr
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.values.record import Record
@@ -46,7 +46,7 @@ def checked_params(program: Program, version: Version | None) -> Record:
 
 def _check_kind(where: str, value: object, kind: type, words: str) -> None:
     if not isinstance(value, kind):
-        raise WrongType(where, clipped(repr(value), 60), words)
+        raise WrongType(where, clipped(safe_repr(value), 60), words)
 
 
 def stale(program: Program, version: Version, first: Version) -> Record:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType
+from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, safe_repr
 from lmflow.signatures.codec import Codec, codec_of
 from lmflow.signatures.description import hint, object_sketch
 from lmflow.signatures.fields import (
@@ -252,7 +252,8 @@ class Signature:
             # The data of a data: URL is megabytes of base64, so only its head is shown.
             is_data_url = isinstance(value, str) and value[:5] == "data:"
             shown = f"{value.partition(',')[0]},..." if is_data_url else value
-            raise WrongType(where, f"{shown!r:.200} ({problem})", type_text(field.type)) from None
+            found = f"{safe_repr(shown):.200} ({problem})"
+            raise WrongType(where, found, type_text(field.type)) from None
 
     def default(self, field: Field) -> Any:
         """Convert a field's default to its type; ``None`` (a field left out) stays ``None``.

@@ -17,6 +17,7 @@ from lmflow.errors import BadMedia, NoContent
 from lmflow.values.attributes import lean
 from lmflow.values.canonical_text import Leaf
 from lmflow.values.media_source import decode_base64, read_source, type_by_content, type_by_name
+from lmflow.values.unicode import well_formed
 
 SHA = "sha256:"
 MARK = '"media_type":"'
@@ -68,10 +69,10 @@ class Media(Leaf):
                 problem = "its URL holds a user or password, which would be recorded"
                 raise BadMedia(where, problem, "Fetch it by a tool.")
             kind = media_type or type_by_name(source.partition("?")[0])
-            _set(self, _checked(self, kind), url=source, name=name)
+            _set(self, _checked(self, kind), url=well_formed(source), name=well_formed(name))
             return
         content, stated_type, source_name = read_source(where, source)
-        name = name or source_name
+        name = well_formed(name or source_name)
         kind = media_type or stated_type or type_by_content(content) or type_by_name(name)
         if not kind:
             raise BadMedia(where, "nothing tells its type", 'Say which, media_type="image/png".')

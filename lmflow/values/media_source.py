@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes
 
 from lmflow.errors import BadMedia
+from lmflow.values.unicode import well_formed
 
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),(.*)", re.DOTALL | re.IGNORECASE)
 _BEGINNINGS = (
@@ -84,7 +85,7 @@ def type_by_name(name: str) -> str:
 
 
 def _read_data_url(kind: str, url: str) -> tuple[bytes, str, str]:
-    match = _DATA_URL.fullmatch(url)
+    match = _DATA_URL.fullmatch(well_formed(url))
     if match is None:
         problem = f"{url[:40]!r} is not a data URL"
         raise BadMedia(kind, problem, 'Write "data:image/png;base64,...".')

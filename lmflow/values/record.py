@@ -19,6 +19,7 @@ from typing import Any
 from lmflow.errors import BadValue
 from lmflow.values.attributes import is_frozen_object, written_fields
 from lmflow.values.canonical_text import Form, Leaf, hash_text, text_form
+from lmflow.values.limits import DEEPEST, check_key, check_number, too_deep
 
 _DATES = (dt.date, dt.time, dt.datetime)
 _WORDS = {True: "true", False: "false", None: "null"}
@@ -51,12 +52,7 @@ class Record(Mapping[str, Any]):
             object.__setattr__(self, "_items", mapping._items)  # noqa: SLF001 - its own class
             object.__setattr__(self, "_digest", mapping._digest)  # noqa: SLF001
             return
-        items = {**(mapping or {}), **fields}
-        for name, value in items.items():
-            if type(value) not in _FROZEN:
-                items[name] = freeze(value, str(name))
-            if type(name) is not str:
-                _check_key(name, "the record")
+        items = _frozen_items({**(mapping or {}), **fields}, DEEPEST)
         object.__setattr__(self, "_items", items)
         object.__setattr__(self, "_digest", None)
 
@@ -140,8 +136,17 @@ class Record(Mapping[str, Any]):
         return _sharing({name: self._items[name] for name in names if name in self._items})
 
 
-_FROZEN = frozenset({str, int, bool, type(None), Record})
-_UNCHANGED = (str, int, bool, type(None), Record, *_DATES)
+_FROZEN = frozenset({str, bool, type(None), Record})
+_UNCHANGED = (str, bool, type(None), Record, *_DATES)
+
+
+def _frozen_items(items: dict[str, Any], levels: int) -> dict[str, Any]:
+    for name, value in items.items():
+        if type(value) not in _FROZEN:
+            items[name] = _freeze(value, str(name), levels)
+        if type(name) is not str:
+            check_key(name, "the record")
+    return items
 
 
 def _sharing(items: dict[str, Any]) -> Record:
@@ -171,23 +176,30 @@ def freeze(value: Any, where: str = "the value") -> Any:
     Raises:
         BadValue: The value or a value in it can't be frozen.
     """
+    return _freeze(value, where, DEEPEST)
+
+
+def _freeze(value: Any, where: str, levels: int) -> Any:
     if isinstance(value, _UNCHANGED):
         return value
-    if isinstance(value, float):
-        return _finite(value, where)
+    if isinstance(value, (int, float)):
+        return check_number(value, where)
+    if levels == 0:
+        raise too_deep(where)
     if isinstance(value, Mapping):
-        return Record(value)
+        return _sharing(_frozen_items(dict(value), levels - 1))
     if isinstance(value, (list, tuple)):
-        return tuple(freeze(item, f"{where}[{i}]") for i, item in enumerate(value))
+        items = enumerate(value)
+        return tuple(_freeze(item, f"{where}[{place}]", levels - 1) for place, item in items)
     if isinstance(value, AbstractSet):
-        return frozenset(freeze(item, where) for item in value)
+        return frozenset(_freeze(item, where, levels - 1) for item in value)
     if is_frozen_object(value):
         return value
     fix = "Use JSON values, dates, enums or frozen classes (attrs, msgspec, pydantic)."
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
-def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  # noqa: PLR0911 - one return a kind
+def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:
     """``value`` as new JSON values (dict, list, str, int, float, bool, None).
 
     Args:
@@ -198,28 +210,35 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:  
     Raises:
         BadValue: The value or a value in it has no JSON form.
     """
+    try:
+        return _plain(value, where, kept=kept)
+    except RecursionError:
+        raise too_deep(where) from None
+
+
+def _plain(value: Any, where: str, *, kept: bool) -> Any:  # noqa: PLR0911 - one return a kind
     if isinstance(value, enum.Enum):
-        return plain(value.value, where)
-    if value is None or isinstance(value, (str, int)):
+        return _plain(value.value, where, kept=False)
+    if value is None or isinstance(value, str):
         return value
-    if isinstance(value, float):
-        return _finite(value, where)
+    if isinstance(value, (int, float)):
+        return check_number(value, where)
     if isinstance(value, Mapping):
         return {
-            _check_key(key, where): plain(item, f"{where}.{key}", kept=kept)
+            check_key(key, where): _plain(item, f"{where}.{key}", kept=kept)
             for key, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [plain(item, f"{where}[{i}]", kept=kept) for i, item in enumerate(value)]
+        return [_plain(item, f"{where}[{i}]", kept=kept) for i, item in enumerate(value)]
     if isinstance(value, AbstractSet):
-        return sorted((plain(item, where, kept=kept) for item in value), key=canonical)
+        return sorted((_plain(item, where, kept=kept) for item in value), key=canonical)
     if isinstance(value, _DATES):
         return value.isoformat()
     if isinstance(value, Leaf):
         return value if kept else value.json()
     fields = written_fields(value)
     if fields is not None:
-        return plain(fields, where, kept=kept)
+        return _plain(fields, where, kept=kept)
     fix = "Use JSON values, dates, enums or attrs classes."
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
@@ -228,24 +247,24 @@ def canonical(value: Any) -> str:
     """The canonical form v1 of ``value``.
 
     Raises:
-        BadValue: The value has no canonical form: a key that isn't a text, NaN, a live object.
+        BadValue: The value has no canonical form: a key that isn't a text, NaN, a live object, a
+            number of more than 4,300 digits, nesting without end.
 
     Example:
         >>> canonical({"b": 1, "a": [True, 1.0]})
         '{"a":[true,1.0],"b":1}'
     """
-    try:
-        return _canonical(value)
-    except _Unusual:
-        return _long_form(value)
+    return formed(value)[0]
 
 
 def formed(value: Any) -> tuple[str, bool]:
     """The canonical form of ``value``, and whether the value is made of JSON values alone."""
     try:
         return _canonical(value), True
-    except _Unusual:
+    except (_Unusual, ValueError):  # a ValueError of a number that is too long
         return _long_form(value), False
+    except RecursionError:
+        raise too_deep("the value") from None
 
 
 def alike(a: Any, b: Any) -> bool:
@@ -319,10 +338,7 @@ def digest(kind: str, value: Any) -> str:
     Args:
         kind: The sort of the value ("record", "chat", "version"): equal values of two kinds have
             two digests. The hash is that of the kind, a NUL byte and the canonical form.
-        value: Any value that has a canonical form.
-
-    Raises:
-        BadValue: The value has none.
+        value: Any value that has a canonical form; ``BadValue`` if it has none.
     """
     return hash_text(kind, canonical(value))
 
@@ -332,15 +348,3 @@ def pretty(value: Any) -> str:
     its text.
     """
     return json.dumps(plain(value, kept=True), ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _finite(value: float, where: str) -> float:
-    if not math.isfinite(value):
-        raise BadValue(where, repr(value), "Use a finite number, or null for none.")
-    return value
-
-
-def _check_key(key: Any, where: str) -> str:
-    if not isinstance(key, str):
-        raise BadValue(where, f"a mapping with the key {key!r}", "Use text as keys, str(key).")
-    return key

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BadMedia, BadRef, ForeignFile, LmflowError, short
+from lmflow.values.json_text import parse
 from lmflow.values.media import attached, media_in
 from lmflow.values.record import plain
 from lmflow.versions.version import Version, check_ref, version_of
@@ -118,8 +119,8 @@ def _bundle_of(data: dict[str, Any], file: str) -> Bundle:
 def read_json(text: str, file: str) -> dict[str, Any]:
     """The JSON object in a text. ``ForeignFile`` if the text isn't one."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        data = parse(text)
+    except ValueError as error:
         raise ForeignFile(file, f"it is not JSON ({error})", _FIX) from None
     if not isinstance(data, dict):
         raise ForeignFile(file, "it is not a JSON object", _FIX)
@@ -145,7 +146,7 @@ def _version(item: dict[str, Any], file: str) -> Version:
     try:
         version = version_of(item)
         actual_id = version.id
-    except (LmflowError, RecursionError) as error:
+    except LmflowError as error:
         raise ForeignFile(file, f"{name} holds what no version can ({error})", _FIX) from None
     if actual_id != item["id"]:
         problem = f"{name} hashes to {short(actual_id)}: it was changed"

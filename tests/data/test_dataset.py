@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import records
 
-from lmflow.data.dataset import Data, Dataset, example_id
+from lmflow.data.dataset import Data, Dataset, example_id, splits_of
 from lmflow.errors import BadData
 from lmflow.values.record import Record
 
@@ -148,3 +149,35 @@ def test_data_pickles() -> None:
     data = Data(ROWS[:2], ROWS[2:])
     again = pickle.loads(pickle.dumps(data))  # noqa: S301
     assert (data, data.digest) == (again, again.digest)
+
+
+@pytest.mark.parametrize(
+    "rows", [list(ROWS), tuple(ROWS), ROWS, iter(ROWS), [dict(row) for row in ROWS]]
+)
+def test_rows_are_one_split_without_a_name(rows: Any) -> None:
+    """Rows that aren't in splits are the data set of that name."""
+    assert {"": ROWS.digest} == {name: part.digest for name, part in splits_of("x", rows).items()}
+
+
+def test_splits_may_be_plain_rows() -> None:
+    """Splits are data sets or rows, called by their names, in order."""
+    splits = splits_of("x", {"train": [{"q": 1}], "held": ROWS})
+    assert [("held", "rows"), ("train", "x/train")] == [
+        (name, part.name) for name, part in splits.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (None, "expected examples, found NoneType"),
+        ("x", "expected an example, found str 'x'"),
+        ({"q": "x"}, "expected an example, found str 'x'"),
+        ({"train": None}, "expected examples, found NoneType"),
+        ({1: [{"q": 1}]}, "expected the name of a split, found int 1"),
+    ],
+)
+def test_what_is_no_rows_is_refused(parts: Any, words: str) -> None:
+    """What is neither rows nor splits of rows is named, with what to give."""
+    with pytest.raises(TypeError, match=words):
+        splits_of("x", parts)

@@ -4,6 +4,7 @@ line and fix.
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import json
 import subprocess
@@ -21,7 +22,7 @@ from strategies import names, records
 import lmflow as lf
 from lmflow.data.dataset import Dataset
 from lmflow.data.readers import dataset
-from lmflow.errors import BadData, LmflowError
+from lmflow.errors import BadData, BadValue, LmflowError
 from lmflow.values.record import Record, plain
 
 cells = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=8)
@@ -334,3 +335,54 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path: Path) -> None:
     assert done.stdout.strip().endswith(
         'reading Parquet needs pyarrow. pip install "lmflow-dsl[data]"'
     )
+
+
+@pytest.mark.parametrize("ending", ["csv", "tsv"])
+def test_a_cell_may_be_long(tmp_path: Path, ending: str) -> None:
+    """A cell of more than the csv module's 131,072 characters is read, and its limit stays."""
+    limit = csv.field_size_limit()
+    delimiter = "\t" if ending == "tsv" else ","
+    path = written(tmp_path, f"q{delimiter}a\n{'w' * 200_000}{delimiter}b\n", f"rows.{ending}")
+    assert (200_000, limit) == (len(dataset(path)[0].q), csv.field_size_limit())
+
+
+def test_a_limit_that_others_set_stays(tmp_path: Path) -> None:
+    """Whatever limit a process has for the cells of CSV files, it has after a bad file too."""
+    before = csv.field_size_limit(77)
+    try:
+        assert "it is not CSV" in problem(written(tmp_path, f'q\n"{"w" * 100}', "rows.csv"))
+        assert 77 == csv.field_size_limit()
+    finally:
+        csv.field_size_limit(before)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("9" * 5000, "it has a number of more than 4,300 digits"),
+        ("[" * 100_000 + "]" * 100_000, "it is nested too deeply"),
+        ('{"a":' * 400 + "1" + "}" * 400, "deep"),
+        ("[" * 201 + "1" + "]" * 201, "nested more than 200 levels deep"),
+    ],
+)
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_json_beyond_limits_is_named(tmp_path: Path, ending: str, value: str, words: str) -> None:
+    """A number that is too long and a value that is nested too deeply are named with their file."""
+    row = f'{{"q": {value}}}'
+    said = problem(written(tmp_path, f"[{row}]" if ending == "json" else row, f"rows.{ending}"))
+    assert words in said
+    assert f"rows.{ending}" in said
+
+
+def test_the_deepest_row_is_read(tmp_path: Path) -> None:
+    """A value that is nested 199 levels deep in its row is read and has a digest."""
+    row = '{"q": ' + "[" * 199 + "1" + "]" * 199 + "}"
+    assert dataset(written(tmp_path, row)).digest
+
+
+def test_a_long_number_of_python_is_refused() -> None:
+    """A number of more digits than can be written is ``BadData`` in a row, ``BadValue`` elsewhere."""
+    assert "q is a whole number of more than 4,300 digits" in problem([{"q": 10**4300}])
+    with pytest.raises(BadValue, match="more than 4,300 digits"):
+        Dataset("x", [{"q": -(10**5000)}])
+    assert 10**4299 == Dataset("x", [{"q": 10**4299}])[0].q

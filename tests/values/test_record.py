@@ -149,6 +149,41 @@ def test_the_canonical_form_keeps_lone_surrogates(value: Any) -> None:
     assert "\\udc80" in canonical(value)
 
 
+def nested(levels: int) -> Any:
+    """A value that is nested so many levels deep, in lists and mappings by turns."""
+    value: Any = 1
+    for level in range(levels):
+        value = [value] if level % 2 else {"a": value}
+    return value
+
+
+def test_nesting_has_a_limit() -> None:
+    """A value may be nested 200 levels deep; a deeper one is refused before a walk ends badly."""
+    assert canonical(freeze(nested(200))) == canonical(nested(200))
+    for levels in (201, 1000):
+        with pytest.raises(BadValue, match="nested more than 200 levels deep"):
+            freeze(nested(levels))
+
+
+def test_nesting_without_end_has_no_canonical_form() -> None:
+    """A value that holds itself is refused."""
+    endless: list[Any] = []
+    endless.append(endless)
+    for refused in (canonical, freeze, plain, Record().__or__):
+        with pytest.raises(BadValue, match="nested more than"):
+            refused({"a": endless})
+
+
+@pytest.mark.parametrize("made", [canonical, freeze, plain])
+@pytest.mark.parametrize("digits", [4300, 5000])
+def test_long_numbers_are_refused(made: Any, digits: int) -> None:
+    """A number of more digits than Python writes is refused; one digit less is exact."""
+    for value in (10**digits, -(10**digits)):
+        with pytest.raises(BadValue, match="whole number of more than 4,300 digits"):
+            made([value])
+    assert made([10**4299])
+
+
 @pytest.mark.parametrize(
     "value", [{1: 2}, [{"a": {2: 3}}], math.nan, [math.inf], {"a": [math.nan]}, object()]
 )

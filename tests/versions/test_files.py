@@ -107,3 +107,8 @@ def test_what_is_foreign_or_changed_is_refused(text: str, words: str) -> None:
         from_text(text, "x.json")
     assert str(caught.value).startswith("x.json: ")
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_content() -> None:
+    """A file that an editor saved with a byte order mark is read."""
+    assert BOTH == from_text(f"\ufeff{to_text(BOTH)}", "x.json")
