@@ -153,9 +153,9 @@ def _as_recorded(places: Mapping[str, Any], recorded: Mapping[str, Any]) -> Mapp
     """Return the places with the recorded endpoint class of those that are the same server."""
     same: dict[str, Any] = {}
     for name, place in places.items():
-        earlier = recorded.get(name)
-        known = earlier is not None and "among" not in place and earlier["model"] == place["model"]
-        if known and earlier["endpoint"] == host_class(place["endpoint"]):
+        earlier = recorded.get(name) or {}
+        same_model = "among" not in place and earlier.get("model") == place["model"]
+        if same_model and earlier["endpoint"] == host_class(place["endpoint"]):
             same[name] = earlier
     return {**places, **same}
 

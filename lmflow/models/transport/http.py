@@ -114,7 +114,8 @@ def _transport_errors() -> tuple[type[Exception], ...]:
 def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
     server = host_port(url)
     if isinstance(error, TimeoutError):
-        return ModelFailed("timeout", f"{server} gave no answer within {seconds:g} s")
+        fix = "Raise the model's timeout, or ask for less at once."
+        return ModelFailed("timeout", f"{server} gave no answer within {seconds:g} s. {fix}")
     fix = "Is the server up, and the base URL right?"
     return ModelFailed("unreachable", f"{server} can't be reached ({_cause(error)}). {fix}")
 
@@ -143,7 +144,8 @@ async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[byte
 
 def _too_large(url: str) -> ModelFailed:
     limit = LARGEST_BODY // 1_000_000
-    return ModelFailed("bad_reply", f"{host_port(url)} answered with more than {limit} MB")
+    problem = f"{host_port(url)} answered with more than {limit} MB"
+    return ModelFailed("bad_reply", f"{problem}. Is its base URL right?")
 
 
 def _cause(error: BaseException) -> str:

@@ -72,9 +72,15 @@ _FIXES = {
         "Ask a model that takes such inputs; a server of llama.cpp needs the file of --mmproj."
     ),
     "rate_limit": "Lower the executor's concurrency, or wait.",
+    "request": "Change the step's options or inputs as the server says.",
+    "server": "Ask again later, or use another model: lf.fallback(first, second).",
+    "timeout": "Raise the model's timeout, or ask for less at once.",
 }
 _CODE_FIXES = {
-    "content_filter": "The endpoint's content filter refused the prompt.",
+    "content_filter": (
+        "The endpoint's content filter refused the prompt: change the inputs or the filter's "
+        "settings, or use another model."
+    ),
     "unsupported_value": "Leave {param} out of the step's options, or at the model's default.",
     "unsupported_parameter": "Leave {param} out of the step's options.",
 }
@@ -187,7 +193,7 @@ class Server:
     def interrupted(self, problem: str, text: str) -> ModelFailed:
         """The failure of a stream that ended too early, with the text that had arrived."""
         words = f"{self.name}: {self.place} stopped in the middle of its reply"
-        words = f"{words} ({problem.rstrip('.')}), after {len(text)} characters."
+        words = f"{words} ({problem.rstrip('.')}), after {len(text)} characters. Ask again."
         return ModelFailed("bad_reply", words, raw=text[:RAW_LIMIT])
 
 

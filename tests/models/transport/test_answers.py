@@ -106,6 +106,7 @@ async def test_a_fallback_is_asked_and_all_is_on_record(
         with lf.SqliteStore(tmp_path / "s.db") as store:
             async with lf.Executor(lf.fallback(first, second), store) as ex:
                 trace = await ex.run(STEP, question="where?")
+            assert trace.outputs is not None
             assert ("Paris", 2) == (trace.outputs.answer, len(trace.calls))
             assert trace.root == lf.replay(store.trace(trace.id), STEP).root
 
