@@ -21,6 +21,7 @@ from lmflow.models.transport.json_text import scrub
 _READ, _PAGES, _LINES = 300.0, 1000, 5
 _SECRET = re.compile(r"KEY|TOKEN|SECRET|PASS|AUTH", re.IGNORECASE)
 _FIX = "Check that it is an MCP server, and that it starts."
+RUN_INSIDE = "Run the program inside `async with lf.mcp_tools(...)`"
 _SERVER_FORMS = 'Give a command, ["python", "server.py"], or a URL, "http://127.0.0.1:8000/mcp".'
 
 
@@ -138,14 +139,15 @@ class Connection:
         if not self._task.cancelled():
             self._task.exception()  # taken, since nobody waits for how a closed connection ended
 
+    def check_open(self) -> None:
+        """Raise ``ToolsUnavailable`` if the connection is closed."""
+        if self._client is None:
+            raise ToolsUnavailable(self._place, "the connection is closed", f"{RUN_INSIDE}.")
+
     async def call(self, tool: str, arguments: dict[str, Any]) -> Any:
         """Call a tool and return its value; raise ``McpError`` if it failed or can't be called."""
         if self._client is None:
-            msg = (
-                f"the connection to {self._place} is closed: "
-                "run the program inside `async with lf.mcp_tools(...)`"
-            )
-            raise McpError(msg)
+            raise McpError(f"the connection to {self._place} is closed. {RUN_INSIDE}.")
         from mcp import MCPError  # noqa: PLC0415 - the connection is open, so the package is there
 
         try:

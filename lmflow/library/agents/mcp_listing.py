@@ -50,7 +50,7 @@ class _ListingFilter:
     def _filtered(self, item: Any) -> Any:
         result = getattr(getattr(item, "message", None), "result", None)
         if isinstance(result, dict) and isinstance(result.get("tools"), list):
-            valid = []
+            valid: list[Any] = []
             for entry in result["tools"]:
                 (valid if _is_valid(entry) else self._refused).append(entry)
             result["tools"] = valid

@@ -17,9 +17,11 @@ from collections.abc import (
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from lmflow.errors.calling import ToolsUnavailable
 from lmflow.errors.words import near
-from lmflow.library.agents.mcp_connection import Connection, McpError, McpServer
+from lmflow.library.agents.mcp_connection import RUN_INSIDE, Connection, McpError, McpServer
 from lmflow.messages.requests import LIVE
 from lmflow.programs.factories import check_mode
 from lmflow.programs.tool import Tool
@@ -34,6 +36,7 @@ CallTool = Callable[[str, dict[str, Any]], Awaitable[Any]]
 
 _RESULT = (Field(name="result", type=Any),)
 _NAMED, _REASON_SHOWN = 20, 300
+_NO_SERVER = "there is no server behind this tool"
 
 
 class ToolsSkipped(UserWarning):
@@ -90,7 +93,8 @@ async def mcp_tools(  # noqa: PLR0913 - each is a choice of its own
         known_as = name or connection.name
         chosen = _select(known_as, listing, only)
         strict = strict or bool(only)
-        yield tools_of(known_as, chosen, connection.call, prefix, mode, timeout, strict=strict)
+        tools = tools_of(known_as, chosen, connection.call, prefix, mode, timeout, strict=strict)
+        yield tuple(attrs.evolve(tool, check=connection.check_open) for tool in tools)
     finally:
         await connection.close()
 
@@ -147,25 +151,26 @@ def listing_of(tools: Iterable[Tool]) -> list[dict[str, Any]]:
 def offline(listing: Iterable[Mapping[str, Any]]) -> tuple[Tool, ...]:
     """Make the tools of a ``listing_of`` without their server, with the same keys.
 
-    Their recordings replay; a call that isn't recorded fails.
+    Their recordings replay. A program that has them can't be run anew: that is
+    ``ToolsUnavailable`` before anything is sent.
     """
 
     async def call(**_: Any) -> Any:
-        msg = (
-            "there is no server behind this tool: "
-            "run the program inside `async with lf.mcp_tools(...)`"
-        )
-        raise McpError(msg)
+        raise McpError(f"{_NO_SERVER}. {RUN_INSIDE}.")
+
+    def check() -> None:
+        raise ToolsUnavailable("no server", _NO_SERVER, f"{RUN_INSIDE}.")
 
     tools = []
     for entry in listing:
         function = Function(entry["name"], entry["identity"], call)
         schema = import_schema(entry["parameters"])
-        tools.append(_tool(entry["name"], schema, function, entry["description"], entry["mode"]))
+        tool = _tool(entry["name"], schema, function, entry["description"], entry["mode"])
+        tools.append(attrs.evolve(tool, check=check))
     return tuple(tools)
 
 
-def _name_of(entry: Mapping[str, Any]) -> str:
+def _name_of(entry: Any) -> str:
     name = entry.get("name") if isinstance(entry, Mapping) else None
     return name if isinstance(name, str) else ""
 

@@ -215,9 +215,9 @@ def run_python(sandbox: Sandbox | None = None, *, name: str = "run_python") -> T
         The tool; see ``Sandbox.run`` for its outputs and errors.
     """
     box = sandbox or Sandbox()
-    return tool(
-        name, _SIGNATURE, box.run, mode=PURE, description=_DESCRIPTION, types={"Fault": Fault}
-    )
+    types = {"Fault": Fault}
+    run = tool(name, _SIGNATURE, box.run, mode=PURE, description=_DESCRIPTION, types=types)
+    return attrs.evolve(run, check=box.check)
 
 
 def run_cells(sandbox: Sandbox | None = None, *, name: str = "run_cells") -> Tool:
@@ -226,10 +226,10 @@ def run_cells(sandbox: Sandbox | None = None, *, name: str = "run_cells") -> Too
     Its signature is ``cells, variables, functions -> value, stdout, fault, call``; see
     ``Sandbox.until_call``.
     """
+    box = sandbox or Sandbox()
     types = {"Fault": Fault, "Cell": Cell, "HostCall": HostCall}
-    return tool(
-        name, _CELLS, (sandbox or Sandbox()).until_call, mode=PURE, description="", types=types
-    )
+    run = tool(name, _CELLS, box.until_call, mode=PURE, description="", types=types)
+    return attrs.evolve(run, check=box.check)
 
 
 def file_of(value: Any) -> File:

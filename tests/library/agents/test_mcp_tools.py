@@ -144,7 +144,7 @@ async def test_an_agent_uses_them_and_replays_without_the_server(url: str) -> No
 
 async def test_tools_can_be_kept_for_replays(url: str) -> None:
     """Tools that were kept as JSON have the same keys without a server: recordings replay, new
-    calls fail by name.
+    calls are refused.
     """
     async with connected(url) as (tools, ex):
         agent = lf.react("question -> answer", tools.values())
@@ -154,16 +154,16 @@ async def test_tools_can_be_kept_for_replays(url: str) -> None:
     assert agent.key == lf.react("question -> answer", again).key
     assert trace.root == lf.replay(trace, again[1]).root
     async with lf.Executor(lf.scripted([])) as ex:
-        with pytest.raises(ToolFailed, match="no server behind"):
+        with pytest.raises(ToolsUnavailable, match="no server behind"):
             await ex.run(again[1], query_text="tea")
 
 
 async def test_a_closed_connection_says_so(url: str) -> None:
-    """A tool that outlives its block fails with the line that mends it."""
+    """A tool that outlives its block is refused with the line that mends it."""
     async with connected(url, only=["add"]) as (tools, _):
         pass
     async with lf.Executor(lf.scripted([])) as ex:
-        with pytest.raises(ToolFailed, match=r"inside `async with lf\.mcp_tools"):
+        with pytest.raises(ToolsUnavailable, match=r"inside `async with lf\.mcp_tools"):
             await ex.run(tools["add"], a=1, b=2)
 
 
@@ -316,7 +316,10 @@ def test_a_result_that_is_an_error_is_raised(content: list[Any]) -> None:
         result_value({"isError": True, "content": content})
 
 
-GOOD = {"name": "good", "inputSchema": {"type": "object", "properties": {"q": {"type": "string"}}}}
+GOOD: dict[str, Any] = {
+    "name": "good",
+    "inputSchema": {"type": "object", "properties": {"q": {"type": "string"}}},
+}
 
 
 @pytest.mark.parametrize(
@@ -391,7 +394,7 @@ async def test_a_bad_tool_that_is_wanted_is_refused() -> None:
     place = [sys.executable, str(SERVER.with_name("odd_mcp_server.py"))]
     for options in ({"only": ["schema-is-true"]}, {"strict": True}):
         with pytest.raises(ToolsUnavailable, match="schema-is-true"):
-            async with lf.mcp_tools(place, **options):  # type: ignore[arg-type]
+            async with lf.mcp_tools(place, **options):
                 pass
     async with lf.mcp_tools(place, only=["last"]) as tools:
         assert ["last"] == [tool.name for tool in tools]
