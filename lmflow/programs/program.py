@@ -33,7 +33,7 @@ class Program:
 
     signature: Signature = attrs.field(init=False)
 
-    def __call__(self, **inputs: Any) -> Pending:
+    def __call__(self, /, **inputs: Any) -> Pending:
         """Give the program its inputs; it runs once the result is awaited or driven.
 
         Args:

@@ -10,9 +10,11 @@ from typing import Any, Literal, Union
 
 import attrs
 
+from lmflow.errors import BadSignature, BadValue
 from lmflow.signatures.codec import codec_of
 from lmflow.signatures.fields import Field
-from lmflow.values.record import Record
+from lmflow.signatures.schema_objects import object_schema, resolve
+from lmflow.values.record import Record, plain
 
 _BARE: dict[str, Any] = {
     "string": str,
@@ -30,15 +32,19 @@ class ImportedSchema:
     """An object's schema under names that lmflow takes.
 
     ``schema`` is what a model is told; ``names`` maps each name here to the name of the schema's
-    owner, such as an MCP server.
+    owner, such as an MCP server. ``open_field`` is the input that holds any arguments by name, if
+    the schema names none and takes all.
     """
 
     fields: tuple[Field, ...]
     schema: Record
     names: Mapping[str, str]
+    open_field: str = ""
 
     def owned(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Give inputs their owner's names again, without optional inputs that are ``None``."""
+        if self.open_field:
+            return dict(inputs.get(self.open_field) or {})
         required = {field.name for field in self.fields if field.required}
         return {
             self.names[name]: value
@@ -47,29 +53,53 @@ class ImportedSchema:
         }
 
 
-def import_schema(schema: Mapping[str, Any]) -> ImportedSchema:
+def import_schema(schema: Any) -> ImportedSchema:
     """Import the fields of an object's schema.
 
     Keywords beyond types are left to the schema's owner to check. A property that isn't required
-    has its default, else null, which means that it is left out.
+    has its default, else null, which means that it is left out. ``BadSignature`` if no object fits
+    the schema, or it refers to something that it lacks.
     """
-    properties: Mapping[str, Mapping[str, Any]] = schema.get("properties") or {}
-    required = frozenset(schema.get("required") or ())
+    merged = object_schema(schema)
+    properties = {name: told for name, told in merged.properties.items() if told is not False}
+    for name in merged.required & (merged.properties.keys() - properties.keys()):
+        raise BadSignature(name[:80], "it is required, and no value fits it", "Leave the tool out.")
+    if not properties and _is_open(merged.keywords):
+        return _open_schema(merged.keywords)
     names = dict(zip(properties, valid_names(properties), strict=True))
     fields = tuple(
-        _field(names[own], property_, required=own in required)
-        for own, property_ in properties.items()
+        _field(names[own], told, schema, required=own in merged.required)
+        for own, told in properties.items()
     )
-    keywords = {
-        key: value for key, value in schema.items() if key not in {"properties", "required"}
-    }
     shown = {
         "type": "object",
-        **keywords,
-        "properties": {names[own]: property_ for own, property_ in properties.items()},
-        "required": [names[own] for own in properties if own in required],
+        **merged.keywords,
+        "properties": {names[own]: told for own, told in properties.items()},
+        "required": [names[own] for own in properties if own in merged.required],
     }
-    return ImportedSchema(fields, Record(shown), {name: own for own, name in names.items()})
+    return ImportedSchema(fields, _record(shown), {name: own for own, name in names.items()})
+
+
+def _is_open(keywords: Mapping[str, Any]) -> bool:
+    """Tell whether an object without named properties says that it takes others."""
+    extra = keywords.get("additionalProperties")
+    return extra is True or isinstance(extra, Mapping) or bool(keywords.get("patternProperties"))
+
+
+def _open_schema(keywords: Mapping[str, Any]) -> ImportedSchema:
+    """One input that holds all arguments by name."""
+    name, description = "arguments", "all arguments of the tool, by name"
+    inner = {"type": "object", **keywords, "description": description}
+    shown = {"type": "object", "properties": {name: inner}, "required": []}
+    field = Field(name=name, type=dict[str, Any], description=description, default={})
+    return ImportedSchema((field,), _record(shown), {name: name}, name)
+
+
+def _record(schema: Mapping[str, Any]) -> Record:
+    try:
+        return Record(schema)
+    except (BadValue, RecursionError) as problem:
+        raise BadSignature("schema", f"it is no JSON schema ({problem!s:.80})") from None
 
 
 def valid_names(names: Iterable[str]) -> list[str]:
@@ -96,43 +126,72 @@ def _valid_name(name: str) -> str:
     return f"{plain}_" if keyword.iskeyword(plain) or plain in _TAKEN else plain
 
 
-def _field(name: str, schema: Mapping[str, Any], *, required: bool) -> Field:
-    kind, description = _checked_type(schema), str(schema.get("description") or "")
+def _field(name: str, schema: Any, root: Any, *, required: bool) -> Field:
+    kind = _checked_type(schema, root)
+    told = schema if isinstance(schema, Mapping) else {}
+    description = str(told.get("description") or "")
     if required:
         return Field(name=name, type=kind, description=description)
-    default = schema.get("default")
-    fits = default is not None and _fits(default, kind)
-    if fits:
+    default = told.get("default")
+    if default is not None and _fits(default, kind):
         return Field(name=name, type=kind, description=description, default=default)
     return Field(name=name, type=_union([kind, type(None)]), description=description, default=None)
 
 
-def _checked_type(schema: Mapping[str, Any]) -> Any:
+def _checked_type(schema: Any, root: Any) -> Any:
     """The type of a schema, ``Any`` if lmflow has no such type."""
-    kind = _type(schema)
     try:
+        kind = _type(schema, root, ())
         codec_of(kind)
-    except TypeError:
+    except (TypeError, RecursionError):
         return Any
     return kind
 
 
-def _type(schema: Mapping[str, Any]) -> Any:  # noqa: PLR0911 - one return a keyword
-    if choices := schema.get("enum") or ([schema["const"]] if "const" in schema else []):
-        if all(isinstance(choice, _LITERALS) for choice in choices):
-            return Literal[tuple(choices)]
+def _type(schema: Any, root: Any, refs: tuple[str, ...]) -> Any:  # noqa: PLR0911 - one a keyword
+    if not isinstance(schema, Mapping):
         return Any
-    if members := schema.get("anyOf") or schema.get("oneOf"):
-        return _union([_type(member) for member in members])
+    if "$ref" in schema:
+        return _referred_type(schema, root, refs)
+    if choices := _choices(schema):
+        are_literals = all(isinstance(choice, _LITERALS) for choice in choices)
+        return Literal[tuple(choices)] if are_literals else Any
+    members = schema.get("anyOf") or schema.get("oneOf")
+    if isinstance(members, (list, tuple)):
+        return _union([_type(member, root, refs) for member in members if member is not False])
+    if isinstance(parts := schema.get("allOf"), (list, tuple)):
+        kinds = [_type(part, root, refs) for part in (*parts, {**schema, "allOf": None})]
+        said = [kind for kind in kinds if kind is not Any]
+        return said[0] if said and all(kind == said[0] for kind in said) else Any
     kind = schema.get("type")
     if isinstance(kind, (list, tuple)):
-        return _union([_type({**schema, "type": name}) for name in kind])
-    if kind == "array":
-        items = schema.get("items")
-        return list[_type(items) if isinstance(items, Mapping) else Any]  # type: ignore[misc]
-    if kind == "object":
-        return dict[str, Any]
+        return _union([_type({**schema, "type": name}, root, refs) for name in kind])
+    return _plain_type(kind, schema, root, refs)
+
+
+def _plain_type(kind: Any, schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> Any:
+    """The type of a schema without alternatives; one without ``type`` is told by its keywords."""
+    if kind == "array" or (kind is None and "items" in schema):
+        return list[_type(schema.get("items"), root, refs)]  # type: ignore[misc]
+    if kind == "object" or (kind is None and "properties" in schema):
+        extra = schema.get("additionalProperties")
+        is_mapping = isinstance(extra, Mapping) and not schema.get("properties")
+        return dict[str, _type(extra, root, refs) if is_mapping else Any]  # type: ignore[misc]
     return _BARE.get(str(kind), Any)
+
+
+def _referred_type(schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> Any:
+    """The type of a reference, ``Any`` if it leads nowhere or back to itself."""
+    target = resolve(schema["$ref"], root)
+    ref = str(schema["$ref"])
+    return Any if target is None or ref in refs else _type(target, root, (*refs, ref))
+
+
+def _choices(schema: Mapping[str, Any]) -> list[Any]:
+    enum = schema.get("enum")
+    if isinstance(enum, (list, tuple)) and enum:
+        return [*enum]
+    return [schema["const"]] if "const" in schema else []
 
 
 def _union(kinds: list[Any]) -> Any:
@@ -141,7 +200,7 @@ def _union(kinds: list[Any]) -> Any:
 
 def _fits(value: Any, kind: Any) -> bool:
     try:
-        codec_of(kind)(value)
-    except ValueError:
+        codec_of(kind)(plain(value))
+    except (ValueError, BadValue, RecursionError):
         return False
     return True

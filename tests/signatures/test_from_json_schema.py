@@ -4,18 +4,19 @@ their own names.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lmflow.errors import BadSignature
 from lmflow.interpreter.tools import arguments_of
 from lmflow.programs.factories import tool
-from lmflow.signatures.fields import type_text
+from lmflow.signatures.fields import Field, type_text
 from lmflow.signatures.from_json_schema import import_schema, valid_names
 from lmflow.signatures.signature import Signature
-from lmflow.signatures.fields import Field
 from lmflow.values.record import plain
 
 OUT = (Field(name="result", type=Any),)
@@ -121,6 +122,87 @@ schemas = st.recursive(
     ),
     max_leaves=6,
 )
+
+
+@pytest.mark.parametrize(
+    ("told", "text"),
+    [
+        (True, "x: Any"),
+        ({"anyOf": [True, {"type": "null"}]}, "x: Any"),
+        ({"anyOf": [False, {"type": "integer"}]}, "x: int"),
+        ({"$ref": "#/$defs/Name"}, "x"),
+        ({"$ref": "#/$defs/Tree"}, "x: dict[str, Any]"),
+        ({"$ref": "#/$defs/Loop"}, "x: Any"),
+        ({"allOf": [{"$ref": "#/$defs/Name"}, {"minLength": 1}]}, "x"),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, "x: dict[str, int]"),
+        ({"type": ["integer", "null"]}, "x: int | None"),
+        ({"enum": ["a", 1, None]}, "x: Literal['a', 1, None]"),
+        ({"enum": [1.5, "a"]}, "x: Any"),
+        ({"const": None}, "x: Literal[None]"),
+        ({"properties": {"y": {}}}, "x: dict[str, Any]"),
+        ({"type": "array", "items": True}, "x: list[Any]"),
+    ],
+)
+def test_any_legal_schema_is_a_type(told: Any, text: str) -> None:
+    """References are followed, `true` takes any value, and what isn't a type here is `Any`."""
+    defs = {
+        "Name": {"type": "string"},
+        "Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}},
+        "Loop": {"$ref": "#/$defs/Loop"},
+    }
+    schema = {"$defs": defs, "properties": {"x": told}, "required": ["x"]}
+    assert f"{text} -> result: Any" == str(Signature(import_schema(schema).fields, OUT))
+
+
+Q = {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+N = {"type": "object", "properties": {"n": {"type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"$defs": {"Q": Q}, "$ref": "#/$defs/Q"}, "q"),
+        ({"allOf": [Q, N]}, "q, n: int | None = null"),
+        ({"anyOf": [Q, {"type": "null"}]}, "q"),
+        ({"oneOf": [Q, N]}, "q: str | None = null, n: int | None = null"),
+        ({**N, "allOf": [{"required": ["n"]}]}, "n: int"),
+        ({"type": "object", "additionalProperties": True}, "arguments: dict[str, Any] = {}"),
+        ({"properties": {"q": False, "n": {"type": "integer"}}}, "n: int | None = null"),
+        (True, ""),
+    ],
+)
+def test_the_root_may_be_any_schema_of_an_object(schema: Any, text: str) -> None:
+    """References, alternatives and open objects at the root become fields."""
+    assert (
+        f"{text} -> result: Any".strip()
+        == str(Signature(import_schema(schema).fields, OUT)).strip()
+    )
+
+
+def test_an_open_object_takes_any_arguments() -> None:
+    """A tool that names no arguments and takes all gets those of its one input, by their names."""
+    imported = import_schema({"type": "object", "additionalProperties": {"type": "string"}})
+    assert {"a": "1"} == imported.owned({"arguments": {"a": "1"}})
+    assert {} == imported.owned({"arguments": {}})
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (False, "no object fits"),
+        (3, "no object fits"),
+        ({"type": "string"}, "its type is 'string'"),
+        ({"$ref": "#/$defs/Q"}, "#/$defs/Q"),
+        ({"$ref": "https://example.org/q.json"}, "https://example.org/q.json"),
+        ({"$ref": "#"}, "refers to itself"),
+        ({"properties": {"q": False}, "required": ["q"]}, "no value fits it"),
+        ({"properties": ["q"]}, "properties"),
+    ],
+)
+def test_what_is_no_object_is_refused_by_its_name(schema: Any, words: str) -> None:
+    """A schema that no arguments fit says which part of it is at fault."""
+    with pytest.raises(BadSignature, match=re.escape(words)):
+        import_schema(schema)
 
 
 @given(

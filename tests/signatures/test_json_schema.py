@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from json_schemas import Size, Tree, fits
 from strategies import Pair, typed
 
+from lmflow.signatures.declaration import parse_signature
 from lmflow.signatures.fields import Field
 from lmflow.signatures.json_schema import is_strict, schema_of
-from lmflow.signatures.declaration import parse_signature
 from lmflow.values.record import Record, plain
 
 

@@ -13,9 +13,9 @@ from hypothesis import given
 from strategies import signatures, texts
 
 from lmflow.errors import BadSignature, MissingInput, UnknownInput, WrongType
-from lmflow.signatures.signature import Signature, first_missing
-from lmflow.signatures.fields import REQUIRED, Field
 from lmflow.signatures.declaration import from_function, parse_signature, signature_of
+from lmflow.signatures.fields import REQUIRED, Field
+from lmflow.signatures.signature import Signature, first_missing
 from lmflow.values.record import Record
 
 

@@ -1,0 +1,129 @@
+"""Object schemas of other systems in one plain form: references followed, alternatives merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import attrs
+
+from lmflow.errors import BadSignature, short
+
+_FIX = "Give the tool a schema of type object, or leave it out."
+
+
+@attrs.frozen
+class ObjectSchema:
+    """The properties of an object, the names of those that are required, all other keywords."""
+
+    properties: Mapping[str, Any]
+    required: frozenset[str]
+    keywords: Mapping[str, Any]
+
+
+def object_schema(schema: Any) -> ObjectSchema:
+    """Bring a schema to the form of one object.
+
+    ``BadSignature`` if no object fits it, or it refers to something that it lacks.
+    """
+    try:
+        return _merged(schema, schema, ())
+    except RecursionError:
+        raise BadSignature("schema", "it is nested too deeply", _FIX) from None
+
+
+def resolve(ref: Any, root: Any) -> Any:
+    """The schema that a ``$ref`` points to within a schema, ``None`` if there is none."""
+    if not isinstance(ref, str) or not ref.startswith("#"):
+        return None
+    node = root
+    for part in unquote(ref[1:]).split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        if isinstance(node, Mapping) and key in node:
+            node = node[key]
+        elif isinstance(node, (list, tuple)) and key.isdigit() and int(key) < len(node):
+            node = node[int(key)]
+        else:
+            return None
+    return node if isinstance(node, (Mapping, bool)) else None
+
+
+def _merged(schema: Any, root: Any, refs: tuple[str, ...]) -> ObjectSchema:
+    if schema is True or schema is None:
+        return ObjectSchema({}, frozenset(), {})
+    if not isinstance(schema, Mapping):
+        raise BadSignature("schema", f"no object fits {short(repr(schema))}", _FIX)
+    if "$ref" in schema:
+        return _referred(schema, root, refs)
+    _check_type(schema)
+    properties = schema.get("properties") or {}
+    if not isinstance(properties, Mapping):
+        raise BadSignature("properties", f"they are no object but {properties!r:.80}", _FIX)
+    combined = ("properties", "required", "allOf", "anyOf", "oneOf")
+    keywords = {key: value for key, value in schema.items() if key not in combined}
+    own = ObjectSchema(properties, frozenset(_names(schema.get("required"))), keywords)
+    for part in _schemas(schema.get("allOf")):
+        own = _both(own, _merged(part, root, refs))
+    for keyword in ("anyOf", "oneOf"):
+        if alternatives := [part for part in _schemas(schema.get(keyword)) if _is_object(part)]:
+            own = _both(own, _any_of([_merged(part, root, refs) for part in alternatives]))
+    return own
+
+
+def _referred(schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> ObjectSchema:
+    ref = str(schema["$ref"])
+    target = resolve(schema["$ref"], root)
+    if target is None or ref in refs:
+        problem = "it refers to itself" if ref in refs else "the schema has nothing there"
+        raise BadSignature(f"$ref {ref[:80]}", problem, _FIX)
+    siblings = {key: value for key, value in schema.items() if key != "$ref"}
+    return _both(_merged(siblings, root, refs), _merged(target, root, (*refs, ref)))
+
+
+def _check_type(schema: Mapping[str, Any]) -> None:
+    kinds = schema.get("type", "object")
+    names = kinds if isinstance(kinds, (list, tuple)) else [kinds]
+    if names and "object" not in names:
+        raise BadSignature("schema", f"its type is {kinds!r:.80}, not object", _FIX)
+
+
+def _is_object(schema: Any) -> bool:
+    """Tell whether an alternative may be an object: ``null`` beside one is no arguments."""
+    if not isinstance(schema, Mapping):
+        return schema is True
+    kinds = schema.get("type", "object")
+    return "object" in (kinds if isinstance(kinds, (list, tuple)) else [kinds])
+
+
+def _both(left: ObjectSchema, right: ObjectSchema) -> ObjectSchema:
+    """What fits both schemas."""
+    properties = dict(left.properties)
+    for name, schema in right.properties.items():
+        known = properties.get(name, schema)
+        properties[name] = schema if known == schema else {"allOf": [known, schema]}
+    keywords = {**right.keywords, **left.keywords}
+    return ObjectSchema(properties, left.required | right.required, keywords)
+
+
+def _any_of(alternatives: list[ObjectSchema]) -> ObjectSchema:
+    """What fits one of the schemas: all of their properties, required if all of them require it."""
+    properties: dict[str, list[Any]] = {}
+    for alternative in alternatives:
+        for name, schema in alternative.properties.items():
+            schemas = properties.setdefault(name, [])
+            if schema not in schemas:
+                schemas.append(schema)
+    merged = {name: s[0] if len(s) == 1 else {"anyOf": s} for name, s in properties.items()}
+    required = frozenset.intersection(*(alternative.required for alternative in alternatives))
+    return ObjectSchema(merged, required, {})
+
+
+def _schemas(value: Any) -> list[Any]:
+    return [*value] if isinstance(value, (list, tuple)) else []
+
+
+def _names(required: Any) -> Iterable[str]:
+    if required is not None and not isinstance(required, (list, tuple)):
+        raise BadSignature("required", f"it is no list but {required!r:.80}", _FIX)
+    return (name for name in _schemas(required) if isinstance(name, str))
