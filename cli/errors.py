@@ -47,6 +47,9 @@ def one_line_errors() -> Iterator[None]:
         ) from None
     except OSError as error:
         raise click.ClickException(os_error_text(error)) from None
+    except UnicodeEncodeError as error:
+        text = ascii(error.object[:60])
+        raise click.ClickException(f"{text} is not valid Unicode: write it in UTF-8.") from None
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise

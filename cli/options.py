@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import getpass
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -40,6 +41,42 @@ def options_value(
     return decorate
 
 
+LARGEST = 2**63 - 1
+"""The largest integer that SQLite stores."""
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without infinities and NaN, which ``click.FloatRange`` lets pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read a number; fail if it is not finite or not in the range."""
+        number = click.FloatRange.convert(self, value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+class StorableRange(click.IntRange):
+    """A range of integers that SQLite can store."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read an integer; fail if it is too large or not in the range."""
+        number = click.IntRange.convert(self, value, param, ctx)
+        if number > LARGEST:
+            self.fail(f"{value} is larger than {LARGEST}.", param, ctx)
+        return number
+
+
+def integer(least: int) -> click.IntRange:
+    """Return the type of options that are integers from ``least`` on."""
+    return StorableRange(least)
+
+
+def number(least: float) -> click.FloatRange:
+    """Return the type of options that are finite numbers from ``least`` on."""
+    return FiniteRange(least)
+
+
 def store_option(command: F) -> F:
     """Add ``--store FILE``."""
     decorate = click.option(
@@ -66,14 +103,14 @@ def program_option(text: str) -> Callable[[F], F]:
 def concurrency_option(default: int, text: str) -> Callable[[F], F]:
     """Add ``--concurrency N`` with its default and a help text."""
     return click.option(
-        "--concurrency", default=default, show_default=True, type=click.IntRange(1), help=text
+        "--concurrency", default=default, show_default=True, type=integer(1), help=text
     )
 
 
 def budget_options(calls: str, usd: str) -> Callable[[F], F]:
     """Add ``--budget-calls N`` and ``--budget-usd X`` with their help texts."""
-    calls_option = click.option("--budget-calls", "calls", type=click.IntRange(0), help=calls)
-    usd_option = click.option("--budget-usd", "usd", type=click.FloatRange(0), help=usd)
+    calls_option = click.option("--budget-calls", "calls", type=integer(0), help=calls)
+    usd_option = click.option("--budget-usd", "usd", type=number(0), help=usd)
     return lambda command: calls_option(usd_option(command))
 
 

@@ -16,6 +16,7 @@ from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (
     Group,
     echo_json,
+    integer,
     json_option,
     options_value,
     program_option,
@@ -70,9 +71,7 @@ def ls(store: str, *, as_json: bool) -> None:
 @dataset.command()
 @click.argument("name")
 @click.option("--split", default="", help="Show only this split.")
-@click.option(
-    "--limit", default=10, show_default=True, type=click.IntRange(1), help="How many examples."
-)
+@click.option("--limit", default=10, show_default=True, type=integer(1), help="How many examples.")
 @store_option
 @json_option
 def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> None:

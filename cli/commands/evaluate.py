@@ -17,6 +17,7 @@ from lmflow.cli.options import (
     budget_options,
     concurrency_option,
     echo_json,
+    integer,
     json_option,
     options_value,
     program_option,
@@ -39,7 +40,7 @@ _SAMPLES = click.option(
     "--samples",
     default=1,
     show_default=True,
-    type=click.IntRange(1),
+    type=integer(1),
     help="How often to run each example.",
 )
 _CONCURRENCY = concurrency_option(16, "Calls sent at once.")

@@ -18,6 +18,7 @@ from lmflow.cli.options import (
     budget_options,
     concurrency_option,
     echo_json,
+    integer,
     json_option,
     options_value,
     store_option,
@@ -135,7 +136,7 @@ class OptimizeOptions:
 @click.option(
     "--judge-rows",
     "judge_rows",
-    type=click.IntRange(min=0),
+    type=integer(0),
     default=None,
     metavar="N",
     help="Judge the result on the first N held-back examples only.",

@@ -13,7 +13,7 @@ from lmflow.cli.actions.moves import (
     target_of,
 )
 from lmflow.cli.commands.completion import complete_ref
-from lmflow.cli.options import Group, echo_json, json_option, options_value, store_option
+from lmflow.cli.options import Group, echo_json, integer, json_option, options_value, store_option
 from lmflow.cli.text.terminal import table
 from lmflow.cli.text.versions import reflog_line
 from lmflow.errors import UnknownVersion, short
@@ -117,7 +117,7 @@ class RollbackOptions:
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
 @click.option("--to", default="", metavar="VERSION", help="The version to go back to.")
-@click.option("--steps", type=click.IntRange(1), help="How many of the ref's moves to take back.")
+@click.option("--steps", type=integer(1), help="How many of the ref's moves to take back.")
 @_WHY
 @_DRY_RUN
 @store_option
@@ -150,7 +150,7 @@ def rollback(options: RollbackOptions) -> None:
 
 @click.command()
 @click.argument("ref", default="", metavar="[REF]", shell_complete=complete_ref)
-@click.option("--limit", default=50, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--limit", default=50, show_default=True, type=integer(1), help="How many.")
 @store_option
 @json_option
 def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:

@@ -23,6 +23,7 @@ from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
 from lmflow.cli.options import (
     concurrency_option,
     echo_json,
+    integer,
     json_option,
     options_value,
     program_option,
@@ -47,7 +48,7 @@ _PROGRAM = program_option("The program, if the run does not name it.")
 _MODEL = click.option(
     "--model", metavar="PROVIDER/MODEL", help="The model; by default the recorded one."
 )
-_CALLS = click.option("--max-calls", type=click.IntRange(0), help="Send at most so many calls.")
+_CALLS = click.option("--max-calls", type=integer(0), help="Send at most so many calls.")
 _CONCURRENCY = concurrency_option(16, "Calls sent at once.")
 _IMPORT = click.option(
     "--import",

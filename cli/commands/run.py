@@ -17,6 +17,7 @@ from lmflow.cli.options import (
     adapters_option,
     concurrency_option,
     echo_json,
+    integer,
     json_option,
     options_value,
     store_option,
@@ -105,7 +106,7 @@ def run(options: RunOptions) -> None:
     "--size",
     default=600,
     show_default=True,
-    type=click.IntRange(50),
+    type=integer(50),
     help="The most characters of a passage.",
 )
 @json_option

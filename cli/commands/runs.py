@@ -10,7 +10,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.lazy import LazyCommands, LazyGroup
-from lmflow.cli.options import echo_json, json_option, store_option
+from lmflow.cli.options import echo_json, integer, json_option, store_option
 from lmflow.cli.text.terminal import line, run_tree, table
 from lmflow.errors import Tampered, short
 from lmflow.stores.sqlite.store import reading
@@ -51,7 +51,7 @@ def runs() -> None:
 
 
 @runs.command("ls")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--limit", default=20, show_default=True, type=integer(1), help="How many.")
 @click.option(
     "--before",
     default="",

@@ -17,7 +17,9 @@ from lmflow.cli.options import (
     budget_options,
     concurrency_option,
     echo_json,
+    integer,
     json_option,
+    number,
     options_value,
     store_option,
 )
@@ -25,6 +27,7 @@ from lmflow.cli.text.serving import ServerLog, http_start, mcp_start
 from lmflow.errors import near
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
+from lmflow.programs.compatibility import checked_params
 from lmflow.programs.program import Program
 from lmflow.serve.limits import Limits
 from lmflow.serve.openapi import document
@@ -34,7 +37,7 @@ from lmflow.serve.server import ServerCallbacks
 from lmflow.serve.server import serve as serve_http
 from lmflow.serve.service import Offer, Service, make_offer
 from lmflow.serve.web import application
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.sqlite.store import SqliteStore, reading
 
 Programs = Mapping[str, tuple[str, Program]]
 """Programs by name, each with the target that it was loaded from."""
@@ -57,7 +60,7 @@ _TIMEOUT = click.option(
     "--timeout",
     default=60.0,
     show_default=True,
-    type=click.FloatRange(0.001),
+    type=number(0.001),
     help="Seconds per request.",
 )
 _BUDGET = budget_options("Model calls per request.", "Dollars per request.")
@@ -130,7 +133,7 @@ class McpOptions(_ServeOptions):
     "--queue",
     default=256,
     show_default=True,
-    type=click.IntRange(0),
+    type=integer(0),
     help="Requests that may wait.",
 )
 @_TIMEOUT
@@ -139,7 +142,7 @@ class McpOptions(_ServeOptions):
     "body",
     default=1_000_000,
     show_default=True,
-    type=click.IntRange(1),
+    type=integer(1),
     help="Bytes per request.",
 )
 @_BUDGET
@@ -147,7 +150,7 @@ class McpOptions(_ServeOptions):
     "--grace",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=number(0),
     help="Seconds that open requests have to end in when the server is stopped.",
 )
 @click.option(
@@ -175,22 +178,37 @@ def serve(options: HttpOptions) -> None:
       lmflow serve app:rag --ref prod --model openai/gpt-5-mini
     """
     programs = _load_programs(options.targets)
+    refs = _refs(options.refs, programs)
     if options.openapi:
+        _check_refs(programs, refs, options.store)
         signatures = {name: program for name, (_, program) in programs.items()}
         echo_json(document(signatures, token=bool(options.token_env)))
         return
     token = _token(options.token_env)
     with SqliteStore(options.store) as store:
-        asyncio.run(_serve_http(store, programs, token, options))
+        asyncio.run(_serve_http(store, programs, refs, token, options))
+
+
+def _check_refs(programs: Programs, refs: Mapping[str, str], store: str) -> None:
+    """Raise an error if a ref is not in the store or its version doesn't fit its program."""
+    if not refs:
+        return
+    with reading(store) as reader:
+        for name, ref in refs.items():
+            checked_params(programs[name][1], reader.version(ref))
 
 
 async def _serve_http(
-    store: SqliteStore, programs: Programs, token: str, options: HttpOptions
+    store: SqliteStore,
+    programs: Programs,
+    refs: Mapping[str, str],
+    token: str,
+    options: HttpOptions,
 ) -> None:
     host, grace, limits = options.host, options.grace, options.limits
     log = ServerLog(options.as_json, options.quiet)
     async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
-        service = _service(programs, ex, options.refs, limits)
+        service = _service(programs, ex, refs, limits)
         _warn(host, token=bool(token))
 
         def started(address: str) -> None:
@@ -240,12 +258,13 @@ def mcp_serve(options: McpOptions) -> None:
     """
     over_stdio = _import_mcp()
     programs = _load_programs(options.targets)
+    refs = _refs(options.refs, programs)
     log = ServerLog(options.as_json, err=True)
 
     async def go(store: SqliteStore) -> None:
         limits = options.limits
         async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
-            service = _service(programs, ex, options.refs, limits)
+            service = _service(programs, ex, refs, limits)
             log.started(*mcp_start(service, store.name))
             cut = await over_stdio(service, log.request)
         log.stopped(cut)
@@ -292,9 +311,8 @@ def _refs(texts: Iterable[str], programs: Mapping[str, Any]) -> dict[str, str]:
     return refs
 
 
-def _service(programs: Programs, ex: Executor, texts: Iterable[str], limits: Limits) -> Service:
+def _service(programs: Programs, ex: Executor, refs: Mapping[str, str], limits: Limits) -> Service:
     """Offer the programs, each checked to run under its ref now."""
-    refs = _refs(texts, programs)
     offers: list[Offer] = [
         make_offer(name, program, ex.limited(target=target), refs.get(name), limits.budget)
         for name, (target, program) in programs.items()

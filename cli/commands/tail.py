@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import sys
 import time
 
@@ -10,7 +11,7 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_run
-from lmflow.cli.options import echo_json, json_option, store_option
+from lmflow.cli.options import echo_json, integer, json_option, number, store_option
 from lmflow.cli.text.terminal import line
 from lmflow.stores.sqlite.call_feed import EndedCall
 from lmflow.stores.sqlite.full_text import CallHit
@@ -24,14 +25,14 @@ from lmflow.values.printing import clean
     "--last",
     default=10,
     show_default=True,
-    type=click.IntRange(0),
+    type=integer(0),
     help="Print so many earlier calls first.",
 )
 @click.option(
     "--every",
     default=0.2,
     show_default=True,
-    type=click.FloatRange(0.01),
+    type=number(0.01),
     help="Seconds between two reads of the store.",
 )
 @store_option
@@ -53,22 +54,37 @@ def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> Non
                 over = bool(run) and following.over
                 for call in following.ended():
                     click.echo(json.dumps(attrs.asdict(call)) if as_json else _line(call))
-                if over:
+                if over or _reader_is_gone():
                     return
                 time.sleep(every)
         except KeyboardInterrupt:
             return
 
 
+# Nothing is written while no call ends, so the pipe to a reader that ended (`| head -1`) would not
+# be noticed by an error for as long as the store is quiet.
+def _reader_is_gone() -> bool:
+    """Return whether standard output is a pipe that nobody reads any more."""
+    if not hasattr(select, "poll"):
+        return False
+    try:
+        number = sys.stdout.fileno()
+    except (OSError, ValueError):
+        return False
+    poll = select.poll()
+    poll.register(number, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
 @click.command()
 @click.argument("words", nargs=-1, required=True)
 @click.option(
-    "--limit", default=20, show_default=True, type=click.IntRange(1), help="How many calls at most."
+    "--limit", default=20, show_default=True, type=integer(1), help="How many calls at most."
 )
 @click.option(
     "--before",
     default=None,
-    type=click.IntRange(1),
+    type=integer(1),
     metavar="CALL",
     help="Continue after this call.",
 )

@@ -14,6 +14,7 @@ from lmflow.cli.loading.programs import load_program, parse_inputs
 from lmflow.cli.options import (
     echo_json,
     in_colour,
+    integer,
     json_option,
     options_value,
     program_option,
@@ -41,7 +42,7 @@ WIDE = 120
 
 @click.command()
 @click.argument("ref", default="", metavar="[VERSION]", shell_complete=complete_ref)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option("--limit", default=20, show_default=True, type=integer(1), help="How many.")
 @store_option
 @json_option
 def log(ref: str, limit: int, store: str, *, as_json: bool) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lmflow.cli.errors import exception_text
 from lmflow.errors import UnknownInput, WrongType, near
 from lmflow.programs.program import Program
 from lmflow.signatures.fields import Field, holds_media
@@ -60,17 +62,41 @@ def load_object(target: str, kind: str, accepts: Callable[[Any], bool]) -> Any:
 
 
 def _import(name: str) -> Any:
+    """Import a module by its name or by its file; whatever it raises becomes one line."""
     folder = str(Path.cwd())
     if folder not in sys.path:
         sys.path.insert(0, folder)
+    dotted = name.removesuffix(".py").replace("/", ".")
+    if not all(part.isidentifier() for part in dotted.split(".")):
+        raise click.ClickException(f"{name!r} can't be the name of a module: write app:NAME.")
     try:
-        return importlib.import_module(name.removesuffix(".py").replace("/", "."))
+        return importlib.import_module(dotted)
     except ModuleNotFoundError as error:
-        if error.name and not name.replace("/", ".").startswith(error.name):
-            raise
+        if error.name and not dotted.startswith(error.name):
+            raise click.ClickException(
+                f"{name} can't be imported: it needs {error.name!r}, which is not installed."
+            ) from None
         raise click.ClickException(
             f"there is no module {name!r} here. Run lmflow in the folder that holds {name}.py."
         ) from None
+    except SystemExit as end:
+        raise click.ClickException(
+            f"{name} can't be imported: it ends the process (exit code {end.code}). "
+            'Put what it runs under `if __name__ == "__main__":`.'
+        ) from None
+    except Exception as error:  # noqa: BLE001 - the user's module may raise anything
+        raise click.ClickException(
+            f"{name} can't be imported: {exception_text(error)}{_where(error)}."
+        ) from None
+
+
+def _where(error: Exception) -> str:
+    """Return the file and line of the user's code that raised an error."""
+    if isinstance(error, SyntaxError):
+        return ""  # its words say where
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith("<frozen")]
+    return f" ({Path(own[-1].filename).name} line {own[-1].lineno})" if own else ""
 
 
 def parse_inputs(signature: Signature, name: str, pairs: Iterable[str]) -> dict[str, Any]:

@@ -43,9 +43,7 @@ _PROPOSAL = Usage(700, 300)  # tokens that a proposal reads and writes at most, 
 _REPLY_TOKENS = 256  # tokens that a step without max_tokens writes, roughly
 _REQUEST_KINDS = ("rollouts", "proposals", "judgements")
 _SPENDING_COLUMNS = ("phase", "rollouts", "calls", "reused", "tokens", "usd")
-_NOT_JUDGED = (
-    "no data was held back, so nothing says whether it is better: --held FILE or --split .5,.25,.25"
-)
+_HOLD_BACK = "--held FILE or --split .5,.25,.25"
 
 
 def evaluation_text(evaluation: Evaluation) -> str:
@@ -188,7 +186,8 @@ def report(
     yield ""
     yield "spending by phase"
     yield table(spending(optimization.run), _SPENDING_COLUMNS)
-    yield f"in all {optimization.spent}, of which {optimization.judging} on judging"
+    judging = f", of which {optimization.judging} on judging" if optimization.before else ""
+    yield f"in all {optimization.spent}{judging}"
     yield ""
     yield f"learning curve  {curve_text(optimization.curve)}"
 
@@ -262,8 +261,8 @@ def _scores(optimization: Optimization) -> Iterator[str]:
     comparison = optimization.comparison
     if optimization.problem or (optimization.before is not None and optimization.not_judged):
         yield f"not judged: {line(optimization.not_judged, 400)}"
-    elif optimization.before is None:
-        yield _NOT_JUDGED
+    elif optimization.skipped:
+        yield optimization.skipped.replace("lf.Data(..., held=rows)", _HOLD_BACK)
     if comparison and optimization.after is not None:
         yield f"after     {clean(scored(optimization.after))}"
         yield f"held back {clean(comparison.verdict)}"
