@@ -232,3 +232,21 @@ async def test_a_bad_ref_is_refused_first() -> None:
     with pytest.raises(lf.errors.LmflowError):
         await tuned(lf.random_search(candidates=1), server, data(2), ref="a b")
     assert 0 == server.sent
+
+
+@pytest.mark.parametrize("budget", [lf.Budget(tokens=100), lf.Budget(usd=0.0001)])
+async def test_tokens_and_dollars_that_cannot_do_are_refused_first(budget: lf.Budget) -> None:
+    """The prompts alone would take more than that: nothing is sent."""
+    server = Server()
+    async with lf.Executor(lf.scripted(server), prices=by_prompt) as ex:
+        with pytest.raises(BudgetTooSmall):
+            await ex.optimize(lf.labeled_few_shot(), ANSWER, None, data(9), METRIC, budget=budget)
+    assert 0 == server.sent
+
+
+@pytest.mark.parametrize(("held", "words"), [(0, "no data was held back"), (3, "as asked")])
+async def test_what_is_not_judged_says_why(held: int, words: str) -> None:
+    """Nothing held back and nothing wanted are told apart."""
+    done = await tuned(lf.labeled_few_shot(), Server(), data(held), judge_rows=0)
+    assert words in done.not_judged
+    assert words in str(done)

@@ -4,6 +4,7 @@ same budget.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from decimal import Decimal
 
@@ -13,16 +14,18 @@ from lmflow.data.dataset import Dataset
 from lmflow.errors import BudgetExceeded, BudgetTooSmall, StoreError
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge
-from lmflow.execution.budget import NANO, NOTHING, Budget, Spent
+from lmflow.execution.budget import NANO, NOTHING, Budget, Left, Spent
 from lmflow.execution.connections import Connections
 from lmflow.execution.jobs.evaluate import evaluate_on, rollouts_on
 from lmflow.execution.open_run import OpenRun
 from lmflow.execution.session import Session
-from lmflow.messages.replies import ChatReply, EmbedReply
+from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.messages.requests import ToolRequest
 from lmflow.metrics import Metric
+from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.trace import CallAttempt
+from lmflow.values.record import pretty
 from lmflow.versions.version import Version
 
 FEWER_ROWS = (
@@ -30,6 +33,7 @@ FEWER_ROWS = (
     " (--judge-rows N, --no-judge)."
 )
 _PURPOSE = "judging the start and the new version on {rows} held-back examples"
+_CHARACTERS_PER_TOKEN = 4  # of English text, roughly
 _GROWTH = 2  # a new version's demonstrations make its prompts longer than the start's
 
 
@@ -114,16 +118,19 @@ class Judging:
         return self._session.account.ledger.spent
 
     def check(self) -> None:
-        """Raise ``BudgetTooSmall`` before anything is sent if the calls of the judging do not fit.
+        """Raise ``BudgetTooSmall`` before anything is sent if the judging does not fit.
 
-        Without a tool's or agent's record, a step counts as one call. A start that is recorded on
-        all rows has been judged before, so nothing is known to be missing.
+        Each step that asks a model counts as one call and, for a budget of tokens or dollars, as
+        its prompt alone. A start that is recorded on all rows has been judged before, so nothing is
+        known to be missing.
         """
         rollouts = rollouts_on(self._program, self._start, self._rows)
         if not self._run.count_unrecorded(rollouts):
             return
-        calls = 2 * len(self._rows) * _calls_of_rollout(self._program, self._metric)
-        self._check_fits(Spent(calls))
+        needed = self._least_cost(self._program, self._start)
+        if isinstance(self._metric, Judge):
+            needed += self._least_cost(self._metric.program, self._metric.under)
+        self._check_fits(needed + needed)
 
     async def judge_start(self) -> None:
         """Score the start version and reserve as much for the new one. Raises ``BudgetTooSmall`` if
@@ -194,15 +201,35 @@ class Judging:
         calls = [call for trace in self._run.traces_under("held/before") for call in trace.calls]
         return _full_cost(calls, self._session.connections)
 
+    def _least_cost(self, program: Program, version: Version) -> Spent:
+        """Estimate the calls and prompts of a program on all rows, from the prompts' lengths."""
+        connections = self._session.connections
+        params, total = complete_params(program, version), NOTHING
+        places = connections.models.places(params[f"{step}.model"] for step in program.predictors)
+        characters = sum(len(pretty(row)) for row in self._rows)
+        for step in program.predictors:
+            prompt = len(pretty(params[f"{step}.instruction"]) + pretty(params[f"{step}.demos"]))
+            tokens = (characters + len(self._rows) * prompt) // _CHARACTERS_PER_TOKEN
+            model = places[params[f"{step}.model"]]["model"]
+            cost = connections.prices(model, Usage(tokens, 0), time.time_ns()) or 0
+            total += Spent(len(self._rows), tokens, cost)
+        return total
+
     def _check_fits(self, needed: Spent) -> None:
         for account in self._session.account.bounded:
             ledger = account.ledger
             if not ledger.budget.holds(ledger.spent + needed):
                 raise self._too_small(ledger.budget, ledger.budget.left(ledger.spent), needed)
 
-    def _too_small(self, budget: object, left: object, needed: Spent) -> BudgetTooSmall:
+    def _too_small(self, budget: Budget, left: Left, needed: Spent) -> BudgetTooSmall:
+        """Return the error; of what is needed it names calls and what the budget limits."""
+        limited = attrs.evolve(
+            needed,
+            tokens=0 if budget.tokens is None else needed.tokens,
+            cost=0 if budget.usd is None else needed.cost,
+        )
         purpose = _PURPOSE.format(rows=len(self._rows))
-        return BudgetTooSmall(budget, left, purpose, needed, FEWER_ROWS)
+        return BudgetTooSmall(budget, left, purpose, limited, FEWER_ROWS)
 
 
 def _calls_of_rollout(program: Program, metric: Metric | Judge) -> int:

@@ -15,10 +15,6 @@ from lmflow.traces.trace import Run
 from lmflow.values.printing import printable
 from lmflow.versions.version import Version
 
-_NOTHING_HELD = (
-    "no data was held back, so nothing says whether it is better: lf.Data(..., held=rows)"
-)
-
 
 @attrs.frozen
 class Stage:
@@ -58,6 +54,7 @@ class Optimization:
         after: The new version's scores on the held-back data.
         judging: The part of ``spent`` that the judging on the held-back data cost.
         problem: The error that ended the judging; empty if none did.
+        skipped: Why there was nothing to judge; empty if there was.
         not_moved: Why the ref was not moved; empty if it was, or if none was given.
     """
 
@@ -72,6 +69,7 @@ class Optimization:
     after: Evaluation | None = None
     judging: Spent = NOTHING
     problem: str = ""
+    skipped: str = ""
     not_moved: str = ""
 
     @property
@@ -124,7 +122,7 @@ class Optimization:
         if self.problem:
             return None, self.problem
         if self.before is None or self.after is None:
-            return None, _NOTHING_HELD
+            return None, self.skipped
         try:
             return compare(self.before, self.after), ""
         except NotComparable as error:
@@ -156,8 +154,8 @@ class Optimization:
         if self.after is not None and comparison:
             yield printable(f"after {self.after.headline}", 400)
             yield comparison.verdict
-        elif self.before is None and not self.problem:
-            yield _NOTHING_HELD
+        elif self.skipped:
+            yield self.skipped
         elif self.not_judged:
             yield printable(f"not judged: {self.not_judged}", 400)
         if self.not_moved:

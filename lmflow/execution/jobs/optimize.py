@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.data.dataset import Data
+from lmflow.data.dataset import Data, Dataset
 from lmflow.errors import BudgetExceeded
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Budget, Spent
@@ -221,6 +221,7 @@ async def run_optimization(
         judging.after,
         judging.spent,
         judging.problem,
+        _reason_to_skip(task.traces.data.held, rows),
     )
     if not ref:
         return optimization
@@ -228,6 +229,15 @@ async def run_optimization(
     if not not_moved:
         await run.record(RefMoved(ref, version.id, version.note, time.time_ns()))
     return attrs.evolve(optimization, not_moved=not_moved)
+
+
+def _reason_to_skip(held: Dataset, judged: Dataset) -> str:
+    """Return why nothing is judged; empty if something is."""
+    if len(judged):
+        return ""
+    if len(held):
+        return "not judged on the held-back data, as asked, so nothing says whether it is better"
+    return "no data was held back, so nothing says whether it is better: lf.Data(..., held=rows)"
 
 
 def prior_traces(program: Program, data: Data, traces: Iterable[Trace]) -> tuple[Trace, ...]:
