@@ -47,6 +47,18 @@ class Judge:
         MissingInput: A required input has no source.
         BadScore: The program has no output ``score_from``, or a source is neither a field of the
             example nor of the outputs.
+
+    Example:
+        >>> import lmflow as lf
+        >>> grade = lf.predict("grade", "question, response -> verdict: Literal['yes', 'no']")
+        >>> judge = lf.Judge(
+        ...     grade,
+        ...     reads={"question": "example.question", "response": "outputs.answer"},
+        ...     score_from="verdict",
+        ...     scale={"yes": 1, "no": 0},
+        ... )
+        >>> judge.score({"verdict": "yes"}).value
+        1.0
     """
 
     program: Program

@@ -53,6 +53,13 @@ def chain(*optimizers: PlanOptimizer) -> PlanOptimizer:
 
     Raises:
         TypeError: An argument is not an optimizer.
+
+    Example:
+        >>> import lmflow as lf
+        >>> rows = [{"question": "1 + 1?", "answer": "2"}]
+        >>> both = lf.chain(lf.labeled_few_shot(k=1), lf.opro(steps=2, breadth=3))
+        >>> both.bound(lf.predict("answer", "question -> answer"), lf.Data([], rows))
+        Bound(rollouts=7, proposals=6, judgements=0)
     """
     check_optimizers(*optimizers)
 

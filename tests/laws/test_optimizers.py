@@ -15,6 +15,7 @@ from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
 from lmflow.errors import BadData, ForeignPaths, MissingInput, ModelUnavailable, ProgramError
+from lmflow.execution.jobs.judging import plan_judging
 from lmflow.messages.requests import ChatRequest
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
@@ -24,7 +25,7 @@ from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
 from lmflow.optimizers.opro import coordinate_ascent_opro, module_opro, opro
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
-from lmflow.optimizers.parts.plan import HELD, PlanOptimizer, Traces
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.racing import racing
 from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
@@ -370,8 +371,8 @@ def test_each_need_carries_a_version_that_could_be_returned(
 async def test_spending_is_what_the_model_counted_and_within_the_plan(
     name: str, metric: Any
 ) -> None:
-    """What an optimization says it spent is what the model was asked, to the call; its stages add
-    up to it, and the plan's upper bound holds.
+    """What an optimization says it spent, judging and all, is what the model was asked, to the
+    call; the lines of its spending add up, and the plan bounds each.
     """
     counted: list[ChatRequest] = []
 
@@ -380,12 +381,14 @@ async def test_spending_is_what_the_model_counted_and_within_the_plan(
         return ANSWER(request)
 
     optimizer, traces = MAKERS[name](1), given_traces()
-    data = traces.data if HELD <= optimizer.parts else attrs.evolve(traces.data, held=[])
     async with lf.Executor(lf.scripted(answer)) as ex:
-        result = await ex.optimize(optimizer, PROGRAM, None, data, metric, prior=traces.prior)
-    bound = optimizer.bound_for(PROGRAM, data, metric)
+        result = await ex.optimize(
+            optimizer, PROGRAM, None, traces.data, metric, prior=traces.prior
+        )
+    bound = optimizer.bound_for(PROGRAM, traces.data, metric)
     most = len(PROGRAM.predictors) * bound.rollouts + bound.proposals + bound.judgements
-    assert len(counted) == ex.spent.calls
-    assert sum(stage.calls for stage in result.stages[-1:]) == result.spent.calls <= most
-    if not len(data.held):
-        assert len(counted) == result.spent.calls
+    search = sum(stage.calls for stage in result.stages[-1:])
+    assert len(counted) == ex.spent.calls == result.spent.calls
+    assert search + result.judging.calls == result.spent.calls
+    assert search <= most
+    assert result.judging.calls <= plan_judging(PROGRAM, traces.data.held, metric).calls
