@@ -78,12 +78,12 @@ class TraceDiff:
 
     @property
     def same(self) -> bool:
-        """Whether every call and the result are the same."""
+        """True if every call and the result are the same."""
         return all(call.kind == "same" for call in self.calls) and self.result == "same"
 
     @property
     def result(self) -> ResultDifference:
-        """Whether the result is the same, changed or unknown."""
+        """The result's difference: same, changed or unknown."""
         simulation = self.simulation
         if not simulation.whole:
             return "unknown"
@@ -122,7 +122,7 @@ class Divergence:
 
     @property
     def same(self) -> bool:
-        """Whether no execution differs."""
+        """True if no execution differs."""
         return all(item.same for item in self.items)
 
     def __str__(self) -> str:

@@ -132,9 +132,7 @@ def resume_answers(
             ended = (call for call in attempts[address] if call.outcome is not None)
             failed_attempts[address] = tuple(ended)
     recorded_places = trace.world["models"]
-    next_attempts = {
-        address: 1 + max(call.attempt for call in calls) for address, calls in attempts.items()
-    }
+    last_attempts = {address: max(map(_number, calls)) for address, calls in attempts.items()}
     return Reuse(
         trace.id,
         {address: call for address, call in trace.answers.items() if address not in unfinished},
@@ -142,7 +140,7 @@ def resume_answers(
         recorded_places if places is None else _as_recorded(places, recorded_places),
         missing=True,
         past=failed_attempts,
-        attempts=next_attempts,
+        attempts={address: last + 1 for address, last in last_attempts.items()},
         hint=_OTHER_START,
     )
 
@@ -158,6 +156,10 @@ def _as_recorded(places: Mapping[str, Any], recorded: Mapping[str, Any]) -> Mapp
         if same_model and earlier["endpoint"] == host_class(place["endpoint"]):
             same[name] = earlier
     return {**places, **same}
+
+
+def _number(call: CallAttempt) -> int:
+    return call.attempt
 
 
 def outcome_or_raise(outcome: Outcome | None) -> Any:

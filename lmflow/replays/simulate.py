@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -84,7 +84,7 @@ class Simulation:
 
     @property
     def whole(self) -> bool:
-        """Whether the execution came to its end, so that no call has to be sent."""
+        """True if the execution came to its end, so that no call has to be sent."""
         return self.outputs is not None or self.failure is not None
 
     @property
@@ -165,10 +165,7 @@ def plan_answers(cases: Sequence[ReplayCase], at: str = "") -> list[tuple[Reuse,
 
     Raises ``NotRecorded`` if ``at`` is given and no case has such a call.
     """
-    forks = [
-        bool(at) and any(is_at_or_below(address, at) for address in case.trace.answers)
-        for case in cases
-    ]
+    forks = [bool(at) and _any_at_or_below(case.trace.answers, at) for case in cases]
     if at and not any(forks):
         addresses = dict.fromkeys(address for case in cases for address in case.trace.answers)
         raise NotRecorded("the recording", at, tuple(addresses))
@@ -200,20 +197,17 @@ def fork(case: ReplayCase, at: str) -> tuple[Reuse, Simulation]:
         expected = str(recorded.request) if recorded else ""
         raise ReplayDiverged(differing.address, expected, str(differing.request), _BEFORE_FORK)
     earlier = {call.address for call in before}
-    kept = {
-        address: call
-        for address, call in answers.items()
-        if address in earlier or not may_depend(address, point)
-    }
-    # A race none of whose calls are kept is run anew: its recorded winner would decide it before
+    exact = {a: call for a, call in answers.items() if a in earlier or not may_depend(a, point)}
+    # A race of which no call is answered is run anew: its recorded winner would decide it before
     # any branch had answered.
-    choices = {
-        race: winner
-        for race, winner in reuse.choices.items()
-        if any(address.startswith(f"{race}/") for address in kept)
-    }
-    forked = attrs.evolve(reuse, answers=kept, choices=choices)
+    races = reuse.choices.items()
+    choices = {race: winner for race, winner in races if _any_at_or_below(exact, race)}
+    forked = attrs.evolve(reuse, answers=exact, choices=choices)
     return forked, simulate(case, forked)
+
+
+def _any_at_or_below(addresses: Iterable[str], frame: str) -> bool:
+    return any(is_at_or_below(address, frame) for address in addresses)
 
 
 def _match_by_key(
