@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from simulated import Seen, asked_again, by_hash, kept_going, ran
 
 import lmflow as lf
+from lmflow.cli.text.optimization import Price, plan_data
 from lmflow.errors import BadData, ForeignPaths, MissingInput, ModelUnavailable, ProgramError
 from lmflow.execution.jobs.judging import plan_judging
+from lmflow.messages.replies import Usage
 from lmflow.messages.requests import ChatRequest
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
@@ -385,10 +387,13 @@ async def test_spending_is_what_the_model_counted_and_within_the_plan(
         result = await ex.optimize(
             optimizer, PROGRAM, None, traces.data, metric, prior=traces.prior
         )
+    steps, judging = len(PROGRAM.predictors), plan_judging(PROGRAM, traces.data.held, metric)
     bound = optimizer.bound_for(PROGRAM, traces.data, metric)
-    most = len(PROGRAM.predictors) * bound.rollouts + bound.proposals + bound.judgements
+    plan = plan_data(bound, judging, Price(steps, Usage(1, 1), "here"), "")
     search = sum(stage.calls for stage in result.stages[-1:])
     assert len(counted) == ex.spent.calls == result.spent.calls
     assert search + result.judging.calls == result.spent.calls
-    assert search <= most
-    assert result.judging.calls <= plan_judging(PROGRAM, traces.data.held, metric).calls
+    assert search <= steps * bound.rollouts + bound.proposals + bound.judgements
+    assert result.judging.calls <= plan["judging"]["calls"]
+    lines = steps * plan["rollouts"] + plan["proposals"] + plan["judgements"]
+    assert plan["calls"] == lines + plan["judging"]["calls"]
