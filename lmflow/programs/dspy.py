@@ -1,4 +1,4 @@
-"""Versions as the JSON of a program's state that DSPy 3 saves, and back.
+"""Versions as the JSON of a program's state that DSPy saves, and back.
 
 DSPy's ``fields`` are positional and carry neither names nor types (dspy/signatures/signature.py,
 ``dump_state``). An exported file holds what DSPy ignores too, field names and the version itself in
@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-import toolz
-
 from lmflow.errors import BadMedia, ForeignFile, LmflowError, listed, near, short
+from lmflow.programs.dspy_state import FIX, fields_of_step, is_agent_step, is_old, read_predictor
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
 from lmflow.signatures.fields import Field
@@ -23,20 +22,6 @@ from lmflow.values.record import Record, canonical, plain
 from lmflow.versions.version import Version, version_of
 
 LM = "dspy.clients.lm.LM"
-
-_FIX = "Import it into the program that it was saved from. Nothing was imported."
-_OPTIONS = frozenset(
-    {
-        "temperature",
-        "max_tokens",
-        "top_p",
-        "stop",
-        "seed",
-        "n",
-        "frequency_penalty",
-        "presence_penalty",
-    }
-)
 
 
 def to_dspy(
@@ -93,18 +78,34 @@ def from_dspy(
         ForeignFile: A predictor is missing or has other fields, which DSPy itself would mix up, or
             the file isn't a state.
     """
+    if not isinstance(data, Mapping):
+        raise ForeignFile(file, "it is no JSON object, so DSPy didn't save it", FIX)
     own, steps = _exported_version(program, data, file), program.predictors
-    if len(steps) == 1 and "signature" in data:  # a bare predictor is saved without a path
-        data = {next(iter(steps)): data, "metadata": data["metadata"]}
+    metadata = data.get("metadata", {})
+    if len(steps) == 1 and ("signature" in data or is_old(data)):  # a bare predictor has no path
+        data = {next(iter(steps)): data}
     params: dict[str, Any] = dict(complete_params(program, own))
+    omissions: list[str] = []
     for name, step in steps.items():
-        entry = _predictor_entry(name, step, data, file, names)
-        params |= _read_predictor(name, step, entry, params, file)
+        paths = _paths(name, step, program, names)
+        path, entry = _predictor_entry(name, paths, data, file)
+        state = read_predictor(name, step, entry, file, of_agent=paths[path])
+        if f"{name}.model" not in state.params and params[f"{name}.model"]:
+            params[f"{name}.model"] = ""
+        params |= state.params
+        omissions += state.omissions
     if own is not None and _same_params(own, params):
         return own
-    dspy_version = data.get("metadata", {}).get("dependency_versions", {}).get("dspy", "")
-    note = f"imported from DSPy {dspy_version}".strip()
+    note = _note(metadata, omissions)
     return Version(params=Record(params), parents=(own.id,) if own else (), note=note)
+
+
+def _note(metadata: Mapping[str, Any], omissions: list[str]) -> str:
+    """The note of an imported version: DSPy's version, and what was left out."""
+    versions = metadata.get("dependency_versions")
+    dspy_version = versions.get("dspy", "") if isinstance(versions, Mapping) else ""
+    note = f"imported from DSPy {dspy_version}".strip()
+    return f"{note}; left out: {', '.join(omissions)}" if omissions else note
 
 
 def _dspy_path(name: str, step: Predict, names: Mapping[str, str] | None) -> str:
@@ -120,10 +121,6 @@ def _same_params(version: Version, params: Mapping[str, Any]) -> bool:
     )
 
 
-def _fields(step: Predict) -> tuple[Field, ...]:
-    return (*step.signature.inputs, *step.signature.outputs)
-
-
 def _predictor_state(name: str, step: Predict, params: Record, version: Version) -> dict[str, Any]:
     if media := next(media_in(params[f"{name}.demos"]), None):
         problem = f"{name}.demos holds {media}"
@@ -131,7 +128,7 @@ def _predictor_state(name: str, step: Predict, params: Record, version: Version)
     demos = [plain(demo) for demo in params[f"{name}.demos"]]
     if f"{name}.demos" in version.origin:  # DSPy marks demonstrations that an optimizer made
         demos = [demo | {"augmented": True} for demo in demos]
-    fields = [_field_state(field) for field in _fields(step)]
+    fields = [_field_state(field) for field in fields_of_step(step)]
     return {
         "traces": [],
         "train": [],
@@ -172,62 +169,35 @@ def _lm_state(model: str, options: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _predictor_entry(
-    name: str, step: Predict, data: Mapping[str, Any], file: str, names: Mapping[str, str] | None
-) -> dict[str, Any]:
-    path = _dspy_path(name, step, names)
-    for key in dict.fromkeys((path, name, f"{name}.predict")):
-        entry = data.get(key)
-        if isinstance(entry, dict):
-            return entry
-    others = [key for key in data if key != "metadata"]
+    name: str, paths: Iterable[str], data: Mapping[str, Any], file: str
+) -> tuple[str, Mapping[str, Any]]:
+    """The first of a step's paths in DSPy that a file has, with its predictor."""
+    for path in paths:
+        entry = data.get(path)
+        if isinstance(entry, Mapping):
+            return path, entry
+    others = [str(key) for key in data if key != "metadata"]
     problem = f"it has no predictor for the step `{name}`; it has {listed(others)}."
-    problem = f"{problem}{near(path, others)}".rstrip(".")
+    problem = f"{problem}{near(next(iter(paths)), others)}".rstrip(".")
     raise ForeignFile(
         file, problem, f"Say which it is, --name {name}=PREDICTOR. Nothing was imported."
     )
 
 
-def _read_predictor(
-    name: str, step: Predict, entry: Mapping[str, Any], params: Mapping[str, Any], file: str
-) -> dict[str, Any]:
-    try:
-        signature = entry["signature"]
-        instruction, fields = str(signature["instructions"]), list(signature["fields"])
-        demos = [dict(demo) for demo in entry.get("demos", [])]
-        lm = entry["lm"]
-    except (KeyError, TypeError, ValueError) as error:
-        raise ForeignFile(file, f"the predictor `{name}` lacks {error}", _FIX) from None
-    _check_fields(name, step, fields, file)
-    if "augmented" not in {field.name for field in _fields(step)}:  # DSPy's mark, not a field
-        demos = [toolz.dissoc(demo, "augmented") for demo in demos]
-    read: dict[str, Any] = {f"{name}.instruction": instruction, f"{name}.demos": demos}
-    if lm is not None:
-        options = {key: lm[key] for key in sorted(_OPTIONS) if lm.get(key) is not None}
-        read |= {f"{name}.model": str(lm.get("model", "")), f"{name}.options": options}
-    elif params[f"{name}.model"]:
-        read |= {f"{name}.model": ""}
-    try:
-        return dict(Record(read))
-    except LmflowError as error:
-        problem = f"the predictor `{name}` holds what no version can ({error})"
-        raise ForeignFile(file, problem, _FIX) from None
-
-
-def _check_fields(name: str, step: Predict, fields: list[Any], file: str) -> None:
-    """Raise ``ForeignFile`` if a predictor's fields aren't those of the step, as far as is known.
-
-    DSPy's own files don't name fields, so that only their number can be compared.
-    """
-    own = [field.name for field in _fields(step)]
-    pairs = zip(fields, own, strict=False)
-    names = [field.get("name", name) for field, name in pairs if isinstance(field, dict)]
-    if len(fields) == len(own) and names == own:
-        return
-    difference = f"the fields {listed(names)}"
-    if len(fields) != len(own):
-        difference = f"{len(fields)} fields"
-    problem = f"the predictor for `{name}` has {difference}, the step has {len(own)}: {listed(own)}"
-    raise ForeignFile(file, problem, _FIX)
+def _paths(
+    name: str, step: Predict, program: Program, names: Mapping[str, str] | None
+) -> dict[str, bool]:
+    """The paths that DSPy may have for a step, and whether each is a predictor of ``ReAct``."""
+    own = (_dspy_path(name, step, names), name, f"{name}.predict")
+    paths = dict.fromkeys(own, False)
+    agent, _, last = name.rpartition(".")
+    steps = program.predictors
+    agents = [key for key, other in steps.items() if is_agent_step(other)]
+    if f"{agent}.act" not in agents:
+        return paths
+    parts = ("react",) if last == "act" else ("extract.predict", "extract")
+    prefixes = [f"{agent}.", ""] if len(agents) == 1 else [f"{agent}."]
+    return paths | {f"{prefix}{part}": True for prefix in prefixes for part in parts}
 
 
 def _exported_version(program: Program, data: Mapping[str, Any], file: str) -> Version | None:
@@ -235,17 +205,19 @@ def _exported_version(program: Program, data: Mapping[str, Any], file: str) -> V
 
     ``ForeignFile`` if DSPy didn't save the file, or the version in it was changed.
     """
-    try:
-        exported = data["metadata"].get("lmflow")
-    except (KeyError, AttributeError):
-        raise ForeignFile(file, "it has no `metadata`, so DSPy didn't save it", _FIX) from None
+    metadata = data.get("metadata")
+    if metadata is None and (is_old(data) or any(map(is_old, data.values()))):
+        return None  # DSPy 2.4 wrote no metadata
+    if not isinstance(metadata, Mapping):
+        raise ForeignFile(file, "it has no `metadata`, so DSPy didn't save it", FIX)
+    exported = metadata.get("lmflow")
     if exported is None:
         return None
     try:
         version = version_of(exported)
         version_id = version.id
     except (LmflowError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ForeignFile(file, f"its metadata.lmflow is no version ({error})", _FIX) from None
+        raise ForeignFile(file, f"its metadata.lmflow is no version ({error})", FIX) from None
     if version_id != exported.get("id"):
         written = short(str(exported.get("id")))
         problem = (

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.errors import ForeignFile
+from lmflow.programs.compatibility import checked_params
 from lmflow.programs.dspy import from_dspy, to_dspy
 from lmflow.versions.files import json_text
 
@@ -141,6 +142,100 @@ def test_a_bare_predictor_is_flat() -> None:
     assert "Write a query." == from_dspy(rewrite, state, "x.json")["rewrite.instruction"]
 
 
+def _dspy_entry(*fields: str, **rest: Any) -> dict[str, Any]:
+    """A predictor as DSPy 3 saves one."""
+    names = [{"prefix": f"{field}:", "description": f"${{{field}}}"} for field in fields]
+    signature = {"instructions": "Say.", "fields": names}
+    return {"traces": [], "train": [], "demos": [], "signature": signature, "lm": None, **rest}
+
+
+DSPY = {"dependency_versions": {"python": "3.12", "dspy": "3.1.3"}}
+SAY = lf.predict("say", "q -> answer, why: str | None = None")
+
+
+def _imported(demos: Any) -> lf.Version:
+    entry = _dspy_entry("q", "answer", "why", demos=demos)
+    return from_dspy(SAY, {"say": entry, "metadata": DSPY}, "x.json")
+
+
+@pytest.mark.parametrize(
+    ("demo", "expected"),
+    [
+        ({"q": "1", "answer": "a", "why": None}, {"q": "1", "answer": "a", "why": None}),
+        ({"q": None, "answer": "a"}, {"answer": "a"}),
+        ({"q": "1", "answer": "a", "other": None}, {"q": "1", "answer": "a"}),
+    ],
+)
+def test_null_is_left_out_where_a_field_has_none(
+    demo: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """A null in a demonstration stays where the field may be null, and is no value elsewhere."""
+    assert lf.Record(d=[expected]) == lf.Record(d=_imported([demo])["say.demos"])
+
+
+@pytest.mark.parametrize("demo", [{"q": "two"}, {"q": "two", "answer": None}, {}])
+def test_demonstrations_without_outputs_are_left_out(demo: dict[str, Any]) -> None:
+    """They show nothing, and would fail each run; the note says how many there were."""
+    version = _imported([{"q": "1", "answer": "a"}, demo])
+    assert 1 == len(version["say.demos"])
+    note = "imported from DSPy 3.1.3; left out: 1 demonstration of `say` without outputs"
+    assert note == version.note
+    assert version["say.demos"] == checked_params(SAY, version)["say.demos"]
+
+
+def test_all_options_are_kept_and_no_address() -> None:
+    """Options of any name are read; where requests go isn't up to a file, and the note says so."""
+    lm = {"model": "openai/m", "reasoning_effort": "low", "top_k": 3, "api_base": "http://x"}
+    state = {"say": _dspy_entry("q", "answer", "why", lm=lm), "metadata": DSPY}
+    version = from_dspy(SAY, state, "x.json")
+    assert lf.Record(reasoning_effort="low", top_k=3) == version["say.options"]
+    assert version.note.endswith("left out: api_base of `say`")
+
+
+def test_a_file_of_dspy_2_4_is_read() -> None:
+    """It has neither fields nor metadata, and a rationale where there is reasoning now."""
+    program = lf.chain_of_thought(lf.predict("say", "q -> answer"))
+    entry = {
+        "lm": None, "traces": [], "train": [], "signature_instructions": "Say.", "signature_prefix": "Answer:",
+        "extended_signature_instructions": "Think, then say.",
+        "demos": [{"augmented": True, "q": "1", "rationale": "r", "answer": "a"}],
+    }  # fmt: skip
+    version = from_dspy(program, {"say": entry}, "x.json")
+    assert "Think, then say." == version["say.instruction"]
+    assert lf.Record(d=[{"q": "1", "reasoning": "r", "answer": "a"}]) == lf.Record(
+        d=version["say.demos"]
+    )
+
+
+INTRO = "Answer briefly.\n\nYou are an Agent. In each episode, you will be given `question`."
+
+
+@pytest.mark.parametrize("prefix", ["", "react.", "agent."])
+def test_a_saved_react_is_an_agent(prefix: str) -> None:
+    """Its task, its thoughts and calls are read; what DSPy says of its own form is not."""
+    agent = lf.react("question -> answer", [look.named("look")], "Help.", name=prefix[:-1] or "r")
+    demo = {
+        "augmented": True, "question": "q", "trajectory": "...", "next_thought": "I look.",
+        "next_tool_name": "look", "next_tool_args": {"query": "x"},
+    }  # fmt: skip
+    end = {**demo, "next_thought": "Done.", "next_tool_name": "finish", "next_tool_args": {}}
+    names = ("question", "trajectory", "next_thought", "next_tool_name", "next_tool_args")
+    act = _dspy_entry(*names, demos=[demo, end])
+    act["signature"]["instructions"] = INTRO
+    extract = _dspy_entry("question", "trajectory", "reasoning", "answer")
+    state = {f"{prefix}react": act, f"{prefix}extract.predict": extract, "metadata": DSPY}
+    version, name = from_dspy(agent, state, "x.json"), agent.name
+    assert version[f"{name}.act.instruction"].startswith("Answer briefly.\n\nWork towards it")
+    assert version[f"{name}.answer.instruction"].startswith("Say.\n\nAnswer from")
+    call = {"name": "look", "arguments": {"query": "x"}}
+    expected = [
+        {"question": "q", "thought": "I look.", "calls": [call]},
+        {"question": "q", "thought": "Done.", "calls": []},
+    ]
+    assert lf.Record(d=expected) == lf.Record(d=version[f"{name}.act.demos"])
+    assert "I look." in lf.render(agent, {"question": "?"}, version, step=f"{name}.act")[0].content
+
+
 def _without(*path: str) -> dict[str, Any]:
     state: dict[str, Any] = copy.deepcopy(STATE)
     inner: Any = state
@@ -174,7 +269,13 @@ BAD = [
         _with([*FIELDS[1:], FIELDS[0]], "answer.predict", "signature", "fields"),
         "the step has 4: `context`",
     ),
-    (_with([{"question": float("nan")}], "rewrite", "demos"), "holds what no version can"),
+    (
+        _with([{"question": "q", "query": float("nan")}], "rewrite", "demos"),
+        "holds what no version can",
+    ),
+    (_with(3, "rewrite", "lm"), "is no object"),
+    (_with(None, "rewrite", "signature", "instructions"), "lacks instructions that are a text"),
+    (_with(3, "metadata"), "DSPy didn't save it"),
     (_with(["x"], "rewrite", "demos"), "lacks"),
     (_with("forged", "metadata", "lmflow", "note"), "it was changed"),
     (_with({}, "metadata", "lmflow"), "is no version"),
