@@ -41,6 +41,7 @@ def options_value(
     return decorate
 
 
+MOST_DOLLARS = 1e9
 LARGEST = 2**63 - 1
 """The largest integer that SQLite stores."""
 
@@ -72,9 +73,9 @@ def integer(least: int) -> click.IntRange:
     return StorableRange(least)
 
 
-def number(least: float) -> click.FloatRange:
-    """Return the type of options that are finite numbers from ``least`` on."""
-    return FiniteRange(least)
+def number(least: float, most: float | None = None) -> click.FloatRange:
+    """Return the type of options that are finite numbers from ``least`` to ``most``."""
+    return FiniteRange(least, most)
 
 
 def store_option(command: F) -> F:
@@ -110,7 +111,7 @@ def concurrency_option(default: int, text: str) -> Callable[[F], F]:
 def budget_options(calls: str, usd: str) -> Callable[[F], F]:
     """Add ``--budget-calls N`` and ``--budget-usd X`` with their help texts."""
     calls_option = click.option("--budget-calls", "calls", type=integer(0), help=calls)
-    usd_option = click.option("--budget-usd", "usd", type=number(0), help=usd)
+    usd_option = click.option("--budget-usd", "usd", type=number(0, MOST_DOLLARS), help=usd)
     return lambda command: calls_option(usd_option(command))
 
 

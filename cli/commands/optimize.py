@@ -182,6 +182,8 @@ def optimize(options: OptimizeOptions) -> None:
 
 def _check(spec: JobSpec, options: OptimizeOptions) -> None:
     """Refuse contradicting options before anything is loaded or sent."""
+    if not options.train:
+        raise click.ClickException("--train names no examples: give a file, --train train.jsonl.")
     if spec.split and (options.select or options.held):
         raise click.ClickException(
             "--split divides the train data: give neither --select nor --held with it."

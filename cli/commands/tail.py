@@ -32,7 +32,7 @@ from lmflow.values.printing import clean
     "--every",
     default=0.2,
     show_default=True,
-    type=number(0.01),
+    type=number(0.01, 86_400),
     help="Seconds between two reads of the store.",
 )
 @store_option

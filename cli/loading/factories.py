@@ -44,7 +44,10 @@ def build(place: str, factory: Callable[..., Any], texts: Iterable[str]) -> Any:
                 f"{place}: there is no {name!r}; there are {', '.join(names)}.{near(name, names)}"
             )
         options[name] = _value(f"{place}: {name}", text, types_by_name[name])
-    return factory(**options)
+    try:
+        return factory(**options)
+    except (TypeError, ValueError) as problem:
+        raise click.ClickException(f"{place}: {problem}") from None
 
 
 def _value(place: str, text: str, annotation: Any) -> Any:
