@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 """The reasons that have one name for all providers; other words are stored as written."""
@@ -28,6 +28,7 @@ _WORDS: Mapping[FinishReason, str] = {
 _MEANINGS: Mapping[str, FinishReason] = {
     word: reason for reason, words in _WORDS.items() for word in words.split()
 }
+_NAMES: tuple[str, ...] = get_args(FinishReason)
 _LIKELY: tuple[tuple[re.Pattern[str], FinishReason], ...] = (
     (re.compile(r"(?:max|limit|length|exceed|truncat|cut)\w*_?(?:token|length|context)"), "length"),
     (re.compile(r"(?:token|length|context)\w*_?(?:max|limit|exceed|truncat|cut)"), "length"),
@@ -39,9 +40,11 @@ def finish_reason(word: Any) -> str:
     """The reason for a provider's word, whatever its case and separators; a word without a known
     meaning is returned unchanged.
     """
+    if word in _NAMES:
+        return str(word)
     written = str(word or "")
     name = re.sub(r"[\s-]+", "_", written.strip().lower()).removeprefix("finish_reason_")
-    if name in ("stop", "length", "tool_calls", "content_filter"):
+    if name in _NAMES:
         return name
     if name in _MEANINGS:
         return _MEANINGS[name]

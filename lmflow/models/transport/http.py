@@ -92,6 +92,12 @@ class HttpSession:
             await self._session.close()
             self._session = None
 
+    def drop(self) -> None:
+        """Forgets the connections of an event loop that is closed: nothing can close them there."""
+        if self._session is not None:
+            self._session.detach()
+            self._session = None
+
 
 @functools.lru_cache(maxsize=64)
 def _timeout(total: float | None = None, sock_read: float | None = None) -> aiohttp.ClientTimeout:
