@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from lmflow.cli.errors import writing
 from lmflow.cli.options import echo_json
 from lmflow.values.media import json_with_content
 from lmflow.values.record import plain
+from lmflow.values.unicode import escape_surrogates
 
 
 def write_json_lines(rows: Iterator[Any], out: Path | None) -> int:
@@ -19,13 +21,10 @@ def write_json_lines(rows: Iterator[Any], out: Path | None) -> int:
     if out is None:
         return sum(_echo(row) for row in rows)
     count = 0
-    try:
-        with out.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(_json(row, ascii_only=False) + "\n")
-                count += 1
-    except OSError as error:
-        raise click.ClickException(f"{out} can't be written ({error.strerror}).") from None
+    with writing(out), out.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(_json(row, ascii_only=False) + "\n")
+            count += 1
     return count
 
 
@@ -43,4 +42,5 @@ def _echo(row: Any) -> int:
 
 
 def _json(row: Any, *, ascii_only: bool) -> str:
-    return json.dumps(plain(row, kept=True), default=json_with_content, ensure_ascii=ascii_only)
+    values = plain(row, kept=True)
+    return escape_surrogates(json.dumps(values, default=json_with_content, ensure_ascii=ascii_only))

@@ -16,6 +16,7 @@ from lmflow.programs.parameters import complete_params, init
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import NO_ANSWERS, Reuse
 from lmflow.traces.trace import PlannedExecution, Trace
+from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -37,7 +38,7 @@ class Rollout:
 
     pending: Pending
     version: Version
-    label: str = ""
+    label: str = attrs.field(default="", converter=well_formed)
     reuse: Reuse = attrs.field(default=NO_ANSWERS, eq=False)
     interrupted: Trace | None = None
     first: Version | None = attrs.field(default=None, eq=False)

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -16,11 +15,10 @@ from lmflow.errors import BadMedia, BadRef, ForeignFile, LmflowError, short
 from lmflow.values.json_text import parse
 from lmflow.values.media import attached, media_in
 from lmflow.values.record import plain
+from lmflow.values.unicode import escape_surrogates
 from lmflow.versions.version import Version, check_ref, version_of
 
 FORMAT = "lmflow-version/1"
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @attrs.frozen
@@ -77,7 +75,7 @@ def to_text(versions: Bundle) -> str:
 def json_text(data: Any) -> str:
     """JSON text for people: indented, with only those characters escaped that UTF-8 lacks."""
     text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+    return escape_surrogates(text) + "\n"
 
 
 def from_text(text: str, file: str) -> Bundle:

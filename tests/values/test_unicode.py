@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.messages import ChatReply, ChatRequest, EmbedRequest, Message, ToolCall
 from lmflow.values.record import Record, canonical
-from lmflow.values.unicode import well_formed
+from lmflow.values.unicode import escape_surrogates, well_formed
 
 HALF = "half \ud83d of it"
 anything = st.text(st.characters())
@@ -66,6 +67,17 @@ def test_notes_and_ids_can_be_encoded() -> None:
     """The note of a version and the id of an example are valid Unicode."""
     assert "a\ufffd" == lf.Version(note="a\ud83d").note
     assert "a\ufffd" == lf.example_id({"id": "a\ud83d"})
+
+
+@given(st.lists(anything))
+def test_json_of_any_texts_can_be_encoded(texts: list[str]) -> None:
+    """JSON for files can be encoded, and is read back with its lone surrogates; JSON joins pairs."""
+    written = escape_surrogates(json.dumps(texts, ensure_ascii=False))
+    joined = [
+        text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+        for text in texts
+    ]
+    assert joined == json.loads(written.encode())
 
 
 @given(anything)

@@ -16,6 +16,7 @@ from lmflow.execution.session import HasSession, Session
 from lmflow.programs.program import Program, pending_of
 from lmflow.traces.trace import Run
 from lmflow.values.record import Record
+from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 
@@ -72,7 +73,7 @@ def map_rollouts(
 
 
 def _distinct_labels(rows: Sequence[Record]) -> list[str]:
-    ids = [str(row.get("id", position)) for position, row in enumerate(rows)]
+    ids = [well_formed(str(row.get("id", position))) for position, row in enumerate(rows)]
     repeated = next((name for name, count in Counter(ids).items() if count > 1), None)
     if repeated is not None:
         msg = (
