@@ -39,6 +39,7 @@ LmflowError
 │   └── Unanswered          an agent has no answer
 ├── BudgetExceeded        the next call could cost more than the budget has left
 ├── BudgetTooSmall        the budget does not cover what must be reserved before the work begins
+├── OtherEventLoop        an executor is used in two event loops
 ├── Unbounded             a budget can't be kept: a step's calls have no upper bound
 ├── ModelUnavailable      a model can't be used as configured
 ├── ToolsUnavailable      the tools of a server can't be used
@@ -80,6 +81,7 @@ from lmflow.errors.calling import (
     FailureKind,
     ModelFailed,
     ModelUnavailable,
+    OtherEventLoop,
     ParseFailure,
     SandboxUnavailable,
     StepTimeout,
@@ -195,6 +197,7 @@ __all__ = [
     "NotDriven",
     "NotFound",
     "NotRecorded",
+    "OtherEventLoop",
     "ParseFailure",
     "ProgramError",
     "Redacted",

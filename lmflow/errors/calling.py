@@ -220,6 +220,20 @@ class BudgetTooSmall(LmflowError):
 
 
 @attrs.frozen(eq=False)
+class OtherEventLoop(LmflowError):
+    """An executor is used in an event loop while it is in use in another one, whose state is
+    ``found``.
+    """
+
+    found: str
+
+    template = (
+        "the executor is in use in another event loop, which {found}."
+        " Make one for each loop: async with lf.Executor(...)."
+    )
+
+
+@attrs.frozen(eq=False)
 class Unbounded(LmflowError):
     """A budget of tokens or money can't be kept: nothing bounds what a step's call may cost."""
 

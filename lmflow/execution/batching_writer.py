@@ -39,6 +39,11 @@ class WriteReceipt:
                 waiter.set_result(None)
         self._waiters.clear()
 
+    def settle_unheard(self, error: BaseException | None) -> None:
+        """Set the outcome of the write after the loop of the coroutines that waited was closed."""
+        self._settled, self._error = True, error
+        self._waiters.clear()
+
 
 class BatchingWriter:
     """Hands the events of one turn of the event loop to the recorder as one batch, in order."""
@@ -78,11 +83,22 @@ class BatchingWriter:
                 lambda future: self._hand_over(loop, receipt, future.exception())
             )
 
+    def rebind(self) -> None:
+        """Go on in another event loop: hand over what the last one left, and expect no wake-up of
+        it.
+        """
+        self.flush()
+        self._outcomes.clear()
+        self._wake_up_scheduled = False
+
     # Called on the recorder's thread. Futures of the loop may only be touched on the loop's own
     # thread, and one wake-up serves all batches that are settled before the loop gets to it.
     def _hand_over(
         self, loop: asyncio.AbstractEventLoop, receipt: WriteReceipt, error: BaseException | None
     ) -> None:
+        if loop.is_closed():
+            receipt.settle_unheard(error)
+            return
         self._outcomes.append((receipt, error))
         if not self._wake_up_scheduled:
             self._wake_up_scheduled = True

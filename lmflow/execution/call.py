@@ -118,13 +118,13 @@ class CallRunner:
             self._give_slot_back()
 
     async def _take_slot(self) -> None:
-        await self._trace.connections.slots.acquire()
+        await self._trace.connections.loop.slots.acquire()
         self._has_slot = True
 
     def _give_slot_back(self) -> None:
         if self._has_slot:
             self._has_slot = False
-            self._trace.connections.slots.release()
+            self._trace.connections.loop.slots.release()
 
     def _end_of(self, seconds: float) -> float:
         end = asyncio.get_running_loop().time() + seconds

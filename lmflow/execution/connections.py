@@ -16,6 +16,7 @@ from lmflow.adapters.registry import AdapterRules, adapter_rules, check_adapters
 from lmflow.execution.batching_writer import BatchingWriter, WriteReceipt
 from lmflow.execution.budget import Prices
 from lmflow.execution.events import Listener
+from lmflow.execution.loop_resources import LoopResources
 from lmflow.execution.models import Models
 from lmflow.execution.rollout import Answers
 from lmflow.models.base import Model
@@ -35,7 +36,6 @@ class Connections:
     models: Models
     http: HttpSession
     tools: ThreadPoolExecutor
-    slots: asyncio.Semaphore
     concurrency: int
     recorder: Recorder
     prices: Prices
@@ -47,6 +47,11 @@ class Connections:
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
     writer: BatchingWriter = attrs.field(
         default=attrs.Factory(lambda self: BatchingWriter(self.recorder), takes_self=True)
+    )
+    loop: LoopResources = attrs.field(
+        default=attrs.Factory(
+            lambda self: LoopResources(self.http, self.writer, self.concurrency), takes_self=True
+        )
     )
 
     @property
@@ -80,11 +85,12 @@ class Connections:
 
     async def aclose(self) -> None:
         """Stop open streams, close what was opened, and wait until everything is recorded."""
+        await self.loop.enter()
         for task in self.streams:
             task.cancel()
         await asyncio.gather(*self.streams, return_exceptions=True)
         await self.models.aclose()
-        await self.http.close()
+        await self.loop.aclose()
         self.tools.shutdown(wait=False, cancel_futures=True)
         await self.record_alone().durable()
         for listener in self.listeners:
@@ -107,7 +113,6 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
         Models(model, answers.model if answers else None),
         HttpSession(),
         ThreadPoolExecutor(min(concurrency, _MOST_TOOL_THREADS), "lmflow-tool"),
-        asyncio.Semaphore(concurrency),
         concurrency,
         recorder,
         prices,

@@ -315,6 +315,7 @@ class Executor:
         """
         trace_id = trace if isinstance(trace, str) else trace.id
         event = ScoreRecorded(trace_id, name, value, feedback, "", who, time.time_ns())
+        await self._session.connections.loop.enter()
         await self._session.connections.record_alone(event).durable()
 
     # Five methods are long enough for files of their own. There they are plain functions whose

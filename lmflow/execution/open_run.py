@@ -43,6 +43,7 @@ class OpenRun:
 
     async def __aenter__(self) -> Self:
         """Record the opening of the run."""
+        await self.session.connections.loop.enter()
         await self.record(RunOpened(self.run))
         return self
 

@@ -40,6 +40,7 @@ async def run_once(
 ) -> tuple[Run, Exception | None]:
     """Execute one rollout as a run of its own; see ``Executor.once``."""
     within, connections = session.within(), session.connections
+    await connections.loop.enter()
     (rollout,) = session.with_answers([rollout])
     (prepared,) = within.prepare_all([rollout])
     run = session.new_run(kind, str(rollout.program), [rollout])
@@ -70,6 +71,7 @@ async def complete_run(
     first.
     """
     within, connections = session.within(), session.connections
+    await connections.loop.enter()
     prepared = within.prepare_all(list(todo.values()))
     with _stopped_unless_closed(connections, run):
         await connections.record_alone(*opening).durable()

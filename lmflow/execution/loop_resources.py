@@ -1,0 +1,58 @@
+"""The parts of an executor that belong to one event loop: its connections, slots and batches."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from lmflow.errors import OtherEventLoop
+from lmflow.execution.batching_writer import BatchingWriter
+from lmflow.models.transport.http import HttpSession
+
+
+class LoopResources:
+    """Binds an executor to the event loop that it runs in, and to a later one once that is closed,
+    so that one executor serves several ``asyncio.run``.
+    """
+
+    def __init__(self, http: HttpSession, writer: BatchingWriter, concurrency: int) -> None:
+        self._http, self._writer, self._concurrency = http, writer, concurrency
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closer: AsyncGenerator[None] | None = None
+        self.slots = asyncio.Semaphore(concurrency)
+
+    async def enter(self) -> None:
+        """Bind to the running loop. Raises ``OtherEventLoop`` if the executor is bound to another
+        loop that is not closed.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is loop:
+            return
+        if self._loop is not None:
+            if not self._loop.is_closed():
+                found = "is running" if self._loop.is_running() else "is not closed"
+                raise OtherEventLoop(found)
+            # What waited in the closed loop is gone with it, but what it recorded is not.
+            self._writer.rebind()
+            self._http.drop()
+            self.slots = asyncio.Semaphore(self._concurrency)
+        self._loop = loop
+        self._closer = _close_with_loop(self._http)
+        await anext(self._closer)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        if self._closer is not None:
+            await self._closer.aclose()
+        await self._http.close()
+
+
+# `asyncio.run` closes the asynchronous generators of its loop before it closes the loop. That is
+# the only moment at which connections that nobody closed can still be closed: sockets of a closed
+# loop leak, with a warning, and requests over them fail.
+async def _close_with_loop(http: HttpSession) -> AsyncGenerator[None]:
+    """Close the connections when the generator is closed: by ``aclose`` or at the loop's end."""
+    try:
+        yield
+    finally:
+        await http.close()
