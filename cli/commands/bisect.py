@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,6 +31,7 @@ from lmflow.replays.what_if import Plan, what_if
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.json_text import parse
 from lmflow.values.printing import clean
 from lmflow.versions.bisect import FirstBad, NextProbe, between, search
 from lmflow.versions.version import Version
@@ -304,8 +304,8 @@ def _example(
 
 def _json_example(text: str) -> dict[str, Any]:
     try:
-        example = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        example = parse(text)
+    except ValueError as error:
         raise click.ClickException(f"--example is not a JSON object ({error}).") from None
     if not isinstance(example, dict):
         raise click.ClickException(f"--example is not a JSON object: {line(example, 60)}")

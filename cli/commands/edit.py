@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import attrs
@@ -21,6 +20,7 @@ from lmflow.cli.options import (
 from lmflow.cli.text.terminal import line
 from lmflow.programs.compatibility import checked_params
 from lmflow.stores.sqlite.store import reading
+from lmflow.values.json_text import parse
 from lmflow.values.record import Record, plain
 from lmflow.versions.diff import same
 from lmflow.versions.files import json_text
@@ -94,7 +94,7 @@ def _edited(path: str, before: Any) -> Any:
     if is_text:
         return edited if before.endswith("\n") else edited.removesuffix("\n")
     try:
-        value = json.loads(edited)
+        value = parse(edited)
     except ValueError as error:
         raise click.ClickException(f"{path} is not JSON ({error}). Nothing was changed.") from None
     _check_kind(path, before, value)

@@ -30,6 +30,7 @@ from lmflow.signatures.signature import Signature
 from lmflow.stores.corpora.corpus import Corpus
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.json_text import parse
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 
@@ -160,14 +161,15 @@ def _rows(program: Program, options: RunOptions) -> list[Mapping[str, Any]]:
 
 def _read_rows(file: Path, signature: Signature) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
-    for number, text in enumerate(file.read_text("utf-8").splitlines(), 1):
+    for number, text in enumerate(file.read_text("utf-8").split("\n"), 1):
         if not text.strip():
             continue
         try:
-            row = json.loads(text)
-        except json.JSONDecodeError as error:
+            row = parse(text)
+        except ValueError as error:
+            problem = error.msg if isinstance(error, json.JSONDecodeError) else error
             raise click.ClickException(
-                f"{file} line {number} is not JSON ({error.msg}). Nothing was sent."
+                f"{file} line {number} is not JSON ({problem}). Nothing was sent."
             ) from None
         if not isinstance(row, dict):
             raise click.ClickException(

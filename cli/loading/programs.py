@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from lmflow.programs.program import Program
 from lmflow.signatures.fields import Field, holds_media
 from lmflow.signatures.parsing import read, resolve_media, takes_list, type_text
 from lmflow.signatures.signature import Signature
+from lmflow.values.json_text import parse
 from lmflow.values.media import attached
 
 
@@ -144,7 +144,7 @@ def _texts(text: str, field: Field) -> Any:
     if not takes_list(field.type):
         return text
     try:
-        value = json.loads(text)
+        value = parse(text)
     except ValueError:
         return [text]
     return value if isinstance(value, list) else [text]

@@ -6,7 +6,6 @@ that fit together are packed together, a heading with the text below it.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from lmflow.errors import BadValue, LmflowError, StoreError, WrongType
+from lmflow.values.json_text import parse
 
 Span = tuple[int, int]
 """Start and end in a text, in code points."""
@@ -223,7 +223,7 @@ def _packed(spans: list[Span], size: int) -> list[Span]:
 
 def _from_line(line: bytes, where: str, file: str) -> Document:
     try:
-        return as_document(json.loads(line.decode("utf-8-sig")))
+        return as_document(parse(line.decode("utf-8-sig")))
     except (ValueError, LmflowError) as error:
         raise StoreError(
             file, f"{where}: {error}", 'Write {"id": "...", "title": "...", "text": "..."}.'
