@@ -216,8 +216,17 @@ def _exported_version(program: Program, data: Mapping[str, Any], file: str) -> V
     try:
         version = version_of(exported)
         version_id = version.id
-    except (LmflowError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ForeignFile(file, f"its metadata.lmflow is no version ({error})", FIX) from None
+    except (
+        LmflowError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        ValueError,
+        RecursionError,
+    ) as error:
+        raise ForeignFile(
+            file, f"its metadata.lmflow is no version ({error!s:.200})", FIX
+        ) from None
     if version_id != exported.get("id"):
         written = short(str(exported.get("id")))
         problem = (

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from lmflow.errors import BadSignature, short
+from lmflow.errors import BadSignature
 
 _FIX = "Give the tool a schema of type object, or leave it out."
 
@@ -53,13 +53,13 @@ def _merged(schema: Any, root: Any, refs: tuple[str, ...]) -> ObjectSchema:
     if schema is True or schema is None:
         return ObjectSchema({}, frozenset(), {})
     if not isinstance(schema, Mapping):
-        raise BadSignature("schema", f"no object fits {short(repr(schema))}", _FIX)
+        raise BadSignature("schema", f"no object fits {_shown(schema)}", _FIX)
     if "$ref" in schema:
         return _referred(schema, root, refs)
     _check_type(schema)
     properties = schema.get("properties") or {}
     if not isinstance(properties, Mapping):
-        raise BadSignature("properties", f"they are no object but {properties!r:.80}", _FIX)
+        raise BadSignature("properties", f"they are no object but {_shown(properties)}", _FIX)
     combined = ("properties", "required", "allOf", "anyOf", "oneOf")
     keywords = {key: value for key, value in schema.items() if key not in combined}
     own = ObjectSchema(properties, frozenset(_names(schema.get("required"))), keywords)
@@ -85,7 +85,7 @@ def _check_type(schema: Mapping[str, Any]) -> None:
     kinds = schema.get("type", "object")
     names = kinds if isinstance(kinds, (list, tuple)) else [kinds]
     if names and "object" not in names:
-        raise BadSignature("schema", f"its type is {kinds!r:.80}, not object", _FIX)
+        raise BadSignature("schema", f"its type is {_shown(kinds)}, not object", _FIX)
 
 
 def _is_object(schema: Any) -> bool:
@@ -125,5 +125,13 @@ def _schemas(value: Any) -> list[Any]:
 
 def _names(required: Any) -> Iterable[str]:
     if required is not None and not isinstance(required, (list, tuple)):
-        raise BadSignature("required", f"it is no list but {required!r:.80}", _FIX)
+        raise BadSignature("required", f"it is no list but {_shown(required)}", _FIX)
     return (name for name in _schemas(required) if isinstance(name, str))
+
+
+def _shown(value: Any) -> str:
+    """The beginning of a value as Python writes it, which has no text for some numbers."""
+    try:
+        return f"{value!r:.80}"
+    except (ValueError, RecursionError):
+        return f"a {type(value).__name__}"

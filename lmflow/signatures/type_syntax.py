@@ -87,9 +87,18 @@ def parse_arguments(side: str) -> list[tuple[ast.arg, ast.expr | None]]:
     ``SyntaxError`` if it isn't a list of fields.
     """
     side = side.strip().strip(",")
-    tree = ast.parse(f"def _(*, {side}): ..." if side else "def _(): ...").body[0]
+    try:
+        module = ast.parse(f"def _(*, {side}): ..." if side else "def _(): ...")
+    except SyntaxError:
+        raise
+    except (ValueError, RecursionError, MemoryError) as error:  # surrogates, nul, deep nesting
+        msg = str(error)[:80] or "it is nested too deeply"
+        raise SyntaxError(msg) from None
+    tree = module.body[0]
+    is_plain = len(module.body) == 1 and ast.unparse(tree).endswith("):\n    ...")
     if (
         not isinstance(tree, ast.FunctionDef)
+        or not is_plain
         or tree.args.args
         or tree.args.kwarg
         or tree.args.vararg
@@ -108,7 +117,7 @@ def field_of_node(
     """
     try:
         value = REQUIRED if default is None else ast.literal_eval(default)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise BadSignature(text, f"the default of {node.arg!r} is no literal") from None
     if node.annotation is None:
         return Field(name=node.arg, default=value)
@@ -120,6 +129,9 @@ def field_of_node(
             f"{node.arg!r} has the type {error.args[0]!r}, which isn't known",
             _correction(error, types),
         ) from None
+    except (ValueError, TypeError, RecursionError, MemoryError) as error:
+        problem = f"the type of {node.arg!r} can't be read ({error!s:.80})"
+        raise BadSignature(text, problem) from None
     return Field(name=node.arg, type=kind, default=value)
 
 
