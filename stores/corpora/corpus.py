@@ -218,11 +218,13 @@ class Corpus:
         if k < 0:
             raise WrongType("k", str(k), "a number of passages, 0 or more")
         with self._readers.connection() as connection:
-            terms = bm25_expression(query, bigrams=has_bigrams(connection))
-            if not terms:
-                return ()
+            bigrams = has_bigrams(connection)
+        terms = bm25_expression(query, bigrams=bigrams)
+        if not terms:
+            return ()
+        with self._readers.connection() as connection:
             rows = connection.execute(_SEARCH, (TITLE_WEIGHT, terms, k)).fetchall()
-        return tuple(Hit(_passage(*row), score) for *row, score in rows)
+            return tuple(Hit(_passage(*row), score) for *row, score in rows)
 
     def passage(self, id: str) -> Passage:  # noqa: A002 - it is the id of a passage
         """Return the passage with an id; ``NotFound`` if there is none."""
@@ -230,10 +232,10 @@ class Corpus:
             row = connection.execute(
                 "SELECT document, title, start, text FROM passage WHERE id = ?", (id,)
             ).fetchone()
-        if row is None:
-            fix = 'An id is a document\'s and "#" and an offset.'
-            raise NotFound(str(self.path), f"it has no passage {id!r}", fix)
-        return _passage(*row)
+            if row is not None:
+                return _passage(*row)
+        fix = 'An id is a document\'s and "#" and an offset.'
+        raise NotFound(str(self.path), f"it has no passage {id!r}", fix)
 
     def texts(self, sources: Sequence[str]) -> list[str]:
         """Return the texts of the passages with these ids, in order; ``NotFound``."""
@@ -264,7 +266,7 @@ class Corpus:
             rows = connection.execute(
                 "SELECT document, title, start, text FROM passage ORDER BY number"
             ).fetchall()
-        return iter([_passage(*row) for row in rows])
+            return iter([_passage(*row) for row in rows])
 
     def __len__(self) -> int:
         """Return the number of passages."""

@@ -20,6 +20,7 @@ import attrs
 
 from lmflow.errors import ModelUnavailable, NewerSchema, NotAStore, StoreError, Tampered, WrongType
 from lmflow.stores.corpora.documents import Passage
+from lmflow.stores.damage import DAMAGE
 from lmflow.values.record import digest
 
 _APPLICATION, _SCHEMA = 0x6C6D6664, 1
@@ -257,7 +258,7 @@ def _connected(path: Path, mode: str = "rwc") -> Iterator[sqlite3.Connection]:
             db,
         ):
             yield db
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *DAMAGE) as error:
         fix = "Remove it and build it again."
         raise StoreError(str(path), f"can't be used: {error}", fix) from error
 

@@ -18,6 +18,7 @@ from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.stores.bigrams import spaced
 from lmflow.stores.corpora.bm25 import BIGRAMS, RULES, TOKENIZER
 from lmflow.stores.corpora.documents import Passage
+from lmflow.stores.damage import DAMAGE
 from lmflow.values.record import digest
 
 Progress = Callable[[int, int], None]
@@ -71,10 +72,10 @@ def _pop(idle: list[sqlite3.Connection]) -> sqlite3.Connection | None:
 
 @contextmanager
 def as_store_errors(path: Path) -> Iterator[None]:
-    """Raise SQLite's errors about the file as ``StoreError``."""
+    """Raise the errors of a damaged file, SQLite's or those of decoding, as ``StoreError``."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *DAMAGE) as error:
         fix = "Remove it and build it again."
         raise StoreError(str(path), f"can't be read: {error}", fix) from error
 
@@ -95,7 +96,7 @@ def open_corpus(path: Path) -> tuple[sqlite3.Connection, str]:
     try:
         connection.execute("PRAGMA query_only = ON")
         return connection, corpus_digest(dict(connection.execute("SELECT name, value FROM meta")))
-    except sqlite3.Error:
+    except (sqlite3.Error, *DAMAGE):
         connection.close()
         raise
 

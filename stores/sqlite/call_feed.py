@@ -7,6 +7,7 @@ import sqlite3
 import attrs
 
 from lmflow.messages.replies import outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import outcome_text
 from lmflow.values.record import pretty
@@ -88,7 +89,8 @@ class CallFeed:
         self._open.difference_update(row["id"] for row in rows)
         blobs = BlobReader(self._db, self._store)
         return sorted(
-            (_ended(row, blobs) for row in rows), key=lambda call: (call.ended, call.call)
+            (_ended(row, blobs, self._store) for row in rows),
+            key=lambda call: (call.ended, call.call),
         )
 
     @property
@@ -122,7 +124,14 @@ class CallFeed:
         return row
 
 
-def _ended(row: sqlite3.Row, blobs: BlobReader) -> EndedCall:
+def _ended(row: sqlite3.Row, blobs: BlobReader, store: str) -> EndedCall:
+    try:
+        return _decoded(row, blobs)
+    except DAMAGE as error:
+        raise damaged(store, f"call {row['id']}", error) from error
+
+
+def _decoded(row: sqlite3.Row, blobs: BlobReader) -> EndedCall:
     outcome = outcome_of(blobs.get(row["reply"]))
     value = getattr(outcome, "value", None)  # a tool's result
     return EndedCall(

@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.data.dataset import Dataset, Examples, example_id, splits_of
 from lmflow.errors import BadData, NotFound, StoreError, Tampered, near, short
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import body_of, digest_bytes, digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
@@ -190,7 +191,12 @@ class DatasetReader:
     def _items(self, row: int) -> Iterator[tuple[str, str, Record]]:
         query = "SELECT split, origin, example FROM item WHERE dataset = ? ORDER BY position"
         for item in self._db.execute(query, (row,)).fetchall():
-            yield item["split"], item["origin"], Record(self._blobs.get(item["example"]))
+            try:
+                example = Record(self._blobs.get(item["example"]))
+            except DAMAGE as error:
+                thing = f"an example of row {row} of the table dataset"
+                raise damaged(self._store, thing, error) from error
+            yield item["split"], item["origin"], example
 
     def _sizes(self, row: int) -> Record:
         query = (

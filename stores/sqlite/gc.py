@@ -16,7 +16,8 @@ from pathlib import Path
 import attrs
 
 from lmflow.errors import StoreError
-from lmflow.messages.replies import outcome_of
+from lmflow.messages.replies import Outcome, outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import DELETE_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, next_idle, next_sweeping
@@ -65,7 +66,7 @@ def collect(
         prepare(db, Path(path))
         collector = _Collector(db, str(path), time.time_ns() if now is None else now)
         return collector.collect(older_than, dry_run=dry_run)
-    except sqlite3.DatabaseError as error:
+    except sqlite3.Error as error:
         fix = "What was swept is consistent."
         raise StoreError(str(path), f"garbage can't be collected ({error})", fix) from error
     finally:
@@ -110,7 +111,7 @@ class _Collector:
         # Rows that others refer to are never removed, by construction. SQLite's own check would
         # scan each referring table once a row.
         db.execute("PRAGMA foreign_keys = OFF")
-        self._marker = Marker(db, now)
+        self._marker = Marker(db, store, now)
 
     def collect(self, older_than: int | None, *, dry_run: bool) -> GarbageCounts:
         if dry_run:
@@ -210,16 +211,22 @@ class _Collector:
             " WHERE trace = ? AND kind = 'chat' AND reply IS NOT NULL"
         )
         for call, request, reply in self._db.execute(query, (trace,)).fetchall():
-            outcome = outcome_of(self._blobs.get(reply))
+            outcome = self._outcome(call, reply)
             # The index has no text of its own: SQLite needs the same words to delete their entries.
             if words := index_entry(self._blobs.request(request), outcome):
                 self._db.execute(DELETE_WORDS, (call, *words))
         for table, column in children:
             self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (trace,))
-        (uid,) = self._db.execute(
-            "DELETE FROM trace WHERE id = ? RETURNING uid", (trace,)
-        ).fetchone()
-        self._bury("trace", uid)
+        row = self._db.execute("DELETE FROM trace WHERE id = ? RETURNING uid", (trace,)).fetchone()
+        if row is None:
+            raise damaged(self._store, f"row {trace} of the table trace")
+        self._bury("trace", row[0])
+
+    def _outcome(self, call: int, reply: int) -> Outcome:
+        try:
+            return outcome_of(self._blobs.get(reply))
+        except DAMAGE as error:
+            raise damaged(self._store, f"call {call}", error) from error
 
     def _sweep_version(self, row: int) -> int:
         self._db.execute("DELETE FROM parent WHERE version = ?", (row,))

@@ -9,11 +9,16 @@ from __future__ import annotations
 
 import sqlite3
 
+from lmflow.stores.damage import damaged
+
 
 def generation_of(db: sqlite3.Connection) -> int:
-    """Return the current generation."""
-    query = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'gc'"
-    return int(db.execute(query).fetchone()[0])
+    """Return the current generation; ``Tampered`` if the store has none."""
+    row = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'gc'").fetchone()
+    if row is None:
+        _, _, path = db.execute("PRAGMA database_list").fetchone()
+        raise damaged(path, "the row gc of the table meta")
+    return int(row[0])
 
 
 def is_sweeping(generation: int) -> bool:

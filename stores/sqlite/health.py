@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from lmflow.errors import StoreError
-from lmflow.stores.sqlite.schema import VERSION, check_file
+from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.schema import VERSION, check_file, schema_of
 
 SQLITE = sqlite3.sqlite_version
 MINIMUM = (3, 37)
@@ -65,8 +65,7 @@ def health(path: str | Path) -> Health | None:
         try:
             return _examined(db, path)
         except sqlite3.DatabaseError as error:
-            fix = "Restore it from a backup."
-            raise StoreError(str(path), f"it can't be read ({error})", fix) from error
+            raise unreadable(path, error) from error
 
 
 def missing_features() -> list[str]:
@@ -92,7 +91,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _examined(db: sqlite3.Connection, path: Path) -> Health:
-    (schema,) = db.execute("PRAGMA user_version").fetchone()
+    schema = schema_of(db, path)
 
     def count(query: str) -> int:
         return int(db.execute(query).fetchone()[0]) if schema else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-from lmflow.errors import StoreError
+from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import Reading
 from lmflow.versions.version import Version
@@ -38,8 +38,7 @@ class SqlitePointer:
             if self._versions is None or row != self._row:
                 self._row, self._versions = row, self._reader.versions.line(row)
         except sqlite3.DatabaseError as error:
-            fix = "Is it whole? `lmflow doctor`."
-            raise StoreError(self._store, f"it can't be read ({error})", fix) from error
+            raise unreadable(self._store, error) from error
         return self._versions
 
     def close(self) -> None:

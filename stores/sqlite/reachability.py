@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import (
     WITHOUT_CONTENTS,
     contents_named,
@@ -28,8 +29,9 @@ class Marker:
     Rows in ``gone_run`` and ``gone_trace``, which the caller fills, reach nothing.
     """
 
-    def __init__(self, db: sqlite3.Connection, now: int) -> None:
+    def __init__(self, db: sqlite3.Connection, store: str, now: int) -> None:
         self._db = db
+        self._store = store
         self._now = now
         for name in _TABLES:
             db.execute(f"CREATE TEMP TABLE {name} (id BLOB PRIMARY KEY) WITHOUT ROWID")
@@ -70,12 +72,27 @@ class Marker:
 
     def _mark_parts(self, kind: str) -> None:
         """Mark the blobs that live blobs of a kind are composed of."""
-        query = "SELECT enc, data FROM blob JOIN live_blob ON live_blob.id = blob.id WHERE kind = ?"
+        query = (
+            "SELECT blob.id, enc, data FROM blob JOIN live_blob ON live_blob.id = blob.id"
+            " WHERE kind = ?"
+        )
         reading = self._db.cursor().execute(query, (kind,))
         while rows := reading.fetchmany(BATCH):
-            parts = {part for enc, data in rows for part in parts_of(kind, unpack(enc, data))}
+            parts = {part for row in rows for part in self._parts(kind, *row)}
             insert = "INSERT OR IGNORE INTO live_blob VALUES (?)"
             self._db.executemany(insert, [(part,) for part in parts])
+
+    def _parts(self, kind: str, blob: int, enc: int, data: bytes) -> list[int]:
+        try:
+            return parts_of(kind, unpack(enc, data))
+        except DAMAGE as error:
+            raise damaged(self._store, f"{kind} blob {blob}", error) from error
+
+    def _contents(self, blob: int, enc: int, data: bytes) -> list[bytes]:
+        try:
+            return contents_named(unpack_text(enc, data))
+        except DAMAGE as error:
+            raise damaged(self._store, f"blob {blob}", error) from error
 
     def mark_contents(self) -> None:
         """Find the contents of pictures, sounds and files that no blob names any more.
@@ -87,13 +104,13 @@ class Marker:
         if self._db.execute("SELECT 1 FROM blob WHERE kind = 'media' LIMIT 1").fetchone() is None:
             return
         query = (
-            f"SELECT enc, data FROM blob WHERE kind NOT IN ({_WITHOUT_CONTENTS})"
+            f"SELECT id, enc, data FROM blob WHERE kind NOT IN ({_WITHOUT_CONTENTS})"
             " AND id NOT IN (SELECT id FROM dead_blob)"
         )
         insert = "INSERT OR IGNORE INTO live_blob SELECT id FROM blob WHERE hash = ?"
         reading = self._db.cursor().execute(query)
         while rows := reading.fetchmany(BATCH):
-            named = {hashed for row in rows for hashed in contents_named(unpack_text(*row))}
+            named = {hashed for row in rows for hashed in self._contents(*row)}
             self._db.executemany(insert, [(hashed,) for hashed in named])
         self._db.execute(
             "INSERT INTO dead_blob SELECT id FROM blob"

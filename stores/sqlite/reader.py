@@ -12,6 +12,7 @@ import attrs
 from lmflow.data.dataset import Dataset
 from lmflow.errors import Tampered
 from lmflow.messages.replies import Outcome, outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite import full_text as search
 from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text, hash_of, is_derivable
 from lmflow.stores.sqlite.blobs.reader import BlobReader
@@ -54,7 +55,7 @@ class Reader:
         self._blobs = BlobReader(connection, store)
         self.versions = VersionReader(connection, store, self._blobs)
         self.datasets = DatasetReader(connection, store, self._blobs)
-        self._traces = TraceReader(connection, self._blobs, self.versions)
+        self._traces = TraceReader(connection, store, self._blobs, self.versions)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """Return the latest runs without their traces, newest first, older than the run ``before``.
@@ -64,7 +65,7 @@ class Reader:
         if before:
             before = resolve_id(self._db, self._store, "run", "id", before)
         rows = self._db.execute(query, (before or AFTER_ALL_IDS, limit))
-        return [_run(row) for row in rows]
+        return [self._run(row) for row in rows]
 
     def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:
         """Return the latest runs as the view ``v_runs`` shows them, newest first."""
@@ -83,13 +84,13 @@ class Reader:
         ).fetchall()
         traces = self._traces.read([row["trace"] for row in rows])
         items = tuple((row["label"], trace) for row, trace in zip(rows, traces, strict=True))
-        return attrs.evolve(_run(row), items=items, wanted=self._planned(run_id))
+        return attrs.evolve(self._run(row), items=items, wanted=self._planned(run_id))
 
     def came_to(self, result: str) -> Run | None:
         """Return the latest run with a result, without its traces, ``None`` if there is none."""
         query = "SELECT * FROM run WHERE result = ? AND result <> '' ORDER BY id DESC LIMIT 1"
         row = self._db.execute(query, (result,)).fetchone()
-        return _run(row) if row else None
+        return self._run(row) if row else None
 
     def root(self, run: str) -> str:
         """Return the root that was recorded when a run ended, empty if it did not end."""
@@ -137,7 +138,12 @@ class Reader:
             " ORDER BY call.ended_ns DESC, call.id DESC LIMIT 1",
             (digest_bytes(key),),
         ).fetchone()
-        return (row["uid"], outcome_of(self._blobs.get(row["reply"]))) if row else None
+        if row is None:
+            return None
+        try:
+            return row["uid"], outcome_of(self._blobs.get(row["reply"]))
+        except DAMAGE as error:
+            raise damaged(self._store, f"a reply of trace {row['uid']}", error) from error
 
     def refs(self) -> Mapping[str, str]:
         """Return the id of the version that each ref points at, by the ref's name."""
@@ -178,7 +184,7 @@ class Reader:
 
     def trace_summaries(self) -> Iterator[TraceSummary]:
         """Yield a summary of each execution, oldest first."""
-        return trace_summaries(self._db, self._blobs)
+        return trace_summaries(self._db, self._blobs, self._store)
 
     def verify(self, run: str) -> Run:
         """Return a run after deriving every hash in it again.
@@ -223,9 +229,11 @@ class Reader:
         return CallFeed(self._db, self._store, run_id, last)
 
     def _hit(self, row: sqlite3.Row, words: Sequence[str]) -> CallHit:
-        reply = self._blobs.get(row["reply"])
-        request = self._blobs.request(row["request"])
-        texts = search.indexed_texts(request, outcome_of(reply)) or ("", "")
+        try:
+            outcome = outcome_of(self._blobs.get(row["reply"]))
+            texts = search.indexed_texts(self._blobs.request(row["request"]), outcome) or ("", "")
+        except DAMAGE as error:
+            raise damaged(self._store, f"call {row['id']}", error) from error
         prompt, answer = (search.snippet(text, words) for text in texts)
         in_answer = len(answer.marks) >= len(prompt.marks)
         shown = answer if in_answer else prompt
@@ -253,15 +261,20 @@ class Reader:
         )
         rows = self._db.execute(query, (run,)).fetchall()
         self._blobs.fetch(row["inputs"] for row in rows)
-        return tuple(
-            PlannedExecution(
-                row["label"],
-                Record(self._blobs.get(row["inputs"])),
-                digest_text(row["hash"]),
-                row["sample"],
-            )
-            for row in rows
-        )
+        try:
+            return tuple(map(self._planned_execution, rows))
+        except DAMAGE as error:
+            raise damaged(self._store, f"what run {run} was begun for", error) from error
+
+    def _planned_execution(self, row: sqlite3.Row) -> PlannedExecution:
+        inputs = Record(self._blobs.get(row["inputs"]))
+        return PlannedExecution(row["label"], inputs, digest_text(row["hash"]), row["sample"])
+
+    def _run(self, row: sqlite3.Row) -> Run:
+        try:
+            return _run(row)
+        except DAMAGE as error:
+            raise damaged(self._store, f"run {row['id']}", error) from error
 
     def _score(self, trace: str, row: sqlite3.Row) -> ScoreRecorded:
         feedback = self._blobs.get(row["feedback"]) or ""

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lmflow.errors import StoreError
+from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import check_file, check_readable
 
@@ -43,8 +44,7 @@ def reading(path: str | Path) -> Iterator[Reader]:
     try:
         check_readable(db, path)
         yield Reader(db, str(path))
-    except sqlite3.DatabaseError as error:
-        fix = "Is it whole? `sqlite3 FILE 'PRAGMA integrity_check'`."
-        raise StoreError(str(path), f"it can't be read ({error})", fix) from error
+    except sqlite3.Error as error:
+        raise unreadable(path, error) from error
     finally:
         db.close()

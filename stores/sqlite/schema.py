@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
+from lmflow.stores.damage import damaged
 
 APPLICATION = 0x6C6D666C
 """The ``application_id`` of a trace store, "lmfl"."""
@@ -29,6 +30,7 @@ def check_file(path: Path) -> bool:
     Raises:
         NotAStore: If the file is something else, or can't be read.
         NewerSchema: If a newer lmflow wrote it.
+        Tampered: If its schema is damaged.
     """
     try:
         if not path.stat().st_size:
@@ -97,10 +99,14 @@ def schema_of(connection: sqlite3.Connection, path: Path) -> int:
     Raises:
         NotAStore: If the database is something else.
         NewerSchema: If a newer lmflow wrote it.
+        Tampered: If its schema is damaged.
     """
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except UnicodeDecodeError as error:  # SQLite's own message quotes the damaged schema
+        raise damaged(str(path), "the schema", error) from error
     if application or tables:
         _check_ours(path, application, version)
     return int(version)

@@ -12,6 +12,7 @@ from typing import Self
 from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
+from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
@@ -211,8 +212,7 @@ class SqliteStore:
             db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         except sqlite3.DatabaseError as error:
             db.close()
-            fix = "It is untouched: restore it from a backup."
-            raise StoreError(self.name, f"it can't be read ({error})", fix) from error
+            raise unreadable(self.name, error) from error
         except BaseException:
             db.close()
             raise

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import toolz
 
 from lmflow.messages.replies import outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
@@ -31,34 +32,51 @@ class TraceReader:
     """Reads traces by their rows, through one connection."""
 
     def __init__(
-        self, connection: sqlite3.Connection, blobs: BlobReader, versions: VersionReader
+        self,
+        connection: sqlite3.Connection,
+        store: str,
+        blobs: BlobReader,
+        versions: VersionReader,
     ) -> None:
         self._db = connection
+        self._store = store
         self._blobs = blobs
         self._versions = versions
 
     def read(self, rows: Sequence[int]) -> list[Trace]:
         """Return the traces of rows, in their order."""
         traces = self.by_row(rows)
+        missing = [row for row in rows if row not in traces]
+        if missing:
+            raise damaged(self._store, f"row {missing[0]} of the table trace")
         return [traces[row] for row in rows]
 
     def by_row(self, rows: Sequence[int]) -> dict[int, Trace]:
         """Return the traces of rows, a chunk at a time in few queries."""
         by_row: dict[int, Trace] = {}
         for chunk in toolz.partition_all(CHUNK, dict.fromkeys(rows)):
-            traces = select_in(self._db, "SELECT * FROM trace WHERE id IN ({keys})", chunk)
-            calls = select_in(self._db, _CALLS, chunk)
-            choices = select_in(self._db, "SELECT * FROM choice WHERE trace IN ({keys})", chunk)
+            by_row |= self._chunk(chunk)
+        return by_row
+
+    def _chunk(self, rows: Sequence[int]) -> dict[int, Trace]:
+        traces = select_in(self._db, "SELECT * FROM trace WHERE id IN ({keys})", rows)
+        calls = select_in(self._db, _CALLS, rows)
+        choices = select_in(self._db, "SELECT * FROM choice WHERE trace IN ({keys})", rows)
+        thing = "the table trace, call or choice"
+        by_row: dict[int, Trace] = {}
+        try:
             self._blobs.fetch(
                 [*_column_values(traces, _TRACE_BLOBS), *_column_values(calls, _CALL_BLOBS)]
             )
             version = functools.cache(self._versions.at)
             calls_of, choices_of = toolz.groupby("trace", calls), toolz.groupby("trace", choices)
             for row in traces:
-                id_ = row["id"]
+                id_, thing = row["id"], f"trace {row['uid']}"
                 by_row[id_] = self._trace(
                     row, version(row["version"]), calls_of.get(id_, ()), choices_of.get(id_, ())
                 )
+        except DAMAGE as error:
+            raise damaged(self._store, thing, error) from error
         return by_row
 
     def _trace(

@@ -9,6 +9,7 @@ from typing import Literal
 
 import attrs
 
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.values.record import Record
@@ -46,6 +47,7 @@ class TraceSummary:
     _outputs: int | None
     _db: sqlite3.Connection
     _blobs: BlobReader
+    _store: str
 
     @property
     def scores(self) -> list[tuple[str, float]]:
@@ -62,31 +64,50 @@ class TraceSummary:
     @property
     def inputs(self) -> Record:
         """The inputs."""
-        return Record(self._blobs.get(self._inputs))
+        return self._record(self._inputs)
 
     @property
     def outputs(self) -> Record:
         """The outputs, empty if there are none."""
-        return Record(self._blobs.get(self._outputs) or {})
+        return self._record(self._outputs)
+
+    def _record(self, blob: int | None) -> Record:
+        try:
+            return Record(self._blobs.get(blob) or {})
+        except DAMAGE as error:
+            raise damaged(self._store, f"trace {self.trace}", error) from error
 
 
-def trace_summaries(db: sqlite3.Connection, blobs: BlobReader) -> Iterator[TraceSummary]:
+def trace_summaries(
+    db: sqlite3.Connection, blobs: BlobReader, store: str
+) -> Iterator[TraceSummary]:
     """Yield a summary of each execution, oldest first."""
     for row in db.execute(_SUMMARIES):
-        started = datetime.fromtimestamp(row["started_ns"] / 1e9, UTC)
-        yield TraceSummary(
-            trace=row["uid"],
-            program=row["name"],
-            target=row["target"],
-            version=digest_text(row["hash"]),
-            status=_status(row),
-            started=started.strftime("%Y-%m-%dT%H:%M:%S"),
-            row=row["id"],
-            inputs=row["inputs"],
-            outputs=row["outputs"],
-            db=db,
-            blobs=blobs,
-        )
+        try:
+            summary = _summary(row, db, blobs, store)
+        except DAMAGE as error:
+            raise damaged(store, f"trace {row['uid']}", error) from error
+        yield summary
+
+
+def _summary(
+    row: sqlite3.Row, db: sqlite3.Connection, blobs: BlobReader, store: str
+) -> TraceSummary:
+    started = datetime.fromtimestamp(row["started_ns"] / 1e9, UTC)
+    return TraceSummary(
+        trace=row["uid"],
+        program=row["name"],
+        target=row["target"],
+        version=digest_text(row["hash"]),
+        status=_status(row),
+        started=started.strftime("%Y-%m-%dT%H:%M:%S"),
+        row=row["id"],
+        inputs=row["inputs"],
+        outputs=row["outputs"],
+        db=db,
+        blobs=blobs,
+        store=store,
+    )
 
 
 def _status(row: sqlite3.Row) -> TraceStatus:

@@ -10,6 +10,7 @@ import attrs
 
 from lmflow.errors import Tampered, short
 from lmflow.messages.replies import Outcome, outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.versions import VersionReader
@@ -67,13 +68,15 @@ class StoreChecker:
     def check(self) -> StoreCheck:
         """Derive again: blobs, the keys of calls, the roots of traces and runs, versions."""
         blobs = self._each(
-            "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])
+            "blob", "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])
         )
         calls = self._keys()
-        traces = self._each("SELECT * FROM trace ORDER BY id", self._trace)
-        runs = self._each("SELECT * FROM run ORDER BY id", self._run)
+        traces = self._each("trace", "SELECT * FROM trace ORDER BY id", self._trace)
+        runs = self._each("run", "SELECT * FROM run ORDER BY id", self._run)
         versions = self._each(
-            "SELECT id FROM version ORDER BY id", lambda row: self._versions.at(row["id"])
+            "version",
+            "SELECT id FROM version ORDER BY id",
+            lambda row: self._versions.at(row["id"]),
         )
         missing = [digest_text(row[0]) for row in self._db.execute(_ABSENT)]
         pruned = sum(map(self._versions.pruned, missing))
@@ -88,13 +91,15 @@ class StoreChecker:
             tuple(self._problems),
         )
 
-    def _each(self, query: str, check: Callable[[sqlite3.Row], object]) -> int:
+    def _each(self, thing: str, query: str, check: Callable[[sqlite3.Row], object]) -> int:
         count = 0
         for count, row in enumerate(self._db.execute(query), 1):  # noqa: B007 - how many there were
             try:
                 check(row)
             except Tampered as error:
                 self._note(error.problem)
+            except DAMAGE as error:
+                self._note(damaged(self._store, f"{thing} {row['id']}", error).problem)
         return count
 
     def _note(self, problem: str) -> None:

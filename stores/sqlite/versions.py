@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 
 from lmflow.errors import MissingParent, Tampered, UnknownVersion, short
+from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text
 from lmflow.stores.sqlite.blobs.reader import REMEMBERED, BlobReader
 from lmflow.traces.events import RefMoved
@@ -176,25 +177,33 @@ class VersionReader:
     def at(self, row_id: int) -> Version:
         """Return the version of a row."""
         row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
+        if row is None:
+            raise damaged(self._store, f"row {row_id} of the table version")
         if (version := self._versions.get(row["hash"])) is not None:
             return version
-        parents = self._db.execute(
-            "SELECT hash FROM parent WHERE version = ? ORDER BY position", (row_id,)
-        ).fetchall()
-        version = Version(
-            params=Record(self._blobs.get(row["params"])),
-            parents=tuple(digest_text(parent["hash"]) for parent in parents),
-            note=row["note"],
-            origin=Record(self._blobs.get(row["origin"])),
-        )
-        if version.id != digest_text(row["hash"]):
-            raise Tampered(
-                self._store,
-                f"version {short(digest_text(row['hash']))} hashes to {short(version.id)}",
-            )
+        version = self._read(row_id, row)
         if len(self._versions) >= REMEMBERED:
             self._versions.clear()
         self._versions[row["hash"]] = version
+        return version
+
+    def _read(self, row_id: int, row: sqlite3.Row) -> Version:
+        """Return the version of a row, read and checked against its id."""
+        parents = self._db.execute(
+            "SELECT hash FROM parent WHERE version = ? ORDER BY position", (row_id,)
+        ).fetchall()
+        try:
+            id_ = digest_text(row["hash"])
+            version = Version(
+                params=Record(self._blobs.get(row["params"])),
+                parents=tuple(digest_text(parent["hash"]) for parent in parents),
+                note=row["note"],
+                origin=Record(self._blobs.get(row["origin"])),
+            )
+        except DAMAGE as error:
+            raise damaged(self._store, f"row {row_id} of the table version", error) from error
+        if version.id != id_:
+            raise Tampered(self._store, f"version {short(id_)} hashes to {short(version.id)}")
         return version
 
     def _back(self, row: int, steps: int) -> tuple[int, int]:
