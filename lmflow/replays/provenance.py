@@ -20,9 +20,9 @@ from lmflow.values.json_text import load
 from lmflow.values.record import Record, canonical, pretty
 from lmflow.versions.version import Version
 
-Get = Callable[[str], Version]
+GetVersion = Callable[[str], Version]
 
-SHORTEST = 2
+SHORTEST_READ = 2
 """The fewest characters of a reply that count as read if a later request contains them."""
 
 
@@ -86,7 +86,7 @@ class Why:
         }
 
 
-def why(trace: Trace, get: Get, program: Program | None = None) -> Why:
+def why(trace: Trace, get: GetVersion, program: Program | None = None) -> Why:
     """Explain where a trace's outputs come from, from the store alone.
 
     A call reads an earlier reply if its request contains that reply's text.
@@ -125,7 +125,7 @@ def since(line: tuple[Version, ...], path: str, holds: Callable[[Any], bool]) ->
     return oldest
 
 
-def _first_parents(version: Version, get: Get) -> Iterator[Version]:
+def _first_parents(version: Version, get: GetVersion) -> Iterator[Version]:
     """Yield the version and its line of first parents, as far as they are stored."""
     yield version
     while version.parents:
@@ -201,7 +201,7 @@ def _demo_origin(origin: Record, path: str, place: int) -> Any:
 
 def _reads(call: CallAttempt, earlier: CallAttempt) -> bool:
     text = _request_text(call)
-    return any(len(part) >= SHORTEST and part in text for part in _reply_texts(earlier))
+    return any(len(part) >= SHORTEST_READ and part in text for part in _reply_texts(earlier))
 
 
 def _request_text(call: CallAttempt) -> str:

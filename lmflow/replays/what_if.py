@@ -24,7 +24,7 @@ _MAYBE_SENT: tuple[CallDifference, ...] = (*_SENT, "unknown")
 
 
 @attrs.frozen
-class Estimate:
+class CostEstimate:
     """The expected size and price of calls, from those of their recorded counterparts.
 
     ``cost`` is in nano-dollars, ``None`` if no price is known. ``unknown`` counts the calls that
@@ -59,12 +59,12 @@ class Plan:
         return sum(self.divergence.counts[kind] for kind in _REUSED)
 
     @property
-    def least(self) -> Estimate:
+    def least(self) -> CostEstimate:
         """The estimate of the calls that are certain to be sent."""
         return _estimate(self.divergence.items, _SENT)
 
     @property
-    def most(self) -> Estimate:
+    def most(self) -> CostEstimate:
         """The estimate of ``least`` and of the recorded calls that may change with its replies."""
         return _estimate(self.divergence.items, _MAYBE_SENT)
 
@@ -152,12 +152,12 @@ def _result(item: TraceDiff, version: Version) -> Trace | None:
     )
 
 
-def _estimate(items: Iterable[TraceDiff], kinds: Collection[CallDifference]) -> Estimate:
+def _estimate(items: Iterable[TraceDiff], kinds: Collection[CallDifference]) -> CostEstimate:
     sizes = []
     for item in items:
         sizes += [_size(item, call) for call in item.calls if call.kind in kinds]
     costs = [cost for _, cost in sizes if cost is not None]
-    return Estimate(
+    return CostEstimate(
         len(sizes),
         sum(tokens for tokens, _ in sizes if tokens is not None),
         sum(costs) if costs or not sizes else None,

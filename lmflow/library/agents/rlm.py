@@ -43,7 +43,7 @@ from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, plain
 
-ASK, BATCH, SUBMIT = "llm_query", "llm_query_batched", "SUBMIT"
+_ASK, _BATCH, _SUBMIT = "llm_query", "llm_query_batched", "SUBMIT"
 ROOM = Sandbox(seconds=5, memory=256 * 1024 * 1024, output=200_000)
 """The bounds of each piece of code by default: parts of long inputs go out of it, in prompts."""
 
@@ -54,7 +54,7 @@ _PROMPTS = parse_signature("prompts: list[str] -> replies: list[str]")
 
 
 @attrs.frozen
-class Progress:
+class PieceOutcome:
     """The outcome of a piece of code.
 
     ``shown`` is what the model is shown of it, ``calls_left`` how many calls it may still make,
@@ -114,12 +114,12 @@ class Rlm(System):
 
     async def _run(
         self, before: tuple[Cell, ...], cell: Cell, variables: Mapping[str, Any], calls_left: int
-    ) -> Progress:
+    ) -> PieceOutcome:
         """Run a piece of code to its end after those before, with the answers of its calls.
 
         A call that can't be made ends the piece, in this run and in all later ones.
         """
-        functions = (ASK, BATCH, SUBMIT, *(tool.frame for tool in self.tools))
+        functions = (_ASK, _BATCH, _SUBMIT, *(tool.frame for tool in self.tools))
         while True:
             outcome: Record = await self.run(
                 cells=(*before, cell), variables=variables, functions=functions
@@ -128,41 +128,41 @@ class Rlm(System):
             if call is None:
                 lost = outcome.fault is not None and outcome.fault.kind in _LOST
                 shown = _view_text(outcome, outcome.fault, lost=lost)
-                return Progress(shown, calls_left, None if lost else cell)
+                return PieceOutcome(shown, calls_left, None if lost else cell)
             submitted, problem = self._submitted(call)
             if submitted is not None:
-                return Progress("", calls_left, outputs=submitted)
+                return PieceOutcome("", calls_left, outputs=submitted)
             cost = _cost(call)
             if not problem and cost > calls_left:
                 problem = f"{call.name}: {calls_left} calls are left, this takes {cost}"
             if problem:
                 ended = attrs.evolve(cell, over=problem)
-                return Progress(_view_text(outcome, problem), calls_left, ended)
+                return PieceOutcome(_view_text(outcome, problem), calls_left, ended)
             cell = attrs.evolve(cell, answers=(*cell.answers, await self._answer(call)))
             calls_left -= cost
 
     def _submitted(self, call: HostCall) -> tuple[Record | None, str]:
         """Return the outputs that a call submits, or the problem with them; neither of others."""
-        if call.name != SUBMIT:
+        if call.name != _SUBMIT:
             return None, ""
         outputs = Signature(self.signature.outputs, (Field(name="done"),))
         try:
             return call_inputs(outputs, call), ""
         except ValueError as wrong:
-            return None, f"{SUBMIT}: {wrong}"
+            return None, f"{_SUBMIT}: {wrong}"
 
     async def _answer(self, call: HostCall) -> Answer:
         """Return what a function gives: for a batch a reply to each prompt, ``None`` if it failed.
 
         A batch of which every prompt failed is an error.
         """
-        if call.name != BATCH:
+        if call.name != _BATCH:
             return await answer_call((self.query, *self.tools), call)
         try:
             prompts = call_inputs(_PROMPTS, call).prompts
             tried = Tried(self.query)
             pendings = tuple(pending_of(tried, Record(prompt=prompt)) for prompt in prompts)
-            attempts = await Fork(pendings, name=BATCH) if pendings else ()
+            attempts = await Fork(pendings, name=_BATCH) if pendings else ()
             _ = successes(attempts)
         except (CallError, ValueError) as problem:
             return Answer(error=str(problem))
@@ -227,7 +227,10 @@ def rlm(  # noqa: PLR0913 - each is a choice of its own
     _check_task(task, callables)
     variables, history, state = (Field(name=name) for name in ("variables", "history", "state"))
     query = predict(
-        ASK, "prompt -> reply", "Do what the prompt says. Reply with the result alone.", model=model
+        _ASK,
+        "prompt -> reply",
+        "Do what the prompt says. Reply with the result alone.",
+        model=model,
     )
     return Rlm(
         name,
@@ -253,7 +256,7 @@ def rlm(  # noqa: PLR0913 - each is a choice of its own
 
 def _check_task(task: Signature, tools: tuple[Program, ...]) -> None:
     names = [*(field.name for field in task.inputs), *(tool.frame for tool in tools)]
-    for function in (ASK, BATCH, SUBMIT):
+    for function in (_ASK, _BATCH, _SUBMIT):
         if function in names:
             problem = f"{function!r} is a function of the session"
             raise BadSignature(str(task), problem, "Rename the input or the tool.")
@@ -277,10 +280,10 @@ def _writing_instruction(
     batch = "the same side by side: for many parts"
     submit = "gives the answer and ends: only after you have seen what you submit"
     functions = [
-        f"{ASK}(prompt) -> reply  # {ask}",
-        f"{BATCH}(prompts: list[str]) -> replies: list[str]  # {batch}",
+        f"{_ASK}(prompt) -> reply  # {ask}",
+        f"{_BATCH}(prompts: list[str]) -> replies: list[str]  # {batch}",
         *map(usage_line, tools),
-        f"{SUBMIT}({submitted})  # {submit}",
+        f"{_SUBMIT}({submitted})  # {submit}",
     ]
     goal = instruction or default_goal(task)
     return "\n".join([goal, how, *functions, "Reply with only the code."])
@@ -315,6 +318,6 @@ def _view_text(outcome: Mapping[str, Any], problem: object = "", *, lost: bool =
 def _cost(call: HostCall) -> int:
     """Return how many calls a call counts as: a batch as many as it has prompts, at least 1."""
     arguments = (*call.args, *call.named.values())
-    if call.name == BATCH and arguments and isinstance(arguments[0], tuple):
+    if call.name == _BATCH and arguments and isinstance(arguments[0], tuple):
         return max(1, len(arguments[0]))
     return 1

@@ -17,9 +17,9 @@ from typing import Any
 
 import pydantic_monty
 
-HEADROOM = 256 * 1024 * 1024
+MEMORY_HEADROOM = 256 * 1024 * 1024
 """Bytes of address space beside the program's own memory: this interpreter and Monty's worker."""
-GRACE = 1.0
+WORKER_GRACE = 1.0
 """Seconds after which a worker that doesn't stop by itself is killed."""
 
 _FILES = 48
@@ -42,7 +42,9 @@ _POLICY: Any = {"datetime": "call_host", "sleep": "zero", "random_start": {"seed
 def main() -> None:
     """Run the session that standard input describes, and write its outcome."""
     session = json.load(sys.stdin)
-    _confine(int(session["seconds"] * len(session["cells"])) + 10, session["memory"] + HEADROOM)
+    _confine(
+        int(session["seconds"] * len(session["cells"])) + 10, session["memory"] + MEMORY_HEADROOM
+    )
     try:
         outcome = _run_session(session)
     except pydantic_monty.MontyError as error:
@@ -106,8 +108,8 @@ def _run_session(session: Mapping[str, Any]) -> dict[str, Any]:
     }
     pool = pydantic_monty.Monty(
         max_processes=1,
-        request_timeout=session["seconds"] + GRACE,
-        feed_duration_limit_grace=GRACE,
+        request_timeout=session["seconds"] + WORKER_GRACE,
+        feed_duration_limit_grace=WORKER_GRACE,
     )
     outcome: dict[str, Any] = {}
     with pool, pool.checkout(limits=limits, os_policy=_POLICY) as worker:

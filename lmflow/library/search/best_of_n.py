@@ -7,8 +7,8 @@ import attrs
 from lmflow.library.limits import check_positive
 from lmflow.library.search.judging import (
     JudgeFunction,
+    best_outputs,
     check_judge,
-    first_best,
     score_outputs,
 )
 from lmflow.library.search.sampling import Attempt, Sampler, draw_samples, successes
@@ -41,7 +41,7 @@ class BestOfN(Sampler):
             attempts += wave
             outputs = [attempt.outputs for attempt in wave if attempt.outputs is not None]
             scored += await score_outputs(self.reward, inputs, outputs)
-        return first_best(scored) if scored else successes(attempts)[0]
+        return best_outputs(scored) if scored else successes(attempts)[0]
 
     def _is_reached(self, scored: list[tuple[float, Record]]) -> bool:
         return self.threshold is not None and any(score >= self.threshold for score, _ in scored)

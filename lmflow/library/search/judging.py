@@ -76,7 +76,7 @@ async def score_outputs(
     return scored
 
 
-def first_best(scored: Sequence[tuple[float, Record]]) -> Record:
+def best_outputs(scored: Sequence[tuple[float, Record]]) -> Record:
     """Return the outputs with the highest score, the earlier if scores are equal."""
     return max(scored, key=lambda pair: pair[0])[1]
 

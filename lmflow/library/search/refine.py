@@ -9,8 +9,8 @@ import attrs
 from lmflow.library.limits import check_positive
 from lmflow.library.search.judging import (
     JudgeFunction,
+    best_outputs,
     check_judge,
-    first_best,
     judge_outputs,
 )
 from lmflow.library.search.sampling import Attempt, Sampler, Tried, successes
@@ -61,7 +61,7 @@ class Refine(Sampler):
             if feedback.value >= self.threshold:
                 break
             advice |= self._advice(feedback)
-        return first_best(scored) if scored else successes(attempts)[0]
+        return best_outputs(scored) if scored else successes(attempts)[0]
 
     async def _feedback_on(self, inputs: Record, attempt: Attempt) -> Feedback | None:
         if attempt.outputs is None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
-from lmflow.errors import BadSignature, CodeFailed
+from lmflow.errors import BadSignature, CodeFailed, SandboxUnavailable
 from lmflow.library.agents.code import code_in, result_of
 from lmflow.library.agents.sandbox import Sandbox
 from lmflow.messages.requests import ChatRequest, ToolRequest
@@ -210,15 +210,14 @@ async def test_it_is_searched_like_any_program() -> None:
     assert ({"answer": 42.0}, 3) == (dict(trace.outputs or {}), len(tools(trace)))
 
 
-async def test_no_interpreter_is_needed_to_replay() -> None:
-    """A recording answers runs by what they are known by; only a new run would ask for the
-    interpreter.
-    """
-    gone = attrs.evolve(Sandbox(), version="0.1")
-    trace = await ran(solve(sandbox=gone), lambda _: "6 * 7")
-    assert trace.failure is not None
-    assert "ToolFailed" == trace.failure.kind
-    assert trace.root == lf.replay(trace, solve(sandbox=gone)).root
+async def test_no_interpreter_is_needed_to_replay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording answers runs by their identity; only a new run asks for the interpreter."""
+    trace = await ran(solve(), ["6 * 7", "42"])
+    assert trace.outputs is not None
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.1")
+    assert trace.root == lf.replay(trace, solve()).root
+    with pytest.raises(SandboxUnavailable, match=r"pydantic-monty 0\.1 is installed"):
+        await ran(solve(), lambda _: "6 * 7")
 
 
 PRICES = {"tea": 3, "milk": 2}

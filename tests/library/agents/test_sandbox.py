@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from strategies import json_values
 
 import lmflow as lf
-from lmflow.errors import SandboxUnavailable, ToolFailed
+from lmflow.errors import SandboxUnavailable
 from lmflow.library.agents.sandbox import (
     Answer,
     Cell,
@@ -271,12 +271,14 @@ async def test_a_tool_call_is_recorded_and_replays() -> None:
     assert run.root == lf.replay(run, twice).root
 
 
-async def test_a_missing_interpreter_is_a_failed_call() -> None:
-    """It is recorded as such, and names the line that installs it."""
+async def test_another_interpreter_is_refused_before_the_run() -> None:
+    """The error names the line that mends it, and the function itself raises it too."""
+    other = attrs.evolve(BOX, version="0.1")
     async with lf.Executor(lf.scripted([])) as ex:
-        run = await ex.map(run_python(attrs.evolve(BOX, version="0.1")), [{"code": "1"}])
-    ((_, failure),) = run.failures
-    assert (ToolFailed.__name__, True) == (failure.kind, "lf.Sandbox(version=" in failure.text)
+        with pytest.raises(SandboxUnavailable, match=r"lf\.Sandbox\(version="):
+            await ex.map(run_python(other), [{"code": "1"}])
+    with pytest.raises(SandboxUnavailable, match=r"lf\.Sandbox\(version="):
+        other.run("1")
 
 
 def called(code: str, functions: list[str], *answers: Answer) -> Record:
