@@ -236,7 +236,7 @@ from .programs.factories import (
 )
 from .programs.parameters import init as init
 from .programs.program import Program as Program
-from .replays.divergence import Divergence as Divergence
+from .replays.differences import Divergence as Divergence
 from .replays.divergence import diverge as diverge
 from .replays.exact import replay as replay
 from .replays.stream import replay_stream as replay_stream

@@ -122,7 +122,7 @@ def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: st
         raise ForeignPaths(holder, foreign, known, fix)
 
 
-def check_ref(name: str) -> str:
+def check_ref(name: Any) -> str:
     """The name of a ref. ``BadRef`` if a ref can't have it, since it would be read as an id, an
     option or ``REF~N``.
     """
