@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 
 import attrs
@@ -15,6 +16,7 @@ _EXAMPLE_WEIGHT = 0.5  # scores that the prior of an example's difficulty is wor
 _ROUNDS = 20  # the most alternations of one fit
 _CLOSE = 1e-3  # differences between effects that change by less are settled
 _TIE = 1e-9  # effects closer than this are equal but for rounding
+_CAUTION = 0.8  # standard deviations that a promise on few examples must be above the start
 
 
 @attrs.define(eq=False)
@@ -35,6 +37,7 @@ class Evidence:
     _scores: dict[str, dict[str, tuple[str, float]]] = attrs.field(factory=dict, init=False)
     _effects: dict[str, float] = attrs.field(factory=dict, init=False)
     _level: float = attrs.field(default=0.0, init=False)
+    _noise: float = attrs.field(default=0.0, init=False)
     _changed: bool = attrs.field(default=False, init=False)
 
     def add(self, version: Version, rollout: str, example: str, score: float) -> None:
@@ -49,7 +52,9 @@ class Evidence:
         """Return the version with the highest posterior expectation; the start unless another is
         expected to be better, and the earlier of equals.
 
-        Before the start was scored no version is known to be better than it.
+        Before the start was scored no version is known to be better than it. A version that was not
+        scored on all examples of the start must be better by more than its uncertainty: the best of
+        many that met few examples is mostly the luckiest.
         """
         if self._changed:
             self._fit()
@@ -57,9 +62,20 @@ class Evidence:
             return start
         best, top = start, self._effects[start.tree]
         for tree, effect in self._effects.items():
-            if effect > top + _TIE:
+            if effect > top + _TIE and self._is_credible(tree, start.tree):
                 best, top = self._versions[tree], effect
         return best
+
+    def _is_credible(self, tree: str, start: str) -> bool:
+        own, other = self._scores[tree], self._scores[start]
+        if self._examples(start) <= self._examples(tree):
+            return True
+        precisions = _VERSION_WEIGHT + len(own), _VERSION_WEIGHT + len(other)
+        deviation = math.sqrt(self._noise * sum(1 / precision for precision in precisions))
+        return self._effects[tree] - self._effects[start] >= _CAUTION * deviation
+
+    def _examples(self, tree: str) -> set[str]:
+        return {example for example, _ in self._scores[tree].values()}
 
     # The posterior mean by alternating between difficulties and effects, from where the last fit
     # ended: exact elimination costs the cube of the number of versions, and a search fits at each
@@ -82,7 +98,17 @@ class Evidence:
             self._effects = effects
             if max(changes) - min(changes) < _CLOSE:
                 break
+        self._noise = self._residual_variance()
         self._changed = False
+
+    def _residual_variance(self) -> float:
+        difficulty = self._difficulties()
+        squares = [
+            (score - difficulty[example] - self._effects[tree]) ** 2
+            for tree, own in self._scores.items()
+            for example, score in own.values()
+        ]
+        return statistics.fmean(squares)
 
     def _difficulties(self) -> dict[str, float]:
         """Return the expected score of the mean version on each example."""
