@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -24,8 +26,10 @@ _FIXES = {
     errno.ENOTDIR: "A part of the path is a file: name a path whose folders exist.",
     errno.ENOENT: "Make its folder first, or name one that exists.",
     errno.ENAMETOOLONG: "Name it with fewer characters.",
+    errno.EFBIG: "The file would be larger than allowed: raise `ulimit -f`.",
     errno.EMFILE: "Too many files are open: lower --concurrency, or raise `ulimit -n`.",
 }
+_SQLITE_FIX = "Is the disk full, or the file on a disk that may not be written?"
 _FIX = "Is the path right, and may you use it?"
 
 
@@ -46,21 +50,40 @@ def one_line_errors() -> Iterator[None]:
             "stopped; what was recorded is kept, `lmflow runs ls` shows it"
         ) from None
     except OSError as error:
-        raise click.ClickException(os_error_text(error)) from None
+        path = f"{error.filename}: " if error.filename is not None else ""
+        raise click.ClickException(f"{path}{_os_error_text(error)}") from None
     except UnicodeEncodeError as error:
         text = ascii(error.object[:60])
         raise click.ClickException(f"{text} is not valid Unicode: write it in UTF-8.") from None
+    except _sqlite_errors() as error:
+        raise click.ClickException(f"SQLite failed ({error}). {_SQLITE_FIX}") from None
     except Exception as error:
         if os.environ.get(TRACEBACK):
             raise
         raise click.ClickException(_unexpected_text(error)) from None
 
 
-def os_error_text(error: OSError) -> str:
+@contextlib.contextmanager
+def writing(path: str | Path) -> Iterator[None]:
+    """Name the file that the block writes in errors of the operating system, which often do not."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"{path} can't be written: {_os_error_text(error)}") from None
+
+
+def _os_error_text(error: OSError) -> str:
     """Return what an operating system's error is about, and how to fix it."""
     problem = error.strerror or str(error) or type(error).__name__
-    path = f"{error.filename}: " if error.filename is not None else ""
-    return f"{path}{problem}. {_FIXES.get(error.errno or 0, _FIX)}"
+    return f"{problem}. {_FIXES.get(error.errno or 0, _FIX)}"
+
+
+def _sqlite_errors() -> type[Exception] | tuple[()]:
+    """Return SQLite's errors, without importing SQLite for commands that don't."""
+    module = sys.modules.get("sqlite3")
+    return module.Error if module else ()
 
 
 def exception_text(error: BaseException) -> str:

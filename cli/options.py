@@ -161,6 +161,11 @@ def echo_json(value: Any) -> None:
 class Group(click.Group):
     """A group of commands whose errors are one line with the fix, not a traceback."""
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Parse the words; an error, also of printing a help text, becomes one line."""
+        with one_line_errors():
+            return click.Group.make_context(self, *args, **extra)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error or Ctrl-C becomes one line and exit code 1."""
         with one_line_errors():

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.errors import writing
 from lmflow.cli.loading.jobs import Job
 from lmflow.cli.options import echo_json, in_colour
 from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
@@ -180,7 +181,8 @@ def print_optimization(optimization: Optimization, job: Job, curve: str, *, as_j
     if curve:
         points = {"best so far": steps(optimization.curve)}
         title = f"{optimization.optimizer.name} of {job.spec.target}"
-        Path(curve).write_text(lines_svg(points, title), encoding="utf-8")
+        with writing(curve):
+            Path(curve).write_text(lines_svg(points, title), encoding="utf-8")
     if as_json:
         echo_json(_data(optimization, job.spec.ref))
         return

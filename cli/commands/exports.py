@@ -12,6 +12,7 @@ import click
 
 from lmflow.cli.actions.json_lines import print_written, write_json_lines
 from lmflow.cli.commands.completion import complete_run
+from lmflow.cli.errors import writing
 from lmflow.cli.options import json_option, store_option
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
@@ -175,7 +176,7 @@ def _write_parquet(calls: Iterator[dict[str, Any]], out: Path | None) -> int:
         ) from None
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
     count, batch = 0, []
-    with parquet.ParquetWriter(out, schema) as writer:
+    with writing(out), parquet.ParquetWriter(out, schema) as writer:
         for row in calls:
             batch.append({**row, **{name: json.dumps(row[name]) for name in _NESTED}})
             count += 1

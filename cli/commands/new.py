@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from lmflow.cli.errors import writing
 from lmflow.cli.options import echo_json, json_option
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -39,10 +40,12 @@ def new(name: str, *, as_json: bool) -> None:
         raise click.ClickException(
             f"there is no folder {folder.parent}. Make it first, or name one that exists."
         )
-    folder.mkdir(exist_ok=True)
+    with writing(name):
+        folder.mkdir(exist_ok=True)
     files = {**_FILES, "README.md": _README.replace("NAME", folder.name), **_data()}
     for file, text in files.items():
-        (folder / file).write_text(text, encoding="utf-8")
+        with writing(folder / file):
+            (folder / file).write_text(text, encoding="utf-8")
     if as_json:
         echo_json({"folder": name, "files": sorted(files)})
         return

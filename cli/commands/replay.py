@@ -17,6 +17,7 @@ from lmflow.cli.actions.recorded_jobs import (
     replay_job,
     resume_job,
 )
+from lmflow.cli.actions.results import print_run
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
@@ -29,7 +30,6 @@ from lmflow.cli.options import (
     program_option,
     store_option,
 )
-from lmflow.cli.text.terminal import line, result_data, result_line
 from lmflow.errors import ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
@@ -226,24 +226,6 @@ def program_of(recorded: Run | Trace, target: str) -> Program:
             "the run does not name its program: add --program MODULE:PROGRAM."
         )
     return load_program(target or recorded.target)
-
-
-def print_run(run: Run, *, as_json: bool) -> None:
-    """Print the results of a run; exit with 1 if something failed."""
-    calls = [call for trace in run for call in trace.answers.values()]
-    reused = sum(1 for call in calls if call.source)
-    if as_json:
-        rows = [{"label": label, **result_data(trace)} for label, trace in run.items]
-        facts = {"run": run.id, "of": run.of, "root": run.root, "reused": reused}
-        echo_json({**facts, "asked": len(calls) - reused, "traces": rows})
-    else:
-        for label, trace in run.items:
-            click.echo(f"{clean(label)}  {line(result_line(trace), 140)}".lstrip())
-        failed = len(run.failures)
-        counts = f"{len(run) - failed} done, {failed} failed"
-        click.echo(f"run {run.id}: {counts}, {reused} of {len(calls)} calls reused", err=True)
-    if run.failures:
-        raise SystemExit(1)
 
 
 def _replay_live(

@@ -9,6 +9,7 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_ref
+from lmflow.cli.errors import writing
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (
     echo_json,
@@ -18,6 +19,7 @@ from lmflow.cli.options import (
     store_option,
     user_name,
 )
+from lmflow.data.readers import ENDINGS
 from lmflow.errors import ForeignFile, short
 from lmflow.programs.dspy import from_dspy, to_dspy
 from lmflow.stores.sqlite.reader import Reader
@@ -28,6 +30,7 @@ from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_jso
 from lmflow.versions.history import lineage
 from lmflow.versions.version import Version, check_ref
 
+_SQLITE = b"SQLite format 3\0"
 _FORMAT = click.option(
     "--format",
     "form",
@@ -93,7 +96,8 @@ def export(options: ExportOptions) -> None:
     if options.out is None:
         click.echo(text, nl=False)
         return
-    options.out.write_text(text, encoding="utf-8")
+    with writing(options.out):
+        options.out.write_text(text, encoding="utf-8")
     ids = [version.id for version in versions]
     if options.as_json:
         echo_json({"out": str(options.out), "versions": ids})
@@ -173,8 +177,15 @@ def _dspy_text(reader: Reader, versions: list[Version], options: ExportOptions) 
 
 def _read_bundle(options: ImportOptions) -> Bundle:
     file = str(options.file)
+    content = options.file.read_bytes()
+    if content.startswith(_SQLITE):
+        fix = f"Read it with --store {file}. Nothing was imported."
+        raise ForeignFile(file, "it is an SQLite file, as stores are", fix)
+    if _holds_rows(options.file, content):
+        fix = f"`lmflow dataset import {file}` stores it. Nothing was imported."
+        raise ForeignFile(file, "it holds rows of data, not versions", fix)
     try:
-        text = options.file.read_text("utf-8")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ForeignFile(
             file, f"it isn't UTF-8 ({error.reason})", "Nothing was imported."
@@ -184,6 +195,17 @@ def _read_bundle(options: ImportOptions) -> Bundle:
     program = load_program(_required_program(options.target))
     version = from_dspy(program, read_json(text, file), file, _names(options.pairs))
     return Bundle((version,))
+
+
+def _holds_rows(file: Path, content: bytes) -> bool:
+    """Return whether a file is of data: a table, a JSON list, or an object on its first line."""
+    suffix, text = file.suffix.lower(), content.lstrip()
+    if suffix == ".json":
+        return text.startswith(b"[")
+    if suffix != ".jsonl":
+        return suffix in ENDINGS
+    first = text.partition(b"\n")[0].rstrip()
+    return first.endswith(b"}") and b'"format"' not in first
 
 
 def _required_program(target: str) -> str:
