@@ -94,7 +94,9 @@ def outputs_of(program: Program) -> dict[str, Any]:
     return schema
 
 
-def sample(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> Any:  # noqa: PLR0911 - one return a kind
+def sample(  # noqa: PLR0911 - one return a kind
+    schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None
+) -> Any:
     """An example value of a schema. Of limits only minima are heeded."""
     definitions = schema.get("$defs", defs or {})
     if "$ref" in schema:

@@ -132,7 +132,7 @@ def _metadata(vocabulary: Sequence[str], config: Mapping[str, Any], name: str) -
         "bert.feed_forward_length": _uint(config["intermediate_size"]),
         "bert.attention.head_count": _uint(config["num_attention_heads"]),
         "bert.attention.layer_norm_epsilon": struct.pack("<If", _FLOAT, config["layer_norm_eps"]),
-        "bert.attention.causal": struct.pack("<I?", _BOOL, False),  # noqa: FBT003 - the value itself
+        "bert.attention.causal": struct.pack("<I?", _BOOL, False),  # noqa: FBT003 - a value
         "bert.pooling_type": _uint(_MEAN),
         "tokenizer.ggml.model": _text("bert"),
         "tokenizer.ggml.token_type_count": _uint(config["type_vocab_size"]),

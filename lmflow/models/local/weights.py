@@ -171,7 +171,7 @@ def _locate_file(path: Path) -> WeightsFile:
 
 
 @lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, mtime: int) -> str:  # noqa: ARG001 - a changed file has another size or time
+def _sha256(path: Path, size: int, mtime: int) -> str:  # noqa: ARG001 - parts of the key
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -70,7 +70,7 @@ class Anthropic:
     async def aclose(self) -> None:
         """Does nothing: the connections are the executor's."""
 
-    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
+    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - a factory
         async def exchange(http: Http) -> ModelReply:
             body = message_body(self.name, self.wire, request, schema=schema, origin=self._origin)
             url, headers, server = self._url(), self._headers(), self._server().facing(request)

@@ -66,7 +66,7 @@ class LiteLLM:
     async def aclose(self) -> None:
         """Does nothing."""
 
-    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
+    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - a factory
         async def exchange(http: Http) -> ModelReply:
             body = chat_body(
                 self.name, self.wire, request, PLAIN, schema=schema, origin=self._origin
@@ -94,7 +94,7 @@ class LiteLLM:
         key = {"api_key": self.api_key} if self.api_key else {}
         try:
             answer = await function(**plain(body), **_ONE_REQUEST, **key, timeout=self.timeout)
-        except Exception as error:  # noqa: BLE001 - litellm's classes can't be named: it may be missing
+        except Exception as error:  # noqa: BLE001 - litellm may be missing
             failure = self._failure(error, server)
         else:
             return scrub(answer.model_dump(), self.api_key)

@@ -88,7 +88,7 @@ class OpenAI:
     async def aclose(self) -> None:
         """Does nothing: the connections are the executor's."""
 
-    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - see ExchangeFactory
+    def _exchange(self, request: ChatRequest, schema: bool) -> Exchange:  # noqa: FBT001 - a factory
         async def exchange(http: Http) -> ModelReply:
             body = chat_body(
                 self.name, self.wire, request, self.dialect, schema=schema, origin=self._origin

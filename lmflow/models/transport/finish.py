@@ -25,9 +25,9 @@ _WORDS: Mapping[FinishReason, str] = {
         "content_filtered guardrail_intervened error_toxic model_armor refusal"
     ),
 }
-_MEANINGS: Mapping[str, FinishReason] = {
-    word: reason for reason, words in _WORDS.items() for word in words.split()
-}
+_MEANINGS: dict[str, FinishReason] = {}
+for _reason, _words in _WORDS.items():
+    _MEANINGS.update(dict.fromkeys(_words.split(), _reason))
 _NAMES: tuple[str, ...] = get_args(FinishReason)
 _LIKELY: tuple[tuple[re.Pattern[str], FinishReason], ...] = (
     (re.compile(r"(?:max|limit|length|exceed|truncat|cut)\w*_?(?:token|length|context)"), "length"),

@@ -236,6 +236,8 @@ def _error_parts(error: Mapping[str, Any], data: Any, text: str) -> tuple[str, A
     typed = str(error.get("type")) in _CODE_FIXES.keys() | CODES
     if not code or (isinstance(code, int) and typed):
         code = error.get("type") or code
+    if not isinstance(code, (int, str)):
+        code = "" if code is None else str(code)
     detail = data.get("detail") if isinstance(data, Mapping) else ""
     words = error.get("message") or detail or text
     return str(words or "").strip(), code, str(error.get("param") or "")
