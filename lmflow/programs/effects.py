@@ -11,11 +11,14 @@ import attrs
 from lmflow.errors import NotDriven
 from lmflow.messages.requests import Request
 from lmflow.values.record import EMPTY, Record
-from lmflow.versions.version import SAMPLES, check_paths
+from lmflow.versions.version import check_paths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+
+SAMPLES = 65_536
+"""How many samples a call can have: samples within samples are numbered in this base."""
 
 ForkMode = Literal["all", "first"]
 """Whether a fork waits for all of its branches, or for the first that ends."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import attrs
 
 from lmflow.adapters.registry import NO_ADAPTER_RULES, AdapterRules
+from lmflow.programs.effects import SAMPLES
 from lmflow.values.record import Record
-from lmflow.versions.version import SAMPLES, T
+
+T = TypeVar("T")
 
 
 @attrs.frozen

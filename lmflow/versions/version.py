@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 
@@ -15,15 +15,7 @@ from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
 
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
-
-
 _ID = re.compile(r"[0-9a-f]{12,64}")
-
-
-SAMPLES = 65_536
-
-
-T = TypeVar("T")
 
 
 @attrs.frozen(kw_only=True, slots=False)
