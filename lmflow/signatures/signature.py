@@ -58,7 +58,7 @@ class Signature:
         for side in (self.inputs, self.outputs):
             names = [field.name for field in side]
             for name in names:
-                _check_name(name, str(self))
+                _check_name(name, self)
             if repeated := [name for name in names if names.count(name) > 1]:
                 raise BadSignature(
                     str(self),
@@ -308,10 +308,10 @@ def _holds(result: Any, name: str) -> bool:
     return isinstance(result, Mapping) and name in result
 
 
-def _check_name(name: str, text: str) -> None:
+def _check_name(name: str, signature: Signature) -> None:
     if not _NAME.match(name) or keyword.iskeyword(name) or name in _RESERVED:
         fix = (
             "Use lower case letters, digits and _; not a Python keyword, "
             "nor items, keys, values, get, only, digest."
         )
-        raise BadSignature(text, f"{name!r} can't be a field name", fix)
+        raise BadSignature(str(signature), f"{name!r} can't be a field name", fix)

@@ -93,8 +93,16 @@ async def mcp_tools(  # noqa: PLR0913 - each is a choice of its own
         known_as = name or connection.name
         chosen = _select(known_as, listing, only)
         strict = strict or bool(only)
-        tools = tools_of(known_as, chosen, connection.call, prefix, mode, timeout, strict=strict)
-        yield tuple(attrs.evolve(tool, check=connection.check_open) for tool in tools)
+        yield tools_of(
+            known_as,
+            chosen,
+            connection.call,
+            prefix,
+            mode,
+            timeout,
+            strict=strict,
+            check=connection.check_open,
+        )
     finally:
         await connection.close()
 
@@ -108,12 +116,14 @@ def tools_of(  # noqa: PLR0913, PLR0917 - what a tool is made of
     timeout: float | None = None,
     *,
     strict: bool = False,
+    check: Callable[[], None] | None = None,
 ) -> tuple[Tool, ...]:
     """Make the tools of a listing (``name``, ``description`` and ``inputSchema`` each).
 
     A tool that can't be offered is left out with a ``ToolsSkipped`` warning; it is
-    ``ToolsUnavailable`` if ``strict``.
+    ``ToolsUnavailable`` if ``strict``. ``check`` raises if the server can't be called.
     """
+    source = _ToolSource(server, call_tool, timeout, check)
     entries = list(listing)
     own_names = [_name_of(entry) for entry in entries]
     names = valid_names(prefix + own_name for own_name in own_names)
@@ -124,7 +134,7 @@ def tools_of(  # noqa: PLR0913, PLR0917 - what a tool is made of
         own_mode = check_mode(mode if isinstance(mode, str) else mode.get(own_name, LIVE))
         try:
             _check_name(own_name, offered)
-            tools.append(_server_tool(name, server, own_name, entry, call_tool, own_mode, timeout))
+            tools.append(source.tool(name, own_name, entry, own_mode))
         except Exception as problem:  # noqa: BLE001 - a schema may break anything that reads it
             problems.append((own_name, _reason(problem)))
         else:
@@ -165,8 +175,8 @@ def offline(listing: Iterable[Mapping[str, Any]]) -> tuple[Tool, ...]:
     for entry in listing:
         function = Function(entry["name"], entry["identity"], call)
         schema = import_schema(entry["parameters"])
-        tool = _tool(entry["name"], schema, function, entry["description"], entry["mode"])
-        tools.append(attrs.evolve(tool, check=check))
+        text, mode = entry["description"], entry["mode"]
+        tools.append(_tool(entry["name"], schema, function, text, mode, check=check))
     return tuple(tools)
 
 
@@ -202,28 +212,30 @@ def _report_problems(server: str, problems: Sequence[tuple[str, str]], *, strict
     warnings.warn(msg, ToolsSkipped, stacklevel=5)
 
 
-def _server_tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
-    name: str,
-    server: str,
-    own_name: str,
-    entry: Mapping[str, Any],
-    call_tool: CallTool,
-    mode: str,
-    timeout: float | None,
-) -> Tool:
-    schema = entry.get("inputSchema") or {}
-    if not isinstance(schema, Mapping):
-        msg = f"its schema is not an object, found {schema!r:.80}"
-        raise TypeError(msg)
-    imported = import_schema(schema)
+@attrs.frozen
+class _ToolSource:
+    """A server as its tools call it."""
 
-    async def call(**inputs: Any) -> Any:
-        return await call_tool(own_name, imported.owned(plain(inputs)))
+    server: str
+    call_tool: CallTool
+    timeout: float | None
+    check: Callable[[], None] | None
 
-    identity = f"mcp:{server}/{own_name}:{digest('mcp', schema)}"
-    text = inspect.cleandoc(str(entry.get("description") or entry.get("title") or ""))
-    function = Function(f"{server}/{own_name}", identity, call)
-    return _tool(name, imported, function, text, mode, timeout)
+    def tool(self, name: str, own_name: str, entry: Mapping[str, Any], mode: str) -> Tool:
+        """Make the tool of an entry under a name, which the server calls ``own_name``."""
+        schema = entry.get("inputSchema") or {}
+        if not isinstance(schema, Mapping):
+            msg = f"its schema is not an object, found {schema!r:.80}"
+            raise TypeError(msg)
+        imported = import_schema(schema)
+
+        async def call(**inputs: Any) -> Any:
+            return await self.call_tool(own_name, imported.owned(plain(inputs)))
+
+        identity = f"mcp:{self.server}/{own_name}:{digest('mcp', schema)}"
+        text = inspect.cleandoc(str(entry.get("description") or entry.get("title") or ""))
+        function = Function(f"{self.server}/{own_name}", identity, call)
+        return _tool(name, imported, function, text, mode, self.timeout, self.check)
 
 
 def _tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
@@ -233,6 +245,7 @@ def _tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
     description: str,
     mode: str,
     timeout: float | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Tool:
     return Tool(
         name=name,
@@ -242,6 +255,7 @@ def _tool(  # noqa: PLR0913, PLR0917 - what a tool is made of
         mode=check_mode(mode),
         description=description,
         parameters=schema.schema,
+        check=check,
     )
 
 
