@@ -21,6 +21,7 @@ from lmflow.execution.rollout import Answers, Rollout, version_with_overlay
 from lmflow.execution.runs import run_once, run_rollouts
 from lmflow.execution.session import Session
 from lmflow.execution.stream import Streaming
+from lmflow.metrics import as_score
 from lmflow.models.base import Model
 from lmflow.models.prices import cost_of
 from lmflow.programs.effects import Pending
@@ -314,7 +315,8 @@ class Executor:
             StoreError: The store does not have the trace, or could not write.
         """
         trace_id = trace if isinstance(trace, str) else trace.id
-        event = ScoreRecorded(trace_id, name, value, feedback, "", who, time.time_ns())
+        number = None if value is None else as_score(name, value).value
+        event = ScoreRecorded(trace_id, name, number, feedback, "", who, time.time_ns())
         await self._session.connections.loop.enter()
         await self._session.connections.record_alone(event).durable()
 
