@@ -33,7 +33,6 @@ from lmflow.serve.results import (
 )
 from lmflow.serve.service import Offer, Service
 from lmflow.serve.stop_signals import stop_signals
-from lmflow.values.record import plain
 
 _OK = 200
 _LABEL = "call"
@@ -168,7 +167,7 @@ async def _execute(service: Service, offer: Offer, arguments: dict[str, Any]) ->
 
 
 def _tool_result(result: RequestResult, problem: Problem | None) -> types.CallToolResult:
-    outputs = plain(result.outputs)
+    outputs = result.public_outputs
     words = f"{problem.error}: {problem.detail}" if problem else compact_json(outputs)
     meta = {f"lmflow/{name}": value for name, value in result.ids.items() if value}
     return types.CallToolResult(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
+from lmflow.interpreter.tools import ToolUse, Turn
 from lmflow.values.record import Record, plain
 
 CLIENT_GONE = 499
@@ -34,7 +35,12 @@ class RequestResult:
     @property
     def body(self) -> dict[str, Any]:
         """The outputs and the ids, as JSON values."""
-        return {"outputs": plain(self.outputs), **self.ids}
+        return {"outputs": self.public_outputs, **self.ids}
+
+    @property
+    def public_outputs(self) -> Any:
+        """The outputs as JSON values, in the form that their schema declares."""
+        return plain(_public(self.outputs))
 
 
 @attrs.frozen
@@ -52,6 +58,21 @@ class AccessRecord:
 
 AccessLog = Callable[[AccessRecord], None]
 """Takes the record of each request once the request is over."""
+
+
+def _public(value: Any) -> Any:
+    """The value as its schema declares it: without what a provider wants back with an agent's
+    calls, which is no client's business.
+    """
+    if isinstance(value, ToolUse):
+        return attrs.evolve(value, state=None)
+    if isinstance(value, Turn):
+        return attrs.evolve(value, calls=_public(value.calls))
+    if isinstance(value, tuple):
+        return tuple(map(_public, value))
+    if isinstance(value, Mapping):
+        return {name: _public(item) for name, item in value.items()}
+    return value
 
 
 def no_log(record: AccessRecord) -> None:

@@ -19,7 +19,10 @@ from serving import ANSWER, Client, Got, Held, echo, served, until
 import lmflow as lf
 from lmflow.errors import ForeignPaths, ModelUnavailable, Unbounded, UnknownVersion, Unservable
 from lmflow.execution.rollout import Rollout
+from lmflow.messages.messages import ToolCall
+from lmflow.messages.replies import ChatReply
 from lmflow.serve import Limits
+from lmflow.serve.openapi import outputs_of
 from lmflow.serve.results import AccessRecord
 from lmflow.traces.events import RefMoved
 
@@ -375,3 +378,19 @@ async def test_once_is_a_run_also_where_it_fails(world: World) -> None:
     )
     assert ("failed", "mine", "ToolFailed") == (run.status, run.items[0][0], type(error).__name__)
     assert run.root == world.store.run(run.id).root
+
+
+async def test_what_a_provider_wants_back_is_not_shown() -> None:
+    """Outputs fit their schema: an agent's calls are shown without the provider's state."""
+    state = {"origin": "x", "thinking": [{"signature": "S"}]}
+    call = ChatReply("", "tool_calls", calls=(ToolCall("double", '{"n": 2}', state=state),))
+    agent = lf.react("question -> answer", [double])
+    async with (
+        lf.Executor(lf.scripted([call, "fine", "four"])) as ex,
+        served(lf.serve.app(agent, ex)) as client,
+    ):
+        outputs = (await client.ask({"question": "why?"})).json["outputs"]
+    (use,) = outputs["trajectory"][0]["calls"]
+    assert {"name": "double", "arguments": {"n": 2}, "problem": ""} == use
+    calls = outputs_of(agent)["properties"]["trajectory"]["items"]["properties"]["calls"]
+    assert set(use) == set(calls["items"]["properties"])
