@@ -49,7 +49,7 @@ def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> N
         version = saved.version
         last = reader.latest(version.id)
         first = reader.versions.first(ref)
-        files = _files(reader.came_to(version.id), reader)
+        files = _files(reader.run_with_result(version.id), reader)
     name = target or (last.target if last else "")
     if not name:
         raise click.ClickException(

@@ -230,7 +230,7 @@ class Run:
     ended: int = 0
     of: str = ""
     wanted: tuple[PlannedExecution, ...] = attrs.field(
-        default=(), repr=lambda wanted: f"<{len(wanted)}>"
+        default=(), repr=lambda planned: f"<{len(planned)}>"
     )
     config: Record = attrs.field(factory=Record, repr=False)
     result: str = ""

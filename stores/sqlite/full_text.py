@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import unicodedata
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
@@ -14,7 +14,8 @@ from lmflow.errors import StoreError
 from lmflow.messages.replies import ChatReply, Failure, Outcome, outcome_of
 from lmflow.messages.requests import ChatRequest, Request
 from lmflow.stores.bigrams import phrase, runs, spaced, units
-from lmflow.stores.sqlite.blobs.format import parts_of, unpack
+from lmflow.stores.damage import DAMAGE
+from lmflow.stores.sqlite.blobs.format import parts_of, unpack, unpack_text
 
 _WORD = re.compile(r"[^\W_]+")
 """A word, as SQLite's tokenizer unicode61 splits words."""
@@ -143,7 +144,7 @@ def index_earlier_calls(db: sqlite3.Connection) -> None:
 
 def index_bigrams(db: sqlite3.Connection) -> None:
     """Index the calls with unspaced scripts anew, by bigrams; earlier they were indexed as runs."""
-    for entries in _earlier_texts(db):
+    for entries in _earlier_texts(db, escaped_only=True):
         for call, *texts in entries:
             bigrams = list(map(spaced, texts))
             if bigrams != texts:
@@ -151,11 +152,18 @@ def index_bigrams(db: sqlite3.Connection) -> None:
                 db.execute(f"{INSERT_WORDS} VALUES (?, ?, ?)", (call, *bigrams))
 
 
-def _earlier_texts(db: sqlite3.Connection) -> Iterator[list[tuple[int, str, str]]]:
-    """Yield the numbers and indexed texts of all calls, in batches."""
+def _earlier_texts(
+    db: sqlite3.Connection, *, escaped_only: bool = False
+) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield the numbers and indexed texts of all calls, in batches.
+
+    Args:
+        db: The store.
+        escaped_only: Whether calls without any escape are left out: they have ASCII only.
+    """
     earlier = db.execute(_EARLIER)
     while batch := earlier.fetchmany(1000):
-        entries = [_stored_texts(db, row) for row in batch]
+        entries = [_stored_texts(db, row, escaped_only=escaped_only) for row in batch]
         yield [entry for entry in entries if entry is not None]
 
 
@@ -189,16 +197,18 @@ def snippet(text: str, words: Iterable[str], width: int = 120) -> Snippet:
 
 
 def _stored_texts(
-    db: sqlite3.Connection, row: tuple[int, int, bytes, int, bytes]
+    db: sqlite3.Connection, row: tuple[int, int, bytes, int, bytes], *, escaped_only: bool
 ) -> tuple[int, str, str] | None:
     """Return a call's number and its indexed texts, ``None`` if they can't be read."""
     call, enc, request, reply_enc, reply = row
     try:
         *_, last = parts_of("request", unpack(enc, request))
-        message = db.execute("SELECT enc, data FROM blob WHERE id = ?", (last,)).fetchone()
-        content = unpack(*message)["content"]
-        return call, content, outcome_text(outcome_of(unpack(reply_enc, reply)))
-    except (ValueError, KeyError, TypeError, zlib.error):
+        blob = db.execute("SELECT enc, data FROM blob WHERE id = ?", (last,)).fetchone()
+        message, answer = unpack_text(*blob), unpack_text(reply_enc, reply)
+        if escaped_only and "\\u" not in message and "\\u" not in answer:
+            return None
+        return call, json.loads(message)["content"], outcome_text(outcome_of(json.loads(answer)))
+    except DAMAGE:
         return None
 
 

@@ -86,7 +86,7 @@ class Reader:
         items = tuple((row["label"], trace) for row, trace in zip(rows, traces, strict=True))
         return attrs.evolve(self._run(row), items=items, wanted=self._planned(run_id))
 
-    def came_to(self, result: str) -> Run | None:
+    def run_with_result(self, result: str) -> Run | None:
         """Return the latest run with a result, without its traces, ``None`` if there is none."""
         query = "SELECT * FROM run WHERE result = ? AND result <> '' ORDER BY id DESC LIMIT 1"
         row = self._db.execute(query, (result,)).fetchone()

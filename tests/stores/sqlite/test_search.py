@@ -14,6 +14,7 @@ import lmflow as lf
 from lmflow.errors import ModelFailed, StoreError
 from lmflow.messages.requests import ChatRequest
 from lmflow.stores.sqlite.full_text import match_expression, snippet
+from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.store import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -208,3 +209,16 @@ async def test_a_part_of_a_run_finds_its_call(tmp_path: Path) -> None:
         for word in ("索引", "首都", "서울", "เมืองหลวง"):
             assert [run] == [hit.run for hit in reader.search([word])]
         assert [] == reader.search(["鯨"])
+
+
+async def test_collected_calls_leave_the_index(tmp_path: Path) -> None:
+    """A call in a script without spaces is deleted with all the pairs that it was indexed by."""
+    path = tmp_path / "store.db"
+    with lf.SqliteStore(path) as store:
+        async with lf.Executor(lf.scripted(["東京は日本の首都です"]), store) as ex:
+            await ex.map(lf.predict("a", "q -> answer"), [{"q": "日本の首都は"}])
+    collect(path, older_than=0, now=2**62, dry_run=False)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("INSERT INTO search (search) VALUES ('integrity-check')")
+        query = "SELECT count(*) FROM search WHERE search MATCH ?"
+        assert (0,) == db.execute(query, (match_expression(["首"]),)).fetchone()
