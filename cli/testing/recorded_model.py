@@ -10,6 +10,7 @@ from lmflow.errors import ModelUnavailable
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Model, Send
+from lmflow.models.transport.addresses import host_class
 
 
 @attrs.frozen(eq=False)
@@ -25,7 +26,9 @@ class RecordedModel:
     async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
         """Send a request; ``ModelUnavailable`` if the model is not the recorded one."""
         model = self.make()
-        if (model.name, model.endpoint) != (self.name, self.endpoint):
+        # Older recordings hold the host alone as endpoint class.
+        endpoints = {model.endpoint, host_class(model.endpoint)}
+        if model.name != self.name or self.endpoint not in endpoints:
             problem = (
                 f"{self.path} was recorded with it at {self.endpoint}, "
                 f"now it is {model.name} at {model.endpoint}"
