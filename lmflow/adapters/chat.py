@@ -88,7 +88,7 @@ def _output_texts(signature: Signature, text: str) -> dict[str, str]:
     """
     names = [field.name for field in signature.outputs]
     inputs = [field.name for field in signature.inputs]
-    if signature.is_single_text:
+    if signature.is_free_text:
         return {names[0]: only_section(text, names[0])}
     texts = marked_sections(text, names, inputs) or labelled_sections(unfenced(text), names)
     if not texts and len(names) == 1:
@@ -110,7 +110,7 @@ def _json_outputs(signature: Signature, text: str) -> dict[str, Any]:
         return {}
     names = {field.name for field in signature.outputs}
     required = {field.name for field in signature.outputs if field.required}
-    if len(names) == 1:
+    if signature.is_free_text:
         return value if isinstance(value, dict) and required <= value.keys() <= names else {}
     try:
         outputs = outputs_in(signature, [value])

@@ -7,6 +7,7 @@ is part of the prompt's template; without its end, if the reply was cut.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 
@@ -57,6 +58,9 @@ _STARTS = (
     *("[think]", "\u25c1think\u25b7", "<|begin_of_thought|>", "<|start_thinking|>", "<unused94>"),
     *("<|channel>thought", "<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>"),
 )
+
+_FENCED_JSON = re.compile(r"```(?:json)?\s*")
+_DECODER = json.JSONDecoder(strict=False)
 
 Span = tuple[int, int]
 
@@ -144,6 +148,7 @@ def _end_of(text: str, beginning: re.Match[str]) -> re.Pattern[str]:
 def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
     """The first end of thinking without a beginning, if it isn't a mention of the tag."""
     open_blocks = 0
+    position = max(position, _end_of_json(text, position))
     marks = [*_BEGINNING.finditer(text, position), *_END.finditer(text, position)]
     for mark in sorted(marks, key=re.Match.start):
         if mark.re is _BEGINNING:
@@ -153,6 +158,18 @@ def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
         elif not _is_mention(text, mark):
             return mark
     return None
+
+
+def _end_of_json(text: str, position: int) -> int:
+    """The end of the JSON value that a text is from a position on: its strings are no tags."""
+    start = position + len(text[position:]) - len(text[position:].lstrip())
+    start += len(fence[0]) if (fence := _FENCED_JSON.match(text, start)) else 0
+    if text[start : start + 1] not in {"{", "["}:
+        return position
+    try:
+        return _DECODER.raw_decode(text, start)[1]
+    except (ValueError, RecursionError):
+        return position
 
 
 def _is_mention(text: str, tag: re.Match[str]) -> bool:

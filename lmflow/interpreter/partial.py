@@ -173,7 +173,7 @@ class MarkerReader:
         """Tell whether a marker is one of the step's own: all others are text."""
         if is_terminator(name) and self.opened:
             return True
-        if self.signature.is_single_text:
+        if self.signature.is_free_text:
             return name in self.names
         return name in self.names or name in {field.name for field in self.signature.inputs}
 

@@ -116,7 +116,7 @@ def _without_known(wanted: Signature, known: Mapping[str, Any], text: str) -> st
     A step with one text output has no sections, so that its adapter takes all of a reply for the
     text; here the sections of the first request may come again.
     """
-    if not known or not wanted.is_single_text or "[[" not in text:
+    if not known or not wanted.is_free_text or "[[" not in text:
         return text
     name, reply = wanted.outputs[0].name, without_thinking(text)
     sections = marked_sections(reply, [name], known)

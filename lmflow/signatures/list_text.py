@@ -11,6 +11,7 @@ _ANNOUNCEMENT = re.compile(
     r"below|following|i|my|your|based|answer|list|output|results?)\b.*:\s*\Z",
     re.IGNORECASE,
 )
+_SENTENCE = re.compile(r"[A-Z]\w*\s.*[.!?]\Z")
 _EMPTY = frozenset({"none", "n/a", "null", "nothing", "(none)", "[none]", "[]"})
 
 
@@ -50,22 +51,25 @@ def item_lines(text: str) -> list[str]:
 def _end_of_announcement(lines: list[str]) -> int:
     """The index of the first item of a list without bullets."""
     rest = next((i for i, line in enumerate(lines[1:], 1) if line.strip()), None)
-    if rest is None or not lines[0].endswith(":"):
+    announcement = lines[0].strip("*_ ") if lines else ""
+    if rest is None or not announcement.endswith(":"):
         return 0
-    return rest if rest > 1 or _ANNOUNCEMENT.match(lines[0]) else 0
+    return rest if rest > 1 or _ANNOUNCEMENT.match(announcement) else 0
 
 
 def _end_of_preamble(lines: list[str], first: int) -> int:
     """The index of the first item of a list whose first bullet is at ``first``."""
-    before = [line for line in lines[:first] if line.strip()]
-    if not before:
+    before = [line.strip("*_ ") for line in lines[:first] if line.strip()]
+    bullets = sum(1 for line in lines if BULLET.match(line))
+    if not before or bullets > 1 or not lines[first - 1].strip():
         return first
-    is_parted = not lines[first - 1].strip()
-    return first if is_parted or before[-1].endswith(":") else 0
+    return first if before[-1].endswith(":") else 0
 
 
 def _start_of_postscript(lines: list[str]) -> int:
     """The index behind the last item of a list with bullets: a blank line parts it from remarks."""
     last = max(i for i, line in enumerate(lines) if BULLET.match(line))
-    blank = next((i for i in range(last + 1, len(lines)) if not lines[i].strip()), None)
-    return len(lines) if blank is None else blank
+    for i in range(last + 1, len(lines)):
+        if not lines[i].strip() or _SENTENCE.match(lines[i]):
+            return i
+    return len(lines)

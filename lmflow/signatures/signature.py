@@ -6,7 +6,7 @@ import functools
 import keyword
 import re
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Union
 
 import attrs
 
@@ -19,6 +19,7 @@ from lmflow.signatures.fields import (
     is_history,
     metadata_kind,
     normalize_field,
+    origin_and_args,
     type_text,
     unwrap_annotated,
 )
@@ -97,6 +98,15 @@ class Signature:
     def is_single_text(self) -> bool:
         """Tell whether the only output is a text, so that a reply may be that text and no more."""
         return len(self.outputs) == 1 and unwrap_annotated(self.outputs[0].type)[0] is str
+
+    @functools.cached_property
+    def is_free_text(self) -> bool:
+        """Tell whether the only output is a text, or ``None``, so that any reply may be it."""
+        if len(self.outputs) != 1:
+            return False
+        origin, args = origin_and_args(unwrap_annotated(self.outputs[0].type)[0])
+        kinds = {unwrap_annotated(arg)[0] for arg in args if arg is not type(None)}
+        return self.is_single_text or (origin is Union and kinds == {str})
 
     @functools.cached_property
     def histories(self) -> tuple[Field, ...]:

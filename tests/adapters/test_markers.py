@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from strategies import texts
 
-from lmflow.adapters.markers import labelled_sections, marked_sections, text_before_markers
+from lmflow.adapters.markers import (
+    labelled_sections,
+    marked_sections,
+    only_section,
+    text_before_markers,
+    trim,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +82,45 @@ def test_any_text_has_sections_or_none(text: str) -> None:
     assert {"a", "b"} >= marked_sections(text, ["a", "b"]).keys() | labelled_sections(
         text, ["a", "b"]
     ).keys()
+
+
+TOML = '[[package]]\nname = "a"\n\n[[package]]\nname = "b"'
+
+
+@pytest.mark.parametrize("text", [TOML, "See\n[[Paris]]\nand Rome.", "[[bin]]", "x\n[[q]]\ny"])
+def test_other_names_are_text(text: str) -> None:
+    """Only a step's own names make markers, and none of them a bare text's."""
+    assert text == only_section(text, "a")
+    assert {"a": TOML, "b": "ok"} == marked_sections(f"[[a]]\n{TOML}\n[[b]]\nok", ["a", "b"])
+
+
+def test_markers_in_a_fence_are_code() -> None:
+    """A marker in a code fence neither opens a section nor ends one."""
+    fence = "```\n[[a]]\nno\n[[b]]\nno\n```"
+    assert {"a": fence, "b": "2"} == marked_sections(f"[[a]]\n{fence}\n[[b]]\n2", ["a", "b"])
+    text = f"The form:\n{fence}\n[[a]]\n1\n[[b]]\n2"
+    assert {"a": "1", "b": "2"} == marked_sections(text, ["a", "b"])
+    assert {"a": f"1\n{fence}"} == marked_sections(f"[[a]]\n1\n{fence}", ["a", "b"])
+    assert fence == only_section(fence, "a")
+
+
+def test_a_reply_in_a_fence_is_read() -> None:
+    """A fence around all of a reply hides nothing; one that isn't closed neither."""
+    assert {"a": "1", "b": "2"} == marked_sections("```text\n[[a]]\n1\n[[b]]\n2\n```", ["a", "b"])
+    assert {"a": "```py\n1", "b": "2"} == marked_sections("[[a]]\n```py\n1\n[[b]]\n2", ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("text", "trimmed"),
+    [
+        ("    x = 1\n    y = 2\n", "    x = 1\n    y = 2"),
+        ("\n\n\tx\n  y\n\n", "\tx\n  y"),
+        (" Paris", "Paris"),
+        ("\r\n    x", "    x"),
+        ("  \n ", ""),
+    ],
+)
+def test_the_first_line_keeps_its_indentation(text: str, trimmed: str) -> None:
+    """Blank lines go, spaces before code stay; one space is how models begin."""
+    assert trimmed == trim(text)
+    assert trimmed == only_section(f"[[a]]\n{text}", "a")

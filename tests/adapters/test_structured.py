@@ -214,3 +214,71 @@ def test_a_missing_optional_output_is_null_or_its_default() -> None:
     assert Record(a="x", b=None, c=7) == read_outputs(
         signature("q -> a, b: int | None, c: int = 7"), '{"a": "x"}', "json"
     )
+
+
+ROW = {"reason": "r", "tags": ["x"], "n": 1}
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        ROW,
+        {"outputs": ROW},
+        {"answer": ROW},
+        {"json_input": {"data": ROW}},
+        [ROW],
+        {"result": [ROW]},
+        {"type": "object", "properties": ROW},
+        {"status": "ok", "response": ROW},
+        {"reason": ROW},
+        {**ROW, "comment": "more"},
+    ],
+)
+def test_outputs_may_be_wrapped(adapter: str, value: Any) -> None:
+    """An object or a list around the outputs, and members that nobody asked for, don't matter."""
+    sig = signature("q -> reason, tags: list[str], n: int")
+    assert Record(ROW) == read_outputs(sig, json.dumps(value), adapter)
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "answer"),
+    [
+        ("q -> answer", {"answer": {"answer": "Paris"}}, "Paris"),
+        ("q -> answer", {"value": "Paris"}, "Paris"),
+        ("q -> answer: int", {"result": {"value": "3"}}, 3),
+        ("q -> answer: list[str]", {"items": ["a"]}, ("a",)),
+        ("q -> answer: dict[str, int]", {"answer": {"answer": 1}}, Record(answer=1)),
+        ("q -> answer: dict[str, int]", {"value": 1}, Record(value=1)),
+    ],
+)
+def test_the_only_output_may_be_wrapped(shape: str, value: Any, answer: Any) -> None:
+    """The first value that fits counts, from the outside in."""
+    assert answer == read_outputs(signature(shape), json.dumps(value), "json").answer
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [ROW, ROW],
+        {"a": ROW, "b": ROW},
+        {"type": "object", "properties": {"reason": {"type": "string"}}},
+        {"reson": "r", "tags": [], "n": 1},
+    ],
+)
+def test_what_could_mean_two_things_is_refused(value: Any) -> None:
+    """Several objects, a schema and misspelt names are no outputs."""
+    with pytest.raises(Unreadable):
+        read_outputs(signature("q -> reason, tags: list[str], n: int"), json.dumps(value), "json")
+
+
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_unknown_members_are_dropped_at_any_depth(adapter: str) -> None:
+    """As at the top; a name that is nearly a missing one is refused by name, at any depth."""
+    sig = lf.Signature((Field(name="q"),), (Field(name="ticket", type=Ticket),))
+    text = json.dumps({"ticket": {"title": "Fire", "urgency": 5, "color": "red"}, "more": 1})
+    assert Ticket("Fire", 5) == read_outputs(sig, text, adapter).ticket
+    with pytest.raises(Unreadable, match="urgncy"):
+        read_outputs(sig, json.dumps({"ticket": {"title": "Fire", "urgncy": 5}}), adapter)
+    with pytest.raises(Unreadable, match="nte"):
+        read_outputs(signature("q -> a, note: str = ''"), '{"a": "x", "nte": "y"}', "json")

@@ -15,7 +15,7 @@ from streamed import folded
 
 import lmflow as lf
 from lmflow.adapters.thinking import thinking_of, without_thinking
-from lmflow.interpreter.partial import ReplySource, new_reader
+from lmflow.interpreter.partial import Partial, ReplySource, new_reader
 from lmflow.interpreter.predict import Unreadable, read_outputs
 from lmflow.interpreter.tools import arguments_of
 from lmflow.messages.requests import ChatRequest
@@ -67,7 +67,7 @@ def test_replies_in_pieces(schema: Record | None, text: str, cuts: Sequence[int]
     """However a reply is cut, its pieces make up the texts that the whole reply holds."""
     step = lf.predict("step", SIGNATURES[1])
     reader = new_reader(ReplySource(step, ChatRequest((), schema=schema), "step[0]/call[0]"))
-    parts = []
+    parts: list[Partial] = []
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for start, end in pairwise(borders):
         reader, new = reader.feed(text[start:end])
