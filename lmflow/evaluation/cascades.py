@@ -10,13 +10,12 @@ import attrs
 
 from lmflow.errors import BadData
 from lmflow.evaluation.charts import lines_svg
-from lmflow.evaluation.rows import Row
+from lmflow.evaluation.rows import Row, value_or
 from lmflow.evaluation.samples import (
     VoteKey,
     cost_text,
     mean_if_known,
     rows_by_example,
-    score_value,
     total_if_known,
     vote_function,
 )
@@ -173,7 +172,7 @@ def _answer(rows: Sequence[Row], by: Any, confidence: ConfidenceFunction | None)
         sureness = share * len(votes) / len(rows)
     else:
         sureness = float(confidence(winner.outputs or {}))
-    return _Answer(score_value(winner), sureness, *costs)
+    return _Answer(value_or(winner, 0.0), sureness, *costs)
 
 
 def _step(chains: Sequence[Sequence[_Answer]], threshold: float) -> CascadeStep:

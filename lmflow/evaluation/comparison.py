@@ -14,7 +14,7 @@ import toolz
 
 from lmflow.errors import NotComparable, check_kind, short
 from lmflow.evaluation.evaluation import ROWS_SHOWN, Evaluation
-from lmflow.evaluation.rows import Row
+from lmflow.evaluation.rows import Row, value_or
 from lmflow.evaluation.stats import (
     Estimate,
     Test,
@@ -271,9 +271,8 @@ def _check_same_example(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) ->
 
 
 def _mean_score(rows: Iterable[Row], failure: float | None) -> float | None:
-    values = [row.score.value if row.score else failure for row in rows]
-    scores = [value for value in values if value is not None]
-    return statistics.fmean(scores) if scores else None
+    counted = [row for row in rows if row.score is not None or failure is not None]
+    return statistics.fmean(value_or(row, failure or 0.0) for row in counted) if counted else None
 
 
 def _pairs(

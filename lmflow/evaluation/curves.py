@@ -12,13 +12,12 @@ import attrs
 
 from lmflow.errors import BadData
 from lmflow.evaluation.charts import lines_svg
-from lmflow.evaluation.rows import Row
+from lmflow.evaluation.rows import Row, value_or
 from lmflow.evaluation.samples import (
     VoteKey,
     cost_text,
     mean_if_known,
     rows_by_example,
-    score_value,
     vote_function,
 )
 from lmflow.evaluation.stats import Estimate, mean
@@ -222,7 +221,7 @@ def _samples_each(run: Run, groups: Mapping[str, Sequence[Row]]) -> int:
 
 
 def _sample(row: Row, by: Any) -> Sample:
-    return None if row.outputs is None else vote_of(row.outputs, by), score_value(row)
+    return None if row.outputs is None else vote_of(row.outputs, by), value_or(row, 0.0)
 
 
 def _vote_score(samples: Sequence[Sample]) -> float:

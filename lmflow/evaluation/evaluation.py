@@ -14,7 +14,7 @@ import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
-from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known
+from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known, value_or
 from lmflow.evaluation.stats import Estimate, mean
 from lmflow.evaluation.tables import (
     columns_of,
@@ -238,7 +238,7 @@ class Evaluation:
         return f"<p>{lines}</p><pre>{bars}</pre>{html_table(rows, columns_of(rows))}"
 
     def _estimate(self, rows: Sequence[Row], failure_value: float) -> Estimate | None:
-        values = [row.score.value if row.score else failure_value for row in rows]
+        values = [value_or(row, failure_value) for row in rows]
         return mean(values, [self.cluster_of(row) for row in rows]) if values else None
 
     def _counts_text(self) -> str:

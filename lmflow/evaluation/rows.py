@@ -70,6 +70,11 @@ def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | N
     )
 
 
+def value_or(row: Row, default: float) -> float:
+    """Return a row's score; the default if it has none."""
+    return default if row.score is None else row.score.value
+
+
 def score_or_failure(metric: Metric, example: Record, trace: Trace) -> Score | Failed | None:
     """Return the score of a trace, the metric's failure on it, or ``None`` if the trace has no
     outputs.

@@ -36,11 +36,6 @@ def vote_function(key: VoteKey) -> str | Function:
     return key if isinstance(key, str) else function_of(key)
 
 
-def score_value(row: Row) -> float:
-    """Return a row's score; 0 if it has none."""
-    return row.score.value if row.score else 0.0
-
-
 def total_if_known(parts: Iterable[float | None]) -> float | None:
     """Return the sum, ``None`` if a part is unknown."""
     numbers: list[float] = []

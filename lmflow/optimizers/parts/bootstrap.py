@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from lmflow.data.dataset import example_id
-from lmflow.optimizers.parts.demos import Demo, DemoSet, Success, without_example
+from lmflow.optimizers.parts.demos import Demo, DemoSet, Success, records_of, without_example
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.plan import Task
 from lmflow.optimizers.parts.scoring import Best, ScoredRollout, score_rollouts
@@ -59,9 +59,7 @@ class Teacher:
         """
         shown = without_example(self.demos, example_id(example))
         changes: dict[str, Any] = {
-            f"{step}.demos": tuple(demo.record for demo in demos)
-            for step, demos in shown.items()
-            if demos
+            f"{step}.demos": records_of(demos) for step, demos in shown.items() if demos
         }
         if attempt:
             changes |= hot_options(self.program, self.version)

@@ -69,9 +69,14 @@ def with_demos(
     ``slot`` is ``demos`` or ``pool``.
     """
     changes: dict[str, Any] = {
-        f"{step}.{slot}": tuple(demo.record for demo in demos) for step, demos in chosen.items()
+        f"{step}.{slot}": records_of(demos) for step, demos in chosen.items()
     }
     return version.put({**changes, **more}, note=note, origin=demo_origins(chosen, slot))
+
+
+def records_of(demos: Iterable[Demo]) -> tuple[Record, ...]:
+    """Return the demonstrations as a version holds them."""
+    return tuple(demo.record for demo in demos)
 
 
 def demo_origins(chosen: DemoSet, slot: str = "demos") -> dict[str, Any]:

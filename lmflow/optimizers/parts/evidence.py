@@ -21,7 +21,7 @@ _CAUTION = 0.8  # standard deviations that a promise on few examples must be abo
 
 @attrs.define(eq=False)
 class Evidence:
-    """All scores of candidate versions in one search.
+    """The scores of all candidate versions in one search.
 
     A score is taken as a level, plus the example's difficulty, plus the version's effect, plus
     noise; the last three are normal around 0. So versions are compared on the examples that they

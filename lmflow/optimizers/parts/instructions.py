@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 
 import attrs
 
-from lmflow.optimizers.parts.demos import DemoSet, demo_origins
+from lmflow.optimizers.parts.demos import DemoSet, demo_origins, records_of
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.parameters import complete_params, init
@@ -93,9 +93,7 @@ def assemble(start: Version, texts: Mapping[str, Proposal], demos: DemoSet, note
     if not demos:
         return instructed
     changes = {change.path: change.after for change in diff(start, instructed)}
-    changes |= {
-        f"{step}.demos": tuple(demo.record for demo in chosen) for step, chosen in demos.items()
-    }
+    changes |= {f"{step}.demos": records_of(chosen) for step, chosen in demos.items()}
     return start.put(changes, note=note, origin={**instructed.origin, **demo_origins(demos)})
 
 
