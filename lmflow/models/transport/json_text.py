@@ -94,6 +94,12 @@ def is_cut_json(text: str) -> bool:
     Some routers report such a reply as finished: only the text still shows that it was cut.
     """
     try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        pass  # only the standard library says where it stopped
+    else:
+        return False
+    try:
         json.loads(text, strict=False)
     except json.JSONDecodeError as error:
         rest = text[error.pos :]
