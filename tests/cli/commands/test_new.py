@@ -40,7 +40,7 @@ def test_its_program_runs(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with endpoint(REPLY) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         result = CliRunner().invoke(main, shlex.split(line))
-    monkeypatch.delitem(sys.modules, "app", raising=False)
+    sys.modules.pop("app", None)
     assert 0 == result.exit_code, result.output
     assert {"topic": "bug", "urgent": True} == json.loads(result.stdout)["outputs"]
 
