@@ -18,7 +18,7 @@ from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import Trace
 from lmflow.values.printing import clean
-from lmflow.versions.blame import Blamed
+from lmflow.versions.blame import Attribution
 from lmflow.versions.blame import blame as blame_parts
 
 
@@ -81,7 +81,7 @@ def blame(version: str, path: str, store: str, *, as_json: bool) -> None:
         click.echo("\n".join(_lines(row)))
 
 
-def _row(reader: Reader, part: Blamed) -> dict[str, Any]:
+def _row(reader: Reader, part: Attribution) -> dict[str, Any]:
     saved = reader.versions.saved(part.version.id)
     return {
         "part": part.part,

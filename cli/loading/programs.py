@@ -18,7 +18,7 @@ from lmflow.signatures.fields import Field, holds_media
 from lmflow.signatures.parsing import read, resolve_media, takes_list, type_text
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import parse
-from lmflow.values.media import attached
+from lmflow.values.media import attach_media
 
 
 def load_program(target: str) -> Program:
@@ -134,7 +134,7 @@ def load_media(signature: Signature, row: Mapping[str, Any], folder: Path) -> di
     kinds = {field.name: field.type for field in signature.inputs if holds_media(field.type)}
     inputs = dict(row)
     for name in kinds.keys() & row.keys():
-        media = attached(row[name], lambda _: None, files=True)
+        media = attach_media(row[name], lambda _: None, files=True)
         inputs[name] = resolve_media(media, kinds[name], folder)
     return inputs
 

@@ -15,7 +15,7 @@ from lmflow.traces.events import RefMoved
 from lmflow.traces.store import StoredVersion
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
-from lmflow.values.text_diff import Piece, elided
+from lmflow.values.text_diff import Piece, elide
 from lmflow.versions.demos import DemoEdit
 from lmflow.versions.diff import Change, Diff, edit_line, value_text
 from lmflow.versions.version import Version
@@ -179,7 +179,7 @@ def _changed_words(pieces: Sequence[Piece], paint: Paint) -> Iterator[str]:
     for position, piece in enumerate(pieces):
         part = clean(piece.text)
         if piece.kind == "equal":
-            text += elided(part, CONTEXT if position else 0, CONTEXT if position < last else 0)
+            text += elide(part, CONTEXT if position else 0, CONTEXT if position < last else 0)
         else:
             rows = part.split("\n")
             text += "\n".join(row and paint(piece.kind, row) for row in rows)

@@ -21,7 +21,7 @@ from lmflow.signatures.fields import Field, holds_media
 from lmflow.signatures.parsing import read, resolve_media, type_text
 from lmflow.signatures.signature import HasSignature, Signature
 from lmflow.values.json_text import parse
-from lmflow.values.media import attached
+from lmflow.values.media import attach_media
 from lmflow.values.record import Record
 
 ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
@@ -273,7 +273,7 @@ def _record(row: _Row, fields: Mapping[str, Field]) -> Record:
 
 
 def _read(row: _Row, field: Field | None, value: Any) -> Any:
-    value = attached(value, lambda _: None, files=True)
+    value = attach_media(value, lambda _: None, files=True)
     if field is not None and holds_media(field.type):
         return resolve_media(value, field.type, row.folder)
     if field is None or not isinstance(value, str) or field.type is str:

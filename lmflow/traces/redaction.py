@@ -24,7 +24,7 @@ from lmflow.traces.events import (
 )
 from lmflow.traces.trace import CallAttempt, Failed, PlannedExecution, Run, Trace
 from lmflow.values.canonical_text import KEYED
-from lmflow.values.media import Media, hidden
+from lmflow.values.media import Media, redact_media
 from lmflow.values.record import Record, plain
 
 _LABEL = re.compile(r"(?<=branch)\[([^\[\]]*)\]")
@@ -190,7 +190,7 @@ class Redactor:
     def media(self, media: Media) -> Media:
         """Return a picture, sound or file without its content, with a cleaned name and URL."""
         digest = self.key(media.digest).removeprefix(KEYED) if media.digest else ""
-        return hidden(media, digest, self.text(media.name), self.text(media.url))
+        return redact_media(media, digest, self.text(media.name), self.text(media.url))
 
     def text(self, text: str) -> str:
         """Return a cleaned text.

@@ -240,7 +240,7 @@ def json_with_content(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
-def attached(value: Any, content: Callable[[str], Content], *, files: bool = False) -> Any:
+def attach_media(value: Any, content: Callable[[str], Content], *, files: bool = False) -> Any:
     """A JSON value in which each description of media has become the media; ``content`` finds the
     content of a digest.
 
@@ -250,12 +250,12 @@ def attached(value: Any, content: Callable[[str], Content], *, files: bool = Fal
     if is_media(value):
         return media_of(value, content(value.get("digest", "")))
     if isinstance(value, list):
-        return [attached(item, content, files=files) for item in value]
+        return [attach_media(item, content, files=files) for item in value]
     if not isinstance(value, dict):
         return value
     if files and "data" in value and is_media(_without_data(value)):
         return media_of(value)
-    return {name: attached(item, content, files=files) for name, item in value.items()}
+    return {name: attach_media(item, content, files=files) for name, item in value.items()}
 
 
 def _sha256(content: bytes) -> str:
@@ -266,7 +266,7 @@ def _without_data(value: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in value.items() if name != "data"}
 
 
-def hidden(media: Media, digest: str, name: str, url: str) -> Media:
+def redact_media(media: Media, digest: str, name: str, url: str) -> Media:
     """The media without content and under another digest (64 hex digits), name and URL, as a
     redacted store has it.
     """

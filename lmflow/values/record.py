@@ -111,7 +111,7 @@ class Record(Mapping[str, Any]):
             return NotImplemented
         if self._digest and other._digest:
             return self._digest == other._digest
-        return alike(self, other)
+        return same_form(self, other)
 
     def __hash__(self) -> int:
         return hash(self.digest)
@@ -254,10 +254,10 @@ def canonical(value: Any) -> str:
         >>> canonical({"b": 1, "a": [True, 1.0]})
         '{"a":[true,1.0],"b":1}'
     """
-    return formed(value)[0]
+    return write_form(value)[0]
 
 
-def formed(value: Any) -> tuple[str, bool]:
+def write_form(value: Any) -> tuple[str, bool]:
     """The canonical form of ``value``, and whether the value is made of JSON values alone."""
     try:
         return _canonical(value), True
@@ -267,7 +267,7 @@ def formed(value: Any) -> tuple[str, bool]:
         raise too_deep("the value") from None
 
 
-def alike(a: Any, b: Any) -> bool:
+def same_form(a: Any, b: Any) -> bool:
     """Whether two frozen values have the same canonical form. The form is written only if comparing
     the values themselves can't decide.
     """
@@ -282,10 +282,10 @@ def alike(a: Any, b: Any) -> bool:
         ours, theirs = a._items, b._items  # noqa: SLF001 - beside its class
         return ours is theirs or (
             len(ours) == len(theirs)
-            and all(name in theirs and alike(value, theirs[name]) for name, value in ours.items())
+            and all(name in theirs and same_form(item, theirs[name]) for name, item in ours.items())
         )
     if kind is tuple:
-        return len(a) == len(b) and all(map(alike, a, b))
+        return len(a) == len(b) and all(map(same_form, a, b))
     return canonical(a) == canonical(b)
 
 

@@ -41,7 +41,7 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
 
 
 def changed_lines(before: str, after: str) -> str:
-    """Only the lines that differ, their words marked as ``marked`` does: ``[-gone-]{+new+}``."""
+    """Only the lines that differ, marked as by ``mark_changes``: ``[-gone-]{+new+}``."""
     parts = []
     for removed, added in _blocks(before, after):
         if removed != added:
@@ -54,7 +54,7 @@ def side(pieces: Iterable[Piece], kind: Literal["insert", "delete"]) -> str:
     return "".join(piece.text for piece in pieces if piece.kind in {"equal", kind})
 
 
-def marked(pieces: Iterable[Piece], keep: int = 60) -> str:
+def mark_changes(pieces: Iterable[Piece], keep: int = 60) -> str:
     """The pieces as text, ``[-gone-]{+new+}``; text that both sides have is cut to ``keep``
     characters before and after each change.
     """
@@ -64,13 +64,13 @@ def marked(pieces: Iterable[Piece], keep: int = 60) -> str:
     for place, piece in enumerate(pieces):
         if piece.kind == "equal":
             head, tail = (0 if place == 0 else keep), (0 if place == last else keep)
-            parts.append(elided(piece.text, head, tail))
+            parts.append(elide(piece.text, head, tail))
         else:
             parts.append(_mark(piece))
     return "".join(parts)
 
 
-def elided(text: str, head: int, tail: int) -> str:
+def elide(text: str, head: int, tail: int) -> str:
     """The text without the stretch between its first ``head`` and last ``tail`` characters, if that
     is shorter.
     """

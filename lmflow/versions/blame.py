@@ -17,7 +17,7 @@ Places = dict[int, int]
 
 
 @attrs.frozen
-class Blamed:
+class Attribution:
     """A part of a parameter (a line, a demonstration, a key, the whole) and the version that
     introduced it.
 
@@ -38,7 +38,7 @@ class Blamed:
         return self.version.origin.get(self.path)
 
 
-def blame(version: Version, path: str, get: Get) -> tuple[Blamed, ...]:
+def blame(version: Version, path: str, get: Get) -> tuple[Attribution, ...]:
     """Find the version that introduced each part of a parameter.
 
     Parts are lines of texts, demonstrations of lists, keys of mappings. A part that a parent has is
@@ -57,7 +57,7 @@ def blame(version: Version, path: str, get: Get) -> tuple[Blamed, ...]:
     """
     check_paths("the version", (path,), version.params)
     parts = _parts(version.params[path])
-    introduced: dict[int, Blamed] = {}
+    introduced: dict[int, Attribution] = {}
     waiting: list[tuple[Version, str, Places]] = [
         (version, path, {k: k for k in range(len(parts))})
     ]
@@ -78,7 +78,9 @@ def blame(version: Version, path: str, get: Get) -> tuple[Blamed, ...]:
                 inherited = {there: places[here] for here, there in shared.items()}
                 waiting.append((older, before, inherited))
             remaining = {here: at for here, at in remaining.items() if here not in shared}
-        introduced |= {at: Blamed(parts[at][1], child, name, whole) for at in remaining.values()}
+        introduced |= {
+            at: Attribution(parts[at][1], child, name, whole) for at in remaining.values()
+        }
     return tuple(introduced[at] for at in sorted(introduced))
 
 

@@ -9,7 +9,7 @@ import attrs
 
 from lmflow.errors import Conflict, check_kind
 from lmflow.values.record import Record, canonical, plain, pretty
-from lmflow.values.text_diff import Piece, marked, word_diff
+from lmflow.values.text_diff import Piece, mark_changes, word_diff
 from lmflow.versions.demos import DemoEdit, demo_edits
 from lmflow.versions.version import Version
 
@@ -172,7 +172,7 @@ def _lines(change: Change) -> Iterator[str]:
     detail = change.detail
     pieces = [part for part in detail if isinstance(part, Piece)]
     if pieces:
-        yield from (f"  {text}" for text in marked(pieces).splitlines())
+        yield from (f"  {text}" for text in mark_changes(pieces).splitlines())
     elif not detail:
         yield f"  {_before_after(change)}"
     for part in detail:

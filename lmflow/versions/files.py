@@ -13,7 +13,7 @@ import attrs
 
 from lmflow.errors import BadMedia, BadRef, ForeignFile, LmflowError, short
 from lmflow.values.json_text import parse
-from lmflow.values.media import attached, media_in
+from lmflow.values.media import attach_media, media_in
 from lmflow.values.record import plain
 from lmflow.values.unicode import escape_surrogates
 from lmflow.versions.version import Version, check_ref, version_of
@@ -109,7 +109,7 @@ def _bundle_of(data: dict[str, Any], file: str) -> Bundle:
         str(digest): base64.b64decode(text, validate=True)
         for digest, text in data.get("media", {}).items()
     }
-    versions = tuple(_version(attached(item, contents.get), file) for item in data["versions"])
+    versions = tuple(_version(attach_media(item, contents.get), file) for item in data["versions"])
     refs = {check_ref(name): str(id_) for name, id_ in dict(data["refs"]).items()}
     return Bundle(versions, refs)
 

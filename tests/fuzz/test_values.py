@@ -16,7 +16,7 @@ from lmflow import metrics
 from lmflow.errors import BadMedia, BadValue, LmflowError
 from lmflow.metrics import Score
 from lmflow.values.json_text import candidates, load, parse
-from lmflow.values.media import File, Image, attached, is_media, media_of
+from lmflow.values.media import File, Image, attach_media, is_media, media_of
 from lmflow.values.record import Record, canonical, freeze, plain, pretty
 from lmflow.values.text_diff import changed_lines, side, word_diff
 
@@ -80,7 +80,7 @@ def test_media_in_json(value: Any, kind: str, other: Any) -> None:
         with contextlib.suppress(BadMedia):
             if is_media(candidate):
                 assert str(media_of(candidate))
-            attached([candidate], lambda _: None, files=True)
+            attach_media([candidate], lambda _: None, files=True)
 
 
 @given(hostile_texts, hostile_texts)

@@ -17,7 +17,7 @@ import lmflow as lf
 from lmflow.errors import BadMedia, BadSignature, NoContent, WrongType
 from lmflow.signatures.fields import holds_media, type_text
 from lmflow.signatures.parsing import convert, resolve_media
-from lmflow.values.media import Media, attached, is_media, json_with_content, media_in, media_of
+from lmflow.values.media import Media, attach_media, is_media, json_with_content, media_in, media_of
 from lmflow.values.record import Record, canonical, plain, pretty
 
 SEE = lf.predict("see", "picture: Image, question -> answer")
@@ -229,7 +229,7 @@ def test_all_media_of_a_value_are_found(held: list[Media]) -> None:
     """In order, however deep; and put back in place of what stands for them."""
     value = {"a": [{"b": held[:2]}], "c": tuple(held[2:]), "d": "text"}
     assert held == list(media_in(Record(value)))
-    assert held == list(media_in(attached(plain(value), lambda _: None)))
+    assert held == list(media_in(attach_media(plain(value), lambda _: None)))
 
 
 def test_a_record_like_media_is_media_only_with_all_it_takes() -> None:

@@ -17,7 +17,7 @@ from strategies import json_values, records
 
 from lmflow.errors import BadValue, short
 from lmflow.values.canonical_text import Form
-from lmflow.values.record import Record, alike, canonical, digest, freeze, plain, pretty
+from lmflow.values.record import Record, canonical, digest, freeze, plain, pretty, same_form
 
 VECTOR = "v1:b2:40cb82752d0fc272f454deae0580ba2a53ed014a068239c08720b515bd8b5d73"
 
@@ -312,17 +312,17 @@ def test_a_record_shows_its_fields() -> None:
 @given(records, records)
 def test_alike_is_equal_canonical_forms(a: Record, b: Record) -> None:
     """A look at two values finds what comparing their canonical forms finds."""
-    assert (canonical(a) == canonical(b)) == alike(a, b)
-    assert alike(a, Record(json.loads(canonical(a))))
+    assert (canonical(a) == canonical(b)) == same_form(a, b)
+    assert same_form(a, Record(json.loads(canonical(a))))
 
 
 @pytest.mark.parametrize(
     "others", [(1, 1.0), (1, True), (0.0, -0.0), ("1", 1), ((), Record()), (None, 0)]
 )
 def test_what_differs_in_type_is_not_alike(others: tuple[Any, Any]) -> None:
-    """What Python calls equal and JSON does not is not alike, however deep it stands."""
+    """What Python calls equal and JSON does not is not one form, however deep it stands."""
     a, b = others
-    assert not alike(Record(x=(a,)), Record(x=(b,)))
+    assert not same_form(Record(x=(a,)), Record(x=(b,)))
 
 
 def test_a_form_stands_for_its_value() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from lmflow.errors import CyclicParent, ForeignPaths, MissingParent, UnknownVersion
 from lmflow.values.record import Record
-from lmflow.versions.blame import Blamed, blame
+from lmflow.versions.blame import Attribution, blame
 from lmflow.versions.history import ancestor, common_ancestor, lineage
 from lmflow.versions.merge import merge, migrate
 from lmflow.versions.version import Version
@@ -131,7 +131,7 @@ def test_keys_and_whole_values_are_blamed() -> None:
     """Options go by key, other values whole."""
     child = ROOT.put({"a.options": {"seed": 1, "stop": "."}, "a.model": "x/y"})
     assert [ROOT, child] == [part.version for part in blame(child, "a.options", KEPT.__getitem__)]
-    assert (Blamed("x/y", child, "a.model"),) == blame(child, "a.model", KEPT.__getitem__)
+    assert (Attribution("x/y", child, "a.model"),) == blame(child, "a.model", KEPT.__getitem__)
 
 
 def test_blame_follows_a_renamed_step() -> None:

@@ -11,7 +11,7 @@ from strategies import json_values, records
 
 from lmflow.errors import Conflict
 from lmflow.values.record import Record, canonical, pretty
-from lmflow.values.text_diff import LONGEST, Piece, changed_lines, marked, side, word_diff
+from lmflow.values.text_diff import LONGEST, Piece, changed_lines, mark_changes, side, word_diff
 from lmflow.versions.demos import common, demo_edits
 from lmflow.versions.diff import ABSENT, Change, Diff, apply, diff
 from lmflow.versions.version import Version
@@ -128,7 +128,7 @@ def test_words_differ_as_words() -> None:
         Piece("insert", "one word"),
         Piece("equal", "."),
     ) == pieces
-    assert "Answer in [-a few words-]{+one word+}." == marked(pieces)
+    assert "Answer in [-a few words-]{+one word+}." == mark_changes(pieces)
 
 
 def test_only_lines_that_differ_are_compared_by_words() -> None:
@@ -159,7 +159,7 @@ def test_longer_stretches_of_lines_are_not_compared_by_words() -> None:
 )
 def test_changes_are_as_small_as_words_allow(before: str, after: str, words: str) -> None:
     """Words that both texts have stay, and white space alone parts no two changes."""
-    assert words == marked(word_diff(before, after))
+    assert words == mark_changes(word_diff(before, after))
 
 
 @given(instructions | st.text(), instructions | st.text())
@@ -171,7 +171,7 @@ def test_changed_lines_have_the_changes_of_the_whole_text(a: str, b: str) -> Non
         bare = (mark.replace("\n", "") for mark in marks.findall(text))
         return "".join(mark for mark in bare if mark not in {"[--]", "{++}"})
 
-    assert changes(marked(word_diff(a, b))) == changes(changed_lines(a, b))
+    assert changes(mark_changes(word_diff(a, b))) == changes(changed_lines(a, b))
 
 
 @given(demos, demos)

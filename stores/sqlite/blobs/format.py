@@ -22,7 +22,7 @@ import attrs
 from lmflow.stores.sqlite.blobs.media import MEDIA
 from lmflow.values.canonical_text import KEYED, hash_bytes, hash_text
 from lmflow.values.media import SHA, Media, media_in
-from lmflow.values.record import canonical, formed
+from lmflow.values.record import canonical, write_form
 
 SMALLEST = 120
 """Bytes from which on a text is compressed."""
@@ -97,7 +97,7 @@ class Body:
 
 def body_of(kind: str, value: Any) -> Body:
     """Return a JSON value, or one with media in it, as it is stored."""
-    form, is_plain = formed(value)
+    form, is_plain = write_form(value)
     return Body(hash_bytes(kind, form), kind, form, () if is_plain else stored_media(value))
 
 

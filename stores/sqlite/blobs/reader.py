@@ -22,7 +22,7 @@ from lmflow.stores.sqlite.blobs.format import (
 from lmflow.stores.sqlite.blobs.media import MEDIA, check_content, content_loader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.values.canonical_text import hash_text
-from lmflow.values.media import MARK, attached
+from lmflow.values.media import MARK, attach_media
 from lmflow.values.record import Record, digest
 
 REMEMBERED = 5_000
@@ -105,7 +105,7 @@ class BlobReader:
         """
         value = json.loads(form)
         if MARK in form:
-            value = attached(value, lambda digest: content_loader(self._home, digest))
+            value = attach_media(value, lambda digest: content_loader(self._home, digest))
         if kind == "prefix":
             messages = [self.get(blob) for blob in value]
             digests = [digest("message", message) for message in messages]
