@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from lmflow.errors import CallError, StepTimeout, ToolFailed
+from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import NOTHING, ONE, Spent
 from lmflow.execution.costs import actual_or_worst, worst_case
 from lmflow.execution.listening import ListeningSession, OnText
@@ -208,9 +209,9 @@ class CallRunner:
                 await self._take_slot()
             began = time.time_ns()
             started = CallAttempt(address, request, key, number, None, began, source=source)
-            trace.connections.record(CallStarted(trace.trace_id, started))
+            receipt = trace.connections.record(CallStarted(trace.trace_id, started))
             self._attempt, actual = number + 1, None
-            outcome = await self._outcome_of(perform)
+            outcome = await self._outcome_of(perform, receipt)
             self._give_slot_back()
             cost = 0 if source else self._cost(request, outcome)
             actual = actual_or_worst(outcome, cost, worst)
@@ -229,8 +230,13 @@ class CallRunner:
 
     # Being too late is an outcome and must be recorded like any other, so the cancellation that the
     # expired scope sends is caught here, inside the scope; the scope then finds nothing to convert.
-    async def _outcome_of(self, perform: Perform) -> Outcome:
+    #
+    # Under a budget nothing is sent before its start is durable: a call that a crash left without a
+    # record would be sent again by `resume`, and the server would count more than the budget.
+    async def _outcome_of(self, perform: Perform, started: WriteReceipt) -> Outcome:
         try:
+            if self._trace.record_first:
+                await started.durable()
             return await perform()
         except CallError as problem:
             return failure_of(problem)

@@ -42,6 +42,7 @@ class Connections:
     redactor: Redactor | None = None
     adapters: Mapping[str, str] = attrs.field(factory=dict)
     answers: Answers | None = None
+    record_first: bool = False
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
@@ -106,6 +107,8 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
     secret: bytes,
     answers: Answers | None,
     adapters: Mapping[str, str] | None,
+    *,
+    record_first: bool,
 ) -> Connections:
     """Make the connections of an executor; nothing is opened before a call needs it."""
     redactor = Redactor(redact, secret or secrets.token_bytes(32)) if redact else None
@@ -119,4 +122,5 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
         redactor,
         check_adapters(adapters or {}),
         answers,
+        record_first,
     )

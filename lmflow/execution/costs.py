@@ -16,6 +16,7 @@ from lmflow.values.record import pretty
 PER_REQUEST = 64
 PER_MESSAGE = 32
 PER_TOOLSET = 512
+_MAYBE_BILLED = frozenset({408, 499, 504})  # the time was over, or the client had gone
 _FIRST_ERROR = 400
 
 _PRICE_FIX = (
@@ -85,9 +86,9 @@ def prompt_bound(request: ModelRequest) -> int:
     return bound
 
 
-# A server that answers with an error status does not bill. Everything else that nobody can tell
-# (stopped, lost on the way, no usage in the reply) may be billed, so it counts as its worst case:
-# counting it as free would let a flaky server take a run past its budget.
+# A server that answers with an error status does not bill, unless it gave up after it had begun.
+# Everything else that nobody can tell (stopped, lost on the way, a reply that can't be read or has
+# no usage) may be billed: counted as free, it would take a run past its budget.
 def actual_or_worst(outcome: Outcome | None, cost: int | None, worst: Spent) -> Spent:
     """Return what an ended call counts as; its worst case if nobody can tell what it cost.
 
@@ -107,7 +108,7 @@ def actual_or_worst(outcome: Outcome | None, cost: int | None, worst: Spent) -> 
             worst.cost if cost is None else cost,
             int(tokens is None or cost is None),
         )
-    if isinstance(outcome, Failure) and (outcome.data.get("status") or 0) >= _FIRST_ERROR:
+    if isinstance(outcome, Failure) and _is_free(outcome.data.get("status")):
         return Spent(1)
     return attrs.evolve(worst, calls=1, unknown=1)
 
@@ -142,6 +143,11 @@ def spent_on(
                 worst = worst_case(call.address, call.request, prices, call.started)
             total += actual_or_worst(call.outcome, call.cost, worst)
     return total
+
+
+def _is_free(status: object) -> bool:
+    """Whether a failure of that HTTP status was surely not billed."""
+    return isinstance(status, int) and status >= _FIRST_ERROR and status not in _MAYBE_BILLED
 
 
 def _token_count(reply: ChatReply | EmbedReply) -> int | None:

@@ -55,6 +55,8 @@ class Executor:
         answers: A recording that answers executions in place of models and tools.
         adapters: Adapters by patterns of model names, ``{"anthropic/*": "json"}``; the first that
             matches counts, unless a parameter or the step says otherwise. They are recorded.
+        record_first: Whether a call is sent only once its start is durable in the store; under a
+            budget it always is.
 
     Raises:
         ValueError: ``concurrency`` is less than 1.
@@ -86,6 +88,7 @@ class Executor:
         secret: bytes = b"",
         answers: Answers | None = None,
         adapters: Mapping[str, str] | None = None,
+        record_first: bool = False,
     ) -> None:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
@@ -96,7 +99,15 @@ class Executor:
             raise TypeError(msg)
         recorder: Recorder = NoStore() if store is None else store
         connections = connect(
-            model, recorder, concurrency, prices, redact, secret, answers, adapters
+            model,
+            recorder,
+            concurrency,
+            prices,
+            redact,
+            secret,
+            answers,
+            adapters,
+            record_first=record_first,
         )
         self._session = Session(connections, Account(budget), timeout, target)
 
@@ -109,11 +120,8 @@ class Executor:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop open streams, close the models, servers and sessions that the executor started, and
-        wait until everything is recorded.
-
-        Raises:
-            StoreError: The store could not write what was left.
+        """Stop open streams, close what the executor started, and wait until everything is
+        recorded. Raises ``StoreError`` if the store could not write what was left.
         """
         await self._session.connections.aclose()
 
@@ -145,10 +153,8 @@ class Executor:
         spent: Spent = NOTHING,
         target: str | None = None,
     ) -> Self:
-        """Return this executor with limits of its own, ``ex.limited(Budget(usd=1)).run(...)``.
-
-        It shares models, connections and store with this one and ends with it. Its calls count in
-        this executor's budget too.
+        """Return this executor with limits of its own, ``ex.limited(Budget(usd=1)).run(...)``. It
+        shares all else with this one, ends with it, and its calls count in this one's budget too.
 
         Args:
             budget: The most that its runs may spend together.
@@ -169,32 +175,28 @@ class Executor:
     def events(self, *, limit: int = 10_000) -> Listener:
         """Listen to the events that the store gets from now on, until the executor closes.
 
-        Any number may listen, and none holds up a run: a listener that falls more than ``limit``
-        events behind loses the oldest, and a ``Missed`` in their place says how many.
+        Any number may listen, and none holds up a run.
 
         Args:
-            limit: The most events that wait for the listener.
+            limit: The most events that wait for the listener. If it falls further behind, it loses
+                the oldest, and a ``Missed`` in their place says how many.
 
         Returns:
-            An async iterator of events.
-
-        Raises:
-            ValueError: ``limit`` is less than 1.
+            An async iterator of events. Raises ``ValueError`` if ``limit`` is less than 1.
         """
         listener = Listener(limit)
         self._session.connections.listeners.add(listener)
         return listener
 
     def world(self, program: Program, version: Version | str | None = None) -> Record:
-        """Return the world that a program would run in, as traces record it: the resolved models,
-        the adapter, and the defaults that have changed since. Nothing is sent.
+        """Return the world that a program would run in, as traces record it. Nothing is sent.
 
         Args:
             program: The program.
             version: A version, or the name of a ref or version in the store.
 
         Returns:
-            The world.
+            The resolved models, the adapter, and the defaults that have changed since.
 
         Raises:
             UnknownVersion: The store has no such version.
@@ -228,9 +230,8 @@ class Executor:
     def stream(
         self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any
     ) -> Streaming:
-        """Run a program and iterate over the texts of its outputs while they arrive.
-
-        Closing the iterator stops the run.
+        """Run a program and iterate over the texts of its outputs while they arrive. Closing the
+        iterator stops the run.
 
         Args:
             program: The program, or a program that has its inputs already.
@@ -312,6 +313,7 @@ class Executor:
             who: The judge.
 
         Raises:
+            BadScore: The value is not a finite number.
             StoreError: The store does not have the trace, or could not write.
         """
         trace_id = trace if isinstance(trace, str) else trace.id

@@ -41,6 +41,7 @@ class OpenTrace:
         self.deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
         self.on_text = on_text
         self.calls = list(calls)
+        self.record_first = connections.record_first or bool(account.bounded)
         self.choices: dict[str, str | int] = {}
         self.models: dict[str, Model] = {}
 

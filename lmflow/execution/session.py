@@ -17,6 +17,7 @@ from lmflow.execution.prepared_rollout import PreparedRollout, model_places, pre
 from lmflow.execution.rollout import Rollout, new_id, planned_executions
 from lmflow.messages.replies import Usage
 from lmflow.programs.effects import Pending
+from lmflow.programs.flow import walk
 from lmflow.programs.parameters import complete_params, init
 from lmflow.programs.program import Program
 from lmflow.programs.tool import check_tools
@@ -133,11 +134,14 @@ class Session:
     def prepare_all(self, rollouts: Sequence[Rollout]) -> list[PreparedRollout]:
         """Prepare rollouts at the expense of this session's account.
 
-        Raises the error of a tool that can't run here, such as ``SandboxUnavailable``, before
-        anything is sent. Rollouts that reuse a recording may need no tool, so they aren't checked.
+        Raises, before anything is sent, the error of a tool that can't run here, such as
+        ``SandboxUnavailable``, and ``ModelUnavailable`` for a model that a part of a program names.
+        Rollouts that reuse a recording may need neither, so they aren't checked.
         """
         for program in {each.program for each in rollouts if each.reuse is NO_ANSWERS}:
             check_tools(program)
+            for part in walk(program):
+                self.connections.models.places(part.named_models)
         prepared: dict[tuple[Program, Version], PreparedRollout] = {}
         for rollout in rollouts:
             key = rollout.program, rollout.version

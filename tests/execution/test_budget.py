@@ -314,6 +314,11 @@ SETTLED = [
     (ChatReply("x", usage=Usage(3, 4)), None, Spent(1, 7, 1000, 1)),
     (ChatReply("x"), 7, Spent(1, 100, 7, 1)),
     (failure_of(ModelFailed("rate_limit", "later", 429)), None, Spent(1)),
+    (failure_of(ModelFailed("bad_reply", "unreadable", 200)), None, Spent(1, 100, 1000, 1)),
+    (failure_of(ModelFailed("timeout", "no time left", 408)), None, Spent(1, 100, 1000, 1)),
+    (failure_of(ModelFailed("server", "the client had gone", 499)), None, Spent(1, 100, 1000, 1)),
+    (failure_of(ModelFailed("server", "gave up", 504)), None, Spent(1, 100, 1000, 1)),
+    (failure_of(ModelFailed("server", "down", 503)), None, Spent(1)),
     (failure_of(ModelFailed("timeout", "lost")), None, Spent(1, 100, 1000, 1)),
     (None, None, Spent(1, 100, 1000, 1)),
 ]

@@ -102,7 +102,7 @@ async def test_a_run_can_be_stopped_at_any_await(kind: str, budget: lf.Budget | 
             sent = model.sent
             await ex.run(ANSWER, question="again")
         assert {asyncio.current_task()} == asyncio.all_tasks()
-        _check(store, sent)
+        _check(store, sent, recorded_first=budget is not None)
         if ended:
             return
     raise AssertionError("it never ended")
@@ -119,7 +119,7 @@ async def _work(ex: lf.Executor, kind: str) -> None:
         await ex.run(pair, question="a")
 
 
-def _check(kept: Later, sent: int) -> None:
+def _check(kept: Later, sent: int, *, recorded_first: bool) -> None:
     runs = [kept.store.run(run.id) for run in kept.store.runs()]
     calls = {
         (trace.id, call.address, call.attempt): call
@@ -127,7 +127,9 @@ def _check(kept: Later, sent: int) -> None:
         for trace in run
         for call in trace.calls
     }
-    assert sent + 1 == len(calls)
+    # Under a budget a call that is stopped before its start is durable is on record but not sent.
+    assert sent + 1 <= len(calls)
+    assert recorded_first or sent + 1 == len(calls)
     for event in kept.acknowledged:
         assert event.call == calls[event.trace, event.call.address, event.call.attempt]
     for run in runs:

@@ -113,7 +113,9 @@ def test_two_loops_at_once_are_refused() -> None:
     thread = threading.Thread(target=lambda: first.append(asyncio.run(ex.run(step, x="a"))))
     thread.start()
     assert begun.wait(10)
-    with pytest.raises(OtherEventLoop, match=r"which is running. Make one for each loop: async with lf\.Executor"):
+    with pytest.raises(
+        OtherEventLoop, match=r"which is running. Make one for each loop: async with lf\.Executor"
+    ):
         asyncio.run(ex.run(step, x="b"))
     ended.set()
     thread.join(10)
