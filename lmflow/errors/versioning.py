@@ -192,8 +192,8 @@ class BadRef(VersionError):
     name: str
 
     template = (
-        "{name!r} can't be the name of a ref: up to 100 letters, digits and `._-/`, a letter first, "
-        "no `.` or `/` at the end or before another, and not the digits of an id. "
+        "{name!r} can't be the name of a ref: up to 100 letters, digits and `._-/`, a letter "
+        "first, no `.` or `/` at the end or before another, and not the digits of an id. "
         'Call it like "prod" or "team/candidate".'
     )
 
