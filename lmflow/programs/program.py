@@ -89,6 +89,11 @@ class Program:
         return ""
 
     @property
+    def named_models(self) -> tuple[str, ...]:
+        """The models that the program itself names, beside those of its parameters."""
+        return ()
+
+    @property
     def identity(self) -> Any:
         """The JSON values that identify the program: its key is their hash."""
         children = [child.identity for child in self.children]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import LmflowError, SandboxUnavailable, ToolsUnavailable
+from lmflow.errors import LmflowError, ModelUnavailable, SandboxUnavailable, ToolsUnavailable
 from lmflow.library.agents.mcp_connection import Connection, McpServer
 from lmflow.library.agents.mcp_tools import offline
 from lmflow.messages.requests import ChatRequest
@@ -127,6 +127,26 @@ async def test_tools_without_a_server_are_refused_before_the_first_call(
     async with lf.Executor(model) as ex:
         with pytest.raises(ToolsUnavailable, match="no server behind"):
             await ex.run(lf.react("question -> answer", TOOL), question="?")
+    assert [] == calls
+
+
+NAMING: dict[str, Any] = {
+    "cascade": lf.cascade(THINK, ["", "nobody/knows"], lambda *_: False, version="1"),
+    "ensemble": lf.ensemble(
+        THINK, [lf.init(THINK), lf.init(THINK).put({"think.model": "nobody/knows"})]
+    ),
+}
+NAMING["nested"] = lf.self_consistency(NAMING["cascade"], n=3).named("deep")
+
+
+@pytest.mark.parametrize("name", sorted(NAMING))
+async def test_models_that_a_program_names_are_looked_up_before_the_first_call(
+    name: str, model: Any, calls: list[ChatRequest]
+) -> None:
+    """A model that can't be used is named before another one is paid."""
+    async with lf.Executor(model) as ex:
+        with pytest.raises(ModelUnavailable, match="nobody/knows"):
+            await ex.run(NAMING[name], question="?")
     assert [] == calls
 
 

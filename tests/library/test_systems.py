@@ -14,7 +14,7 @@ from chances import Chances
 from passages import PASSAGES, SEARCH, found, told
 
 import lmflow as lf
-from lmflow.errors import BadSignature, ParseFailure
+from lmflow.errors import BadSignature, ParseFailure, UnknownInput
 from lmflow.library.writing.chunking import split_text
 from lmflow.messages.requests import ChatRequest, ToolRequest
 
@@ -300,6 +300,12 @@ async def test_reranking_is_stable() -> None:
     assert ("peru#0", "france#0", "tower#0") == outputs.sources
     listed = await told(lf.rerank("listwise"), {"query": "x", **CONTEXT}, lambda _: "3, 99, 3, -1")
     assert ("tower#0", "france#0", "peru#0") == listed.sources
+
+
+def test_a_mode_of_reranking_that_does_not_exist_is_refused() -> None:
+    """A typo isn't taken for the other mode."""
+    with pytest.raises(UnknownInput, match="listwise"):
+        lf.rerank("listwize")  # type: ignore[arg-type]
 
 
 async def test_nothing_is_reranked_for_nothing() -> None:

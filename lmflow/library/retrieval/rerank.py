@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, get_args
 
 import attrs
 import toolz
 
+from lmflow.errors import UnknownInput
 from lmflow.library.limits import check_positive
 from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork
@@ -17,6 +18,7 @@ from lmflow.signatures.declaration import parse_signature
 from lmflow.values.record import Record
 
 RerankMode = Literal["pointwise", "listwise"]
+_MODES: tuple[RerankMode, ...] = get_args(RerankMode)
 
 _PASSAGES = "context: list[str], sources: list[str]"
 
@@ -80,11 +82,14 @@ def rerank(
         The program.
 
     Raises:
+        UnknownInput: There is no such mode.
         ValueError: ``k`` is less than 1.
 
     Pointwise: Nogueira, Cho 2019, arXiv 1901.04085; listwise: Sun et al. 2023, arXiv 2304.09542,
     section 3.
     """
+    if mode not in _MODES:
+        raise UnknownInput("rerank", str(mode), _MODES)
     if k is not None:
         check_positive("k", k)
     if mode == "listwise":

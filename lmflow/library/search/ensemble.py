@@ -29,6 +29,14 @@ class Ensemble(Search):
         """The most runs of its part."""
         return len(self.versions)
 
+    @property
+    def named_models(self) -> tuple[str, ...]:
+        """The models that the versions name."""
+        names: list[str] = []
+        for version in self.versions:
+            names += [value for path, value in version.params.items() if path.endswith(".model")]
+        return tuple(names)
+
     async def body(self, inputs: Record) -> Record:
         """Return the reduction of the outputs, which are in the order of the versions."""
         if len(self.versions) == 1:

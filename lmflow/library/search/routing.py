@@ -35,6 +35,11 @@ class Cascade(Search):
         """The most runs of its part."""
         return len(self.models)
 
+    @property
+    def named_models(self) -> tuple[str, ...]:
+        """The models of the cascade, all of which a run looks up before it pays for the first."""
+        return self.models if self.predictors_routed else ()
+
     async def body(self, inputs: Record) -> Record:
         """Return the first outputs that are accepted; the last model's always are."""
         *earlier, last = self.models
