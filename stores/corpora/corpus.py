@@ -328,11 +328,10 @@ def _passages(documents: Iterable[Document | Mapping[str, Any]], size: int) -> l
             problem = f"two documents have the id {document.id!r}"
             raise StoreError("corpus", problem, "Give each its own.")
         by_id[document.id] = document
-    return [
-        passage
-        for _, document in sorted(by_id.items())
-        for passage in split_document(document, size)
-    ]
+    passages: list[Passage] = []
+    for _, document in sorted(by_id.items()):
+        passages += split_document(document, size)
+    return passages
 
 
 def _digest_of(passage: Passage) -> str:
