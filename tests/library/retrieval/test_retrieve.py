@@ -104,7 +104,7 @@ def test_retrieval_is_a_value(corpus: Corpus, dense: Dense) -> None:
     program = lf.retrieve(corpus, dense)
     assert (program, program.key) == (
         lf.retrieve(corpus, dense),
-        pickle.loads(pickle.dumps(program)).key,
+        pickle.loads(pickle.dumps(program)).key,  # noqa: S301 - its own
     )
     assert program.key != lf.retrieve(corpus, dense, depth=29).key
     assert program.key != lf.retrieve(corpus, dense, k=2).key
