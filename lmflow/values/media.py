@@ -16,6 +16,7 @@ import attrs
 from lmflow.errors import BadMedia, NoContent
 from lmflow.values.attributes import lean
 from lmflow.values.canonical_text import Leaf
+from lmflow.values.limits import too_deep
 from lmflow.values.media_source import decode_base64, read_source, type_by_content, type_by_name
 from lmflow.values.unicode import well_formed
 
@@ -245,17 +246,24 @@ def attach_media(value: Any, content: Callable[[str], Content], *, files: bool =
     content of a digest.
 
     In ``files`` a description may carry its content (``Media.whole``): ``BadMedia`` if the
-    content doesn't hash to the digest.
+    content doesn't hash to the digest. ``BadValue`` if the value is nested too deeply.
     """
+    try:
+        return _attach(value, content, files=files)
+    except RecursionError:
+        raise too_deep("the value") from None
+
+
+def _attach(value: Any, content: Callable[[str], Content], *, files: bool) -> Any:
     if is_media(value):
         return media_of(value, content(value.get("digest", "")))
     if isinstance(value, list):
-        return [attach_media(item, content, files=files) for item in value]
+        return [_attach(item, content, files=files) for item in value]
     if not isinstance(value, dict):
         return value
     if files and "data" in value and is_media(_without_data(value)):
         return media_of(value)
-    return {name: attach_media(item, content, files=files) for name, item in value.items()}
+    return {name: _attach(item, content, files=files) for name, item in value.items()}
 
 
 def _sha256(content: bytes) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadMedia, BadRef, ForeignFile, LmflowError, short
+from lmflow.errors import BadMedia, BadRef, BadValue, ForeignFile, LmflowError, short
 from lmflow.values.json_text import parse
 from lmflow.values.media import attach_media, media_in
 from lmflow.values.record import plain
@@ -92,8 +92,10 @@ def from_text(text: str, file: str) -> Bundle:
         absent = set(data["absent"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ForeignFile(file, f"a part is missing or malformed ({error})", _FIX) from None
-    except BadMedia as error:
+    except (BadMedia, BadValue) as error:
         raise ForeignFile(file, str(error), _EXPORT_AGAIN) from None
+    except RecursionError:
+        raise ForeignFile(file, "it is nested too deeply", _FIX) from None
     except BadRef as error:
         raise ForeignFile(file, "it has a ref that can't be one", str(error)) from None
     expected = absent | {version.id for version in read.versions}

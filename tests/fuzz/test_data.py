@@ -49,6 +49,13 @@ def test_json_lines(lines: list[str], drop: bool) -> None:  # noqa: FBT001 - dra
     read("\n".join(lines).encode("utf-8", "surrogatepass"), "jsonl", drop_repeats=drop)
 
 
+@given(st.integers(0, 3000), st.sampled_from([None, SIGNATURE, "q: Any -> a", "q: Image -> a"]))
+def test_nested_rows(levels: int, signature: str | None) -> None:
+    """A value that is nested so many levels deep."""
+    row = '{"q": ' + '{"a": [' * levels + "1" + "]}" * levels + "}"
+    read(row.encode(), "jsonl", signature=signature)
+
+
 @given(rows | typed_rows)
 def test_json_lists(items: list[Any]) -> None:
     """A list of JSON values, with and without a signature."""

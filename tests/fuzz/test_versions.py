@@ -46,6 +46,15 @@ def test_changed_files(data: Any) -> None:
     imported(dumped(data))
 
 
+@given(st.integers(0, 3000), st.sampled_from(["params", "origin", "parents", "id", "note"]))
+def test_nested_files(levels: int, name: str) -> None:
+    """A file with a part that is nested so many levels deep."""
+    data = json.loads(TEXT)
+    data["versions"][0][name] = "NESTED"
+    value = '{"a": [' * levels + "1" + "]}" * levels
+    imported(json.dumps(data).replace('"NESTED"', value))
+
+
 @given(st.integers(0, len(TEXT)), hostile_texts)
 def test_cut_files(end: int, rest: str) -> None:
     """A file that was cut, and goes on with something else."""
