@@ -20,6 +20,7 @@ from lmflow.errors import (
     ToolFailed,
     listed,
     near,
+    safe_repr,
 )
 from lmflow.messages.replies import failure_of, outcome_of, outcome_to
 from lmflow.values.record import plain
@@ -152,3 +153,12 @@ def test_a_template_is_filled_from_the_fields() -> None:
 def test_an_error_without_a_template_has_the_words_that_it_was_given() -> None:
     """The root of the tree can be raised with words of its own."""
     assert "no" == str(LmflowError("no"))
+
+
+def test_what_python_cannot_write_is_its_type() -> None:
+    """A value is shown as it is; a number that is too long, or nesting without end, as its type."""
+    assert ("{'a': 1}", "a int") == (safe_repr({"a": 1}), safe_repr(10**5000))
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    assert "a list" == safe_repr(deep)
