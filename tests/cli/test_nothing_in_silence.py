@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import pytest
 from commanding import call, done, endpoint
 
 import lmflow as lf
+from lmflow.errors import ModelUnavailable
 
 ROWS = '{"id": "a", "question": "q", "answer": "x"}\n{"id": "b", "question": "r", "answer": "x"}\n'
 MAIN = [sys.executable, "-c", "from lmflow.cli.main import main; main()"]
@@ -57,6 +59,20 @@ def test_what_can_not_be_done_is_refused(ready: Path, line: str, words: str) -> 
     assert [] == done(ready, "ref ls")
 
 
+def test_an_evaluation_without_a_model_leaves_no_run(ready: Path) -> None:
+    """Python too looks for the model before the run opens."""
+
+    async def go() -> None:
+        with lf.SqliteStore(ready / "lmflow.db") as store:
+            async with lf.Executor(store=store) as ex:
+                step = lf.predict("a", "question -> answer")
+                await ex.evaluate(step, None, [{"question": "?"}], lf.f1("answer"))
+
+    with pytest.raises(ModelUnavailable, match="no model was given"):
+        asyncio.run(go())
+    assert ["run"] == [run["kind"] for run in done(ready, "runs ls")]
+
+
 def test_a_listing_continues_before_a_short_id(ready: Path) -> None:
     """--before takes an id as every other argument: also its end."""
     done(ready, "run app:size --set text=five")
@@ -75,7 +91,7 @@ def test_a_ref_that_stays_is_told(ready: Path, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         result = call(ready, line)
         data = done(ready, line)
-    assert "ref tuned was not moved: the start version is kept" in result.stdout
+    assert "ref tuned was not moved: the start version was kept" in result.stdout
     assert ({"name": "tuned", "moved": False}, []) == (data["ref"], done(ready, "ref ls"))
 
 

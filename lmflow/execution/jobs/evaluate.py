@@ -74,16 +74,10 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)
     evaluated = self._session.version(version) or init(program)
-    settings = Record(
-        {
-            "data": data.digest,
-            "metric": scorer_key(metric),
-            "version": evaluated.id,
-            "samples": samples,
-        }
-    )
-    if isinstance(metric, Judge) and self._session.connections.answers is None:
-        check_tools(metric.program)
+    settings = _settings(data, metric, evaluated, samples)
+    _look_up(session, program, evaluated)
+    if isinstance(metric, Judge):
+        _look_up(session, metric.program, metric.under)
     settings |= config or await begin_job(self._session, program, (data,), metric, budget)
     async with open_run(
         session, "evaluate", str(program), settings, of, reuse=reuse
@@ -100,6 +94,27 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
         )
         await evaluation_run.close(result=evaluation.root)
     return evaluation
+
+
+def _settings(data: Dataset, metric: Metric | Judge, version: Version, samples: int) -> Record:
+    """Return the settings of an evaluation, as its run keeps them."""
+    return Record(
+        {
+            "data": data.digest,
+            "metric": scorer_key(metric),
+            "version": version.id,
+            "samples": samples,
+        }
+    )
+
+
+def _look_up(session: Session, program: Program, version: Version) -> None:
+    """Raise ``ModelUnavailable``, or a tool's error, before the run opens, so that an evaluation
+    that can't start leaves no empty run.
+    """
+    session.model_places(program)(version)
+    if session.connections.answers is None:
+        check_tools(program)
 
 
 async def evaluate_on(  # noqa: PLR0913 - the parts of an evaluation
@@ -147,13 +162,12 @@ def rollouts_on(
     """
     check_samples(samples)
     prefix = f"{label}/" if label else ""
-    return [
-        Rollout(pending, version, name)
-        for position, row in enumerate(data)
-        for pending, name in sampled(
-            pending_of(program, row), f"{prefix}ex[{row.get('id', position)}]", samples
-        )
-    ]
+    rollouts = []
+    for position, row in enumerate(data):
+        name = f"{prefix}ex[{row.get('id', position)}]"
+        for pending, sample_name in sampled(pending_of(program, row), name, samples):
+            rollouts.append(Rollout(pending, version, sample_name))
+    return rollouts
 
 
 def sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:
