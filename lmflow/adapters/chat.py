@@ -65,7 +65,7 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
     check_answered(text, reply)
     if signature.is_single_text and "[[" not in reply and "{" not in reply:
         return collect_outputs(signature, {signature.outputs[0].name: trim(reply)}, _unchanged)
-    values = _json_outputs(signature, reply)
+    values = _json_outputs(signature, reply, whole)
     if values:
         return collect_outputs(signature, values, read_json_value)
 
@@ -96,7 +96,7 @@ def _output_texts(signature: Signature, text: str) -> dict[str, str]:
     return texts
 
 
-def _json_outputs(signature: Signature, text: str) -> dict[str, Any]:
+def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any]:  # noqa: FBT001
     """Read the outputs of a reply that is JSON with all of them and nothing else.
 
     Some models reply in JSON though sections were asked for. A text output may be JSON itself, so
@@ -105,7 +105,7 @@ def _json_outputs(signature: Signature, text: str) -> dict[str, Any]:
     if "{" not in text or text.rstrip("` \n")[-1:] not in "]}" or text.lstrip()[:1] not in "[{`":
         return {}
     try:
-        value = load(text)
+        value = load(text, whole=whole)
     except ValueError:
         return {}
     names = {field.name for field in signature.outputs}

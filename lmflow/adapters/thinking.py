@@ -53,6 +53,8 @@ _SIGN = re.compile(
     r"|\A\s*(?:analysis\S|here(?:'s| is) my thought)",
     re.IGNORECASE,
 )
+_FIRST_CHARACTERS = ("<", "[T", "[t", "[/", "\u25c1")
+_UNTAGGED_START = re.compile(r"\s*(?:analysis\S|here(?:'s| is) my thought)", re.IGNORECASE)
 _STARTS = (
     *(f"<{tag}>" for tag in _TAGS.replace("thoughts?", "thought|thoughts").split("|")),
     *("[think]", "\u25c1think\u25b7", "<|begin_of_thought|>", "<|start_thinking|>", "<unused94>"),
@@ -90,7 +92,10 @@ def thinking_of(text: str) -> str:
 
 def has_signs(text: str) -> bool:
     """Tell in passing whether a text may hold thinking: most replies have no sign of it."""
-    return _SIGN.search(text) is not None
+    # These characters are looked for at the speed of memory; the expression is 50 times slower.
+    if any(sign in text for sign in _FIRST_CHARACTERS):
+        return _SIGN.search(text) is not None
+    return _UNTAGGED_START.match(text) is not None
 
 
 def may_begin(text: str) -> bool:

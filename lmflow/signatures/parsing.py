@@ -308,7 +308,8 @@ def coerce(value: Any, kind: Any) -> Any:  # noqa: PLR0911 - one return a kind
     if inner is str:
         return value if isinstance(value, str | list | dict) or value is None else pretty(value)
     if isinstance(value, str):
-        return interpret(value.strip(), kind)
+        # JSON in a text within JSON isn't mended: the text may be an argument of a call.
+        return interpret(value.strip(), kind, whole=False)
     if inner is int and isinstance(value, float) and math.isfinite(value) and value.is_integer():
         return int(value)
     if isinstance(value, list) and (origin or inner) in SEQUENCES:

@@ -185,7 +185,17 @@ async def test_no_call_of_a_cut_reply_is_run(form: str, calls: tuple[ToolCall, .
 
 
 @pytest.mark.parametrize("form", ["native", "chat", "json"])
-@pytest.mark.parametrize("text", [CALL[:-2], CALL.replace('"', "'"), CALL[:-1] + ",}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        CALL[:-2],
+        CALL.replace('"', "'"),
+        CALL[:-1] + ",}",
+        f'{{"thought": "x", "calls": [{CALL[:-2]}',
+        f"[[thought]]\nx\n[[calls]]\n[{CALL[:-1]}]",
+        '{"thought": "x", "calls": [{"name": "add", "arguments": "{\\"a\\": 1, "}]}',
+    ],
+)
 async def test_calls_in_a_text_are_not_mended(form: str, text: str) -> None:
     """A call in broken JSON isn't run, since what the model meant is a guess: it is told so."""
     outputs = await said(text, form)
