@@ -27,7 +27,7 @@ def unpriced(model: str, usage: Usage, at: int) -> int | None:
 
 @attrs.frozen
 class Spent:
-    """What calls have cost.
+    """The cost of calls.
 
     Attributes:
         calls: Calls of models; every attempt counts.
@@ -73,7 +73,7 @@ ONE = Spent(1)
 
 @attrs.frozen
 class Left:
-    """What a budget still allows; ``None`` where it sets no limit."""
+    """The part of a budget that is not spent; ``None`` where it sets no limit."""
 
     calls: int | None = None
     tokens: int | None = None

@@ -30,8 +30,8 @@ class LoopResources:
             return
         if self._loop is not None:
             if not self._loop.is_closed():
-                found = "is running" if self._loop.is_running() else "is not closed"
-                raise OtherEventLoop(found)
+                state = "is running" if self._loop.is_running() else "is not closed"
+                raise OtherEventLoop(state)
             # What waited in the closed loop is gone with it, but what it recorded is not.
             self._writer.rebind()
             self._http.drop()

@@ -25,7 +25,7 @@ _SHIFTS = range(85, -1, -5)
 
 @attrs.frozen
 class Rollout:
-    """One execution to make: a program with its inputs, a version of its parameters, and a label.
+    """An execution to make: a program with its inputs, a version of its parameters, and a label.
 
     Attributes:
         pending: The program with its inputs; its ``sample`` tells intended repeats apart.

@@ -39,7 +39,7 @@ _GROWTH = 2  # a new version's demonstrations make its prompts longer than the s
 
 @attrs.frozen
 class JudgingPlan:
-    """What it takes to judge two versions on held-back examples, if no call is retried or
+    """The work of judging two versions on held-back examples, if no call is retried or
     recorded.
 
     Attributes:
@@ -56,13 +56,13 @@ class JudgingPlan:
 
 
 def plan_judging(
-    program: Program, held: Dataset, metric: Metric | Judge, judge_rows: int | None = None
+    program: Program, examples: Dataset, metric: Metric | Judge, judge_rows: int | None = None
 ) -> JudgingPlan:
     """Plan the judging of a start and a new version.
 
     Args:
         program: The program.
-        held: The held-back examples.
+        examples: The held-back examples.
         metric: The metric or judge.
         judge_rows: The most examples to judge on; all if ``None``.
 
@@ -72,20 +72,20 @@ def plan_judging(
     Raises:
         ValueError: ``judge_rows`` is negative.
     """
-    rows = len(judged_rows(held, judge_rows))
+    rows = len(judged_rows(examples, judge_rows))
     judgements = 2 * rows if isinstance(metric, Judge) else 0
     calls = 2 * rows * _calls_of_rollout(program, metric)
     return JudgingPlan(rows, 2 * rows, judgements, calls)
 
 
-def judged_rows(held: Dataset, judge_rows: int | None) -> Dataset:
+def judged_rows(examples: Dataset, judge_rows: int | None) -> Dataset:
     """Return the first ``judge_rows`` held-back examples, all if ``None``. Raises ``ValueError`` if
     it is negative.
     """
     if judge_rows is not None and judge_rows < 0:
         msg = f"judge_rows must be 0 or more, found {judge_rows}"
         raise ValueError(msg)
-    return held if judge_rows is None else held[:judge_rows]
+    return examples if judge_rows is None else examples[:judge_rows]
 
 
 class Judging:
@@ -156,10 +156,10 @@ class Judging:
         accounts = self._session.account.bounded
         if self.reserved == NOTHING or not accounts:
             return self._run.session.within()
-        left = [account.left for account in accounts]
-        calls = [limits.calls for limits in left if limits.calls is not None]
-        tokens = [limits.tokens for limits in left if limits.tokens is not None]
-        usd = [Decimal(str(limits.usd)) for limits in left if limits.usd is not None]
+        limits = [account.left for account in accounts]
+        calls = [limit.calls for limit in limits if limit.calls is not None]
+        tokens = [limit.tokens for limit in limits if limit.tokens is not None]
+        usd = [Decimal(str(limit.usd)) for limit in limits if limit.usd is not None]
         reserved_usd = Decimal(self.reserved.cost) / NANO
         return self._run.session.within(
             Budget(

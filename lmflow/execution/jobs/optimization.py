@@ -18,7 +18,7 @@ from lmflow.versions.version import Version
 
 @attrs.frozen
 class Stage:
-    """One need of an optimization.
+    """A need of an optimization, after it was met.
 
     Attributes:
         phase: The stage of the search, in words.

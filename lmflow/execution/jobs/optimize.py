@@ -51,7 +51,7 @@ def ignore_need(need: Need, fresh: int) -> None:
 
 @attrs.frozen(eq=False)
 class OptimizationTask:
-    """What is optimized, how, from where, and by which metric."""
+    """An optimization to run: the optimizer, the program, the inputs of the search, the metric."""
 
     optimizer: PlanOptimizer
     program: Program
@@ -65,7 +65,7 @@ class OptimizationTask:
 
     @property
     def config(self) -> Record:
-        """What the optimization is of, as its run keeps it."""
+        """The settings that identify the optimization, as its run keeps them."""
         data, prior = self.traces.data, self.traces.prior
         config = {
             "optimizer": {"name": self.optimizer.name, "options": self.optimizer.options},
@@ -231,11 +231,11 @@ async def run_optimization(
     return attrs.evolve(optimization, not_moved=not_moved)
 
 
-def _reason_to_skip(held: Dataset, judged: Dataset) -> str:
+def _reason_to_skip(examples: Dataset, judged: Dataset) -> str:
     """Return why nothing is judged; empty if something is."""
     if len(judged):
         return ""
-    if len(held):
+    if len(examples):
         return "not judged on the held-back data, as asked, so nothing says whether it is better"
     return "no data was held back, so nothing says whether it is better: lf.Data(..., held=rows)"
 
