@@ -33,7 +33,7 @@ from common import table
 import lmflow as lf
 from lmflow.evaluation.stats import mean, paired_test
 from lmflow.models.local.llama_server import LlamaServer
-from lmflow.models.local.weights import located
+from lmflow.models.local.weights import locate
 from lmflow.models.providers.openai import OpenAI
 from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import PlanOptimizer
@@ -91,7 +91,7 @@ async def main() -> None:
     ]
     cells = [*kinds, *((name, 0, START) for name in wanted.tasks)]
     if not wanted.report:
-        server = LlamaServer(located(wanted.model).path, slots=1, threads=wanted.server_threads)
+        server = LlamaServer(locate(wanted.model).path, slots=1, threads=wanted.server_threads)
         try:
             bench = attrs.evolve(bench, base_url=await server.start(), api_key=server.api_key)
             for name, seed, kind in cells:

@@ -27,7 +27,7 @@ from typing import Any
 
 import lmflow as lf
 from lmflow.models.local.llama_server import LlamaServer
-from lmflow.models.local.weights import located
+from lmflow.models.local.weights import locate
 from lmflow.models.providers.openai import OpenAI
 
 MODEL = "qwen2.5-coder-0.5b"
@@ -132,7 +132,7 @@ async def main() -> None:
         if not python:
             print("skipped: dspy can't be installed here")
             return
-        dspy, server = Dspy(python), LlamaServer(located(MODEL).path, slots=2)
+        dspy, server = Dspy(python), LlamaServer(locate(MODEL).path, slots=2)
         try:
             base_url = await server.start()
             lengths(dspy, base_url, server.api_key)

@@ -11,7 +11,7 @@ from fakes import Reply, chat, refused, serving
 import lmflow as lf
 from lmflow.messages.replies import ChatReply, Failure
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.responses import KEPT
+from lmflow.models.transport.responses import RAW_LIMIT
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
 KEY = "sk-canary-4f9d2c7e81b3"
@@ -122,7 +122,7 @@ async def test_an_unknown_finish_is_kept(tmp_path: Path) -> None:
 async def test_a_raw_text_is_cut(tmp_path: Path) -> None:
     """Of 10 MB that can't be read the beginning is kept."""
     outcome = (await _recorded(tmp_path, Reply(200, "x" * 10_000_000))).calls[0].outcome
-    assert KEPT == len(outcome.data["raw"])  # type: ignore[union-attr]
+    assert RAW_LIMIT == len(outcome.data["raw"])  # type: ignore[union-attr]
 
 
 async def test_a_raw_text_has_no_key(tmp_path: Path) -> None:
