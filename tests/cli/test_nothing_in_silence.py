@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -148,6 +151,26 @@ def test_a_file_on_a_full_disk_is_named(ready: Path, line: str) -> None:
     assert 1 == result.exit_code
     told = "Error: /dev/full can't be written: No space left on device. The disk is full: free"
     assert result.stderr.startswith(told), result.stderr
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_a_store_on_a_full_disk_says_so(ready: Path) -> None:
+    """The first write that failed is the cause, not what later writes miss because of it."""
+    rows = (json.dumps({"text": "x" * n}) for n in range(300))
+    (ready / "in.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    target = f"{(ready / 'name').read_text('utf-8')}:size"
+    line = shlex.join([*MAIN, "run", target, "--input", "in.jsonl", "--json"])
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -f 100; {line}"],  # noqa: S607
+        cwd=ready,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert 1 == result.returncode
+    assert re.fullmatch(r"Error: store lmflow.db: .*Is the disk full\?\n", result.stderr), (
+        result.stderr
+    )
 
 
 def test_a_trace_is_shown_if_it_is_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ class GroupCommitter:
         self._store = store
         self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._failed_write: sqlite3.OperationalError | None = None
         self._closed = False
         # A daemon, so that a store that nobody closed does not keep the interpreter alive. What
         # was acknowledged is committed by then; what was not is lost, as in a crash.
@@ -112,6 +113,11 @@ class GroupCommitter:
         elif isinstance(error, LmflowError):
             done.set_exception(error)
         else:
+            # What follows a failed write misses what it should have written, which would hide why.
+            if isinstance(error, sqlite3.OperationalError):
+                self._failed_write = self._failed_write or error
+            elif isinstance(error, LookupError):
+                error = self._failed_write or error
             fix = "Is the disk full?" if isinstance(error, sqlite3.OperationalError) else ""
             problem = f"it can't keep what happened ({type(error).__name__}: {error})"
             done.set_exception(StoreError(self._store, problem, fix))
