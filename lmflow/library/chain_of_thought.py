@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.programs.program import Predict, check_step
+from lmflow.library.checks import check_step
+from lmflow.programs.program import Predict
 from lmflow.signatures.fields import Field
 
 

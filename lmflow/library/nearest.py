@@ -8,10 +8,11 @@ from typing import Any
 import attrs
 
 from lmflow.interpreter.nearest import question_text
+from lmflow.library.checks import check_step
 from lmflow.library.composed import set_signature
 from lmflow.programs.embedding import MINILM, Embed
 from lmflow.programs.factories import embed
-from lmflow.programs.program import Predict, Program, check_step
+from lmflow.programs.program import Predict, Program
 from lmflow.values.record import Record
 
 

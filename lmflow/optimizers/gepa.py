@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 import attrs
 
 from lmflow.data.dataset import Data, example_id
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.proposers import reflector
 from lmflow.optimizers.parts.checks import check_proposer, runs_on
 from lmflow.optimizers.parts.instructions import (

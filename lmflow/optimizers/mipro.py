@@ -13,7 +13,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.optimizers.parts.bootstrap import TeacherSource
 from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.grounding import Grounding

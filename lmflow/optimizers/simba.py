@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 import attrs
 
 from lmflow.data.dataset import Data, example_id
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.proposers import adviser
 from lmflow.optimizers.parts.bootstrap import adapt_version, hot_options, success_of
 from lmflow.optimizers.parts.checks import check_proposer, runs_on

@@ -336,11 +336,6 @@ def check_programs(*values: object) -> None:
         check_kind("a program", value, Program, fix)
 
 
-def check_step(value: object) -> None:
-    """Raise ``TypeError`` if a value isn't a step that asks a model."""
-    check_kind("a step", value, Predict, 'It is lf.predict("answer", "question -> answer").')
-
-
 def check_named(program: NamedProgram) -> None:
     """Raise ``BadSignature`` or ``DuplicateStep`` if a named program can't be made."""
     Signature((), (Field(name=program.frame),))

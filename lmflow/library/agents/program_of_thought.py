@@ -24,7 +24,7 @@ from lmflow.library.agents.code import (
     usage_line,
 )
 from lmflow.library.agents.sandbox import Answer, Cell, Fault, Sandbox, run_cells, run_python
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.system import System, set_system_signature
 from lmflow.programs.factories import predict
 from lmflow.programs.program import Predict, Program

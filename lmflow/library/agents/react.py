@@ -21,8 +21,8 @@ from lmflow.interpreter.tools import (
     describe_tool,
     trajectory_text,
 )
+from lmflow.library.checks import check_positive
 from lmflow.library.composed import field_values, identity_of
-from lmflow.library.limits import check_positive
 from lmflow.library.search.sampling import Attempt, Tried
 from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork

@@ -31,7 +31,7 @@ from lmflow.library.agents.sandbox import (
     loaded,
     run_cells,
 )
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.search.sampling import Attempt, Tried, successes
 from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.retrieval.citations import Passage, merge_passages
 from lmflow.library.retrieval.retrieve import check_search
 from lmflow.library.system import System, set_system_signature

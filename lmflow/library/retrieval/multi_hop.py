@@ -8,7 +8,7 @@ import attrs
 import toolz
 
 from lmflow.errors.calling import ParseFailure
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.retrieval.citations import (
     Passage,
     cited_numbers,

@@ -9,7 +9,7 @@ import attrs
 import toolz
 
 from lmflow.errors import UnknownInput
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.system import System, set_system_signature
 from lmflow.programs.effects import Fork
 from lmflow.programs.factories import predict

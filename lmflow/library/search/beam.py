@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import toolz
 
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.search.judging import JudgeFunction, check_judge, score_outputs
 from lmflow.library.search.sampling import Attempt, Sampler, Tried, successes
 from lmflow.programs.effects import Fork

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.search.judging import (
     JudgeFunction,
     best_outputs,

@@ -8,7 +8,7 @@ import attrs
 
 from lmflow.errors.calling import ConstraintFailed
 from lmflow.errors.composing import UnknownInput
-from lmflow.library.limits import check_not_negative
+from lmflow.library.checks import check_not_negative
 from lmflow.library.search.judging import JudgeFunction, check_judge
 from lmflow.library.search.multi_chain import outputs_text
 from lmflow.library.search.sampling import Attempt, Search, Tried, successes

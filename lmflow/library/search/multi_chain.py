@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.search.sampling import Sampler, Search, draw_samples, successes
 from lmflow.programs.program import Predict, Program, check_programs, pending_of
 from lmflow.signatures.fields import Field

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.library.limits import check_positive
+from lmflow.library.checks import check_positive
 from lmflow.library.search.judging import (
     JudgeFunction,
     best_outputs,

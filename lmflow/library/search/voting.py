@@ -11,8 +11,8 @@ from typing import Any, Literal
 import attrs
 
 from lmflow.errors.composing import UnknownInput
+from lmflow.library.checks import check_positive
 from lmflow.library.composed import set_signature
-from lmflow.library.limits import check_positive
 from lmflow.library.search.sampling import Attempt, Search, draw_samples, successes
 from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.signatures.fields import Field

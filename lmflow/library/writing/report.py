@@ -5,8 +5,8 @@ from __future__ import annotations
 import attrs
 import toolz
 
+from lmflow.library.checks import check_not_negative, check_positive
 from lmflow.library.composed import Composed, set_signature
-from lmflow.library.limits import check_not_negative, check_positive
 from lmflow.library.retrieval.citations import (
     Passage,
     closest_texts,

@@ -1,6 +1,9 @@
-"""Checks of the numbers that programs and optimizers are made with."""
+"""Checks of what programs and optimizers are made with."""
 
 from __future__ import annotations
+
+from lmflow.errors import check_kind
+from lmflow.programs.program import Predict
 
 
 def check_positive(name: str, value: int) -> int:
@@ -18,3 +21,8 @@ def _check_least(name: str, value: int, least: int) -> int:
         msg = f"{name} must be at least {least}, found {value}"
         raise ValueError(msg)
     return value
+
+
+def check_step(value: object) -> None:
+    """Raise ``TypeError`` if a value isn't a step that asks a model."""
+    check_kind("a step", value, Predict, 'It is lf.predict("answer", "question -> answer").')
