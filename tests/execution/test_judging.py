@@ -250,3 +250,16 @@ async def test_what_is_not_judged_says_why(held: int, words: str) -> None:
     done = await tuned(lf.labeled_few_shot(), Server(), data(held), judge_rows=0)
     assert words in done.not_judged
     assert words in str(done)
+
+
+async def test_what_is_recorded_of_the_start_need_not_fit_again(tmp_path: Path) -> None:
+    """A judging that was cut off goes on within what is left of its budget."""
+    server, parts = Server(), data(10)
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        async with lf.Executor(lf.scripted(server), store) as ex:
+            await ex.map(ANSWER, list(parts.held[:6]))
+        done = await tuned(
+            lf.labeled_few_shot(), server, parts, store=store, budget=lf.Budget(calls=14)
+        )
+    assert (14, 20) == (done.spent.calls, server.sent)
+    assert done.comparison is not None

@@ -125,12 +125,18 @@ class Judging:
         known to be missing.
         """
         rollouts = rollouts_on(self._program, self._start, self._rows)
-        if not self._run.count_unrecorded(rollouts):
+        unrecorded = self._run.count_unrecorded(rollouts)
+        if not unrecorded:
             return
-        needed = self._least_cost(self._program, self._start)
+        one_version = self._least_cost(self._program, self._start)
         if isinstance(self._metric, Judge):
-            needed += self._least_cost(self._metric.program, self._metric.under)
-        self._check_fits(needed + needed)
+            one_version += self._least_cost(self._metric.program, self._metric.under)
+        start_share = Spent(
+            one_version.calls * unrecorded // len(rollouts),
+            one_version.tokens * unrecorded // len(rollouts),
+            one_version.cost * unrecorded // len(rollouts),
+        )
+        self._check_fits(start_share + one_version)
 
     async def judge_start(self) -> None:
         """Score the start version and reserve as much for the new one. Raises ``BudgetTooSmall`` if
