@@ -188,10 +188,9 @@ def _recorded(reader: Reader, *names: str) -> tuple[Evaluation, ...]:
     """
     runs = [_evaluation_run(reader, name) for name in names]
     examples = [recorded_datasets(run, reader) for run in runs]
-    complete = all(examples)
+    data = [datasets[0] for datasets in examples] if all(examples) else [None] * len(runs)
     return tuple(
-        recorded_evaluation(run, reader, datasets[0] if complete else None)
-        for run, datasets in zip(runs, examples, strict=True)
+        recorded_evaluation(run, reader, rows) for run, rows in zip(runs, data, strict=True)
     )
 
 

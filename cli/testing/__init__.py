@@ -1,1 +1,1 @@
-"""What the pytest plugin is built from: recordings of tests, and the guard against the network."""
+"""Parts of the pytest plugin: recordings of tests, and the guard against the network."""

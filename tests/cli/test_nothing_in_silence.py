@@ -175,7 +175,7 @@ def test_a_store_on_a_full_disk_says_so(ready: Path) -> None:
 
 def test_a_trace_is_shown_if_it_is_asked_for(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """LMFLOW_TRACEBACK lets an unexpected error pass, for who looks for its cause."""
-    monkeypatch.setattr(json, "dumps", lambda *_, **__: {}["gone"])
+    monkeypatch.setattr(json, "dumps", lambda *_, **__: dict[str, int]()["gone"])
     result = call(here, "models ls --json")
     assert "Error: unexpected KeyError: 'gone'. LMFLOW_TRACEBACK=1" in result.stderr
     monkeypatch.setenv("LMFLOW_TRACEBACK", "1")
