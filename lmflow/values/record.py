@@ -2,8 +2,7 @@
 
 Canonical form v1 is JSON with keys sorted by code point, no spaces, ASCII escapes, floats by
 ``repr``. So ``1``, ``1.0`` and ``True`` differ, an absent key is not ``null``, and equal values
-have equal bytes on every platform. A digest is ``v1:b2:`` and the BLAKE2b-256 hash, in hex, of the
-kind, a NUL byte and the canonical form.
+have equal bytes on every platform.
 """
 
 from __future__ import annotations
@@ -32,8 +31,7 @@ class Record(Mapping[str, Any]):
     Lists become tuples and mappings records. Two records are equal if their canonical forms are.
 
     Args:
-        mapping: Names and values; a record is shared, not copied.
-        **fields: More names and values, which take precedence.
+        mapping: Names and values; ``fields`` take precedence.
 
     Raises:
         BadValue: A value can't be frozen, or a name isn't a text.
@@ -158,7 +156,6 @@ def _sharing(items: dict[str, Any]) -> Record:
 
 
 EMPTY = Record()
-"""The record without fields."""
 
 
 def record(mapping: Mapping[str, Any]) -> Record:
@@ -171,7 +168,6 @@ def freeze(value: Any, where: str = "the value") -> Any:
 
     Args:
         value: JSON values, dates, sets, enums, or objects of frozen classes.
-        where: The place of the value, for errors.
 
     Raises:
         BadValue: The value or a value in it can't be frozen.
@@ -204,7 +200,6 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:
 
     Args:
         value: A frozen value, or one that could be frozen.
-        where: The place of the value, for errors.
         kept: Whether to leave each ``Leaf`` in the value as it is.
 
     Raises:
@@ -254,17 +249,18 @@ def canonical(value: Any) -> str:
         >>> canonical({"b": 1, "a": [True, 1.0]})
         '{"a":[true,1.0],"b":1}'
     """
-    return write_form(value)[0]
+    try:
+        return _canonical(value)
+    except _UNUSUAL:
+        return _long_form(value)
 
 
 def write_form(value: Any) -> tuple[str, bool]:
     """The canonical form of ``value``, and whether the value is made of JSON values alone."""
     try:
         return _canonical(value), True
-    except (_Unusual, ValueError):  # a ValueError of a number that is too long
+    except _UNUSUAL:
         return _long_form(value), False
-    except RecursionError:
-        raise too_deep("the value") from None
 
 
 def same_form(a: Any, b: Any) -> bool:
@@ -291,6 +287,10 @@ def same_form(a: Any, b: Any) -> bool:
 
 class _Unusual(Exception):
     """A value isn't made of JSON values alone: ``_long_form`` writes it, or says what is wrong."""
+
+
+# A number that is too long is a ValueError; the long form refuses it, and deep nesting, by name.
+_UNUSUAL = (_Unusual, ValueError, RecursionError)
 
 
 def _long_form(value: Any) -> str:
@@ -337,7 +337,7 @@ def digest(kind: str, value: Any) -> str:
 
     Args:
         kind: The sort of the value ("record", "chat", "version"): equal values of two kinds have
-            two digests. The hash is that of the kind, a NUL byte and the canonical form.
+            two digests. The hash is of the kind, a NUL byte and the canonical form.
         value: Any value that has a canonical form; ``BadValue`` if it has none.
     """
     return hash_text(kind, canonical(value))
