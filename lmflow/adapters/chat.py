@@ -26,7 +26,7 @@ from lmflow.adapters.thinking import without_thinking
 from lmflow.signatures.fields import nullable, unwrap_annotated
 from lmflow.signatures.parsing import interpret
 from lmflow.signatures.signature import Signature
-from lmflow.values.json_text import load
+from lmflow.values.json_text import load, load_strict
 from lmflow.values.record import Record
 
 _CUE = "Reply with the sections "
@@ -61,7 +61,7 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text)
+    reply = without_thinking(text, whole=whole)
     check_answered(text, reply)
     if signature.is_single_text and "[[" not in reply and "{" not in reply:
         return collect_outputs(signature, {signature.outputs[0].name: trim(reply)}, _unchanged)
@@ -105,7 +105,9 @@ def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any
     if "{" not in text or text.rstrip("` \n")[-1:] not in "]}" or text.lstrip()[:1] not in "[{`":
         return {}
     try:
-        value = load(text, whole=whole)
+        # "[1] {" may begin a numbered list, so a list must be JSON as it stands.
+        is_list = text.lstrip()[:1] == "["
+        value = load_strict(text) if is_list else load(text, whole=whole)
     except ValueError:
         return {}
     names = {field.name for field in signature.outputs}

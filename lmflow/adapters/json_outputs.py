@@ -66,6 +66,10 @@ def _has_all(signature: Signature, value: Any) -> bool:
 
 def _own_members(signature: Signature, value: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs among an object's members; ``Unreadable`` if another one seems to be misspelt."""
+    if len(signature.outputs) == 1 and not _fits_named(signature, value):
+        field = signature.outputs[0]
+        if _fits(signature, field, value):  # a mapping that has a key of the output's name
+            return {field.name: value}
     absent = [field.name for field in signature.outputs if field.name not in value]
     for name in value.keys() - _names(signature):
         if guess := near(name[:80], absent):
@@ -76,6 +80,11 @@ def _own_members(signature: Signature, value: Mapping[str, Any]) -> dict[str, An
         for field in signature.outputs
         if field.name in value
     }
+
+
+def _fits_named(signature: Signature, value: Mapping[str, Any]) -> bool:
+    field = signature.outputs[0]
+    return _fits(signature, field, value[field.name])
 
 
 def _without_repetition(signature: Signature, field: Field, value: Any) -> Any:

@@ -5,6 +5,7 @@ Endpoints that support schemas are held to the schema of the object.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,18 +29,23 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text)
+    reply = without_thinking(text, whole=whole)
     check_answered(text, reply)
     try:
         values = outputs_in(signature, candidates(reply, whole=whole))
     except Unreadable:
         raise
     except ValueError as problem:
-        return _read_without_json(signature, reply, str(problem))
+        return _read_without_json(signature, reply, str(problem), whole)
     return collect_outputs(signature, values, read_json_value)
 
 
-def _read_without_json(signature: Signature, text: str, problem: str) -> Record:
+def _read_without_json(
+    signature: Signature,
+    text: str,
+    problem: str,
+    whole: bool,  # noqa: FBT001
+) -> Record:
     """Read a reply without JSON: marked sections, or the whole reply as the only output."""
     names = [field.name for field in signature.outputs]
     texts = marked_sections(text, names)
@@ -47,7 +53,7 @@ def _read_without_json(signature: Signature, text: str, problem: str) -> Record:
         texts = {names[0]: trim(text)}
     if not texts:
         raise Unreadable(problem)
-    return collect_outputs(signature, texts, interpret)
+    return collect_outputs(signature, texts, functools.partial(interpret, whole=whole))
 
 
 def _schema(signature: Signature) -> Record:

@@ -67,15 +67,16 @@ _DECODER = json.JSONDecoder(strict=False)
 Span = tuple[int, int]
 
 
-def without_thinking(text: str) -> str:
+def without_thinking(text: str, *, whole: bool = True) -> str:
     """Remove the thinking from a reply.
 
-    If the thinking has no end, all that follows its beginning is thinking.
+    If the thinking at the beginning has no end, all of the reply is thinking. Thinking that begins
+    later and has no end is text, unless the reply isn't ``whole``.
     """
     if not has_signs(text):
         return text
     kept, position = [], 0
-    for (start, end), _ in _blocks(text):
+    for (start, end), _ in _blocks(text, whole=whole):
         kept.append(text[position:start])
         position = end
     kept.append(text[position:])
@@ -104,7 +105,7 @@ def may_begin(text: str) -> bool:
     return not head or any(start.startswith(head) for start in _STARTS)
 
 
-def _blocks(text: str) -> Iterator[tuple[Span, Span]]:
+def _blocks(text: str, *, whole: bool = True) -> Iterator[tuple[Span, Span]]:
     """Find what isn't part of the reply, in order: the span with tags, and that of the thinking."""
     position, end = 0, len(text)
     while (block := _block_at(text, position)) is not None:
@@ -113,7 +114,7 @@ def _blocks(text: str) -> Iterator[tuple[Span, Span]]:
     if position and (reply := _wrapped_reply(text, position)):
         yield (position, reply[0]), (position, position)
         position, end = reply
-    yield from _later_blocks(text, position, end)
+    yield from _later_blocks(text, position, end, whole=whole)
     if end < len(text):
         yield (end, len(text)), (end, end)
 
@@ -195,11 +196,14 @@ def _wrapped_reply(text: str, position: int) -> Span | None:
     return None
 
 
-def _later_blocks(text: str, position: int, end: int) -> Iterator[tuple[Span, Span]]:
+def _later_blocks(
+    text: str, position: int, end: int, *, whole: bool
+) -> Iterator[tuple[Span, Span]]:
     """Blocks after the reply has begun; those in code fences are samples and so text."""
     fences = fenced_spans(text[:end])
     while beginning := _LATER_BEGINNING.search(text, position, end):
-        if is_within(beginning.start(), fences):
+        closing = _end_of(text, beginning).search(text, beginning.end(), end)
+        if is_within(beginning.start(), fences) or (closing is None and whole):
             position = beginning.end()
             continue
         block = _closed(text[:end], beginning.start(), beginning.end(), _end_of(text, beginning))

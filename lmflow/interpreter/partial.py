@@ -289,7 +289,7 @@ def _reply_so_far(text: str, reply: str, piece: str, *, last: bool) -> str:
         return ""
     if reply == text and text and not has_signs(whole[-len(piece) - _LONGEST_TAG :]):
         return whole
-    return without_thinking(whole)
+    return without_thinking(whole, whole=last)
 
 
 def _texts_in(signature: Signature, text: str, adapter: str = "") -> dict[str, str]:

@@ -101,7 +101,7 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
         return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), calls
     if problem is not None and ("{" in text or "[[" in text):
         raise problem
-    if _calls_in_text(text, names, mend=True):
+    if _holds_broken_call(text, names):
         raise Unreadable(_BROKEN)
     thought = outputs.thought if outputs is not None else ""
     return thought or text or reply.refusal, ()
@@ -131,9 +131,23 @@ def _read_native_call(call: ToolCall) -> ToolUse:
 
 def _calls_in_text(text: str, names: Collection[str], *, mend: bool = False) -> tuple[ToolUse, ...]:
     """Find the calls of known tools that a text holds as JSON, each once."""
-    calls: list[ToolUse] = []
+    items = _items_in_text(text, mend=mend)
+    return tuple(dict.fromkeys(call_in(item) for item in items if is_call(item, names)))
+
+
+def _holds_broken_call(text: str, names: Collection[str]) -> bool:
+    """Tell whether a text seems to hold a call, in broken JSON or with arguments of no object."""
+    if _calls_in_text(text, names, mend=True):
+        return True
+    items = [item for item in _items_in_text(text, mend=True) if isinstance(item, dict)]
+    return any(item.get("name") in names and "arguments" in item for item in items)
+
+
+def _items_in_text(text: str, *, mend: bool) -> list[Any]:
+    """The values in a text that may be calls: in the open, in lists, under ``calls``."""
+    items: list[Any] = []
     with contextlib.suppress(ValueError):
         for value in candidates(text, whole=mend):
-            items = value if isinstance(value, list) else [value]
-            calls += [call_in(item) for item in items if is_call(item, names)]
-    return tuple(dict.fromkeys(calls))
+            inner = value.get("calls") if isinstance(value, dict) else value
+            items += inner if isinstance(inner, list) else [value]
+    return items

@@ -83,7 +83,8 @@ def test_what_speaks_of_tags_is_text(text: str) -> None:
 def test_thinking_between_texts_is_left_out() -> None:
     """A block on lines of its own is no text, also after the answer has begun."""
     assert "One.\n\nTwo." == without_thinking("One.\n<think>hm</think>\nTwo.")
-    assert "One.\n" == without_thinking("One.\n<think>hm")
+    assert "One.\n<think>hm" == without_thinking("One.\n<think>hm")
+    assert "One.\n" == without_thinking("One.\n<think>hm", whole=False)
 
 
 def test_the_tags_around_an_answer_after_thinking_are_left_out() -> None:
