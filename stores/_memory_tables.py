@@ -52,6 +52,7 @@ class MemoryTables:
         self.refs: dict[str, str] = {}
         self.reflog: dict[int, RefMoved] = {}
         self.scores: dict[str, tuple[ScoreRecorded, ...]] = {}
+        self.all_scores: dict[int, ScoreRecorded] = {}
         self.answers: dict[str, Answer] = {}
         self._pins: dict[str, str] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
@@ -92,6 +93,7 @@ class MemoryTables:
             case ScoreRecorded():
                 trace = self.traces[event.trace]
                 self._set(self.scores, trace.id, (*self.scores.get(trace.id, ()), event))
+                self._set(self.all_scores, len(self.all_scores), event)
             case Pinned(version_id, why):
                 self._set(self._pins, self._check_known(version_id), why if event.on else None)
 

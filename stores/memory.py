@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 import attrs
 
@@ -14,6 +15,7 @@ from lmflow.stores._memory_tables import MemoryTables
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.record import digest
 from lmflow.versions.history import ancestor, parent_of
 from lmflow.versions.version import Version
 
@@ -200,15 +202,20 @@ class MemoryVersions:
         moves = [move for _, move in sorted(self._tables.reflog.items(), reverse=True)]
         return [move for move in moves if name in {"", move.name}][:limit]
 
+    # An example is scored again by each evaluation, so only its latest score by a metric counts;
+    # judgements of people all count. `lmflow.stores.sqlite.versions` counts in the same way.
     def _means(self, version: Version) -> dict[str, tuple[float, int]]:
         """Return the mean and the number of the scores of a version, by name."""
-        values: dict[str, list[float]] = {}
-        for trace, scores in self._tables.scores.items():
-            if self._tables.traces[trace].version != version:
+        counted: dict[Any, tuple[str, float]] = {}
+        for position, score in self._tables.all_scores.items():
+            trace = self._tables.traces[score.trace]
+            if score.value is None or trace.version != version:
                 continue
-            for score in scores:
-                if score.value is not None:
-                    values.setdefault(score.name, []).append(score.value)
+            example = score.name, digest("inputs", trace.inputs), trace.sample
+            counted[example if score.metric else position] = score.name, score.value
+        values: dict[str, list[float]] = {}
+        for name, value in counted.values():
+            values.setdefault(name, []).append(value)
         return {name: (sum(group) / len(group), len(group)) for name, group in values.items()}
 
     def _named(self, name: str) -> Version:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, MetricFailed, near
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.rows import Row, row_of, score_or_failure
 from lmflow.metrics import Metric, metric_key, name_of
+from lmflow.traces.addresses import unescape_label
 from lmflow.traces.trace import Failed, Run
 from lmflow.values.record import Record
 
@@ -81,7 +81,7 @@ def examples_of(run: Run, examples: Dataset) -> list[Record]:
 def _example(label: str, by_name: Mapping[str, Record], run: Run) -> Record:
     match = _EXAMPLE.search(label)
     name = match[1] if match else label
-    example = by_name.get(name) or by_name.get(unquote(name))
+    example = by_name.get(name) or by_name.get(unescape_label(name))
     if example is None:
         problem = f"the example of {label!r} isn't among those given"
         fix = f"Give the data set that was run.{near(name, by_name)}"

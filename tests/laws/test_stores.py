@@ -593,6 +593,22 @@ def test_a_version_is_saved_with_what_stands_beside_it(store: Either) -> None:
     assert {"exact": (0.5, 2), "short": (1.0, 1)} == saved.scores
 
 
+def test_an_example_counts_once_in_the_means_of_a_version(store: Either) -> None:
+    """Its latest score by a metric counts, whichever trace it is of; judgements of people all do."""
+    again = attrs.evolve(_trace("again"), inputs=_trace("t").inputs)
+    _kept(store, *_events(_run("run", _trace("t"), again, _trace("u"))))
+    _kept(
+        store,
+        ScoreRecorded("again", "exact", 0.5, metric="m"),
+        ScoreRecorded("t", "exact", 1.0, metric="m"),
+        ScoreRecorded("t", "exact", None, metric="m"),
+        ScoreRecorded("u", "exact", 0.0, metric="m"),
+        ScoreRecorded("t", "liked", 1.0, who="ann"),
+        ScoreRecorded("again", "liked", 0.0, who="bob"),
+    )
+    assert {"exact": (0.5, 2), "liked": (0.5, 2)} == store.saved(VERSION.id).scores
+
+
 def test_scores_are_kept_in_order(store: Either) -> None:
     """Each score of a trace, none overwritten."""
     scores = [
