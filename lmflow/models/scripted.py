@@ -67,7 +67,7 @@ def scripted(
     if callable(script):
         return Scripted(script, name)
     if isinstance(script, Mapping):
-        return Scripted(_by_text(script), name)
+        return Scripted(_by_text(script), name)  # pyright: ignore[reportArgumentType]
     return Scripted(_in_order(iter(script)), name)
 
 

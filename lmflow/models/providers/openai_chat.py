@@ -108,7 +108,9 @@ def chat_reply(data: Mapping[str, Any], origin: str = "") -> ChatReply:
     if not data["choices"]:
         raise NoChoices
     choice = data["choices"][0]
-    error = choice.get("error") or (choice.get("finish_reason") == "error" and data.get("error"))
+    message = choice.get("message") or {}
+    error = choice.get("error") or message.get("error")
+    error = error or (choice.get("finish_reason") == "error" and data.get("error"))
     if error:
         raise ReportedError(error)
     message = choice["message"]
@@ -121,7 +123,7 @@ def chat_reply(data: Mapping[str, Any], origin: str = "") -> ChatReply:
         usage=usage_of(data.get("usage") or {}),
         reasoning=content_text(message.get("reasoning_content") or message.get("reasoning")),
         calls=calls,
-        refusal=str(message.get("refusal") or ""),
+        refusal=str(message.get("refusal") or "") or refusal_text(message.get("content")),
         logprobs=choice.get("logprobs"),
     )
 
@@ -201,5 +203,16 @@ def arguments_text(arguments: Any) -> str:
 def content_text(content: Any) -> str:
     """The text of a content; of a list of parts, the texts of those that have one."""
     if isinstance(content, list):
-        return "".join(str(part.get("text") or "") for part in content)
+        return "".join(map(_part_text, content))
     return str(content or "")
+
+
+def _part_text(part: Any) -> str:
+    return part if isinstance(part, str) else str(part.get("text") or "")
+
+
+def refusal_text(content: Any) -> str:
+    """The refusal among the parts of a content; empty if there is none."""
+    parts = content if isinstance(content, list) else []
+    refusals = (part.get("refusal") for part in parts if isinstance(part, Mapping))
+    return "".join(str(refusal) for refusal in refusals if refusal)

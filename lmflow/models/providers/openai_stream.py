@@ -8,7 +8,12 @@ from typing import Any
 
 import attrs
 
-from lmflow.models.providers.openai_chat import CALL_STATE, arguments_text, content_text
+from lmflow.models.providers.openai_chat import (
+    CALL_STATE,
+    arguments_text,
+    content_text,
+    refusal_text,
+)
 
 _JOINED_FIELDS = ("text", "summary", "data")
 
@@ -56,6 +61,8 @@ class ChunkAccumulator:
         for name in ("content", "reasoning_content", "reasoning", "refusal"):
             if delta.get(name):
                 self._message[name] = self._message.get(name, "") + content_text(delta[name])
+        if refusal := refusal_text(delta.get("content")):
+            self._message["refusal"] = self._message.get("refusal", "") + refusal
         for name in ("extra_content", "provider_specific_fields"):
             if delta.get(name):
                 self._message[name] = {**self._message.get(name, {}), **delta[name]}
@@ -101,7 +108,7 @@ class _StreamedCall:
         identifier = part.get("id") or ""
         if identifier and self.id:
             if identifier != self.id:
-                return False
+                return indexed and self._goes_on(name, arguments)
             return indexed or not (name and self._is_whole() and arguments)
         if not indexed:
             return not name and not identifier
@@ -110,6 +117,15 @@ class _StreamedCall:
         if name == self.name or name.startswith(self.name):
             return not (self._is_whole() and arguments)
         return not self.arguments
+
+    def _goes_on(self, name: str, arguments: Any) -> bool:
+        """True if a part with another id continues the arguments: some servers make up an id for
+        each part.
+        """
+        if name not in {"", self.name} or not isinstance(arguments, str):
+            return False
+        is_begun = bool(self.arguments.strip()) and not self._is_whole()
+        return is_begun and not arguments.lstrip().startswith("{")
 
     def add(self, part: Mapping[str, Any]) -> None:
         """Adds a part of the call."""

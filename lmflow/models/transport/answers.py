@@ -14,8 +14,13 @@ from lmflow.messages.replies import ChatReply
 _SHOWN = 300
 # No text at all, or thinking in the text whose end was cut off.
 _UNBEGUN = re.compile(
-    r"\s*(?:(?:<think(?:ing)?>|\[THINK\])(?:(?!</think|\[/THINK\]).)*)?", re.DOTALL
+    r"\s*(?:(?:<(?:\w+:)?(?:think(?:ing)?|thoughts?|reasoning)>|\[THINK\]"
+    r"|<\|channel\|>\s*analysis\s*<\|message\|>)"
+    r"(?:(?!</|\[/THINK\]|<\|end\|>|<\|channel\|>).)*)?",
+    re.DOTALL | re.IGNORECASE,
 )
+# Words of servers that have no list of them: failed, server_error, cancelled, interrupted ...
+_FAILURE_WORD = re.compile(r"error|fail|cancel|interrupt|abort", re.IGNORECASE)
 _OTHER_MODEL = "use another model, lf.fallback(first, second)"
 
 
@@ -66,8 +71,10 @@ _FAILED: dict[str, tuple[FailureKind, str, str]] = {
 }
 
 
-def no_answer(reply: ChatReply) -> NoAnswer | None:
+def no_answer(reply: ChatReply, *, has_tools: bool = False) -> NoAnswer | None:
     """The reason why a reply isn't an answer, ``None`` if it is one.
+
+    ``has_tools`` is whether the request offered tools.
 
     A part of a text before a filter or an error isn't an answer either: scored or shown as one, it
     would pass for what the model meant to say.
@@ -79,11 +86,41 @@ def no_answer(reply: ChatReply) -> NoAnswer | None:
         problem = "a content filter stopped the reply"
         fix = f"Change the inputs or the filter's settings, or {_OTHER_MODEL}."
         return NoAnswer("content_filter", problem, fix)
-    if reply.finish.lower() in _FAILED:
-        return NoAnswer(*_FAILED[reply.finish.lower()])
+    if failure := _failed(reply.finish):
+        return failure
     if reply.finish == "length" and not reply.calls and _UNBEGUN.fullmatch(reply.text):
         thinking = reply.reasoning or reply.text.strip()
         inside = ": all of it is thinking" if thinking else ""
         problem = f"the reply ended at its token limit before any text{inside}"
         return NoAnswer("empty", problem, "Raise max_tokens, or let the model think less.")
+    if not reply.calls and not reply.text.strip():
+        return _no_text(reply, has_tools=has_tools)
+    return None
+
+
+def _failed(finish: str) -> NoAnswer | None:
+    """The failure that a word for the end of a reply means, ``None`` if it means none."""
+    if finish.lower() in _FAILED:
+        return NoAnswer(*_FAILED[finish.lower()])
+    if _FAILURE_WORD.search(finish):
+        problem = f"the server ended the reply with {finish[:_SHOWN]!r}"
+        return NoAnswer("server", problem, "Ask again.")
+    return None
+
+
+def _no_text(reply: ChatReply, *, has_tools: bool) -> NoAnswer | None:
+    """The reason why an empty reply isn't an answer.
+
+    An empty text at its own end is one. A model with tools may also think, and end so.
+    """
+    if reply.finish == "tool_calls":
+        return NoAnswer("bad_reply", *_BROKEN_CALL)
+    if reply.finish not in {"stop", ""}:
+        problem = f"the reply has no text, and ended with {reply.finish[:_SHOWN]!r}"
+        return NoAnswer("empty", problem, f"Ask again, or {_OTHER_MODEL}.")
+    if reply.reasoning.strip() and not has_tools:
+        problem = "the reply is thinking alone, without a text after it"
+        return NoAnswer(
+            "empty", problem, f"Ask again, let the model think less, or {_OTHER_MODEL}."
+        )
     return None

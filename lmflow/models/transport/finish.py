@@ -15,8 +15,8 @@ _WORDS: Mapping[FinishReason, str] = {
     # Mistral; Anthropic, Gemini, Cohere; OpenAI's Responses; Anthropic and Zhipu
     "length": (
         "max_tokens model_length max_output_tokens max_completion_tokens max_new_tokens max_length "
-        "length_limit token_limit error_limit incomplete truncated model_context_window_exceeded "
-        "context_length_exceeded"
+        "length_limit token_limit output_limit error_limit incomplete truncated context_length "
+        "context_window model_context_window_exceeded context_length_exceeded"
     ),
     "tool_calls": "tool_use tool_call function_call function_calls",
     # Gemini; Bedrock; Zhipu; Cohere; Anthropic
@@ -31,8 +31,12 @@ for _reason, _words in _WORDS.items():
 _NAMES: tuple[str, ...] = get_args(FinishReason)
 _LIKELY: tuple[tuple[re.Pattern[str], FinishReason], ...] = (
     (re.compile(r"(?:max|limit|length|exceed|truncat|cut)\w*_?(?:token|length|context)"), "length"),
+    (re.compile(r"truncat|cut_?off"), "length"),
     (re.compile(r"(?:token|length|context)\w*_?(?:max|limit|exceed|truncat|cut)"), "length"),
-    (re.compile(r"filter|safety|blocked|prohibited|guardrail"), "content_filter"),
+    (
+        re.compile(r"filter|safety|blocked|prohibited|guardrail|moderat|unsafe|policy|refus"),
+        "content_filter",
+    ),
 )
 
 

@@ -57,6 +57,15 @@ _CODE_KINDS: dict[str, FailureKind] = {
     "not_found_error": "unknown_model",
     "model_not_found": "unknown_model",
     "permission_error": "auth",
+    "permission_denied": "auth",
+    "unauthenticated": "auth",
+    "unauthorized": "auth",
+    "forbidden": "auth",
+    "invalid_argument": "request",
+    "failed_precondition": "request",
+    "out_of_range": "request",
+    "bad_request": "request",
+    "not_found": "unknown_model",
     "invalid_api_key": "auth",
     "timeout_error": "timeout",
     "deadline_exceeded": "timeout",
@@ -96,7 +105,7 @@ class Server:
     port) stand in failures, ``secret`` is masked by value.
 
     ``key`` says where the key comes from, ``url`` what a base URL looks like. ``media`` is whether
-    the request had something attached.
+    the request had something attached, ``tools`` whether it offered tools.
     """
 
     name: str
@@ -105,10 +114,12 @@ class Server:
     key: str = "api_key=..."
     url: str = ""
     media: bool = False
+    tools: bool = False
 
     def facing(self, request: ChatRequest) -> Server:
         """The server as the answers to that request are read."""
-        return attrs.evolve(self, media=True) if request.attaches else self
+        media, tools = bool(request.attaches), bool(request.tools)
+        return attrs.evolve(self, media=media, tools=tools) if media or tools else self
 
     def read(self, response: Response, parse: Callable[[Any], T]) -> T:
         """The parsed answer. ``ModelFailed`` with its kind if the answer is a failure or can't be
@@ -150,7 +161,9 @@ class Server:
             if data is not None:
                 body = f"an unknown shape of reply ({type(problem).__name__}: {problem})"
             raise self.unusable(f"answered {status} with {body}", text, status) from None
-        reason = no_answer(reply) if isinstance(reply, ChatReply) else None
+        reason = None
+        if isinstance(reply, ChatReply):
+            reason = no_answer(reply, has_tools=self.tools)
         if reason is not None:
             raise self._unanswered(reason, text)
         return reply
@@ -176,7 +189,7 @@ class Server:
         named = f"`{param}`" if param else "what it names"
         fix = fix.format(key=self.key, url=self.url, param=named)
         lower = {name.lower(): value for name, value in headers.items()}
-        wait = retry_seconds(lower, error, words)
+        wait = retry_seconds(lower, data, words)
         return ModelFailed(kind, f"{answer} {fix}".strip(), failed_with, wait, text[:RAW_LIMIT])
 
     def _unanswered(self, reason: NoAnswer, text: str) -> ModelFailed:

@@ -176,7 +176,7 @@ def _check_event(event: Any, server: Server, stream: Stream) -> None:
     choices = event.get("choices")
     if not event.get("error") and choices and isinstance(choices[0], dict):
         event = choices[0]
-    if event.get("error"):
+    if event.get("error") or event.get("object") == "error":
         body = scrub(event, server.secret)
         raise server.failed(stream.status, body, str(body), stream.headers)
 

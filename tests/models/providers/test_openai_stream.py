@@ -45,6 +45,8 @@ ONE, TWO = ("weather", PARIS), ("weather", ROME)
         # no index: the id, or its place, tells
         [_part(PARIS[:5], "weather", id="a"), _part(PARIS[5:])],
         [_part(PARIS[:5], "weather", id="a"), _part(PARIS[5:], "weather", id="a")],
+        # an id of its own for each piece
+        [_part(PARIS[:5], "weather", index=0, id="a"), _part(PARIS[5:], "weather", index=0, id="b")],
         # the whole call again at the end
         [_part(PARIS, "weather", index=0, id="a"), _part(PARIS, "weather", index=0, id="a")],
         [_part(PARIS, "weather", index=0, id="a"), _part("", "weather", index=0, id="a")],

@@ -51,6 +51,18 @@ OPENAI: list[tuple[str, dict[str, Any], FailureKind]] = [
     ("openai", _choice("abort"), "server"),
     ("openai", _choice("insufficient_system_resource"), "server"),
     ("openai", _choice("MALFORMED_FUNCTION_CALL"), "bad_reply"),
+    ("openai", _choice("tool_calls"), "bad_reply"),
+    ("openai", _choice("stop", [{"type": "refusal", "refusal": "I can't."}]), "refusal"),
+    ("openai", _choice("stop", "", error={"code": 502, "message": "Lost."}), "server"),
+    ("openai", _choice("moderated"), "content_filter"),
+    ("openai", _choice("server_error", "Par"), "server"),
+    ("openai", _choice("cancelled", "Par"), "server"),
+    ("openai", _choice("OTHER"), "empty"),
+    ("openai", _choice("stop", reasoning_content="Let me think."), "empty"),
+    ("openai", _choice("length", "<reasoning>Let me"), "empty"),
+    ("openai", _choice("length", "<|channel|>analysis<|message|>Let me"), "empty"),
+    ("openai", _error("INVALID_ARGUMENT"), "request"),
+    ("openai", _error("PERMISSION_DENIED"), "auth"),
     ("openai", {"choices": [], "model": "m"}, "bad_reply"),
     ("openai", _error(502), "server"),
     ("openai", _error("502"), "server"),
@@ -64,6 +76,7 @@ ANTHROPIC: list[tuple[str, dict[str, Any], FailureKind]] = [
     ("anthropic", _message("refusal", PARTIAL), "refusal"),
     ("anthropic", _message("pause_turn", PARTIAL), "paused"),
     ("anthropic", _message("max_tokens"), "empty"),
+    ("anthropic", _message("end_turn", {"type": "thinking", "thinking": "Hm"}), "empty"),
     ("anthropic", _message("max_tokens", {"type": "thinking", "thinking": "Hm"}), "empty"),
     ("anthropic", _message("model_context_window_exceeded"), "empty"),
 ]
@@ -120,6 +133,13 @@ def test_a_text_is_an_answer(finish: str) -> None:
 def test_an_empty_text_at_its_own_end_is_an_answer() -> None:
     """An agent ends by saying nothing more."""
     assert no_answer(ChatReply("", "stop")) is None
+
+
+def test_a_model_with_tools_may_end_by_thinking() -> None:
+    """An agent's last reply may be thinking alone; the reply to any other step may not."""
+    thinking = ChatReply("", "stop", reasoning="I know enough.")
+    assert no_answer(thinking, has_tools=True) is None
+    assert no_answer(thinking) is not None
 
 
 async def _streamed(ex: lf.Executor) -> None:

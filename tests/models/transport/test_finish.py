@@ -24,6 +24,8 @@ WORDS = {
         "token_limit_reached",
         "max_total_tokens_exceeded",
         "context_window_exceeded",
+        "context_length",
+        "repetition_truncation",
         "truncated",
     ],
     "tool_calls": ["tool_calls", "tool_use", "TOOL_CALL", "function_call"],
@@ -37,6 +39,8 @@ WORDS = {
         "content_filtered",
         "sensitive",
         "ERROR_TOXIC",
+        "moderated",
+        "unsafe_output",
         "refusal",
     ],
 }

@@ -1,6 +1,7 @@
 """The laws of waits: wherever a server says how long, it is heeded, and nonsense is not."""
 
 import time
+from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Any
 
@@ -40,6 +41,16 @@ def test_a_date_is_a_wait_from_now() -> None:
     assert 18 <= seconds <= 20
 
 
+@pytest.mark.parametrize("scale", [1, 1000])
+def test_a_time_is_a_wait_from_now(scale: int) -> None:
+    """A time in seconds or milliseconds since 1970 and an ISO date are waits, in headers or body."""
+    moment = time.time() + 20
+    times = (str(round(moment * scale)), datetime.fromtimestamp(moment, UTC).isoformat())
+    for value in times:
+        for headers, body in (({"retry-after": value}, {}), ({}, {"X-RateLimit-Reset": value})):
+            assert 20 == pytest.approx(retry_seconds(headers, body, ""), abs=2)
+
+
 @pytest.mark.parametrize(
     ("seconds", "error"),
     [
@@ -49,6 +60,9 @@ def test_a_date_is_a_wait_from_now() -> None:
         (7.0, {"retry_after": 7}),
         (7.25, {"retry_after": "7.25"}),
         (12.0, {"metadata": {"retry_after_seconds": 12}}),
+        (17.0, {"error": {"message": "slow"}, "retry_after": 17}),
+        (17.0, {"error": {"metadata": {"headers": {"Retry-After": "17"}}}}),
+        (17.0, {"details": [{"retryDelay": {"seconds": 17, "nanos": 0}}]}),
     ],
 )
 def test_an_error_says_how_long(seconds: float, error: dict[str, Any]) -> None:
