@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Generator, Sequence
 
-from toolz import partition_all
-
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.interpreter.nearest import question_text
@@ -158,7 +156,11 @@ def _embed_pool(
         "texts: list[str] -> vectors: list[list[float]]",
         model=complete_params(task.program, task.version)[f"{step}_near.model"],
     )
-    batches = [dict(batch) for batch in partition_all(MAX_TEXTS_PER_CALL, texts.items())]
+    keys = list(texts)
+    batches = [
+        {key: texts[key] for key in keys[start : start + MAX_TEXTS_PER_CALL]}
+        for start in range(0, len(keys), MAX_TEXTS_PER_CALL)
+    ]
     rollouts = [
         PlannedRollout(embedder, init(embedder), Record(texts=list(batch.values())))
         for batch in batches
@@ -167,7 +169,8 @@ def _embed_pool(
     vectors: dict[str, str] = {}
     for batch, trace in zip(batches, traces, strict=True):
         if trace.outputs is not None:
-            vectors |= zip(batch, map(pack_vector, trace.outputs.vectors), strict=True)
+            packed = map(pack_vector, trace.outputs.vectors)
+            vectors |= dict(zip(batch, packed, strict=True))
     return vectors
 
 

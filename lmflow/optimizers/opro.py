@@ -131,7 +131,7 @@ def coordinate_ascent_opro(
     proposers = Proposers(model)
 
     def plan(task: Task) -> Plan:
-        ascent, best = _Ascent(task), Best(task.version)
+        ascent, best = _Ascent.start(task), Best(task.version)
         for name, step in task.program.predictors.items():
             inputs = {"task": describe_task(step), "present": ascent.chosen[name].text}
             rollouts = [proposers.rollout(improve, inputs, k) for k in range(breadth - 1)]
@@ -252,20 +252,18 @@ class _Ascent:
     """
 
     task: Task
-    chosen: dict[str, Proposal] = attrs.field(init=False)
-    history: dict[str, dict[str, ScoredProposal]] = attrs.field(init=False)
+    chosen: dict[str, Proposal]
+    history: dict[str, dict[str, ScoredProposal]]
     pools: dict[str, list[Proposal]] = attrs.field(factory=dict)
 
-    @chosen.default
-    def _present(self) -> dict[str, Proposal]:
-        program, version = self.task.program, self.task.version
-        return {
+    @classmethod
+    def start(cls, task: Task) -> _Ascent:
+        """Begin with the present instruction of each step, and nothing scored."""
+        program, version = task.program, task.version
+        present = {
             name: Proposal(instruction_of(program, version, name)) for name in program.predictors
         }
-
-    @history.default
-    def _empty(self) -> dict[str, dict[str, ScoredProposal]]:
-        return {name: {} for name in self.task.program.predictors}
+        return cls(task, present, {name: {} for name in program.predictors})
 
     def score_pool(
         self, step: str, label: str, best: Best, *, again: bool

@@ -156,7 +156,7 @@ def count_text(counts: Mapping[CallDifference, int]) -> str:
 def _tree(item: TraceDiff) -> list[str]:
     """Write an execution as lines: calls under their frames, changed ones with their words."""
     counter = Counter(call.kind for call in item.calls)
-    counts = {kind: counter[kind] for kind in CALL_DIFFERENCES}
+    counts: dict[CallDifference, int] = {kind: counter[kind] for kind in CALL_DIFFERENCES}
     lines = [f"{item.label or 'trace'} {item.trace.id}  {count_text(counts)}"]
     open_frames: list[str] = []
     for call in item.calls:

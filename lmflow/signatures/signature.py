@@ -300,6 +300,7 @@ class HasSignature(Protocol):
     @property
     def signature(self) -> Signature:
         """The typed inputs and outputs."""
+        ...
 
 
 def first_missing(fields: Iterable[Field], names: Iterable[str]) -> str | None:

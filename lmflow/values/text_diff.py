@@ -15,13 +15,16 @@ LONGEST = 4000
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
 
+PieceKind = Literal["equal", "insert", "delete"]
+
+
 @attrs.frozen
 class Piece:
     """A stretch of text that both sides have, or only the later (insert) or the earlier one
     (delete).
     """
 
-    kind: Literal["equal", "insert", "delete"]
+    kind: PieceKind
     text: str
 
 
@@ -36,8 +39,12 @@ def word_diff(before: str, after: str) -> tuple[Piece, ...]:
     pieces: list[Piece] = []
     for removed, added in _blocks(before, after):
         pieces += _block_pieces(removed, added)
-    runs = itertools.groupby(pieces, lambda piece: piece.kind)
+    runs = itertools.groupby(pieces, _kind_of)
     return tuple(Piece(kind, "".join(piece.text for piece in run)) for kind, run in runs)
+
+
+def _kind_of(piece: Piece) -> PieceKind:
+    return piece.kind
 
 
 def changed_lines(before: str, after: str) -> str:

@@ -54,8 +54,9 @@ class TraceReader:
     def by_row(self, rows: Sequence[int]) -> dict[int, Trace]:
         """Return the traces of rows, a chunk at a time in few queries."""
         by_row: dict[int, Trace] = {}
-        for chunk in toolz.partition_all(CHUNK, dict.fromkeys(rows)):
-            by_row |= self._chunk(chunk)
+        distinct = list(dict.fromkeys(rows))
+        for start in range(0, len(distinct), CHUNK):
+            by_row |= self._chunk(distinct[start : start + CHUNK])
         return by_row
 
     def _chunk(self, rows: Sequence[int]) -> dict[int, Trace]:

@@ -42,12 +42,12 @@ class TraceSummary:
     version: str
     status: TraceStatus
     started: str
-    _row: int
-    _inputs: int
-    _outputs: int | None
-    _db: sqlite3.Connection
-    _blobs: BlobReader
-    _store: str
+    _row: int = attrs.field(alias="row")
+    _inputs: int = attrs.field(alias="inputs")
+    _outputs: int | None = attrs.field(alias="outputs")
+    _db: sqlite3.Connection = attrs.field(alias="db")
+    _blobs: BlobReader = attrs.field(alias="blobs")
+    _store: str = attrs.field(alias="store")
 
     @property
     def scores(self) -> list[tuple[str, float]]:

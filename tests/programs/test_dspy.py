@@ -83,7 +83,9 @@ def test_a_model_is_written_as_dspy_keeps_one() -> None:
     st.booleans(),
 )
 def test_there_and_back_keeps_the_id(
-    instruction: str, demos: list[dict[str, str]], model: bool
+    instruction: str,
+    demos: list[dict[str, str]],
+    model: bool,  # noqa: FBT001 - drawn by hypothesis
 ) -> None:
     """An exported version that nobody changed is the same version when it is imported."""
     changes = {

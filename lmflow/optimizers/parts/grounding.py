@@ -11,7 +11,6 @@ import random
 from collections.abc import Generator, Sequence
 
 import attrs
-from toolz import partition_all
 
 from lmflow.data.dataset import Data
 from lmflow.library.proposers import TIPS, describer, grounder, observer, summarizer
@@ -153,7 +152,8 @@ def _summarize_data(
     """
     notes, complete = "", 0
     observe = observer()
-    batches = list(partition_all(_BATCH_SIZE, task.data.train))[:_BATCHES]
+    ends = range(_BATCH_SIZE, len(task.data.train) + _BATCH_SIZE, _BATCH_SIZE)
+    batches = [task.data.train[end - _BATCH_SIZE : end] for end in ends][:_BATCHES]
     for turn, rows in enumerate(batches):
         inputs: dict[str, object] = {"examples": describe_examples(rows)}
         if notes:

@@ -392,7 +392,8 @@ async def test_a_bad_tool_that_is_wanted_is_refused() -> None:
     """A tool of ``only`` must be one that can be offered, and so must all if ``strict``."""
     pytest.importorskip("mcp", reason="the extra mcp is not installed")
     place = [sys.executable, str(SERVER.with_name("odd_mcp_server.py"))]
-    for options in ({"only": ["schema-is-true"]}, {"strict": True}):
+    refusals: list[dict[str, Any]] = [{"only": ["schema-is-true"]}, {"strict": True}]
+    for options in refusals:
         with pytest.raises(ToolsUnavailable, match="schema-is-true"):
             async with lf.mcp_tools(place, **options):
                 pass

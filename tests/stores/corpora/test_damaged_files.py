@@ -15,6 +15,8 @@ from lmflow.stores.corpora.dense import Dense
 
 DOCS = [{"id": f"d{n}", "text": f"green tea number {n}, 東京 " * 20} for n in range(20)]
 
+UNCHECKED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+
 
 @cache
 def _sound() -> tuple[bytes, bytes]:
@@ -49,7 +51,7 @@ def _holds(content: bytes) -> None:
         shutil.rmtree(folder)
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=UNCHECKED)
 @given(st.data(), st.integers(0, 1), st.booleans())
 def test_flipped_bits(data: st.DataObject, which: int, first_pages: bool) -> None:  # noqa: FBT001
     """Any bits of the file, often those of the schema."""
@@ -60,7 +62,7 @@ def test_flipped_bits(data: st.DataObject, which: int, first_pages: bool) -> Non
     _holds(bytes(content))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, suppress_health_check=UNCHECKED)
 @given(st.data(), st.integers(0, 1))
 def test_truncated_files(data: st.DataObject, which: int) -> None:
     """A file that ends too soon."""

@@ -27,6 +27,8 @@ from lmflow.stores.sqlite.store import reading
 
 LONG = "Why is the sky blue? " * 20
 
+UNCHECKED = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
+
 
 async def _fill(path: Path) -> None:
     step = lf.predict("a", "q, picture: Image -> answer", LONG)
@@ -107,7 +109,7 @@ def _holds(content: bytes, *names: str) -> None:
 
 
 some_uses = st.lists(st.sampled_from(sorted(USES)), min_size=1, max_size=3, unique=True)
-quick = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+quick = settings(max_examples=60, deadline=None, suppress_health_check=UNCHECKED)
 
 
 @pytest.mark.parametrize("use", USES)
@@ -201,7 +203,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=UNCHECKED)
 @given(
     st.sampled_from(COLUMNS),
     st.one_of(st.integers(-3, 40), st.integers(-(2**63), 2**63 - 1), st.binary(max_size=40), st.text(max_size=9)),
