@@ -140,9 +140,14 @@ def adapters_option(command: F) -> F:
     return option(command)
 
 
+def on_terminal() -> bool:
+    """Return whether standard output is a terminal; Python has ``None`` if it was closed."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def in_colour() -> bool:
     """Return whether to print colours: on a terminal, unless ``NO_COLOR`` is set."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    return on_terminal() and not os.environ.get("NO_COLOR")
 
 
 def user_name() -> str:

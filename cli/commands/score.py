@@ -149,7 +149,6 @@ def _trace(reader: Reader, name: str, label: str) -> str:
         return traces[0]
     names = [text for text, _ in labels]
     first = names[0] if names else "LABEL"
-    hint = near(label, names) if label else f" Say which, --label {first}."
-    raise click.ClickException(
-        f"run {name} has {len(labels)} traces, {label or 'none'} isn't one of them.{hint}"
-    )
+    problem = f"{label} isn't one of them.{near(label, names)}" if label else "none is named."
+    hint = f"Name one of its labels: --label {first}"
+    raise click.ClickException(f"run {name} has {len(labels)} traces; {problem} {hint}")

@@ -11,7 +11,7 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_run
-from lmflow.cli.options import echo_json, integer, json_option, number, store_option
+from lmflow.cli.options import echo_json, integer, json_option, number, on_terminal, store_option
 from lmflow.cli.text.terminal import line
 from lmflow.stores.sqlite.call_feed import EndedCall
 from lmflow.stores.sqlite.full_text import CallHit
@@ -64,7 +64,9 @@ def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> Non
 # Nothing is written while no call ends, so the pipe to a reader that ended (`| head -1`) would not
 # be noticed by an error for as long as the store is quiet.
 def _reader_is_gone() -> bool:
-    """Return whether standard output is a pipe that nobody reads any more."""
+    """Return whether standard output is closed, or a pipe that nobody reads any more."""
+    if sys.stdout is None:
+        return True
     if not hasattr(select, "poll"):
         return False
     try:
@@ -128,8 +130,7 @@ def _marked(hit: CallHit) -> str:
 
 
 def _strong(word: str) -> str:
-    terminal = sys.stdout.isatty()
-    return click.style(word, bold=True, fg="yellow") if terminal else f"«{word}»"
+    return click.style(word, bold=True, fg="yellow") if on_terminal() else f"«{word}»"
 
 
 def _line(call: EndedCall) -> str:

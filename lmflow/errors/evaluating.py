@@ -46,7 +46,7 @@ class MetricFailed(EvaluationError):
     kind: str
     text: str
 
-    template = "metric {metric} failed on every example; the first time with {kind}: {text}"
+    template = "metric {metric} failed on every example; the first time with {kind}: {text:flat}"
 
 
 @attrs.frozen(eq=False)

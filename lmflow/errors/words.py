@@ -26,8 +26,13 @@ def short(name: str) -> str:
 
 def clipped(text: str, width: int = 80) -> str:
     """The text on one line of at most ``width`` characters."""
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else f"{flat[: width - 1]}…"
+    line = flat(text)
+    return line if len(line) <= width else f"{line[: width - 1]}…"
+
+
+def flat(text: str) -> str:
+    """The text on one line."""
+    return " ".join(text.split())
 
 
 def safe_repr(value: object) -> str:
@@ -62,6 +67,7 @@ def _spaced(text: str) -> str:
 
 _FORMS: Mapping[str, Callable[[Any], str]] = {
     "clipped": clipped,
+    "flat": flat,
     "listed": listed,
     "short": short,
     "spaced": _spaced,

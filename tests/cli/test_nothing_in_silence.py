@@ -113,6 +113,14 @@ def test_a_follower_ends_with_its_reader(ready: Path) -> None:
     assert 20 > time.monotonic() - started
 
 
+@pytest.mark.parametrize("words", ["runs tail", "runs search four", "runs ls", "log --json"])
+def test_a_closed_output_is_no_news(ready: Path, words: str) -> None:
+    """Without a standard output a command does its work, prints nothing, and ends."""
+    line = ["sh", "-c", f"{shlex.join([*MAIN, *words.split()])} >&-"]
+    ended = subprocess.run(line, cwd=ready, capture_output=True, timeout=60, check=False)
+    assert (0, b"", b"") == (ended.returncode, ended.stdout, ended.stderr)
+
+
 @pytest.mark.parametrize("words", ["runs ls --json", "--help", "runs export"])
 def test_a_reader_that_ended_is_no_news(ready: Path, words: str) -> None:
     """A command whose reader has gone ends without a word."""

@@ -108,6 +108,12 @@ def test_a_metric_that_always_fails_is_an_error() -> None:
         scores_from(RUN, EXAMPLES, broken)
 
 
+def test_a_metrics_words_are_one_line() -> None:
+    """An exception of several lines makes an error of one."""
+    assert "first time with ValueError: a b" in str(MetricFailed("m", "ValueError", "a\n\n b"))
+    assert "\n" not in str(MetricFailed("m", "ValueError", "a\n\n b"))
+
+
 def test_a_program_that_always_fails_is_no_mistake_of_the_metric() -> None:
     """Without any outputs nothing is scored, and nothing is blamed on the metric."""
     found = scores_from(run({"a": Failed("ModelFailed", "down")}), EXAMPLES, broken)
