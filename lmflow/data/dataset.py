@@ -52,7 +52,9 @@ def splits_of(name: str, parts: Any) -> dict[str, Dataset]:
         return {"": dataset_of(name, parts)}
     for split in parts:
         check_kind("the name of a split", split, str, 'Name it like "train" or "held".')
-    return {split: dataset_of(f"{name}/{split}", parts[split]) for split in sorted(parts)}
+    return {
+        well_formed(split): dataset_of(f"{name}/{split}", parts[split]) for split in sorted(parts)
+    }
 
 
 def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:

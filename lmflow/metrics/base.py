@@ -19,6 +19,7 @@ from lmflow.errors import BadScore, safe_repr
 from lmflow.values.attributes import uncached
 from lmflow.values.functions import Function, check_takes, function_of
 from lmflow.values.record import Record, digest
+from lmflow.values.unicode import well_formed
 
 
 @attrs.frozen
@@ -51,7 +52,7 @@ class Score:
     """
 
     value: float
-    feedback: str = ""
+    feedback: str = attrs.field(default="", converter=well_formed)
     counts: Counts | None = None
 
     def __float__(self) -> float:

@@ -13,6 +13,7 @@ from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
 from lmflow.models.transport.addresses import endpoint_class, url_problem
 from lmflow.models.wrap import retrying
+from lmflow.values.unicode import well_formed
 
 AZURE_VERSION = "2024-10-21"
 
@@ -75,6 +76,7 @@ def model(
         >>> lf.model("ollama/qwen3").name
         'ollama/qwen3'
     """
+    name = well_formed(name)
     provider, slash, rest = name.partition("/")
     if not slash or not rest:
         raise ModelUnavailable(
@@ -99,7 +101,8 @@ def model(
 def _http_model(name: str, base_url: str | None, api_key: str | None, timeout: float) -> Model:
     provider, _, wire = name.partition("/")
     defaults = PROVIDERS[provider]
-    url = (base_url or os.environ.get(defaults.url_from) or defaults.url).rstrip("/")
+    url = base_url or os.environ.get(defaults.url_from) or defaults.url
+    url = well_formed(url).rstrip("/")
     key = (api_key if api_key is not None else os.environ.get(defaults.key_from, "")).strip()
     _check(name, defaults, url, key)
     endpoint = provider if url == defaults.url else endpoint_class(url)

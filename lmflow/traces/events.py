@@ -5,6 +5,7 @@ from __future__ import annotations
 import attrs
 
 from lmflow.traces.trace import CallAttempt, Run, RunStatus, Trace
+from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 
@@ -87,7 +88,7 @@ class VersionSaved:
 
     version: Version
     at: int
-    author: str = ""
+    author: str = attrs.field(default="", converter=well_formed)
 
 
 @attrs.frozen
@@ -107,9 +108,9 @@ class RefMoved:
 
     name: str
     version: str
-    why: str
+    why: str = attrs.field(converter=well_formed)
     at: int
-    who: str = ""
+    who: str = attrs.field(default="", converter=well_formed)
     before: str | None = None
 
 
@@ -128,11 +129,11 @@ class ScoreRecorded:
     """
 
     trace: str
-    name: str
+    name: str = attrs.field(converter=well_formed)
     value: float | None
-    feedback: str = ""
-    metric: str = ""
-    who: str = ""
+    feedback: str = attrs.field(default="", converter=well_formed)
+    metric: str = attrs.field(default="", converter=well_formed)
+    who: str = attrs.field(default="", converter=well_formed)
     at: int = 0
 
 
@@ -141,9 +142,9 @@ class Pinned:
     """A version is pinned, so that garbage collection keeps it, or unpinned (``on=False``)."""
 
     version: str
-    why: str
+    why: str = attrs.field(converter=well_formed)
     at: int
-    who: str = ""
+    who: str = attrs.field(default="", converter=well_formed)
     on: bool = True
 
 

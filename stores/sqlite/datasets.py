@@ -19,6 +19,7 @@ from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
 from lmflow.stores.sqlite.schema import prepare
 from lmflow.values.record import Record, digest
+from lmflow.values.unicode import well_formed
 from lmflow.versions.version import check_ref
 
 KIND = "example"
@@ -172,6 +173,7 @@ class DatasetReader:
         return self._row(name)[1]
 
     def _row(self, name: str) -> tuple[int, str]:
+        name = well_formed(name)
         named = self._db.execute(_NAMED, (name,)).fetchone()
         rows = [named[0]] if named else self._matches(name.removeprefix("v1:b2:").lower())
         if len(rows) != 1:

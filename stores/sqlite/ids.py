@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 from lmflow.errors import NotFound
+from lmflow.values.unicode import well_formed
 
 ID_END = 8
 """Characters at the end of an id that are indexed."""
@@ -25,6 +26,7 @@ def resolve_id(db: sqlite3.Connection, store: str, kind: str, column: str, part:
     Raises:
         NotFound: If there is no such id, or more than one.
     """
+    part = well_formed(part)
     end = ""
     if len(part) >= ID_END:
         end = f"substr({column}, -{ID_END}) = substr(:id, -{ID_END}) AND "

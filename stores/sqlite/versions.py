@@ -13,6 +13,7 @@ from lmflow.stores.sqlite.blobs.reader import REMEMBERED, BlobReader
 from lmflow.traces.events import RefMoved
 from lmflow.traces.store import StoredVersion
 from lmflow.values.record import Record
+from lmflow.values.unicode import well_formed
 from lmflow.versions.history import steps_back
 from lmflow.versions.version import Version
 
@@ -72,7 +73,7 @@ class VersionReader:
             UnknownVersion: If no single version has the name.
             MissingParent: If ``REF~N`` goes past a parent that is not stored.
         """
-        start, steps = steps_back(name)
+        start, steps = steps_back(well_formed(name))
         row, depth = self._back(self._row_of_start(start), steps)
         if depth < steps and (version := self.at(row)).parents:
             raise MissingParent(version.id, version.parents[0])
@@ -149,7 +150,7 @@ class VersionReader:
         """Return the latest moves of a ref, or of all, newest first."""
         which = "WHERE reflog.name = :name" if name else ""
         query = f"{_MOVES} {which} ORDER BY reflog.id DESC LIMIT :limit"
-        rows = self._db.execute(query, {"name": name, "limit": limit})
+        rows = self._db.execute(query, {"name": well_formed(name), "limit": limit})
         return [
             RefMoved(
                 row["name"],

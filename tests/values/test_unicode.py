@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes import chat, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
+from lmflow.data.dataset import splits_of
+from lmflow.errors import NotFound, UnknownVersion
 from lmflow.messages import ChatReply, ChatRequest, EmbedRequest, Message, ToolCall
+from lmflow.traces.events import RefMoved
 from lmflow.values.record import Record, canonical
 from lmflow.values.unicode import escape_surrogates, well_formed
 
@@ -115,3 +119,32 @@ def test_halves_are_recorded_and_replayed(tmp_path: Path, reply: str) -> None:
         trace = store.trace(trace_id)
         assert HALF == trace.inputs.q
         assert trace.root == lf.replay(trace, LOOK >> SAY).root
+
+
+def test_words_of_judges_and_authors_can_be_encoded() -> None:
+    """The feedback of a score, the reason of a move and the name of a split are valid Unicode."""
+    assert "a\ufffd" == lf.Score(1.0, "a\ud83d").feedback
+    assert "a\ufffd" == RefMoved("prod", "", "a\ud83d", 0).why
+    assert ["a\ufffd"] == list(splits_of("qa", {"a\ud83d": [{"q": "x"}]}))
+
+
+@pytest.mark.parametrize("find", ["trace", "run", "version", "dataset"])
+def test_a_name_with_half_a_pair_is_not_found(tmp_path: Path, find: str) -> None:
+    """A store that is asked for a name that no text can have says that there is none."""
+    with lf.SqliteStore(tmp_path / "s.db") as store, pytest.raises((NotFound, UnknownVersion)):
+        getattr(store, find)("a\ud83d")
+
+
+async def test_tools_and_options_with_half_a_pair_are_sent(tmp_path: Path) -> None:
+    """A tool's description, an option and a model's name are sent as valid Unicode, and stored."""
+    tool = lf.tool("look", "q -> seen", _look, description="See \ud83d", version="1")
+    agent = lf.react("q -> answer", [tool], "Look.", options={"stop": ["\ud83d"]})
+    async with serving(chat("done")) as server:
+        model = lf.model("openai/m\ud83d", base_url=server.url)
+        with lf.SqliteStore(tmp_path / "s.db") as store:
+            async with lf.Executor(model, store) as ex:
+                trace = await ex.run(agent, q="x")
+            assert trace.root == lf.replay(store.trace(trace.id), agent).root
+    body = server.seen[0].body
+    assert ("m\ufffd", ["\ufffd"]) == (body["model"], body["stop"])
+    assert "See \ufffd" == body["tools"][0]["function"]["description"]

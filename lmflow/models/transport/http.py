@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import msgspec
 from lmflow.errors import ModelFailed
 from lmflow.models.base import Response, Stream
 from lmflow.models.transport.addresses import host_port
+from lmflow.values.unicode import well_formed
 
 if TYPE_CHECKING:
     import aiohttp
@@ -80,7 +82,7 @@ class HttpSession:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
             )
-        data = msgspec.json.encode(body, enc_hook=dict)
+        data = _encoded(body)
         all_headers = {"Content-Type": "application/json", **headers}
         return self._session.post(
             url, data=data, headers=all_headers, timeout=timeout, allow_redirects=False
@@ -97,6 +99,16 @@ class HttpSession:
         if self._session is not None:
             self._session.detach()
             self._session = None
+
+
+def _encoded(body: Mapping[str, Any]) -> bytes:
+    """The JSON of a body. Lone surrogates, which have no UTF-8, become U+FFFD: messages have none,
+    but a tool's description or an option may.
+    """
+    try:
+        return msgspec.json.encode(body, enc_hook=dict)
+    except UnicodeEncodeError:
+        return well_formed(json.dumps(body, ensure_ascii=False, default=dict)).encode()
 
 
 @functools.lru_cache(maxsize=64)
