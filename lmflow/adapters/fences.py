@@ -47,6 +47,8 @@ def is_within(position: int, spans: list[tuple[int, int]]) -> bool:
 
 def unfenced(text: str) -> str:
     """Remove the fence around a text that is one fenced block; any other text stays as it is."""
+    if "```" not in text and "~~~" not in text:
+        return text
     stripped = text.strip()
     if fenced_spans(stripped) != [(0, len(stripped))]:
         return text

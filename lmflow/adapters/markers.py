@@ -71,6 +71,8 @@ def is_terminator(name: str) -> bool:
 def trim(text: str) -> str:
     """Remove blank lines and space around a text, but not the indentation of its first line."""
     text = text.rstrip()
+    if not text[:1].isspace():
+        return text
     body = text.lstrip()
     return indentation(text[: len(text) - len(body)]) + body
 
@@ -86,7 +88,7 @@ def _split(
     text: str, pattern: re.Pattern[str], wanted: Collection[str], fields: Collection[str]
 ) -> dict[str, str]:
     marks = list(_marks(text, pattern, fields))
-    if marks:
+    if marks and text.rstrip().endswith("]]"):
         text = _TERMINATOR.sub("", text)
     ends = [*(mark.start() for mark in marks[1:]), len(text)]
     sections: dict[str, str] = {}
@@ -105,7 +107,7 @@ def _section(mark: re.Match[str], text: str) -> str:
 def _marks(text: str, pattern: re.Pattern[str], fields: Collection[str]) -> Iterator[re.Match[str]]:
     fences = fenced_spans(text)
     for mark in pattern.finditer(text):
-        if _name(mark) in fields and not is_within(mark.start(), fences):
+        if _name(mark) in fields and not (fences and is_within(mark.start(), fences)):
             yield mark
 
 

@@ -53,7 +53,6 @@ _SIGN = re.compile(
     r"|\A\s*(?:analysis\S|here(?:'s| is) my thought)",
     re.IGNORECASE,
 )
-_FIRST_CHARACTERS = ("<", "[T", "[t", "[/", "\u25c1")
 _UNTAGGED_START = re.compile(r"\s*(?:analysis\S|here(?:'s| is) my thought)", re.IGNORECASE)
 _STARTS = (
     *(f"<{tag}>" for tag in _TAGS.replace("thoughts?", "thought|thoughts").split("|")),
@@ -94,7 +93,7 @@ def thinking_of(text: str) -> str:
 def has_signs(text: str) -> bool:
     """Tell in passing whether a text may hold thinking: most replies have no sign of it."""
     # These characters are looked for at the speed of memory; the expression is 50 times slower.
-    if any(sign in text for sign in _FIRST_CHARACTERS):
+    if "<" in text or "[T" in text or "[t" in text or "[/" in text or "\u25c1" in text:
         return _SIGN.search(text) is not None
     return _UNTAGGED_START.match(text) is not None
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+_LINE_END = re.compile(r"\r\n|\r|\n")
+"""The ends of lines that models write: others, such as U+0085, may be part of an item."""
+
 BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
 _FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$")
 _ANNOUNCEMENT = re.compile(
@@ -21,7 +24,7 @@ def without_remarks(text: str) -> str:
     Remarks are told by their form: an announcement ends in a colon; if items have bullets, a blank
     line parts the remark from them.
     """
-    lines = [line.rstrip() for line in text.strip().splitlines() if not _FENCE.match(line)]
+    lines = [line.rstrip() for line in _LINE_END.split(text.strip()) if not _FENCE.match(line)]
     first = next((i for i, line in enumerate(lines) if BULLET.match(line)), None)
     start = _end_of_announcement(lines) if first is None else _end_of_preamble(lines, first)
     stop = len(lines) if first is None else _start_of_postscript(lines)
@@ -37,8 +40,9 @@ def is_empty_list(text: str) -> bool:
 def item_lines(text: str) -> list[str]:
     """Split the text of a list into its items' lines; an indented line goes on with its item."""
     items: list[str] = []
-    bulleted = any(BULLET.match(line) for line in text.splitlines())
-    for line in text.splitlines():
+    lines = _LINE_END.split(text)
+    bulleted = any(BULLET.match(line) for line in lines)
+    for line in lines:
         if not line.strip():
             continue
         if bulleted and items and line[:1].isspace() and not BULLET.match(line):
