@@ -47,7 +47,7 @@ class Adapter:
 def sections(fields: tuple[Field, ...], values: Mapping[str, Any]) -> str:
     """Write values under their fields' markers; fields without a value are left out."""
     present = [field.name for field in fields if field.name in values]
-    return "\n".join(f"[[{name}]]\n{text_for_model(values[name])}" for name in present)
+    return "\n".join([f"[[{name}]]\n{text_for_model(values[name])}" for name in present])
 
 
 def sections_with_media(

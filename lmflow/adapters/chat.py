@@ -62,7 +62,8 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
     reply = without_thinking(text, whole=whole)
-    check_answered(text, reply)
+    if reply is not text:
+        check_answered(text, reply)
     if signature.is_single_text and "[[" not in reply and "{" not in reply:
         return collect_outputs(signature, {signature.outputs[0].name: trim(reply)}, _unchanged)
     values = _json_outputs(signature, reply, whole)

@@ -95,7 +95,7 @@ def has_signs(text: str) -> bool:
     # These characters are looked for at the speed of memory; the expression is 50 times slower.
     if "<" in text or "[T" in text or "[t" in text or "[/" in text or "\u25c1" in text:
         return _SIGN.search(text) is not None
-    return _UNTAGGED_START.match(text) is not None
+    return text.lstrip()[:1] in "aAhH" and _UNTAGGED_START.match(text) is not None
 
 
 def may_begin(text: str) -> bool:

@@ -92,8 +92,10 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
         reply = await Call(shared.request(messages, schema), timeout=step.timeout, wanted=wanted)
         whole = reply.finish != "length"
         try:
-            read = adapter.read(wanted, _without_known(wanted, known, reply.text), whole)
-            outputs = _merge(signature, known, read, reply.text)
+            text = _without_known(wanted, known, reply.text) if known else reply.text
+            outputs = adapter.read(wanted, text, whole)
+            if known:
+                outputs = _merge(signature, known, outputs, reply.text)
             if signature is step.signature:
                 return outputs
             return _fill_metadata(step, outputs, reply)
@@ -116,7 +118,7 @@ def _without_known(wanted: Signature, known: Mapping[str, Any], text: str) -> st
     A step with one text output has no sections, so that its adapter takes all of a reply for the
     text; here the sections of the first request may come again.
     """
-    if not known or not wanted.is_free_text or "[[" not in text:
+    if not wanted.is_free_text or "[[" not in text:
         return text
     name, reply = wanted.outputs[0].name, without_thinking(text)
     sections = marked_sections(reply, [name], known)
@@ -129,8 +131,6 @@ def _merge(signature: Signature, known: Mapping[str, Any], read: Record, text: s
     ``Unreadable`` if the only output asked for is empty in a reply that isn't: such a reply repeats
     what is known already.
     """
-    if not known:
-        return read
     if text.strip() and [*read.values()] == [""]:
         msg = f"{next(iter(read))}: it is missing"
         raise Unreadable(msg)
@@ -209,7 +209,7 @@ def _history_and_inputs(  # noqa: PLR0913, PLR0917 - each is a part of its own
     if cuts:
         cut = {name: cuts[name].value(inputs[name]) for name in cuts if name in inputs}
         inputs = {**inputs, **cut}
-    head = "\n".join(part for part in (note, head) if part)
+    head = f"{note}\n{head}" if note and head else note or head
     return (*turns, user_message(signature.marked_inputs, inputs, head, tail))
 
 

@@ -317,7 +317,7 @@ def pending_of(program: Program, record: Mapping[str, Any]) -> Pending:
     """Give a program those fields of a record that are its inputs."""
     if missing := first_missing(program.signature.inputs, record):
         raise MissingInput(str(program), missing, tuple(record))
-    names = (field.name for field in program.signature.inputs)
+    names = program.signature.input_names
     return program(**{name: record[name] for name in names if name in record})
 
 

@@ -71,7 +71,13 @@ def _replay_trace(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
     answered: set[str] = set()
     outputs, failure = None, None
     try:
-        env = _env_of(trace, code, envs)
+        # Executions of one run mostly share program, version and adapters, and completing the
+        # parameters costs more than a short replay: so each environment is made once.
+        key = code, trace.version, recorded_adapter_rules(trace.world)
+        if (env := envs.get(key)) is None:
+            env = envs[key] = attrs.evolve(recorded_env(trace, code), sample=0)
+        if trace.sample:
+            env = attrs.evolve(env, sample=trace.sample)
         pending = Pending(code, trace.inputs) if code is trace.code else code(**trace.inputs)
         outputs = drive_pure(pending, env, recall(trace, answered), trace.choices)
     except ReplayDiverged:
@@ -93,15 +99,6 @@ def _replay_trace(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
 
 
 _Envs = dict[tuple[Program, Version, AdapterRules], Env]
-
-
-# Executions of one run mostly share program, version and adapters, and completing the parameters
-# costs more than a short replay: so each environment is made once and its sample set.
-def _env_of(trace: Trace, code: Program, envs: _Envs) -> Env:
-    key = code, trace.version, recorded_adapter_rules(trace.world)
-    if (env := envs.get(key)) is None:
-        env = envs[key] = attrs.evolve(recorded_env(trace, code), sample=0)
-    return attrs.evolve(env, sample=trace.sample) if trace.sample else env
 
 
 def recall(trace: Trace, answered: set[str] | None = None) -> Recall:

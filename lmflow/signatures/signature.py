@@ -95,6 +95,11 @@ class Signature:
         return schema_of(self.outputs)
 
     @functools.cached_property
+    def input_names(self) -> tuple[str, ...]:
+        """The names of the inputs, in their order."""
+        return tuple(field.name for field in self.inputs)
+
+    @functools.cached_property
     def is_single_text(self) -> bool:
         """Tell whether the only output is a text, so that a reply may be that text and no more."""
         return len(self.outputs) == 1 and unwrap_annotated(self.outputs[0].type)[0] is str
@@ -197,7 +202,7 @@ class Signature:
             UnknownInput: A value has the name of no input.
             WrongType: A value doesn't fit its field's type.
         """
-        names = tuple(field.name for field in self.inputs)
+        names = self.input_names
         for name in values:
             if name not in names:
                 raise UnknownInput(program, name, names)
@@ -306,8 +311,10 @@ class HasSignature(Protocol):
 def first_missing(fields: Iterable[Field], names: Iterable[str]) -> str | None:
     """Find the first field without default whose name isn't among ``names``."""
     present = set(names)
-    required = (field.name for field in fields if field.required)
-    return next((name for name in required if name not in present), None)
+    for field in fields:
+        if field.required and field.name not in present:
+            return field.name
+    return None
 
 
 def _field_identity(field: Field) -> list[Any]:
