@@ -170,7 +170,7 @@ def _recorded_successes(
     ]
     if isinstance(task.metric, Judge):
         pairs = list(toolz.unique(pairs, key=lambda pair: example_id(pair[0].example)))
-    rows = yield from score_traces(task.metric, pairs, "harvest", Best(task.version), "harvest")
+    rows = yield from score_traces(task, pairs, "harvest", Best(task.version), "harvest")
     successes: dict[str, Success] = {}
     for row in rows:
         name = example_id(row.rollout.example)

@@ -194,9 +194,7 @@ class Population:
             PlannedRollout(self.task.program, self._at_high_temperature(member), row, sample)
             for member, (row, sample) in zip(picked, samples, strict=True)
         ]
-        runs = yield from score_rollouts(
-            self.task.metric, rollouts, f"{label}/sample", self.leader, phase
-        )
+        runs = yield from score_rollouts(self.task, rollouts, f"{label}/sample", self.leader, phase)
         for member, run in zip(picked, runs, strict=True):
             if run.value is not None:
                 member.scores.append(run.value)

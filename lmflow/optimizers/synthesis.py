@@ -145,7 +145,7 @@ def _accepted(
     task: Task, checks: Sequence[PlannedRollout], threshold: float | None, label: str
 ) -> Generator[Need, tuple[Trace, ...], list[ScoredRollout]]:
     """Run the teacher on examples that were made up; return the runs that the metric accepts."""
-    rows = yield from score_rollouts(task.metric, checks, label, Best(task.version), "check")
+    rows = yield from score_rollouts(task, checks, label, Best(task.version), "check")
     return [row for row in rows if is_success(row, threshold)]
 
 

@@ -369,6 +369,20 @@ def test_each_need_carries_a_version_that_could_be_returned(
         assert len(need.rollouts) == len(need.labels)
 
 
+def test_a_metric_that_fails_on_some_examples_ends_no_search(
+    maker: Callable[[int], PlanOptimizer],
+) -> None:
+    """An example that the metric can't score has no score; what the search paid isn't lost to it."""
+
+    def partial(example: lf.Record, outputs: lf.Record) -> float:
+        if sum(map(ord, example.question)) % 3 == 0:
+            raise ValueError(example.question)
+        return float(example.answer == outputs.answer)
+
+    version = kept_going(maker(1), PROGRAM, given_traces(), lf.metric(partial), ANSWER).version
+    assert set(version.params) <= set(PROGRAM.paths)
+
+
 @pytest.mark.parametrize("metric", [METRIC, JUDGE], ids=["metric", "judge"])
 async def test_spending_is_what_the_model_counted_and_within_the_plan(
     name: str, metric: Any

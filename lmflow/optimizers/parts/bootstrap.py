@@ -128,7 +128,7 @@ def bootstrap_demos(  # noqa: PLR0913, PLR0917 - the state of a search
         if not active:
             break
         rollouts = [teacher.rollout(example, attempt) for example, attempt in active]
-        rows = yield from score_rollouts(task.metric, rollouts, label, best, "bootstrap")
+        rows = yield from score_rollouts(task, rollouts, label, best, "bootstrap")
         for row in rows:
             if is_success(row, options.threshold):
                 name = example_id(row.rollout.example)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import attrs
 
+from lmflow.errors import MetricFailed
+from lmflow.traces.trace import Failed
 from lmflow.versions.version import Version
 
 _VERSION_WEIGHT = (
@@ -16,6 +19,7 @@ _EXAMPLE_WEIGHT = 0.5  # scores that the prior of an example's difficulty is wor
 _ROUNDS = 20  # the most alternations of one fit
 _CLOSE = 1e-3  # differences between effects that change by less are settled
 _TIE = 1e-9  # effects closer than this are equal but for rounding
+_PATIENCE = 8  # outputs on which a metric may fail before it has scored one
 _CAUTION = 0.8  # standard deviations that a promise on few examples must be above the start
 
 
@@ -39,6 +43,8 @@ class Evidence:
     _level: float = attrs.field(default=0.0, init=False)
     _noise: float = attrs.field(default=0.0, init=False)
     _changed: bool = attrs.field(default=False, init=False)
+    _metric_works: bool = attrs.field(default=False, init=False)
+    _metric_failures: list[Failed] = attrs.field(factory=list, init=False)
 
     def add(self, version: Version, rollout: str, example: str, score: float) -> None:
         """Add the score of a version on an example. A search may need one rollout several times; it
@@ -47,6 +53,24 @@ class Evidence:
         self._versions.setdefault(version.tree, version)
         self._scores.setdefault(version.tree, {})[rollout] = example, score
         self._changed = True
+
+    # A batch may be a single output, and a metric that fails on it fails on "all": a search that
+    # ended there would lose what it has paid because of one example.
+    def note_metric(self, metric: str, failures: Sequence[Failed], *, works: bool) -> None:
+        """Note the metric's failures on a batch of outputs, and whether it scored any of them.
+
+        Raises ``MetricFailed`` once it has failed on several outputs and never scored one.
+        """
+        self._metric_works = self._metric_works or works
+        self._metric_failures += failures
+        if len(self._metric_failures) >= _PATIENCE:
+            self.check_metric(metric)
+
+    def check_metric(self, metric: str) -> None:
+        """Raise ``MetricFailed`` if the metric failed on each output that it was given."""
+        if self._metric_failures and not self._metric_works:
+            cause = self._metric_failures[0]
+            raise MetricFailed(metric, cause.kind, cause.text)
 
     def best(self, start: Version) -> Version:
         """Return the version with the highest posterior expectation; the start unless another is

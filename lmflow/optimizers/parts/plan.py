@@ -18,7 +18,7 @@ import attrs
 from lmflow.data.dataset import SPLIT_FIX, Data
 from lmflow.errors import BadData, check_kind
 from lmflow.evaluation.judges import Judge
-from lmflow.metrics import Metric
+from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.parts.checks import Requirement, check_option
 from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.helpers import helper_executions
@@ -321,6 +321,7 @@ def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
         while isinstance(state, Need):
             traces = yield attrs.evolve(state, best=task.evidence.best(task.version))
             state = advance_plan(running, traces)
+        task.evidence.check_metric(name_of(task.metric))
         return state
 
     return anytime

@@ -8,7 +8,6 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 import attrs
 
 from lmflow.data.dataset import example_id
-from lmflow.errors import MetricFailed
 from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric, Score, name_of, score_of
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
@@ -112,7 +111,7 @@ def score_version(  # noqa: PLR0913, PLR0917 - the state of a search
     task's evidence.
     """
     rollouts = [PlannedRollout(task.program, version, example) for example in examples]
-    rows = yield from score_rollouts(task.metric, rollouts, label, best, phase)
+    rows = yield from score_rollouts(task, rollouts, label, best, phase)
     add_evidence(task, version, rows)
     return VersionScores(version, rows)
 
@@ -126,25 +125,25 @@ def add_evidence(task: Task, version: Version, rows: Iterable[ScoredRollout]) ->
 
 
 def score_rollouts(
-    metric: Metric | Judge,
+    task: Task,
     rollouts: Iterable[PlannedRollout],
     label: str,
     best: Best,
     phase: str = "",
 ) -> Generator[Need, tuple[Trace, ...], tuple[ScoredRollout, ...]]:
-    """Run rollouts and score each. A judge's calls are rollouts of its own program, needed after
-    those that it judges.
+    """Run rollouts and score each by the task's metric. A judge's calls are rollouts of its own
+    program, needed after those that it judges.
 
-    Raises ``MetricFailed`` if the metric fails on all outputs.
+    Raises ``MetricFailed`` if the metric has failed on all outputs of the search.
     """
     batch = tuple(rollouts)
     traces = yield need_rollouts(label, batch, best.version, score=best.score, phase=phase)
     pairs = list(zip(batch, traces, strict=True))
-    return (yield from score_traces(metric, pairs, label, best, phase))
+    return (yield from score_traces(task, pairs, label, best, phase))
 
 
 def score_traces(
-    metric: Metric | Judge,
+    task: Task,
     pairs: Sequence[tuple[PlannedRollout, Trace]],
     label: str,
     best: Best,
@@ -152,11 +151,13 @@ def score_traces(
 ) -> Generator[Need, tuple[Trace, ...], tuple[ScoredRollout, ...]]:
     """Score the traces of rollouts; a judge's program runs on each trace that has outputs.
 
-    Raises ``MetricFailed`` if the metric fails on all outputs.
+    Raises ``MetricFailed`` if the metric has failed on all outputs of the search.
     """
+    metric = task.metric
     if not isinstance(metric, Judge):
         rows = tuple(score_trace(metric, rollout, trace) for rollout, trace in pairs)
-        return _require_a_score(metric, rows)
+        _note_metric(task, rows)
+        return rows
     to_judge = [(rollout, trace) for rollout, trace in pairs if trace.outputs is not None]
     judgements = [judgement_rollout(metric, rollout, trace) for rollout, trace in to_judge]
     verdicts = yield need_rollouts(
@@ -164,7 +165,8 @@ def score_traces(
     )
     verdict_of = {trace.id: verdict for (_, trace), verdict in zip(to_judge, verdicts, strict=True)}
     rows = tuple(_score_by_verdict(metric, rollout, trace, verdict_of) for rollout, trace in pairs)
-    return _require_a_score(metric, rows)
+    _note_metric(task, rows)
+    return rows
 
 
 def score_trace(metric: Metric, rollout: PlannedRollout, trace: Trace) -> ScoredRollout:
@@ -195,11 +197,9 @@ def _score_by_verdict(
     return ScoredRollout(rollout, trace, judge.score(verdict.outputs))
 
 
-def _require_a_score(
-    metric: Metric | Judge, rows: tuple[ScoredRollout, ...]
-) -> tuple[ScoredRollout, ...]:
+def _note_metric(task: Task, rows: Iterable[ScoredRollout]) -> None:
     with_outputs = [row for row in rows if row.trace.outputs is not None]
-    if with_outputs and all(row.score is None for row in with_outputs):
-        cause = with_outputs[0].failure or Failed("Unknown", "it gave no score")
-        raise MetricFailed(name_of(metric), cause.kind, cause.text)
-    return rows
+    no_score = Failed("Unknown", "it gave no score")
+    failures = [row.failure or no_score for row in with_outputs if row.score is None]
+    works = len(failures) < len(with_outputs)
+    task.evidence.note_metric(name_of(task.metric), failures, works=works)
