@@ -69,7 +69,8 @@ def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json:
 
 
 def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_json: bool) -> None:
-    """Replay an evaluation or optimization offline; ``ReplayDiverged`` if its result differs.
+    """Replay an evaluation or optimization offline; ``ReplayDiverged`` if its result differs. A run
+    that never ended has no result: only its executions are compared.
 
     ``allowed`` are the modules that may be imported although they are scripts.
     """
@@ -81,14 +82,9 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
             recorded, job.optimizer, job.program, Traces(job.start, job.data, job.prior), job.metric
         )
         result, words = version.id, f"version {version.id}"
-    expected = recorded.result or (result if has_version(reader, result) else "")
-    if result != expected:
-        raise ReplayDiverged(
-            f"run {recorded.id}",
-            f"result {expected or 'none on record'}",
-            f"result {result}",
-            _EDITED,
-        )
+    if recorded.result not in {"", result}:
+        before, after = f"result {recorded.result}", f"result {result}"
+        raise ReplayDiverged(f"run {recorded.id}", before, after, _EDITED)
     calls, seconds = sum(len(trace.answers) for trace in recorded), time.perf_counter() - started
     if as_json:
         facts = {"run": recorded.id, "result": result, "same": True, "calls": calls}
@@ -96,6 +92,8 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
         return
     click.echo(identical_line(len(recorded), calls, seconds))
     click.echo(words)
+    if not recorded.result:
+        click.echo(f"The run never ended: this is what it had come to. lmflow resume {recorded.id}")
 
 
 def identical_line(traces: int, calls: int, seconds: float) -> str:

@@ -73,14 +73,14 @@ def commands(
 
 @contextlib.contextmanager
 def endpoint(
-    text: str = "two minutes",
+    text: str | Callable[[], str] = "two minutes",
     *,
     status: int = 200,
     models: str = '{"data": [{"id": "gpt-5-mini"}]}',
     asked: Callable[[], object] = bool,
 ) -> Iterator[str]:
-    """The base URL of a server that answers every chat with ``text`` and lists its models;
-    ``status`` is the list's.
+    """The base URL of a server that answers every chat with ``text``, or what it returns, and lists
+    its models; ``status`` is the list's.
 
     ``asked`` is called before each chat is answered.
     """
@@ -92,7 +92,8 @@ def endpoint(
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             asked()
-            message = {"role": "assistant", "content": text}
+            content = text() if callable(text) else text
+            message = {"role": "assistant", "content": content}
             self._answer(
                 200, json.dumps({"choices": [{"message": message, "finish_reason": "stop"}]})
             )

@@ -5,7 +5,9 @@ request.
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,10 @@ from commanding import call, done, endpoint
 LINE = (
     "optimize app:answer --optimizer labeled_few_shot --train train.jsonl --held held.jsonl"
     " --metric exact_match:answer --model openai/gpt-5-mini"
+)
+SEARCH = (
+    "optimize app:answer --optimizer random_search --train all.jsonl --split .5,.5"
+    " --metric exact_match:answer --model openai/gpt-5-mini --concurrency 1"
 )
 
 
@@ -67,3 +73,33 @@ def test_what_was_judged_is_not_paid_twice(here: Path, asked: list[int]) -> None
     result: Any = done(here, f"{LINE} --judge-rows 3")
     again: Any = done(here, f"resume {result['run']}")
     assert (6, result["version"]) == (len(asked), again["version"])
+
+
+def test_an_optimization_that_was_killed_replays(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store of a run that never ended replays to its version so far, which nobody stored."""
+    chats: list[int] = []
+
+    def answer() -> str:
+        """Wrong for the start, right for what comes after; the store is copied in between."""
+        chats.append(1)
+        if len(chats) == 8:
+            with (
+                closing(sqlite3.connect("lmflow.db")) as store,
+                closing(sqlite3.connect("cut.db")) as copy,
+            ):
+                store.backup(copy)
+        return "z" if len(chats) <= 3 else "x"
+
+    rows = ({"id": f"e{n}", "question": f"How {n}?", "answer": "x"} for n in range(6))
+    (here / "all.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    with endpoint(answer) as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        monkeypatch.setenv("OPENAI_API_KEY", "k" * 20)
+        done(here, SEARCH)
+    (run,) = done(here, "runs ls --store cut.db")
+    replayed = done(here, f"replay {run['id']} --store cut.db")
+    assert ("open", True) == (run["status"], replayed["same"])
+    assert 1 == call(here, f"show {replayed['result']} --store cut.db").exit_code
+    assert "The run never ended" in call(here, f"replay {run['id']} --store cut.db").stdout
