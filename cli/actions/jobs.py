@@ -257,7 +257,7 @@ def _data(optimization: Optimization, ref: str) -> dict[str, Any]:
 
 
 def _is_told(field: attrs.Attribute[int], count: int) -> bool:
-    """Whether a count of calls, tokens or cost is printed; calls of unknown cost are not."""
+    """Tell whether a count of calls, tokens or cost is printed; calls of unknown cost are not."""
     del count
     return field.name != "unknown"
 

@@ -38,8 +38,8 @@ class Condition:
     literal: Any
 
     def holds(self, values: Iterable[Any]) -> bool:
-        """Whether the condition holds for one of the field's values. ``!=`` must hold for all of
-        them, and holds if the field has none.
+        """Tell whether the condition holds for one of the field's values. ``!=`` must hold for all
+        of them, and holds if the field has none.
         """
         if self.operator == "!=":
             return not any(_equal(value, self.literal) for value in values)

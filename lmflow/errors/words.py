@@ -56,7 +56,7 @@ def check_kind(expected: str, value: object, kind: type, fix: str) -> None:
 
 
 def _then(items: Iterable[str]) -> str:
-    """What happened on each attempt, in order."""
+    """Tell what happened on each attempt, in order."""
     return "; then ".join(items)
 
 

@@ -125,12 +125,12 @@ class Budget:
 
     @property
     def limited(self) -> bool:
-        """Whether it sets any limit."""
+        """Tell whether it sets any limit."""
         return self.calls is not None or self.measured
 
     @property
     def measured(self) -> bool:
-        """Whether it limits tokens or dollars: then the worst case of each call must be known."""
+        """Tell whether it limits tokens or dollars: then the worst case of each call must be known."""
         return self.tokens is not None or self.usd is not None
 
     def holds(self, spent: Spent) -> bool:

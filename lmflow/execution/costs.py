@@ -146,7 +146,7 @@ def spent_on(
 
 
 def _is_free(status: object) -> bool:
-    """Whether a failure of that HTTP status was surely not billed."""
+    """Tell whether a failure of that HTTP status was surely not billed."""
     return isinstance(status, int) and status >= _FIRST_ERROR and status not in _MAYBE_BILLED
 
 

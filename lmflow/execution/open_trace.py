@@ -47,7 +47,7 @@ class OpenTrace:
 
     @property
     def overdue(self) -> bool:
-        """Whether the execution's time is over."""
+        """Tell whether the execution's time is over."""
         return self.deadline is not None and asyncio.get_running_loop().time() >= self.deadline
 
     def model(self, name: str) -> Model:

@@ -58,11 +58,11 @@ class ChatRequest:
 
     @property
     def attaches(self) -> bool:
-        """Whether a message has a picture, sound or file attached."""
+        """Tell whether a message has a picture, sound or file attached."""
         return any(message.attached for message in self.messages)
 
     def to(self, model: str, endpoint: str) -> ChatRequest:
-        """The same request to another model and endpoint."""
+        """Return the request for another model and endpoint."""
         return ChatRequest(
             self.messages, model, endpoint, self.options, self.tools, self.schema, self.sample
         )
@@ -96,7 +96,7 @@ class EmbedRequest:
         return digest("embed", lean(self))
 
     def to(self, model: str, endpoint: str) -> EmbedRequest:
-        """The same request to another model and endpoint."""
+        """Return the request for another model and endpoint."""
         return EmbedRequest(self.texts, model, endpoint)
 
     def __str__(self) -> str:

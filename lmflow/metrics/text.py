@@ -152,7 +152,7 @@ def accepted(value: Any) -> tuple[str, ...]:
 
 
 def holds(tokens: Sequence[str], run: Sequence[str]) -> bool:
-    """Whether ``tokens`` contain ``run``, in a row. No tokens contain an empty run."""
+    """Tell whether ``tokens`` contain ``run``, in a row. No tokens contain an empty run."""
     size = len(run)
     return size > 0 and any(tokens[at : at + size] == run for at in range(len(tokens) - size + 1))
 

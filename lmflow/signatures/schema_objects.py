@@ -97,7 +97,7 @@ def _is_object(schema: Any) -> bool:
 
 
 def _both(left: ObjectSchema, right: ObjectSchema) -> ObjectSchema:
-    """What fits both schemas."""
+    """The schema of values that fit both schemas."""
     properties = dict(left.properties)
     for name, schema in right.properties.items():
         known = properties.get(name, schema)
@@ -107,7 +107,9 @@ def _both(left: ObjectSchema, right: ObjectSchema) -> ObjectSchema:
 
 
 def _any_of(alternatives: list[ObjectSchema]) -> ObjectSchema:
-    """What fits one of the schemas: all of their properties, required if all of them require it."""
+    """The schema of values that fit one of the schemas: all of their properties, required if all of
+    them require it.
+    """
     properties: dict[str, list[Any]] = {}
     for alternative in alternatives:
         for name, schema in alternative.properties.items():

@@ -53,7 +53,9 @@ def field_names(kind: Any) -> tuple[str, ...] | None:
 
 
 def is_frozen_object(value: Any) -> bool:
-    """Whether a value is an enum member or an object of a frozen class, so that it can't change."""
+    """Tell whether a value is an enum member or an object of a frozen class, so that it can't
+    change.
+    """
     if isinstance(value, enum.Enum):
         return True
     kind: Any = type(value)

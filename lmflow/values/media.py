@@ -98,12 +98,12 @@ class Media(Leaf):
 
     @property
     def known(self) -> bool:
-        """Whether the value is identified by its content: not by a URL, and not redacted."""
+        """Tell whether the value is identified by its content: not by a URL, and not redacted."""
         return self.digest.startswith(SHA)
 
     @property
     def held(self) -> bool:
-        """Whether the content is in memory or can be read from its store."""
+        """Tell whether the content is in memory or can be read from its store."""
         return self._content is not None
 
     @property
@@ -170,12 +170,12 @@ _TEXTS = ("media_type", "digest", "url", "name")
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is a data URL or an http(s) URL."""
+    """Tell whether a text is a data URL or an http(s) URL."""
     return text.startswith(("http://", "https://", "data:"))
 
 
 def is_media(value: Any) -> bool:
-    """Whether a JSON value has the form that ``Media.json`` gives, whoever wrote it."""
+    """Tell whether a JSON value has the form that ``Media.json`` gives, whoever wrote it."""
     if not isinstance(value, Mapping) or "media_type" not in value or value.get("is") not in KINDS:
         return False
     if not value.keys() <= {"is", "size", *_TEXTS} or type(value.get("size", 0)) is not int:

@@ -264,8 +264,8 @@ def write_form(value: Any) -> tuple[str, bool]:
 
 
 def same_form(a: Any, b: Any) -> bool:
-    """Whether two frozen values have the same canonical form. The form is written only if comparing
-    the values themselves can't decide.
+    """Tell whether two frozen values have the same canonical form. The form is written only if
+    comparing the values themselves can't decide.
     """
     kind = type(a)
     if a is b:

@@ -147,7 +147,7 @@ def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change
 
 
 def same(a: Any, b: Any) -> bool:
-    """Whether two values, either of which may be ``ABSENT``, have one canonical form."""
+    """Tell whether two values, either of which may be ``ABSENT``, have one canonical form."""
     return a is b or (a is not ABSENT and b is not ABSENT and canonical(a) == canonical(b))
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, Optional
 import attrs
 from hypothesis import strategies as st
 
-from lmflow.signatures.signature import REQUIRED, Field, Signature
+from lmflow.signatures.fields import REQUIRED, Field
+from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record
 
 _TAKEN = {"items", "keys", "values", "get", "only", "digest", "self", "mapping"}
