@@ -84,6 +84,7 @@ def measured(optimizer: PlanOptimizer, watch: Watch) -> float:
     restore = timed_optuna(watch)
     answers: dict[str, Trace] = {}
     begun = time.process_time()
+
     def run_need(need: Need) -> tuple[Trace, ...]:
         fresh = unanswered(need, answers)
         watch.asked += len(need.rollouts)

@@ -351,7 +351,9 @@ def heading_recall(example: Any, outputs: Any) -> float:
     """The share of the gold headings half of whose words some heading has."""
     gold = [heading.lstrip("# ") for heading in example["outline"]]
     made = outputs["outline"] if "outline" in outputs else tuple(_TITLE.findall(outputs["answer"]))
-    return sum(any(word_overlap(want, heading) >= 0.5 for heading in made) for want in gold) / len(gold)  # noqa: PLR2004
+    half = 0.5
+    covered = [any(word_overlap(want, heading) >= half for heading in made) for want in gold]
+    return sum(covered) / len(gold)
 
 
 @lf.metric
@@ -368,7 +370,8 @@ def supported_share(_: Any, outputs: Any) -> float:
     cited = [line for line in re.split(r"(?<=\.)\s+", body) if cited_numbers(line)]
     good = sum(
         any(
-            0 < n <= len(passages) and word_overlap(strip_citations(line), passages[n - 1]) >= SUPPORT
+            0 < n <= len(passages)
+            and word_overlap(strip_citations(line), passages[n - 1]) >= SUPPORT
             for n in cited_numbers(line)
         )
         for line in cited

@@ -125,12 +125,12 @@ class Budget:
 
     @property
     def limited(self) -> bool:
-        """Tell whether it sets any limit."""
+        """Tell whether the budget sets any limit."""
         return self.calls is not None or self.measured
 
     @property
     def measured(self) -> bool:
-        """Tell whether it limits tokens or dollars: then the worst case of each call must be known."""
+        """Tell whether tokens or dollars are limited: then each call's worst case must be known."""
         return self.tokens is not None or self.usd is not None
 
     def holds(self, spent: Spent) -> bool:

@@ -137,7 +137,21 @@ def test_a_ref_may_be_called_so(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "-x", "a b", "prod~1", "1st", "a\x1b[31m", "deadbeefcafe", "DEADBEEFCAFE", "a..b", "a/", "é", "a" * 101]
+    "name",
+    [
+        "",
+        "-x",
+        "a b",
+        "prod~1",
+        "1st",
+        "a\x1b[31m",
+        "deadbeefcafe",
+        "DEADBEEFCAFE",
+        "a..b",
+        "a/",
+        "é",
+        "a" * 101,
+    ],
 )
 def test_a_ref_may_not_be_called_so(name: str) -> None:
     """What would read as an option, an id, a ``REF~N`` or as nothing is refused."""
