@@ -13,7 +13,7 @@ import attrs
 from lmflow.errors import BadSignature, BadValue
 from lmflow.signatures.codec import codec_of
 from lmflow.signatures.fields import Field
-from lmflow.signatures.schema_objects import object_schema, resolve
+from lmflow.signatures.schema_objects import References, TooManyReferences, object_schema
 from lmflow.values.record import Record, plain
 
 _BARE: dict[str, Any] = {
@@ -141,50 +141,54 @@ def _field(name: str, schema: Any, root: Any, *, required: bool) -> Field:
 def _checked_type(schema: Any, root: Any) -> Any:
     """The type of a schema, ``Any`` if lmflow has no such type."""
     try:
-        kind = _type(schema, root, ())
+        kind = _type(schema, References(root), ())
         codec_of(kind)
-    except (TypeError, RecursionError):
+    except (TypeError, RecursionError, TooManyReferences):
         return Any
     return kind
 
 
-def _type(schema: Any, root: Any, refs: tuple[str, ...]) -> Any:  # noqa: PLR0911 - one a keyword
+def _type(schema: Any, references: References, refs: tuple[str, ...]) -> Any:  # noqa: PLR0911 - one a keyword
     if not isinstance(schema, Mapping):
         return Any
     if "$ref" in schema:
-        return _referred_type(schema, root, refs)
+        return _referred_type(schema, references, refs)
     if choices := _choices(schema):
         are_literals = all(isinstance(choice, _LITERALS) for choice in choices)
         return Literal[tuple(choices)] if are_literals else Any
     members = schema.get("anyOf") or schema.get("oneOf")
     if isinstance(members, (list, tuple)):
-        return _union([_type(member, root, refs) for member in members if member is not False])
+        return _union(
+            [_type(member, references, refs) for member in members if member is not False]
+        )
     if isinstance(parts := schema.get("allOf"), (list, tuple)):
-        kinds = [_type(part, root, refs) for part in (*parts, {**schema, "allOf": None})]
+        kinds = [_type(part, references, refs) for part in (*parts, {**schema, "allOf": None})]
         said = [kind for kind in kinds if kind is not Any]
         return said[0] if said and all(kind == said[0] for kind in said) else Any
     kind = schema.get("type")
     if isinstance(kind, (list, tuple)):
-        return _union([_type({**schema, "type": name}, root, refs) for name in kind])
-    return _plain_type(kind, schema, root, refs)
+        return _union([_type({**schema, "type": name}, references, refs) for name in kind])
+    return _plain_type(kind, schema, references, refs)
 
 
-def _plain_type(kind: Any, schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> Any:
+def _plain_type(
+    kind: Any, schema: Mapping[str, Any], references: References, refs: tuple[str, ...]
+) -> Any:
     """The type of a schema without alternatives; one without ``type`` is told by its keywords."""
     if kind == "array" or (kind is None and "items" in schema):
-        return list[_type(schema.get("items"), root, refs)]  # type: ignore[misc]
+        return list[_type(schema.get("items"), references, refs)]  # type: ignore[misc]
     if kind == "object" or (kind is None and "properties" in schema):
         extra = schema.get("additionalProperties")
         is_mapping = isinstance(extra, Mapping) and not schema.get("properties")
-        return dict[str, _type(extra, root, refs) if is_mapping else Any]  # type: ignore[misc]
+        return dict[str, _type(extra, references, refs) if is_mapping else Any]  # type: ignore[misc]
     return _BARE.get(str(kind), Any)
 
 
-def _referred_type(schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> Any:
+def _referred_type(schema: Mapping[str, Any], references: References, refs: tuple[str, ...]) -> Any:
     """The type of a reference, ``Any`` if it leads nowhere or back to itself."""
-    target = resolve(schema["$ref"], root)
+    target = references.resolve(schema["$ref"])
     ref = str(schema["$ref"])
-    return Any if target is None or ref in refs else _type(target, root, (*refs, ref))
+    return Any if target is None or ref in refs else _type(target, references, (*refs, ref))
 
 
 def _choices(schema: Mapping[str, Any]) -> list[Any]:

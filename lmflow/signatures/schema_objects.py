@@ -11,6 +11,7 @@ import attrs
 from lmflow.errors import BadSignature
 
 _FIX = "Give the tool a schema of type object, or leave it out."
+_MOST_REFERENCES = 1000
 
 
 @attrs.frozen
@@ -22,20 +23,44 @@ class ObjectSchema:
     keywords: Mapping[str, Any]
 
 
+class TooManyReferences(ValueError):
+    """A schema whose references, followed one by one, grow without bound."""
+
+
+@attrs.define
+class References:
+    """The references within a schema. Few definitions that refer to each other twice stand for
+    billions of schemas, so that only so many references are followed.
+    """
+
+    root: Any
+    followed: int = 0
+
+    def resolve(self, ref: Any) -> Any:
+        """The schema that a reference points to, ``None`` if there is none."""
+        self.followed += 1
+        if self.followed > _MOST_REFERENCES:
+            msg = f"it has more than {_MOST_REFERENCES} references within references"
+            raise TooManyReferences(msg)
+        return resolve(ref, self.root)
+
+
 def object_schema(schema: Any) -> ObjectSchema:
     """Bring a schema to the form of one object.
 
     ``BadSignature`` if no object fits it, or it refers to something that it lacks.
     """
     try:
-        return _merged(schema, schema, ())
+        return _merged(schema, References(schema), ())
     except RecursionError:
         raise BadSignature("schema", "it is nested too deeply", _FIX) from None
+    except TooManyReferences as problem:
+        raise BadSignature("schema", str(problem), _FIX) from None
 
 
 def resolve(ref: Any, root: Any) -> Any:
     """The schema that a ``$ref`` points to within a schema, ``None`` if there is none."""
-    if not isinstance(ref, str) or not ref.startswith("#"):
+    if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
         return None
     node = root
     for part in unquote(ref[1:]).split("/")[1:]:
@@ -49,13 +74,13 @@ def resolve(ref: Any, root: Any) -> Any:
     return node if isinstance(node, (Mapping, bool)) else None
 
 
-def _merged(schema: Any, root: Any, refs: tuple[str, ...]) -> ObjectSchema:
+def _merged(schema: Any, references: References, refs: tuple[str, ...]) -> ObjectSchema:
     if schema is True or schema is None:
         return ObjectSchema({}, frozenset(), {})
     if not isinstance(schema, Mapping):
         raise BadSignature("schema", f"no object fits {_shown(schema)}", _FIX)
     if "$ref" in schema:
-        return _referred(schema, root, refs)
+        return _referred(schema, references, refs)
     _check_type(schema)
     properties = schema.get("properties") or {}
     if not isinstance(properties, Mapping):
@@ -64,21 +89,23 @@ def _merged(schema: Any, root: Any, refs: tuple[str, ...]) -> ObjectSchema:
     keywords = {key: value for key, value in schema.items() if key not in combined}
     own = ObjectSchema(properties, frozenset(_names(schema.get("required"))), keywords)
     for part in _schemas(schema.get("allOf")):
-        own = _both(own, _merged(part, root, refs))
+        own = _both(own, _merged(part, references, refs))
     for keyword in ("anyOf", "oneOf"):
         if alternatives := [part for part in _schemas(schema.get(keyword)) if _is_object(part)]:
-            own = _both(own, _any_of([_merged(part, root, refs) for part in alternatives]))
+            own = _both(own, _any_of([_merged(part, references, refs) for part in alternatives]))
     return own
 
 
-def _referred(schema: Mapping[str, Any], root: Any, refs: tuple[str, ...]) -> ObjectSchema:
+def _referred(
+    schema: Mapping[str, Any], references: References, refs: tuple[str, ...]
+) -> ObjectSchema:
     ref = str(schema["$ref"])
-    target = resolve(schema["$ref"], root)
+    target = references.resolve(schema["$ref"])
     if target is None or ref in refs:
         problem = "it refers to itself" if ref in refs else "the schema has nothing there"
         raise BadSignature(f"$ref {ref[:80]}", problem, _FIX)
     siblings = {key: value for key, value in schema.items() if key != "$ref"}
-    return _both(_merged(siblings, root, refs), _merged(target, root, (*refs, ref)))
+    return _both(_merged(siblings, references, refs), _merged(target, references, (*refs, ref)))
 
 
 def _check_type(schema: Mapping[str, Any]) -> None:

@@ -228,3 +228,15 @@ def test_models_arguments_are_read_by_it() -> None:
     fields = import_schema({"properties": {"n": {"type": "integer"}}, "required": ["n"]}).fields
     made = tool("x", Signature(fields, OUT), lambda n: n, version="1")
     assert {"n": 3} == dict(arguments_of(made.signature, {"n": "3"}))
+
+
+@pytest.mark.parametrize("keyword", ["allOf", "anyOf"])
+def test_references_that_multiply_end_soon(keyword: str) -> None:
+    """Definitions that refer to each other twice are refused, or any value, not followed for ever."""
+    names = [f"#/$defs/{n}" for n in range(40)]
+    inner = {str(n): {keyword: [{"$ref": name}] * 2} for n, name in enumerate(names[1:])}
+    definitions = {**inner, "39": {"type": "object", "properties": {"q": {"type": "string"}}}}
+    with pytest.raises(BadSignature, match="1000 references"):
+        import_schema({"$defs": definitions, "$ref": names[0]})
+    fields = import_schema({"$defs": definitions, "properties": {"x": {"$ref": names[0]}}}).fields
+    assert [Any] == [field.type for field in fields]
