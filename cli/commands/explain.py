@@ -53,7 +53,8 @@ def _trace(reader: Reader, name: str) -> Trace:
         traces = reader.run(name).traces
     if len(traces) != 1:
         ids = ", ".join(trace.id for trace in traces[:4])
-        raise click.ClickException(f"run {name} has {len(traces)} traces, name one: {ids}")
+        hint = f", name one: {ids}" if traces else ": nothing was executed."
+        raise click.ClickException(f"run {name} has {len(traces)} traces{hint}")
     return traces[0]
 
 

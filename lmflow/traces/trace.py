@@ -12,6 +12,7 @@ from lmflow.messages.replies import Failure, Outcome
 from lmflow.messages.requests import EmbedRequest, Request, ToolRequest
 from lmflow.traces.addresses import in_lost_branch
 from lmflow.values.record import EMPTY, Record, digest
+from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 RunKind = Literal["run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test"]
@@ -277,5 +278,5 @@ def root_of(
 
 
 def failed(error: BaseException) -> Failed:
-    """Return an error as a trace records it."""
-    return Failed(type(error).__name__, str(error))
+    """Return an error as a trace records it: its words are valid Unicode, which views can show."""
+    return Failed(type(error).__name__, well_formed(str(error)))

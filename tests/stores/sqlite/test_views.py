@@ -3,6 +3,7 @@
 holds.
 """
 
+import contextlib
 import itertools
 import sqlite3
 from collections.abc import Iterator
@@ -112,6 +113,21 @@ def _ask_all(path: Path) -> dict[str, int]:
                 db.execute(f"SELECT * FROM {view} WHERE {column} LIKE '%a%'").fetchall()
                 db.execute(f"SELECT {column}, count(*) FROM {view} GROUP BY {column}").fetchall()
     return counts
+
+
+async def test_words_of_any_error_can_be_asked_for(tmp_path: Path) -> None:
+    """An exception with half of a surrogate pair in its words is shown like any other."""
+
+    def broken(request: Request) -> str:
+        raise ValueError("no \ud800" + str(request)[:0])
+
+    step = lf.predict("a", "q -> answer")
+    async with lf.Executor(lf.scripted(broken), lf.SqliteStore(tmp_path / "store.db")) as ex:
+        with contextlib.suppress(ValueError):
+            await ex.run(step, q="why?")
+    assert {"v_traces": 1} == {"v_traces": _ask_all(tmp_path / "store.db")["v_traces"]}
+    with closing(sqlite3.connect(tmp_path / "store.db")) as db:
+        assert [("no \ufffd",)] == db.execute("SELECT failure FROM v_traces").fetchall()
 
 
 def test_every_column_can_be_asked_for(filled: Path) -> None:
