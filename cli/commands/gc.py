@@ -129,12 +129,13 @@ def _pin(version: str, why: str, store_path: str, *, pinned: bool, as_json: bool
 
 
 def _nanoseconds(age: str) -> int:
-    match = re.fullmatch(r"(\d+)([smhdw])", age)
+    match = re.fullmatch(r"([0-9]{1,15})([smhdw])", age)
     if not match:
         raise click.ClickException(
             f"--older-than {age!r} is not an age. Write 30d, 12h, 90m or 2w."
         )
-    return int(match[1]) * _SECONDS[match[2]] * 10**9
+    nanoseconds = int(match[1]) * _SECONDS[match[2]] * 10**9
+    return min(nanoseconds, time.time_ns())  # no run is older than the epoch
 
 
 def _counts(swept: GarbageCounts) -> str:

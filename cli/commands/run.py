@@ -161,7 +161,7 @@ def _rows(program: Program, options: RunOptions) -> list[Mapping[str, Any]]:
 
 def _read_rows(file: Path, signature: Signature) -> list[Mapping[str, Any]]:
     rows: list[Mapping[str, Any]] = []
-    for number, text in enumerate(file.read_text("utf-8").split("\n"), 1):
+    for number, text in enumerate(_read_text(file).split("\n"), 1):
         if not text.strip():
             continue
         try:
@@ -176,7 +176,18 @@ def _read_rows(file: Path, signature: Signature) -> list[Mapping[str, Any]]:
                 f"{file} line {number} is not a JSON object. Nothing was sent."
             )
         rows.append(load_media(signature, row, file.parent))
+    if not rows:
+        raise click.ClickException(f"{file} has no rows. Nothing was sent.")
     return rows
+
+
+def _read_text(file: Path) -> str:
+    """Return the text of a file, without a byte order mark."""
+    try:
+        return file.read_text("utf-8-sig")
+    except UnicodeDecodeError as error:
+        problem = f"{file} is not UTF-8 (byte {error.start}). Save it as UTF-8. Nothing was sent."
+        raise click.ClickException(problem) from None
 
 
 def _stopped(store: SqliteStore, target: str) -> str:

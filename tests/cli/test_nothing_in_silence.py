@@ -20,6 +20,7 @@ import lmflow as lf
 from lmflow.errors import ModelUnavailable
 
 ROWS = '{"id": "a", "question": "q", "answer": "x"}\n{"id": "b", "question": "r", "answer": "x"}\n'
+BOM = "run app:size --input bom.jsonl"
 MAIN = [sys.executable, "-c", "from lmflow.cli.main import main; main()"]
 
 
@@ -30,6 +31,8 @@ def ready(here: Path) -> Path:
     (here / "dev.jsonl").write_text(ROWS, encoding="utf-8")
     (here / "one.jsonl").write_text(ROWS.splitlines()[0], encoding="utf-8")
     (here / "list.json").write_text("[]", encoding="utf-8")
+    (here / "latin.jsonl").write_bytes(b'{"text": "\xe9"}')
+    (here / "blank.jsonl").write_text("\n", encoding="utf-8")
     (here / "dev.csv").write_text("question,answer\nq,x\n", encoding="utf-8")
     return here
 
@@ -48,6 +51,8 @@ REFUSED = [
     ("compare VERSION VERSION --program app:answer --data dev.jsonl --metric f1", "--model"),
     ("optimize app:answer --optimizer labeled_few_shot --train dev.jsonl --metric f1", "--model"),
     ("ref set a..b VERSION", "can't be the name of a ref"),
+    ("run app:size --input latin.jsonl", "latin.jsonl is not UTF-8 (byte 10)"),
+    ("run app:size --input blank.jsonl", "blank.jsonl has no rows"),
 ]
 
 
@@ -74,6 +79,13 @@ def test_an_evaluation_without_a_model_leaves_no_run(ready: Path) -> None:
     with pytest.raises(ModelUnavailable, match="no model was given"):
         asyncio.run(go())
     assert ["run"] == [run["kind"] for run in done(ready, "runs ls")]
+
+
+def test_an_age_before_all_time_is_an_age(ready: Path) -> None:
+    """No run is that old, so none is removed; a file of inputs may begin with a byte order mark."""
+    assert 0 == done(ready, "gc --older-than 99999999999999w")["runs"]
+    (ready / "bom.jsonl").write_text('\ufeff{"text": "four"}', encoding="utf-8")
+    assert [4] == [trace["outputs"]["size"] for trace in done(ready, BOM)["traces"]]
 
 
 def test_a_listing_continues_before_a_short_id(ready: Path) -> None:
