@@ -133,7 +133,14 @@ def _members_in_wrapper(value: Any) -> list[Any]:
         return []
     if len(value) == 1:
         return [*value.values()]
-    return [inner for name, inner in value.items() if name.lower() in _WRAPPERS]
+    wrapped = [inner for name, inner in value.items() if name.lower() in _WRAPPERS]
+    return wrapped or _only_object(value)
+
+
+def _only_object(value: Mapping[str, Any]) -> list[Any]:
+    """The only object or list among the members of an object."""
+    inner = [member for member in value.values() if isinstance(member, (dict, list))]
+    return inner if len(inner) == 1 else []
 
 
 def _is_schema(value: Mapping[str, Any]) -> bool:

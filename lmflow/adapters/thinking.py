@@ -13,13 +13,17 @@ from collections.abc import Iterator
 
 from lmflow.adapters.fences import fenced_spans, is_within
 
-_TAGS = "think|thinking|thoughts?|reasoning|reflection|scratchpad|seed:think|mm:think"
+_TAGS = (
+    "think|thinking|thoughts?|reasoning|reflection|scratchpad|seed:think|mm:think|longcat_think"
+    "|antthinking|thinking_process|inner_thoughts|inner_monologue|internal_monologue"
+)
 _TOKENS = {
     r"\[THINK\]": r"\[/THINK\]",
     "\u25c1think\u25b7": "\u25c1/think\u25b7",
     r"<\|begin_of_thought\|>": r"<\|end_of_thought\|>",
     r"<\|START_THINKING\|>": r"<\|END_THINKING\|>",
     "<unused94>": "<unused95>",
+    r"<\|think(?:ing)?\|>": r"<\|/think(?:ing)?\|>",
     r"<\|channel>thought\b": r"<channel\|>",
 }
 """Special tokens of models around thinking, which no text contains by chance."""
@@ -44,8 +48,8 @@ _UNTAGGED = re.compile(
 """gpt-oss behind a server that drops special tokens, and Granite's two sentences."""
 
 _WRAPPERS = re.compile(
-    r"\s*(?:(?P<tag><answer>)|<\|begin_of_solution\|>|<\|START_RESPONSE\|>)(?P<reply>.*?)"
-    r"(?:(?(tag)</answer>|(?:<\|end_of_solution\|>|<\|END_RESPONSE\|>))\s*)?\Z",
+    r"\s*(?:(?P<tag><(?P<name>answer|response)>)|<\|begin_of_(?:solution|box)\|>|<\|START_RESPONSE\|>)(?P<reply>.*?)"
+    r"(?:(?(tag)</(?P=name)>|(?:<\|end_of_(?:solution|box)\|>|<\|END_RESPONSE\|>))\s*)?\Z",
     re.DOTALL | re.IGNORECASE,
 )
 _SIGN = re.compile(
@@ -57,7 +61,13 @@ _UNTAGGED_START = re.compile(r"\s*(?:analysis\S|here(?:'s| is) my thought)", re.
 _STARTS = (
     *(f"<{tag}>" for tag in _TAGS.replace("thoughts?", "thought|thoughts").split("|")),
     *("[think]", "\u25c1think\u25b7", "<|begin_of_thought|>", "<|start_thinking|>", "<unused94>"),
-    *("<|channel>thought", "<|channel|>analysis<|message|>", "<|start|>assistant<|channel|>"),
+    *(
+        "<|think|>",
+        "<|thinking|>",
+        "<|channel>thought",
+        "<|channel|>analysis<|message|>",
+        "<|start|>assistant<|channel|>",
+    ),
 )
 
 _FENCED_JSON = re.compile(r"```(?:json)?\s*")

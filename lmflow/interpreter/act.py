@@ -50,6 +50,7 @@ _REPLY_FIELDS = (
         description="the tools to call now, side by side; [] once you know enough",
     ),
 )
+_STATED_FIELDS = (_REPLY_FIELDS[0], Field(name="calls", type=list[WrittenCall]))
 _OUTPUTS = (
     Field(name="thought"),
     Field(name="calls", type=tuple[ToolUse, ...]),
@@ -90,6 +91,11 @@ class Act(Predict):
     def reply_signature(self) -> Signature:
         """The signature of a reply in text: the inputs, then a thought and calls."""
         return Signature(self.signature.inputs, _REPLY_FIELDS)
+
+    @functools.cached_property
+    def stated_signature(self) -> Signature:
+        """The signature of a reply in text that states its calls, were it that there are none."""
+        return Signature(self.signature.inputs, _STATED_FIELDS)
 
     @property
     def task(self) -> tuple[Field, ...]:

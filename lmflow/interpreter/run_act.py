@@ -96,6 +96,8 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
     outputs, problem = _try_adapter(step, adapter, text)
     if outputs is not None and outputs.calls:
         return outputs.thought, tuple(ToolUse(call.name, call.arguments) for call in outputs.calls)
+    if outputs is not None and _states_calls(step, adapter, text):
+        return outputs.thought, ()
     names = [tool.name for tool in step.toolset]
     if calls := _calls_in_text(text, names):
         return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), calls
@@ -117,6 +119,19 @@ def _try_adapter(
         return adapter.read(step.reply_signature, text, False), None  # noqa: FBT003
     except Unreadable as problem:
         return None, problem
+
+
+def _states_calls(step: Act, adapter: Adapter | None, text: str) -> bool:
+    """Tell whether a text states its calls in the form that was asked for: a call elsewhere in it,
+    as in a code fence, is then an example.
+    """
+    if adapter is None:
+        return False
+    try:
+        adapter.read(step.stated_signature, text, False)  # noqa: FBT003
+    except Unreadable:
+        return False
+    return True
 
 
 def _read_native_call(call: ToolCall) -> ToolUse:

@@ -7,7 +7,9 @@ import re
 _LINE_END = re.compile(r"\r\n|\r|\n")
 """The ends of lines that models write: others, such as U+0085, may be part of an item."""
 
-BULLET = re.compile(r"^\s*(?:[-*•]|\[?\d+[.)\]])\s+")
+BULLET = re.compile(
+    r"^\s*(?:(?:[-*+•◦‣▪–]|[\[(]?\d+[.)\]])\s+|[・①-⑳]\s*|\d+[、．]\s*|\*\*\d+[.)]\*\*\s+)"
+)
 _FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$")
 _ANNOUNCEMENT = re.compile(
     r"\s*(?:sure|certainly|of course|okay|ok|alright|great|absolutely|here|the|these|those|this|"

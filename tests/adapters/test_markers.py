@@ -42,6 +42,12 @@ def test_sections_are_found_as_models_write_them(text: str) -> None:
     assert {"a": "1", "b": "2"} == marked_sections(text, ["a", "b"], ["question"])
 
 
+def test_a_fence_may_begin_in_an_item() -> None:
+    """A marker in a code fence of a list's item is code."""
+    item = "- ```\n  [[b]]\n  ```"
+    assert {"a": item, "b": "2"} == marked_sections(f"[[a]]\n{item}\n[[b]]\n2", ["a", "b"])
+
+
 def test_the_first_of_two_sections_counts() -> None:
     """A reply that repeats itself is read once."""
     assert {"a": "1"} == marked_sections("[[a]]\n1\n[[a]]\n2", ["a"])

@@ -231,6 +231,7 @@ ROW = {"reason": "r", "tags": ["x"], "n": 1}
         {"result": [ROW]},
         {"type": "object", "properties": ROW},
         {"status": "ok", "response": ROW},
+        {"status": "ok", "payload": ROW},
         {"reason": ROW},
         {**ROW, "comment": "more"},
     ],

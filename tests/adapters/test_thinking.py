@@ -32,6 +32,9 @@ BEGINNINGS = [
     f"analysis{THOUGHT}assistantfinal",
     f"Here is my thought process:\n{THOUGHT}\nHere is my response:\n",
     f"<think>```json\n{THOUGHT}</think>",
+    f"<|thinking|>{THOUGHT}<|/thinking|>",
+    f"<longcat_think>{THOUGHT}</longcat_think>",
+    f"<inner_thoughts>{THOUGHT}</inner_thoughts>",
 ]
 
 

@@ -289,3 +289,20 @@ def test_a_step_can_be_driven_by_hand() -> None:
     assert ["react[0]/act[0]/call[0]", "react[0]/answer[0]/call[0]"] == [
         address for address, _ in seen
     ]
+
+
+@pytest.mark.parametrize(
+    ("form", "text"),
+    [
+        ("chat", "[[thought]]\nAs in\n```\n[[calls]]\n[{}]\n```\n[[calls]]\n[]"),
+        ("chat", "[[thought]]\nNot {}\n[[calls]]\n[]"),
+        ("json", '{{"thought": "Not `{}`", "calls": []}}'),
+    ],
+)
+async def test_calls_that_are_shown_are_not_made(form: str, text: str) -> None:
+    """A reply that states that it makes no call makes none, whatever its thought or a fence shows."""
+    call = '{"name": "look_up", "arguments": {"query": "tea"}}'
+    if form == "json":
+        call = call.replace('"', '\\"')
+    outputs = await said(text.format(call), form)
+    assert ((), "") == (outputs.calls, outputs.problem)
