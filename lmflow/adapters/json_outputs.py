@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmflow.adapters.base import Unreadable
+from lmflow.adapters.thinking import without_thinking
 from lmflow.errors import BadValue, near
 from lmflow.signatures.fields import Field
 from lmflow.signatures.parsing import coerce, drop_unknown
@@ -22,7 +23,17 @@ _DEEPEST = 4
 
 def read_json_value(value: Any, kind: Any) -> Any:
     """Bring a JSON value of a reply nearer to a type; members that the type lacks are dropped."""
+    if isinstance(value, str) and value.lstrip()[:1] in {"<", "[", "\u25c1"}:
+        value = _without_thinking(value)
     return coerce(drop_unknown(value, kind), kind)
+
+
+def _without_thinking(text: str) -> str:
+    """The text of a member without the thinking that it begins with: a model that is held to a
+    schema has no other place for it.
+    """
+    answer = without_thinking(text)
+    return answer.lstrip() if answer != text and answer.strip() else text
 
 
 def outputs_in(signature: Signature, values: Iterable[Any]) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from lmflow.adapters.base import Unreadable
@@ -50,6 +52,14 @@ def test_thinking_is_no_part_of_the_answer(beginning: str) -> None:
     assert answer == read_outputs(sig, beginning + text, "json")
     assert answer == read_outputs(sig, f"{beginning}```json\n{text}\n```", "json")
     assert "No." in thinking_of(f"{beginning}Paris")
+
+
+def test_thinking_within_a_member_is_no_part_of_it() -> None:
+    """A model that is held to a schema thinks in its first text; other tags stay."""
+    sig = signature("q -> answer, html")
+    outputs = {"answer": "<think>No.</think>\nParis", "html": "<b>Paris</b>"}
+    wanted = Record(answer="Paris", html="<b>Paris</b>")
+    assert wanted == read_outputs(sig, json.dumps(outputs), "json")
 
 
 @pytest.mark.parametrize("adapter", ["chat", "json"])
