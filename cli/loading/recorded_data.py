@@ -68,7 +68,8 @@ def recorded_evaluation(run: Run, reader: Reader, data: Dataset | None) -> Evalu
     """Return an evaluation as its run recorded it, from the recorded scores; nothing is scored
     again.
 
-    Without ``data`` the examples are made of the recorded inputs and the ids in the labels.
+    Without ``data`` the examples are made of the recorded inputs and the ids in the labels. Raises
+    ``BadData`` if the run was stopped before its outputs were scored.
     """
     own = attrs.evolve(run, items=tuple(_executions(run)))
     examples = _examples_of_labels(own) if data is None else examples_of(own, data)
@@ -79,6 +80,9 @@ def recorded_evaluation(run: Run, reader: Reader, data: Dataset | None) -> Evalu
         name = metric_name or name
         failure = _failure(judgements.get(f"{label}{JUDGED}")) if score is None else None
         rows.append(row_of(label, example, trace, score or failure))
+    if run.status in {"open", "stopped"} and all(row.score is None for row in rows):
+        fix = f"Finish it: lmflow resume {run.id}"
+        raise BadData(f"run {run.id}", "it was stopped before its outputs were scored", fix)
     dataset = Dataset(run.name, ()) if data is None else data
     return attrs.evolve(make_evaluation(own, dataset, rows, key, name), dataset=run.config["data"])
 

@@ -108,6 +108,23 @@ def test_evaluations_are_compared_after_their_file_is_gone(here: Path) -> None:
     assert 1 == done(here, f"compare {run} {other} --cluster topic")["ties"]
 
 
+def test_an_evaluation_that_was_stopped_names_the_command_that_ends_it(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs have no scores yet, so there is nothing to compare."""
+    rows = (
+        '{"id": "a", "question": "q", "answer": "x"}\n{"id": "b", "question": "r", "answer": "x"}'
+    )
+    (here / "dev.jsonl").write_text(rows, encoding="utf-8")
+    line = "eval app:answer --data dev.jsonl --metric exact_match --model openai/gpt-5-mini"
+    with endpoint() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        assert 1 == call(here, f"{line} --budget-calls 1 --concurrency 1").exit_code
+    (run,) = done(here, "runs ls")
+    compared = call(here, f"compare {run['id']} {run['id']}")
+    assert (1, True) == (compared.exit_code, f"lmflow resume {run['id']}" in compared.stderr)
+
+
 @pytest.mark.parametrize("command", ["replay", "resume"])
 @pytest.mark.parametrize("kind", ["evaluate", "optimize"])
 def test_a_script_is_not_run_again_in_silence(
