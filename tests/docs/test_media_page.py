@@ -33,7 +33,7 @@ async def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_page_says_what_is_not_measured() -> None:
     """No weights see or hear here, and the page says so."""
     page = (ROOT / "docs" / "media.md").read_text(encoding="utf-8")
-    assert re.search(r"no weights in this project that see or hear", page)
+    assert re.search(r"this project has no weights that see or hear", page)
 
 
 def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
