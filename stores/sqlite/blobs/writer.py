@@ -146,7 +146,9 @@ class BlobWriter:
 
     def _message(self, message: Message) -> tuple[bytes, str]:
         """Return the hash and the canonical form of a message."""
-        if message.attached:  # remembering it would keep the content in memory
+        # Attached content would be kept in memory; and messages are equal whatever the state of their
+        # calls, but each state is stored, so that the form of one would stand for another.
+        if message.attached or any(call.state is not None for call in message.calls):
             return hash_bytes("message", message.form), message.form
         if (entry := self._messages.get(message)) is None:
             form = message.form

@@ -218,3 +218,15 @@ def test_a_state_is_stored_and_read_back() -> None:
     assert STATE == plain(again.calls[0].state)
     bare = attrs.evolve(reply, calls=_request(None).messages[1].calls)
     assert plain(bare.content) == plain(reply.content)
+
+
+async def test_one_call_with_another_state_each_turn_is_stored_as_it_was(tmp_path: Path) -> None:
+    """Equal calls whose states differ are stored each with its own, and replay."""
+    replies = [_completion(CALL, reasoning_content=f"Thought {n}.") for n in range(3)]
+    agent = lf.react("question -> answer", [weather], "Help.", max_steps=4)
+    async with serving(*replies, _said("Sun.")) as server:
+        model = lf.model("openai/m", base_url=server.url)
+        with lf.SqliteStore(tmp_path / "s.db") as store:
+            async with lf.Executor(model, store) as ex:
+                trace = await ex.run(agent, question="Weather?")
+            assert trace.root == lf.replay(store.trace(trace.id), agent).root
