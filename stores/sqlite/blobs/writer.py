@@ -146,8 +146,8 @@ class BlobWriter:
 
     def _message(self, message: Message) -> tuple[bytes, str]:
         """Return the hash and the canonical form of a message."""
-        # Attached content would be kept in memory; and messages are equal whatever the state of their
-        # calls, but each state is stored, so that the form of one would stand for another.
+        # Attached content would be kept in memory. Messages are equal whatever the state of their
+        # calls, but each state is stored: the form of one may not stand for another.
         if message.attached or any(call.state is not None for call in message.calls):
             return hash_bytes("message", message.form), message.form
         if (entry := self._messages.get(message)) is None:

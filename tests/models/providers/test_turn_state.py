@@ -224,7 +224,7 @@ async def test_one_call_with_another_state_each_turn_is_stored_as_it_was(tmp_pat
     """Equal calls whose states differ are stored each with its own, and replay."""
     replies = [_completion(CALL, reasoning_content=f"Thought {n}.") for n in range(3)]
     agent = lf.react("question -> answer", [weather], "Help.", max_steps=4)
-    async with serving(*replies, _said("Sun.")) as server:
+    async with serving(*replies, chat("Sun.")) as server:
         model = lf.model("openai/m", base_url=server.url)
         with lf.SqliteStore(tmp_path / "s.db") as store:
             async with lf.Executor(model, store) as ex:
