@@ -84,6 +84,8 @@ def from_dspy(
     metadata = data.get("metadata", {})
     if len(steps) == 1 and ("signature" in data or is_old(data)):  # a bare predictor has no path
         data = {next(iter(steps)): data}
+    elif len(steps) == 1 and not names and (only := _only_entry(data)) is not None:
+        data = {next(iter(steps)): only}
     params: dict[str, Any] = dict(complete_params(program, own))
     omissions: list[str] = []
     for name, step in steps.items():
@@ -182,6 +184,13 @@ def _predictor_entry(
     raise ForeignFile(
         file, problem, f"Say which it is, --name {name}=PREDICTOR. Nothing was imported."
     )
+
+
+def _only_entry(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The predictor of a file that has one, whatever its path; ``None`` if it has none or more."""
+    entries = [entry for key, entry in data.items() if key != "metadata"]
+    only = entries[0] if len(entries) == 1 else None
+    return only if isinstance(only, Mapping) and ("signature" in only or is_old(only)) else None
 
 
 def _paths(

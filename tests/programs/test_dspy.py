@@ -155,6 +155,17 @@ DSPY = {"dependency_versions": {"python": "3.12", "dspy": "3.1.3"}}
 SAY = lf.predict("say", "q -> answer, why: str | None = None")
 
 
+def test_the_only_predictor_of_a_file_is_that_of_the_only_step() -> None:
+    """A program of one step reads a file of one predictor, whatever its path, if the fields fit."""
+    step = lf.chain_of_thought(lf.predict("say", "q -> answer"))
+    state = {"predict": _dspy_entry("q", "reasoning", "answer"), "metadata": DSPY}
+    assert "Say." == from_dspy(step, state, "x.json")["say.instruction"]
+    with pytest.raises(ForeignFile, match="fields"):
+        from_dspy(step, {"predict": _dspy_entry("q", "answer"), "metadata": DSPY}, "x.json")
+    with pytest.raises(ForeignFile, match="no predictor"):
+        from_dspy(step, {**state, "other": _dspy_entry("q", "answer")}, "x.json")
+
+
 def _imported(demos: Any) -> lf.Version:
     entry = _dspy_entry("q", "answer", "why", demos=demos)
     return from_dspy(SAY, {"say": entry, "metadata": DSPY}, "x.json")
