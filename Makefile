@@ -2,14 +2,14 @@
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=4
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
-#   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=50000 (20 tests: 1,000,000)
+#   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the API pages, into docs/_build
 
 PYTHON ?= python3
 MODEL ?= smollm2-135m
 QUESTIONS ?=
-FUZZ ?= 50000
+FUZZ ?= 22000
 
 BIN := .venv/bin
 STAMPS := .venv/.stamps
