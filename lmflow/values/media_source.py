@@ -61,6 +61,9 @@ def read_source(kind: str, source: bytes | str | os.PathLike[str]) -> tuple[byte
     except OSError as error:
         problem = f"{str(path)!r:.200} can't be read ({error.strerror})"
         raise BadMedia(kind, problem, "Name a file.") from None
+    except ValueError:  # NUL, or half of a surrogate pair
+        problem = f"{str(path)!r:.200} can't be the name of a file"
+        raise BadMedia(kind, problem, "Name a file.") from None
 
 
 def decode_base64(kind: str, data: bytes) -> bytes:

@@ -121,6 +121,8 @@ def test_a_url_is_passed_on_and_not_fetched() -> None:
         (lambda: lf.Image(b"hello"), "nothing tells its type"),
         (lambda: lf.Image(PDF), "application/pdf"),
         (lambda: lf.Image("/nowhere/cat.png"), "can't be read"),
+        (lambda: lf.Image("a\0.png"), "can't be the name of a file"),
+        (lambda: lf.Image("\ud800.png"), "can't be the name of a file"),
         (lambda: lf.Image("data:image/png;base64,!!"), "base64"),
         (lambda: lf.Image("data:image/png"), "not a data URL"),
         (lambda: lf.File(b"x", "text"), "'text'"),
