@@ -43,6 +43,7 @@ from lmflow.programs.factories import embed
 from lmflow.programs.parameters import complete_params, init
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
+from lmflow.values.batches import batches
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -156,21 +157,17 @@ def _embed_pool(
         "texts: list[str] -> vectors: list[list[float]]",
         model=complete_params(task.program, task.version)[f"{step}_near.model"],
     )
-    keys = list(texts)
-    batches = [
-        {key: texts[key] for key in keys[start : start + MAX_TEXTS_PER_CALL]}
-        for start in range(0, len(keys), MAX_TEXTS_PER_CALL)
-    ]
+    key_batches = list(batches(list(texts), MAX_TEXTS_PER_CALL))
     rollouts = [
-        PlannedRollout(embedder, init(embedder), Record(texts=list(batch.values())))
-        for batch in batches
+        PlannedRollout(embedder, init(embedder), Record(texts=[texts[key] for key in keys]))
+        for keys in key_batches
     ]
     traces = yield need_rollouts(f"embed[{step}]", rollouts, task.version, phase="embed the pool")
     vectors: dict[str, str] = {}
-    for batch, trace in zip(batches, traces, strict=True):
+    for keys, trace in zip(key_batches, traces, strict=True):
         if trace.outputs is not None:
             packed = map(pack_vector, trace.outputs.vectors)
-            vectors |= dict(zip(batch, packed, strict=True))
+            vectors |= dict(zip(keys, packed, strict=True))
     return vectors
 
 

@@ -16,6 +16,7 @@ from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.trace import CallAttempt, Failed, Trace
+from lmflow.values.batches import batches
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -54,9 +55,8 @@ class TraceReader:
     def by_row(self, rows: Sequence[int]) -> dict[int, Trace]:
         """Return the traces of rows, a chunk at a time in few queries."""
         by_row: dict[int, Trace] = {}
-        distinct = list(dict.fromkeys(rows))
-        for start in range(0, len(distinct), CHUNK):
-            by_row |= self._chunk(distinct[start : start + CHUNK])
+        for chunk in batches(list(dict.fromkeys(rows)), CHUNK):
+            by_row |= self._chunk(chunk)
         return by_row
 
     def _chunk(self, rows: Sequence[int]) -> dict[int, Trace]:

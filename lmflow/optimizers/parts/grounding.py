@@ -6,6 +6,7 @@ Opsahl-Ong et al. 2024, arXiv 2406.11695, section 3.1, with the prompts of DSPy'
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Generator, Sequence
@@ -28,6 +29,7 @@ from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.diagrams import diagram
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
+from lmflow.values.batches import batches
 
 _BATCH_SIZE = 10  # training examples that one note is made from
 _BATCHES = 10  # the most notes on the data
@@ -152,9 +154,8 @@ def _summarize_data(
     """
     notes, complete = "", 0
     observe = observer()
-    ends = range(_BATCH_SIZE, len(task.data.train) + _BATCH_SIZE, _BATCH_SIZE)
-    batches = [task.data.train[end - _BATCH_SIZE : end] for end in ends][:_BATCHES]
-    for turn, rows in enumerate(batches):
+    shown = itertools.islice(batches(task.data.train, _BATCH_SIZE), _BATCHES)
+    for turn, rows in enumerate(shown):
         inputs: dict[str, object] = {"examples": describe_examples(rows)}
         if notes:
             inputs["noted"] = notes
