@@ -162,9 +162,9 @@ async def _ours(bench: Bench, task: Task, kind: str, seed: int) -> dict[str, Any
             if kind != START:
                 optimizer = lf.within(_optimizer(kind, bench.calls, seed), max_calls=bench.calls)
                 data = lf.Data([*task.train], [*task.select])
-                done = await ex.optimize(optimizer, program, version, data, metric)
+                done = await ex.optimize(optimizer, program, data, metric, version=version)
                 version, found = done.version, _tuned(done)
-            after = await ex.evaluate(program, version, task.dev, metric)
+            after = await ex.evaluate(program, task.dev, metric, version=version)
     return found | {
         "answers": {
             row.example.id: row.outputs[task.output] if row.outputs else None for row in after.rows

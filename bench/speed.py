@@ -218,7 +218,7 @@ def stored(versions: int = 10, examples: int = 40) -> Iterator[tuple[str, ...]]:
                 await ex.map(
                     program,
                     [{"question": f"{filler}{n}?"} for n in range(examples)],
-                    _version(program, filler, number),
+                    version=_version(program, filler, number),
                 )
 
     with tempfile.TemporaryDirectory() as folder:

@@ -118,7 +118,7 @@ async def bench(
     done = dict(finished(store, version))
     missing = [row for row in asked if row["text"] not in done]
     for start in range(0, len(missing), CHUNK):
-        run = await executor.map(program, missing[start : start + CHUNK], version)
+        run = await executor.map(program, missing[start : start + CHUNK], version=version)
         done |= {trace.inputs.text: trace for trace in run}
         print(f"{make.__name__}: {len(done)} of {len(asked)}", flush=True)
     report(make.__name__, [done[row["text"]] for row in asked])

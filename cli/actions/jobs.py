@@ -53,9 +53,8 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
         async with _executor(store, job, concurrency) as ex:
             return await ex.evaluate(
                 job.program,
-                job.start,
                 job.datasets["data"],
-                job.metric,
+                job.metric, version=job.start,
                 samples=job.spec.samples,
                 budget=job.budget,
                 config=job.config,
@@ -92,9 +91,8 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
                 return await ex.optimize(
                     optimizer,
                     job.program,
-                    job.start,
                     data,
-                    job.metric,
+                    job.metric, version=job.start,
                     ref=job.spec.ref,
                     prior=job.prior,
                     budget=job.budget,
@@ -203,7 +201,7 @@ def _next_commands(optimization: Optimization, ref: str) -> list[str]:
         )
     commands.append(f"  lmflow replay {optimization.run.id}")
     if optimization.stopped:
-        commands.append(f"  lmflow resume {optimization.run.id} --max-calls N")
+        commands.append(f"  lmflow resume {optimization.run.id} --budget-calls N")
     return commands
 
 

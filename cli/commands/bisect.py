@@ -180,9 +180,9 @@ async def _search_live(
             plans = judge.plans(version)
             if plans:
                 base = plans[0].divergence.items[0].trace
-                run = await ex.replay(base, judge.program, version)
+                run = await ex.replay(base, judge.program, version=version)
             else:
-                run = await ex.map(judge.program, [judge.example], version)
+                run = await ex.map(judge.program, [judge.example], version=version)
             trace = run.traces[0]
             judge = attrs.evolve(judge, recordings=(*judge.recordings, trace))
             score = judge.score(trace)

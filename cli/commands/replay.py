@@ -22,9 +22,9 @@ from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
 from lmflow.cli.options import (
+    budget_options,
     concurrency_option,
     echo_json,
-    integer,
     json_option,
     options_value,
     program_option,
@@ -48,7 +48,7 @@ _PROGRAM = program_option("The program, if the run does not name it.")
 _MODEL = click.option(
     "--model", metavar="PROVIDER/MODEL", help="The model; by default the recorded one."
 )
-_CALLS = click.option("--max-calls", type=integer(0), help="Send at most so many calls.")
+_BUDGET = budget_options("Send at most so many calls.", "Spend at most so many dollars.")
 _CONCURRENCY = concurrency_option(16, "Calls sent at once.")
 _IMPORT = click.option(
     "--import",
@@ -66,7 +66,8 @@ class _LiveOptions:
     run: str
     target: str
     model: str | None
-    max_calls: int | None
+    calls: int | None
+    usd: float | None
     concurrency: int
     allowed: tuple[str, ...]
     store: str
@@ -74,8 +75,9 @@ class _LiveOptions:
 
     @property
     def budget(self) -> Budget | None:
-        """The budget, ``None`` without ``--max-calls``."""
-        return None if self.max_calls is None else Budget(calls=self.max_calls)
+        """The budget, ``None`` if it has no limit."""
+        budget = Budget(calls=self.calls, usd=self.usd)
+        return budget if budget.limited else None
 
 
 @attrs.frozen(kw_only=True)
@@ -135,7 +137,7 @@ class ResumeOptions(_LiveOptions):
     type=click.Choice([*CALL_DIFFERENCES[1:-1], "any"]),
     help="Exit with 1 if the report has a difference of this kind.",
 )
-@_CALLS
+@_BUDGET
 @_CONCURRENCY
 @_IMPORT
 @store_option
@@ -180,7 +182,7 @@ def replay(options: ReplayOptions) -> None:
 @click.option(
     "--retry-failures", is_flag=True, help="Send failed calls again; otherwise failures stay."
 )
-@_CALLS
+@_BUDGET
 @_CONCURRENCY
 @_IMPORT
 @store_option
@@ -200,7 +202,8 @@ def resume(options: ResumeOptions) -> None:
     if recorded.kind in JOB_KINDS:
         limits = ResumeLimits(
             concurrency=options.concurrency,
-            max_calls=options.max_calls,
+            calls=options.calls,
+            usd=options.usd,
             allowed=options.allowed,
         )
         resume_job(options.store, recorded, limits, as_json=options.as_json)
@@ -235,7 +238,7 @@ def _replay_live(
         return ex.replay(
             recorded,
             program,
-            version,
+            version=version,
             at=options.address,
             budget=options.budget,
             progress=silent if options.as_json else bar,

@@ -144,8 +144,8 @@ async def _run(
     ) as ex:
         if options.file:
             progress = silent if options.as_json else bar
-            return await ex.map(program, rows, options.version, progress=progress)
-        return await ex.run(program, options.version, **rows[0])
+            return await ex.map(program, rows, version=options.version, progress=progress)
+        return await ex.run(program, version=options.version, **rows[0])
 
 
 def _rows(program: Program, options: RunOptions) -> list[Mapping[str, Any]]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 import attrs
 
@@ -86,9 +86,9 @@ class Recording:
     def run(
         self,
         program: Program | Pending,
-        version: Version | str | None = None,
         /,
-        *,
+        *extra: Never,
+        version: Version | str | None = None,
         model: str | Model | None = None,
         store: Recorder | None = None,
         **inputs: Any,
@@ -112,7 +112,7 @@ class Recording:
 
         async def go() -> Trace:
             async with self.executor(model, store=store) as ex:
-                return await ex.run(program, version, **inputs)
+                return await ex.run(program, *extra, version=version, **inputs)
 
         return wait_for(go)
 

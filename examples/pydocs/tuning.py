@@ -80,7 +80,7 @@ async def searched(
             seen = Watched(optimizer.bound(rag, data), budget, lambda: ex.spent)
             with watching(seen, quiet=False) as tell:
                 return await ex.optimize(
-                    optimizer, rag, start, data, holds, ref="main", budget=budget, tell=tell
+                    optimizer, rag, data, holds, version=start, ref="main", budget=budget, tell=tell
                 )
 
 

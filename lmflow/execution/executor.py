@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Never, Self
 
 from lmflow.execution.account import Account
 from lmflow.execution.budget import NOTHING, Budget, Left, Prices, Spent
+from lmflow.execution.call_order import check_order, check_version_input
 from lmflow.execution.connections import connect
 from lmflow.execution.events import Listener
 from lmflow.execution.jobs import evaluate as evaluate_job
 from lmflow.execution.jobs import map_examples, rerun
 from lmflow.execution.jobs import optimize as optimize_job
+from lmflow.execution.jobs import score as score_job
 from lmflow.execution.listening import OnText
 from lmflow.execution.no_store import NoStore
 from lmflow.execution.progress import Progress, silent
@@ -21,12 +22,10 @@ from lmflow.execution.rollout import Answers, Rollout, version_with_overlay
 from lmflow.execution.runs import run_once, run_rollouts
 from lmflow.execution.session import Session
 from lmflow.execution.stream import Streaming
-from lmflow.metrics import as_score
 from lmflow.models.base import Model
 from lmflow.models.prices import cost_of
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program, check_programs
-from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run, RunKind, Trace
 from lmflow.values.record import Record
@@ -188,11 +187,14 @@ class Executor:
         self._session.connections.listeners.add(listener)
         return listener
 
-    def world(self, program: Program, version: Version | str | None = None) -> Record:
+    def world(
+        self, program: Program, *extra: Never, version: Version | str | None = None
+    ) -> Record:
         """Return the world that a program would run in, as traces record it. Nothing is sent.
 
         Args:
             program: The program.
+            *extra: Nothing; a version is given by keyword.
             version: A version, or the name of a ref or version in the store.
 
         Returns:
@@ -204,44 +206,61 @@ class Executor:
             ModelUnavailable: A model cannot be made.
             Unbounded: The budget must know what a step may cost, and the step has no bound.
         """
+        check_order("world", extra)
         return self._session.world(program, version)
 
     async def run(
-        self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any
+        self,
+        program: Program | Pending,
+        /,
+        *extra: Never,
+        version: Version | str | None = None,
+        **inputs: Any,
     ) -> Trace:
         """Run a program on its inputs. It always runs anew.
 
         Args:
             program: The program, or a program that has its inputs already, ``step(x=1)``; that runs
                 with its own overlay and sample.
+            *extra: Nothing; a version is given by keyword.
             version: A version, or the name of a ref or version in the store; the defaults if
                 ``None``. ``trace.world.stale`` names its defaults that the code has
                 changed since.
-            **inputs: The program's inputs.
+            **inputs: The program's inputs. An input that is called ``version`` is given to the
+                program itself: ``ex.run(program(version="2.0"))``.
 
         Returns:
             The trace; ``trace.outputs`` holds the outputs.
 
         Raises:
+            TypeError: A version or an input is given by position.
             Exception: What the program raised, after it is recorded.
         """
+        check_order("run", extra)
         return await self._run_trace(self._rollout(program, version, inputs))
 
     def stream(
-        self, program: Program | Pending, version: Version | str | None = None, /, **inputs: Any
+        self,
+        program: Program | Pending,
+        /,
+        *extra: Never,
+        version: Version | str | None = None,
+        **inputs: Any,
     ) -> Streaming:
         """Run a program and iterate over the texts of its outputs while they arrive. Closing the
         iterator stops the run.
 
         Args:
             program: The program, or a program that has its inputs already.
+            *extra: Nothing; a version is given by keyword.
             version: A version, or the name of a ref or version in the store.
-            **inputs: The program's inputs.
+            **inputs: The program's inputs, as ``run`` takes them.
 
         Returns:
             An async iterator of ``Partial``; at its end ``stream.trace`` is the trace. It raises
             what ``run`` raises, at its end.
         """
+        check_order("stream", extra)
         rollout = self._rollout(program, version, inputs)
         stream = Streaming(lambda on_text: self._run_trace(rollout, on_text))
         streams = self._session.connections.streams
@@ -294,41 +313,14 @@ class Executor:
         """
         return await run_once(self._session, rollout, kind=kind, on_text=hear)
 
-    async def score(
-        self,
-        trace: Trace | str,
-        value: float | None,
-        *,
-        name: str = "score",
-        feedback: str = "",
-        who: str = "",
-    ) -> None:
-        """Store a judgement of a recorded trace; earlier judgements stay.
-
-        Args:
-            trace: The trace or its id.
-            value: The score, ``None`` for words alone.
-            name: The name of the score.
-            feedback: The words.
-            who: The judge.
-
-        Raises:
-            BadScore: The value is not a finite number.
-            StoreError: The store does not have the trace, or could not write.
-        """
-        trace_id = trace if isinstance(trace, str) else trace.id
-        number = None if value is None else as_score(name, value).value
-        event = ScoreRecorded(trace_id, name, number, feedback, "", who, time.time_ns())
-        await self._session.connections.loop.enter()
-        await self._session.connections.record_alone(event).durable()
-
-    # Five methods are long enough for files of their own. There they are plain functions whose
+    # Six methods are long enough for files of their own. There they are plain functions whose
     # `self` is the executor, so that no base class has to hold them.
     map = map_examples.map
     replay = rerun.replay
     resume = rerun.resume
     evaluate = evaluate_job.evaluate
     optimize = optimize_job.optimize
+    score = score_job.score
 
     async def _run_trace(self, rollout: Rollout, on_text: OnText | None = None) -> Trace:
         run, error = await self.once(rollout, hear=on_text)
@@ -345,6 +337,7 @@ class Executor:
         base = self._session.version(version)
         if not isinstance(program, Pending):
             check_programs(program)
+            check_version_input(program, version)
             program = program(**inputs)
         root = self._session.root_version(version)
         return Rollout(program, version_with_overlay(program, base), first=root)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Never
 
 from lmflow.execution.executor import Executor
 from lmflow.models.base import Model
@@ -21,9 +21,9 @@ _SECONDS_BETWEEN_LOOKS = 0.05
 
 def run(
     program: Program | Pending,
-    version: Version | str | None = None,
     /,
-    *,
+    *extra: Never,
+    version: Version | str | None = None,
     model: str | Model | None = None,
     store: Recorder | None = None,
     **inputs: Any,
@@ -35,12 +35,13 @@ def run(
 
     Args:
         program: The program, or a program that has its inputs already, ``step(x=1)``.
+        *extra: Nothing; a version is given by keyword.
         version: A version, or the name of a ref or version in the store; the program's defaults if
             ``None``.
         model: A model or its name, ``provider/model``.
         store: The store that records the run; ``None`` records nothing.
-        **inputs: The program's inputs. Inputs that are called ``model`` or ``store`` are given to
-            the program itself: ``lf.run(program(model="T"), model=...)``.
+        **inputs: The program's inputs. Inputs that are called ``model``, ``store`` or ``version``
+            are given to the program itself: ``lf.run(program(model="T"), model=...)``.
 
     Returns:
         The trace; ``trace.outputs`` holds the outputs.
@@ -58,7 +59,7 @@ def run(
 
     async def go() -> Trace:
         async with Executor(model, store) as ex:
-            return await ex.run(program, version, **inputs)
+            return await ex.run(program, *extra, version=version, **inputs)
 
     return wait_for(go)
 

@@ -208,7 +208,7 @@ def make_offer(
         )
     ref = version if isinstance(version, str) else ""
     offer = Offer(name, program, ex, pointer_to(program, ex.store, version), ref)
-    ex.limited(budget).world(program, offer.pointer.now()[0])
+    ex.limited(budget).world(program, version=offer.pointer.now()[0])
     return offer
 
 

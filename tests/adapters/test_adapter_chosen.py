@@ -53,7 +53,7 @@ def _ran(
 ) -> lf.Trace:
     async def go() -> lf.Trace:
         async with lf.Executor(ROUTED if program is TWO else MODEL, store, adapters=adapters) as ex:
-            return await ex.run(program, version, question="?")
+            return await ex.run(program, version=version, question="?")
 
     return wait_for(go)
 
@@ -116,7 +116,7 @@ def test_a_recording_replays_without_the_option(tmp_path: Path) -> None:
         again = store.trace(trace.id)
     assert [["", "json"], ["fast/*", "json"]] == [list(pair) for pair in trace.world["adapters"]]
     assert (trace.root, trace.root) == (lf.replay(trace).root, lf.replay(again, STEP).root)
-    assert 0 == lf.what_if(again, STEP, lf.init(STEP)).most.calls
+    assert 0 == lf.what_if(again, STEP, version=lf.init(STEP)).most.calls
 
 
 def test_a_replay_under_another_choice_would_differ() -> None:
@@ -190,7 +190,7 @@ async def test_reuse_heeds_the_form(tmp_path: Path) -> None:
     with lf.SqliteStore(tmp_path / "s.db") as store:
         for adapters in ({}, {"fast/*": "json"}, {"fast/*": "json"}):
             async with lf.Executor(MODEL, store, adapters=adapters) as ex:
-                await ex.evaluate(STEP, None, rows, lf.exact_match("answer"))
+                await ex.evaluate(STEP, rows, lf.exact_match("answer"))
             reused.append(bool(store.run(store.runs(1)[0].id).traces[0].calls[0].source))
     assert [False, False, True] == reused
 

@@ -32,7 +32,7 @@ DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
     ("call", "words"),
     [
         (
-            lambda ex: ex.run(STEP, {"text": "x"}),
+            lambda ex: ex.run(STEP, version={"text": "x"}),
             r"expected a version, found dict .*ex\.run\(program, question=",
         ),
         (
@@ -48,31 +48,31 @@ DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
             r"expected a budget, found int 3\. .*lf\.Budget\(calls=100\)",
         ),
         (
-            lambda ex: ex.evaluate(STEP, None, DATA, METRIC),
+            lambda ex: ex.evaluate(STEP, DATA, METRIC),
             r"expected examples, found Data .*data\.held",
         ),
         (
-            lambda ex: ex.evaluate(STEP, None, ROWS, "label"),
+            lambda ex: ex.evaluate(STEP, ROWS, "label"),
             r"found the text 'label'\. .*lf\.exact_match\('label'\)",
         ),
         (
-            lambda ex: ex.evaluate(STEP, None, ROWS, ONE),
+            lambda ex: ex.evaluate(STEP, ROWS, ONE),
             r"Write `def one_argument\(example, outputs\)`",
         ),
         (
-            lambda ex: ex.evaluate(STEP, None, ROWS, METRIC, budget=3),
+            lambda ex: ex.evaluate(STEP, ROWS, METRIC, budget=3),
             "expected a budget, found int 3",
         ),
         (
-            lambda ex: ex.optimize(lf.mipro, STEP, None, DATA, METRIC),
+            lambda ex: ex.optimize(lf.mipro, STEP, DATA, METRIC),
             r"expected an optimizer.*lf\.mipro\(\)",
         ),
         (
-            lambda ex: ex.optimize(lf.mipro(), STEP, None, ROWS, METRIC),
+            lambda ex: ex.optimize(lf.mipro(), STEP, ROWS, METRIC),
             r"expected lf\.Data, found list .*lf\.split\(",
         ),
         (
-            lambda ex: ex.optimize(lf.mipro(), STEP, None, DATA, METRIC, budget=3),
+            lambda ex: ex.optimize(lf.mipro(), STEP, DATA, METRIC, budget=3),
             "expected a budget, found int 3",
         ),
     ],
@@ -206,7 +206,7 @@ async def test_a_parameter_of_another_kind(slot: str, value: object, words: str)
     """Is named by its path before anything is asked."""
     async with lf.Executor(lf.scripted(["a"])) as ex:
         with pytest.raises(WrongType, match=words):
-            await ex.run(STEP, lf.init(STEP).put({f"classify.{slot}": value}), text="x")
+            await ex.run(STEP, version=lf.init(STEP).put({f"classify.{slot}": value}), text="x")
         assert 0 == ex.spent.calls
 
 

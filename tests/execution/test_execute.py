@@ -205,7 +205,7 @@ async def test_duplicate_ids_are_refused_first() -> None:
     ],
 )
 async def test_bad_inputs_are_refused_first(
-    inputs: dict[str, object], error: type[Exception]
+    inputs: dict[str, Any], error: type[Exception]
 ) -> None:
     """Inputs that don't fit are refused before anything is sent or recorded."""
     model, store = Slow(), lf.MemoryStore()
@@ -404,7 +404,7 @@ async def test_a_version_is_what_runs() -> None:
     """The version's instruction is sent."""
     version = lf.init(ANSWER).put({"answer.instruction": "Answer like a pirate."})
     async with lf.Executor(Slow()) as ex:
-        trace = await ex.run(ANSWER, version, question="why?")
+        trace = await ex.run(ANSWER, version=version, question="why?")
     assert (True, version) == ("like a pirate" in str(trace.calls[0].request), trace.version)
 
 
@@ -414,7 +414,7 @@ async def test_a_ref_resolves_through_the_store() -> None:
     store.append(VersionSaved(version, 1), RefMoved("best", version.id, "test", 2)).result()
     async with lf.Executor(Slow(), store) as ex:
         traces = [
-            await ex.run(ANSWER, name, question="why?")
+            await ex.run(ANSWER, version=name, question="why?")
             for name in ("best", version.id, version.id[6:14])
         ]
     assert [version] * 3 == [trace.version for trace in traces]
@@ -426,7 +426,7 @@ async def test_an_unknown_name_is_refused_first(store: lf.MemoryStore | None) ->
     model = Slow()
     async with lf.Executor(model, store) as ex:
         with pytest.raises(UnknownVersion):
-            await ex.run(ANSWER, "worst", question="why?")
+            await ex.run(ANSWER, version="worst", question="why?")
     assert 0 == model.sent
 
 
@@ -435,7 +435,7 @@ async def test_foreign_paths_are_refused_first() -> None:
     model, other = Slow(), lf.init(lf.predict("other", "question -> answer"))
     async with lf.Executor(model) as ex:
         with pytest.raises(ForeignPaths, match=r"other\.instruction"):
-            await ex.run(ANSWER, other, question="why?")
+            await ex.run(ANSWER, version=other, question="why?")
     assert 0 == model.sent
 
 

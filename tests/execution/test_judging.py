@@ -75,7 +75,7 @@ async def tuned(
 ) -> lf.Optimization:
     """An optimization against the counting server."""
     async with lf.Executor(lf.scripted(server), store, concurrency=4) as ex:
-        return await ex.optimize(optimizer, ANSWER, None, parts, metric, **more)
+        return await ex.optimize(optimizer, ANSWER, parts, metric, **more)
 
 
 @settings(max_examples=60, deadline=None)
@@ -122,7 +122,7 @@ async def test_the_budget_of_the_executor_bounds_the_judging_too() -> None:
     server = Server()
     async with lf.Executor(lf.scripted(server), budget=lf.Budget(calls=5)) as ex:
         with pytest.raises(BudgetTooSmall):
-            await ex.optimize(lf.labeled_few_shot(), ANSWER, None, data(10), METRIC)
+            await ex.optimize(lf.labeled_few_shot(), ANSWER, data(10), METRIC)
     assert 0 == server.sent
 
 
@@ -161,7 +161,6 @@ async def test_money_is_reserved_too(cents: float) -> None:
             await ex.optimize(
                 lf.random_search(candidates=2),
                 ANSWER,
-                None,
                 data(4),
                 METRIC,
                 budget=lf.Budget(usd=cents / 100),
@@ -200,7 +199,7 @@ async def test_a_ref_never_moves_to_a_worse_version(
     with lf.SqliteStore(tmp_path / "s.db") as store:
         async with lf.Executor(lf.scripted(by_demos(plain, shown)), store) as ex:
             done = await ex.optimize(
-                lf.labeled_few_shot(), ANSWER, None, lf.Data(rows(0, 4), held=held), METRIC,
+                lf.labeled_few_shot(), ANSWER, lf.Data(rows(0, 4), held=held), METRIC,
                 ref="prod",
             )  # fmt: skip
         assert done.comparison is not None
@@ -240,7 +239,7 @@ async def test_tokens_and_dollars_that_cannot_do_are_refused_first(budget: lf.Bu
     server = Server()
     async with lf.Executor(lf.scripted(server), prices=by_prompt) as ex:
         with pytest.raises(BudgetTooSmall):
-            await ex.optimize(lf.labeled_few_shot(), ANSWER, None, data(9), METRIC, budget=budget)
+            await ex.optimize(lf.labeled_few_shot(), ANSWER, data(9), METRIC, budget=budget)
     assert 0 == server.sent
 
 

@@ -79,7 +79,7 @@ class Model:
 async def tuned(optimizer: PlanOptimizer, store: Any, model: Model, **more: Any) -> lf.Optimization:
     """An optimization of the program."""
     async with lf.Executor(lf.scripted(model), store, concurrency=4) as ex:
-        return await ex.optimize(optimizer, PROGRAM, None, DATA, METRIC, **more)
+        return await ex.optimize(optimizer, PROGRAM, DATA, METRIC, **more)
 
 
 @pytest.fixture(params=sorted(MAKERS))
@@ -192,7 +192,7 @@ async def test_examples_are_kept_unless_texts_are_cleaned(tmp_path: Path, *, cle
     redact = (lambda text: text.replace("canary-1234", "***")) if clean else None
     with lf.SqliteStore(tmp_path / "s.db") as store:
         async with lf.Executor(lf.scripted(Model()), store, redact=redact) as ex:
-            await ex.optimize(bootstrap_few_shot(max_labeled=0), PROGRAM, None, data, METRIC)
+            await ex.optimize(bootstrap_few_shot(max_labeled=0), PROGRAM, data, METRIC)
         if clean:
             with pytest.raises(NotFound):
                 store.dataset(data.train.digest)
@@ -246,10 +246,10 @@ async def test_recorded_runs_are_harvested(tmp_path: Path) -> None:
     model = Model()
     with lf.SqliteStore(tmp_path / "s.db") as store:
         async with lf.Executor(lf.scripted(model), store) as ex:
-            before = await ex.evaluate(PROGRAM, None, [*DATA.train, *DATA.select], METRIC)
+            before = await ex.evaluate(PROGRAM, [*DATA.train, *DATA.select], METRIC)
             sent, prior = model.sent, store.run(before.run)
             done = await ex.optimize(
-                lf.harvest(max_demos=9), PROGRAM, None, lf.Data(DATA.train), METRIC, prior=prior
+                lf.harvest(max_demos=9), PROGRAM, lf.Data(DATA.train), METRIC, prior=prior
             )
         run = store.run(done.run.id)
     right = {row.example.question for row in before.scored if row.score and row.score.value}
@@ -281,10 +281,10 @@ async def test_without_recorded_runs_there_is_nothing_to_harvest() -> None:
             with pytest.raises(
                 BadData, match="harvest was given no recorded traces of the program on the examples"
             ):
-                await ex.optimize(lf.harvest(), PROGRAM, None, DATA, METRIC, prior=prior)
+                await ex.optimize(lf.harvest(), PROGRAM, DATA, METRIC, prior=prior)
         own = await ex.map(PROGRAM, list(DATA.train))
         wrong = lf.Data([row | {"answer": "never"} for row in DATA.train])
-        done = await ex.optimize(lf.harvest(), PROGRAM, None, wrong, METRIC, prior=own)
+        done = await ex.optimize(lf.harvest(), PROGRAM, wrong, METRIC, prior=own)
     assert done.start == done.version
 
 
@@ -293,11 +293,11 @@ async def test_printed_it_says_what_it_came_to() -> None:
     back, that.
     """
     async with lf.Executor(lf.scripted(Model())) as ex:
-        done = await ex.optimize(MAKERS["random_search"](), PROGRAM, None, DATA, METRIC)
+        done = await ex.optimize(MAKERS["random_search"](), PROGRAM, DATA, METRIC)
         blind = await ex.optimize(
-            MAKERS["random_search"](), PROGRAM, None, lf.Data(DATA.train, DATA.select), METRIC
+            MAKERS["random_search"](), PROGRAM, lf.Data(DATA.train, DATA.select), METRIC
         )
-        kept = await ex.optimize(lf.first_best(), PROGRAM, None, DATA, METRIC)
+        kept = await ex.optimize(lf.first_best(), PROGRAM, DATA, METRIC)
     assert done.before
     assert done.after
     assert done.comparison
@@ -352,7 +352,7 @@ async def test_the_learning_curve_ends_with_what_was_found() -> None:
     for maker in (MAKERS["random_search"], MAKERS["opro"], MAKERS["mipro"]):
         done = await tuned(maker(), lf.MemoryStore(), Model())
         async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
-            chosen = await ex.evaluate(PROGRAM, done.version, DATA.select, best)
+            chosen = await ex.evaluate(PROGRAM, DATA.select, best, version=done.version)
         assert chosen.mean is not None
         assert (done.stages[-1].calls, chosen.mean.value) == done.curve[-1]
         assert sorted(done.curve) == [*done.curve]
@@ -374,7 +374,6 @@ async def test_a_score_is_on_the_curve_where_it_was_known() -> None:
         done = await ex.optimize(
             optimizer,
             PROGRAM,
-            None,
             lf.Data(DATA.train, DATA.select),
             METRIC,
             budget=lf.Budget(calls=40),

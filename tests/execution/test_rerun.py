@@ -320,9 +320,9 @@ async def test_what_if_asks_only_what_changed() -> None:
     store = lf.MemoryStore()
     run = await mapped(chain, store=store)
     version = lf.init(chain).put({"sign.instruction": "Sign well."})
-    plan, model = lf.what_if(run, chain, version), Counting()
+    plan, model = lf.what_if(run, chain, version=version), Counting()
     async with lf.Executor(model, store) as ex:
-        again = await ex.replay(run, chain, version)
+        again = await ex.replay(run, chain, version=version)
     assert (3, 3, 3) == (plan.least.calls, plan.most.calls, len(model.sent))
     assert ("what_if", run.id) == (again.kind, again.of)
     kept = store.run(again.id)
@@ -347,9 +347,9 @@ async def test_forth_and_back_is_the_recorded_root() -> None:
     first = lf.init(chain)
     second = first.put({"draft.instruction": "Other."})
     async with lf.Executor(model) as ex:
-        there = await ex.replay(run, chain, second)
+        there = await ex.replay(run, chain, version=second)
         sent = len(model.sent)
-        back = await ex.replay(run, chain, second.put({"draft.instruction": "Draft."}))
+        back = await ex.replay(run, chain, version=second.put({"draft.instruction": "Draft."}))
     assert (run.root, sent) == (back.root, len(model.sent))
     assert "source" not in there.root
 
@@ -358,7 +358,9 @@ async def test_what_follows_a_change_is_reused_where_it_is_the_same() -> None:
     """A changed call that is answered as before leaves the rest as it was."""
     run, model = await mapped(chain), Counting()
     async with lf.Executor(model) as ex:
-        again = await ex.replay(run, chain, lf.init(chain).put({"draft.instruction": "Other."}))
+        again = await ex.replay(
+            run, chain, version=lf.init(chain).put({"draft.instruction": "Other."})
+        )
     assert 3 == len(model.sent)
     assert [t.outputs for t in run] == [t.outputs for t in again]
 
@@ -367,7 +369,7 @@ async def test_a_moved_call_is_not_sent() -> None:
     """Calls of a program under a new name come from the old addresses."""
     run, model, renamed = await mapped(chain), Counting(), chain.named("whole")
     async with lf.Executor(model) as ex:
-        again = await ex.replay(run, renamed, lf.init(renamed))
+        again = await ex.replay(run, renamed, version=lf.init(renamed))
     assert ([], [t.outputs for t in run]) == (model.sent, [t.outputs for t in again])
     assert again.root == lf.replay(again).root
 
@@ -399,8 +401,8 @@ async def test_concurrency_changes_neither_plan_nor_root(seed: int) -> None:
     for concurrency in (1, 64):
         model = Counting(delay=lambda: chance.random() / 200)
         async with lf.Executor(model, concurrency=concurrency) as ex:
-            again = await ex.replay(run, winding, version)
-        found.add((again.root, len(model.sent), str(lf.what_if(run, winding, version))))
+            again = await ex.replay(run, winding, version=version)
+        found.add((again.root, len(model.sent), str(lf.what_if(run, winding, version=version))))
     assert 1 == len(found)
 
 
@@ -420,15 +422,15 @@ def test_a_plan_holds(changes: dict[str, str]) -> None:
 async def _held(changes: dict[str, str]) -> None:
     run = await mapped(winding)
     version = lf.init(winding).put(changes)
-    plan, model = lf.what_if(run, winding, version), Counting()
+    plan, model = lf.what_if(run, winding, version=version), Counting()
     async with lf.Executor(model, concurrency=3) as ex:
-        again = await ex.replay(run, winding, version)
+        again = await ex.replay(run, winding, version=version)
         sent = len(model.sent)
         assert plan.least.calls <= sent <= plan.most.calls
         assert (again.root, sent) == ((await ex.replay(again, winding)).root, len(model.sent))
     items = tuple(
         (label, trace)
-        for label, trace in lf.what_if(again, winding, version).results
+        for label, trace in lf.what_if(again, winding, version=version).results
         if trace is not None
     )
     assert again.root == lf.replay(again).root == attrs.evolve(again, items=items).root

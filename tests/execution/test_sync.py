@@ -48,7 +48,7 @@ def test_what_the_program_raises_is_raised(inside: bool) -> None:  # noqa: FBT00
 def test_a_version_is_what_runs() -> None:
     """The second argument is the version."""
     version = lf.init(ANSWER).put({"answer.instruction": "Sing."})
-    assert version == lf.run(ANSWER, version, question="a", model=MODEL).version
+    assert version == lf.run(ANSWER, version=version, question="a", model=MODEL).version
 
 
 def test_inputs_may_be_called_model_or_store() -> None:

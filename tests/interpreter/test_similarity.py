@@ -81,7 +81,7 @@ async def filled(
     """An optimization that fills the pool from labels alone."""
     async with lf.Executor(model, store) as ex:
         optimizer = lf.knn_few_shot(bootstrap=False, **options)  # type: ignore[arg-type]
-        return await ex.optimize(optimizer, PROGRAM, None, DATA, METRIC)
+        return await ex.optimize(optimizer, PROGRAM, DATA, METRIC)
 
 
 async def test_the_most_similar_is_shown() -> None:
@@ -91,7 +91,9 @@ async def test_the_most_similar_is_shown() -> None:
     model = Both()
     version = (await filled(model)).version
     async with lf.Executor(model) as ex:
-        traces = [await ex.run(PROGRAM, version, question=asked) for asked in ("ab", "zy", "mm")]
+        traces = [
+            await ex.run(PROGRAM, version=version, question=asked) for asked in ("ab", "zy", "mm")
+        ]
     assert ["ab", "zy", "m"] == [trace.outputs.answer for trace in traces if trace.outputs]
     assert ["answer_near[0]/call[0]", "answer[0]/call[0]"] == [
         call.address for call in traces[0].calls
@@ -102,7 +104,7 @@ async def test_it_replays() -> None:
     """The recorded vector chooses again, without any model."""
     version = (await filled(Both())).version
     async with lf.Executor(Both()) as ex:
-        trace = await ex.run(PROGRAM, version, question="zy")
+        trace = await ex.run(PROGRAM, version=version, question="zy")
     assert trace.root == lf.replay(trace, PROGRAM).root
 
 
@@ -137,7 +139,7 @@ async def test_what_could_not_be_embedded_is_no_part_of_the_pool() -> None:
     assert "3 that could not be embedded are left out" in done.version.note
     assert ((), lf.Record()) == (done.version["answer.pool"], done.version["answer.vectors"])
     async with lf.Executor(Both()) as ex:
-        trace = await ex.run(PROGRAM, done.version, question="ab")
+        trace = await ex.run(PROGRAM, version=done.version, question="ab")
     assert trace.outputs is not None
     assert "none" == trace.outputs.answer
 
@@ -170,7 +172,7 @@ async def test_a_pool_without_vectors_is_refused() -> None:
         with pytest.raises(
             MissingVector, match=r"its demonstration 0 has one of 0 numbers.*lf\.knn_few_shot"
         ):
-            await ex.run(PROGRAM, version, question="a b")
+            await ex.run(PROGRAM, version=version, question="a b")
 
 
 def test_rendering_needs_the_vector() -> None:
@@ -196,11 +198,10 @@ async def test_under_a_name_each_has_its_own() -> None:
         done = await ex.optimize(
             lf.knn_few_shot(bootstrap=False),
             program,
-            None,
             DATA,
             lf.exact_match("verdict", "answer"),
         )
-        trace = await ex.run(program, done.version, question="zy")
+        trace = await ex.run(program, version=done.version, question="zy")
     assert trace.outputs is not None
     assert "zy" == trace.outputs.answer
     assert len(done.version["first.answer.pool"]) == 3

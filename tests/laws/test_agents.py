@@ -167,9 +167,9 @@ async def test_nothing_is_paid_twice(agent: Agent, tmp_path: Path) -> None:
                 if "answer" in {f.name for f in make().signature.outputs}
                 else right
             )
-            first = await ex.evaluate(make(), None, rows, metric)
+            first = await ex.evaluate(make(), rows, metric)
             spent = ex.spent
-            again = await ex.evaluate(make(), None, rows, metric)
+            again = await ex.evaluate(make(), rows, metric)
             assert (first.root, spent) == (again.root, ex.spent)
 
 

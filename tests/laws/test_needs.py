@@ -76,11 +76,9 @@ def search(program: Any) -> Any:
 RUNS: dict[str, Callable[[lf.Executor, Any], Any]] = {
     "run": lambda ex, program: ex.run(program, question="1 + 1?"),
     "map": lambda ex, program: ex.map(program, ROWS),
-    "evaluate": lambda ex, program: ex.evaluate(
-        program, None, DATA.train, lf.exact_match("answer")
-    ),
+    "evaluate": lambda ex, program: ex.evaluate(program, DATA.train, lf.exact_match("answer")),
     "optimize": lambda ex, program: ex.optimize(
-        search(program), program, None, DATA, lf.exact_match("answer")
+        search(program), program, DATA, lf.exact_match("answer")
     ),
 }
 
@@ -99,8 +97,8 @@ async def test_a_missing_extra_is_named_before_the_first_call(
 
 
 JUDGED: dict[str, Callable[[lf.Executor, Any, Any], Any]] = {
-    "evaluate": lambda ex, step, judge: ex.evaluate(step, None, DATA.train, judge),
-    "optimize": lambda ex, step, judge: ex.optimize(search(step), step, None, DATA, judge),
+    "evaluate": lambda ex, step, judge: ex.evaluate(step, DATA.train, judge),
+    "optimize": lambda ex, step, judge: ex.optimize(search(step), step, DATA, judge),
 }
 
 

@@ -398,9 +398,7 @@ async def test_spending_is_what_the_model_counted_and_within_the_plan(
 
     optimizer, traces = MAKERS[name](1), given_traces()
     async with lf.Executor(lf.scripted(answer)) as ex:
-        result = await ex.optimize(
-            optimizer, PROGRAM, None, traces.data, metric, prior=traces.prior
-        )
+        result = await ex.optimize(optimizer, PROGRAM, traces.data, metric, prior=traces.prior)
     steps, judging = len(PROGRAM.predictors), plan_judging(PROGRAM, traces.data.held, metric)
     bound = optimizer.bound_for(PROGRAM, traces.data, metric)
     plan = plan_data(bound, judging, Price(steps, Usage(1, 1), "here"), "")

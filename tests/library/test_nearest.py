@@ -77,7 +77,7 @@ def test_its_own_demonstrations_come_first() -> None:
 async def test_a_replay_chooses_the_same() -> None:
     """A recorded execution replays exactly; the choice is no call."""
     async with lf.Executor(lf.scripted(last_answer)) as ex:
-        trace = await ex.run(STEP, VERSION, question="my card")
+        trace = await ex.run(STEP, version=VERSION, question="my card")
     assert ("card", 1) == (trace.outputs.answer if trace.outputs else "", len(trace.calls))
     assert trace.root == lf.replay(trace, STEP).root
 
@@ -86,8 +86,10 @@ async def test_another_pool_changes_only_the_calls_whose_neighbours_differ() -> 
     """What-if asks anew only where the chosen demonstration is another."""
     other = VERSION.put({"answer.pool": (POOL[0], {"question": "late bus", "answer": "bus"})})
     async with lf.Executor(lf.scripted(last_answer)) as ex:
-        run = await ex.map(STEP, [{"question": "my card"}, {"question": "my train"}], VERSION)
-    plan = lf.what_if(run, STEP, other)
+        run = await ex.map(
+            STEP, [{"question": "my card"}, {"question": "my train"}], version=VERSION
+        )
+    plan = lf.what_if(run, STEP, version=other)
     assert (1, 1) == (plan.reused, plan.least.calls)
 
 
@@ -97,7 +99,7 @@ async def test_it_composes() -> None:
     assert "first.pool" in program.paths
     async with lf.Executor(lf.scripted(last_answer)) as ex:
         trace = await ex.run(
-            program, lf.init(program).put({"first.pool": POOL}), question="train times"
+            program, version=lf.init(program).put({"first.pool": POOL}), question="train times"
         )
     assert trace.outputs is not None
     assert "train" == trace.outputs.answer

@@ -151,7 +151,7 @@ async def test_they_can_be_tuned(system: Any) -> None:
     tuned = lf.init(program).put({path: f"{lf.init(program)[path]} Tuned." for path in paths})
     model = Chances(say)
     async with lf.Executor(model) as ex:
-        await ex.run(program, tuned, **inputs)
+        await ex.run(program, version=tuned, **inputs)
     assert paths
     assert all("Tuned." in request.messages[0].content for request in model.asked)
 

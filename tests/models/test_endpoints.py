@@ -72,7 +72,7 @@ async def test_an_evaluation_reuses_nothing_of_another_server(tmp_path: Path) ->
         with lf.SqliteStore(tmp_path / "s.db") as store:
             for server in (one, two, two):
                 async with lf.Executor(_model(server.url), store) as ex:
-                    found = await ex.evaluate(STEP, None, rows, lf.exact_match("answer"))
+                    found = await ex.evaluate(STEP, rows, lf.exact_match("answer"))
                     means.append(found.mean and found.mean.value)
     assert ([0.0, 1.0, 1.0], 3, 3) == (means, len(one.seen), len(two.seen))
 

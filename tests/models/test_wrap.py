@@ -14,8 +14,8 @@ from lmflow.messages.replies import ChatReply, Failure
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Model
 from lmflow.models.providers.openai import OpenAI
+from lmflow.models.retries import TRANSIENT
 from lmflow.models.scripted import ScriptedAnswer
-from lmflow.models.wrap import TRANSIENT
 
 ANSWER = lf.predict("answer", "question -> answer", "ScriptedAnswer.")
 

@@ -31,7 +31,7 @@ async def test_models_of_proposers_and_teachers_are_looked_up_first(
     model = lf.scripted(lambda _: "yes")
     async with lf.Executor(model) as ex:
         with pytest.raises(ModelUnavailable, match="nowhere"):
-            await ex.optimize(make(), STEP, None, DATA, lf.exact_match("answer"))
+            await ex.optimize(make(), STEP, DATA, lf.exact_match("answer"))
         assert 0 == ex.spent.calls
 
 
@@ -41,7 +41,7 @@ async def test_a_judge_s_model_is_looked_up_first() -> None:
     judge = lf.Judge(grade, reads={"response": "outputs.answer"})
     async with lf.Executor(lf.scripted(lambda _: "yes")) as ex:
         with pytest.raises(ModelUnavailable, match="nowhere"):
-            await ex.optimize(lf.opro(steps=1, breadth=1), STEP, None, DATA, judge)
+            await ex.optimize(lf.opro(steps=1, breadth=1), STEP, DATA, judge)
         assert 0 == ex.spent.calls
 
 
@@ -67,5 +67,5 @@ async def test_proposers_have_a_model_or_nothing_begins(
     step = lf.predict("answer", "question -> answer", "Answer.", model="openai/m")
     async with lf.Executor() as ex:
         with pytest.raises(ModelUnavailable):
-            await ex.optimize(make(), step, None, DATA, lf.exact_match("answer"))
+            await ex.optimize(make(), step, DATA, lf.exact_match("answer"))
         assert 0 == ex.spent.calls

@@ -151,7 +151,7 @@ async def test_a_budget_that_ends_a_race_keeps_what_it_found() -> None:
     answer = world("wisely", 0.9, 0.3)
     async with lf.Executor(lf.scripted(lambda request: str(answer(request)))) as ex:
         result = await ex.optimize(
-            searching, STEP, None, lf.Data(train, select), lf.exact_match("answer"),
+            searching, STEP, lf.Data(train, select), lf.exact_match("answer"),
             budget=lf.Budget(calls=150),
         )  # fmt: skip
     assert result.stopped

@@ -94,8 +94,8 @@ async def test_a_run_by_ref_resolves_it_and_names_stale_defaults(
     """The trace holds the version that the ref named, and what the code changed since."""
     lf.commit(store, "prod", FIRST, TUNED)
     async with lf.Executor(lf.scripted(["x", "y"]), store) as ex:
-        trace = await ex.run(NEW, "prod", question="q")
-        again = await ex.run(OLD, "prod", question="q")
+        trace = await ex.run(NEW, version="prod", question="q")
+        again = await ex.run(OLD, version="prod", question="q")
     assert (TUNED.id, {"answer.options"}) == (trace.version.id, set(trace.world.stale))
     assert "stale" not in again.world
     assert trace.world == store.trace(trace.id).world
@@ -109,11 +109,11 @@ async def test_a_rollback_and_back_is_the_identical_root(
     """Rolled back and forth, the same ref gives the same root."""
     lf.commit(store, "prod", FIRST, TUNED)
     async with lf.Executor(lf.scripted(lambda r: r.messages[0].content), store) as ex:
-        before = await ex.run(OLD, "prod", question="q")
+        before = await ex.run(OLD, version="prod", question="q")
         store.append(RefMoved("prod", FIRST.id, "rollback", 1)).result()
-        between = await ex.run(OLD, "prod", question="q")
+        between = await ex.run(OLD, version="prod", question="q")
         store.append(RefMoved("prod", TUNED.id, "rollback", 2)).result()
-        after = await ex.run(OLD, "prod", question="q")
+        after = await ex.run(OLD, version="prod", question="q")
     assert before.root == after.root
     assert before.root != between.root
     store.close()

@@ -102,7 +102,7 @@ async def test_a_step_needs_a_model() -> None:
             ModelUnavailable, match=r"Name one: lf\.embed\(.*or the parameter embed\.model"
         ):
             await ex.run(bare, text="a")
-        trace = await ex.run(bare, lf.init(bare).put({"embed.model": NAME}), text="a")
+        trace = await ex.run(bare, version=lf.init(bare).put({"embed.model": NAME}), text="a")
     assert trace.outputs is not None
 
 

@@ -19,30 +19,34 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "messages": (3, "errors values"),
     "metrics": (3, "errors values"),
     "signatures": (3, "errors values"),
-    "versions": (3, "errors values"),
+    "views": (3, "errors values"),
+    "versions": (4, "errors values views"),
     "adapters": (4, "errors values messages signatures"),
     "data": (4, "errors values signatures"),
     "models": (4, "errors values messages signatures"),
-    "programs": (5, "errors values messages signatures versions adapters"),
-    "traces": (5, "errors values messages versions data"),
+    "programs": (5, "errors values messages signatures views versions adapters"),
+    "traces": (5, "errors values messages views versions data"),
     "interpreter": (6, "errors values messages signatures versions adapters programs traces"),
-    "stores": (6, "errors values messages versions data traces"),
+    "stores": (6, "errors values messages views versions data traces"),
     "library": (
         7,
         "errors values messages metrics signatures versions adapters models programs interpreter",
     ),
     "replays": (
         7,
-        "errors values messages versions adapters models programs traces interpreter",
+        "errors values messages views versions adapters models programs traces interpreter",
     ),
-    "evaluation": (8, "errors values messages metrics versions data programs traces library"),
+    "evaluation": (
+        8,
+        "errors values messages metrics views versions data programs traces library",
+    ),
     "optimizers": (
         9,
         "errors values messages metrics versions data programs traces interpreter library replays evaluation",
     ),
     "execution": (
         10,
-        "errors values messages metrics versions adapters data models programs traces interpreter replays evaluation optimizers",
+        "errors values messages metrics views versions adapters data models programs traces interpreter replays evaluation optimizers",
     ),
     "serve": (
         11,
@@ -51,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "lmflow": (12, "signatures programs execution"),
     "cli": (
         13,
-        "errors values messages metrics signatures versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
+        "errors values messages metrics signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
     ),
 }
 HIGHEST = 14

@@ -53,7 +53,7 @@ VERSION = lf.init(again(1)).put(
 async def recorded(program: Program) -> lf.Trace:
     """A trace of the program whose replies have the sizes of their prefixes."""
     async with lf.Executor(lf.scripted(sized)) as ex:
-        return await ex.run(program, VERSION, text="a")
+        return await ex.run(program, version=VERSION, text="a")
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ async def test_a_divergence_blames_the_step_under_its_prefix() -> None:
 async def test_a_plan_expects_a_new_call_to_be_like_others_under_its_prefix() -> None:
     """A call without a counterpart takes the tokens of a recorded call of the same full step."""
     trace = await recorded(again(1))
-    plan = lf.what_if(trace, again(2), VERSION)
+    plan = lf.what_if(trace, again(2), version=VERSION)
     assert (1, 2 * SIZES["long"]) == (plan.least.calls, plan.least.tokens)
 
 

@@ -40,7 +40,7 @@ def acting(*steps: tuple[Asked, ...]) -> Callable[[ChatRequest], Any]:
 async def recorded(program: Any, model: Any, version: Any = None, **inputs: Any) -> lf.Trace:
     """A trace of the program."""
     async with lf.Executor(lf.scripted(model)) as ex:
-        return await ex.run(program, version, **inputs)
+        return await ex.run(program, version=version, **inputs)
 
 
 @pytest.mark.parametrize("adapter", ["chat", "json"])

@@ -75,7 +75,7 @@ async def test_each_change_shows_in_one_pass() -> None:
 async def test_below_a_change_a_plan_knows_nothing() -> None:
     """Recorded calls that may change with an unknown reply are unknown, not dropped."""
     found = lf.what_if(
-        await recorded(chain, text="a"), chain, put(chain, draft__instruction="Draft.")
+        await recorded(chain, text="a"), chain, version=put(chain, draft__instruction="Draft.")
     ).divergence
     assert ["changed", "unknown", "unknown"] == [kind for kind, _ in told(found).values()]
 
@@ -119,7 +119,7 @@ async def test_a_frame_that_is_over_drops_its_calls() -> None:
         return inner >> polish
 
     trace, less = await recorded(inner(measured=True), text="a"), inner(measured=False)
-    found = told(lf.what_if(trace, less, put(less, polish__instruction="x")).divergence)
+    found = told(lf.what_if(trace, less, version=put(less, polish__instruction="x")).divergence)
     assert ("dropped", "changed") == (
         found["inner[0]/measure[0]/call[0]"][0],
         found["polish[0]/call[0]"][0],
@@ -190,7 +190,7 @@ async def test_the_report_is_json(make: Any) -> None:
 async def test_a_plan_counts_what_is_needed() -> None:
     """Reused, needed at least and at most, with the tokens of their recorded counterparts."""
     trace = await recorded(chain, text="a")
-    plan = lf.what_if(trace, chain, put(chain, polish__instruction="Polish"))
+    plan = lf.what_if(trace, chain, version=put(chain, polish__instruction="Polish"))
     assert (1, 1, 2) == (plan.reused, plan.least.calls, plan.most.calls)
     assert 20 <= plan.least.tokens <= 25
     assert 25 == plan.most.tokens - plan.least.tokens
@@ -205,7 +205,7 @@ async def test_a_plan_has_the_recorded_price(
     """
     trace = await recorded(chain, text="a")
     priced = attrs.evolve(trace, calls=tuple(attrs.evolve(call, cost=cost) for call in trace.calls))
-    plan = lf.what_if(priced, chain, put(chain, polish__instruction="Polish"))
+    plan = lf.what_if(priced, chain, version=put(chain, polish__instruction="Polish"))
     assert expected == (plan.least.cost, plan.most.cost, plan.least.unknown)
 
 
@@ -230,7 +230,9 @@ async def test_a_plan_without_misses_has_the_results() -> None:
 async def test_a_plan_with_misses_has_no_result() -> None:
     """An outcome that isn't known is not made up."""
     trace = await recorded(chain, text="a")
-    assert (("", None),) == lf.what_if(trace, chain, put(chain, sign__instruction="x")).results
+    assert (("", None),) == lf.what_if(
+        trace, chain, version=put(chain, sign__instruction="x")
+    ).results
 
 
 async def test_rolled_back_parameters_give_the_recorded_root() -> None:
@@ -239,7 +241,9 @@ async def test_rolled_back_parameters_give_the_recorded_root() -> None:
         run = await ex.map(chain, [{"text": str(n)} for n in range(3)])
     other = put(chain, sign__instruction="x")
     back = other.put({"sign.instruction": "Sign."})
-    items = tuple((label, trace) for label, trace in lf.what_if(run, chain, back).results if trace)
+    items = tuple(
+        (label, trace) for label, trace in lf.what_if(run, chain, version=back).results if trace
+    )
     assert run.root == attrs.evolve(run, items=items).root
 
 

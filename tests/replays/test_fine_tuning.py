@@ -455,9 +455,7 @@ def begun(
         with lf.SqliteStore(store) as kept:
             async with lf.Executor("openai/gpt-5-mini", kept) as ex:
                 score = metric or lf.exact_match("answer")
-                return await ex.optimize(
-                    optimizer, getattr(module, program), None, data, score, **more
-                )
+                return await ex.optimize(optimizer, getattr(module, program), data, score, **more)
 
     return asyncio.run(tuned())
 
@@ -547,7 +545,9 @@ def scored(here: Path, version: Any = None, program: str = "answer", **more: Any
         with lf.SqliteStore("lmflow.db") as kept:
             async with lf.Executor("openai/gpt-5-mini", kept) as ex:
                 metric = more.pop("metric", None) or lf.exact_match("answer")
-                return await ex.evaluate(getattr(module, program), under, examples, metric, **more)
+                return await ex.evaluate(
+                    getattr(module, program), examples, metric, version=under, **more
+                )
 
     return asyncio.run(found())
 
@@ -583,7 +583,6 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
         async with lf.Executor(lf.scripted({"": "x"}), store) as ex:
             await ex.evaluate(
                 lf.predict("a", "question -> answer"),
-                None,
                 [{"question": "?"}],
                 lf.f1("answer", "question"),
             )

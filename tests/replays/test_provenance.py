@@ -29,7 +29,7 @@ def echo(request: ChatRequest) -> str:
 async def explained(program: Program, *versions: Version, **inputs: Any) -> Why:
     """Why a run under the last of the versions gave what it gave."""
     async with lf.Executor(lf.scripted(echo)) as ex:
-        trace = await ex.run(program, versions[-1] if versions else None, **inputs)
+        trace = await ex.run(program, version=versions[-1] if versions else None, **inputs)
     return why(trace, _among(versions), program)
 
 

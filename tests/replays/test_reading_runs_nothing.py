@@ -30,7 +30,7 @@ async def test_reading_imports_no_target(recorded: Path) -> None:
         model = lf.scripted(lambda _: "2")
         async with lf.Executor(model, store, target="user_script:program") as ex:
             await ex.run(ANSWER, question="1 + 1?")
-            await ex.evaluate(ANSWER, None, ROWS, lf.exact_match("answer"))
+            await ex.evaluate(ANSWER, ROWS, lf.exact_match("answer"))
     with reading(recorded) as reader:
         runs = [reader.run(run.id) for run in reader.runs(10, "")]
         for run in runs:

@@ -39,7 +39,7 @@ async def spent(mode: ToolMode, path: Path) -> int:
     with lf.SqliteStore(path) as store:
         async with lf.Executor(lf.scripted([]), store) as ex:
             for _ in range(2):
-                await ex.evaluate(asked(mode, counter), None, ROWS, lf.exact_match("said"))
+                await ex.evaluate(asked(mode, counter), ROWS, lf.exact_match("said"))
     return counter.count
 
 

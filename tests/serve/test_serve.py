@@ -363,9 +363,9 @@ async def test_a_world_is_what_a_run_would_meet(world: World) -> None:
     old = lf.init(ANSWER).put({"answer.instruction": "Reply."})
     stale = attrs.evolve(lf.init(ANSWER), params=old.params)
     lf.commit(world.store, "prod", stale)
-    before = world.ex.world(ANSWER, "prod")
+    before = world.ex.world(ANSWER, version="prod")
     assert [] == list(world.store.runs())
-    assert before == (await world.ex.run(ANSWER, "prod", question="q")).world
+    assert before == (await world.ex.run(ANSWER, version="prod", question="q")).world
     assert {"then": "Reply.", "now": "Answer."} == dict(before.stale["answer.instruction"])
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ async def both(question, people):  # type: ignore[no-untyped-def]  # noqa: ANN00
     return {"answer": found.answer, "hello": " ".join(greeting.greeting for greeting in said)}
 
 
-INPUTS = {"question": f"Who is {CANARY}?", "people": [{"name": CANARY}, {"name": "Bob"}]}
+INPUTS: dict[str, Any] = {"question": f"Who is {CANARY}?", "people": [{"name": CANARY}, {"name": "Bob"}]}
 REPLY = ChatReply(
     f"[[reason]]\nThey said {CANARY}.\n[[answer]]\n{CANARY} it is",
     reasoning=f"hm, {CANARY}", refusal="", logprobs=[CANARY], calls=(ToolCall("t", f'{{"x": "{CANARY}"}}', state={"thinking": [CANARY]}),),

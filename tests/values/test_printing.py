@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmflow.evaluation.charts import histogram
-from lmflow.evaluation.tables import (
+from lmflow.views.tables import (
     columns_of,
     html_table,
     html_text,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 
 import attrs
 
@@ -13,6 +13,7 @@ from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge, evaluation_by_judge, scorer_key
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Budget, Spent
+from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.run_config import begin_job
 from lmflow.execution.open_run import OpenRun, open_run, traces_by_label
 from lmflow.execution.progress import Progress, silent
@@ -32,10 +33,10 @@ from lmflow.versions.version import Version
 async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     self: HasSession,
     program: Program,
-    version: Version | str | None,
     examples: Iterable[Mapping[str, Any]],
     metric: Metric | Judge,
-    *,
+    *extra: Never,
+    version: Version | str | None = None,
     samples: int = 1,
     cluster: str = "",
     reuse: bool = True,
@@ -50,9 +51,10 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
 
     Args:
         program: The program.
-        version: A version, or the name of a ref or version in the store.
         examples: The examples, with the fields that the metric reads.
         metric: The metric or judge.
+        *extra: Nothing; a version is given by keyword.
+        version: A version, or the name of a ref or version in the store; the defaults if ``None``.
         samples: How often each example runs.
         cluster: A field of the examples; examples with equal values count as one in the
             interval.
@@ -68,9 +70,11 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
         The mean with its interval, rows, cost and latency.
 
     Raises:
+        TypeError: A version is given by position.
         MetricFailed: The metric failed on all outputs.
         BudgetExceeded: The budget ended the evaluation.
     """
+    check_order("evaluate", extra, examples)
     session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)
     evaluated = self._session.version(version) or init(program)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 
 from lmflow.data.dataset import records
 from lmflow.execution.budget import Budget
+from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.evaluate import sampled
 from lmflow.execution.progress import Progress, silent
 from lmflow.execution.rollout import Rollout, version_with_overlay
@@ -24,8 +25,8 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     self: HasSession,
     program: Program,
     examples: Iterable[Mapping[str, Any]],
+    *extra: Never,
     version: Version | str | None = None,
-    *,
     samples: int = 1,
     budget: Budget | None = None,
     progress: Progress = silent,
@@ -38,7 +39,8 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     Args:
         program: The program.
         examples: The examples; only the program's inputs and ``id`` are read.
-        version: A version, or the name of a ref or version in the store.
+        *extra: Nothing; a version is given by keyword.
+        version: A version, or the name of a ref or version in the store; the defaults if ``None``.
         samples: How often each example runs, each time with a sample number of its own.
         budget: The most that the run may spend.
         progress: Shows the progress, such as ``lf.bar``.
@@ -47,9 +49,11 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
         The run with one trace an execution, in order. A failure is ``trace.failure``.
 
     Raises:
+        TypeError: A version is given by position.
         ValueError: Two examples have the same id, or ``samples`` is less than 1.
         BudgetExceeded: The budget ended the run; the error says what is left to do.
     """
+    check_order("map", extra, examples)
     session = self._session.bounded(budget)
     rollouts = map_rollouts(session, program, records(examples), version, samples)
     return await run_rollouts(session, "map", str(program), rollouts, progress=progress)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Never
 
 import attrs
 
@@ -14,6 +14,7 @@ from lmflow.data.dataset import Data, Dataset
 from lmflow.errors import BudgetExceeded
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Budget, Spent
+from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
@@ -94,14 +95,14 @@ class OptimizationTask:
         return attrs.evolve(version, note=note, origin=version.origin | provenance)
 
 
-async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
+async def optimize(  # noqa: PLR0913 - the parts of an optimization
     self: HasSession,
     optimizer: PlanOptimizer,
     program: Program,
-    version: Version | str | None,
     data: Data,
     metric: Metric | Judge,
-    *,
+    *extra: Never,
+    version: Version | str | None = None,
     ref: str = "",
     reuse: bool = True,
     prior: Iterable[Trace] = (),
@@ -123,9 +124,10 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
     Args:
         optimizer: The optimizer, such as ``lf.mipro()``.
         program: The program.
-        version: The version to start from, or its name in the store.
         data: The examples in parts, ``lf.Data(train=..., select=..., held=...)``.
         metric: The metric or judge.
+        *extra: Nothing; a version is given by keyword.
+        version: The version to start from, or its name in the store; the defaults if ``None``.
         ref: The ref to move to the new version. It stays, and ``not_moved`` says why, if the start
             version is kept, if the held-back data says that the new version is worse, or if the
             judging failed.
@@ -143,11 +145,12 @@ async def optimize(  # noqa: PLR0913, PLR0917 - the parts of an optimization
         The version, with scores of both versions if data is held back.
 
     Raises:
-        TypeError: ``optimizer`` is not an optimizer.
+        TypeError: ``optimizer`` is not an optimizer, or a version is given by position.
         BadData: A part of the data that the optimizer needs is empty, or an example lacks an input.
         BudgetTooSmall: The budget does not cover the judging.
         ModelUnavailable: A model or an extra that the optimizer or the judge needs is missing.
     """
+    check_order("optimize", extra, data)
     check_optimizers(optimizer)
     if ref:
         check_ref(ref)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Never
 
 from lmflow.adapters.registry import AdapterRules
 from lmflow.errors import ReplayDiverged
 from lmflow.execution.budget import Budget
+from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
 from lmflow.execution.progress import Progress, silent
 from lmflow.execution.rollout import Rollout
@@ -26,8 +27,8 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
     self: HasSession,
     recorded: Trace | Run,
     program: Program,
+    *extra: Never,
     version: Version | str | None = None,
-    *,
     at: str = "",
     budget: Budget | None = None,
     progress: Progress = silent,
@@ -40,6 +41,7 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
     Args:
         recorded: The trace or run.
         program: The program.
+        *extra: Nothing; a version is given by keyword.
         version: The version to run under; the recorded one if ``None``.
         at: An address to fork at: everything before the first call at or below it is exact,
             everything from it on is sent anew.
@@ -50,10 +52,12 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
         The new run.
 
     Raises:
+        TypeError: A version is given by position.
         ReplayDiverged: The program takes another way before ``at``.
         NotRecorded: No execution came to ``at``.
         BudgetExceeded: The budget ended the run.
     """
+    check_order("replay", extra)
     session = self._session.bounded(budget)
     rollouts = reruns(
         recorded,

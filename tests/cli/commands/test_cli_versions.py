@@ -204,7 +204,7 @@ def test_blame_leads_to_the_call(here: Path) -> None:
     async def record() -> lf.Trace:
         with lf.SqliteStore("lmflow.db") as store:
             async with lf.Executor(lf.scripted(["It is."]), store) as ex:
-                return await ex.run(ANSWER, FIRST, question="q")
+                return await ex.run(ANSWER, version=FIRST, question="q")
 
     trace = asyncio.run(record())
     child = FIRST.put({"answer.model": "x/y"}, origin={"answer.model": {"key": trace.calls[0].key}})

@@ -36,7 +36,7 @@ def _run() -> str:
 
         async def go() -> lf.Trace:
             async with lf.Executor(lf.scripted(["It is."]), store) as ex:
-                return await ex.run(ANSWER, TUNED, question="q")
+                return await ex.run(ANSWER, version=TUNED, question="q")
 
         return asyncio.run(go()).id
 

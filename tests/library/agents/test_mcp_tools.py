@@ -208,7 +208,8 @@ async def test_secrets_are_masked(place: str, options: Any, url: str, tmp_path: 
 async def test_a_server_that_ends_is_a_failed_tool(command: list[str]) -> None:
     """Where the server went away its tools fail, and the block ends as it would."""
     async with connected(command) as (tools, ex):
-        for name, inputs in (("leave", {}), ("add", {"a": 1, "b": 2})):
+        calls: list[tuple[str, dict[str, Any]]] = [("leave", {}), ("add", {"a": 1, "b": 2})]
+        for name, inputs in calls:
             with pytest.raises(ToolFailed) as caught:
                 await ex.run(tools[name], **inputs)
             assert "McpError" == caught.value.kind

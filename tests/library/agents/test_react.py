@@ -293,7 +293,7 @@ async def test_it_can_be_tuned() -> None:
         return "Done." if "-> 42" in request.messages[-1].content else textual(request, SUM)
 
     async with lf.Executor(lf.scripted(script)) as ex:
-        tuned = await ex.optimize(few, agent, None, lf.Data(train=rows), lf.exact_match("answer"))
+        tuned = await ex.optimize(few, agent, lf.Data(train=rows), lf.exact_match("answer"))
     (demo,) = tuned.version["react.act.demos"]
     assert "question" in demo
     for form in ("native", "chat", "json"):

@@ -285,7 +285,7 @@ async def test_advice_follows_the_version() -> None:
         lf.scripted(lambda r: "ok" if "refused" in r.messages[0].content else "too long")
     ) as ex:
         trace = await ex.run(program, question="q")
-        again = await ex.run(program, other, question="q")
+        again = await ex.run(program, version=other, question="q")
     request = again.calls[1].request
     assert isinstance(request, ChatRequest)
     assert request.messages[0].content.startswith(

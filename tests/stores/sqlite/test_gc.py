@@ -53,7 +53,7 @@ def _names(store: lf.SqliteStore) -> set[str]:
 
 async def _recorded(store: lf.SqliteStore, version: lf.Version, question: str) -> str:
     async with lf.Executor(lf.scripted(lambda r: r.messages[-1].content), store) as ex:
-        await ex.map(ANSWER, [{"question": question}], version)
+        await ex.map(ANSWER, [{"question": question}], version=version)
     return store.runs(1)[0].id
 
 

@@ -1,0 +1,56 @@
+"""Names the mending line if a version is passed by position instead of by ``version=``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmflow.programs.program import Program
+from lmflow.versions.version import Version
+
+LINES = {
+    "run": "ex.run(program, version=version, question=...)",
+    "stream": "ex.stream(program, version=version, question=...)",
+    "map": "ex.map(program, examples, version=version)",
+    "evaluate": "ex.evaluate(program, examples, metric, version=version)",
+    "optimize": "ex.optimize(optimizer, program, data, metric, version=version)",
+    "replay": "ex.replay(recorded, program, version=version)",
+    "world": "ex.world(program, version=version)",
+}
+"""How each method is called."""
+
+
+def check_order(method: str, extra: tuple[Any, ...], after_program: Any = ()) -> None:
+    """Check that a call of an executor's method passes no version by position.
+
+    Args:
+        method: The method's name.
+        extra: The positional arguments beyond those that the method has.
+        after_program: The argument that follows the program.
+
+    Raises:
+        TypeError: There are such arguments, or a version or ``None`` follows the program.
+    """
+    if extra or after_program is None or isinstance(after_program, Version):
+        msg = (
+            f"{method}() takes the version by keyword, found it by position. "
+            f"Write {LINES[method]}; without version= the program's defaults apply."
+        )
+        raise TypeError(msg)
+
+
+def check_version_input(program: Program, version: Version | str | None) -> None:
+    """Refuse ``version=`` for a program with an input of that name, since it could mean either.
+
+    Args:
+        program: The program, whose inputs are keywords of the same call.
+        version: The version of the call.
+
+    Raises:
+        TypeError: The program has an input ``version`` and a version is given.
+    """
+    if version is not None and "version" in program.signature.input_names:
+        msg = (
+            f"{program} has an input called version, so version= could mean either. "
+            f"Give the program its inputs first: {program.frame}(version=...), version=..."
+        )
+        raise TypeError(msg)
