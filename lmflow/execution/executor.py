@@ -59,7 +59,7 @@ class Executor:
 
     Raises:
         ValueError: ``concurrency`` is less than 1.
-        TypeError: ``store`` is a path instead of a store.
+        TypeError: ``model`` is not a model, or ``store`` a path instead of a store.
         UnknownAdapter: There is no adapter of such a name.
 
     Example:

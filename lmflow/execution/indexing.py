@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+from lmflow.errors import check_kind
 from lmflow.execution.executor import Executor
 from lmflow.execution.progress import Progress, silent
+from lmflow.models.base import Model
+from lmflow.models.registry import checked_model
 from lmflow.programs.embedding import MAX_TEXTS_PER_CALL, MINILM
 from lmflow.programs.factories import embed
 
@@ -40,9 +43,9 @@ class Indexable(Protocol[Index_co]):
 
 async def dense_index(
     corpus: Indexable[Index_co],
-    ex: Executor,
+    ex: Executor | Model | str,
     *,
-    model: str = MINILM,
+    model: str = "",
     path: Path | str | None = None,
     progress: Progress = silent,
 ) -> Index_co:
@@ -53,8 +56,9 @@ async def dense_index(
 
     Args:
         corpus: The corpus, such as ``Corpus.open("notes.db")``.
-        ex: The executor that makes the calls.
-        model: The embedding model.
+        ex: The executor that makes the calls; or the embedding model or its name, whose calls then
+            are not recorded.
+        model: The name of the embedding model, ``local/all-minilm-l6-v2`` if empty.
         path: The file of the index; beside the corpus if ``None``.
         progress: Shows the progress, such as ``lf.bar``.
 
@@ -62,10 +66,27 @@ async def dense_index(
         The index.
 
     Raises:
+        TypeError: ``ex`` is neither an executor nor a model, or ``model`` is not a name.
         ModelUnavailable: The extra ``dense``, the model or its weights are missing.
         ModelFailed: A call failed, for example on a passage that is too long for the model. The
             vectors of earlier calls are stored.
     """
+    fix = "Executors call it by name; a model may stand in ex's place: dense_index(corpus, model)."
+    check_kind("the name of a model", model, str, fix)
+    if isinstance(ex, Executor):
+        return await _build(corpus, ex, model or MINILM, path, progress)
+    name = ex if isinstance(ex, str) else checked_model(ex).name
+    async with Executor(ex) as own:
+        return await _build(corpus, own, model or name, path, progress)
+
+
+async def _build(
+    corpus: Indexable[Index_co],
+    ex: Executor,
+    model: str,
+    path: Path | str | None,
+    progress: Progress,
+) -> Index_co:
     program = embed("embed", "texts: list[str] -> vectors: list[list[float]]", model=model)
     draft = corpus.draft(model, path)
     texts = draft.missing()

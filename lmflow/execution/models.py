@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from lmflow.errors import ModelUnavailable
 from lmflow.models.base import Model, place
+from lmflow.models.registry import checked_model
 from lmflow.models.registry import model as model_named
 from lmflow.models.wrap import Routed
 from lmflow.values.record import Record
@@ -15,9 +16,13 @@ Substitute = Callable[[str, Callable[[], Model]], Model]
 
 
 class Models:
-    """The models that an executor was given or has made by name, or their substitutes."""
+    """The models that an executor was given or has made by name, or their substitutes. Raises
+    ``TypeError`` if the default is not a model.
+    """
 
     def __init__(self, default: str | Model | None, substitute: Substitute | None = None) -> None:
+        if not isinstance(default, (str, type(None))):
+            checked_model(default)
         self._default = default
         self._substitute = substitute
         self._created: dict[str, Model] = {}

@@ -8,9 +8,11 @@ from typing import Protocol
 
 import attrs
 
+from lmflow.errors import clipped, safe_repr
 from lmflow.messages.replies import ModelReply, Outcome
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Http, Model, Send, Wrapper, leaves
+from lmflow.models.registry import model_of
 
 
 class ReplyStore(Protocol):
@@ -43,7 +45,7 @@ class Cached(Wrapper):
         return await self.model(request, send)
 
 
-def cached(model: Model, store: ReplyStore) -> Cached:
+def cached(model: Model | str, store: ReplyStore) -> Cached:
     """Wraps a model so that it is called only if the store has no reply to the same request.
 
     Requests are the same if their messages, options, sample, model and endpoint are. A reused reply
@@ -51,14 +53,28 @@ def cached(model: Model, store: ReplyStore) -> Cached:
     reuses nothing but by this wrapper.
 
     Args:
-        model: The model to wrap. Of a ``fallback`` or ``routed`` model, a reply of any of its
-            models is reused.
+        model: The model to wrap, or its name, ``provider/model``. Of a ``fallback`` or ``routed``
+            model, a reply of any of its models is reused.
         store: The store with the recordings, such as ``lmflow.stores.SqliteStore``.
 
     Returns:
         A model with the wrapped model's name and endpoint. Failures are never reused.
+
+    Raises:
+        ModelUnavailable: The named model can't be used.
+        TypeError: ``store`` is not a store.
+
+    Example:
+        >>> import lmflow as lf
+        >>> lf.cached("ollama/qwen3", lf.MemoryStore()).name
+        'ollama/qwen3'
     """
-    return Cached(model, store)
+    if not hasattr(store, "answer"):
+        shown = clipped(safe_repr(store), 60)
+        fix = 'Open one: with lf.SqliteStore("notes.db") as store: lf.cached(model, store)'
+        msg = f"expected a store with recordings, found {type(store).__name__} {shown}. {fix}"
+        raise TypeError(msg)
+    return Cached(model_of(model), store)
 
 
 async def _reuse(reply: ModelReply, _: Http) -> ModelReply:

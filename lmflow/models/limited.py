@@ -12,6 +12,7 @@ import attrs
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ChatRequest, ModelRequest
 from lmflow.models.base import Exchange, Model, Send, Wrapper
+from lmflow.models.registry import model_of
 
 PER_TOKEN = 4
 """The characters of a prompt that are estimated as one token, until the reply brings the count."""
@@ -49,7 +50,7 @@ class Limited(Wrapper):
 
 
 def limited(  # noqa: PLR0913 - three limits, and a clock for tests
-    model: Model,
+    model: Model | str,
     *,
     requests: float | None = None,
     tokens: float | None = None,
@@ -63,7 +64,7 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
     be used at once.
 
     Args:
-        model: The model to wrap.
+        model: The model to wrap, or its name, ``provider/model``.
         requests: Requests a second.
         tokens: Tokens a second, prompt and completion. A request's tokens are estimated before it
             is sent (a quarter of its characters, and its ``max_tokens``) and corrected by the
@@ -77,6 +78,7 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
 
     Raises:
         ValueError: If a limit isn't positive.
+        ModelUnavailable: The named model can't be used.
 
     Example:
         >>> import lmflow as lf
@@ -91,7 +93,7 @@ def limited(  # noqa: PLR0913 - three limits, and a clock for tests
         Bucket(requests, max(1.0, requests)) if requests else None,
         Bucket(tokens, tokens) if tokens else None,
     )
-    return Limited(model, RateGate(*buckets, concurrency, clock, sleep))
+    return Limited(model_of(model), RateGate(*buckets, concurrency, clock, sleep))
 
 
 @attrs.define(eq=False)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
-from lmflow.errors import ModelUnavailable, near
+from lmflow.errors import ModelUnavailable, clipped, near, safe_repr
 from lmflow.models.base import Model
 from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
+from lmflow.models.retries import retried
 from lmflow.models.transport.addresses import endpoint_class, url_problem
-from lmflow.models.wrap import retrying
 from lmflow.values.unicode import well_formed
 
 AZURE_VERSION = "2024-10-21"
+SECONDS_PER_ATTEMPT = 120.0
+MODEL_FIX = 'Name one, "openai/gpt-5-mini", or make one: lf.scripted(["42"]).'
 
 
 @attrs.frozen
@@ -51,7 +54,11 @@ _NAMES = (*PROVIDERS, "litellm", "local")
 
 
 def model(
-    name: str, *, base_url: str | None = None, api_key: str | None = None, timeout: float = 120.0
+    name: str,
+    *,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = SECONDS_PER_ATTEMPT,
 ) -> Model:
     """Makes the model that ``provider/model`` names. Transient failures are retried.
 
@@ -76,6 +83,36 @@ def model(
         >>> lf.model("ollama/qwen3").name
         'ollama/qwen3'
     """
+    return retried(_bare_model(name, base_url, api_key, timeout))
+
+
+def model_of(source: Model | str) -> Model:
+    """Return a model; a name's is made by ``model``. Raises ``TypeError`` for anything else."""
+    return model(source) if isinstance(source, str) else checked_model(source)
+
+
+def bare_model_of(source: Model | str) -> Model:
+    """Return a model; a name's is made without retries. Raises ``TypeError`` as ``model_of``."""
+    return _bare_model(source) if isinstance(source, str) else checked_model(source)
+
+
+def checked_model(value: Any) -> Model:
+    """Return a model. Raises ``TypeError``, with the line that makes one, for anything else."""
+    if not isinstance(value, type) and isinstance(getattr(value, "name", None), str):
+        checked: Model = value
+        return checked
+    shown = getattr(value, "__name__", "") or clipped(safe_repr(value), 60)
+    msg = f"expected a model or its name, found {type(value).__name__} {shown}. {MODEL_FIX}"
+    raise TypeError(msg)
+
+
+def _bare_model(
+    name: str,
+    base_url: str | None = None,
+    api_key: str | None = None,
+    timeout: float = SECONDS_PER_ATTEMPT,
+) -> Model:
+    """Make a model that fails at its first failure."""
     name = well_formed(name)
     provider, slash, rest = name.partition("/")
     if not slash or not rest:
@@ -87,13 +124,13 @@ def model(
     if provider == "local":
         from lmflow.models.local.local import local  # noqa: PLC0415 - needs the extra
 
-        return retrying(local(rest))
+        return local(rest)
     if provider == "litellm":
         from lmflow.models.providers.litellm import litellm  # noqa: PLC0415 - needs the extra
 
-        return retrying(litellm(rest, api_key=api_key or "", timeout=timeout))
+        return litellm(rest, api_key=api_key or "", timeout=timeout)
     if provider in PROVIDERS:
-        return retrying(_http_model(name, base_url, api_key, timeout))
+        return _http_model(name, base_url, api_key, timeout)
     fix = f"Known: {', '.join(_NAMES)}.{near(provider, _NAMES)}"
     raise ModelUnavailable(name, f"there is no provider {provider!r}", fix)
 

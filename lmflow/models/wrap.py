@@ -7,16 +7,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from lmflow.errors import FailureKind, ModelFailed, listed, near
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
-from lmflow.models.base import Model, Send, Wrapper, send_as
-from lmflow.values.record import Record
+from lmflow.models.base import Model, Send, send_as
+from lmflow.models.registry import bare_model_of, model_of
+from lmflow.models.retries import ATTEMPTS, LONGEST, TRANSIENT, Retrying, retried
 
-TRANSIENT: frozenset[FailureKind] = frozenset({"unreachable", "timeout", "rate_limit", "server"})
-"""Kinds of failures that a retry may mend."""
 ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
     {
         "auth",
@@ -34,68 +32,18 @@ ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
 """Kinds of failures that another model may mend."""
 
 
-@attrs.frozen(eq=False)
-class Retrying(Wrapper):
-    """Retries a model's transient failures; every attempt is recorded."""
-
-    attempts: Mapping[str, int]
-    longest: float = 30.0
-
-    async def __call__(self, request: ModelRequest, send: Send) -> ModelReply:
-        """The first reply of the model. Raises the last ``ModelFailed`` once the attempts of its
-        kind are used up.
-        """
-        try:
-            return await self.model(request, send)
-        except ModelFailed as failure:
-            return await self._retry(request, send, failure)
-
-    async def _retry(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
-        """The reply after a first failure."""
-        # tenacity's objects cost more than a call on a quick server, so they are made only after
-        # the first failure; its first attempt raises that failure again, to be counted.
-        failures = [failure]
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(self._is_transient),
-            stop=self._is_last,
-            wait=self._seconds_to_wait,
-            reraise=True,
-        ):
-            with attempt:
-                if failures:
-                    raise failures.pop()
-                return await self.model(request, send)
-        raise AssertionError  # pragma: no cover - reraise ends the loop
-
-    def _is_transient(self, error: BaseException) -> bool:
-        return isinstance(error, ModelFailed) and error.kind in self.attempts
-
-    def _is_last(self, state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome else None
-        if not isinstance(error, ModelFailed):
-            return True
-        return state.attempt_number >= self.attempts.get(error.kind, 1)
-
-    def _seconds_to_wait(self, state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        retry_after = error.retry_after if isinstance(error, ModelFailed) else None
-        # Jitter: callers that a server refused together must not come back together.
-        backoff = wait_random_exponential(multiplier=0.4, max=self.longest)(state)
-        return min(max(retry_after or 0.0, backoff), self.longest)
-
-
 def retrying(
-    model: Model,
+    model: Model | str,
     *,
-    attempts: int = 4,
-    longest: float = 30.0,
+    attempts: int = ATTEMPTS,
+    longest: float = LONGEST,
     policy: Mapping[str, int] | None = None,
 ) -> Retrying:
     """Wraps a model so that its transient failures are retried: unreachable, timeout, rate limit
     and server errors. ``lf.model`` wraps its models so.
 
     Args:
-        model: The model to wrap.
+        model: The model to wrap, or its name, ``provider/model``.
         attempts: How often a request is sent at most.
         longest: The longest wait between two attempts, in seconds. The wait is a jittered backoff,
             or the server's ``Retry-After`` if that is longer.
@@ -104,13 +52,16 @@ def retrying(
     Returns:
         A model with the wrapped model's name and endpoint, which raises the last failure.
 
+    Raises:
+        ModelUnavailable: The named model can't be used.
+
     Example:
         >>> import lmflow as lf
         >>> lf.retrying(lf.scripted({"": "fine"}), attempts=2).name
         'scripted/model'
     """
-    kinds: dict[str, int] = {**dict.fromkeys(TRANSIENT, attempts), **(policy or {})}
-    return Retrying(model, Record(kinds), longest)
+    # A named model is made without the retries of ``lf.model``, which would multiply these.
+    return retried(bare_model_of(model), attempts, longest, policy)
 
 
 @attrs.frozen(eq=False)
@@ -155,11 +106,11 @@ class Fallback:
         await _close_all(self.models)
 
 
-def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
+def fallback(*models: Model | str, on: Collection[str] = ELSEWHERE) -> Fallback:
     """Joins models into one that calls the next model if the one before failed.
 
     Args:
-        models: The models, in their order.
+        models: The models or their names, ``provider/model``, in their order.
         on: The kinds of ``ModelFailed`` after which the next model is called; by default all but
             ``request``, since a mistake in the request fails everywhere.
 
@@ -168,6 +119,7 @@ def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
 
     Raises:
         ValueError: Without a model.
+        ModelUnavailable: A named model can't be used.
 
     Example:
         >>> import lmflow as lf
@@ -178,7 +130,7 @@ def fallback(*models: Model, on: Collection[str] = ELSEWHERE) -> Fallback:
     if not models:
         msg = "fallback needs a model: lf.fallback(first, second)"
         raise ValueError(msg)
-    return Fallback(models, frozenset(on))
+    return Fallback(tuple(map(model_of, models)), frozenset(on))
 
 
 @attrs.frozen(eq=False)
@@ -220,7 +172,7 @@ class Routed:
 
 
 def routed(
-    models: Mapping[str, Model], choose: Callable[[ModelRequest], str] | None = None
+    models: Mapping[str, Model | str], choose: Callable[[ModelRequest], str] | None = None
 ) -> Routed:
     """Joins models into one that chooses a model by the request.
 
@@ -228,7 +180,7 @@ def routed(
     gets that model.
 
     Args:
-        models: The models by short names.
+        models: The models, or their names ``provider/model``, by short names.
         choose: Gives the name for requests of all other steps, by default the first name. It must
             be pure, since a resumed run calls it again.
 
@@ -237,6 +189,7 @@ def routed(
 
     Raises:
         ValueError: Without a model.
+        ModelUnavailable: A named model can't be used.
 
     Example:
         >>> import lmflow as lf
@@ -247,7 +200,9 @@ def routed(
         msg = 'routed needs models: lf.routed({"fast": a, "good": b})'
         raise ValueError(msg)
     first = next(iter(models))
-    return Routed(dict(models), choose or (lambda _: first))
+    return Routed(
+        {name: model_of(model) for name, model in models.items()}, choose or (lambda _: first)
+    )
 
 
 async def _call(model: Model, request: ModelRequest, send: Send) -> ModelReply:

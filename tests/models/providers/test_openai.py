@@ -18,8 +18,8 @@ from lmflow.errors import LmflowError, ModelFailed
 from lmflow.messages.replies import ChatReply, EmbedReply, ModelReply, Usage
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.providers.openai import OpenAI
-from lmflow.models.transport.addresses import endpoint_class, host_class
 from lmflow.models.retries import Retrying
+from lmflow.models.transport.addresses import endpoint_class, host_class
 from lmflow.models.wrap import retrying
 
 KEY = "sk-canary-4f9d2c7e81b3"

@@ -12,8 +12,8 @@ from fakes import Reply, serving, stream
 import lmflow as lf
 from lmflow.errors import FailureKind, ModelFailed
 from lmflow.messages.replies import ChatReply
-from lmflow.models.transport.answers import no_answer
 from lmflow.models.retries import TRANSIENT
+from lmflow.models.transport.answers import no_answer
 from lmflow.models.wrap import ELSEWHERE
 
 STEP = lf.predict("answer", "question -> answer")

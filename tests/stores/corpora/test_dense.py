@@ -194,6 +194,22 @@ async def test_vectors_are_recorded_effects(corpus: Corpus, dense: Dense, tmp_pa
     assert ("embed", "done") == (run.name, run.status)
 
 
+async def test_a_model_stands_in_the_executor_s_place(
+    corpus: Corpus, dense: Dense, tmp_path: Path
+) -> None:
+    """An index is built with a model alone, whose name is the index's."""
+    assert dense == await lf.dense_index(corpus, Letters(), path=tmp_path / "x")
+
+
+@pytest.mark.parametrize("model", [5, Letters()])
+async def test_a_model_of_an_executor_is_named(corpus: Corpus, model: object) -> None:
+    """Anything but a name is refused before anything is sent."""
+    async with lf.Executor(Letters()) as ex:
+        with pytest.raises(TypeError, match="expected the name of a model, found"):
+            await lf.dense_index(corpus, ex, model=model)  # type: ignore[arg-type]
+        assert 0 == ex.spent.calls
+
+
 @pytest.mark.parametrize(
     "count", [0, 1, MAX_TEXTS_PER_CALL, MAX_TEXTS_PER_CALL + 1, 3 * MAX_TEXTS_PER_CALL]
 )
