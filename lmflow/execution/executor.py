@@ -17,7 +17,6 @@ from lmflow.execution.jobs import optimize as optimize_job
 from lmflow.execution.jobs import score as score_job
 from lmflow.execution.listening import OnText
 from lmflow.execution.no_store import NoStore
-from lmflow.execution.progress import Progress, silent
 from lmflow.execution.rollout import Answers, Rollout, version_with_overlay
 from lmflow.execution.runs import run_once, run_rollouts
 from lmflow.execution.session import Session
@@ -275,7 +274,7 @@ class Executor:
         rollouts: Sequence[Rollout],
         *,
         of: str = "",
-        progress: Progress = silent,
+        progress: Progress | None = None,
     ) -> Run:
         """Execute rollouts side by side as one run.
 
@@ -284,7 +283,7 @@ class Executor:
             name: The name of the run.
             rollouts: What to execute; the labels must differ.
             of: The run or trace that is executed again.
-            progress: Shows the progress.
+            progress: Shows the progress, as for ``map``.
 
         Returns:
             The run with one trace a rollout, in order. Failures are in the traces.
@@ -293,7 +292,8 @@ class Executor:
             BudgetExceeded: A call did not fit. It is raised once all open calls have ended and are
                 recorded; the executions that it stopped stay open in the store.
         """
-        return await run_rollouts(self._session, kind, name, rollouts, of=of, progress=progress)
+        shown = chosen(progress)
+        return await run_rollouts(self._session, kind, name, rollouts, of=of, progress=shown)
 
     async def once(
         self, rollout: Rollout, *, kind: RunKind = "run", hear: OnText | None = None
@@ -334,10 +334,11 @@ class Executor:
         if isinstance(program, Pending) and inputs:
             msg = f"{program} has its inputs already, found more: {', '.join(inputs)}"
             raise TypeError(msg)
-        base = self._session.version(version)
         if not isinstance(program, Pending):
             check_programs(program)
             check_version_input(program, version)
+        base = self._session.version(version)
+        if not isinstance(program, Pending):
             program = program(**inputs)
         root = self._session.root_version(version)
         return Rollout(program, version_with_overlay(program, base), first=root)

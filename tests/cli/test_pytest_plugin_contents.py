@@ -174,7 +174,7 @@ def test_one(lmflow_replay):
     version = lf.init(answer).put({"answer.instruction": "Say it."})
     from lmflow.traces.events import RefMoved, VersionSaved
     store.append(VersionSaved(version, 0), RefMoved("prod", version.id, "", 0)).result()
-    trace = lmflow_replay.run(answer, "prod", model=MODEL, store=store, question="why?")
+    trace = lmflow_replay.run(answer, version="prod", model=MODEL, store=store, question="why?")
     assert trace.version == version
     assert () == tuple(store.runs())
 """
@@ -195,9 +195,9 @@ from app import MODEL, answer
 async def test_one(lmflow_replay):
     rows = lf.dataset({"question": f"is {n}?", "answer": f"S {n}?"} for n in range(4))
     async with lmflow_replay.executor(MODEL) as ex:
-        found = await ex.evaluate(answer, None, rows, lf.exact_match())
+        found = await ex.evaluate(answer, rows, lf.exact_match())
         few = lf.bootstrap_few_shot(max_bootstrapped=2, max_labeled=0)
-        best = await ex.optimize(few, answer, None, lf.Data(rows), lf.exact_match())
+        best = await ex.optimize(few, answer, lf.Data(rows), lf.exact_match())
     assert 2 == len(best.version.params["answer.demos"])
 """
 

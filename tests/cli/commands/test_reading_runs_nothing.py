@@ -35,9 +35,9 @@ async def go():
         async with lf.Executor("openai/gpt-5-mini", store) as ex:
             for text in ("Answer.", "Say it."):
                 version = lf.init(answer).put({"answer.instruction": text})
-                await ex.evaluate(answer, version, rows, METRIC)
+                await ex.evaluate(answer, rows, METRIC, version=version)
             data = lf.Data(rows[:3], rows[3:])
-            await ex.optimize(lf.labeled_few_shot(k=1), answer, None, data, METRIC, ref="tuned")
+            await ex.optimize(lf.labeled_few_shot(k=1), answer, data, METRIC, ref="tuned")
 
 
 METRIC = lf.exact_match("answer")
