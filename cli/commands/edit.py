@@ -22,7 +22,7 @@ from lmflow.programs.compatibility import checked_params
 from lmflow.stores.sqlite.store import reading
 from lmflow.values.json_text import parse
 from lmflow.values.record import Record, plain
-from lmflow.versions.diff import same
+from lmflow.versions.changes import same
 from lmflow.versions.files import json_text
 from lmflow.versions.version import Version
 
@@ -35,7 +35,7 @@ class EditOptions:
 
     ref: str
     path: str
-    note: str
+    why: str
     target: str
     store: str
     as_json: bool
@@ -44,7 +44,7 @@ class EditOptions:
 @click.command()
 @click.argument("ref", shell_complete=complete_ref)
 @click.argument("path")
-@click.option("--note", default="", help="What was changed and why.")
+@click.option("--why", default="", help="The reason, which becomes the version's note.")
 @program_option("The program that the version is for.")
 @store_option
 @json_option
@@ -70,7 +70,7 @@ def edit(options: EditOptions) -> None:
     child = Version(
         params=params | {options.path: after},
         parents=(current.id,),
-        note=options.note or f"edit {options.path}",
+        note=options.why or f"edit {options.path}",
         origin=Record(),
     )
     if program:

@@ -11,7 +11,6 @@ from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import echo_json, json_option, program_option, store_option
 from lmflow.cli.text.terminal import line
-from lmflow.cli.text.versions import when
 from lmflow.errors import NotFound, short
 from lmflow.replays.provenance import why as provenance
 from lmflow.stores.sqlite.reader import Reader
@@ -20,6 +19,7 @@ from lmflow.traces.trace import Trace
 from lmflow.values.printing import clean
 from lmflow.versions.blame import Attribution
 from lmflow.versions.blame import blame as blame_parts
+from lmflow.views.lines import when
 
 
 @click.command()

@@ -12,7 +12,6 @@ from lmflow.cli.loading.jobs import source_state, spec_of
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import echo_json, json_option, program_option, store_option
 from lmflow.cli.text.terminal import line
-from lmflow.cli.text.versions import when
 from lmflow.errors import VersionError, short
 from lmflow.programs.compatibility import checked_params, stale
 from lmflow.programs.program import Program
@@ -21,8 +20,9 @@ from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import Record, pretty
-from lmflow.versions.diff import changes
+from lmflow.versions.changes import changes
 from lmflow.versions.version import Version
+from lmflow.views.lines import when
 
 _PROGRAM_STATES = {True: "changed since", False: "as it was", None: "never run"}
 _TUNED = frozenset({"instruction", "demos"})
@@ -89,8 +89,10 @@ def _files(run: Run | None, store: Reader) -> dict[str, str]:
     """Return the state of each data file of the optimization that made a version."""
     if run is None or "command" not in run.config:
         return {}
+    spec = spec_of(run)
     return {
-        source.path: source_state(source, run.target, store) for _, source in spec_of(run).files
+        source.path: source_state(source, run.target, store, spec.allow_files)
+        for _, source in spec.files
     }
 
 

@@ -17,7 +17,6 @@ from lmflow.data.dataset import Data
 from lmflow.errors import short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.tables import columns_of
 from lmflow.execution.budget import Budget, Spent
 from lmflow.execution.costs import spent_on
 from lmflow.execution.jobs.judging import JudgingPlan
@@ -33,6 +32,7 @@ from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
+from lmflow.views.tables import columns_of
 
 Points = Sequence[tuple[int, float]]
 

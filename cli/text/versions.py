@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -15,14 +13,14 @@ from lmflow.traces.events import RefMoved
 from lmflow.traces.store import StoredVersion
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
-from lmflow.values.text_diff import Piece, elide
+from lmflow.values.text_diff import Piece
+from lmflow.versions.changes import VECTORS, Change, stat, value_text
+from lmflow.versions.changes import diff_text as changes_text
 from lmflow.versions.demos import DemoEdit
-from lmflow.versions.diff import Change, Diff, edit_line, value_text
+from lmflow.versions.diff import Diff
 from lmflow.versions.version import Version
+from lmflow.views.lines import when
 
-Paint = Callable[[str, str], str]
-
-CONTEXT = 60
 _COLOURS = {
     "insert": "green",
     "delete": "red",
@@ -31,45 +29,23 @@ _COLOURS = {
     "edited": "yellow",
     "moved": "cyan",
 }
-_VECTORS = ".vectors"  # embeddings, which are summarized: nobody reads the numbers
-_MARKS = {"insert": ("{+", "+}"), "delete": ("[-", "-]")}
-
-
-def when(at: int) -> str:
-    """Return a time in nanoseconds as local date and time; empty for 0."""
-    if not at:
-        return ""
-    return dt.datetime.fromtimestamp(at / 1e9, tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+_STYLES: Mapping[str, Mapping[str, Any]] = {
+    "path": {"bold": True},
+    "before": {"fg": "red"},
+    "after": {"fg": "green"},
+    **{kind: {"fg": colour} for kind, colour in _COLOURS.items()},
+    "delete": {"fg": "red", "strikethrough": True},
+}
 
 
 def log_lines(saved: StoredVersion) -> Iterator[str]:
     """Yield a version's log lines: id, refs, note; time, author, scores, missing parents."""
-    version = saved.version
-    refs = f"  ({', '.join(saved.refs)})" if saved.refs else ""
-    yield f"{short(version.id)}{refs}  {line(version.note) or 'no note'}"
-    facts = [when(saved.at), clean(saved.author), *_scores(saved)]
-    if len(version.parents) > 1:
-        facts.append(f"merges {' and '.join(map(short, version.parents))}")
-    facts += [f"parent {short(parent)} is not in this store" for parent in saved.absent]
-    yield f"   {' · '.join(fact for fact in facts if fact)}"
+    yield from saved.log_text.splitlines()
 
 
 def version_text(saved: StoredVersion) -> str:
     """Return a version's metadata and each of its parameters."""
-    version = saved.version
-    head = {
-        "version": version.id,
-        "refs": ", ".join(saved.refs),
-        "tree": short(version.tree),
-        "parents": ", ".join(map(short, version.parents)),
-        "kept": " by ".join(part for part in (when(saved.at), clean(saved.author)) if part),
-        "note": line(version.note),
-        "scores": ", ".join(_scores(saved)),
-    }
-    lines = [f"{name:8} {value}" for name, value in head.items() if value]
-    for path, value in version.params.items():
-        lines += _param(path, value)
-    return "\n".join(lines)
+    return str(saved)
 
 
 def reflog_line(moved: RefMoved) -> str:
@@ -81,15 +57,19 @@ def reflog_line(moved: RefMoved) -> str:
 
 def stat_text(difference: Diff) -> str:
     """Return the changed paths with the amount of change in each, and their number."""
-    rows = [f"{clean(change.path)}  {_stat(change)}" for change in difference]
+    rows = [f"{clean(change.path)}  {stat(change)}" for change in difference]
     return "\n".join([*rows, f"{len(rows)} path{'' if len(rows) == 1 else 's'} changed"])
 
 
 def diff_text(difference: Diff, *, colour: bool) -> str:
     """Return the changes one below the other, changed words in colour or as ``[-old-]{+new+}``."""
-    paint = _painted if colour else _marked
-    lines = [text for change in difference for text in _change(change, paint, colour=colour)]
-    return "\n".join(lines) or "no difference"
+    return changes_text(difference, coloured if colour else None)
+
+
+def coloured(kind: str, text: str) -> str:
+    """Return a text of a difference in the colour of its kind."""
+    style = _STYLES.get(kind)
+    return click.style(text, **style) if style else text
 
 
 def side_by_side(difference: Diff, names: tuple[str, str], width: int) -> str:
@@ -119,8 +99,8 @@ def _cell(text: Any, pieces: Iterable[tuple[str, str]]) -> Any:
 
 def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[tuple[str, str]]]]:
     """Yield the two cells of each row as (kind, text) pieces."""
-    if change.path.endswith(_VECTORS):
-        yield [("equal", "")], [("insert", _stat(change))]
+    if change.path.endswith(VECTORS):
+        yield [("equal", "")], [("insert", stat(change))]
         return
     pieces = [part for part in change.detail if isinstance(part, Piece)]
     if pieces:
@@ -146,116 +126,6 @@ def _rows(change: Change) -> Iterator[tuple[Sequence[tuple[str, str]], Sequence[
 
 def _demo_cell(kind: str, position: int | None, demo: Any) -> list[tuple[str, str]]:
     return [] if position is None else [(kind, f"{position + 1}  {pretty(demo)}")]
-
-
-def _change(change: Change, paint: Paint, *, colour: bool) -> Iterator[str]:
-    yield click.style(clean(change.path), bold=True) if colour else clean(change.path)
-    if change.path.endswith(_VECTORS):
-        yield f"  {_stat(change)}"
-        return
-    pieces = [part for part in change.detail if isinstance(part, Piece)]
-    if pieces:
-        yield from _changed_words(pieces, paint)
-    for part in change.detail:
-        if isinstance(part, DemoEdit):
-            text = clean(edit_line(part))
-            yield f"  {click.style(text, fg=_COLOURS[part.kind]) if colour else text}"
-        elif isinstance(part, Change):
-            yield f"  {clean(part.path)}: {_sides(part, colour=colour)}"
-    if not change.detail:
-        yield f"  {_sides(change, colour=colour)}"
-
-
-def _sides(change: Change, *, colour: bool) -> str:
-    before, after = clean(value_text(change.before)), clean(value_text(change.after))
-    if colour:
-        return f"{click.style(before, fg='red')} -> {click.style(after, fg='green')}"
-    return f"{before} -> {after}"
-
-
-def _changed_words(pieces: Sequence[Piece], paint: Paint) -> Iterator[str]:
-    """Yield lines of text with the changed words painted; long unchanged stretches are cut."""
-    last, text = len(pieces) - 1, ""
-    for position, piece in enumerate(pieces):
-        part = clean(piece.text)
-        if piece.kind == "equal":
-            text += elide(part, CONTEXT if position else 0, CONTEXT if position < last else 0)
-        else:
-            rows = part.split("\n")
-            text += "\n".join(row and paint(piece.kind, row) for row in rows)
-    yield from (f"  {row}" for row in text.split("\n"))
-
-
-def _painted(kind: str, text: str) -> str:
-    return click.style(text, fg=_COLOURS[kind], strikethrough=True if kind == "delete" else None)
-
-
-def _marked(kind: str, text: str) -> str:
-    before, after = _MARKS[kind]
-    return f"{before}{text}{after}"
-
-
-def _stat(change: Change) -> str:
-    if change.path.endswith(_VECTORS):
-        return _vectors_stat(_keys(change.before), _keys(change.after))
-    counts: Counter[str] = Counter()
-    keys = []
-    for part in change.detail:
-        if isinstance(part, Change):
-            keys.append(clean(part.path))
-        else:
-            counts[part.kind] += len(part.text.split()) if isinstance(part, Piece) else 1
-    if keys:
-        return f"keys: {', '.join(keys)}"
-    if counts.keys() & _MARKS.keys():
-        return f"+{counts['insert']} -{counts['delete']} words"
-    kinds = [kind for kind in ("added", "removed", "moved", "edited") if counts[kind]]
-    demos = ", ".join(f"{counts[kind]} {kind}" for kind in kinds)
-    return f"demos: {demos}" if demos else "changed"
-
-
-def _vectors_stat(before: frozenset[str], after: frozenset[str]) -> str:
-    added, removed = len(after - before), len(before - after)
-    return f"{added} vectors more, {removed} fewer, {len(after)} in all"
-
-
-def _keys(value: Any) -> frozenset[str]:
-    return frozenset(value) if isinstance(value, Mapping) else frozenset()
-
-
-def _scores(saved: StoredVersion) -> list[str]:
-    return [f"{clean(name)} {mean:.3g} (n={n})" for name, (mean, n) in sorted(saved.scores.items())]
-
-
-def _param(path: str, value: Any) -> Iterator[str]:
-    yield ""
-    yield clean(path)
-    if path.endswith(_VECTORS) and isinstance(value, Mapping):
-        yield f"  {len(value)} vectors"
-    elif isinstance(value, str):
-        yield from (f"  {text}" for text in clean(value).splitlines() or ["(empty)"])
-    elif isinstance(value, (tuple, list)):
-        for number, item in enumerate(value, 1):
-            yield from _demo(number, item)
-        if not value:
-            yield "  (none)"
-    elif isinstance(value, Mapping):
-        yield from (f"  {clean(name)} = {clean(pretty(part))}" for name, part in value.items())
-        if not value:
-            yield "  (none)"
-    else:
-        yield f"  {clean(pretty(value))}"
-
-
-def _demo(number: int, item: Any) -> Iterator[str]:
-    if not isinstance(item, Mapping):
-        yield f"  {number}  {clean(pretty(item))}"
-        return
-    for position, (name, value) in enumerate(item.items()):
-        text = value if isinstance(value, str) else pretty(value)
-        first, *rest = clean(text).splitlines() or [""]
-        yield f"  {'' if position else number:<3}{clean(name)}: {first}"
-        yield from (f"       {more}" for more in rest)
 
 
 def params_data(version: Version, saved: StoredVersion) -> dict[str, Any]:

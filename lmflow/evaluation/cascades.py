@@ -20,10 +20,10 @@ from lmflow.evaluation.samples import (
     vote_function,
 )
 from lmflow.evaluation.stats import Estimate, mean
-from lmflow.evaluation.tables import text_table
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
+from lmflow.views.tables import text_table
 
 ConfidenceFunction = Callable[[Mapping[str, Any]], float]
 """How sure an answer is, from its outputs."""

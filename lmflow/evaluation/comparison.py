@@ -23,15 +23,15 @@ from lmflow.evaluation.stats import (
     paired_test,
     sample_size_needed,
 )
-from lmflow.evaluation.tables import (
+from lmflow.values.printing import printable
+from lmflow.values.record import Record, digest
+from lmflow.views.tables import (
     columns_of,
     html_table,
     html_text,
     markdown_table,
     markdown_text,
 )
-from lmflow.values.printing import printable
-from lmflow.values.record import Record, digest
 
 SIGNIFICANT = 0.05
 """The p below which a difference counts as real."""

@@ -21,10 +21,10 @@ from lmflow.evaluation.samples import (
     vote_function,
 )
 from lmflow.evaluation.stats import Estimate, mean
-from lmflow.evaluation.tables import text_table
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
+from lmflow.views.tables import text_table
 
 _ALL_SIZES = 8  # up to so many samples each size is a point, beyond them powers of two
 _BAR_WIDTH = 30

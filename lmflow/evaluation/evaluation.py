@@ -16,16 +16,16 @@ from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
 from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known, value_or
 from lmflow.evaluation.stats import Estimate, mean
-from lmflow.evaluation.tables import (
+from lmflow.values.attributes import uncached
+from lmflow.values.printing import printable
+from lmflow.values.record import digest, plain
+from lmflow.views.tables import (
     columns_of,
     html_table,
     html_text,
     markdown_table,
     markdown_text,
 )
-from lmflow.values.attributes import uncached
-from lmflow.values.printing import printable
-from lmflow.values.record import digest, plain
 
 ROWS_SHOWN = 20
 """The rows of a table that a notebook shows."""

@@ -10,7 +10,7 @@ from lmflow.errors import UnfitDemos, WrongType, clipped, safe_repr
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.values.record import Record
-from lmflow.versions.diff import same
+from lmflow.versions.changes import same
 from lmflow.versions.version import Version
 
 _DEFAULTS = "defaults of "

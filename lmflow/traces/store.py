@@ -9,11 +9,14 @@ from typing import Protocol, runtime_checkable
 import attrs
 
 from lmflow.data.dataset import Dataset
+from lmflow.errors import short
 from lmflow.messages.replies import Outcome
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.printing import clean, printable
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
+from lmflow.views.lines import LINE_WIDTH, when
 
 
 @attrs.frozen
@@ -35,6 +38,30 @@ class StoredVersion:
     refs: tuple[str, ...] = ()
     scores: Mapping[str, tuple[float, int]] = attrs.field(factory=dict)
     absent: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kept = " by ".join(part for part in (when(self.at), clean(self.author)) if part)
+        scores = ", ".join(self._means)
+        return self.version.text(refs=", ".join(self.refs), kept=kept, scores=scores)
+
+    @property
+    def log_text(self) -> str:
+        """Two lines: id, refs, note; then time, author, scores, parents that are missing."""
+        version = self.version
+        refs = f"  ({', '.join(self.refs)})" if self.refs else ""
+        note = printable(version.note, LINE_WIDTH) or "no note"
+        facts = [when(self.at), clean(self.author), *self._means]
+        if len(version.parents) > 1:
+            facts.append(f"merges {' and '.join(map(short, version.parents))}")
+        facts += [f"parent {short(parent)} is not in this store" for parent in self.absent]
+        known = " · ".join(fact for fact in facts if fact)
+        return f"{short(version.id)}{refs}  {note}\n   {known}"
+
+    @property
+    def _means(self) -> list[str]:
+        return [
+            f"{clean(name)} {mean:.3g} (n={n})" for name, (mean, n) in sorted(self.scores.items())
+        ]
 
 
 @attrs.frozen

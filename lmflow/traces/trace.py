@@ -1,4 +1,4 @@
-"""Calls, traces and runs as values."""
+"""Traces and runs as values."""
 
 from __future__ import annotations
 
@@ -8,58 +8,20 @@ from typing import Any, Literal
 
 import attrs
 
-from lmflow.messages.replies import Failure, Outcome
-from lmflow.messages.requests import EmbedRequest, Request, ToolRequest
+from lmflow.errors import short
 from lmflow.traces.addresses import in_lost_branch
+from lmflow.traces.call_text import call_lines, duration
+from lmflow.traces.calls import CallAttempt
+from lmflow.values.printing import printable
 from lmflow.values.record import EMPTY, Record, digest
 from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
+from lmflow.views.lines import LINE_WIDTH
+
+__all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
 RunKind = Literal["run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test"]
 RunStatus = Literal["open", "done", "failed", "stopped"]
-CallKind = Literal["chat", "embed", "tool"]
-CallStatus = Literal["started", "ok", "failed"]
-
-
-@attrs.frozen
-class CallAttempt:
-    """One attempt of one call, as it is recorded.
-
-    Args:
-        address: The call's address in its trace.
-        request: The request that was sent.
-        key: The request's key; in a redacted trace a keyed hash of that key.
-        attempt: The number of the attempt at this address, from 0.
-        outcome: The reply or failure; ``None`` if the call started and never ended.
-        started: The time of the start, in nanoseconds since the epoch.
-        ended: The time of the end, in nanoseconds since the epoch; 0 if it never ended.
-        cost: The price in nano-dollars; ``None`` if no price is known.
-        source: The id of the trace whose reply was reused; empty if the call was sent and paid.
-    """
-
-    address: str
-    request: Request
-    key: str
-    attempt: int = 0
-    outcome: Outcome | None = None
-    started: int = 0
-    ended: int = 0
-    cost: int | None = None
-    source: str = ""
-
-    @property
-    def kind(self) -> CallKind:
-        """The kind of the request."""
-        if isinstance(self.request, ToolRequest):
-            return "tool"
-        return "embed" if isinstance(self.request, EmbedRequest) else "chat"
-
-    @property
-    def status(self) -> CallStatus:
-        """The state of the attempt: started, ok or failed."""
-        if self.outcome is None:
-            return "started"
-        return "failed" if isinstance(self.outcome, Failure) else "ok"
 
 
 @attrs.frozen
@@ -174,6 +136,37 @@ class Trace:
         """Calls that started and never ended; the provider may have billed them."""
         return tuple(call for call in self.calls if call.outcome is None)
 
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, messages: bool = False, label: str = "trace") -> str:
+        """The trace as ``lmflow runs show`` prints it: a tree of inputs, calls and result.
+
+        Args:
+            messages: Whether each call is followed by its exact messages and its reply.
+            label: The word before the id: the trace's label in its run.
+        """
+        took = duration(self.started, self.ended)
+        version = short(self.version.id)
+        calls = (f"│  {line}" for line in call_lines(self.calls, messages=messages))
+        lines = [
+            f"{printable(label) or 'trace'} {self.id}  version {version}  {took}",
+            f"│  in   {printable(self.inputs, LINE_WIDTH)}",
+            *calls,
+            f"└─ {self.result_text}",
+        ]
+        return "\n".join(lines)
+
+    @property
+    def result_text(self) -> str:
+        """How the execution ended, on one line: its outputs, its failure, or that it never did."""
+        if self.outputs is not None:
+            return f"out  {printable(self.outputs, LINE_WIDTH)}"
+        if self.failure is not None:
+            return f"failed  {printable(self.failure.kind)}: {printable(self.failure.text, 160)}"
+        orphans = f"{len(self.orphans)} of {len(self.calls)} calls are orphans (maybe billed)"
+        return f"never ended; {orphans}"
+
     @functools.cached_property
     def root(self) -> str:
         """The Merkle root over (address, key, reply) of all calls that count, and the result.
@@ -251,6 +244,21 @@ class Run:
     def failures(self) -> tuple[tuple[str, Failed], ...]:
         """The failures of the traces that failed, with their labels."""
         return tuple((label, trace.failure) for label, trace in self.items if trace.failure)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, messages: bool = False) -> str:
+        """The run as ``lmflow runs show`` prints it: a line, then the tree of each trace.
+
+        Args:
+            messages: Whether each call is followed by its exact messages and its reply.
+        """
+        head = f"run {self.id}  {self.kind} of {printable(self.name)}  {self.status}"
+        took = duration(self.started, self.ended)
+        lines = [f"{head}  {took}  root {short(self.root)}"]
+        lines += [trace.text(messages=messages, label=label) for label, trace in self.items]
+        return "\n".join(lines)
 
     @functools.cached_property
     def root(self) -> str:

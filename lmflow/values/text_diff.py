@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal
 
 import attrs
@@ -16,6 +16,8 @@ _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 
 
 PieceKind = Literal["equal", "insert", "delete"]
+Mark = Callable[[PieceKind, str], str]
+"""Writes a stretch of text of a kind."""
 
 
 @attrs.frozen
@@ -61,19 +63,19 @@ def side(pieces: Iterable[Piece], kind: Literal["insert", "delete"]) -> str:
     return "".join(piece.text for piece in pieces if piece.kind in {"equal", kind})
 
 
-def mark_changes(pieces: Iterable[Piece], keep: int = 60) -> str:
-    """The pieces as text, ``[-gone-]{+new+}``; text that both sides have is cut to ``keep``
-    characters before and after each change.
+def mark_changes(pieces: Iterable[Piece], keep: int = 60, mark: Mark | None = None) -> str:
+    """The pieces as text, ``[-gone-]{+new+}`` unless ``mark`` writes them in another way; text that
+    both sides have is cut to ``keep`` characters before and after each change.
     """
     pieces = list(pieces)
     last = len(pieces) - 1
     parts = []
     for place, piece in enumerate(pieces):
+        shown = piece
         if piece.kind == "equal":
             head, tail = (0 if place == 0 else keep), (0 if place == last else keep)
-            parts.append(elide(piece.text, head, tail))
-        else:
-            parts.append(_mark(piece))
+            shown = Piece("equal", elide(piece.text, head, tail))
+        parts.append(_mark(shown) if mark is None else mark(shown.kind, shown.text))
     return "".join(parts)
 
 

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from lmflow.errors import CyclicParent, MissingParent, UnknownVersion
+import attrs
+
+from lmflow.errors import CyclicParent, MissingParent, UnknownVersion, short
+from lmflow.values.moments import period_end, period_text
 from lmflow.versions.version import Version
 
 Get = Callable[[str], Version]
 
-_BACK = re.compile(r"(?P<name>.+)~(?P<steps>\d{0,9})")
+_REVISION = re.compile(r"(?P<start>[^~^@]+)(?:@\{(?P<at>[^{}]+)\})?(?P<moves>(?:[~^]\d{0,9})*)")
+_FARTHEST = 10_000
+"""The most moves that a name may have: no line is as long that anyone names."""
+
+_MOVE = re.compile(r"([~^])(\d*)")
 
 
 def lineage(version: Version, get: Get, *, whole: bool = True) -> Iterator[Version]:
@@ -56,25 +63,103 @@ def parent_of(child: Version, parent: str, get: Get) -> Version:
     return version
 
 
-def steps_back(name: str) -> tuple[str, int]:
-    """A name without its ``~N``, and N, the number of first parents back: 1 for ``REF~``, 0 for
-    ``REF``.
+@attrs.frozen
+class Revision:
+    """A name of a version in parts, as in git: where it starts, and the moves from there.
+
+    Args:
+        start: A ref, an id or a short id.
+        at: The text in ``REF@{...}``: a number of moves back in the reflog, or a time; else empty.
+        moves: The number of the parent that each move goes to, from 1.
     """
-    back = _BACK.fullmatch(name)
-    return (back["name"], int(back["steps"] or 1)) if back else (name, 0)
+
+    start: str
+    at: str = ""
+    moves: tuple[int, ...] = ()
 
 
-def ancestor(name: str, get: Get) -> Version:
-    """The version of a name; ``REF~N`` is the N-th first parent of ``REF``. ``UnknownVersion`` if
-    the line isn't that long, ``MissingParent`` if a parent isn't stored.
+def revision(name: str) -> Revision:
+    """Read the name of a version: ``prod``, ``prod~2``, ``prod^``, ``prod^2``, ``prod@{1}~``.
+
+    ``~N`` goes N first parents back and ``^N`` to the N-th parent; both are 1 without a number, and
+    ``^0`` is the version itself. Any other text is a name without moves.
     """
-    start, steps = steps_back(name)
+    match = _REVISION.fullmatch(name)
+    if match is None:
+        return Revision(name)
+    moves: list[int] = []
+    for sign, digits in _MOVE.findall(match["moves"]):
+        number = int(digits) if digits else 1
+        if sign == "~":
+            moves += [1] * min(number, _FARTHEST - len(moves))
+        elif number:
+            moves.append(number)
+    return Revision(match["start"], match["at"] or "", tuple(moves))
+
+
+def ancestor(name: str, get: Get, at: Callable[[str, str], str] | None = None) -> Version:
+    """The version of a name as ``revision`` reads it.
+
+    Args:
+        name: The name.
+        get: Finds a version by ref or id.
+        at: Finds the id that a ref pointed at, by the ref and the text in ``@{...}``.
+
+    Raises:
+        UnknownVersion: The line isn't that long, or there is no such parent or move.
+        MissingParent: A parent isn't stored.
+    """
+    parts = revision(name)
+    start = at(parts.start, parts.at) if parts.at and at else parts.start
     version = get(start)
-    for _ in range(steps):
-        if not version.parents:
-            raise UnknownVersion(name, hint=f"The line of {start!r} isn't that long.")
-        version = parent_of(version, version.parents[0], get)
+    for number in parts.moves:
+        if number > len(version.parents):
+            raise UnknownVersion(name, hint=no_parent_hint(parts.start, version, number))
+        version = parent_of(version, version.parents[number - 1], get)
     return version
+
+
+def no_parent_hint(start: str, version: Version, number: int) -> str:
+    """The words for a move to a parent that a version doesn't have."""
+    if number > 1:
+        return f"Version {short(version.id)} has {len(version.parents)} parents."
+    return f"The line of {start!r} isn't that long."
+
+
+def point_in_reflog(ref: str, at: str, moves: Sequence[tuple[int, str, str]], now: int) -> str:
+    """The id that a ref pointed at: before its last N moves, or at a time.
+
+    Args:
+        ref: The ref.
+        at: N, or a time as ``lmflow.values.moments.period_text`` reads it; a date means its end.
+        moves: Each move of the ref, newest first: when, and the ids before and after; an id is
+            empty if the ref didn't exist.
+        now: The present, in nanoseconds since the epoch.
+
+    Raises:
+        UnknownVersion: The ref pointed nowhere then.
+    """
+    if at.isdecimal():
+        id_ = _before_moves(moves, int(at))
+        problem = f"{ref!r} was moved {len(moves)} times."
+    else:
+        try:
+            end = period_end(period_text(at, now))
+        except ValueError as error:
+            hint = f"{error}. Or count the moves of the ref: {ref}@{{1}}."
+            raise UnknownVersion(f"{ref}@{{{at}}}", hint=hint) from None
+        id_ = next((after for when, _, after in moves if when < end), "")
+        problem = f"{ref!r} pointed nowhere then."
+    if not id_:
+        hint = f"{problem} `lmflow reflog {ref}` lists where it pointed."
+        raise UnknownVersion(f"{ref}@{{{at}}}", hint=hint)
+    return id_
+
+
+def _before_moves(moves: Sequence[tuple[int, str, str]], count: int) -> str:
+    if not moves or count > len(moves):
+        return ""
+    return moves[count - 1][1] if count else moves[0][2]
 
 
 def common_ancestor(ours: Version, theirs: Version, get: Get) -> Version | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 from lmflow.errors import Clash, ForeignPaths, MergeConflict
 from lmflow.values.record import Record
+from lmflow.versions.changes import ABSENT, same, value_text
 from lmflow.versions.demos import Overlap, merge_lists
-from lmflow.versions.diff import ABSENT, same, value_text
 from lmflow.versions.version import Version
 
 

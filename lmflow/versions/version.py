@@ -9,10 +9,13 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadRef, ForeignPaths
+from lmflow.errors import BadRef, ForeignPaths, short
 from lmflow.values.attributes import uncached
+from lmflow.values.printing import printable
 from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
+from lmflow.versions.version_text import version_text
+from lmflow.views.lines import LINE_WIDTH
 
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -85,6 +88,28 @@ class Version:
         return Version(
             params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {})
         )
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def text(self, *, refs: str = "", kept: str = "", scores: str = "") -> str:
+        """The version as ``lmflow show`` prints it: what is known of it, then each parameter.
+
+        Args:
+            refs: The refs that point at it.
+            kept: When it was stored, and by whom.
+            scores: The means of its scores.
+        """
+        head = {
+            "version": self.id,
+            "refs": refs,
+            "tree": short(self.tree),
+            "parents": ", ".join(map(short, self.parents)),
+            "kept": kept,
+            "note": printable(self.note, LINE_WIDTH),
+            "scores": scores,
+        }
+        return version_text(head, self.params)
 
     def to_json(self) -> dict[str, Any]:
         """The version as JSON values; ``version_of`` reads it back."""

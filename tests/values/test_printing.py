@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmflow.evaluation.charts import histogram
+from lmflow.values.printing import printable
 from lmflow.views.tables import (
     columns_of,
     html_table,
@@ -20,7 +21,6 @@ from lmflow.views.tables import (
     markdown_table,
     markdown_text,
 )
-from lmflow.values.printing import printable
 
 HOSTILE = [
     "<script>alert(1)</script>",

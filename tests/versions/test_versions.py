@@ -12,8 +12,9 @@ from strategies import json_values, records
 from lmflow.errors import Conflict
 from lmflow.values.record import Record, canonical, pretty
 from lmflow.values.text_diff import LONGEST, Piece, changed_lines, mark_changes, side, word_diff
+from lmflow.versions.changes import ABSENT, Change
 from lmflow.versions.demos import common, demo_edits
-from lmflow.versions.diff import ABSENT, Change, Diff, apply, diff
+from lmflow.versions.diff import Diff, apply, diff
 from lmflow.versions.version import Version
 
 demo = st.builds(

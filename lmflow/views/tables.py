@@ -9,6 +9,8 @@ from typing import Any
 
 from lmflow.values.printing import WIDEST, printable
 
+CELL_WIDTH = 48
+
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Return the names of the columns in which some row has a value, in the order of their first
@@ -43,6 +45,20 @@ def text_table(rows: Sequence[Mapping[str, str]]) -> str:
     )
 
 
+def left_table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """Write rows of values as left-aligned columns under their names."""
+    names = list(columns)
+    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join(_aligned(row, widths) for row in cells)
+
+
+def same_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with all columns that any of them has."""
+    names = columns_of(rows)
+    return [{name: row.get(name) for name in names} for row in rows]
+
+
 def markdown_text(value: Any, width: int = WIDEST) -> str:
     """Write a value as Markdown that shows its characters as they are."""
     text = html.escape(printable(value, width), quote=False)
@@ -61,3 +77,12 @@ def _markdown_line(cells: Iterable[Any]) -> str:
 def _html_row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     cells = "".join(f"<td>{html_text(row.get(name))}</td>" for name in columns)
     return f"<tr>{cells}</tr>"
+
+
+def _cell(value: Any) -> str:
+    return printable("" if value is None else value, CELL_WIDTH)
+
+
+def _aligned(cells: Iterable[str], widths: Iterable[int]) -> str:
+    padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+    return "  ".join(padded).rstrip()

@@ -1,0 +1,1 @@
+"""How values look: tables and trees as plain text, Markdown and HTML."""
