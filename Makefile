@@ -4,7 +4,7 @@
 #   make check  ruff, mypy, pyright
 #   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
-#   make docs   the API pages, into docs/_build
+#   make docs   the site, into docs/_build
 
 PYTHON ?= python3
 MODEL ?= smollm2-135m
@@ -14,9 +14,6 @@ FUZZ ?= 22000
 BIN := .venv/bin
 STAMPS := .venv/.stamps
 BENCH ?= speed
-# Named one by one: pdoc shows of a package with __all__ only what that lists.
-MODULES = $(shell find lmflow stores cli -name '*.py' -not -name '__init__.py' | LC_ALL=C sort \
-	| sed -e 's|\.py$$||' -e 's|/|.|g' -e 's|^stores|lmflow.stores|' -e 's|^cli|lmflow.cli|')
 
 .PHONY: demo test coverage check fuzz bench docs
 .DELETE_ON_ERROR:
@@ -43,14 +40,16 @@ bench: $(STAMPS)/bench
 	$(BIN)/python bench/$(BENCH).py $(ARGS)
 
 docs: $(STAMPS)/docs
-	$(BIN)/pdoc --output-directory docs/_build lmflow $(MODULES)
+	$(BIN)/python -m sphinx -W --keep-going --quiet docs docs/_build
+	$(BIN)/python docs/check_site.py docs/_build
+	@echo "docs/_build/index.html"
 
 # A stamp says that the extras were installed for the pyproject.toml of that time.
 $(STAMPS)/local: EXTRAS = [local,optuna]
 $(STAMPS)/test: EXTRAS = [local,test]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS = [local,dense,optuna]
-$(STAMPS)/docs: EXTRAS = [local,mcp,docs]
+$(STAMPS)/docs: EXTRAS = [docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable ".$(EXTRAS)"

@@ -1,45 +1,17 @@
-"""The page on agents, and the example: their Python runs, and they say what is so."""
+"""The page on agents names all there is, and its example runs."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
-import pytest
-from agents import Asked, asks, calling
-from pages import shown
 from paths import DOCS
 
 from lmflow.interpreter.tools import CallForm, ObservationKind
-from lmflow.messages.replies import ChatReply
-from lmflow.messages.requests import MODES, ChatRequest
+from lmflow.messages.requests import MODES
 
 EXAMPLE = DOCS.parent / "examples" / "agents" / "shop.py"
-
-
-def say(request: ChatRequest) -> ChatReply | str:
-    """Look, order, answer."""
-    steps: list[list[Asked]] = [
-        [("stock", {"item": "black tea"})],
-        [("order", {"item": "black tea", "count": 2})],
-        [],
-    ]
-    return (
-        calling(request, *steps[len(request.messages) // 2 - 1])
-        if asks(request)
-        else "Two are ordered."
-    )
-
-
-async def test_the_page_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It prints an answer and what came of each call."""
-    known = await shown("agents.md", tmp_path, say)
-    printed = capsys.readouterr().out.splitlines()
-    assert ["Two are ordered.", "so [('stock', {'item': 'black tea'})] ['0']"] == printed[:2]
-    assert "2 of black tea ordered" in printed[2]
-    assert "green tea, black tea" in known["told"]["react.act.tools"]["stock"]
 
 
 def test_the_page_names_all_there_is() -> None:

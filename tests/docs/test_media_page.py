@@ -1,33 +1,13 @@
-"""The page on pictures, sounds and files: its Python runs, and so does its example."""
+"""The page on pictures, sounds and files says what is not measured, and its example runs."""
 
 from __future__ import annotations
 
 import re
 import runpy
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import run
 from paths import ROOT
-from pictures_and_sounds import PNG
-
-import lmflow as lf
-
-
-async def test_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From top to bottom, with a picture where it says that there is one."""
-    (tmp_path / "cat.png").write_bytes(PNG)
-    monkeypatch.chdir(tmp_path)
-    async with lf.Executor(lf.scripted(lambda _: "Paris")) as ex:
-        known = await run(
-            "media.md", tmp_path, {"ex": ex, "__name__": "page", "download": lambda _: PNG}
-        )
-    picture = lf.Image(PNG)
-    page = (ROOT / "docs" / "media.md").read_text(encoding="utf-8")
-    assert f"# {picture}\n" in page
-    assert ("", "Paris") == (known["trace"].outputs.thoughts, known["trace"].outputs.answer)
-    assert ["fetch", "see_it"] == list(known["seen"].steps)
 
 
 def test_the_page_says_what_is_not_measured() -> None:
