@@ -4,8 +4,9 @@ imports.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -49,13 +50,22 @@ class LazyCommands(MutableMapping[str, click.Command]):
 
 
 class LazyGroup(Group):
-    """A group that lists its commands without importing them."""
+    """A group that lists its commands without importing them, by ``sections`` if it has them."""
+
+    def __init__(
+        self, *args: Any, sections: Mapping[str, Sequence[str]] | None = None, **settings: Any
+    ) -> None:
+        Group.__init__(self, *args, **settings)
+        self.sections = sections or {}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the names and the short helps."""
-        rows = [(name, self._short_help(name)) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        """Write the names and the short helps, each section with its commands."""
+        sections = self.sections or {"Commands": self.list_commands(ctx)}
+        widest = max(len(name) for names in sections.values() for name in names)
+        for title, names in sections.items():
+            rows = [(name.ljust(widest), self._short_help(name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
     def _short_help(self, name: str) -> str:
         if isinstance(self.commands, LazyCommands):

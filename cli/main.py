@@ -14,46 +14,75 @@ GC_THRESHOLD = 20_000
 frequent collections find nothing.
 """
 
-COMMANDS = {
-    "new": ("new:new", "Write a small project that works at once, into a folder."),
-    "run": ("run:run", "Run a program, once or on each line of a file, and record it."),
-    "serve": ("serve:serve", "Serve programs over HTTP and record each request."),
-    "mcp": ("serve:mcp", "Serve programs as tools of the Model Context Protocol."),
-    "render": ("render:render", "Print the exact messages and options that a step would send."),
-    "runs": ("runs:runs", "List recorded runs and show them."),
-    "replay": ("replay:replay", "Run a recording again, unchanged or under another version."),
-    "resume": ("replay:resume", "Finish a run that a crash or Ctrl-C stopped."),
-    "bisect": ("bisect:bisect", "Find the version that broke an example."),
-    "why": ("explain:why", "Show where an answer comes from."),
-    "verify": ("runs:verify", "Check every hash of a run or of the whole store."),
-    "score": ("score:score", "Add a score or feedback to a run or trace."),
-    "eval": ("evaluate:evaluate", "Score a program on examples, with an interval."),
-    "compare": ("evaluate:compare", "Compare two evaluations, paired on the same examples."),
-    "optimize": ("optimize:optimize", "Tune a program's parameters for a metric, within a budget."),
-    "log": ("versions:log", "List a version and its ancestors."),
-    "show": ("versions:show", "Show a version's parameters."),
-    "diff": ("versions:diff", "Show the changes from version A to version B."),
-    "blame": ("explain:blame", "Show which version introduced each part of a parameter."),
-    "status": ("status:status", "Compare a version's last run with the program of now."),
-    "ref": ("refs:ref", "List, set and remove refs, which are names of versions."),
-    "rollback": ("refs:rollback", "Move a ref back to where it was."),
-    "reflog": ("refs:reflog", "List where a ref pointed."),
-    "edit": ("edit:edit", "Change one parameter of a ref in $EDITOR."),
-    "merge": ("refs:merge", "Merge the changes of a version into a ref."),
-    "pin": ("gc:pin", "Pin versions, which `gc` then keeps."),
-    "export": ("version_files:export", "Write versions with their ancestors and refs as JSON."),
-    "import": ("version_files:import_", "Store the versions of a file under their ids."),
-    "dataset": ("datasets:dataset", "List, import and export data sets of the store."),
-    "gc": ("gc:gc", "Remove what no ref, reflog, pin or run reaches."),
-    "index": ("run:index", "Make a corpus of the txt, md, html and rst files of a folder."),
-    "models": ("models:models", "List, pull and remove weights of local models."),
-    "doctor": ("doctor:doctor", "Check the installation and print the fix of each problem."),
-    "completion": ("completion:completion", "Print the shell's completion script."),
+SECTIONS = {
+    "Run": {
+        "new": ("new:new", "Write a small project that works at once, into a folder."),
+        "run": ("run:run", "Run a program, once or on each row of a data set, and record it."),
+        "render": ("render:render", "Print the exact messages and options that a step would send."),
+        "resume": ("replay:resume", "Finish a run that a crash or Ctrl-C stopped."),
+    },
+    "Look": {
+        "runs": ("runs:runs", "List recorded runs and show them."),
+        "why": ("explain:why", "Show where an answer comes from."),
+        "status": ("status:status", "Compare a version's last run with the program of now."),
+    },
+    "Time travel": {
+        "replay": ("replay:replay", "Run a recording again, unchanged or under another version."),
+        "bisect": ("bisect:bisect", "Find the version that broke an example."),
+        "rollback": ("refs:rollback", "Move a ref back to where it was."),
+        "reflog": ("refs:reflog", "List where a ref pointed."),
+    },
+    "Versions": {
+        "log": ("versions:log", "List a version and its ancestors."),
+        "show": ("versions:show", "Show a version's parameters."),
+        "diff": ("versions:diff", "Show the changes from version A to version B."),
+        "blame": ("explain:blame", "Show which version introduced each part of a parameter."),
+        "ref": ("refs:ref", "List, set and remove refs, which are names of versions."),
+        "edit": ("edit:edit", "Change one parameter of a ref in $EDITOR."),
+        "merge": ("refs:merge", "Merge the changes of a version into a ref."),
+        "pin": ("gc:pin", "Pin versions, which `gc` then keeps."),
+        "export": ("version_files:export", "Write versions with their ancestors and refs as JSON."),
+        "import": ("version_files:import_", "Store the versions of a file under their ids."),
+    },
+    "Tune": {
+        "eval": ("evaluate:evaluate", "Score a program on examples, with an interval."),
+        "compare": (
+            "evaluate:compare",
+            "Compare two evaluations, paired on the same examples.",
+        ),
+        "score": ("score:score", "Add a score or feedback to a run or trace."),
+        "optimize": (
+            "optimize:optimize",
+            "Tune a program's parameters for a metric, within a budget.",
+        ),
+    },
+    "Data": {
+        "dataset": ("datasets:dataset", "List, import and export data sets of the store."),
+        "index": ("run:index", "Make a corpus of the txt, md, html and rst files of a folder."),
+    },
+    "Store": {
+        "verify": ("runs:verify", "Check every hash of a run or of the whole store."),
+        "gc": ("gc:gc", "Remove what no ref, reflog, pin or run reaches."),
+        "doctor": ("doctor:doctor", "Check the installation and print the fix of each problem."),
+        "completion": ("completion:completion", "Print the shell's completion script."),
+    },
+    "Serve": {
+        "serve": ("serve:serve", "Serve programs over HTTP and record each request."),
+        "mcp": ("serve:mcp", "Serve programs as tools of the Model Context Protocol."),
+        "models": ("models:models", "List, pull and remove weights of local models."),
+    },
 }
-"""Each command's place and the short help that ``lmflow --help`` lists."""
+"""Each command's place, and the short help that ``lmflow --help`` lists, by section."""
+
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
-@click.group(cls=LazyGroup, commands=LazyCommands(COMMANDS))
+@click.group(
+    cls=LazyGroup,
+    commands=LazyCommands(COMMANDS),
+    context_settings={"help_option_names": ["-h", "--help"]},
+    sections={title: tuple(section) for title, section in SECTIONS.items()},
+)
 @click.version_option(__version__, prog_name="lmflow")
 def main() -> None:
     """Compound AI systems as values: run programs, look at what happened, replay it offline.

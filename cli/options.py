@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import click
 
 from lmflow.cli.errors import one_line_errors
+from lmflow.cli.following import epilog, right_name
 from lmflow.values.record import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,6 +116,19 @@ def budget_options(calls: str, usd: str) -> Callable[[F], F]:
     return lambda command: calls_option(usd_option(command))
 
 
+def allow_files_option(command: F) -> F:
+    """Add ``--allow-files DIR``."""
+    option = click.option(
+        "--allow-files",
+        "allow_files",
+        multiple=True,
+        type=click.Path(exists=True, file_okay=False),
+        metavar="DIR",
+        help="Rows may name files in this folder too, not only in that of the data; repeatable.",
+    )
+    return option(command)
+
+
 def adapters_option(command: F) -> F:
     """Add ``--adapter PATTERN=NAME``, read as a mapping."""
 
@@ -171,7 +185,29 @@ class Group(click.Group):
         with one_line_errors():
             return click.Group.make_context(self, *args, **extra)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, whose help ends with those that usually follow it."""
+        command = click.Group.get_command(self, ctx, cmd_name)
+        if command is not None and command.epilog is None:
+            command.epilog = epilog([*ctx.command_path.split()[1:], cmd_name])
+        return command
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; an error or Ctrl-C becomes one line and exit code 1."""
         with one_line_errors():
-            return click.Group.invoke(self, ctx)
+            try:
+                return click.Group.invoke(self, ctx)
+            except click.NoSuchOption as error:
+                raise _with_right_name(error) from None
+
+
+def _with_right_name(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return the error for an unknown option; it names the option that has that meaning here."""
+    name = right_name(error.option_name)
+    if not name or error.ctx is None:
+        return error
+    options = [option for param in error.ctx.command.params for option in param.opts]
+    if name not in options:
+        return error
+    message = f"No such option: {error.option_name}. It is called {name}."
+    return click.NoSuchOption(error.option_name, message, ctx=error.ctx)

@@ -41,21 +41,23 @@ class ResumeLimits:
     """The limits of a resumed job, and the scripts that may be imported again."""
 
     concurrency: int
-    max_calls: int | None
+    calls: int | None
+    usd: float | None
     allowed: tuple[str, ...]
 
 
 def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json: bool) -> None:
     """Run a stopped evaluation or optimization to its end; recorded calls are not sent again."""
-    concurrency, max_calls = limits.concurrency, limits.max_calls
+    concurrency = limits.concurrency
     if recorded.status == "done":
         click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
     with SqliteStore(store_path) as store:
         with store.reading() as reader:
             job = load_recorded_job(recorded, reader, limits.allowed)
             spent = _spent_before(store, recorded)
-        if max_calls is not None:
-            job = attrs.evolve(job, spec=attrs.evolve(job.spec, calls=max_calls))
+        if limits.calls is not None or limits.usd is not None:
+            spec = attrs.evolve(job.spec, calls=limits.calls, usd=limits.usd)
+            job = attrs.evolve(job, spec=spec)
         if recorded.kind == "evaluate":
             evaluation = run_evaluation(
                 store, job, concurrency, quiet=as_json, of=recorded.id, spent=spent

@@ -45,7 +45,7 @@ class FromRunsOptions:
     help='A condition such as "score>0.8"; all must hold.',
 )
 @click.option(
-    "--metric-name",
+    "--metric",
     "metric",
     default="",
     metavar="NAME",
@@ -68,8 +68,8 @@ def from_runs(options: FromRunsOptions) -> None:
 
     \b
     Example:
-      lmflow dataset from-runs --where "score>0.8" --where "model~gpt" --metric-name helpful --name good
-    """  # noqa: E501 - an example stands on one line
+      lmflow dataset from-runs --where "score>0.8" --where "model~gpt" --metric helpful --name good
+    """
     conditions = [condition(where) for where in options.wheres]
     with reading(options.store) as reader:
         conditions = [_with_version_id(reader, parsed) for parsed in conditions]

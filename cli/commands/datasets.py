@@ -15,6 +15,7 @@ from lmflow.cli.commands.dataset_from_runs import check_step, from_runs, load_re
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (
     Group,
+    allow_files_option,
     echo_json,
     integer,
     json_option,
@@ -107,6 +108,7 @@ class ImportOptions:
     splits: tuple[str, ...]
     seed: int
     drop_repeats: bool
+    allow_files: tuple[str, ...]
     target: str
     store: str
     as_json: bool
@@ -127,6 +129,7 @@ class ImportOptions:
 @click.option(
     "--drop-repeats", is_flag=True, help="Leave out rows that are equal to an earlier one."
 )
+@allow_files_option
 @program_option("Read the fields as this program's signature says.")
 @store_option
 @json_option
@@ -142,7 +145,12 @@ def import_(options: ImportOptions) -> None:
       lmflow dataset import qa.jsonl --name qa --split train=0.5 --split select=0.3 --split held=0.2
     """
     program = load_program(options.target) if options.target else None
-    rows = read_dataset(options.file, signature=program, drop_repeats=options.drop_repeats)
+    rows = read_dataset(
+        options.file,
+        signature=program,
+        drop_repeats=options.drop_repeats,
+        allow_files=options.allow_files,
+    )
     name = options.name or options.file.stem
     with SqliteStore(options.store) as store:
         digest = store.put_dataset(

@@ -14,6 +14,7 @@ from lmflow.cli.loading.metrics import METRIC_HELP
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.options import (
     adapters_option,
+    allow_files_option,
     budget_options,
     concurrency_option,
     echo_json,
@@ -24,7 +25,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.optimization import comparison_text
-from lmflow.data.readers import ENDINGS
+from lmflow.data.file_rows import ENDINGS
 from lmflow.errors import NotFound
 from lmflow.evaluation.comparison import Comparison
 from lmflow.evaluation.comparison import compare as compare_evaluations
@@ -56,6 +57,7 @@ class _EvaluationOptions:
     samples: int
     model: str
     adapters: dict[str, str]
+    allow_files: tuple[str, ...]
     calls: int | None
     usd: float | None
     concurrency: int
@@ -74,6 +76,7 @@ class _EvaluationOptions:
             calls=self.calls,
             usd=self.usd,
             adapters=self.adapters,
+            allow_files=self.allow_files,
         )
 
 
@@ -103,6 +106,7 @@ class CompareOptions(_EvaluationOptions):
 @_SAMPLES
 @_MODEL
 @adapters_option
+@allow_files_option
 @_BUDGET
 @_CONCURRENCY
 @store_option
@@ -133,6 +137,7 @@ def evaluate(options: EvalOptions) -> None:
 @_SAMPLES
 @_MODEL
 @adapters_option
+@allow_files_option
 @_BUDGET
 @_CONCURRENCY
 @click.option(

@@ -140,7 +140,7 @@ _README = """# NAME
 ```console
 $ python -m pytest                                                         # no key, no network
 $ lmflow run app:triage --set message="I was charged twice." --model local/smollm2-135m
-$ lmflow run app:triage --input dev.jsonl --model local/smollm2-135m       # then: lmflow runs ls
+$ lmflow run app:triage --data dev.jsonl  --model local/smollm2-135m       # then: lmflow runs ls
 $ lmflow eval app:triage --data dev.jsonl --metric app:exact --model local/smollm2-135m
 $ lmflow optimize app:triage --optimizer labeled_few_shot --train train.jsonl --held dev.jsonl \\
     --metric app:exact --ref main --model local/smollm2-135m               # then: lmflow log main

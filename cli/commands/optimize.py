@@ -15,6 +15,7 @@ from lmflow.cli.loading.jobs import PARTS, Job, JobSpec, Source, load_job
 from lmflow.cli.loading.metrics import METRIC_HELP
 from lmflow.cli.options import (
     adapters_option,
+    allow_files_option,
     budget_options,
     concurrency_option,
     echo_json,
@@ -47,6 +48,7 @@ class OptimizeOptions:
     ref: str
     model: str
     adapters: dict[str, str]
+    allow_files: tuple[str, ...]
     proposer: str
     calls: int | None
     usd: float | None
@@ -79,6 +81,7 @@ class OptimizeOptions:
             calls=self.calls,
             usd=self.usd,
             adapters=self.adapters,
+            allow_files=self.allow_files,
             judge_rows=0 if self.unjudged else self.judge_rows,
         )
 
@@ -119,6 +122,7 @@ class OptimizeOptions:
 @click.option("--ref", default="", metavar="NAME", help="Point this ref at the resulting version.")
 @click.option("--model", default="", metavar="PROVIDER/MODEL", help="The program's model.")
 @adapters_option
+@allow_files_option
 @click.option(
     "--proposer-model",
     "proposer",

@@ -180,7 +180,7 @@ class MergeOptions:
     ref: str
     other: str
     base: str
-    note: str
+    why: str
     dry_run: bool
     store: str
     as_json: bool
@@ -195,7 +195,7 @@ class MergeOptions:
     metavar="VERSION",
     help="The version that both derive from; by default the nearest common ancestor.",
 )
-@click.option("--note", default="", help="The reason.")
+@click.option("--why", default="", help="The reason, which becomes the version's note.")
 @_DRY_RUN
 @store_option
 @json_option
@@ -221,7 +221,7 @@ def merge(options: MergeOptions) -> None:
             f"{ref} and {other} have no common ancestor in this store: "
             "name the version that both derive from, --base."
         )
-    note = options.note or f"merge {other} into {ref}"
+    note = options.why or f"merge {other} into {ref}"
     merged = _merged(base, ours, theirs, note)
     if base.id == theirs.id and not options.as_json:
         click.echo(f"{ref} has all of {other} already")

@@ -33,8 +33,8 @@ from lmflow.cli.options import (
 from lmflow.errors import ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
-from lmflow.execution.progress import bar, silent
 from lmflow.programs.program import Program
+from lmflow.progress.update import silent
 from lmflow.replays.differences import CALL_DIFFERENCES, Divergence
 from lmflow.replays.divergence import diverge
 from lmflow.replays.exact import replay as replay_exactly
@@ -216,7 +216,7 @@ def resume(options: ResumeOptions) -> None:
             program,
             retry_failures=options.retry_failures,
             budget=options.budget,
-            progress=silent if options.as_json else bar,
+            progress=silent if options.as_json else None,
         )
 
     print_run(_run_live(recorded, recorded.target, options, go), as_json=options.as_json)
@@ -241,7 +241,7 @@ def _replay_live(
             version=version,
             at=options.address,
             budget=options.budget,
-            progress=silent if options.as_json else bar,
+            progress=silent if options.as_json else None,
         )
 
     target = options.target or recorded.target

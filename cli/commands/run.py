@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,12 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
-from lmflow.cli.loading.programs import load_media, load_program, parse_inputs
+from lmflow.cli.loading.jobs import JobStore, Source, load_inputs
+from lmflow.cli.loading.programs import load_program, parse_inputs
 from lmflow.cli.options import (
     adapters_option,
+    allow_files_option,
+    budget_options,
     concurrency_option,
     echo_json,
     integer,
@@ -23,14 +26,17 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.terminal import line, result_data, result_line, trace_tree
+from lmflow.data.file_rows import ENDINGS
+from lmflow.errors import BadData
+from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
-from lmflow.execution.progress import bar, silent
 from lmflow.programs.program import Program
-from lmflow.signatures.signature import Signature
+from lmflow.progress.update import silent
 from lmflow.stores.corpora.corpus import Corpus
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.schema import check_file
+from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
-from lmflow.values.json_text import parse
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 
@@ -41,23 +47,32 @@ class RunOptions:
 
     target: str
     pairs: tuple[str, ...]
-    file: Path | None
+    data: str
     model: str | None
     version: str | None
     concurrency: int
     adapters: dict[str, str]
+    allow_files: tuple[str, ...]
+    calls: int | None
+    usd: float | None
     store: str
     as_json: bool
+
+    @property
+    def budget(self) -> Budget | None:
+        """The budget, ``None`` if it has no limit."""
+        budget = Budget(calls=self.calls, usd=self.usd)
+        return budget if budget.limited else None
 
 
 @click.command("run")
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="An input; repeatable.")
 @click.option(
-    "--input",
-    "file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A JSONL file: one run per object.",
+    "--data",
+    default="",
+    metavar="DATA",
+    help=f"Run each row of a file ({', '.join(ENDINGS)}), or of NAME[:SPLIT] of the store.",
 )
 @click.option(
     "--model",
@@ -72,19 +87,22 @@ class RunOptions:
     help="A ref or version of the parameters; by default the program's own.",
 )
 @concurrency_option(16, "Calls sent at once.")
+@budget_options("Send at most so many calls.", "Spend at most so many dollars.")
 @adapters_option
+@allow_files_option
 @store_option
 @json_option
 @options_value(RunOptions)
 def run(options: RunOptions) -> None:
-    """Run a program, once or on each line of a file, and record it.
+    """Run a program, once or on each row of a data set, and record it.
 
     \b
     Example:
       lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
     """
     program = load_program(options.target)
-    rows = _rows(program, options)
+    with _only_reading(options) as reader:
+        rows = _rows(program, options, reader)
     with SqliteStore(options.store) as store:
         try:
             result = asyncio.run(_run(store, program, rows, options))
@@ -118,7 +136,8 @@ def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
     Example:
       lmflow index docs --out corpus.db
     """
-    with Corpus.from_folder(folder, out, size=size) as corpus:
+    progress = silent if as_json else None
+    with Corpus.from_folder(folder, out, size=size, progress=progress) as corpus:
         skipped = [str(problem) for problem in corpus.skipped]
         digest, passages = corpus.digest, len(corpus)
     if as_json:
@@ -141,53 +160,37 @@ async def _run(
         concurrency=options.concurrency,
         target=options.target,
         adapters=options.adapters,
+        budget=options.budget,
     ) as ex:
-        if options.file:
-            progress = silent if options.as_json else bar
+        if options.data:
+            progress = silent if options.as_json else None
             return await ex.map(program, rows, version=options.version, progress=progress)
         return await ex.run(program, version=options.version, **rows[0])
 
 
-def _rows(program: Program, options: RunOptions) -> list[Mapping[str, Any]]:
-    """Return the inputs of each execution, from the file or from ``--set``."""
+def _rows(program: Program, options: RunOptions, store: JobStore | None) -> list[Mapping[str, Any]]:
+    """Return the inputs of each execution, from the data or from ``--set``."""
     fields = program.signature.inputs
-    if bool(options.pairs) == bool(options.file) and fields:
+    if bool(options.pairs) == bool(options.data) and fields:
         names = " ".join(f"--set {field.name}=..." for field in fields if field.required)
-        raise click.ClickException(f"give the inputs, either {names} or --input FILE.jsonl.")
-    if options.file:
-        return _read_rows(options.file, program.signature)
-    return [parse_inputs(program.signature, str(program), options.pairs)]
-
-
-def _read_rows(file: Path, signature: Signature) -> list[Mapping[str, Any]]:
-    rows: list[Mapping[str, Any]] = []
-    for number, text in enumerate(_read_text(file).split("\n"), 1):
-        if not text.strip():
-            continue
-        try:
-            row = parse(text)
-        except ValueError as error:
-            problem = error.msg if isinstance(error, json.JSONDecodeError) else error
-            raise click.ClickException(
-                f"{file} line {number} is not JSON ({problem}). Nothing was sent."
-            ) from None
-        if not isinstance(row, dict):
-            raise click.ClickException(
-                f"{file} line {number} is not a JSON object. Nothing was sent."
-            )
-        rows.append(load_media(signature, row, file.parent))
+        raise click.ClickException(f"give the inputs, either {names} or --data FILE.jsonl.")
+    if not options.data:
+        return [parse_inputs(program.signature, str(program), options.pairs)]
+    source = Source(options.data)
+    try:
+        rows = list(load_inputs(source, program, store, options.allow_files))
+    except BadData as error:
+        raise click.ClickException(f"{error} Nothing was sent.") from None
     if not rows:
-        raise click.ClickException(f"{file} has no rows. Nothing was sent.")
+        raise click.ClickException(f"{options.data} has no rows. Nothing was sent.")
     return rows
 
 
-def _read_text(file: Path) -> str:
-    """Return the text of a file, without a byte order mark."""
-    try:
-        return file.read_text("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problem = f"{file} is not UTF-8 (byte {error.start}). Save it as UTF-8. Nothing was sent."
-        raise click.ClickException(problem) from None
+def _only_reading(options: RunOptions) -> contextlib.AbstractContextManager[Reader | None]:
+    """Open the store for reading if rows are to be read from it."""
+    if options.data and check_file(Path(options.store)):
+        return reading(options.store)
+    return contextlib.nullcontext()
 
 
 def _stopped(store: SqliteStore, target: str) -> str:

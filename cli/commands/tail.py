@@ -22,7 +22,7 @@ from lmflow.values.printing import clean
 @click.command()
 @click.argument("run", default="", shell_complete=complete_run)
 @click.option(
-    "--last",
+    "--limit",
     default=10,
     show_default=True,
     type=integer(0),
@@ -37,17 +37,17 @@ from lmflow.values.printing import clean
 )
 @store_option
 @json_option
-def tail(run: str, last: int, every: float, store: str, *, as_json: bool) -> None:
+def tail(run: str, limit: int, every: float, store: str, *, as_json: bool) -> None:
     """Follow the calls of the store, or of RUN, as they end.
 
     Ctrl-C stops it; with RUN it ends when the run does. --json prints a line of JSON per call.
 
     \b
     Example:
-      lmflow runs tail RUN --last 3
+      lmflow runs tail RUN --limit 3
     """
     with reading(store) as reader:
-        following = reader.follow(run, last)
+        following = reader.follow(run, limit)
         try:
             while True:
                 # Asked before the calls are read: calls that end in between would be lost.

@@ -19,7 +19,7 @@ from lmflow.cli.options import (
     store_option,
     user_name,
 )
-from lmflow.data.readers import ENDINGS
+from lmflow.data.file_rows import ENDINGS
 from lmflow.errors import ForeignFile, short
 from lmflow.programs.dspy import from_dspy, to_dspy
 from lmflow.stores.sqlite.reader import Reader

@@ -4,7 +4,7 @@ load to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +15,8 @@ from lmflow.cli.loading.factories import build, choose
 from lmflow.cli.loading.metrics import load_metric
 from lmflow.cli.loading.programs import load_program
 from lmflow.data.dataset import Data, Dataset
-from lmflow.data.readers import ENDINGS, dataset
+from lmflow.data.file_rows import ENDINGS
+from lmflow.data.readers import dataset, read_rows
 from lmflow.data.splits import split
 from lmflow.errors import BadData, NotFound, short
 from lmflow.evaluation.judges import Judge
@@ -64,6 +65,7 @@ class JobSpec:
     usd: float | None = None
     adapters: Mapping[str, str] = Record()
     judge_rows: int | None = None
+    allow_files: tuple[str, ...] = ()
 
     @property
     def config(self) -> Record:
@@ -162,7 +164,8 @@ def load_job(spec: JobSpec, store: JobStore | None) -> Job:
     Raises ``BadData`` if a source's examples changed since the specification was stored.
     """
     program = load_program(spec.target)
-    datasets = {part: load_examples(source, program, store) for part, source in spec.files}
+    allowed = spec.allow_files
+    datasets = {part: load_examples(source, program, store, allowed) for part, source in spec.files}
     for part, source in spec.files:
         _check_unchanged(source, datasets[part])
     start = store.version(spec.version) if store and spec.version else init(program)
@@ -185,27 +188,49 @@ def _check_unchanged(source: Source, examples: Dataset) -> None:
         raise BadData(source.path, problem, "Restore the examples, or start a new run.")
 
 
-def load_examples(source: Source, program: Program, store: JobStore | None) -> Dataset:
+def load_examples(
+    source: Source, program: Program, store: JobStore | None, allow_files: Sequence[str] = ()
+) -> Dataset:
     """Read the examples of a file, or of the data set that the store has as ``NAME[:SPLIT]``.
+
+    Their files must be in the folder of the data, or in one of ``allow_files``.
 
     Raises ``BadData`` if neither exists.
     """
+    rows = _file_or_rows(source, store)
+    name = rows.name if isinstance(rows, Dataset) else ""
+    return dataset(rows, name, signature=program, allow_files=allow_files)
+
+
+def load_inputs(
+    source: Source, program: Program, store: JobStore | None, allow_files: Sequence[str] = ()
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a source as a program's inputs; rows may repeat, labels stay as they are.
+
+    Raises ``BadData`` as ``load_examples`` does.
+    """
+    rows = read_rows(_file_or_rows(source, store), program, allow_files, only_inputs=True)
+    return (row for _, row in rows)
+
+
+def _file_or_rows(source: Source, store: JobStore | None) -> Path | Dataset:
     path = Path(source.path)
     if store is None or path.suffix.lower() in ENDINGS or path.exists():
-        return dataset(path, signature=program)
+        return path
     name, _, split_name = source.path.partition(":")
     try:
-        stored = store.dataset(name, split_name)
+        return store.dataset(name, split_name)
     except NotFound as error:
         problem = f"it is not a file, and as a data set: {error.problem}"
         raise BadData(source.path, problem, error.fix) from None
-    return dataset(stored, stored.name, signature=program)
 
 
-def source_state(source: Source, target: str, store: JobStore) -> str:
+def source_state(
+    source: Source, target: str, store: JobStore, allow_files: Sequence[str] = ()
+) -> str:
     """Say whether a source's examples are unchanged, changed, or why they can't be read."""
     try:
-        digest = load_examples(source, load_program(target), store).digest
+        digest = load_examples(source, load_program(target), store, allow_files).digest
     except BadData as problem:
         return str(problem)
     return "as it was" if digest == source.digest else "changed since"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from lmflow.signatures.fields import Field, holds_media
 from lmflow.signatures.parsing import read, resolve_media, takes_list, type_text
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import parse
-from lmflow.values.media import attach_media
 
 
 def load_program(target: str) -> Program:
@@ -124,19 +123,6 @@ def _input(field: Field, text: str) -> Any:
         raise WrongType(
             f"--set {field.name}", f"{text!r} ({problem})", type_text(field.type)
         ) from None
-
-
-def load_media(signature: Signature, row: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Replace the texts of a row's media inputs by the media that they name.
-
-    A text is a URL, or a path relative to ``folder``, which holds the row's file.
-    """
-    kinds = {field.name: field.type for field in signature.inputs if holds_media(field.type)}
-    inputs = dict(row)
-    for name in kinds.keys() & row.keys():
-        media = attach_media(row[name], lambda _: None, files=True)
-        inputs[name] = resolve_media(media, kinds[name], folder)
-    return inputs
 
 
 def _texts(text: str, field: Field) -> Any:

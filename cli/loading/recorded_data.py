@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 import attrs
 
-from lmflow.cli.loading.jobs import Source, spec_of
+from lmflow.cli.loading.jobs import JobSpec, spec_of
 from lmflow.data.dataset import Dataset
 from lmflow.data.readers import dataset as read_dataset
 from lmflow.errors import BadData, NotFound
@@ -36,12 +36,12 @@ def recorded_datasets(run: Run, reader: Reader, program: Program | None = None) 
     if digests is None:
         return []
     parts = list(digests.values()) if isinstance(digests, Mapping) else [digests]
-    sources = [source for _, source in spec_of(run).files] if "command" in run.config else []
+    spec = spec_of(run) if "command" in run.config else None
     datasets = []
     for digest in parts:
         examples = _stored(digest, reader)
         if examples is None:
-            examples = _from_files(digest, sources, program)
+            examples = _from_files(digest, spec, program)
         if examples is not None:
             datasets.append(examples)
     return datasets
@@ -97,13 +97,17 @@ def _stored(digest: str, reader: Reader) -> Dataset | None:
         return None
 
 
-def _from_files(digest: str, sources: Iterable[Source], program: Program | None) -> Dataset | None:
+def _from_files(digest: str, spec: JobSpec | None, program: Program | None) -> Dataset | None:
     """Return the examples of the file that still has the digest, ``None`` if no file has it."""
-    for source in sources:
+    if spec is None:
+        return None
+    for _, source in spec.files:
         if source.digest != digest or not Path(source.path).is_file():
             continue
         try:
-            examples = read_dataset(Path(source.path), signature=program)
+            examples = read_dataset(
+                Path(source.path), signature=program, allow_files=spec.allow_files
+            )
         except BadData:
             continue
         if examples.digest == digest:

@@ -16,7 +16,7 @@ from lmflow.cli.testing.recorded_runs import fully_answered, recorded_run, repla
 from lmflow.errors import LmflowError, Unrecorded
 from lmflow.execution.executor import Executor
 from lmflow.execution.rollout import Rollout
-from lmflow.execution.sync import wait_for
+from lmflow.execution.sync.run import wait_for
 from lmflow.models.base import Model
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program

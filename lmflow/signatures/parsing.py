@@ -5,12 +5,13 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
 from lmflow.errors import near
 from lmflow.signatures.codec import DATES, SEQUENCES, convert
+from lmflow.signatures.construction import under_own_names
 from lmflow.signatures.description import null_means_default
 from lmflow.signatures.fields import (
     fields_of,
@@ -24,7 +25,8 @@ from lmflow.signatures.fields import (
 from lmflow.signatures.list_text import BULLET, is_empty_list, item_lines, without_remarks
 from lmflow.signatures.type_syntax import type_of_node
 from lmflow.values.json_text import load
-from lmflow.values.media import is_url
+from lmflow.values.media import Media, is_url
+from lmflow.values.media_source import file_within
 from lmflow.values.record import pretty
 
 __all__ = [
@@ -73,28 +75,40 @@ def default_of(value: Any, kind: Any) -> Any:
     return value if value is None else convert(value, kind)
 
 
-def resolve_media(value: Any, kind: Any, folder: Path) -> Any:
+def resolve_media(
+    value: Any, kind: Any, folder: Path, allowed: Sequence[Path] | None = None
+) -> Any:
     """Replace the texts in a value by the media that they name: a URL, or a path in ``folder``.
 
-    Use it only for what a person wrote, since a path reads a file. ``BadMedia`` if none is there.
+    With ``allowed`` the files must be in ``folder`` or in one of these folders; ``None`` allows any
+    file, which is only for what a person wrote. ``BadMedia`` if none is there.
     """
     inner = unwrap_annotated(kind)[0]
     origin, args = origin_and_args(inner)
     if is_media_type(inner):
-        if not isinstance(value, str):
-            return value
-        return inner(value if is_url(value) else folder / value)
+        return _resolved(value, inner, folder, allowed)
     if origin is Union:
         media_types = [arg for arg in args if holds_media(arg)]
         if value is None or len(media_types) != 1:
             return value
-        return resolve_media(value, media_types[0], folder)
+        return resolve_media(value, media_types[0], folder, allowed)
     if isinstance(value, list) and origin in SEQUENCES:
         return [
-            resolve_media(item, kind, folder)
+            resolve_media(item, kind, folder, allowed)
             for item, kind in zip(value, _item_types(args, len(value)), strict=True)
         ]
     return value
+
+
+def _resolved(value: Any, kind: type[Media], folder: Path, allowed: Sequence[Path] | None) -> Any:
+    """Return the medium that a text names; any other value as it is."""
+    if not isinstance(value, str):
+        return value
+    if is_url(value):
+        return kind(value)
+    if allowed is None:
+        return kind(folder / value)
+    return kind(file_within(kind.__name__, value, folder, allowed))
 
 
 def takes_list(kind: Any) -> bool:
@@ -283,6 +297,7 @@ def drop_unknown(value: Any, kind: Any) -> Any:
         ]
     if not isinstance(value, dict):
         return value
+    value = under_own_names(inner, value)
     if origin is dict:
         return {name: drop_unknown(item, args[1]) for name, item in value.items()}
     fields = {field.name: field.type for field in fields_of(inner) or ()}
@@ -334,7 +349,7 @@ def _coerce_union(value: Any, kinds: tuple[Any, ...]) -> Any:
 
 
 def _coerce_object(value: dict[str, Any], kind: Any, args: tuple[Any, ...]) -> dict[str, Any]:
-    fields = fields_of(kind)
+    fields, value = fields_of(kind), under_own_names(kind, value)
     if fields is None:
         return {k: coerce(v, args[1]) for k, v in value.items()} if len(args) > 1 else value
     coerced = dict(value)

@@ -6,8 +6,10 @@ import base64
 import binascii
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
 
 from lmflow.errors import BadMedia
 from lmflow.values.unicode import well_formed
@@ -47,6 +49,12 @@ would digests.
 """
 
 
+_ALLOW = (
+    "Move the file there, or allow its folder: allow_files=DIR in Python, --allow-files DIR in the "
+    "shell."
+)
+
+
 def read_source(kind: str, source: bytes | str | os.PathLike[str]) -> tuple[bytes, str, str]:
     """The content of a source, and the media type and name that the source states, if it does.
     ``BadMedia`` names the ``kind`` of the value.
@@ -64,6 +72,41 @@ def read_source(kind: str, source: bytes | str | os.PathLike[str]) -> tuple[byte
     except ValueError:  # NUL, or half of a surrogate pair
         problem = f"{str(path)!r:.200} can't be the name of a file"
         raise BadMedia(kind, problem, "Name a file.") from None
+
+
+def file_within(kind: str, text: str, folder: Path, allowed: Sequence[Path]) -> Path:
+    """The file that a row of a data set names by a path in ``folder``, or by a ``file://`` URL.
+
+    Whoever wrote the data must not choose which other files of this machine are sent to a model, so
+    the file itself, links followed, must be in ``folder`` or in one of ``allowed``. ``BadMedia``
+    names the ``kind`` of the value.
+    """
+    path = folder / (_path_of_url(kind, text) if text[:5].lower() == "file:" else text)
+    try:
+        real = path.resolve()
+        inside = any(real.is_relative_to(place.resolve()) for place in (folder, *allowed))
+        special = real.exists() and not real.is_file()
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a name too long, NUL
+        problem = f"{text!r:.200} can't be the name of a file"
+        raise BadMedia(kind, problem, "Name a file.") from None
+    if not inside:
+        problem = f"{text!r:.200} is outside the folder of the data, {str(folder.resolve())!r:.200}"
+        raise BadMedia(kind, problem, _ALLOW)
+    if special:
+        raise BadMedia(kind, f"{text!r:.200} is not a regular file", "Name a file.")
+    return path
+
+
+def _path_of_url(kind: str, url: str) -> str:
+    """The path that a ``file://`` URL names on this machine."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("file://?")
+    if parts.netloc not in {"", "localhost"} or not parts.path:
+        problem = f"{url!r:.200} names no file of this machine"
+        raise BadMedia(kind, problem, "Write a path in the folder of the data.")
+    return url2pathname(parts.path)
 
 
 def decode_base64(kind: str, data: bytes) -> bytes:

@@ -34,18 +34,18 @@ def test_a_run_is_listed_shown_replayed_and_verified(here: Path) -> None:
 
 
 def test_a_file_of_inputs_is_a_map(here: Path) -> None:
-    """``--input`` runs each line, in order, as one run."""
+    """``--data`` runs each line, in order, as one run."""
     (here / "in.jsonl").write_text(
         '{"text": "a"}\n\n{"text": "bcd", "id": "x"}\n', encoding="utf-8"
     )
-    result = done(here, "run app:size --input in.jsonl")
+    result = done(here, "run app:size --data in.jsonl")
     assert [1, 3] == [trace["outputs"]["size"] for trace in result["traces"]]
 
 
 def test_a_failed_trace_is_an_exit_code(here: Path) -> None:
     """A map with a failure prints it and exits with 1."""
     (here / "in.jsonl").write_text('{"text": "a"}\n', encoding="utf-8")
-    result = call(here, "run app:broken --input in.jsonl")
+    result = call(here, "run app:broken --data in.jsonl")
     assert 1 == result.exit_code
     assert "ZeroDivisionError" in result.stdout
 
@@ -63,7 +63,7 @@ MISTAKES = [
     ("run app:answer --set question=x --model openai/gpt", "OPENAI_API_KEY"),
     ("run app:answer --set question=x --model local/none", "none"),
     ("run app:size --set text=a --version prod", "no ref or version 'prod'"),
-    ("run app:size --input bad.jsonl", "bad.jsonl line 2 is not JSON"),
+    ("run app:size --data bad.jsonl", "bad.jsonl, line 2: it is not JSON"),
     ("runs ls --store none.db", "no such file"),
     ("runs ls --store bad.jsonl", "isn't an SQLite database"),
     ("runs show zzz", "no run 'zzz'"),

@@ -20,7 +20,7 @@ import lmflow as lf
 from lmflow.errors import ModelUnavailable
 
 ROWS = '{"id": "a", "question": "q", "answer": "x"}\n{"id": "b", "question": "r", "answer": "x"}\n'
-BOM = "run app:size --input bom.jsonl"
+BOM = "run app:size --data bom.jsonl"
 MAIN = [sys.executable, "-c", "from lmflow.cli.main import main; main()"]
 
 
@@ -51,8 +51,8 @@ REFUSED = [
     ("compare VERSION VERSION --program app:answer --data dev.jsonl --metric f1", "--model"),
     ("optimize app:answer --optimizer labeled_few_shot --train dev.jsonl --metric f1", "--model"),
     ("ref set a..b VERSION", "can't be the name of a ref"),
-    ("run app:size --input latin.jsonl", "latin.jsonl is not UTF-8 (byte 10)"),
-    ("run app:size --input blank.jsonl", "blank.jsonl has no rows"),
+    ("run app:size --data latin.jsonl", "latin.jsonl: it is not UTF-8 (byte 10)"),
+    ("run app:size --data blank.jsonl", "blank.jsonl has no rows"),
 ]
 
 
@@ -179,7 +179,7 @@ def test_a_store_on_a_full_disk_says_so(ready: Path) -> None:
     rows = (json.dumps({"text": "x" * n}) for n in range(300))
     (ready / "in.jsonl").write_text("\n".join(rows), encoding="utf-8")
     target = f"{(ready / 'name').read_text('utf-8')}:size"
-    line = shlex.join([*MAIN, "run", target, "--input", "in.jsonl", "--json"])
+    line = shlex.join([*MAIN, "run", target, "--data", "in.jsonl", "--json"])
     result = subprocess.run(
         ["bash", "-c", f"ulimit -f 100; {line}"],  # noqa: S607
         cwd=ready,

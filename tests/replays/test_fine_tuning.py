@@ -117,7 +117,7 @@ def test_adapters_are_kept_with_what_was_asked_for(ready: Path, command: str, ki
     call(ready, f"{command} --budget-calls 5 --adapter openai/*=json")
     stopped = last(kind)
     assert {"openai/*": "json"} == dict(stopped.config.command.adapters)
-    done(ready, f"resume {stopped.id} --max-calls 1000")
+    done(ready, f"resume {stopped.id} --budget-calls 1000")
     found = last(kind)
     assert found.of == stopped.id
     asked = [
@@ -300,7 +300,7 @@ def test_resumed_with_more_it_pays_only_the_rest(ready: Path) -> None:
     whole = done(ready, f"{SEARCH} --store whole.db")
     first = done(ready, f"{SEARCH} --budget-calls 20")
     assert first["stopped"]
-    second = done(ready, f"resume {first['run']} --max-calls 1000")
+    second = done(ready, f"resume {first['run']} --budget-calls 1000")
     assert (whole["version"], "") == (second["version"], second["stopped"])
     assert whole["spent"]["calls"] >= first["spent"]["calls"] + second["spent"]["calls"]
 
@@ -369,7 +369,7 @@ def test_an_evaluation_resumes(ready: Path) -> None:
     all of it.
     """
     assert "budget of 5 calls" in failing(ready, f"{EVAL} --budget-calls 5 --concurrency 1")
-    found = done(ready, f"resume {last('evaluate').id} --max-calls 12")
+    found = done(ready, f"resume {last('evaluate').id} --budget-calls 12")
     assert 12 == len(found["rows"])
 
 
@@ -493,7 +493,7 @@ def test_what_python_began_resumes(python: Path) -> None:
     first = begun(python, random_search(candidates=1, seed=1), budget=lf.Budget(calls=20))
     assert first.stopped
     assert done(python, f"resume {first.run.id}")["stopped"]
-    assert whole.version.id == done(python, f"resume {first.run.id} --max-calls 1000")["version"]
+    assert whole.version.id == done(python, f"resume {first.run.id} --budget-calls 1000")["version"]
     assert done(python, f"replay {last('optimize').id}")["same"]
 
 
@@ -563,7 +563,7 @@ def test_an_evaluation_that_python_began_replays_and_resumes(python: Path) -> No
         scored(python, {"answer.instruction": "Say it."}, budget=lf.Budget(calls=5))
     stopped = last("evaluate").id
     assert "budget of 5 calls" in failing(python, f"resume {stopped}")
-    whole = done(python, f"resume {stopped} --max-calls 12")
+    whole = done(python, f"resume {stopped} --budget-calls 12")
     assert 12 == len(whole["rows"])
     assert whole["root"] == done(python, f"replay {whole['run']}")["result"]
 

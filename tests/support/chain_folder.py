@@ -140,7 +140,7 @@ def done(here: Path, line: str, code: int = 0) -> Any:
 
 def recorded(here: Path) -> str:
     """A run over the three inputs."""
-    return str(done(here, "run app:chain --input in.jsonl --model openai/test")["run"])
+    return str(done(here, "run app:chain --data in.jsonl --model openai/test")["run"])
 
 
 def saved(ref: str, *versions: lf.Version) -> None:

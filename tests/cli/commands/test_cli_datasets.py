@@ -123,9 +123,9 @@ async def test_runs_become_a_data_set(here: Path, wheres: list[str], found: str)
 
 
 async def test_score_is_the_named_one(here: Path) -> None:
-    """``score`` alone means the latest score, with --metric-name the latest of that name."""
+    """``score`` alone means the latest score, with --metric the latest of that name."""
     del here
-    said("dataset", "from-runs", "--name", "x", "--where", "score>0.5", "--metric-name", "helpful")
+    said("dataset", "from-runs", "--name", "x", "--where", "score>0.5", "--metric", "helpful")
     assert ["q2", "q3"] == questions("x")
     said("dataset", "from-runs", "--name", "y", "--where", "score>0.5")
     assert 4 == len(questions("y"))

@@ -131,10 +131,10 @@ def test_an_exact_replay_that_parts_shows_the_tree(here: Path, model: Model) -> 
 
 
 def test_a_budget_stops_a_replay(here: Path, model: Model) -> None:
-    """--max-calls bounds what is sent; the rest is resumed."""
+    """--budget-calls bounds what is sent; the rest is resumed."""
     run = recorded(here)
     saved("prod", base().put({"sign.instruction": "Sign well."}))
-    result = call(here, f"replay {run} --version prod --live --max-calls 2 --concurrency 1")
+    result = call(here, f"replay {run} --version prod --live --budget-calls 2 --concurrency 1")
     assert (1, 11) == (result.exit_code, len(model.seen))
     stopped = done(here, "runs ls")[0]
     assert "stopped" == stopped["status"]
@@ -146,13 +146,13 @@ def test_a_killed_run_resumes_and_pays_nothing_twice(here: Path, model: Model, n
     """Killed at a random moment, ``resume`` ends with the root of a run that was never killed; what
     had been answered on record is not sent again, and what was open is attempt 2.
     """
-    expected = done(here, "run app:chain --input in.jsonl --model openai/test --store whole.db")[
+    expected = done(here, "run app:chain --data in.jsonl --model openai/test --store whole.db")[
         "root"
     ]
     model.seen.clear()
     model.delay = 0.05
     command = [sys.executable, "-m", "lmflow.cli.main"]
-    line = words(here, "run app:chain --input in.jsonl --model openai/test --concurrency 2")
+    line = words(here, "run app:chain --data in.jsonl --model openai/test --concurrency 2")
     code = "from lmflow.cli.main import main; main()"
     child = subprocess.Popen(
         [*command[:1], "-c", code, *line], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -189,7 +189,7 @@ def test_a_killed_run_resumes_and_pays_nothing_twice(here: Path, model: Model, n
 def test_ctrl_c_names_the_command_that_resumes(here: Path, model: Model) -> None:
     """A run that is stopped by Ctrl-C says how to finish it."""
     model.delay = 0.05
-    line = words(here, "run app:chain --input in.jsonl --model openai/test --concurrency 1")
+    line = words(here, "run app:chain --data in.jsonl --model openai/test --concurrency 1")
     child = subprocess.Popen(
         [sys.executable, "-c", PROCESS, *line],
         stdout=subprocess.DEVNULL,

@@ -149,7 +149,7 @@ def test_rollback_goes_back_and_forth(here: Path) -> None:
 def test_edit_commits_what_was_typed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The editor's text is a child version, and the ref points at it."""
     edits(here, monkeypatch, 'echo "Sing." > "$1"')
-    said(here, "edit prod answer.instruction --note louder")
+    said(here, "edit prod answer.instruction --why louder")
     saved = data(here, "show prod")
     assert ("Sing.", [TUNED.id], "louder") == (
         saved["params"]["answer.instruction"],

@@ -421,7 +421,7 @@ def test_an_imported_data_set_holds_contents(
 def test_rows_of_a_file_name_pictures_as_seen_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`lmflow run --input` too."""
+    """`lmflow run --data` too."""
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "dot.png").write_bytes(PNG)
     (tmp_path / "in" / "rows.jsonl").write_text('{"picture": "dot.png"}\n')
@@ -433,7 +433,7 @@ def test_rows_of_a_file_name_pictures_as_seen_from_it(
     args = [
         "run",
         "sizing:size",
-        "--input",
+        "--data",
         "in/rows.jsonl",
         "--store",
         str(tmp_path / "s.db"),
