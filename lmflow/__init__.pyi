@@ -37,8 +37,8 @@ from .execution.budget import Budget as Budget
 from .execution.executor import Executor as Executor
 from .execution.indexing import dense_index as dense_index
 from .execution.jobs.optimization import Optimization as Optimization
-from .execution.progress import bar as bar
-from .execution.sync import run as run
+from .execution.sync.executor import Sync as Sync
+from .execution.sync.run import run as run
 from .interpreter.driver import drive_pure as drive_pure
 from .interpreter.partial import Partial as Partial
 from .interpreter.rendering import render as render
@@ -151,6 +151,7 @@ from .models.scripted import scripted as scripted
 from .models.wrap import fallback as fallback
 from .models.wrap import retrying as retrying
 from .models.wrap import routed as routed
+from .optimizers.auto.optimizer import auto as auto
 from .optimizers.bootstrap_tpe import bootstrap_optuna as bootstrap_optuna
 from .optimizers.combinators import (
     chain as chain,
@@ -226,16 +227,17 @@ from .programs.factories import (
     embed as embed,
 )
 from .programs.factories import (
-    flow as flow,
-)
-from .programs.factories import (
     predict as predict,
 )
 from .programs.factories import (
     tool as tool,
 )
+from .programs.flows import flow as flow
 from .programs.parameters import init as init
 from .programs.program import Program as Program
+from .progress.display import bar as bar
+from .progress.update import ProgressUpdate as ProgressUpdate
+from .progress.update import silent as silent
 from .replays.differences import Divergence as Divergence
 from .replays.divergence import diverge as diverge
 from .replays.exact import replay as replay

@@ -13,7 +13,6 @@ from lmflow.cli.errors import writing
 from lmflow.cli.loading.jobs import Job
 from lmflow.cli.options import echo_json, in_colour
 from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
-from lmflow.cli.text.progress import Watched, watching
 from lmflow.errors import ModelUnavailable, short
 from lmflow.evaluation.charts import lines_svg
 from lmflow.evaluation.evaluation import Evaluation
@@ -23,10 +22,10 @@ from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.executor import Executor
 from lmflow.execution.jobs.optimization import Optimization
 from lmflow.execution.jobs.run_config import keep_data
-from lmflow.execution.progress import bar, silent
 from lmflow.optimizers.parts.plan import Bound, Traces
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import pending_of
+from lmflow.progress.update import silent
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
 
@@ -58,7 +57,7 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
                 samples=job.spec.samples,
                 budget=job.budget,
                 config=job.config,
-                progress=silent if quiet else bar,
+                progress=silent if quiet else None,
                 of=of,
                 spent=spent,
             )
@@ -82,26 +81,24 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
     check_models(job)
     optimizer, data = job.optimizer, job.data
     keep_data(store, (data.train, data.select, data.held))
-    watched = Watched(bound_of(job), job.budget, lambda: spent)
 
     async def go() -> Optimization:
         async with _executor(store, job, concurrency) as ex:
-            watched.spent = lambda: spent + ex.spent
-            with watching(watched, quiet=quiet) as tell:
-                return await ex.optimize(
-                    optimizer,
-                    job.program,
-                    data,
-                    job.metric, version=job.start,
-                    ref=job.spec.ref,
-                    prior=job.prior,
-                    budget=job.budget,
-                    spent=spent,
-                    config=job.config,
-                    of=of,
-                    tell=tell,
-                    judge_rows=job.spec.judge_rows,
-                )
+            return await ex.optimize(
+                optimizer,
+                job.program,
+                data,
+                job.metric,
+                version=job.start,
+                ref=job.spec.ref,
+                prior=job.prior,
+                budget=job.budget,
+                spent=spent,
+                config=job.config,
+                of=of,
+                judge_rows=job.spec.judge_rows,
+                progress=silent if quiet else None,
+            )
 
     try:
         return asyncio.run(go())

@@ -91,7 +91,7 @@ async def ask(model: str, rag: lf.Program, rows: list[dict[str, Any]]) -> lf.Run
     """Run the pipeline on the questions, four at a time, and return the recorded run."""
     with lf.SqliteStore(STORE) as store:
         async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
-            return await ex.map(rag, rows, progress=lf.bar)
+            return await ex.map(rag, rows)
 
 
 def show(row: dict[str, Any], trace: lf.Trace) -> None:

@@ -12,7 +12,6 @@ from rich.console import Console
 
 import lmflow as lf
 from lmflow.cli.text.optimization import scored
-from lmflow.cli.text.progress import Watched, watching
 from lmflow.cli.text.terminal import line
 from lmflow.cli.text.versions import diff_text
 from lmflow.errors import short
@@ -77,11 +76,9 @@ async def searched(
     with lf.SqliteStore(STORE) as store:
         lf.commit(store, "main", start, why="the defaults of the code")
         async with lf.Executor(f"local/{model}", store, concurrency=4, target="pipeline:rag") as ex:
-            seen = Watched(optimizer.bound(rag, data), budget, lambda: ex.spent)
-            with watching(seen, quiet=False) as tell:
-                return await ex.optimize(
-                    optimizer, rag, data, holds, version=start, ref="main", budget=budget, tell=tell
-                )
+            return await ex.optimize(
+                optimizer, rag, data, holds, version=start, ref="main", budget=budget
+            )
 
 
 def judged(

@@ -21,6 +21,7 @@ from lmflow.execution.models import Models
 from lmflow.execution.rollout import Answers
 from lmflow.models.base import Model
 from lmflow.models.transport.http import HttpSession
+from lmflow.progress.terminal import Screen
 from lmflow.traces.events import Event
 from lmflow.traces.redaction import Redactor
 from lmflow.traces.store import Recorder
@@ -46,6 +47,7 @@ class Connections:
     random: Random = attrs.field(factory=Random)
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
+    screen: Screen = attrs.field(factory=Screen)
     writer: BatchingWriter = attrs.field(
         default=attrs.Factory(lambda self: BatchingWriter(self.recorder), takes_self=True)
     )

@@ -25,6 +25,7 @@ from lmflow.models.base import Model
 from lmflow.models.prices import cost_of
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program, check_programs
+from lmflow.progress.display import Progress, chosen
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run, RunKind, Trace
 from lmflow.values.record import Record

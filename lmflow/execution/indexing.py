@@ -8,11 +8,12 @@ from typing import Protocol, TypeVar
 
 from lmflow.errors import check_kind
 from lmflow.execution.executor import Executor
-from lmflow.execution.progress import Progress, silent
+from lmflow.execution.progress import tracked
 from lmflow.models.base import Model
 from lmflow.models.registry import checked_model
 from lmflow.programs.embedding import MAX_TEXTS_PER_CALL, MINILM
 from lmflow.programs.factories import embed
+from lmflow.progress.display import Progress
 
 Index_co = TypeVar("Index_co", covariant=True)
 
@@ -47,7 +48,7 @@ async def dense_index(
     *,
     model: str = "",
     path: Path | str | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Index_co:
     """Build the dense index of a corpus, 64 passages a call and a run.
 
@@ -60,7 +61,8 @@ async def dense_index(
             are not recorded.
         model: The name of the embedding model, ``local/all-minilm-l6-v2`` if empty.
         path: The file of the index; beside the corpus if ``None``.
-        progress: Shows the progress, such as ``lf.bar``.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The index.
@@ -85,17 +87,16 @@ async def _build(
     ex: Executor,
     model: str,
     path: Path | str | None,
-    progress: Progress,
+    progress: Progress | None,
 ) -> Index_co:
     program = embed("embed", "texts: list[str] -> vectors: list[list[float]]", model=model)
     draft = corpus.draft(model, path)
     texts = draft.missing()
-    with progress("embed", len(texts)) as step:
+    with tracked(ex._session, progress, "index", len(texts)) as tracker:  # noqa: SLF001 - of this package
         for start in range(0, len(texts), MAX_TEXTS_PER_CALL):
             batch = texts[start : start + MAX_TEXTS_PER_CALL]
             trace = await ex.run(program, texts=batch)
             assert trace.outputs is not None  # noqa: S101 - a run that failed is raised
             draft.keep(batch, trace.outputs.vectors)
-            for _ in batch:
-                step(True)  # noqa: FBT003 - it worked
+            tracker.count(len(batch))
     return draft.finish()

@@ -23,6 +23,9 @@ from lmflow.traces.trace import Run, RunKind, RunStatus, Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
+Step = Callable[[bool], object]
+"""Is called after each execution with whether it succeeded."""
+
 
 class OpenRun:
     """A run that executions are added to: entering it records its opening, leaving it closes it.
@@ -69,7 +72,7 @@ class OpenRun:
     async def add(
         self,
         rollouts: Sequence[Rollout],
-        step: Callable[[bool], object] = bool,
+        step: Step = bool,
         *,
         session: Session | None = None,
     ) -> list[Trace]:

@@ -1,58 +1,57 @@
-"""Progress of long work, as a value that the caller passes in: ``silent`` or ``bar``."""
+"""The progress of an executor's jobs: trackers that read the job's account."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
-Step = Callable[[bool], None]
-Progress = Callable[[str, int], AbstractContextManager[Step]]
+from lmflow.execution.account import Account
+from lmflow.execution.budget import Spent
+from lmflow.execution.session import Session
+from lmflow.optimizers.parts.needs import Need
+from lmflow.progress.display import Progress
+from lmflow.progress.tracker import Spending, Tracker, tracking
+from lmflow.progress.update import Best
 
 
-@contextlib.contextmanager
-def silent(title: str, total: int) -> Iterator[Step]:
-    """Show nothing."""
-    del title, total
-    yield lambda succeeded: None  # noqa: ARG005 - the shape of a step
-
-
-@contextlib.contextmanager
-def bar(title: str, total: int) -> Iterator[Step]:
-    """Show a progress bar with count, failures and time on standard error.
+def tracked(
+    session: Session, progress: Progress | None, title: str, total: int | None
+) -> AbstractContextManager[Tracker]:
+    """Show the progress of a job until the block ends.
 
     Args:
-        title: The text before the bar.
-        total: The number of steps.
+        session: The session of the job; its account counts the calls.
+        progress: The display; chosen by where the process runs if ``None``.
+        title: The name of the job.
+        total: The steps, ``None`` if nobody knows.
 
     Returns:
-        A context manager that gives a function: call it after each step with whether the step
-        succeeded. The bar disappears at the end.
+        A context manager that gives the tracker.
 
-    Example:
-        >>> with bar("examples", 1) as step:
-        ...     step(True)
+    Raises:
+        TypeError: ``progress`` is not a display.
     """
-    import rich.progress as rich_progress  # noqa: PLC0415 - only who wants a bar pays for it
-    from rich.console import Console  # noqa: PLC0415
-
-    columns = (
-        rich_progress.TextColumn("{task.description}"),
-        rich_progress.BarColumn(),
-        rich_progress.MofNCompleteColumn(),
-        rich_progress.TimeElapsedColumn(),
-        rich_progress.TextColumn("{task.fields[failures]}"),
+    account = session.account
+    before = account.ledger.spent
+    tracker = Tracker(
+        title, total, lambda: _spending(account.ledger.spent - before), _calls_left(account)
     )
-    console = Console(stderr=True)
-    with rich_progress.Progress(*columns, console=console, transient=True) as display:
-        task = display.add_task(title, total=total, failures="")
-        failure_count = 0
+    return tracking(progress, tracker, session.connections.screen)
 
-        def step(succeeded: bool) -> None:  # noqa: FBT001 - one fact
-            nonlocal failure_count
-            if not succeeded:
-                failure_count += 1
-            text = f"{failure_count} failed" if failure_count else ""
-            display.update(task, advance=1, failures=text)
 
-        yield step
+def best_of(need: Need) -> Best | None:
+    """Return the best score that a need names, with its interval, ``None`` if it names none."""
+    if need.estimate is not None:
+        return Best(need.estimate.value, need.estimate.low, need.estimate.high)
+    return None if need.score is None else Best(need.score)
+
+
+def _spending(spent: Spent) -> Spending:
+    nothing_priced = spent.unknown == spent.calls and not spent.cost
+    cost = None if spent.calls and nothing_priced else spent.cost
+    return Spending(spent.calls, cost, spent.unknown)
+
+
+def _calls_left(account: Account) -> int | None:
+    """Return the most calls that the account and those above it still allow."""
+    limits = [each.left.calls for each in account.bounded]
+    return min((limit for limit in limits if limit is not None), default=None)

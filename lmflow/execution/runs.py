@@ -12,9 +12,11 @@ from lmflow.errors import BudgetExceeded
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
 from lmflow.execution.prepared_rollout import run_all
-from lmflow.execution.progress import Progress, silent
+from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
+from lmflow.progress.display import Progress
+from lmflow.progress.update import silent
 from lmflow.traces.events import Event, RunClosed, RunOpened
 from lmflow.traces.trace import Run, RunKind, Trace
 
@@ -26,7 +28,7 @@ async def run_rollouts(  # noqa: PLR0913 - the run's own fields
     rollouts: Sequence[Rollout],
     *,
     of: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = silent,
 ) -> Run:
     """Execute rollouts side by side as one run; see ``Executor.rollouts``."""
     rollouts = session.with_answers(rollouts)
@@ -63,7 +65,7 @@ async def complete_run(
     session: Session,
     run: Run,
     todo: Mapping[int, Rollout],
-    progress: Progress,
+    progress: Progress | None,
     *,
     opening: Sequence[Event] = (),
 ) -> Run:
@@ -75,8 +77,8 @@ async def complete_run(
     prepared = within.prepare_all(list(todo.values()))
     with _stopped_unless_closed(connections, run):
         await connections.record_alone(*opening).durable()
-        with progress(run.name, len(todo)) as step:
-            traces = await run_all(run.id, todo, prepared, connections.concurrency, step)
+        with tracked(within, progress, run.name, len(todo)) as tracker:
+            traces = await run_all(run.id, todo, prepared, connections.concurrency, tracker.step)
         if len(traces) < len(todo):
             refusal = within.account.refusal()
             raise attrs.evolve(refusal, run=run.id, done=len(traces), total=len(todo))

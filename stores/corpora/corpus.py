@@ -15,6 +15,8 @@ from typing import Any, final
 import attrs
 
 from lmflow.errors import LmflowError, NotFound, StoreError, WrongType
+from lmflow.progress.display import Progress, chosen
+from lmflow.progress.tracker import Tracker, tracking
 from lmflow.stores.bigrams import has_unspaced
 from lmflow.stores.corpora.bm25 import BIGRAMS, TITLE_WEIGHT, bm25_expression
 from lmflow.stores.corpora.dense import DenseDraft
@@ -27,7 +29,6 @@ from lmflow.stores.corpora.documents import (
     split_document,
 )
 from lmflow.stores.corpora.file import (
-    Progress,
     Readers,
     as_store_errors,
     corpus_digest,
@@ -92,7 +93,8 @@ class Corpus:
             documents: Documents, or mappings with ``id``, ``text`` and optionally ``title``.
             path: The file; a corpus that is there is replaced, unless it is the same.
             size: The number of characters that a passage has at most.
-            progress: A function that is called with the number of passages written and of all.
+            progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+                ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
         Returns:
             The corpus.
@@ -118,7 +120,8 @@ class Corpus:
             file: The file with the documents; blank lines are skipped.
             path: The file of the corpus, as for ``build``.
             size: The number of characters that a passage has at most.
-            progress: A function that is called with the number of passages written and of all.
+            progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+                ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
         Returns:
             The corpus.
@@ -144,7 +147,8 @@ class Corpus:
             folder: The folder with .txt, .md, .rst and .html files.
             path: The file of the corpus, as for ``build``.
             size: The number of characters that a passage has at most.
-            progress: A function that is called with the number of passages written and of all.
+            progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+                ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
         Returns:
             The corpus; ``skipped`` has an error for each file that can't be read as a document.
@@ -301,6 +305,7 @@ def _built(
     progress: Progress | None,
     skipped: Sequence[LmflowError] = (),
 ) -> Corpus:
+    progress = chosen(progress)
     passages = _passages(documents, size)
     unspaced = any(has_unspaced(passage.title + passage.text) for passage in passages)
     meta = {
@@ -316,7 +321,8 @@ def _built(
         file, corpus_digest(meta), Readers(file, corpus_digest(meta), home), tuple(skipped)
     )
     if not file.exists() or Corpus.open(file) != corpus:
-        write_corpus(file, passages, meta, progress)
+        with tracking(progress, Tracker("index", len(passages))) as tracker:
+            write_corpus(file, passages, meta, tracker.count)
     return corpus
 
 

@@ -21,8 +21,10 @@ from lmflow.stores.corpora.documents import Passage
 from lmflow.stores.damage import DAMAGE
 from lmflow.values.record import digest
 
-Progress = Callable[[int, int], None]
-"""Is called with the number of passages written so far, and of all."""
+Step = Callable[[int], object]
+"""Is called with the number of passages that were written since it was called last."""
+
+_STEP = 1000  # passages
 
 _APPLICATION, _SCHEMA = 0x6C6D6663, 2
 
@@ -133,14 +135,14 @@ def has_bigrams(connection: sqlite3.Connection) -> bool:
 
 
 def write_corpus(
-    path: Path, passages: Sequence[Passage], meta: Mapping[str, str], progress: Progress | None
+    path: Path, passages: Sequence[Passage], meta: Mapping[str, str], step: Step
 ) -> None:
     """Write a draft beside ``path`` and move it there, so that nobody sees half a corpus."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with closing(sqlite3.connect(draft)) as connection:
-            _fill(connection, passages, meta, progress)
+            _fill(connection, passages, meta, step)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())
         draft.replace(path)
@@ -152,7 +154,7 @@ def _fill(
     connection: sqlite3.Connection,
     passages: Sequence[Passage],
     meta: Mapping[str, str],
-    progress: Progress | None,
+    step: Step,
 ) -> None:
     from sqlite_utils import Database  # noqa: PLC0415 - slow, and only needed to write
 
@@ -166,7 +168,7 @@ def _fill(
     )
     columns = {"number": int, "id": str, "document": str, "title": str, "start": int, "text": str}
     table = db.table("passage").create(columns, pk="number")
-    table.insert_all(_rows(passages, progress or (lambda *_: None)), batch_size=1000)
+    table.insert_all(_rows(passages, step), batch_size=_STEP)
     table.create_index(["id"], unique=True)
     if has_bigrams(connection):
         _index_bigrams(connection, passages)
@@ -193,8 +195,9 @@ def _index_bigrams(connection: sqlite3.Connection, passages: Sequence[Passage]) 
     connection.commit()
 
 
-def _rows(passages: Sequence[Passage], progress: Progress) -> Iterator[dict[str, Any]]:
+def _rows(passages: Sequence[Passage], step: Step) -> Iterator[dict[str, Any]]:
     for number, passage in enumerate(passages, 1):
         yield {"number": number, **attrs.asdict(passage, filter=attrs.filters.exclude("end"))}
-        if number % 1000 == 0 or number == len(passages):
-            progress(number, len(passages))
+        if number % _STEP == 0:
+            step(_STEP)
+    step(len(passages) % _STEP)

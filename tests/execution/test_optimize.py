@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from heard_plans import heard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated import asked_again, kept_going
@@ -152,13 +153,13 @@ async def test_cancelled_it_keeps_the_best_so_far(at: int, tmp_path: Path) -> No
         expected = await tuned(random_search(candidates=2), store, whole)
     with lf.SqliteStore(tmp_path / "s.db") as store:
 
-        def tell(need: Need, fresh: int) -> None:
-            del fresh
+        def hear(need: Need) -> None:
             best.append(need.best.tree)
             if len(best) > at:
                 work.cancel()
 
-        work = asyncio.create_task(tuned(random_search(candidates=2), store, model, tell=tell))
+        search = heard(random_search(candidates=2), hear)
+        work = asyncio.create_task(tuned(search, store, model))
         with pytest.raises(asyncio.CancelledError):
             await work
         run = store.run(store.runs(1)[0].id)
@@ -214,18 +215,19 @@ def test_a_budget_of_money_is_kept_as_a_number(usd: float | Decimal) -> None:
 
 
 async def test_an_error_leaves_the_best_so_far(tmp_path: Path) -> None:
-    """Where whoever listens fails, what was found by then is kept too."""
+    """Where the plan itself fails, what was found by the need before is kept too."""
+    best = list[str]()
 
-    def tell(need: Need, fresh: int) -> None:
-        del fresh
-        if need.score is not None:
-            raise RuntimeError(need.best.tree)
+    def hear(need: Need) -> None:
+        if len(best) > 3:
+            raise RuntimeError
+        best.append(need.best.tree)
 
     with lf.SqliteStore(tmp_path / "s.db") as store:
-        with pytest.raises(RuntimeError) as raised:
-            await tuned(random_search(candidates=2), store, Model(), tell=tell)
+        with pytest.raises(RuntimeError):
+            await tuned(heard(random_search(candidates=2), hear), store, Model())
         run = store.runs(1)[0]
-        assert ("stopped", str(raised.value)) == (run.status, store.version(run.result).tree)
+        assert ("stopped", best[-1]) == (run.status, store.version(run.result).tree)
 
 
 async def test_it_scores_before_and_after_on_what_was_not_tuned_on() -> None:
@@ -330,17 +332,12 @@ async def test_a_version_says_what_it_came_from() -> None:
     assert (DATA.digest, METRIC.key, PROGRAM.key) == (origin.data, origin.metric, origin.program)
 
 
-async def test_each_need_is_told() -> None:
-    """Whoever listens hears of each need, and how many of its rollouts weren't run before."""
-    heard: list[tuple[Need, int]] = []
-    done = await tuned(
-        opro("decide", steps=1, breadth=2),
-        None,
-        Model(),
-        tell=lambda need, fresh: heard.append((need, fresh)),
-    )
-    assert [(len(need.rollouts), fresh) for need, fresh in heard] == [
-        (stage.asked, stage.ran) for stage in done.stages
+async def test_each_need_is_a_stage() -> None:
+    """The stages are the needs of the plan, in order."""
+    needs: list[Need] = []
+    done = await tuned(heard(opro("decide", steps=1, breadth=2), needs.append), None, Model())
+    assert [(need.phase, len(need.rollouts), need.score) for need in needs] == [
+        (stage.phase, stage.asked, stage.score) for stage in done.stages
     ]
 
 
@@ -365,19 +362,17 @@ async def test_a_score_is_on_the_curve_where_it_was_known() -> None:
     seen: list[tuple[int, float]] = []
     async with lf.Executor(lf.scripted(Model()), concurrency=4) as ex:
 
-        def tell(need: Need, fresh: int) -> None:
-            del fresh
+        def hear(need: Need) -> None:
             if need.score is not None:
                 seen.append((ex.spent.calls, need.score))
 
-        optimizer = random_search(candidates=2)
+        optimizer = heard(random_search(candidates=2), hear)
         done = await ex.optimize(
             optimizer,
             PROGRAM,
             lf.Data(DATA.train, DATA.select),
             METRIC,
             budget=lf.Budget(calls=40),
-            tell=tell,
         )
     assert done.stopped
     assert tuple(seen) == done.curve

@@ -17,6 +17,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "errors": (1, ""),
     "values": (2, "errors"),
     "messages": (3, "errors values"),
+    "progress": (3, "errors values"),
     "metrics": (3, "errors values"),
     "signatures": (3, "errors values"),
     "views": (3, "errors values"),
@@ -27,7 +28,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "programs": (5, "errors values messages signatures views versions adapters"),
     "traces": (5, "errors values messages views versions data"),
     "interpreter": (6, "errors values messages signatures versions adapters programs traces"),
-    "stores": (6, "errors values messages views versions data traces"),
+    "stores": (6, "errors values messages progress views versions data traces"),
     "library": (
         7,
         "errors values messages metrics signatures versions adapters models programs interpreter",
@@ -46,7 +47,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     ),
     "execution": (
         10,
-        "errors values messages metrics views versions adapters data models programs traces interpreter replays evaluation optimizers",
+        "errors values messages metrics progress views versions adapters data models programs traces interpreter replays evaluation optimizers",
     ),
     "serve": (
         11,
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "lmflow": (12, "signatures programs execution"),
     "cli": (
         13,
-        "errors values messages metrics signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
+        "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
     ),
 }
 HIGHEST = 14
@@ -77,7 +78,7 @@ OWNERS = {
     "mcp": ("lmflow.library.agents.mcp_connection", "lmflow.serve.mcp"),
     "mcp_types": ("lmflow.library.agents.mcp_listing", "lmflow.serve.mcp"),
     "pydantic_monty": ("lmflow.library.agents.sandbox_process",),
-    "rich": ("lmflow.execution.progress", "lmflow.cli"),
+    "rich": ("lmflow.progress", "lmflow.cli"),
     "sqlite3": ("lmflow.stores",),
     "sqlite_utils": ("lmflow.stores",),
 }

@@ -15,8 +15,8 @@ from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.run_config import begin_job
-from lmflow.execution.open_run import OpenRun, open_run, traces_by_label
-from lmflow.execution.progress import Progress, silent
+from lmflow.execution.open_run import OpenRun, Step, open_run, traces_by_label
+from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import EMPTY, HasSession, Session
 from lmflow.metrics import Metric, name_of
@@ -24,6 +24,7 @@ from lmflow.programs.effects import Pending
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.programs.tool import check_tools
+from lmflow.progress.display import Progress, chosen
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.trace import Run
 from lmflow.values.record import Record
@@ -44,7 +45,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     spent: Spent = NOTHING,
     config: Mapping[str, Any] = EMPTY,
     of: str = "",
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Evaluation:
     """Run a program under a version on examples and score each; the scores are stored with the
     traces.
@@ -64,7 +65,8 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
         spent: What counts as spent of the budget from the start.
         config: Settings to store on the run beside data, metric and version.
         of: The run that this one begins again.
-        progress: Shows the progress.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The mean with its interval, rows, cost and latency.
@@ -75,6 +77,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
         BudgetExceeded: The budget ended the evaluation.
     """
     check_order("evaluate", extra, examples)
+    progress = chosen(progress)
     session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)
     evaluated = self._session.version(version) or init(program)
@@ -86,16 +89,18 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     async with open_run(
         session, "evaluate", str(program), settings, of, reuse=reuse
     ) as evaluation_run:
-        evaluation = await evaluate_on(
-            evaluation_run,
-            program,
-            evaluated,
-            data,
-            metric,
-            samples=samples,
-            cluster=cluster,
-            progress=progress,
-        )
+        total = len(data) * samples * (2 if isinstance(metric, Judge) else 1)
+        with tracked(evaluation_run.session, progress, str(program), total) as tracker:
+            evaluation = await evaluate_on(
+                evaluation_run,
+                program,
+                evaluated,
+                data,
+                metric,
+                samples=samples,
+                cluster=cluster,
+                step=tracker.step,
+            )
         await evaluation_run.close(result=evaluation.root)
     return evaluation
 
@@ -131,27 +136,26 @@ async def evaluate_on(  # noqa: PLR0913 - the parts of an evaluation
     samples: int = 1,
     label: str = "",
     cluster: str = "",
-    progress: Progress = silent,
+    step: Step = bool,
     session: Session | None = None,
 ) -> Evaluation:
     """Run a version on each example of a data set as part of a run, score each, and record the
     scores.
 
     A judge is called once all examples have run; its calls are part of the same run. ``session``
-    pays for everything, by default the run's own.
+    pays for everything, by default the run's own. ``step`` is called after each execution with
+    whether it succeeded.
     """
     rollouts = rollouts_on(program, version, data, label, samples)
-    judge = metric if isinstance(metric, Judge) else None
-    with progress(str(program), len(rollouts) * (2 if judge else 1)) as step:
-        traces = traces_by_label(rollouts, await run.add(rollouts, step, session=session))
-        part = attrs.evolve(run.run, items=tuple(traces.items()), name=str(program))
-        if isinstance(metric, Judge):
-            judgements = _judgement_rollouts(part, data, metric)
-            verdicts = await run.add(list(judgements.values()), step, session=session)
-            verdict_by_label = dict(zip(judgements, verdicts, strict=True))
-            evaluation = evaluation_by_judge(part, data, metric, verdict_by_label)
-        else:
-            evaluation = scores_from(part, data, metric)
+    traces = traces_by_label(rollouts, await run.add(rollouts, step, session=session))
+    part = attrs.evolve(run.run, items=tuple(traces.items()), name=str(program))
+    if isinstance(metric, Judge):
+        judgements = _judgement_rollouts(part, data, metric)
+        verdicts = await run.add(list(judgements.values()), step, session=session)
+        verdict_by_label = dict(zip(judgements, verdicts, strict=True))
+        evaluation = evaluation_by_judge(part, data, metric, verdict_by_label)
+    else:
+        evaluation = scores_from(part, data, metric)
     await run.record(*_score_events(evaluation, metric))
     return attrs.evolve(evaluation, cluster=cluster)
 

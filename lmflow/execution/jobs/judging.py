@@ -17,7 +17,7 @@ from lmflow.evaluation.judges import Judge
 from lmflow.execution.budget import NANO, NOTHING, Budget, Left, Spent
 from lmflow.execution.connections import Connections
 from lmflow.execution.jobs.evaluate import evaluate_on, rollouts_on
-from lmflow.execution.open_run import OpenRun
+from lmflow.execution.open_run import OpenRun, Step
 from lmflow.execution.session import Session
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.messages.requests import ToolRequest
@@ -138,14 +138,14 @@ class Judging:
         )
         self._check_fits(start_share + one_version)
 
-    async def judge_start(self) -> None:
+    async def judge_start(self, step: Step = bool) -> None:
         """Score the start version and reserve as much for the new one. Raises ``BudgetTooSmall`` if
         either does not fit.
         """
         if not len(self._rows):
             return
         try:
-            self.before = await self._evaluate(self._start, "held/before")
+            self.before = await self._evaluate(self._start, "held/before", step)
         except BudgetExceeded as refusal:
             raise self._too_small(refusal.budget, refusal.left, self.spent) from refusal
         except StoreError:
@@ -175,7 +175,7 @@ class Judging:
             )
         )
 
-    async def judge(self, version: Version) -> None:
+    async def judge(self, version: Version, step: Step = bool) -> None:
         """Score the new version, if the start could be scored. A failure becomes ``problem``: the
         search is paid, and its result must not be lost.
         """
@@ -185,13 +185,13 @@ class Judging:
             self.after = self.before
             return
         try:
-            self.after = await self._evaluate(version, "held/after")
+            self.after = await self._evaluate(version, "held/after", step)
         except StoreError:
             raise
         except Exception as error:  # noqa: BLE001 - told by the result, as `not_judged`
             self.problem = _words(error)
 
-    async def _evaluate(self, version: Version, label: str) -> Evaluation:
+    async def _evaluate(self, version: Version, label: str, step: Step) -> Evaluation:
         return await evaluate_on(
             self._run,
             self._program,
@@ -199,6 +199,7 @@ class Judging:
             self._rows,
             self._metric,
             label=label,
+            step=step,
             session=self._session,
         )
 

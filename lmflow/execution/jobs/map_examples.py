@@ -10,11 +10,11 @@ from lmflow.data.dataset import records
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.evaluate import sampled
-from lmflow.execution.progress import Progress, silent
 from lmflow.execution.rollout import Rollout, version_with_overlay
 from lmflow.execution.runs import run_rollouts
 from lmflow.execution.session import HasSession, Session
 from lmflow.programs.program import Program, pending_of
+from lmflow.progress.display import Progress, chosen
 from lmflow.traces.trace import Run
 from lmflow.values.record import Record
 from lmflow.values.unicode import well_formed
@@ -29,7 +29,7 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     version: Version | str | None = None,
     samples: int = 1,
     budget: Budget | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Run:
     """Run a program on each example, side by side.
 
@@ -43,7 +43,8 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
         version: A version, or the name of a ref or version in the store; the defaults if ``None``.
         samples: How often each example runs, each time with a sample number of its own.
         budget: The most that the run may spend.
-        progress: Shows the progress, such as ``lf.bar``.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The run with one trace an execution, in order. A failure is ``trace.failure``.
@@ -54,6 +55,7 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
         BudgetExceeded: The budget ended the run; the error says what is left to do.
     """
     check_order("map", extra, examples)
+    progress = chosen(progress)
     session = self._session.bounded(budget)
     rollouts = map_rollouts(session, program, records(examples), version, samples)
     return await run_rollouts(session, "map", str(program), rollouts, progress=progress)

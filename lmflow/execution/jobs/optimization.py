@@ -10,10 +10,23 @@ from lmflow.errors import NotComparable, short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.execution.budget import NOTHING, Spent
+from lmflow.execution.jobs.optimization_text import (
+    SPENDING_COLUMNS,
+    curve_text,
+    scored,
+    spending,
+)
 from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.traces.trace import Run
-from lmflow.values.printing import printable
+from lmflow.values.printing import clean, printable
+from lmflow.versions.changes import Style, diff_text
+from lmflow.versions.diff import Diff, diff
+from lmflow.versions.diff_page import diff_block
 from lmflow.versions.version import Version
+from lmflow.views.page import Block, Table, Text, page_html, page_markdown
+from lmflow.views.tables import left_table
+
+_HOLD_BACK = "lf.Data(..., held=rows)"
 
 
 @attrs.frozen
@@ -136,29 +149,78 @@ class Optimization:
         return f"version {short(self.version.id)}: {printable(self.version.note, 100)}"
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return self.text()
+
+    def text(
+        self,
+        refused: Evaluation | None = None,
+        *,
+        style: Style | None = None,
+        hold_back: str = _HOLD_BACK,
+    ) -> str:
+        """Return the optimization as ``lmflow optimize`` reports it.
+
+        Args:
+            refused: The evaluation of the version that a guard refused, if it refused one.
+            style: Writes the words that changed, by default as ``[-old-]{+new+}``.
+            hold_back: The words that hold data back.
+
+        Returns:
+            What it came to, the scores on the held-back data, what changed, the spending by phase
+            and the learning curve.
+        """
+        lines = [self.outcome, *self._score_lines(hold_back), *self._guard_lines(refused)]
+        lines += ["", diff_text(self._changes, style), ""]
+        lines += ["spending by phase", left_table(spending(self.run), SPENDING_COLUMNS)]
+        lines += [self._spent_line, "", f"learning curve  {curve_text(self.curve)}"]
+        return "\n".join(lines)
 
     def __repr__(self) -> str:
         return f"<Optimization {self._headline()}>"
 
+    def _repr_html_(self) -> str:
+        return page_html(self._page_lines(), *self._blocks())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown(self._page_lines(), *self._blocks())
+
+    def _page_lines(self) -> tuple[str, ...]:
+        return f"Optimization {self._headline()}", *self._score_lines(), self._spent_line
+
+    def _blocks(self) -> tuple[Block, ...]:
+        phases = Table(spending(self.run), "Spending by phase", noun="phase")
+        curve = Text(f"learning curve  {curve_text(self.curve)}")
+        return diff_block(self._changes.changes), phases, curve
+
     def _headline(self) -> str:
         return printable(f"{self.run.name}: {self.outcome}", 400)
 
-    def _lines(self) -> Iterator[str]:
-        yield self._headline()
+    @property
+    def _changes(self) -> Diff:
+        return diff(self.start, self.version)
+
+    @property
+    def _spent_line(self) -> str:
+        judging = f", of which {self.judging} on judging" if self.before else ""
+        return f"in all {self.spent}{judging}"
+
+    def _score_lines(self, hold_back: str = _HOLD_BACK) -> Iterator[str]:
         if self.stopped:
-            yield printable(f"stopped early: {self.stopped}", 400)
+            yield f"stopped early: {printable(self.stopped, 160)}"
         if self.before is not None:
-            yield printable(f"before {self.before.headline}", 400)
+            yield f"before    {clean(scored(self.before))}"
         comparison = self.comparison
-        if self.after is not None and comparison:
-            yield printable(f"after {self.after.headline}", 400)
-            yield comparison.verdict
+        if self.problem or (self.before is not None and self.not_judged):
+            yield f"not judged: {printable(self.not_judged, 400)}"
         elif self.skipped:
-            yield self.skipped
-        elif self.not_judged:
-            yield printable(f"not judged: {self.not_judged}", 400)
+            yield self.skipped.replace(_HOLD_BACK, hold_back)
+        if comparison and self.after is not None:
+            yield f"after     {clean(scored(self.after))}"
+            yield f"held back {clean(comparison.verdict)}"
         if self.not_moved:
             yield printable(self.not_moved, 400)
-        judging = f", of which {self.judging} on judging" if self.judging != NOTHING else ""
-        yield f"spent {self.spent}{judging}"
+
+    def _guard_lines(self, refused: Evaluation | None) -> Iterator[str]:
+        if refused is not None and self.before is not None:
+            yield f"refused   {clean(scored(refused))}, version {short(refused.version)}"
+            yield f"guard     {clean(compare(self.before, refused).verdict)}"

@@ -5,7 +5,7 @@ ends it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Never
 
 import attrs
@@ -19,6 +19,7 @@ from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
 from lmflow.execution.open_run import OpenRun, open_run
+from lmflow.execution.progress import best_of, tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import EMPTY, HasSession, Session
 from lmflow.metrics import Metric
@@ -33,21 +34,16 @@ from lmflow.optimizers.parts.plan import (
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.programs.tool import check_tools
+from lmflow.progress.display import Progress, chosen
+from lmflow.progress.tracker import Tracker
 from lmflow.traces.counts import count_model_calls
 from lmflow.traces.events import RefMoved
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_ref
 
-OnNeed = Callable[[Need, int], None]
-"""Is called with each need and the number of its rollouts that are not known yet, before they
-run.
-"""
-
-
-def ignore_need(need: Need, fresh: int) -> None:
-    """Do nothing with a need."""
-    del need, fresh
+JUDGING_START = "scoring the start on the held-back data"
+JUDGING_NEW = "scoring the new version on the held-back data"
 
 
 @attrs.frozen(eq=False)
@@ -110,8 +106,8 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     spent: Spent = NOTHING,
     config: Mapping[str, Any] = EMPTY,
     of: str = "",
-    tell: OnNeed = ignore_need,
     judge_rows: int | None = None,
+    progress: Progress | None = None,
 ) -> Optimization:
     """Run what an optimizer needs until it comes to a version; if the budget ends it, the
     version is the best so far.
@@ -138,8 +134,9 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
         spent: What counts as spent of the budget from the start.
         config: Settings to store on the run beside optimizer, data, metric and start.
         of: The run that this one begins again.
-        tell: Is called with each need and the number of its rollouts that were not run before.
         judge_rows: The most held-back examples to judge on: all if ``None``, 0 judges nothing.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The version, with scores of both versions if data is held back.
@@ -152,6 +149,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     """
     check_order("optimize", extra, data)
     check_optimizers(optimizer)
+    progress = chosen(progress)
     if ref:
         check_ref(ref)
     session = self._session.within(budget, spent)
@@ -166,7 +164,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
         config or await begin_job(self._session, program, parts, metric, budget, ref, judge_rows)
     )
     run = open_run(session, "optimize", f"{optimizer.name} {program}", settings, of, reuse=reuse)
-    return await run_optimization(run, task, tell, judge_rows=judge_rows, ref=ref)
+    return await run_optimization(run, task, progress, judge_rows=judge_rows, ref=ref)
 
 
 def _look_up_models(
@@ -195,7 +193,7 @@ def _look_up_models(
 async def run_optimization(
     run: OpenRun,
     task: OptimizationTask,
-    on_need: OnNeed,
+    progress: Progress,
     *,
     judge_rows: int | None = None,
     ref: str = "",
@@ -204,13 +202,17 @@ async def run_optimization(
     rows = judged_rows(task.traces.data.held, judge_rows)
     judging = Judging(run, task.program, task.start, rows, task.metric)
     judging.check()
+    total = most_rollouts(task, len(rows)) or None
     async with run:
         await run.save(task.start)
-        await judging.judge_start()
-        plan_run = PlanRun(run, task, on_need, judging)
-        version = await plan_run.run()
-        await run.save(version)
-        await judging.judge(version)
+        with tracked(run.session, progress, run.run.name, total) as tracker:
+            tracker.begin_phase(JUDGING_START if len(rows) else "")
+            await judging.judge_start(tracker.step)
+            plan_run = PlanRun(run, task, tracker, judging)
+            version = await plan_run.run()
+            await run.save(version)
+            tracker.begin_phase(JUDGING_NEW if len(rows) else tracker.now().phase)
+            await judging.judge(version, tracker.step)
         closed_run = await run.close("stopped" if plan_run.stopped else "done", version.id)
     optimization = Optimization(
         version,
@@ -234,6 +236,16 @@ async def run_optimization(
     return attrs.evolve(optimization, not_moved=not_moved)
 
 
+def most_rollouts(task: OptimizationTask, judged_rows: int) -> int:
+    """Return the most executions of an optimization, those that judge both versions included; 0 if
+    nobody knows.
+    """
+    bound = task.optimizer.bound_for(task.program, task.traces.data, task.metric)
+    executions = bound.rollouts + bound.proposals + bound.judgements
+    judges = 2 if isinstance(task.metric, Judge) else 1
+    return executions and executions + 2 * judged_rows * judges
+
+
 def _reason_to_skip(examples: Dataset, judged: Dataset) -> str:
     """Return why nothing is judged; empty if something is."""
     if len(judged):
@@ -252,9 +264,9 @@ class PlanRun:
     """Runs an optimizer's plan in an open run, and keeps what it has come to."""
 
     def __init__(
-        self, run: OpenRun, task: OptimizationTask, on_need: OnNeed, judging: Judging
+        self, run: OpenRun, task: OptimizationTask, tracker: Tracker, judging: Judging
     ) -> None:
-        self._run, self._task, self._on_need = run, task, on_need
+        self._run, self._task, self._tracker = run, task, tracker
         self._session, self._reserved = judging.search_session(), judging.reserved
         self._answers: dict[str, Trace] = {}
         self._calls = 0
@@ -290,14 +302,14 @@ class PlanRun:
     async def _answer(self, need: Need) -> tuple[Trace, ...]:
         """Run the rollouts of a need that are not known yet, and return the traces of all."""
         fresh = unanswered(need, self._answers)
-        self._on_need(need, len(fresh.rollouts))
+        self._tracker.begin_phase(need.phase, best_of(need))
         rollouts = [
             executable(rollout, label)
             for rollout, label in zip(fresh.rollouts, fresh.labels, strict=True)
         ]
         traces: Sequence[Trace] = ()
         try:
-            traces = await self._run.add(rollouts, session=self._session)
+            traces = await self._run.add(rollouts, self._tracker.step, session=self._session)
         finally:
             self._calls += sum(count_model_calls(trace, sent_only=True) for trace in traces)
             self._add_stage(need, len(traces))

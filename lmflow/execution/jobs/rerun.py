@@ -10,12 +10,12 @@ from lmflow.errors import ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
-from lmflow.execution.progress import Progress, silent
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import complete_run, run_rollouts
 from lmflow.execution.session import HasSession
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
+from lmflow.progress.display import Progress, chosen
 from lmflow.replays.divergence import labelled_traces
 from lmflow.replays.reuse import resume_answers
 from lmflow.replays.simulate import ReplayCase, plan_answers, simulate
@@ -31,7 +31,7 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
     version: Version | str | None = None,
     at: str = "",
     budget: Budget | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Run:
     """Execute a recording again under a version and send only what it does not answer.
 
@@ -46,7 +46,8 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
         at: An address to fork at: everything before the first call at or below it is exact,
             everything from it on is sent anew.
         budget: The most that the run may spend.
-        progress: Shows the progress.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The new run.
@@ -58,6 +59,7 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
         BudgetExceeded: The budget ended the run.
     """
     check_order("replay", extra)
+    progress = chosen(progress)
     session = self._session.bounded(budget)
     rollouts = reruns(
         recorded,
@@ -80,7 +82,7 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
     *,
     retry_failures: bool = False,
     budget: Budget | None = None,
-    progress: Progress = silent,
+    progress: Progress | None = None,
 ) -> Run:
     """Finish a run that was stopped.
 
@@ -93,7 +95,8 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         retry_failures: Whether failed executions run again.
         budget: The most that the whole run may spend: recorded calls count, open ones as maybe
             billed.
-        progress: Shows the progress.
+        progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
+            ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
     Returns:
         The finished run.
@@ -102,6 +105,7 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         ReplayDiverged: Program, version or model are not those of the recorded part.
         BudgetExceeded: The budget ended the run.
     """
+    progress = chosen(progress)
     session = self._session
     if budget is not None:
         calls = [call for trace in run for call in trace.calls]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import attrs
 
 from lmflow.errors import MetricFailed
+from lmflow.evaluation.stats import Estimate, mean
+from lmflow.optimizers.parts.needs import Need
 from lmflow.traces.trace import Failed
 from lmflow.versions.version import Version
 
@@ -89,6 +91,19 @@ class Evidence:
             if effect > top + _TIE and self._is_credible(tree, start.tree):
                 best, top = self._versions[tree], effect
         return best
+
+    def with_best(self, need: Need, start: Version) -> Need:
+        """Return a need that names the best version so far and its estimate."""
+        best = self.best(start)
+        return attrs.evolve(need, best=best, estimate=self.estimate(best))
+
+    def estimate(self, version: Version) -> Estimate | None:
+        """Return the mean score of a version with its interval; ``None`` if it has no score."""
+        own = self._scores.get(version.tree)
+        if not own:
+            return None
+        examples, scores = zip(*own.values(), strict=True)
+        return mean(scores, examples)
 
     def _is_credible(self, tree: str, start: str) -> bool:
         own, other = self._scores[tree], self._scores[start]

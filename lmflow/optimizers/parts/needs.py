@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 import attrs
 
 from lmflow.data.dataset import example_id
+from lmflow.evaluation.stats import Estimate
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
@@ -44,6 +45,8 @@ class Need:
         best: The best version so far: the answer if the optimization ends here.
         score: The best mean score so far, ``None`` while there is none.
         phase: The stage of the search, in words.
+        reason: Why ``best`` is the answer, in words; empty if the search does not say.
+        estimate: The mean score of ``best`` with its interval, ``None`` if it was not scored.
     """
 
     rollouts: tuple[PlannedRollout, ...]
@@ -51,6 +54,8 @@ class Need:
     best: Version
     score: float | None = None
     phase: str = ""
+    reason: str = ""
+    estimate: Estimate | None = None
 
 
 def traces_of_examples(

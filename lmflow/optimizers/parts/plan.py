@@ -22,6 +22,7 @@ from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.parts.checks import Requirement, check_option
 from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.helpers import helper_executions
+from lmflow.optimizers.parts.limits import Limits
 from lmflow.optimizers.parts.needs import Need, unanswered
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
@@ -50,6 +51,11 @@ Helpers = Callable[[Program, Version], Iterable[tuple[Program, Version]]]
 
 def _nothing_more(program: Program, traces: Traces) -> None:
     del program, traces
+
+
+def _no_words(program: Program, data: Data) -> str:
+    del program, data
+    return ""
 
 
 def _check_data(_traces: object, _field: object, data: Data) -> None:
@@ -141,6 +147,9 @@ class PlanOptimizer:
         requires: Raises an error if anything else that the plan needs is missing.
         inner: The optimizers that it is made of.
         own_helpers: The proposers and teachers that the plan runs, each with its version.
+        fit: Makes the optimizer with its schedule fitted to limits; ``None`` if its options set a
+            size already.
+        words: Says in words what the schedule buys; empty if it is said by the bound alone.
     """
 
     name: str
@@ -151,6 +160,8 @@ class PlanOptimizer:
     requires: Requirement = attrs.field(default=_nothing_more, eq=False, repr=False)
     inner: tuple[PlanOptimizer, ...] = attrs.field(default=(), eq=False, repr=False)
     own_helpers: Helpers = attrs.field(default=lambda *_: (), eq=False, repr=False)
+    fit: Callable[[Limits], PlanOptimizer] | None = attrs.field(default=None, eq=False, repr=False)
+    words: Callable[[Program, Data], str] = attrs.field(default=_no_words, eq=False, repr=False)
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
         """Run the plan over the answers so far.
@@ -294,21 +305,25 @@ def plan_optimizer(  # noqa: PLR0913 - the fields of an optimizer
     *,
     requires: Requirement = _nothing_more,
     inner: tuple[PlanOptimizer, ...] = (),
+    names_best: bool = False,
+    fit: Callable[[Limits], PlanOptimizer] | None = None,
+    words: Callable[[Program, Data], str] = _no_words,
 ) -> PlanOptimizer:
     """Make the optimizer of a plan.
 
     An option that is not a JSON value is recorded by its key, id or name. Without ``bound`` the
     plan needs no rollouts. A plan that is not made of others names in each need the version that
-    its evidence speaks for. Raises ``ValueError`` or ``TypeError`` if an option cannot be used.
+    its evidence speaks for, unless it ``names_best`` itself. Raises ``ValueError`` or ``TypeError``
+    if an option cannot be used.
     """
     for option, value in options.items():
         check_option(name, option, value)
     recorded = Record({option: _option_as_json(value) for option, value in options.items()})
     parts = parts.union(*(optimizer.parts for optimizer in inner))
-    anytime = plan if inner else with_best_so_far(plan)
+    anytime = plan if inner or names_best else with_best_so_far(plan)
     helpers = functools.partial(helper_executions, options)
     return PlanOptimizer(
-        name, recorded, anytime, bound or _no_rollouts, parts, requires, inner, helpers
+        name, recorded, anytime, bound or _no_rollouts, parts, requires, inner, helpers, fit, words
     )
 
 
@@ -319,7 +334,7 @@ def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
         running = plan(task)
         state = advance_plan(running)
         while isinstance(state, Need):
-            traces = yield attrs.evolve(state, best=task.evidence.best(task.version))
+            traces = yield task.evidence.with_best(state, task.version)
             state = advance_plan(running, traces)
         task.evidence.check_metric(name_of(task.metric))
         return state

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+import lmflow as lf
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.stores.corpora.corpus import Corpus
 from lmflow.stores.corpora.documents import Document
@@ -101,12 +102,13 @@ def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_progress_is_told() -> None:
-    """Progress hears of each thousand passages and of the last."""
-    told: list[tuple[int, int]] = []
-    Corpus.build(
-        (Document(str(n), "", "text") for n in range(1500)), progress=lambda *it: told.append(it)
-    ).close()
-    assert [(1000, 1500), (1500, 1500)] == told
+    """Progress hears of the beginning, of each thousand passages, of the last and of the end."""
+    heard: list[lf.ProgressUpdate] = []
+    documents = (Document(str(n), "", "text") for n in range(1500))
+    Corpus.build(documents, progress=heard.append).close()
+    assert [0, 1000, 1500, 1500] == [update.done for update in heard]
+    assert {("index", 1500)} == {(update.title, update.total) for update in heard}
+    assert [False, False, False, True] == [update.ended for update in heard]
 
 
 def _names(folder: Path) -> list[str]:

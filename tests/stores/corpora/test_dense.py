@@ -1,6 +1,5 @@
 """The laws of a dense index: what is near, what it is, and how it is built again."""
 
-import contextlib
 import pickle
 import sqlite3
 import subprocess
@@ -25,7 +24,6 @@ from lmflow.errors import (
     Tampered,
     WrongType,
 )
-from lmflow.execution.progress import Progress
 from lmflow.programs.embedding import MAX_TEXTS_PER_CALL
 from lmflow.stores.corpora.corpus import Corpus
 from lmflow.stores.corpora.dense import Dense, embedding_text, index_digest
@@ -216,24 +214,20 @@ async def test_a_model_of_an_executor_is_named(corpus: Corpus, model: object) ->
 async def test_building_again_asks_for_nothing(tmp_path: Path, count: int) -> None:
     """Passages are asked for 64 a call, and not again."""
     model = Letters()
-    told: list[int] = []
+    updates: list[lf.ProgressUpdate] = []
     documents = [Document(str(n), "", "a" * (n + 1)) for n in range(count)]
     with Corpus.build(documents, tmp_path / "c.db") as corpus:
         async with lf.Executor(model) as ex:
-            first = await lf.dense_index(corpus, ex, model=NAME, progress=_telling(told))
+            first = await lf.dense_index(corpus, ex, model=NAME, progress=updates.append)
             again = await lf.dense_index(corpus, ex, model=NAME)
     assert (first, tmp_path / "c.db.dense") == (again, first.path)
     assert -(-count // MAX_TEXTS_PER_CALL) == len(model.asked)
-    assert [count, *[True] * count] == told
-
-
-def _telling(told: list[int]) -> Progress:
-    @contextlib.contextmanager
-    def progress(_: str, total: int) -> Iterator[Callable[[bool], None]]:
-        told.append(total)
-        yield told.append
-
-    return progress
+    assert [0, *range(0, count, MAX_TEXTS_PER_CALL)][1:] == [it.done for it in updates][:-2]
+    assert (count, count, len(model.asked)) == (
+        updates[-1].done,
+        updates[-1].total,
+        updates[-1].calls,
+    )
 
 
 async def test_what_was_broken_off_goes_on(tmp_path: Path) -> None:
