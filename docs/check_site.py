@@ -1,7 +1,7 @@
 """Checks a built site: no link of a page is dead, and no page requests anything from outside.
 
-Run it as ``python docs/check_site.py docs/_build``. It prints each problem, and its exit code is 1 if
-there is one.
+Run it as ``python docs/check_site.py docs/_build``. It prints each problem, and ends with exit
+code 1 if there is one.
 """
 
 from __future__ import annotations

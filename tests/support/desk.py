@@ -21,6 +21,7 @@ from typing import Any, Self
 import attrs
 
 import lmflow as lf
+from lmflow.messages.messages import ToolCall
 
 _WORD = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
 _VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE", "COLUMNS")
@@ -37,6 +38,7 @@ class Desk:
     printed: str = ""
     stack: contextlib.ExitStack = attrs.field(factory=contextlib.ExitStack)
     url: str = ""
+    ex: lf.Executor = attrs.field(init=False)
 
     @classmethod
     def of(cls, namespace: dict[str, Any]) -> Self:
@@ -45,6 +47,7 @@ class Desk:
             desk = cls(namespace)
             store = lf.MemoryStore()
             ex = lf.Executor(lf.scripted(desk.answer), store)
+            desk.ex = ex
             namespace.update(
                 __desk__=desk, __name__="page", lf=lf, ex=ex, store=store, say="two minutes"
             )
@@ -63,6 +66,9 @@ class Desk:
             for value in list(namespace.values()):
                 if isinstance(value, lf.Executor):
                     desk.runner.run(value.aclose())
+                if isinstance(value, lf.Sync):
+                    value.close()
+            desk.runner.run(desk.ex.aclose())
         for value in list(namespace.values()):
             if isinstance(value, lf.SqliteStore | lf.Corpus):
                 value.close()
@@ -124,11 +130,13 @@ def _served(answer: Any) -> Iterator[str]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             messages = [SimpleNamespace(**message) for message in body["messages"]]
-            reply = answer(SimpleNamespace(messages=messages))
+            reply = answer(SimpleNamespace(messages=messages, tools=body.get("tools", [])))
             text = reply if isinstance(reply, str) else reply.text
+            message: dict[str, Any] = {"role": "assistant", "content": text}
+            if not isinstance(reply, str) and reply.calls:
+                message["tool_calls"] = [_wire_call(call) for call in reply.calls]
             usage = {"prompt_tokens": len(str(messages)) // 4, "completion_tokens": len(text) // 4}
-            choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            self._send({"choices": [choice], "usage": usage})
+            self._send({"choices": [{"message": message, "finish_reason": "stop"}], "usage": usage})
 
         def do_GET(self) -> None:
             self._send({"data": [{"id": "MODEL"}]})
@@ -151,3 +159,8 @@ def _served(answer: Any) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def _wire_call(call: ToolCall) -> dict[str, Any]:
+    function = {"name": call.name, "arguments": call.arguments}
+    return {"id": call.id, "type": "function", "function": function}
