@@ -17,6 +17,7 @@ from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
+from lmflow.stores.sqlite.opening import is_writable, read_only
 from lmflow.stores.sqlite.schema import prepare
 from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
@@ -87,6 +88,8 @@ def put_dataset(
     """
     splits = splits_of(name, parts)
     _check(name, splits)
+    if not is_writable(Path(path)):
+        raise read_only(str(path))
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
     try:
         prepare(db, Path(path))

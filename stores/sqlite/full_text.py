@@ -7,6 +7,7 @@ import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 
@@ -16,6 +17,7 @@ from lmflow.messages.requests import ChatRequest, Request
 from lmflow.stores.bigrams import phrase, runs, spaced, units
 from lmflow.stores.damage import DAMAGE
 from lmflow.stores.sqlite.blobs.format import parts_of, unpack, unpack_text
+from lmflow.values.unicode import well_formed
 
 _WORD = re.compile(r"[^\W_]+")
 """A word, as SQLite's tokenizer unicode61 splits words."""
@@ -41,11 +43,12 @@ SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid A
        call.request, call.reply,
        (SELECT run FROM run_item WHERE run_item.trace = trace.id ORDER BY run LIMIT 1) AS run
 FROM (
-    SELECT rowid FROM search WHERE search MATCH :words AND rowid < :before
-    ORDER BY rowid DESC LIMIT :limit
+    SELECT search.rowid FROM search {joined} WHERE search MATCH :words
+    AND search.rowid < :before AND {where} ORDER BY search.rowid DESC LIMIT :limit
 ) AS found
 JOIN call ON call.id = found.rowid JOIN trace ON trace.id = call.trace ORDER BY call.id DESC
 """
+_JOINED = "CROSS JOIN call ON call.id = search.rowid JOIN trace ON trace.id = call.trace"
 
 
 @attrs.frozen
@@ -152,6 +155,18 @@ def index_bigrams(db: sqlite3.Connection) -> None:
                 db.execute(f"{INSERT_WORDS} VALUES (?, ?, ?)", (call, *bigrams))
 
 
+def indexed_calls(db: sqlite3.Connection) -> Iterator[list[tuple[int, str, str]]]:
+    """Yield the numbers of all calls with the texts that the index should hold, in batches.
+
+    Calls whose blobs can't be read are left out.
+    """
+    for entries in _earlier_texts(db):
+        yield [
+            (call, spaced(well_formed(asked)), spaced(well_formed(answered)))
+            for call, asked, answered in entries
+        ]
+
+
 def _earlier_texts(
     db: sqlite3.Connection, *, escaped_only: bool = False
 ) -> Iterator[list[tuple[int, str, str]]]:
@@ -167,10 +182,11 @@ def _earlier_texts(
         yield [entry for entry in entries if entry is not None]
 
 
-def matching_rows(
-    db: sqlite3.Connection, store: str, words: Sequence[str], limit: int, before: int
-) -> list[sqlite3.Row]:
-    """Return the calls with all words, newest first, older than the call ``before``.
+def matching(
+    db: sqlite3.Connection, store: str, words: Sequence[str], where: str = "1"
+) -> tuple[str, dict[str, Any]]:
+    """Return the query of the calls with all words, newest first, and its parameters; it takes
+    ``limit`` and ``before`` too. ``where`` is SQL over the tables call and trace.
 
     Raises:
         StoreError: If the words contain no letter or digit.
@@ -180,7 +196,8 @@ def matching_rows(
     if not expression:
         problem = f"there is no word in {' '.join(words)!r}"
         raise StoreError(store, problem, "Name some: lmflow runs search green tea.")
-    return db.execute(_HITS, {"words": expression, "before": before, "limit": limit}).fetchall()
+    joined = "" if where == "1" else _JOINED
+    return _HITS.format(joined=joined, where=where), {"words": expression}
 
 
 def snippet(text: str, words: Iterable[str], width: int = 120) -> Snippet:

@@ -21,6 +21,7 @@ from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import DELETE_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, next_idle, next_sweeping
+from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.reachability import BATCH, GRACE, Marker, references
 from lmflow.stores.sqlite.schema import check_file, prepare
 
@@ -61,6 +62,8 @@ def collect(
     """
     if not check_file(Path(path)):
         raise StoreError(str(path), "there is no such file", "Name the store, --store FILE.")
+    if not is_writable(Path(path)):
+        raise StoreError(str(path), "it is read-only, so nothing can be removed", _COPY)
     db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
     try:
         prepare(db, Path(path))
@@ -72,6 +75,8 @@ def collect(
     finally:
         db.close()
 
+
+_COPY = "Copy it to a folder that you may write, and collect there."
 
 _COUNTS = (
     "SELECT count(*) FROM gone_run",

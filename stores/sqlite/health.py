@@ -9,6 +9,7 @@ from pathlib import Path
 import attrs
 
 from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.opening import is_writable, opened_to_read
 from lmflow.stores.sqlite.schema import VERSION, check_file, schema_of
 
 SQLITE = sqlite3.sqlite_version
@@ -35,6 +36,7 @@ class Health:
         open_calls: The calls that have not ended, in those runs.
         media: The number of contents of pictures, sounds and files.
         media_size: Their size, in bytes.
+        writable: Whether the file and its folder may be written.
     """
 
     size: int
@@ -48,6 +50,7 @@ class Health:
     open_calls: int
     media: int = 0
     media_size: int = 0
+    writable: bool = True
 
 
 def health(path: str | Path) -> Health | None:
@@ -61,11 +64,11 @@ def health(path: str | Path) -> Health | None:
     path = Path(path)
     if not check_file(path):
         return None
-    with contextlib.closing(_opened(path)) as db:
-        try:
+    try:
+        with opened_to_read(path) as db:
             return _examined(db, path)
-        except sqlite3.DatabaseError as error:
-            raise unreadable(path, error) from error
+    except sqlite3.DatabaseError as error:
+        raise unreadable(path, error) from error
 
 
 def missing_features() -> list[str]:
@@ -84,10 +87,6 @@ def missing_features() -> list[str]:
 def has_wal_bug() -> bool:
     """Say whether this SQLite has the bug that ``FIXED_IN`` fixed."""
     return sqlite3.sqlite_version_info < FIXED_IN
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
 
 
 def _examined(db: sqlite3.Connection, path: Path) -> Health:
@@ -114,4 +113,5 @@ def _examined(db: sqlite3.Connection, path: Path) -> Health:
         open_calls=count(f"{started} = 'open'"),
         media=count("SELECT count(*) FROM blob WHERE kind = 'media'"),
         media_size=count("SELECT coalesce(sum(size), 0) FROM blob WHERE kind = 'media'"),
+        writable=is_writable(path),
     )

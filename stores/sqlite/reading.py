@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lmflow.errors import StoreError
 from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import check_file, check_readable
 
@@ -19,7 +20,7 @@ Reading = Callable[[], AbstractContextManager[Reader]]
 
 @contextlib.contextmanager
 def reading(path: str | Path) -> Iterator[Reader]:
-    """Open a store that exists for reading; the file is never written.
+    """Open a store that exists for reading; nothing is written, so its folder may be read-only.
 
     Args:
         path: The store's file.
@@ -37,14 +38,10 @@ def reading(path: str | Path) -> Iterator[Reader]:
     if not check_file(path):
         fix = "Record a run first, `lmflow run`, or name the store, --store FILE."
         raise StoreError(str(path), "there is no such file", fix)
-    # `mode=ro` and not `immutable=1`: another process may be writing, and only a connection that
-    # takes locks and reads the WAL sees what it has committed.
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
-    db.row_factory = sqlite3.Row
     try:
-        check_readable(db, path)
-        yield Reader(db, str(path))
+        with opened_to_read(path) as db:
+            db.row_factory = sqlite3.Row
+            check_readable(db, path)
+            yield Reader(db, str(path))
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
-    finally:
-        db.close()

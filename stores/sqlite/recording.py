@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmflow.errors import NotFound, StoreError
+from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import READABLE, check_file, prepare, schema_of
 from lmflow.stores.sqlite.store import SqliteStore
@@ -88,11 +89,8 @@ def _memory(path: Path) -> Iterator[sqlite3.Connection]:
     db = sqlite3.connect(":memory:", isolation_level=None)
     db.row_factory = sqlite3.Row
     try:
-        file = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
-        try:
+        with opened_to_read(path) as file:
             file.backup(db)
-        finally:
-            file.close()
         if schema_of(db, path) < READABLE:
             prepare(db, path)
         yield db

@@ -14,11 +14,13 @@ from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
+from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import reading
 from lmflow.stores.sqlite.schema import check_file, prepare
 from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
+from lmflow.stores.sqlite.writing.no_commit import NoCommitter
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
@@ -36,6 +38,9 @@ so it should not be much longer either.
 
 class SqliteStore:
     """A trace store in a SQLite file. Threads and processes may share it.
+
+    A store that can't be written, because its file, folder or disk is read-only, is only read:
+    ``append`` raises ``StoreError`` then.
 
     ``runs``, ``versions`` and ``datasets`` group its reads; the other methods are shortcuts. The
     future of ``append`` is done after COMMIT: acknowledged events survive a kill of this process,
@@ -63,7 +68,12 @@ class SqliteStore:
         self.path = Path(path)
         self.name = str(path)
         check_file(self.path)
-        self._committer = GroupCommitter(self._connected(durable=durable), self.name)
+        if self.path.exists() and not is_writable(self.path):
+            self._committer: GroupCommitter | NoCommitter = NoCommitter(self.name)
+            with self.reading():
+                pass  # so that a damaged store is an error here, too
+        else:
+            self._committer = GroupCommitter(self._connected(durable=durable), self.name)
         self.runs = SqliteRuns(self.reading)
         self.versions = SqliteVersions(self.reading)
         self.datasets = SqliteDatasets(self.path, self.reading)
@@ -87,7 +97,7 @@ class SqliteStore:
             written.
 
         Raises:
-            StoreError: If the store is closed.
+            StoreError: If the store is closed, or can only be read.
         """
         return self._committer.append(events)
 

@@ -13,6 +13,7 @@ from lmflow.messages.replies import Outcome, outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.indexes import index_problems
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.trace import Failed, root_of
 from lmflow.values.record import Record, digest
@@ -66,7 +67,11 @@ class StoreChecker:
         self._problems: list[str] = []
 
     def check(self) -> StoreCheck:
-        """Derive again: blobs, the keys of calls, the roots of traces and runs, versions."""
+        """Check the file and its indexes, then derive again: blobs, the keys of calls, the roots of
+        traces and runs, versions.
+        """
+        for problem in index_problems(self._db, MOST):
+            self._note(problem)
         blobs = self._each(
             "blob", "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])
         )

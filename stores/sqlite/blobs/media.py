@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lmflow.errors import NoContent, Tampered
+from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.values.media import SHA
 
 MEDIA = "media"
@@ -37,11 +38,8 @@ def _read(store: str, digest: str) -> bytes:
     """Read a content through a connection of its own: the caller may be any thread, much later."""
     hashed = bytes.fromhex(digest.removeprefix(SHA))
     try:
-        db = sqlite3.connect(f"{Path(store).resolve().as_uri()}?mode=ro", uri=True, timeout=5.0)
-        try:
+        with opened_to_read(Path(store)) as db:
             row = db.execute(_CONTENT, (hashed,)).fetchone()
-        finally:
-            db.close()
     except sqlite3.Error as error:
         raise NoContent(f"{digest[:19]} ({store}: {error})") from error
     if row is None:

@@ -174,7 +174,7 @@ async def main():
         async with lf.Executor(lf.scripted(lambda r: r.messages[-1].content), store) as ex:
             for k in range(40):
                 version = lf.init(answer).put({"answer.options": {"seed": k % 7}})
-                await ex.map(answer, [{"question": str(j)} for j in range(k % 5)], version)
+                await ex.map(answer, [{"question": str(j)} for j in range(k % 5)], version=version)
 asyncio.run(main())
 """
 

@@ -1,0 +1,23 @@
+"""Stands for the writer of a store that can only be read."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+
+from lmflow.stores.sqlite.opening import read_only
+from lmflow.traces.events import Event
+
+
+class NoCommitter:
+    """Refuses events before anything is sent, since their answers could not be recorded."""
+
+    def __init__(self, store: str) -> None:
+        self._store = store
+
+    def append(self, events: tuple[Event, ...]) -> Future[None]:
+        """Raise ``StoreError``, which says that the store can only be read."""
+        del events
+        raise read_only(self._store)
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
