@@ -17,7 +17,8 @@ from lmflow.evaluation.rescoring import examples_of, make_evaluation
 from lmflow.evaluation.rows import row_of
 from lmflow.metrics import Metric, Score, as_score, metric_key
 from lmflow.programs.effects import gather
-from lmflow.programs.factories import flow, predict
+from lmflow.programs.factories import predict
+from lmflow.programs.flows import flow
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, check_programs
 from lmflow.traces.trace import Failed, Run, Trace

@@ -6,6 +6,7 @@ import attrs
 
 from lmflow.library.checks import check_step
 from lmflow.programs.program import Predict
+from lmflow.programs.reasoning import STEP_BY_STEP
 from lmflow.signatures.fields import Field
 
 
@@ -26,5 +27,5 @@ def chain_of_thought(step: Predict, *, name: str = "reasoning") -> Predict:
         BadSignature: The step already has a field of that name.
     """
     check_step(step)
-    field = Field(name=name, description="think step by step, briefly")
+    field = Field(name=name, description=STEP_BY_STEP)
     return attrs.evolve(step, signature=step.signature.prepending(field))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from lmflow.errors import BadSignature
 from lmflow.programs.composed_signatures import merged, needed
 from lmflow.programs.effects import Fork
 from lmflow.programs.program import Program, check_programs, pending_of
+from lmflow.programs.reasoning import names_of_reasoning, renamed
 from lmflow.signatures.declaration import from_function
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
@@ -26,10 +28,15 @@ class Parallel(Program):
     parts: tuple[Program, ...]
 
     def __attrs_post_init__(self) -> None:
-        inputs = needed(self.parts)
-        outputs = tuple(field for part in self.parts for field in part.signature.outputs)
-        object.__setattr__(self, "signature", Signature(inputs, outputs))
+        pairs = zip(self.parts, self.new_names, strict=True)
+        outputs = [field for part, names in pairs for field in renamed(part, names)]
+        object.__setattr__(self, "signature", Signature(needed(self.parts), outputs))
         _ = self.steps
+
+    @functools.cached_property
+    def new_names(self) -> tuple[Mapping[str, str], ...]:
+        """The new name of each part's outputs that would clash: the reasoning of several steps."""
+        return names_of_reasoning(self.parts)
 
     def __str__(self) -> str:
         return f"parallel({', '.join(str(part) for part in self.parts)})"
@@ -44,7 +51,10 @@ class Parallel(Program):
         results = await Fork(
             tuple(pending_of(part, inputs) for part in self.parts), name="parallel"
         )
-        return Record(toolz.merge(*(dict(result) for result in results)))
+        outputs: dict[str, Any] = {}
+        for result, names in zip(results, self.new_names, strict=True):
+            outputs |= {names.get(name, name): result[name] for name in result}
+        return Record(outputs)
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -66,6 +76,11 @@ class Map(Program):
 
     def __str__(self) -> str:
         return f"map({self.part}, over={self.over!r})"
+
+    @property
+    def diagram_label(self) -> str:
+        """What it maps over."""
+        return f"map over {self.over}"
 
     @property
     def children(self) -> tuple[Program, ...]:
@@ -105,6 +120,11 @@ class Branch(Program):
 
     def __str__(self) -> str:
         return f"branch({_condition(self.when)}, {self.then}, {self.otherwise})"
+
+    @property
+    def diagram_label(self) -> str:
+        """What it branches on."""
+        return f"branch on {_condition(self.when)}"
 
     @property
     def children(self) -> tuple[Program, ...]:
@@ -147,6 +167,11 @@ class Repeat(Program):
         return f"repeat({self.part}, until={_condition(self.until)}, times={self.times})"
 
     @property
+    def diagram_label(self) -> str:
+        """How often it repeats."""
+        return f"repeat at most {self.times} times"
+
+    @property
     def children(self) -> tuple[Program, ...]:
         """The program that is repeated."""
         return (self.part,)
@@ -170,7 +195,8 @@ def parallel(*programs: Program) -> Parallel:
     """Run several programs side by side on one record.
 
     Args:
-        *programs: Programs whose outputs have different names.
+        *programs: Programs whose outputs have different names. Only the reasoning of several chains
+            of thought may have one name: it becomes ``step_reasoning``.
 
     Returns:
         A program whose inputs and outputs are those of all.

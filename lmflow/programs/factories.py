@@ -1,4 +1,4 @@
-"""Factories of programs: the steps ``predict``, ``embed``, ``tool``, and ``flow``."""
+"""Factories of programs: the steps ``predict``, ``embed`` and ``tool``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
 from lmflow.adapters.registry import adapter_of
-from lmflow.errors import BadSignature, near
+from lmflow.errors import near
 from lmflow.messages.requests import CACHED, MODES, ToolMode
 from lmflow.programs.embedding import Embed, check_signature
-from lmflow.programs.flow import Flow
-from lmflow.programs.program import Predict, Program, check_programs
+from lmflow.programs.program import Predict
 from lmflow.programs.tool import Tool
 from lmflow.signatures.declaration import from_function, signature_of
 from lmflow.signatures.fields import Field
@@ -218,52 +217,6 @@ def check_mode(mode: str) -> ToolMode:
             return tool_mode
     msg = f"a tool is one of {', '.join(MODES)}, found mode={mode!r}.{near(mode, MODES)}"
     raise ValueError(msg)
-
-
-def flow(
-    signature: str | Signature,
-    *,
-    uses: Iterable[Program] = (),
-    version: str | None = None,
-    types: Mapping[str, Any] | None = None,
-) -> Callable[[Callable[..., Any]], Flow]:
-    """Make a program of an async function: ``@lf.flow("question -> answer", uses=[search])``.
-
-    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``,
-    ``lf.first`` and ``lf.samples``; it returns a record of the outputs or the only output's value.
-
-    Args:
-        signature: A string or ``Signature``; its inputs are the function's parameters.
-        uses: The programs that the function awaits.
-        version: Identifies a function without source, such as one typed at a prompt.
-        types: Types that the signature's string names.
-
-    Returns:
-        A decorator that makes the program.
-
-    Raises:
-        BadSignature: The signature can't be read, the function isn't async, or its parameters
-            differ from the inputs.
-        TypeError: An item of ``uses`` isn't a program.
-        Unidentified: The function has no source, and no ``version`` is named.
-    """
-    sig, parts = signature_of(signature, types), tuple(uses)
-    check_programs(*parts)
-
-    def make(function: Callable[..., Any]) -> Flow:
-        name = function.__name__
-        expected = [field.name for field in sig.inputs]
-        fix = f"Write `async def {name}({', '.join(expected)})`."
-        if not inspect.iscoroutinefunction(function):
-            raise BadSignature(f"def {name}", "it is no async function", fix)
-        parameters = list(inspect.signature(function).parameters)
-        if set(expected) != set(parameters):
-            text = f"the function takes {', '.join(parameters) or 'nothing'}"
-            raise BadSignature(str(sig), text, fix)
-        code = function_of(function, version, closures=True)
-        return Flow(name=name, signature=sig, function=code, uses=parts)
-
-    return make
 
 
 def _docstring(function: Callable[..., Any]) -> str:

@@ -1,49 +1,130 @@
-"""Construction of objects by their own classes: attrs, TypedDict, msgspec Struct, pydantic."""
+"""Construction of objects by their own classes: attrs, dataclass, Struct, TypedDict, pydantic."""
 
 from __future__ import annotations
 
-import json
 import typing
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 import msgspec
 import toolz
 
-from lmflow.signatures.fields import is_pydantic
+from lmflow.errors import near
+from lmflow.signatures.fields import Field
+from lmflow.signatures.members import is_pydantic, members_of, names_read
+from lmflow.signatures.wire_types import Codec, kind_of
+from lmflow.values.attributes import is_frozen_class
 from lmflow.values.record import Record
 
 
-def new_instance(kind: Any, arguments: dict[str, Any], value: dict[str, Any]) -> Any:
-    """Make an instance of a class from its converted fields; pydantic converts ``value`` itself."""
+class UncarriedType(TypeError):
+    """A type whose values JSON can't hold; ``path`` leads to the part of it that is wrong."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(problem)
+        self.path = path
+
+
+def in_type(place: str, build: Callable[..., Codec], *arguments: Any) -> Codec:
+    """Build the codec of a part of a type; ``UncarriedType`` has the part's place in its path."""
+    try:
+        return build(*arguments)
+    except UncarriedType as problem:
+        raise UncarriedType(place + problem.path, str(problem)) from None
+    except TypeError as problem:
+        raise UncarriedType(place, str(problem)) from None
+
+
+def is_built_frozen(kind: Any) -> bool:
+    """Tell whether objects of a class are built of frozen values: tuples for lists, records.
+
+    So are those of frozen attrs classes and Structs, which are then shared instead of copied.
+    """
+    is_shared = attrs.has(kind) or issubclass(kind, msgspec.Struct)
+    return is_shared and is_frozen_class(kind)
+
+
+def construct(
+    kind: Any, fields: tuple[Field, ...], codecs: Mapping[str, Codec], value: Any, *, live: bool
+) -> Any:
+    """Make an object of a class from JSON. ``ValueError`` says what doesn't fit, and where."""
+    if isinstance(value, list) and issubclass(kind, tuple) and len(value) == len(fields):
+        value = dict(zip(codecs, value, strict=True))
+    if not isinstance(value, dict):
+        msg = f"expected an object with {', '.join(codecs)}, found {kind_of(value)}"
+        raise ValueError(msg)  # noqa: TRY004 - one kind of problem for who reads a reply
+    value = under_own_names(kind, value)
+    unknown = [name for name in value if name not in codecs]
+    if unknown and not _takes_more(kind):
+        msg = f"{kind.__name__} has no field {unknown[0][:80]!r}.{near(unknown[0][:80], codecs)}"
+        raise ValueError(msg.removesuffix("."))
+    required = (field.name for field in fields if field.required)
+    if missing := next((name for name in required if name not in value), None):
+        msg = f"{kind.__name__} needs {missing!r}"
+        raise ValueError(msg)
+    arguments = {
+        name: convert_at(name, codecs[name], value[name]) for name in codecs & value.keys()
+    }
+    arguments |= {name: value[name] for name in unknown}
+    try:
+        return _new_instance(kind, arguments, live=live)
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+        msg = f"{kind.__name__}: {_error_message(error)}"
+        raise ValueError(msg) from None
+
+
+def convert_at(place: str, codec: Codec, value: Any) -> Any:
+    """Convert a part of a value; a ``ValueError`` begins with its place."""
+    try:
+        return codec(value)
+    except ValueError as problem:
+        msg = f"{place[:80]}: {problem}"
+        raise ValueError(msg) from None
+
+
+def under_own_names(kind: Any, value: Mapping[str, Any]) -> dict[str, Any]:
+    """The members of an object with each alias replaced by the field's name in JSON.
+
+    An alias beside that name stays, so that it is refused.
+    """
+    names = names_read(kind)
+    renamed: dict[str, Any] = {}
+    for name, item in value.items():
+        own = names.get(name, name)
+        renamed[name if own != name and own in value else own] = item
+    return renamed
+
+
+def _new_instance(kind: Any, arguments: dict[str, Any], *, live: bool) -> Any:
     if typing.is_typeddict(kind):
-        return Record(arguments)
+        return arguments if live else Record(arguments)
     if is_pydantic(kind):
-        return kind.model_validate_json(json.dumps(value))
+        return _new_model(kind, arguments)
     if attrs.has(kind):
         aliases = {field.name: field.alias or field.name for field in attrs.fields(kind)}
         return kind(**toolz.keymap(aliases.__getitem__, arguments))
     return kind(**arguments)
 
 
-def error_message(error: Exception) -> str:
+def _new_model(kind: Any, arguments: dict[str, Any]) -> Any:
+    """Make a pydantic model, by the names of its attributes if it has aliases."""
+    attributes = {member.name: member.attribute for member in members_of(kind) or ()}
+    if all(name == attribute for name, attribute in attributes.items()) and not names_read(kind):
+        return kind.model_validate(arguments)
+    by_attribute = {attributes.get(name, name): item for name, item in arguments.items()}
+    return kind.model_validate(by_attribute, by_alias=False, by_name=True)
+
+
+def _takes_more(kind: Any) -> bool:
+    """Tell whether a pydantic model keeps members that it has no fields for."""
+    return is_pydantic(kind) and kind.model_config.get("extra") == "allow"
+
+
+def _error_message(error: Exception) -> str:
     """The message of an error that a class raised: pydantic's first, or the first argument."""
     errors = getattr(error, "errors", None)
     if callable(errors):
         first: Any = toolz.first(errors())
         return f"{'.'.join(map(str, first['loc']))}: {first['msg']}".removeprefix(": ")
     return str(error.args[0] if error.args else type(error).__name__)
-
-
-def check_frozen(kind: Any) -> None:
-    """Raise ``TypeError`` with the line that mends it if instances of a class can be changed."""
-    name, by_attrs = kind.__name__, attrs.has(kind)
-    if by_attrs and (kind.__setattr__ is object.__setattr__ or kind.__hash__ is None):
-        msg = f"{name} can be changed: @attrs.frozen"
-        raise TypeError(msg)
-    if not by_attrs and is_pydantic(kind) and not kind.model_config.get("frozen"):
-        msg = f"{name} can be changed: model_config = pydantic.ConfigDict(frozen=True)"
-        raise TypeError(msg)
-    if issubclass(kind, msgspec.Struct) and not kind.__struct_config__.frozen:
-        msg = f"{name} can be changed: class {name}(msgspec.Struct, frozen=True)"
-        raise TypeError(msg)

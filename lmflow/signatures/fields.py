@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import enum
 import functools
-import sys
 import types as pytypes
 import typing
 from collections import abc
 from typing import Any, Literal, NewType, Union, get_args, get_origin
 
 import attrs
-import msgspec
 
 from lmflow.signatures.history import History
-from lmflow.values.attributes import LEAN
+from lmflow.signatures.members import LIMITS, Member, limits_of, members_of
 from lmflow.values.media import Media
 from lmflow.values.record import Record, freeze, pretty
-
-LIMITS = ("ge", "gt", "le", "lt", "pattern", "min_length", "max_length")
-
 
 Reasoning = NewType("Reasoning", str)
 """An output filled with the thinking that the provider shows; empty if the provider shows none."""
@@ -107,7 +102,7 @@ def normalize_field(field: Field) -> Field:
     """Move a field's limits into its type, and its type's description into the field."""
     _, limits, description = unwrap_annotated(field.type)
     inner = get_args(field.type)[0] if get_origin(field.type) is typing.Annotated else field.type
-    limits |= _limits_of(field)
+    limits |= limits_of(field)
     kind = typing.Annotated[inner, Field(**limits)] if limits else inner
     free: dict[str, Any] = dict.fromkeys(LIMITS)
     return attrs.evolve(field, type=kind, description=field.description or description, **free)
@@ -124,7 +119,7 @@ def unwrap_annotated(kind: Any) -> tuple[Any, dict[str, Any], str]:
     inner, *extras = get_args(kind)
     limits: dict[str, Any] = {}
     for extra in extras:
-        limits |= _limits_of(extra)
+        limits |= limits_of(extra)
     texts = map(_description_of, extras)
     return _CONTAINERS.get(inner, inner), limits, next((text for text in texts if text), "")
 
@@ -240,92 +235,26 @@ def _argument_text(arg: Any, inside: tuple[Any, ...]) -> str:
 
 
 def fields_of(kind: Any) -> tuple[Field, ...] | None:
-    """List the fields of an object type, ``None`` for any other type.
+    """List the fields of an object type by their names in JSON, ``None`` for any other type.
 
-    Object types are attrs classes, TypedDicts, msgspec Structs and pydantic models. The default of
-    a field that the class itself fills in is ``None``.
+    Object types are attrs classes, dataclasses, NamedTuples, TypedDicts, msgspec Structs and
+    pydantic models. The default of a field that the class itself fills in is ``None``.
     """
     return _fields_of(kind) if isinstance(kind, type) else None
 
 
 @functools.cache
 def _fields_of(kind: Any) -> tuple[Field, ...] | None:
-    if issubclass(kind, Media):
-        return None
-    if attrs.has(kind):
-        return _of_attrs(kind)
-    if typing.is_typeddict(kind):
-        hints = typing.get_type_hints(kind, include_extras=True)
-        return tuple(
-            _member(name, hint, required=name in kind.__required_keys__)
-            for name, hint in hints.items()
-        )
-    if issubclass(kind, msgspec.Struct):
-        fields = msgspec.structs.fields(kind)
-        return tuple(_member(f.name, f.type, required=f.required) for f in fields)
-    if is_pydantic(kind):
-        return _of_pydantic(kind)
-    return None
+    members = members_of(kind)
+    return None if members is None else tuple(map(_field_of, members))
 
 
-def is_pydantic(kind: Any) -> bool:
-    """Tell whether a type is a pydantic model, without importing pydantic."""
-    pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
-
-
-def _limits_of(extra: Any) -> dict[str, Any]:
-    limits = {name: getattr(extra, name, None) for name in LIMITS}
-    return {name: limit for name, limit in limits.items() if limit is not None}
+def _field_of(member: Member) -> Field:
+    default, kind = REQUIRED if member.required else None, member.type
+    while get_origin(kind) in {typing.Required, typing.NotRequired}:
+        kind = get_args(kind)[0]
+    return normalize_field(Field(name=member.name, type=kind, default=default, **member.notes))
 
 
 def _member_text(member: Any) -> str:
     return repr(member.value) if isinstance(member, enum.Enum) else repr(member)
-
-
-def _member(name: str, kind: Any, *, required: bool, description: str = "", **limits: Any) -> Field:
-    default = REQUIRED if required else None
-    while get_origin(kind) in {typing.Required, typing.NotRequired}:
-        kind = get_args(kind)[0]
-    return normalize_field(
-        Field(name=name, type=kind, description=description, default=default, **limits)
-    )
-
-
-def _of_attrs(kind: type) -> tuple[Field, ...]:
-    """List the fields of an attrs class; their metadata may hold limits and a description too."""
-    attrs.resolve_types(kind, include_extras=True)
-    members = []
-    for field in attrs.fields(kind):
-        if field.metadata == LEAN:
-            continue
-        if field.type is None or not field.init:
-            problem = (
-                "has init=False, so it couldn't be built again" if field.type else "has no type"
-            )
-            msg = f"{kind.__name__}.{field.name} {problem}"
-            raise TypeError(msg)
-        names = [name for name in ("description", *LIMITS) if name in field.metadata]
-        metadata = {name: field.metadata[name] for name in names}
-        required = field.default is attrs.NOTHING
-        members.append(_member(field.name, field.type, required=required, **metadata))
-    return tuple(members)
-
-
-def _of_pydantic(kind: Any) -> tuple[Field, ...]:
-    members = []
-    for name, info in kind.model_fields.items():
-        if info.alias or info.validation_alias or info.serialization_alias:
-            msg = (
-                f"{kind.__name__}.{name} has an alias, "
-                "so it would be stored under a name that can't be read"
-            )
-            raise TypeError(msg)
-        limits: dict[str, Any] = {}
-        for extra in info.metadata:
-            limits |= _limits_of(extra)
-        description, required = info.description or "", info.is_required()
-        members.append(
-            _member(name, info.annotation, required=required, description=description, **limits)
-        )
-    return tuple(members)

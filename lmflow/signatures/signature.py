@@ -24,6 +24,7 @@ from lmflow.signatures.fields import (
     unwrap_annotated,
 )
 from lmflow.signatures.json_schema import schema_of
+from lmflow.values.attributes import written_fields
 from lmflow.values.record import Record, plain, pretty
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]*\Z")
@@ -213,7 +214,7 @@ class Signature:
 
         Args:
             program: The name of the program, for errors.
-            result: A mapping with the outputs, or the value of the only output.
+            result: A mapping or an object with the outputs, or the value of the only output.
 
         Returns:
             A record with every output.
@@ -222,8 +223,7 @@ class Signature:
             MissingInput: An output without default is missing.
             WrongType: The result, or the value of an output, doesn't fit its type.
         """
-        if len(self.outputs) == 1 and not _holds(result, self.outputs[0].name):
-            result = {self.outputs[0].name: result}
+        result = _outputs_in(result, self.outputs)
         if not isinstance(result, Mapping):
             names = ", ".join(field.name for field in self.outputs)
             raise WrongType(
@@ -252,7 +252,8 @@ class Signature:
         try:
             return codec_of(field.type)
         except TypeError as problem:
-            raise BadSignature(field.name, str(problem), "Change the type of the field.") from None
+            place = field.name + getattr(problem, "path", "")
+            raise BadSignature(place, str(problem), "Change the type of the field.") from None
 
     def _bound(self, program: str, field: Field, values: Mapping[str, Any]) -> Any:
         if field.name not in values:
@@ -262,7 +263,10 @@ class Signature:
         value = values[field.name]
         try:
             return self.convert(field, value)
-        except (ValueError, BadValue) as problem:
+        except BadValue as problem:
+            expected = "a value that JSON can hold"
+            raise WrongType(f"{program}.{problem.where}", problem.found, expected) from None
+        except ValueError as problem:
             where = f"{program}.{field.name}"
             # The data of a data: URL is megabytes of base64, so only its head is shown.
             is_data_url = isinstance(value, str) and value[:5] == "data:"
@@ -296,7 +300,8 @@ class Signature:
         """
         if type(value) is str:
             return self.codecs[id(field)](value)
-        return self.codecs[id(field)](plain(value, kept=id(field) in self._keeping))
+        json = plain(value, field.name, kept=id(field) in self._keeping)
+        return self.codecs[id(field)](json)
 
 
 class HasSignature(Protocol):
@@ -322,8 +327,14 @@ def _field_identity(field: Field) -> list[Any]:
     return [field.name, type_text(field.type), default]
 
 
-def _holds(result: Any, name: str) -> bool:
-    return isinstance(result, Mapping) and name in result
+def _outputs_in(result: Any, outputs: tuple[Field, ...]) -> Any:
+    """The outputs among the members of a function's result, or the result as the only output."""
+    fields = result if isinstance(result, Mapping) else written_fields(result)
+    has_all = fields is not None and all(field.name in fields for field in outputs)
+    if len(outputs) > 1:
+        return fields if has_all and not isinstance(result, Mapping) else result
+    is_itself = unwrap_annotated(outputs[0].type)[0] is type(result)
+    return fields if has_all and not is_itself else {outputs[0].name: result}
 
 
 def _check_name(name: str, signature: Signature) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Literal, Optional, Union
 
 from lmflow.errors import BadSignature, near
-from lmflow.signatures.fields import LIMITS, REQUIRED, Confidence, Field, Reasoning
+from lmflow.signatures.fields import REQUIRED, Confidence, Field, Reasoning
 from lmflow.signatures.history import History
+from lmflow.signatures.members import LIMITS
 from lmflow.values.media import KINDS
 
 _BUILTIN: dict[str, Any] = {

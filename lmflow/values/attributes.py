@@ -4,7 +4,7 @@ pickled.
 
 from __future__ import annotations
 
-import enum
+import dataclasses
 import functools
 from collections.abc import Mapping
 from typing import Any
@@ -41,40 +41,67 @@ def uncached(value: Any) -> dict[str, Any]:
     }
 
 
-def field_names(kind: Any) -> tuple[str, ...] | None:
-    """The fields of an attrs class, a msgspec Struct or a pydantic model, ``None`` for any other
-    class. The libraries aren't imported: their classes are recognised by an attribute.
+@functools.cache
+def written_names(kind: Any) -> Mapping[str, str] | None:
+    """The attributes of a class's objects that are written, each with its name in JSON.
+
+    ``None`` for a class that isn't one of attrs, dataclasses, NamedTuple, msgspec Struct and
+    pydantic. The libraries aren't imported: their classes are recognised by an attribute.
     """
     if attrs.has(kind):
-        return tuple(field.name for field in attrs.fields(kind))
+        return {field.name: field.name for field in attrs.fields(kind)}
+    if dataclasses.is_dataclass(kind):
+        return {field.name: field.name for field in dataclasses.fields(kind) if field.init}
+    if is_named_tuple(kind):
+        return {name: name for name in kind._fields}
     if hasattr(kind, "__struct_fields__"):
-        return tuple(kind.__struct_fields__)
-    return tuple(kind.model_fields) if hasattr(kind, "__pydantic_fields__") else None
+        return {name: name for name in kind.__struct_fields__}
+    if hasattr(kind, "__pydantic_fields__"):
+        return {name: alias_of(name, info) for name, info in kind.model_fields.items()}
+    return None
 
 
-def is_frozen_object(value: Any) -> bool:
-    """Tell whether a value is an enum member or an object of a frozen class, so that it can't
-    change.
-    """
-    if isinstance(value, enum.Enum):
-        return True
+def alias_of(name: str, info: Any) -> str:
+    """The name of a pydantic field in JSON: the first alias that pydantic reads, else its name."""
+    choices = getattr(info.validation_alias, "choices", [info.validation_alias])
+    texts = [alias for alias in (info.alias, *choices) if isinstance(alias, str)]
+    return texts[0] if texts else info.serialization_alias or name
+
+
+def is_named_tuple(kind: Any) -> bool:
+    """Tell whether a class is a NamedTuple."""
+    return isinstance(kind, type) and issubclass(kind, tuple) and hasattr(kind, "_fields")
+
+
+def is_object(value: Any) -> bool:
+    """Tell whether a value is an object whose fields are written."""
     kind: Any = type(value)
+    return not isinstance(value, type) and written_names(kind) is not None
+
+
+def is_frozen_class(kind: Any) -> bool:
+    """Tell whether the fields of a class's objects can't be assigned."""
     if attrs.has(kind):
         return kind.__setattr__ is not object.__setattr__ and kind.__hash__ is not None
+    if hasattr(kind, "__dataclass_params__"):
+        return bool(kind.__dataclass_params__.frozen)
     if hasattr(kind, "__struct_config__"):
         return bool(kind.__struct_config__.frozen)
-    return hasattr(kind, "__pydantic_fields__") and bool(kind.model_config.get("frozen"))
+    if hasattr(kind, "__pydantic_fields__"):
+        return bool(kind.model_config.get("frozen"))
+    return is_named_tuple(kind)
 
 
 def written_fields(value: Any) -> dict[str, Any] | None:
     """The fields of an object as its JSON value has them: all but those with the metadata ``LEAN``
-    that are at their defaults. ``None`` if its class isn't one of ``field_names``.
+    that are at their defaults. ``None`` if its class isn't one of ``written_names``.
     """
     kind: Any = type(value)
-    names = field_names(kind)
+    names = written_names(kind)
     if names is None:
         return None
-    fields = {name: getattr(value, name) for name in names}
+    fields = {written: getattr(value, name) for name, written in names.items()}
+    fields |= getattr(value, "__pydantic_extra__", None) or {}
     for name, default in lean_fields(kind).items():
         if fields[name] == default:
             del fields[name]

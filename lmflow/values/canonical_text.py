@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 KEYED = "v1:hm:"
@@ -27,6 +28,24 @@ class Leaf:
     def json(self) -> dict[str, Any]:
         """The value in canonical forms, as JSON values."""
         raise NotImplementedError
+
+    def __copy__(self) -> Leaf:
+        return self
+
+    def __deepcopy__(self, _: Any) -> Leaf:
+        return self
+
+
+class Unusual(Exception):
+    """A value isn't made of JSON values alone: ``_long_form`` writes it, or says what is wrong."""
+
+
+def sorted_names(names: Iterable[Any]) -> list[str]:
+    """The names of fields, sorted. ``Unusual`` if one isn't a plain text."""
+    for name in names:
+        if type(name) is not str:
+            raise Unusual
+    return sorted(names)
 
 
 def hash_text(kind: str, text: str) -> str:

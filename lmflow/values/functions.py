@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import Unidentified
+from lmflow.values.bytecode import code_digest
 from lmflow.values.record import digest
 
 _IGNORED = {
@@ -53,7 +54,7 @@ def function_of(
     call: Callable[..., Any], version: str | None = None, *, closures: bool = False
 ) -> Function:
     """The function with its identity: ``version``, its owner's ``digest``, or the hash of its
-    source.
+    source (of its bytecode, for a function without source).
 
     Args:
         call: The function, or a bound method of an owner that has a ``digest``.
@@ -74,7 +75,11 @@ def function_of(
         return Function(name, identity, call)
     if problem := _unidentified(call, closures=closures):
         raise Unidentified(name, problem)
-    return Function(name, f"source:{source_digest(call)}", call)
+    text = _source_of(call)
+    # A function that was typed at a prompt, or run by exec, has no source to read. Its bytecode
+    # identifies it, on this version of Python alone: another one asks for the calls again.
+    identity = f"source:{tree_digest(text)}" if text else f"code:{code_digest(call)}"
+    return Function(name, identity, call)
 
 
 def check_takes(function: Function, *names: str, options: Iterable[str] = ()) -> None:
@@ -120,13 +125,24 @@ def source_digest(call: Callable[..., Any]) -> str:
     Raises:
         Unidentified: The function has no source to read.
     """
+    text = _source_of(call)
+    if not text:
+        name = getattr(call, "__qualname__", repr(call))
+        raise Unidentified(name, "has no source to read")
+    return tree_digest(text)
+
+
+def _source_of(call: Callable[..., Any]) -> str:
+    """The source of a function; empty if there is none, or if what is there is another one's."""
     try:
         text = inspect.getsource(call)
-    except (OSError, TypeError):
-        raise Unidentified(
-            getattr(call, "__qualname__", repr(call)), "has no source to read"
-        ) from None
-    return tree_digest(text)
+    except (OSError, TypeError, IndexError):
+        return ""
+    # Code that `exec` ran has the file name of the text around it, or "<string>", under which
+    # Python may know other lines: they count only if they define a function of that name.
+    name = getattr(getattr(inspect.unwrap(call), "__code__", None), "co_name", "")
+    defines = re.compile(rf"^\s*(async\s+)?def\s+{re.escape(name)}\b", re.MULTILINE)
+    return text if not name.isidentifier() or defines.search(text) else ""
 
 
 @functools.lru_cache(maxsize=1024)

@@ -16,8 +16,9 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from lmflow.errors import BadValue
-from lmflow.values.attributes import is_frozen_object, written_fields
-from lmflow.values.canonical_text import Form, Leaf, hash_text, text_form
+from lmflow.values.attributes import is_object, written_fields
+from lmflow.values.canonical_text import Form, Leaf, Unusual, hash_text, sorted_names, text_form
+from lmflow.values.cells import Cell, cell_of, gathered, has_cells, is_immutable
 from lmflow.values.limits import DEEPEST, check_key, check_number, too_deep
 
 _DATES = (dt.date, dt.time, dt.datetime)
@@ -55,7 +56,8 @@ class Record(Mapping[str, Any]):
         object.__setattr__(self, "_digest", None)
 
     def __getitem__(self, name: str) -> Any:
-        return self._items[name]
+        value = self._items[name]
+        return value.fresh() if type(value) is Cell else value
 
     def __getattr__(self, name: str) -> Any:
         # copy and pickle look these names up before the record has its items: without the check
@@ -63,7 +65,7 @@ class Record(Mapping[str, Any]):
         if name in Record.__slots__ or name.startswith("__"):
             raise AttributeError(name, name=name, obj=self)
         try:
-            return self._items[name]
+            return self[name]
         except KeyError:
             msg = f"the record has no field {name!r}; it has {', '.join(self._items) or 'none'}"
             raise AttributeError(msg, name=name, obj=self) from None
@@ -87,7 +89,7 @@ class Record(Mapping[str, Any]):
 
     def get(self, name: str, default: Any = None) -> Any:  # type: ignore[override, unused-ignore]
         """The value of a field, or the default if the record has no such field."""
-        return self._items.get(name, default)
+        return self[name] if name in self._items else default
 
     def keys(self) -> KeysView[str]:
         """The names of the record's fields."""
@@ -95,11 +97,11 @@ class Record(Mapping[str, Any]):
 
     def values(self) -> ValuesView[Any]:
         """The values of the record's fields."""
-        return self._items.values()
+        return ValuesView(self) if has_cells(self._items) else self._items.values()
 
     def items(self) -> ItemsView[str, Any]:
         """The record's fields, each a name and a value."""
-        return self._items.items()
+        return ItemsView(self) if has_cells(self._items) else self._items.items()
 
     def __or__(self, other: Mapping[str, Any]) -> Record:
         return _sharing({**self._items, **record(other)._items})
@@ -115,10 +117,13 @@ class Record(Mapping[str, Any]):
         return hash(self.digest)
 
     def __repr__(self) -> str:
-        return f"Record({', '.join(f'{name}={value!r}' for name, value in self._items.items())})"
+        return f"Record({', '.join(f'{name}={value!r}' for name, value in self.items())})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Record, (dict(self._items),)
+
+    def __deepcopy__(self, _: Any) -> Record:
+        return self
 
     @property
     def digest(self) -> str:
@@ -135,13 +140,13 @@ class Record(Mapping[str, Any]):
 
 
 _FROZEN = frozenset({str, bool, type(None), Record})
-_UNCHANGED = (str, bool, type(None), Record, *_DATES)
+_UNCHANGED = (str, bool, type(None), Record, Cell, *_DATES)
 
 
-def _frozen_items(items: dict[str, Any], levels: int) -> dict[str, Any]:
+def _frozen_items(items: dict[str, Any], levels: int, where: str = "") -> dict[str, Any]:
     for name, value in items.items():
         if type(value) not in _FROZEN:
-            items[name] = _freeze(value, str(name), levels)
+            items[name] = _freeze(value, f"{where}.{name}" if where else str(name), levels)
         if type(name) is not str:
             check_key(name, "the record")
     return items
@@ -167,15 +172,17 @@ def freeze(value: Any, where: str = "the value") -> Any:
     """``value`` made immutable: lists become tuples, mappings records.
 
     Args:
-        value: JSON values, dates, sets, enums, or objects of frozen classes.
+        value: JSON values, dates, sets, enums, or objects of classes with fields. One that can be
+            changed becomes a record of its fields; within a record it stays an object.
 
     Raises:
         BadValue: The value or a value in it can't be frozen.
     """
-    return _freeze(value, where, DEEPEST)
+    frozen = _freeze(value, where, DEEPEST)
+    return freeze(plain(frozen, where, kept=True), where) if type(frozen) is Cell else frozen
 
 
-def _freeze(value: Any, where: str, levels: int) -> Any:
+def _freeze(value: Any, where: str, levels: int) -> Any:  # noqa: PLR0911 - one return a kind
     if isinstance(value, _UNCHANGED):
         return value
     if isinstance(value, (int, float)):
@@ -183,15 +190,18 @@ def _freeze(value: Any, where: str, levels: int) -> Any:
     if levels == 0:
         raise too_deep(where)
     if isinstance(value, Mapping):
-        return _sharing(_frozen_items(dict(value), levels - 1))
-    if isinstance(value, (list, tuple)):
-        items = enumerate(value)
-        return tuple(_freeze(item, f"{where}[{place}]", levels - 1) for place, item in items)
-    if isinstance(value, AbstractSet):
-        return frozenset(_freeze(item, where, levels - 1) for item in value)
-    if is_frozen_object(value):
+        return _sharing(_frozen_items(dict(value), levels - 1, where))
+    if isinstance(value, enum.Enum):
         return value
-    fix = "Use JSON values, dates, enums or frozen classes (attrs, msgspec, pydantic)."
+    if is_object(value):
+        return value if is_immutable(value, where) else cell_of(value, where, plain)
+    if isinstance(value, (list, tuple)):
+        pairs = enumerate(value)
+        frozen = [_freeze(item, f"{where}[{place}]", levels - 1) for place, item in pairs]
+        return gathered(tuple, frozen)
+    if isinstance(value, AbstractSet):
+        return gathered(frozenset, [_freeze(item, where, levels - 1) for item in value])
+    fix = "Use JSON values, dates, enums, or classes with fields (attrs, dataclass, pydantic)."
     raise BadValue(where, f"a {type(value).__qualname__}", fix)
 
 
@@ -211,19 +221,21 @@ def plain(value: Any, where: str = "the value", *, kept: bool = False) -> Any:
         raise too_deep(where) from None
 
 
-def _plain(value: Any, where: str, *, kept: bool) -> Any:  # noqa: PLR0911 - one return a kind
+def _plain(value: Any, where: str, *, kept: bool) -> Any:  # noqa: C901, PLR0911 - one return a kind
     if isinstance(value, enum.Enum):
         return _plain(value.value, where, kept=False)
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, (int, float)):
         return check_number(value, where)
+    if isinstance(value, Cell):
+        return _plain(value.value, where, kept=kept)
     if isinstance(value, Mapping):
+        pairs = value._items.items() if type(value) is Record else value.items()  # noqa: SLF001
         return {
-            check_key(key, where): _plain(item, f"{where}.{key}", kept=kept)
-            for key, item in value.items()
+            check_key(key, where): _plain(item, f"{where}.{key}", kept=kept) for key, item in pairs
         }
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
         return [_plain(item, f"{where}[{i}]", kept=kept) for i, item in enumerate(value)]
     if isinstance(value, AbstractSet):
         return sorted((_plain(item, where, kept=kept) for item in value), key=canonical)
@@ -285,12 +297,8 @@ def same_form(a: Any, b: Any) -> bool:
     return canonical(a) == canonical(b)
 
 
-class _Unusual(Exception):
-    """A value isn't made of JSON values alone: ``_long_form`` writes it, or says what is wrong."""
-
-
 # A number that is too long is a ValueError; the long form refuses it, and deep nesting, by name.
-_UNUSUAL = (_Unusual, ValueError, RecursionError)
+_UNUSUAL = (Unusual, ValueError, RecursionError)
 
 
 def _long_form(value: Any) -> str:
@@ -309,7 +317,7 @@ def _canonical(value: Any) -> str:
         return text_form(value)
     if kind is dict or kind is Record:
         items = value._items if kind is Record else value  # noqa: SLF001 - beside its class
-        return "{" + ",".join([_pair(name, items[name]) for name in _sorted(items)]) + "}"
+        return "{" + ",".join([_pair(name, items[name]) for name in sorted_names(items)]) + "}"
     if kind is tuple or kind is list:
         return "[" + ",".join([_canonical(item) for item in value]) + "]"
     if kind is Form:
@@ -318,18 +326,11 @@ def _canonical(value: Any) -> str:
         return _WORDS[value]
     if kind is int or (kind is float and math.isfinite(value or 0.0)):
         return repr(value)
-    raise _Unusual
+    raise Unusual
 
 
 def _pair(name: str, value: Any) -> str:
     return f"{text_form(name)}:{text_form(value) if type(value) is str else _canonical(value)}"
-
-
-def _sorted(names: Mapping[Any, Any]) -> list[str]:
-    for name in names:
-        if type(name) is not str:
-            raise _Unusual
-    return sorted(names)
 
 
 def digest(kind: str, value: Any) -> str:
@@ -344,7 +345,5 @@ def digest(kind: str, value: Any) -> str:
 
 
 def pretty(value: Any) -> str:
-    """JSON as a person or a model reads it: with spaces, without needless escapes, a ``Leaf`` as
-    its text.
-    """
+    """JSON as people and models read it: with spaces, few escapes, each ``Leaf`` as its text."""
     return json.dumps(plain(value, kept=True), ensure_ascii=False, allow_nan=False, default=str)

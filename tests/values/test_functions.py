@@ -182,12 +182,44 @@ def test_closures_are_accepted_where_they_are_declared() -> None:
     assert function_of(closing("x"), closures=True).identity.startswith("source:")
 
 
-def test_a_function_without_source_is_refused() -> None:
-    """A function whose source can't be read asks for a version."""
+def _executed(text: str) -> Callable[..., Any]:
+    """The function ``made`` of a text: it has no source to read, as one typed at a prompt."""
     scope: dict[str, Any] = {}
-    exec("def made(x): return x", scope)  # noqa: S102 - the way to a function without source
+    exec(text, scope)  # noqa: S102 - the way to a function without source
+    made: Callable[..., Any] = scope["made"]
+    return made
+
+
+MADE = "def made(x):\n    return [y for y in x if y in {1, 'a', (2,)}]"
+
+
+def test_a_function_without_source_is_known_by_its_code() -> None:
+    """The same lines typed again, elsewhere in a text, have the same identity."""
+    identity = function_of(_executed(MADE)).identity
+    assert identity.startswith("code:")
+    assert identity == function_of(_executed(f"import sys\n\n{MADE}")).identity
+
+
+@pytest.mark.parametrize(
+    "change", [("y in x", "y in reversed(x)"), ("1, ", "3, "), ("(x)", "(x=1)")]
+)
+def test_other_code_is_another_function(change: tuple[str, str]) -> None:
+    """Another name, constant or parameter in a function without source changes its identity."""
+    other = _executed(MADE.replace(*change))
+    assert function_of(_executed(MADE)).identity != function_of(other).identity
+
+
+def test_the_source_of_another_function_is_no_source() -> None:
+    """A function run by ``exec`` under the name of a file isn't identified by that file's lines."""
+    scope: dict[str, Any] = {"__name__": __name__}
+    exec(compile("def unheard_of(): return 1", __file__, "exec"), scope)  # noqa: S102
+    assert function_of(scope["unheard_of"]).identity.startswith("code:")
+
+
+def test_a_source_digest_needs_source() -> None:
+    """A function without source has no digest of its source."""
     with pytest.raises(Unidentified, match="has no source to read"):
-        function_of(scope["made"])
+        source_digest(_executed(MADE))
 
 
 def test_functions_are_equal_by_name_and_identity() -> None:

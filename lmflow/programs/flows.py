@@ -1,0 +1,98 @@
+"""The factory of flows."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from lmflow.errors import BadSignature
+from lmflow.programs.flow import Flow
+from lmflow.programs.program import Program, check_programs
+from lmflow.signatures.declaration import flow_signature, signature_of
+from lmflow.signatures.signature import Signature
+from lmflow.values.functions import function_of
+
+
+def flow(
+    signature: str | Signature | None = None,
+    *,
+    uses: Iterable[Program] = (),
+    version: str | None = None,
+    types: Mapping[str, Any] | None = None,
+) -> Callable[[Callable[..., Any]], Flow]:
+    """Make a program of an async function: ``@lf.flow("question -> answer", uses=[search])``.
+
+    The function may await the programs in ``uses``, compositions of them, and ``lf.gather``,
+    ``lf.first`` and ``lf.samples``; it returns the outputs as a record, a mapping or an object, or
+    the only output's value.
+
+    Args:
+        signature: A string or ``Signature``; its inputs are the function's parameters. ``None`` for
+            that of the annotated function: its parameters are the inputs, and the fields of the
+            class that it returns (NamedTuple, TypedDict, dataclass, pydantic) are the outputs. Any
+            other result is one output, named after the function.
+        uses: The programs that the function awaits.
+        version: Identifies a function whose source doesn't.
+        types: Types that the signature's string names.
+
+    Returns:
+        A decorator that makes the program.
+
+    Raises:
+        BadSignature: The signature can't be read, the function isn't async, its parameters differ
+            from the inputs, or it isn't annotated and there is no signature.
+        TypeError: An item of ``uses`` isn't a program.
+        Unidentified: The function is a lambda, and no ``version`` is named.
+    """
+    if callable(signature):
+        raise _bare_decorator(signature)
+    parts = tuple(uses)
+    check_programs(*parts)
+    stated = None if signature is None else signature_of(signature, types)
+
+    def make(function: Callable[..., Any]) -> Flow:
+        sig = flow_signature(function) if stated is None else stated
+        _check_function(function, sig)
+        code = function_of(function, version, closures=True)
+        return Flow(name=function.__name__, signature=sig, function=code, uses=parts)
+
+    return make
+
+
+def _check_function(function: Callable[..., Any], signature: Signature) -> None:
+    """Raise ``BadSignature`` if a function isn't async or takes other inputs."""
+    name = function.__name__
+    expected = [field.name for field in signature.inputs]
+    fix = f"Write `async def {name}({', '.join(expected)})`."
+    if not inspect.iscoroutinefunction(function):
+        raise BadSignature(f"def {name}", "it is no async function", fix)
+    parameters = list(inspect.signature(function).parameters)
+    if set(expected) != set(parameters):
+        text = f"the function takes {', '.join(parameters) or 'nothing'}"
+        raise BadSignature(str(signature), text, fix)
+
+
+def _bare_decorator(function: Callable[..., Any]) -> BadSignature:
+    """The error for ``@lf.flow`` without parentheses, with the line to write."""
+    name = getattr(function, "__name__", "the function")
+    programs = ", ".join(_programs_named_in(function)) or "..."
+    problem = "@lf.flow stands alone: a flow declares the programs that its function awaits"
+    fix = f"Write `@lf.flow(uses=[{programs}])` above `async def {name}`."
+    return BadSignature(f"def {name}", problem, fix)
+
+
+def _programs_named_in(function: Any) -> list[str]:
+    """The names in a function's code that stand for programs, in order."""
+    code = getattr(function, "__code__", None)
+    if code is None:
+        return []
+    cells = zip(code.co_freevars, function.__closure__ or (), strict=False)
+    values = dict(function.__globals__)
+    for name, cell in cells:
+        try:
+            values[name] = cell.cell_contents
+        except ValueError:  # a variable of the function around it that isn't bound yet
+            continue
+    names = (*code.co_names, *code.co_freevars)
+    return [name for name in names if isinstance(values.get(name), Program)]
