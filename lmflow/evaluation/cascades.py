@@ -23,6 +23,8 @@ from lmflow.evaluation.stats import Estimate, mean
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
+from lmflow.values.printing import printable
+from lmflow.views.page import Block, Picture, Table, page_html, page_markdown
 from lmflow.views.tables import text_table
 
 ConfidenceFunction = Callable[[Mapping[str, Any]], float]
@@ -55,7 +57,7 @@ class CascadeStep:
         return self.calls if self.tokens is None else self.tokens
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class CascadeCurve:
     """The score and cost of a cascade over ``models``, the cheapest first, at each threshold."""
 
@@ -84,6 +86,25 @@ class CascadeCurve:
 
     def __str__(self) -> str:
         return text_table([self._cells(step) for step in self.steps])
+
+    def __repr__(self) -> str:
+        return f"<{self._headline}>"
+
+    def _repr_html_(self) -> str:
+        return page_html((self._headline,), *self._blocks())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((self._headline,), *self._blocks())
+
+    @property
+    def _headline(self) -> str:
+        best = self.front[-1]
+        models = printable(" > ".join(self.models))
+        return f"CascadeCurve {models}: at best {best.score}, from threshold {best.threshold:.2f}"
+
+    def _blocks(self) -> tuple[Block, ...]:
+        rows = [self._cells(step) for step in self.steps]
+        return Table(rows, "Thresholds", noun="threshold"), Picture(self.svg(), str(self))
 
     def _cells(self, step: CascadeStep) -> dict[str, str]:
         shares = zip(self.models, step.answered, strict=True)

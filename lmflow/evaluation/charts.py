@@ -32,8 +32,9 @@ def lines_svg(series: Series, title: str) -> str:
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}"'
-        ' font-family="sans-serif" font-size="12">'
-        f'<path d="{axes}" fill="none" stroke="#57606a"/>'
+        f' role="img" aria-label="{html.escape(title)}"'
+        ' font-family="sans-serif" font-size="12" fill="currentColor">'
+        f'<path d="{axes}" fill="none" stroke="currentColor"/>'
         f"{''.join(texts)}{''.join(lines)}</svg>"
     )
 

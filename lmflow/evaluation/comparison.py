@@ -13,7 +13,7 @@ import attrs
 import toolz
 
 from lmflow.errors import NotComparable, check_kind, short
-from lmflow.evaluation.evaluation import ROWS_SHOWN, Evaluation
+from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.rows import Row, value_or
 from lmflow.evaluation.stats import (
     Estimate,
@@ -23,20 +23,14 @@ from lmflow.evaluation.stats import (
     paired_test,
     sample_size_needed,
 )
-from lmflow.values.printing import printable
+from lmflow.values.printing import clean, printable
 from lmflow.values.record import Record, digest
-from lmflow.views.tables import (
-    columns_of,
-    html_table,
-    html_text,
-    markdown_table,
-    markdown_text,
-)
+from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Table, page_html, page_markdown
+from lmflow.views.tables import columns_of, left_table, same_columns
 
 SIGNIFICANT = 0.05
 """The p below which a difference counts as real."""
 
-_WIDEST_LINE = 400
 _LEAST_P = 0.001  # below it more digits say nothing
 
 
@@ -147,7 +141,18 @@ class Comparison:
         return [_pair_cells(pair) for pair in (*self.losses, *self.wins, *self.ties)]
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return self.text()
+
+    def text(self) -> str:
+        """Return the comparison as ``lmflow compare`` prints it.
+
+        Returns:
+            The verdict, the counts, and the pairs that differ.
+        """
+        lines = "\n".join(self._lines())
+        differing = [row for row in self.table() if row["a"] != row["b"]]
+        rows = same_columns(differing[:ROWS_SHOWN])
+        return clean(f"{lines}\n\n{left_table(rows, columns_of(rows))}" if rows else lines)
 
     def __repr__(self) -> str:
         return f"<Comparison: {self.verdict}>"
@@ -175,7 +180,7 @@ class Comparison:
     def _lines(self) -> Iterator[str]:
         yield self.verdict
         sides = f"a = {self.a}; b = {self.b}; {self.metric}, {self.test.name}"
-        yield printable(sides, _WIDEST_LINE)
+        yield printable(sides, WIDEST_LINE)
         yield f"b wins {len(self.wins)}, loses {len(self.losses)}, ties {len(self.ties)}"
         left_out = {
             "only in a": self.only_a,
@@ -188,14 +193,13 @@ class Comparison:
             yield f"left out: {', '.join(counts)}"
 
     def _repr_markdown_(self) -> str:
-        rows = self.table()[:ROWS_SHOWN]
-        lines = "  \n".join(markdown_text(line, _WIDEST_LINE) for line in self._lines())
-        return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
+        return page_markdown(self._lines(), self._pairs_table())
 
     def _repr_html_(self) -> str:
-        rows = self.table()[:ROWS_SHOWN]
-        lines = "<br>".join(html_text(line, _WIDEST_LINE) for line in self._lines())
-        return f"<p>{lines}</p>{html_table(rows, columns_of(rows))}"
+        return page_html(self._lines(), self._pairs_table())
+
+    def _pairs_table(self) -> Table:
+        return Table(self.table(), "Losses of b, then its wins, then ties", noun="pair")
 
 
 def compare(

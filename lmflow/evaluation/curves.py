@@ -24,6 +24,8 @@ from lmflow.evaluation.stats import Estimate, mean
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
+from lmflow.values.printing import printable
+from lmflow.views.page import Block, Picture, Table, page_html, page_markdown
 from lmflow.views.tables import text_table
 
 _ALL_SIZES = 8  # up to so many samples each size is a point, beyond them powers of two
@@ -54,7 +56,7 @@ class CurvePoint:
     calls: float
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class Curves:
     """pass@k and vote@k over the samples of a run.
 
@@ -124,18 +126,38 @@ class Curves:
         return lines_svg(lines, f"{self.name}: samples")
 
     def __str__(self) -> str:
-        return text_table(
-            [
-                {
-                    "k": str(point.k),
-                    "pass@k": str(point.best),
-                    "vote@k": str(point.vote),
-                    "tokens": cost_text(point.tokens),
-                    "calls": cost_text(point.calls),
-                }
-                for point in self.points
-            ]
-        )
+        return text_table(self._cells())
+
+    def __repr__(self) -> str:
+        return f"<{self._headline}>"
+
+    def _repr_html_(self) -> str:
+        return page_html((self._headline,), *self._blocks())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((self._headline,), *self._blocks())
+
+    @property
+    def _headline(self) -> str:
+        last = self.points[-1]
+        scores = f"pass@{last.k} {last.best}, vote@{last.k} {last.vote}"
+        return f"Curves {printable(self.name)}: {scores}"
+
+    def _blocks(self) -> tuple[Block, ...]:
+        table = Table(self._cells(), "Samples, with 95 % intervals", noun="size")
+        return table, Picture(self.svg(), self.plot())
+
+    def _cells(self) -> list[dict[str, str]]:
+        return [
+            {
+                "k": str(point.k),
+                "pass@k": str(point.best),
+                "vote@k": str(point.vote),
+                "tokens": cost_text(point.tokens),
+                "calls": cost_text(point.calls),
+            }
+            for point in self.points
+        ]
 
 
 def curves(  # noqa: PLR0913 - each is a choice of its own

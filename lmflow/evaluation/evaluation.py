@@ -17,20 +17,12 @@ from lmflow.evaluation.charts import histogram
 from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known, value_or
 from lmflow.evaluation.stats import Estimate, mean
 from lmflow.values.attributes import uncached
-from lmflow.values.printing import printable
-from lmflow.values.record import digest, plain
-from lmflow.views.tables import (
-    columns_of,
-    html_table,
-    html_text,
-    markdown_table,
-    markdown_text,
-)
+from lmflow.values.printing import clean, printable
+from lmflow.values.record import digest, plain, pretty
+from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Block, Table, Text, page_html, page_markdown
+from lmflow.views.tables import columns_of, left_table, same_columns
 
-ROWS_SHOWN = 20
-"""The rows of a table that a notebook shows."""
-
-_WIDEST_LINE = 400
+_CELL_WIDTH = 40
 
 
 @attrs.frozen(slots=False, repr=False)
@@ -189,7 +181,22 @@ class Evaluation:
         return digest("cluster", row.example[self.cluster]) if self.cluster else row.id
 
     def __str__(self) -> str:
-        return "\n".join(self._lines())
+        return self.text()
+
+    def text(self) -> str:
+        """Return the evaluation as ``lmflow evaluate`` prints it.
+
+        Returns:
+            What ran, the mean with its interval and what it cost; the scores as bars; the worst
+            rows.
+        """
+        rows = self.table()
+        shown = [_short_cells(row) for row in rows[:ROWS_SHOWN]]
+        more = len(rows) - ROWS_SHOWN
+        rest = f"\n… {more} more rows, the better ones" if more > 0 else ""
+        worst = left_table(same_columns(shown), columns_of(shown))
+        lines = "\n".join(self._lines())
+        return clean(f"{lines}\n\n{self.histogram()}\n\n{worst}{rest}")
 
     def __repr__(self) -> str:
         return f"<Evaluation {self.name}: {self.headline}>"
@@ -227,15 +234,14 @@ class Evaluation:
         return fields
 
     def _repr_markdown_(self) -> str:
-        rows = self.table()[:ROWS_SHOWN]
-        lines = "  \n".join(markdown_text(line, _WIDEST_LINE) for line in self._lines())
-        return f"{lines}\n\n{markdown_table(rows, columns_of(rows))}"
+        return page_markdown(self._lines(), *self._blocks())
 
     def _repr_html_(self) -> str:
-        rows = self.table()[:ROWS_SHOWN]
-        lines = "<br>".join(html_text(line, _WIDEST_LINE) for line in self._lines())
-        bars = "\n".join(html_text(line, _WIDEST_LINE) for line in self.histogram().splitlines())
-        return f"<p>{lines}</p><pre>{bars}</pre>{html_table(rows, columns_of(rows))}"
+        return page_html(self._lines(), *self._blocks())
+
+    def _blocks(self) -> tuple[Block, ...]:
+        bars = Text(self.histogram())
+        return bars, Table(self.table(), "Rows, the worst first")
 
     def _estimate(self, rows: Sequence[Row], failure_value: float) -> Estimate | None:
         values = [value_or(row, failure_value) for row in rows]
@@ -248,8 +254,8 @@ class Evaluation:
 
     def _lines(self) -> Iterator[str]:
         title = f"{self.name}, version {short(self.version)}, data {short(self.dataset)}"
-        yield printable(title, _WIDEST_LINE)
-        yield printable(self.headline, _WIDEST_LINE)
+        yield printable(title, WIDEST_LINE)
+        yield printable(self.headline, WIDEST_LINE)
         if (micro := self.micro) is not None:
             yield f"micro F1 {micro}"
         yield "; ".join(_costs_text(self))
@@ -258,6 +264,15 @@ class Evaluation:
 def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
     """Make an evaluation from its JSON values."""
     return Evaluation(**{**data, "rows": tuple(map(row_from_json, data["rows"]))})
+
+
+def _short_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's cells with objects cut shorter than texts, which say more."""
+    cells = dict(row)
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            cells[name] = printable(pretty(value), _CELL_WIDTH)
+    return cells
 
 
 def _order(row: Row) -> float:

@@ -6,12 +6,9 @@ from collections.abc import Iterator
 
 import attrs
 
-from lmflow.programs.combinators import Branch, Map, Parallel, Repeat
-from lmflow.programs.embedding import Embed
+from lmflow.programs.combinators import Branch
 from lmflow.programs.flow import Flow
-from lmflow.programs.program import Pipe, Predict, Program, check_programs
-from lmflow.programs.tool import Tool
-from lmflow.values.functions import Function
+from lmflow.programs.program import Pipe, Program, check_programs
 
 
 @attrs.frozen
@@ -47,47 +44,13 @@ def diagram(program: Program) -> Diagram:
     """
     check_programs(program)
     chart = ["flowchart TD", *_chart(program, "n", "")]
-    return Diagram("\n".join(_tree(program, "", "")), "\n".join(chart))
-
-
-def _kind(program: Program) -> str:
-    match program:
-        case Predict() | Embed():
-            return "model"
-        case Tool():
-            return "tool"
-        case _:
-            return type(program).__name__.lower()
-
-
-def _label(program: Program) -> str:
-    match program:
-        case Pipe() | Parallel():
-            return type(program).__name__.lower()
-        case Map(over=over):
-            return f"map over {over}"
-        case Branch(when=str(field)):
-            return f"branch on {field}"
-        case Branch(when=Function(name=name)):
-            return f"branch on {name}"
-        case Repeat(times=times):
-            return f"repeat at most {times} times"
-        case _:
-            return f"{program.frame} ({_kind(program)})"
-
-
-def _tree(program: Program, lead: str, rest: str) -> Iterator[str]:
-    yield f"{lead}{_label(program)}: {program.signature}"
-    last = len(program.children) - 1
-    for position, child in enumerate(program.children):
-        branch, line = ("└─ ", "   ") if position == last else ("├─ ", "│  ")
-        yield from _tree(child, rest + branch, rest + line)
+    return Diagram(program.diagram_text, "\n".join(chart))
 
 
 def _chart(program: Program, node: str, edge: str) -> Iterator[str]:
     shapes = {"model": ("(", ")"), "tool": ("[[", "]]")}
-    opening, closing = shapes.get(_kind(program), ("[", "]"))
-    label = f"{_label(program)}<br/>{_escaped(str(program.signature))}"
+    opening, closing = shapes.get(program.diagram_kind, ("[", "]"))
+    label = f"{program.diagram_label}<br/>{_escaped(str(program.signature))}"
     yield f'    {edge}{node}{opening}"{label}"{closing}'
     previous = ""
     for position, child in enumerate(program.children):

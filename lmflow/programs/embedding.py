@@ -36,6 +36,11 @@ class Embed(Step):
     timeout: float | None = None
 
     @property
+    def diagram_kind(self) -> str:
+        """The word for a step that asks a model."""
+        return "model"
+
+    @property
     def identity(self) -> Any:
         """Name and signature, without the model."""
         return ["Embed", self.name, self.signature.identity]

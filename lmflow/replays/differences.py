@@ -9,12 +9,24 @@ from typing import Any, Literal, get_args
 
 import attrs
 
+from lmflow.errors import short
 from lmflow.messages.requests import Request
 from lmflow.programs.program import Program
 from lmflow.replays.simulate import Simulation
 from lmflow.traces.trace import CallAttempt, Trace
+from lmflow.values.printing import clean, printable
 from lmflow.values.text_diff import changed_lines
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
+from lmflow.views.page import (
+    ROWS_SHOWN,
+    WIDEST_LINE,
+    Block,
+    Table,
+    Text,
+    page_html,
+    page_markdown,
+)
 
 CallDifference = Literal["same", "moved", "reissued", "changed", "new", "dropped", "unknown"]
 """How a call of a recording relates to one that is requested now.
@@ -102,7 +114,7 @@ class TraceDiff:
         }
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Divergence:
     """The differences between a recording and a program under a version; ``str`` is a tree of them.
 
@@ -124,6 +136,27 @@ class Divergence:
     def same(self) -> bool:
         """True if no execution differs."""
         return all(item.same for item in self.items)
+
+    def __repr__(self) -> str:
+        return f"<Divergence {self._headline}>"
+
+    def _repr_html_(self) -> str:
+        return page_html((f"Divergence {self._headline}",), *self.blocks())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((f"Divergence {self._headline}",), *self.blocks())
+
+    def blocks(self) -> tuple[Block, ...]:
+        """The parts of a page: the executions that differ, then their calls as a tree."""
+        differing = [item for item in self.items if not item.same]
+        rows = [_execution_cells(item) for item in differing[:ROWS_SHOWN]]
+        table = Table(rows, "Executions that differ", total=len(differing), noun="execution")
+        return table, Text(str(self))
+
+    @property
+    def _headline(self) -> str:
+        executions = counted(len(self.items), "execution")
+        return f"{short(self.version.id)}: {executions}, {count_text(self.counts)}"
 
     def __str__(self) -> str:
         differing = [item for item in self.items if not item.same]
@@ -153,20 +186,34 @@ def count_text(counts: Mapping[CallDifference, int]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "no calls"
 
 
+def _execution_cells(item: TraceDiff) -> dict[str, Any]:
+    counter = Counter(call.kind for call in item.calls)
+    counts: dict[str, Any] = {kind: counter[kind] or None for kind in CALL_DIFFERENCES}
+    return {
+        "label": item.label or "trace",
+        "trace": item.trace.id,
+        "result": item.result,
+        **counts,
+        "outputs": item.simulation.outputs if item.simulation.whole else None,
+    }
+
+
 def _tree(item: TraceDiff) -> list[str]:
     """Write an execution as lines: calls under their frames, changed ones with their words."""
     counter = Counter(call.kind for call in item.calls)
     counts: dict[CallDifference, int] = {kind: counter[kind] for kind in CALL_DIFFERENCES}
-    lines = [f"{item.label or 'trace'} {item.trace.id}  {count_text(counts)}"]
+    lines = [f"{printable(item.label) or 'trace'} {item.trace.id}  {count_text(counts)}"]
     open_frames: list[str] = []
     for call in item.calls:
         *frames, leaf = call.address.split("/")
         shared = _shared(open_frames, frames)
-        lines += [f"│  {'  ' * depth}{frames[depth]}" for depth in range(shared, len(frames))]
+        lines += [
+            f"│  {'  ' * depth}{printable(frames[depth])}" for depth in range(shared, len(frames))
+        ]
         open_frames = frames
         indent = f"│  {'  ' * len(frames)}"
-        lines.append(f"{indent}{leaf}  {_kind_text(call)}")
-        lines += [f"{indent}  {text}" for text in call.words.splitlines()]
+        lines.append(f"{indent}{printable(leaf)}  {printable(_kind_text(call), WIDEST_LINE)}")
+        lines += [f"{indent}  {text}" for text in clean(call.words).splitlines()]
     return [*lines, f"└─ result {item.result}"]
 
 

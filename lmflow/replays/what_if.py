@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.errors import short
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import Request, ToolRequest
 from lmflow.programs.program import Program
@@ -17,6 +18,8 @@ from lmflow.replays.reuse import copied_call
 from lmflow.replays.simulate import ReplayCase, plan_answers
 from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
+from lmflow.views.page import page_html, page_markdown
 
 _REUSED: tuple[CallDifference, ...] = ("same", "moved")
 _SENT: tuple[CallDifference, ...] = ("reissued", "changed", "new")
@@ -39,10 +42,11 @@ class CostEstimate:
     def __str__(self) -> str:
         money = "price unknown" if self.cost is None else f"${self.cost / 1e9:.6f}"
         more = f", {self.unknown} of them without a recorded size or price" if self.unknown else ""
-        return f"{self.calls} calls, about {self.tokens} tokens, {money}{more}"
+        calls, tokens = counted(self.calls, "call"), counted(self.tokens, "token")
+        return f"{calls}, about {tokens}, {money}{more}"
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, repr=False)
 class Plan:
     """The calls that a version reuses from a recording and the calls that it must send.
 
@@ -75,11 +79,30 @@ class Plan:
         return tuple((item.label, _result(item, version)) for item in self.divergence.items)
 
     def __str__(self) -> str:
+        return "\n".join([*self._lines(), str(self.divergence)])
+
+    def __repr__(self) -> str:
         least, most = self.least, self.most
-        needed = f"needed: {least}"
-        if least != most:
-            needed = f"needed: at least {least};\n        with what may change: {most}"
-        return f"reused: {self.reused} calls\n{needed}\n{self.divergence}"
+        needed = f"{least.calls}" if least == most else f"{least.calls} to {most.calls}"
+        version = short(self.divergence.version.id)
+        return f"<Plan {version}: {self.reused} calls reused, {needed} to send>"
+
+    def _repr_html_(self) -> str:
+        return page_html(self._page_lines(), *self.divergence.blocks())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown(self._page_lines(), *self.divergence.blocks())
+
+    def _lines(self) -> tuple[str, ...]:
+        least, most = self.least, self.most
+        reused = f"reused: {counted(self.reused, 'call')}"
+        if least == most:
+            return reused, f"needed: {least}"
+        return reused, f"needed: at least {least};", f"        with what may change: {most}"
+
+    def _page_lines(self) -> tuple[str, ...]:
+        version = short(self.divergence.version.id)
+        return f"Plan under version {version}: nothing was sent", *self._lines()
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values: the estimates, then those of its divergence."""

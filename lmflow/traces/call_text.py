@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
-from lmflow.messages.requests import ToolRequest
 from lmflow.traces.calls import CallAttempt
 from lmflow.values.printing import clean, printable
 from lmflow.values.record import pretty
@@ -24,16 +23,18 @@ def duration(started: int, ended: int) -> str:
 
 def call_line(call: CallAttempt, leaf: str) -> str:
     """Return a call on one line: step, model or tool, duration, tokens, outcome."""
-    if isinstance(call.request, ToolRequest):
-        name = f"tool {call.request.tool}"
-    else:
-        name = call.request.model
     attempt = f" attempt {call.attempt + 1}" if call.attempt else ""
     if call.outcome:
         took = f"{(call.ended - call.started) / 1e6:.0f} ms"
     else:
         took = "never ended (maybe billed)"
-    parts = (f"{printable(leaf)}{attempt}", printable(name), took, tokens(call), outcome_line(call))
+    parts = (
+        f"{printable(leaf)}{attempt}",
+        printable(call.target),
+        took,
+        tokens(call),
+        outcome_line(call),
+    )
     return "  ".join(part for part in parts if part)
 
 

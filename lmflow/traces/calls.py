@@ -8,12 +8,13 @@ import attrs
 
 from lmflow.messages.replies import Failure, Outcome
 from lmflow.messages.requests import EmbedRequest, Request, ToolRequest
+from lmflow.values.printing import printable
 
 CallKind = Literal["chat", "embed", "tool"]
 CallStatus = Literal["started", "ok", "failed"]
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class CallAttempt:
     """One attempt of one call, as it is recorded.
 
@@ -52,3 +53,17 @@ class CallAttempt:
         if self.outcome is None:
             return "started"
         return "failed" if isinstance(self.outcome, Failure) else "ok"
+
+    @property
+    def target(self) -> str:
+        """The model or the tool that is called."""
+        if isinstance(self.request, ToolRequest):
+            return f"tool {self.request.tool}"
+        return self.request.model
+
+    def __repr__(self) -> str:
+        attempt = f" attempt {self.attempt + 1}" if self.attempt else ""
+        took = f", {(self.ended - self.started) / 1e6:.0f} ms" if self.outcome else ""
+        status = "never ended" if self.outcome is None else self.status
+        words = f"{self.address}{attempt}: {status}, {self.target}{took}"
+        return f"<Call {printable(words)}>"

@@ -16,10 +16,12 @@ from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean, printable
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
+from lmflow.versions.version_text import parameter_table
 from lmflow.views.lines import LINE_WIDTH, when
+from lmflow.views.page import page_html, page_markdown
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class StoredVersion:
     """A version and what a store knows about it.
 
@@ -43,6 +45,16 @@ class StoredVersion:
         kept = " by ".join(part for part in (when(self.at), clean(self.author)) if part)
         scores = ", ".join(self._means)
         return self.version.text(refs=", ".join(self.refs), kept=kept, scores=scores)
+
+    def __repr__(self) -> str:
+        refs = f" {', '.join(self.refs)}" if self.refs else ""
+        return f"<StoredVersion {short(self.version.id)}{refs}: {printable(self.version.note)}>"
+
+    def _repr_html_(self) -> str:
+        return page_html(self.log_text.split("\n"), parameter_table(self.version.params))
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown(self.log_text.split("\n"), parameter_table(self.version.params))
 
     @property
     def log_text(self) -> str:

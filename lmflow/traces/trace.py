@@ -12,16 +12,20 @@ from lmflow.errors import short
 from lmflow.traces.addresses import in_lost_branch
 from lmflow.traces.call_text import call_lines, duration
 from lmflow.traces.calls import CallAttempt
+from lmflow.traces.totals import totals
 from lmflow.values.printing import printable
 from lmflow.values.record import EMPTY, Record, digest
 from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
-from lmflow.views.lines import LINE_WIDTH
+from lmflow.views.lines import LINE_WIDTH, counted, dollars
+from lmflow.views.page import ROWS_SHOWN, Block, Table, Text, page_html, page_markdown
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
 RunKind = Literal["run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test"]
 RunStatus = Literal["open", "done", "failed", "stopped"]
+
+_NAME = 60  # the characters of a name that a headline shows
 
 
 @attrs.frozen
@@ -32,7 +36,7 @@ class Failed:
     text: str
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class Trace:
     """One execution: the program and its inputs, every call, and the result.
 
@@ -63,13 +67,13 @@ class Trace:
     world: Record
     target: str = ""
     sample: int = 0
-    calls: tuple[CallAttempt, ...] = attrs.field(default=(), repr=lambda calls: f"<{len(calls)}>")
+    calls: tuple[CallAttempt, ...] = ()
     choices: Record = EMPTY
     outputs: Record | None = None
     failure: Failed | None = None
     started: int = 0
     ended: int = 0
-    code: Any = attrs.field(default=None, eq=False, repr=False)
+    code: Any = attrs.field(default=None, eq=False)
 
     def finished(  # noqa: PLR0913 - each is a field of the result
         self,
@@ -136,8 +140,24 @@ class Trace:
         """Calls that started and never ended; the provider may have billed them."""
         return tuple(call for call in self.calls if call.outcome is None)
 
+    def __repr__(self) -> str:
+        return f"<Trace {self._headline}>"
+
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        return page_html((f"Trace {self._headline}",), Text(self.text()))
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((f"Trace {self._headline}",), Text(self.text()))
+
+    @property
+    def _headline(self) -> str:
+        status = "ok" if self.outputs is not None else "never ended"
+        if self.failure is not None:
+            status = f"failed by {printable(self.failure.kind, _NAME)}"
+        return f"{printable(self.name, _NAME)} {self.id}: {status}, {totals(self.calls).words}"
 
     def text(self, *, messages: bool = False, label: str = "trace") -> str:
         """The trace as ``lmflow runs show`` prints it: a tree of inputs, calls and result.
@@ -193,7 +213,7 @@ class PlannedExecution:
     sample: int = 0
 
 
-@attrs.frozen(slots=False)
+@attrs.frozen(slots=False, repr=False)
 class Run:
     """An ordered list of labels, each of which names a trace.
 
@@ -215,18 +235,14 @@ class Run:
     id: str
     kind: RunKind
     name: str
-    items: tuple[tuple[str, Trace], ...] = attrs.field(
-        default=(), repr=lambda items: f"<{len(items)}>"
-    )
+    items: tuple[tuple[str, Trace], ...] = ()
     target: str = ""
     status: RunStatus = "open"
     started: int = 0
     ended: int = 0
     of: str = ""
-    wanted: tuple[PlannedExecution, ...] = attrs.field(
-        default=(), repr=lambda planned: f"<{len(planned)}>"
-    )
-    config: Record = attrs.field(factory=Record, repr=False)
+    wanted: tuple[PlannedExecution, ...] = ()
+    config: Record = attrs.field(factory=Record)
     result: str = ""
 
     def __iter__(self) -> Iterator[Trace]:
@@ -245,8 +261,34 @@ class Run:
         """The failures of the traces that failed, with their labels."""
         return tuple((label, trace.failure) for label, trace in self.items if trace.failure)
 
+    def __repr__(self) -> str:
+        return f"<Run {self._headline}>"
+
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        return page_html((f"Run {self._headline}",), self._block())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((f"Run {self._headline}",), self._block())
+
+    def _block(self) -> Block:
+        if len(self) == 1:
+            return Text(self.text())
+        rows = [_trace_cells(label, trace) for label, trace in self.items[:ROWS_SHOWN]]
+        return Table(rows, "Traces", total=len(self), noun="trace")
+
+    @property
+    def _headline(self) -> str:
+        facts: list[str] = [self.kind, self.status]
+        if self.items:
+            calls = (call for trace in self for call in trace.calls)
+            failures = len(self.failures)
+            facts += [counted(len(self), "trace")]
+            facts += [f"{failures:,} failed"] if failures else []
+            facts += [totals(calls).words]
+        return f"{printable(self.name, _NAME)} {self.id}: {', '.join(facts)}"
 
     def text(self, *, messages: bool = False) -> str:
         """The run as ``lmflow runs show`` prints it: a line, then the tree of each trace.
@@ -264,6 +306,20 @@ class Run:
     def root(self) -> str:
         """The Merkle root over the labels and the roots of their traces."""
         return digest("run", [[label, trace.root] for label, trace in self.items])
+
+
+def _trace_cells(label: str, trace: Trace) -> dict[str, Any]:
+    sums = totals(trace.calls)
+    return {
+        "label": label,
+        "trace": trace.id,
+        "inputs": trace.inputs,
+        "result": trace.result_text,
+        "calls": sums.calls,
+        "tokens": sums.tokens or None,
+        "cost": dollars(sums.cost) if sums.cost else None,
+        "took": duration(trace.started, trace.ended),
+    }
 
 
 def root_of(

@@ -190,7 +190,7 @@ def _before_after(change: Change) -> str:
 
 def _sides(change: Change, style: Style) -> str:
     before, after = clean(value_text(change.before)), clean(value_text(change.after))
-    return f"{style('before', before)} -> {style('after', after)}"
+    return f"{style('before', before)}{style('equal', ' -> ')}{style('after', after)}"
 
 
 def _changed_words(pieces: Sequence[Piece], style: Style) -> Iterator[str]:

@@ -8,12 +8,16 @@ from typing import Any
 import attrs
 
 from lmflow.errors import Conflict, check_kind
+from lmflow.values.printing import printable
 from lmflow.values.record import Record
 from lmflow.versions.changes import ABSENT, Change, changes, diff_text, same, value_text
+from lmflow.versions.diff_page import diff_block
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
+from lmflow.views.page import page_html, page_markdown
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Diff:
     """The changes from one version to another, in order of their paths; false if there are none."""
 
@@ -29,8 +33,24 @@ class Diff:
         """The changes as JSON values."""
         return [change.to_json() for change in self.changes]
 
+    def __repr__(self) -> str:
+        return f"<{self._headline}>"
+
     def __str__(self) -> str:
         return diff_text(self.changes)
+
+    def _repr_html_(self) -> str:
+        return page_html((self._headline,), diff_block(self.changes))
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((self._headline,), diff_block(self.changes))
+
+    @property
+    def _headline(self) -> str:
+        if not self.changes:
+            return "Diff: no difference"
+        paths = printable(", ".join(change.path for change in self.changes))
+        return f"Diff: {counted(len(self), 'path')} changed: {paths}"
 
 
 def diff(a: Version, b: Version) -> Diff:

@@ -14,14 +14,16 @@ from lmflow.values.attributes import uncached
 from lmflow.values.printing import printable
 from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
-from lmflow.versions.version_text import version_text
-from lmflow.views.lines import LINE_WIDTH
+from lmflow.versions.version_text import parameter_table, version_text
+from lmflow.views.lines import LINE_WIDTH, counted
+from lmflow.views.page import page_html, page_markdown
 
+_NOTE = 60  # the characters of a note that a headline shows
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
-@attrs.frozen(kw_only=True, slots=False)
+@attrs.frozen(kw_only=True, slots=False, repr=False)
 class Version:
     """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
 
@@ -89,8 +91,22 @@ class Version:
             params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {})
         )
 
+    def __repr__(self) -> str:
+        return f"<{self._headline}>"
+
     def __str__(self) -> str:
         return self.text()
+
+    def _repr_html_(self) -> str:
+        return page_html((self._headline,), parameter_table(self.params))
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((self._headline,), parameter_table(self.params))
+
+    @property
+    def _headline(self) -> str:
+        note = f", {printable(self.note, _NOTE)}" if self.note else ""
+        return f"Version {short(self.id)}: {counted(len(self.params), 'parameter')}{note}"
 
     def text(self, *, refs: str = "", kept: str = "", scores: str = "") -> str:
         """The version as ``lmflow show`` prints it: what is known of it, then each parameter.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.versions.changes import VECTORS
+from lmflow.views.lines import counted
+from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Table
 
 
 def version_text(head: Mapping[str, str], params: Mapping[str, Any]) -> str:
@@ -21,6 +24,24 @@ def version_text(head: Mapping[str, str], params: Mapping[str, Any]) -> str:
     for path, value in params.items():
         lines += _parameter_lines(path, value)
     return "\n".join(lines)
+
+
+def parameter_table(params: Mapping[str, Any]) -> Table:
+    """Return the parameters as a table for a page."""
+    rows = [
+        {"parameter": path, "value": _cell(path, value)}
+        for path, value in itertools.islice(params.items(), ROWS_SHOWN)
+    ]
+    return Table(rows, total=len(params), noun="parameter", width=WIDEST_LINE)
+
+
+def _cell(path: str, value: Any) -> Any:
+    if path.endswith(VECTORS) and isinstance(value, Mapping):
+        return f"{len(value)} vectors"
+    if isinstance(value, (tuple, list)):
+        first = "".join(f": {pretty(item)}" for item in value[:1])
+        return f"{counted(len(value), 'demo')}{first}" if value else "no demos"
+    return value
 
 
 def _parameter_lines(path: str, value: Any) -> Iterator[str]:

@@ -10,6 +10,14 @@ from typing import Any
 from lmflow.values.printing import WIDEST, printable
 
 CELL_WIDTH = 48
+_TABLE = "border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums"
+_CAPTION = "text-align:left;caption-side:top;padding:.2em 0"
+_CELL = (
+    "text-align:left;vertical-align:top;padding:.2em .8em .2em 0;"
+    "border-bottom:1px solid rgba(128,128,128,.4)"
+)
+_HEAD = f"{_CELL};font-weight:600"
+_FIRST = f"{_CELL};font-weight:inherit"
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -20,18 +28,27 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if any(row.get(name) not in (None, "") for row in rows)]
 
 
-def markdown_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
+def markdown_table(
+    rows: Iterable[Mapping[str, Any]], columns: Sequence[str], width: int = WIDEST
+) -> str:
     """Write rows as a Markdown table; characters with a meaning in Markdown or HTML are escaped."""
-    lines = [_markdown_line(columns), f"| {' | '.join('---' for _ in columns)} |"]
-    lines += [_markdown_line([row.get(name) for name in columns]) for row in rows]
+    lines = [_markdown_line(columns, width), f"| {' | '.join('---' for _ in columns)} |"]
+    lines += [_markdown_line([row.get(name) for name in columns], width) for row in rows]
     return "\n".join(lines)
 
 
-def html_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """Write rows as an HTML table; all text is escaped."""
-    head = "".join(f"<th>{html_text(name)}</th>" for name in columns)
-    body = "".join(_html_row(row, columns) for row in rows)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+def html_table(
+    rows: Iterable[Mapping[str, Any]],
+    columns: Sequence[str],
+    caption: str = "",
+    width: int = WIDEST,
+) -> str:
+    """Write rows as an HTML table whose first column names the rows; all text is escaped."""
+    above = f'<caption style="{_CAPTION}">{html_text(caption)}</caption>' if caption else ""
+    head = "".join(f'<th scope="col" style="{_HEAD}">{html_text(name)}</th>' for name in columns)
+    body = "".join(_html_row(row, columns, width) for row in rows)
+    table = f"{above}<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+    return f'<table style="{_TABLE}">{table}</table>'
 
 
 def text_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -62,21 +79,31 @@ def same_columns(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def markdown_text(value: Any, width: int = WIDEST) -> str:
     """Write a value as Markdown that shows its characters as they are."""
     text = html.escape(printable(value, width), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~$:-])", r"\\\1", text)
+    # A backslash becomes an entity: notebooks take a doubled one before a bracket for a formula.
+    text = text.replace("\\", "&#92;")
+    text = re.sub(r"([`*_{}\[\]()+!|~$:@=-]|(?<!&)#)", r"\\\1", text)
+    return re.sub(r"\.(?!\d)|(?<!\d)\.", r"\.", text)
 
 
 def html_text(value: Any, width: int = WIDEST) -> str:
     """Write a value as HTML that shows its characters as they are."""
-    return html.escape(printable(value, width))
+    return escaped(printable(value, width))
 
 
-def _markdown_line(cells: Iterable[Any]) -> str:
-    return f"| {' | '.join(map(markdown_text, cells))} |"
+def escaped(text: str) -> str:
+    """Write a text as HTML that shows its characters as they are."""
+    return html.escape(text)
 
 
-def _html_row(row: Mapping[str, Any], columns: Sequence[str]) -> str:
-    cells = "".join(f"<td>{html_text(row.get(name))}</td>" for name in columns)
-    return f"<tr>{cells}</tr>"
+def _markdown_line(cells: Iterable[Any], width: int) -> str:
+    return f"| {' | '.join(markdown_text(cell, width) for cell in cells)} |"
+
+
+def _html_row(row: Mapping[str, Any], columns: Sequence[str], width: int) -> str:
+    first, *rest = columns or [""]
+    head = f'<th scope="row" style="{_FIRST}">{html_text(row.get(first), width)}</th>'
+    cells = "".join(f'<td style="{_CELL}">{html_text(row.get(name), width)}</td>' for name in rest)
+    return f"<tr>{head}{cells}</tr>"
 
 
 def _cell(value: Any) -> str:
