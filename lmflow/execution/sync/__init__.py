@@ -1,0 +1,1 @@
+"""The executor without ``await``, for scripts and notebooks."""

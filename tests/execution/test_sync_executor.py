@@ -1,0 +1,355 @@
+"""The laws of ``lf.Sync``: every method of the executor, blocking, over one background loop."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lmflow as lf
+from lmflow.errors import BudgetExceeded, ModelFailed
+
+ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+MODEL = lf.scripted(lambda r: r.messages[-1].content[-1].upper())
+ROWS = [{"question": letter, "answer": letter.upper(), "id": letter} for letter in "abcd"]
+METRIC = lf.exact_match("answer")
+DATA = lf.Data(ROWS[:1], ROWS[1:2], ROWS[2:])
+METHODS = sorted(name for name in vars(lf.Executor) if not name.startswith("_"))
+RENAMED = {"aclose": "close"}
+
+
+def _threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "lmflow-sync"]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_has_its_twin(name: str) -> None:
+    """With the same parameters in the same order, and words of its own."""
+    method, twin = getattr(lf.Executor, name), getattr(lf.Sync, RENAMED.get(name, name))
+    assert twin.__doc__
+    if callable(method):
+        ours, theirs = inspect.signature(twin), inspect.signature(method)
+        assert list(theirs.parameters.values())[1:] == list(ours.parameters.values())[1:]
+        assert not inspect.iscoroutinefunction(twin)
+
+
+def test_it_takes_the_executor_s_options() -> None:
+    """The constructors have the same parameters."""
+    assert inspect.signature(lf.Executor).parameters == inspect.signature(lf.Sync).parameters
+
+
+def test_results_are_those_of_the_executor() -> None:
+    """Runs, evaluations, optimizations, replays and scores come to the same roots and values."""
+
+    async def awaited() -> list[Any]:
+        store = lf.MemoryStore()
+        async with lf.Executor(MODEL, store) as ex:
+            trace = await ex.run(ANSWER, question="x")
+            run = await ex.map(ANSWER, ROWS)
+            evaluation = await ex.evaluate(ANSWER, ROWS, METRIC)
+            tuned = await ex.optimize(lf.labeled_few_shot(k=1), ANSWER, DATA, METRIC)
+            again = await ex.replay(run, ANSWER)
+            await ex.score(trace, 1.0, name="helpful")
+            world = ex.world(ANSWER)
+        scores = [score.value for score in store.scores(trace.id)]
+        return [trace.root, run.root, evaluation.root, tuned.version, again.root, scores, world]
+
+    store = lf.MemoryStore()
+    with lf.Sync(MODEL, store) as ex:
+        trace = ex.run(ANSWER, question="x")
+        run = ex.map(ANSWER, ROWS)
+        evaluation = ex.evaluate(ANSWER, ROWS, METRIC)
+        tuned = ex.optimize(lf.labeled_few_shot(k=1), ANSWER, DATA, METRIC)
+        again = ex.replay(run, ANSWER)
+        ex.score(trace, 1.0, name="helpful")
+        world = ex.world(ANSWER)
+    scores = [score.value for score in store.scores(trace.id)]
+    blocked = [trace.root, run.root, evaluation.root, tuned.version, again.root, scores, world]
+    assert asyncio.run(awaited()) == blocked
+
+
+async def test_it_works_inside_a_running_loop() -> None:
+    """A notebook's cell gets the run; the loop's thread is gone once it is closed."""
+    with lf.Sync(MODEL) as ex:
+        assert 4 == len(ex.map(ANSWER, ROWS))
+        assert 1 == len(_threads())
+    assert [] == _threads()
+
+
+def test_all_calls_share_one_loop() -> None:
+    """Every call runs in the same thread, so that connections are reused."""
+    seen: list[str] = []
+
+    async def look(x: str) -> str:
+        seen.append(f"{threading.current_thread().name} {id(asyncio.get_running_loop())}")
+        return x
+
+    step = lf.tool("look", "x -> y", look, version="1")
+    with lf.Sync() as ex:
+        ex.run(step, x="a")
+        ex.limited(lf.Budget(calls=1)).run(step, x="b")
+        list(ex.stream(step, x="c"))
+    assert (3, 1) == (len(seen), len(set(seen)))
+    assert seen[0].startswith("lmflow-sync")
+
+
+def test_threads_may_share_it() -> None:
+    """Calls of several threads run side by side in the one loop."""
+    with lf.Sync(MODEL) as ex, ThreadPoolExecutor(4) as pool:
+        traces = list(pool.map(lambda row: ex.run(ANSWER, question=row["question"]), ROWS))
+    assert ["A", "B", "C", "D"] == [trace.outputs.answer for trace in traces if trace.outputs]
+
+
+def test_what_the_program_raises_is_raised() -> None:
+    """A failure is recorded, then raised; the executor goes on."""
+    store = lf.MemoryStore()
+    with lf.Sync(lf.scripted([]), store) as ex:
+        for _ in range(2):
+            with pytest.raises(ModelFailed):
+                ex.run(ANSWER, question="a")
+    assert ["failed", "failed"] == [run.status for run in store.runs()]
+
+
+def test_a_limited_one_has_limits_of_its_own() -> None:
+    """It keeps its owner alive, counts in its owner's spending too, and ends with it."""
+    limited = lf.Sync(MODEL).limited(lf.Budget(calls=1))
+    gc.collect()
+    limited.run(ANSWER, question="a")
+    limited.close()
+    with pytest.raises(BudgetExceeded):
+        limited.run(ANSWER, question="b")
+    assert 1 == limited.spent.calls
+
+
+def test_a_stopped_run_is_resumed() -> None:
+    """``resume`` finishes what a budget stopped."""
+    store = lf.MemoryStore()
+    with lf.Sync(MODEL, store, concurrency=1) as ex:
+        with pytest.raises(BudgetExceeded):
+            ex.limited(lf.Budget(calls=2)).map(ANSWER, ROWS)
+        run = ex.resume(store.run(store.runs()[0].id), ANSWER)
+    assert ("done", 4) == (run.status, len(run))
+
+
+def test_a_stream_is_an_ordinary_iterator() -> None:
+    """It gives the pieces while they arrive; at its end it has the trace."""
+    with lf.Sync(lf.scripted({"": "one two three"})) as ex:
+        stream = ex.stream(ANSWER, question="a")
+        pieces = [part.text for part in stream]
+        assert ["one", " two", " three"] == pieces
+        assert "one two three" == stream.trace.outputs.answer
+        with pytest.raises(StopIteration):
+            next(stream)
+
+
+def test_a_stream_has_no_trace_before_its_end() -> None:
+    """It says how to come to it."""
+
+    async def sleep(x: str) -> str:
+        await asyncio.sleep(30)
+        return x
+
+    step = lf.tool("sleep", "x -> y", sleep, version="1")
+    with (
+        lf.Sync() as ex,
+        ex.stream(step, x="a") as stream,
+        pytest.raises(RuntimeError, match="for part in stream"),
+    ):
+        _ = stream.trace
+
+
+@pytest.mark.parametrize("how", ["close", "with", "drop", "close the executor"])
+def test_letting_go_of_a_stream_stops_its_run(how: str) -> None:
+    """It is recorded as stopped, however it is let go."""
+    release = threading.Event()
+
+    async def sleep(x: str) -> str:
+        release.set()
+        await asyncio.sleep(30)
+        return x
+
+    step, store = lf.tool("sleep", "x -> y", sleep, version="1"), lf.MemoryStore()
+    with lf.Sync(store=store) as ex:
+        stream = ex.stream(step, x="a")
+        assert release.wait(10)
+        if how == "close":
+            stream.close()
+        elif how == "with":
+            with stream:
+                pass
+        elif how == "drop":
+            del stream
+    assert ["stopped"] == [run.status for run in store.runs()]
+
+
+def test_a_stream_raises_what_the_run_raised() -> None:
+    """At its end, as ``run`` does."""
+    with lf.Sync(lf.scripted([])) as ex, pytest.raises(ModelFailed):
+        list(ex.stream(ANSWER, question="a"))
+
+
+def test_events_are_an_ordinary_iterator() -> None:
+    """They end when the executor closes; what was queued by then is still read."""
+    with lf.Sync(MODEL) as ex:
+        events = ex.events()
+        ex.run(ANSWER, question="a")
+        first = next(events)
+    names = [type(event).__name__ for event in [first, *events]]
+    assert ("RunOpened", "RunClosed") == (names[0], names[-1])
+
+
+def test_a_listening_thread_ends_with_the_executor() -> None:
+    """A thread that waits for the next event is let go."""
+    with lf.Sync(MODEL) as ex:
+        events = ex.events()
+        names: list[str] = []
+        thread = threading.Thread(target=lambda: names.extend(type(e).__name__ for e in events))
+        thread.start()
+        ex.run(ANSWER, question="a")
+    thread.join(10)
+    assert not thread.is_alive()
+    assert "RunClosed" == names[-1]
+
+
+def test_a_closed_one_says_so() -> None:
+    """Closing twice is once; any call after it names the line that makes another."""
+    ex = lf.Sync(MODEL)
+    ex.run(ANSWER, question="a")
+    ex.close()
+    ex.close()
+    with pytest.raises(RuntimeError, match=r"is closed\. Make another: with lf\.Sync\("):
+        ex.run(ANSWER, question="a")
+    lf.Sync(MODEL).close()
+
+
+def test_it_never_waits_for_itself() -> None:
+    """A flow that calls it would wait for ever: it is refused with what to write."""
+    with lf.Sync(MODEL) as ex:
+
+        @lf.flow("question -> answer", uses=[ANSWER], version="1")
+        async def blocked(question: str) -> Any:
+            return ex.run(ANSWER, question=question).outputs
+
+        with pytest.raises(RuntimeError, match=r"would stand still\. In a flow: await step"):
+            ex.run(blocked, question="a")
+
+
+def test_a_tool_may_call_it() -> None:
+    """Tools run in threads of their own."""
+    with lf.Sync(MODEL) as ex:
+        ask = lf.tool(
+            "ask", "x -> y", lambda x: ex.run(ANSWER, question=x).outputs.answer, version="1"
+        )
+        assert lf.Record(y="Q") == ex.run(ask, x="q").outputs
+
+
+def test_a_forgotten_one_is_closed() -> None:
+    """The garbage collector ends its thread."""
+    ex = lf.Sync(MODEL)
+    ex.run(ANSWER, question="a")
+    assert 1 == len(_threads())
+    del ex
+    gc.collect()
+    deadline = time.monotonic() + 10
+    while _threads() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [] == _threads()
+
+
+_FORGOTTEN = """
+import sys, lmflow as lf
+step = lf.predict("answer", "question -> answer")
+store = lf.SqliteStore(sys.argv[1])
+ex = lf.Sync(lf.scripted({"": "fine and well"}), store)
+print(ex.run(step, question="a").outputs.answer)
+stream = ex.stream(step, question="b")
+print(next(stream).text)
+"""
+
+
+def test_the_end_of_the_process_closes_it(tmp_path: Path) -> None:
+    """A script that closes nothing ends by itself, in silence, with everything on record."""
+    path = tmp_path / "s.db"
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", _FORGOTTEN, str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert ("fine and well\nfine\n", "") == (done.stdout, done.stderr)
+    with lf.SqliteStore(path) as store:
+        assert "done" == store.runs()[-1].status
+
+
+_CHILD = """
+import asyncio, sys, lmflow as lf
+
+async def wait(x: str) -> str:
+    if x != "b":
+        print("open", flush=True)
+        await asyncio.sleep(30)
+    return x
+
+step = lf.tool("wait", "x -> y", wait, version="1")
+path, where, method = sys.argv[1:]
+
+def work(ex):
+    if method == "stream":
+        return list(ex.stream(step, x="a"))
+    if method == "run":
+        return ex.run(step, x="a")
+    return ex.map(step, [{"x": "a"}])
+
+def go(store):
+    with lf.Sync(store=store) as ex:
+        try:
+            work(ex)
+        except KeyboardInterrupt:
+            print(ex.run(step, x="b").outputs.y, flush=True)
+            raise
+
+async def inside(store):
+    go(store)
+
+with lf.SqliteStore(path) as store:
+    try:
+        asyncio.run(inside(store)) if where == "inside" else go(store)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        pass
+with lf.SqliteStore(path) as store:
+    print([run.status for run in store.runs()], flush=True)
+"""
+
+
+@pytest.mark.parametrize("method", ["run", "map", "stream"])
+def test_ctrl_c_stops_what_runs(method: str, tmp_path: Path) -> None:
+    """An interrupt ends the call at once, on record as stopped; the executor goes on."""
+    assert ["b\n", "['done', 'stopped']\n"] == _interrupted(tmp_path, "plain", method)
+
+
+@pytest.mark.parametrize("method", ["run", "map", "stream"])
+def test_ctrl_c_stops_what_runs_inside_a_loop(method: str, tmp_path: Path) -> None:
+    """In a running loop the interrupt cancels the task that waits, and the call with it."""
+    assert ["['stopped']\n"] == _interrupted(tmp_path, "inside", method)
+
+
+def _interrupted(folder: Path, where: str, method: str) -> list[str]:
+    """What a child prints after Ctrl-C."""
+    command = [sys.executable, "-c", _CHILD, str(folder / "s.db"), where, method]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert "open\n" == child.stdout.readline()
+        os.kill(child.pid, signal.SIGINT)
+        return child.stdout.readlines()
