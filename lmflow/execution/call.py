@@ -14,6 +14,7 @@ from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import NOTHING, ONE, Spent
 from lmflow.execution.costs import actual_or_worst, worst_case
 from lmflow.execution.listening import ListeningSession, OnText
+from lmflow.execution.logs import log_another_attempt, log_attempt
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.interpreter.partial import ReplySource, reply_pieces
 from lmflow.messages.replies import (
@@ -59,6 +60,7 @@ class CallRunner:
         self._has_slot = False
         self._request: Request = call.request
         self._key = ""
+        self._failed: CallAttempt | None = None
 
     async def run(self) -> Outcome:
         """Return the reply. Raises the ``CallError`` that was recorded, ``BudgetExceeded``,
@@ -211,6 +213,8 @@ class CallRunner:
             started = CallAttempt(address, request, key, number, None, began, source=source)
             receipt = trace.connections.record(CallStarted(trace.trace_id, started))
             self._attempt, actual = number + 1, None
+            if self._failed is not None:
+                log_another_attempt(trace.trace_id, self._step, request, self._failed)
             outcome = await self._outcome_of(perform, receipt)
             self._give_slot_back()
             cost = 0 if source else self._cost(request, outcome)
@@ -220,11 +224,14 @@ class CallRunner:
                 trace.account.settle(
                     worst, actual_or_worst(None, None, worst) if actual is None else actual
                 )
-        await trace.record_ended(
-            CallAttempt(address, request, key, number, outcome, began, time.time_ns(), cost, source)
+        ended = CallAttempt(
+            address, request, key, number, outcome, began, time.time_ns(), cost, source
         )
+        await trace.record_ended(ended)
+        log_attempt(trace.trace_id, self._step, ended)
         self._raise_own_cancellation()
         if isinstance(outcome, Failure):
+            self._failed = ended
             raise outcome.error()
         return outcome
 

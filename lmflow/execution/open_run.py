@@ -12,6 +12,7 @@ import attrs
 
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import Spent
+from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
 from lmflow.execution.prepared_rollout import run_all
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
@@ -48,6 +49,7 @@ class OpenRun:
         """Record the opening of the run."""
         await self.session.connections.loop.enter()
         await self.record(RunOpened(self.run))
+        log_run_begun(self.run)
         return self
 
     async def __aexit__(
@@ -57,7 +59,8 @@ class OpenRun:
         trace: TracebackType | None,
     ) -> None:
         """Close the run, as stopped if an error ended it."""
-        if kind is not None:
+        if error is not None:
+            log_run_stopped(self.run, error)
             self.session.connections.record_alone(
                 RunClosed(self.run.id, "stopped", "", time.time_ns(), self._result)
             )
@@ -135,6 +138,7 @@ class OpenRun:
         )
         root = self.session.connections.root(self.run) if status == "done" else ""
         await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
+        log_run_ended(self.run, self.spent)
         return self.run
 
     def _with_recorded_calls(self, rollouts: Sequence[Rollout]) -> list[Rollout]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from lmflow.execution.account import Account
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
+from lmflow.execution.logs import log_reuse
 from lmflow.messages.replies import Outcome
 from lmflow.messages.requests import Request, ToolRequest
 from lmflow.models.base import Model
@@ -69,6 +70,7 @@ class OpenTrace:
         """Return the reply of a recorded call or raise its failure. Unless the call is from this
         very trace, a copy that costs nothing is recorded.
         """
+        log_reuse(self.trace_id, recorded, self.reuse.source)
         if self.reuse.source != self.trace_id:
             await self.record_ended(
                 copied_call(recorded, address, self.reuse.source, time.time_ns())

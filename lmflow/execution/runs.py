@@ -11,6 +11,7 @@ import attrs
 from lmflow.errors import BudgetExceeded
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
+from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
 from lmflow.execution.prepared_rollout import run_all
 from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
@@ -53,6 +54,7 @@ async def run_once(
         except BudgetExceeded:
             raise attrs.evolve(within.account.refusal(), run=run.id, total=1) from None
         done = run_closed(run, {rollout.label: finished.trace})
+        log_run_ended(done, within.account.ledger.spent)
         closed = connections.record(_closing(connections, done))
         # In the order in which they were recorded, so that the first error is the cause of the
         # others. Only the last wait costs time: all three batches are usually durable together.
@@ -86,6 +88,7 @@ async def complete_run(
             run, {rollout.label: traces[position] for position, rollout in todo.items()}
         )
         await connections.record(_closing(connections, done)).durable()
+        log_run_ended(done, within.account.ledger.spent)
     return done
 
 
@@ -117,8 +120,10 @@ def _closing(connections: Connections, run: Run) -> RunClosed:
 @contextlib.contextmanager
 def _stopped_unless_closed(connections: Connections, run: Run) -> Iterator[None]:
     """Record a run as stopped if the block raises."""
+    log_run_begun(run)
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        log_run_stopped(run, error)
         connections.record_alone(RunClosed(run.id, "stopped", "", time.time_ns()))
         raise

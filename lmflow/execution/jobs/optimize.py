@@ -18,6 +18,7 @@ from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
+from lmflow.execution.logs import log_budget_stop
 from lmflow.execution.open_run import OpenRun, open_run
 from lmflow.execution.progress import best_of, tracked
 from lmflow.execution.rollout import Rollout
@@ -292,6 +293,7 @@ class PlanRun:
             return task.with_provenance(state)
         except BudgetExceeded as refusal:
             self.stopped = self._words(refusal)
+            log_budget_stop(self._run.run, refusal)
             return task.with_provenance(self._best)
         except BaseException:
             self._run.save_unawaited(task.with_provenance(self._best))
