@@ -108,11 +108,12 @@ class Desk:
         value = self.namespace.get(word)
         if isinstance(value, str):
             return value
-        if word not in ("RUN", "TRACE") or not (self.cwd / "lmflow.db").is_file():
+        if word not in ("RUN", "TRACE", "VERSION") or not (self.cwd / "lmflow.db").is_file():
             return word
         with lf.SqliteStore(self.cwd / "lmflow.db") as store:
-            runs = list(store.runs())
-            return runs[0].id if word == "RUN" else store.run(runs[0].id).traces[0].id
+            run = store.run(next(iter(store.runs())).id)
+            trace = run.traces[0]
+        return {"RUN": run.id, "TRACE": trace.id, "VERSION": trace.version.id}[word]
 
     def forget_modules(self) -> None:
         """Forgets the modules of the page's folder, which the page may write anew."""

@@ -4,8 +4,9 @@
   model that answers as ``say`` does, a function of the request or a mapping whose first key in the request counts.
 - ``console`` runs each line that begins with ``$``, and compares what it prints where the fence shows it, but for
   ids, times and what ``...`` stands for. ``lmflow`` asks ``openai/...`` of a server here, which answers as ``say`` does.
-  ``RUN``, ``TRACE`` and ``CALL`` are the newest of the store, other capital words what the page defines.
+  ``RUN``, ``TRACE`` and ``VERSION`` are the newest of the store, other capital words what the page defines.
 - ``text`` is compared with what the last fence before it printed; ``json`` and ``toml`` must be such.
+- After ``<!-- file: NAME -->`` a fence of any language is what the reader saves under that name.
 - Any other fence, and each that can't run, has ``<!-- skip: next "the reason" -->`` before it.
 
 What a page needs and doesn't show stands in ``<!-- invisible-code-block: python ... -->``.
@@ -14,7 +15,6 @@ What a page needs and doesn't show stands in ``<!-- invisible-code-block: python
 from __future__ import annotations
 
 import ast
-import doctest
 import inspect
 import json
 import os
@@ -40,7 +40,6 @@ _MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
 _EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
     "optional-dependencies"
 ]
-_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 _CHANGING = [
     (re.compile(r"\b01[a-z0-9]{16}\b"), "ID"),
     (re.compile(r"\b\d+(\.\d+)? (ms|s|min)\b"), "TIME"),
@@ -85,6 +84,13 @@ def text(example: Example) -> None:
     _compare(_source(example), Desk.of(example.namespace).printed, "the fence before")
 
 
+def saved(example: Example) -> None:
+    """Writes a file of the reader's into the page's folder."""
+    path = Desk.of(example.namespace).cwd / example.parsed[0]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(_source(example), encoding="utf-8")
+
+
 def json_text(example: Example) -> None:
     """Reads a block of JSON."""
     json.loads(_source(example))
@@ -116,12 +122,11 @@ def fences(document: Document) -> Iterator[Region]:
     """The fences of a page, and its invisible blocks; directives of the site are none."""
     for lexed in FencedCodeBlockLexer(r"[^{\n]*")(document):
         language = lexed.lexemes["language"].strip()
-        yield Region(
-            lexed.start,
-            lexed.end,
-            (language, str(lexed.lexemes["source"])),
-            EVALUATORS.get(language, unknown),
-        )
+        before = document.text[: lexed.start].rstrip("\n").rpartition("\n")[2]
+        name = re.fullmatch(r"<!-- file: (\S+) -->", before)
+        evaluator = saved if name else EVALUATORS.get(language, unknown)
+        parsed = (name[1] if name else language, str(lexed.lexemes["source"]))
+        yield Region(lexed.start, lexed.end, parsed, evaluator)
     for lexed in DirectiveInHTMLCommentLexer("invisible-code-block", "python")(document):
         yield Region(lexed.start, lexed.end, ("python", str(lexed.lexemes["source"])), python)
 
@@ -167,7 +172,7 @@ def _run(desk: Desk, words: list[str], line: str) -> tuple[int, str]:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", desk.meant(line)],  # noqa: S607 - as a reader does
-        cwd=desk.cwd, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False, timeout=120,
+        cwd=desk.cwd, env={**os.environ, "PATH": path, "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 
@@ -177,7 +182,22 @@ def _compare(shown: str, printed: str, what: str) -> None:
         return
     for pattern, word in _CHANGING:
         shown, printed = pattern.sub(word, shown), pattern.sub(word, printed)
-    same = doctest.OutputChecker().check_output(
-        shown.strip() + "\n", printed.strip() + "\n", _FLAGS
-    )
+    same = _matches(shown, printed)
     assert same, f"{what} prints\n\n{printed}\nand the page shows\n\n{shown}"
+
+
+def _matches(shown: str, printed: str) -> bool:
+    """Whether a text is what is shown, where ``...`` stands for anything and white space is alike."""
+    first, *rest = [" ".join(piece.split()) for piece in shown.split("...")]
+    text = " ".join(printed.split())
+    if not rest:
+        return text == first
+    if not text.startswith(first):
+        return False
+    place = len(first)
+    for piece in rest[:-1]:
+        place = text.find(piece, place)
+        if place < 0:
+            return False
+        place += len(piece)
+    return text.endswith(rest[-1]) and len(text) - len(rest[-1]) >= place
