@@ -18,7 +18,7 @@ import attrs
 from lmflow.errors import BadScore, safe_repr
 from lmflow.values.attributes import uncached
 from lmflow.values.functions import Function, check_takes, function_of
-from lmflow.values.record import Record, digest
+from lmflow.values.record import EMPTY, Record, digest
 from lmflow.values.unicode import well_formed
 
 
@@ -45,6 +45,8 @@ class Score:
         value: A finite number.
         feedback: The reasons in words, for readers and optimizers.
         counts: The counts behind the value, for a micro average.
+        steps: The reasons that concern one step of a program, by its name. Optimizers that rewrite
+            instructions show them to the proposer of that step alone.
 
     Example:
         >>> float(Score(0.5, "The date is missing."))
@@ -54,6 +56,7 @@ class Score:
     value: float
     feedback: str = attrs.field(default="", converter=well_formed)
     counts: Counts | None = None
+    steps: Mapping[str, str] = attrs.field(default=EMPTY, converter=Record)
 
     def __float__(self) -> float:
         return self.value

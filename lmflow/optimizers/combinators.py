@@ -12,7 +12,7 @@ import attrs
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.evaluation.stats import paired_test
-from lmflow.optimizers.parts.allowance import Allowance, buy_pieces, count_new
+from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
@@ -36,7 +36,6 @@ from lmflow.optimizers.parts.scoring import (
     score_version,
 )
 from lmflow.programs.program import Program
-from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
@@ -229,18 +228,7 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
     check_optimizers(optimizer)
 
     def plan(task: Task) -> Plan:
-        inner, allowance = optimizer.plan(task), Allowance(max_calls)
-        answers: dict[str, Trace] = {}
-        state = advance_plan(inner)
-        while isinstance(state, Need):
-            affordable = yield from buy_pieces(state, allowance, answers)
-            if not affordable:
-                yield attrs.evolve(state, rollouts=(), labels=(), phase="done")
-                return state.best
-            traces = yield state
-            count_new(state, traces, allowance, answers)
-            state = advance_plan(inner, traces)
-        return state
+        return within_calls(optimizer.plan(task), max_calls)
 
     options = {"optimizer": optimizer, "max_calls": max_calls}
     return plan_optimizer("within", options, plan, optimizer.bound, inner=(optimizer,))

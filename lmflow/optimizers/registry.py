@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from lmflow.errors import ProgramError, near
+from lmflow.optimizers.auto.optimizer import auto
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
@@ -23,6 +24,7 @@ from lmflow.optimizers.synthesis import synthesize
 
 OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
     {
+        "auto": auto,
         "labeled_few_shot": labeled_few_shot,
         "bootstrap_few_shot": bootstrap_few_shot,
         "bootstrap_optuna": bootstrap_optuna,

@@ -31,6 +31,7 @@ MAKERS: Mapping[str, Callable[[int], PlanOptimizer]] = {
     "module_opro": lambda seed: lf.module_opro(steps=2, breadth=3, seed=seed),
     "mipro": lambda seed: lf.mipro(candidates=4, trials=8, seed=seed),
     "mipro_minibatch": lambda seed: lf.mipro(candidates=4, trials=12, minibatch=15, seed=seed),
+    "auto": lambda seed: lf.auto(calls=400, seed=seed),
     "racing": lambda seed: lf.racing(trials=16, block=6, instructions=4, seed=seed),
     "gepa": lambda seed: lf.gepa(iterations=8, seed=seed),
     "simba": lambda seed: lf.simba(steps=2, batch=8, candidates=3, seed=seed),

@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     ),
     "optimizers": (
         9,
-        "errors values messages metrics versions data programs traces interpreter library replays evaluation",
+        "errors values messages metrics versions data models programs traces interpreter library replays evaluation",
     ),
     "execution": (
         10,

@@ -8,6 +8,7 @@ from collections.abc import Generator, Sequence
 import attrs
 
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, unanswered
+from lmflow.optimizers.parts.plan import Plan, advance_plan
 from lmflow.traces.counts import count_model_calls
 from lmflow.traces.trace import Trace
 
@@ -50,6 +51,26 @@ class Allowance:
     def _worst_case(self, rollout: PlannedRollout) -> int:
         predictors = len(rollout.program.predictors)
         return max(_CALLS_A_PREDICTOR * predictors, self._most.get(rollout.program.key, 1))
+
+
+def within_calls(plan: Plan, calls: int) -> Plan:
+    """Run a plan, and end it with its best version so far before its calls could exceed a number.
+
+    A need is passed on whole if its rollouts cannot take more than the remaining calls; otherwise
+    it is passed on piece by piece, as long as the remaining calls could do for all of it.
+    """
+    allowance, answers = Allowance(calls), dict[str, Trace]()
+    state = advance_plan(plan)
+    while isinstance(state, Need):
+        affordable = yield from buy_pieces(state, allowance, answers)
+        if not affordable:
+            yield attrs.evolve(state, rollouts=(), labels=(), phase="done")
+            return state.best
+        missing = unanswered(state, answers)
+        traces = yield missing
+        count_new(missing, traces, allowance, answers)
+        state = advance_plan(plan, tuple(answers[rollout.key] for rollout in state.rollouts))
+    return state
 
 
 def buy_pieces(

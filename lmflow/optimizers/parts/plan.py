@@ -53,8 +53,8 @@ def _nothing_more(program: Program, traces: Traces) -> None:
     del program, traces
 
 
-def _no_words(program: Program, data: Data) -> str:
-    del program, data
+def _no_words(program: Program, data: Data, metric: Any) -> str:
+    del program, data, metric
     return ""
 
 
@@ -111,17 +111,23 @@ class Task:
 
 @attrs.frozen
 class Bound:
-    """The most rollouts that an optimizer needs: of the program, of proposers, and of the judge."""
+    """The most rollouts that an optimizer needs: of the program, of proposers, and of the judge.
+
+    ``calls`` is the most model calls of all together, if the optimizer limits them itself.
+    """
 
     rollouts: int
     proposals: int = 0
     judgements: int = 0
+    calls: int | None = attrs.field(default=None, repr=False)
 
     def __add__(self, other: Bound) -> Bound:
+        both_limited = self.calls is not None and other.calls is not None
         return Bound(
             self.rollouts + other.rollouts,
             self.proposals + other.proposals,
             self.judgements + other.judgements,
+            (self.calls or 0) + (other.calls or 0) if both_limited else None,
         )
 
 
@@ -161,7 +167,9 @@ class PlanOptimizer:
     inner: tuple[PlanOptimizer, ...] = attrs.field(default=(), eq=False, repr=False)
     own_helpers: Helpers = attrs.field(default=lambda *_: (), eq=False, repr=False)
     fit: Callable[[Limits], PlanOptimizer] | None = attrs.field(default=None, eq=False, repr=False)
-    words: Callable[[Program, Data], str] = attrs.field(default=_no_words, eq=False, repr=False)
+    words: Callable[[Program, Data, Any], str] = attrs.field(
+        default=_no_words, eq=False, repr=False
+    )
 
     def __call__(self, program: Program, traces: Traces, metric: Metric) -> Version | Need:
         """Run the plan over the answers so far.
@@ -307,7 +315,7 @@ def plan_optimizer(  # noqa: PLR0913 - the fields of an optimizer
     inner: tuple[PlanOptimizer, ...] = (),
     names_best: bool = False,
     fit: Callable[[Limits], PlanOptimizer] | None = None,
-    words: Callable[[Program, Data], str] = _no_words,
+    words: Callable[[Program, Data, Any], str] = _no_words,
 ) -> PlanOptimizer:
     """Make the optimizer of a plan.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 from collections.abc import Generator, Iterable, Mapping, Sequence
 
@@ -97,6 +98,29 @@ def score_candidate(
     """Score a version on the selection data; return its mean, and the better of it and ``best``."""
     scores = yield from score_version(task, version, task.data.select, label, best, phase)
     return scores.mean, best.over(version, scores.mean)
+
+
+def score_side_by_side(
+    task: Task, batch: Sequence[tuple[str, Version, Sequence[Record]]], best: Best, phase: str = ""
+) -> Generator[Need, tuple[Trace, ...], list[VersionScores]]:
+    """Score versions, each under its label on its own examples, within one need; add the scores to
+    the task's evidence.
+    """
+    rollouts: list[PlannedRollout] = []
+    labels: list[str] = []
+    for label, version, examples in batch:
+        own = [PlannedRollout(task.program, version, example) for example in examples]
+        rollouts += own
+        labels += need_rollouts(label, own, version).labels
+    traces = yield Need(tuple(rollouts), tuple(labels), best.version, best.score, phase)
+    pairs = list(zip(rollouts, traces, strict=True))
+    rows = yield from score_traces(task, pairs, batch[0][0] if batch else phase, best, phase)
+    remaining, results = iter(rows), []
+    for _, version, examples in batch:
+        own_rows = tuple(itertools.islice(remaining, len(examples)))
+        add_evidence(task, version, own_rows)
+        results.append(VersionScores(version, own_rows))
+    return results
 
 
 def score_version(  # noqa: PLR0913, PLR0917 - the state of a search
