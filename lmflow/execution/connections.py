@@ -23,6 +23,7 @@ from lmflow.models.base import Model
 from lmflow.models.transport.http import HttpSession
 from lmflow.progress.terminal import Screen
 from lmflow.traces.events import Event
+from lmflow.traces.recent_runs import RecentRuns
 from lmflow.traces.redaction import Redactor
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run
@@ -48,6 +49,9 @@ class Connections:
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
     screen: Screen = attrs.field(factory=Screen)
+    recent: RecentRuns = attrs.field(
+        default=attrs.Factory(lambda self: RecentRuns(self.recorder), takes_self=True)
+    )
     writer: BatchingWriter = attrs.field(
         default=attrs.Factory(lambda self: BatchingWriter(self.recorder), takes_self=True)
     )

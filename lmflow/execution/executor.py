@@ -26,6 +26,7 @@ from lmflow.models.prices import cost_of
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program, check_programs
 from lmflow.progress.display import Progress, chosen
+from lmflow.traces.recent_runs import RecentRuns
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run, RunKind, Trace
 from lmflow.values.record import Record
@@ -128,6 +129,11 @@ class Executor:
     def store(self) -> Recorder:
         """The store that records runs."""
         return self._session.recorder
+
+    @property
+    def runs(self) -> RecentRuns:
+        """The latest runs of this executor, oldest first: ``ex.runs[-1]`` is the last one."""
+        return self._session.connections.recent
 
     @property
     def concurrency(self) -> int:
@@ -314,8 +320,7 @@ class Executor:
         """
         return await run_once(self._session, rollout, kind=kind, on_text=hear)
 
-    # Six methods are long enough for files of their own. There they are plain functions whose
-    # `self` is the executor, so that no base class has to hold them.
+    # Long methods stand in files of their own, as plain functions whose `self` is the executor.
     map = map_examples.map
     replay = rerun.replay
     resume = rerun.resume

@@ -50,6 +50,7 @@ class OpenRun:
         await self.session.connections.loop.enter()
         await self.record(RunOpened(self.run))
         log_run_begun(self.run)
+        self.session.connections.recent.opened(self.run)
         return self
 
     async def __aexit__(
@@ -61,8 +62,10 @@ class OpenRun:
         """Close the run, as stopped if an error ended it."""
         if error is not None:
             log_run_stopped(self.run, error)
+            run = self._ended("stopped", self._result)
+            self.session.connections.recent.closed(run)
             self.session.connections.record_alone(
-                RunClosed(self.run.id, "stopped", "", time.time_ns(), self._result)
+                RunClosed(run.id, "stopped", "", run.ended, self._result)
             )
         elif self.run.status == "open":
             await self.close()
@@ -129,17 +132,21 @@ class OpenRun:
         """Close the run and return it with all its traces. A stopped run has no root, because the
         executions that it lacks are still open in the store.
         """
-        self.run = attrs.evolve(
+        self.run = self._ended(status, result)
+        self.session.connections.recent.closed(self.run)
+        root = self.session.connections.root(self.run) if status == "done" else ""
+        await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
+        log_run_ended(self.run, self.spent)
+        return self.run
+
+    def _ended(self, status: RunStatus, result: str) -> Run:
+        return attrs.evolve(
             self.run,
             items=tuple(self._traces.items()),
             status=status,
             ended=time.time_ns(),
             result=result,
         )
-        root = self.session.connections.root(self.run) if status == "done" else ""
-        await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
-        log_run_ended(self.run, self.spent)
-        return self.run
 
     def _with_recorded_calls(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
         if not self._reuse:

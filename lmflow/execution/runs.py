@@ -54,6 +54,7 @@ async def run_once(
         except BudgetExceeded:
             raise attrs.evolve(within.account.refusal(), run=run.id, total=1) from None
         done = run_closed(run, {rollout.label: finished.trace})
+        connections.recent.closed(done)
         log_run_ended(done, within.account.ledger.spent)
         closed = connections.record(_closing(connections, done))
         # In the order in which they were recorded, so that the first error is the cause of the
@@ -87,6 +88,7 @@ async def complete_run(
         done = run_closed(
             run, {rollout.label: traces[position] for position, rollout in todo.items()}
         )
+        connections.recent.closed(done)
         await connections.record(_closing(connections, done)).durable()
         log_run_ended(done, within.account.ledger.spent)
     return done
@@ -121,9 +123,12 @@ def _closing(connections: Connections, run: Run) -> RunClosed:
 def _stopped_unless_closed(connections: Connections, run: Run) -> Iterator[None]:
     """Record a run as stopped if the block raises."""
     log_run_begun(run)
+    connections.recent.opened(run)
     try:
         yield
     except BaseException as error:
         log_run_stopped(run, error)
-        connections.record_alone(RunClosed(run.id, "stopped", "", time.time_ns()))
+        stopped = attrs.evolve(run, status="stopped", ended=time.time_ns())
+        connections.recent.closed(stopped)
+        connections.record_alone(RunClosed(run.id, "stopped", "", stopped.ended))
         raise

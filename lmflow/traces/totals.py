@@ -20,9 +20,10 @@ class Totals:
         failed: The attempts that failed.
         orphans: The attempts that never ended.
         reused: The attempts whose reply was reused from another recording.
-        read: The tokens that models read, as far as providers counted them.
+        read: The tokens that models read for calls that were sent, as far as they are known.
         written: The tokens that models wrote.
-        cost: The nano-dollars that were paid; ``None`` if the price of some call is unknown.
+        cost: The known nano-dollars that were paid; ``None`` if no price is known.
+        unpriced: The calls that were paid at an unknown price.
     """
 
     calls: int = 0
@@ -31,7 +32,8 @@ class Totals:
     reused: int = 0
     read: int = 0
     written: int = 0
-    cost: int | None = 0
+    cost: int | None = None
+    unpriced: int = 0
 
     @property
     def tokens(self) -> int:
@@ -40,7 +42,7 @@ class Totals:
 
     @property
     def words(self) -> str:
-        """The sums in words, ``2 calls, 431 tokens, $0.0004``; unknown ones are left out."""
+        """The sums in words, ``2 calls, 431 tokens, $0.0004``; ``+?``: a price is unknown."""
         return ", ".join(self._parts())
 
     def _parts(self) -> Iterator[str]:
@@ -54,21 +56,28 @@ class Totals:
         if self.tokens:
             yield counted(self.tokens, "token")
         if self.cost:
-            yield dollars(self.cost)
+            yield f"{dollars(self.cost)}{'+?' if self.unpriced else ''}"
+
+
+NO_CALLS = Totals()
 
 
 def totals(calls: Iterable[CallAttempt]) -> Totals:
-    """Add up calls."""
-    count = failed = orphans = reused = read = written = 0
-    cost: int | None = 0
+    """Add up calls. Tokens and costs are those of calls that were sent, not of reused ones."""
+    count = failed = orphans = reused = read = written = unpriced = 0
+    cost: int | None = None
     for call in calls:
         count += 1
-        failed += call.status == "failed"
-        orphans += call.status == "started"
-        reused += bool(call.source)
+        status = call.status
+        failed += status == "failed"
+        orphans += status == "started"
+        if call.source:
+            reused += 1
+            continue
         if isinstance(call.outcome, (ChatReply, EmbedReply)):
             read += call.outcome.usage.prompt or 0
             written += call.outcome.usage.completion or 0
-        if call.kind != "tool" and not call.source:
-            cost = None if cost is None or call.cost is None else cost + call.cost
-    return Totals(count, failed, orphans, reused, read, written, cost)
+            unpriced += call.cost is None
+        if call.cost is not None:
+            cost = (cost or 0) + call.cost
+    return Totals(count, failed, orphans, reused, read, written, cost, unpriced)

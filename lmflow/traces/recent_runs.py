@@ -1,0 +1,150 @@
+"""The latest runs of an executor, read from its store when they are looked at."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import attrs
+
+from lmflow.errors import NotFound
+from lmflow.traces.run_rows import RUN_COLUMNS, row_text, run_row
+from lmflow.traces.store import Recorder
+from lmflow.traces.totals import NO_CALLS, Totals, totals
+from lmflow.traces.trace import Run
+from lmflow.values.record import EMPTY
+from lmflow.views.lines import counted
+from lmflow.views.page import ROWS_SHOWN, Table, page_html, page_markdown
+from lmflow.views.tables import left_table
+
+MOST_RUNS = 1000
+"""The runs that are listed."""
+MOST_TRACES = 100
+"""The traces that are held in memory if there is no store to read them from."""
+
+
+@attrs.frozen(eq=False)
+class _Entry:
+    """A run as it is held: without its traces, with their counts.
+
+    ``reference`` reaches the whole run as long as somebody holds it.
+    """
+
+    run: Run
+    traces: int = 0
+    sums: Totals = NO_CALLS
+    reference: weakref.ref[Run] | None = None
+
+
+class RecentRuns(Sequence[Run]):
+    """The latest runs of an executor, oldest first: ``ex.runs[-1]`` is the last one.
+
+    Ids and counts are held, 1,000 runs at most. Traces are read from the store when a run is looked
+    at. Without a store the newest runs are held as long as they have 100 traces together; a longer
+    one can be looked at while the program itself holds it.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._entries: dict[str, _Entry] = {}
+        self._held: deque[Run] = deque()
+        self._held_traces = 0
+
+    def opened(self, run: Run) -> None:
+        """Add a run that begins. A run that is resumed becomes the newest."""
+        self._entries.pop(run.id, None)
+        self._entries[run.id] = _Entry(_without_traces(run))
+        if len(self._entries) > MOST_RUNS:
+            del self._entries[next(iter(self._entries))]
+
+    def closed(self, run: Run) -> None:
+        """Keep what a run came to."""
+        if run.id not in self._entries:
+            return
+        sums = totals(call for trace in run for call in trace.calls)
+        entry = _Entry(_without_traces(run), len(run), sums, weakref.ref(run))
+        self._entries[run.id] = entry
+        if not self._is_readable and len(run) <= MOST_TRACES:
+            self._hold(run)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @overload
+    def __getitem__(self, at: int, /) -> Run: ...
+    @overload
+    def __getitem__(self, at: slice, /) -> list[Run]: ...
+    def __getitem__(self, at: int | slice, /) -> Run | list[Run]:
+        """Return a run with its traces by its position, from the oldest on; ``-1`` is the last.
+
+        Raises:
+            IndexError: There are fewer runs.
+            NotFound: Its traces are gone: there is no store that holds them.
+        """
+        entries = list(self._entries.values())
+        if isinstance(at, slice):
+            return [self._whole(entry) for entry in entries[at]]
+        try:
+            return self._whole(entries[at])
+        except IndexError:
+            msg = f"no run {at}: this executor has made {counted(len(entries), 'run')}"
+            raise IndexError(msg) from None
+
+    def __iter__(self) -> Iterator[Run]:
+        return map(self._whole, list(self._entries.values()))
+
+    def __repr__(self) -> str:
+        last = f", the last {list(self._entries.values())[-1].run!r}" if self._entries else ""
+        return f"<Runs of this executor: {len(self)}{last}>"
+
+    def __str__(self) -> str:
+        rows = self._rows()
+        return left_table(map(row_text, rows), RUN_COLUMNS) if rows else "no runs yet"
+
+    def _repr_html_(self) -> str:
+        return page_html((self._headline,), self._table())
+
+    def _repr_markdown_(self) -> str:
+        return page_markdown((self._headline,), self._table())
+
+    @property
+    def _headline(self) -> str:
+        return f"{counted(len(self), 'run')} of this executor, the newest first"
+
+    def _table(self) -> Table:
+        rows = [row_text(row) for row in self._rows()]
+        return Table(rows, total=len(self), noun="run", columns=RUN_COLUMNS)
+
+    def _rows(self) -> list[dict[str, Any]]:
+        newest = list(self._entries.values())[: -ROWS_SHOWN - 1 : -1]
+        return [run_row(entry.run, entry.traces, entry.sums) for entry in newest]
+
+    @property
+    def _is_readable(self) -> bool:
+        return callable(getattr(self._recorder, "run", None))
+
+    def _hold(self, run: Run) -> None:
+        """Hold a run, and let go of the oldest until all have few enough traces."""
+        self._held.append(run)
+        self._held_traces += len(run)
+        while self._held_traces > MOST_TRACES:
+            self._held_traces -= len(self._held.popleft())
+
+    def _whole(self, entry: _Entry) -> Run:
+        run = entry.reference() if entry.reference else None
+        if run is None and self._is_readable:
+            recorder: Any = self._recorder
+            run = recorder.run(entry.run.id)
+        if run is not None:
+            return run
+        if not entry.traces:
+            return entry.run
+        problem = f"run {entry.run.id} is not held, as it has {counted(entry.traces, 'trace')}"
+        fix = "Keep what ex.map or ex.evaluate returns, or give the executor a store: "
+        raise NotFound("executor", problem, f"{fix}lf.Executor(model, lf.MemoryStore()).")
+
+
+def _without_traces(run: Run) -> Run:
+    return attrs.evolve(run, items=(), wanted=(), config=EMPTY)
