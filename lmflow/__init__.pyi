@@ -270,6 +270,7 @@ from .versions.merge import merge as merge
 from .versions.merge import migrate as migrate
 from .versions.merge import rebase as rebase
 from .versions.version import Version as Version
+from .views.show import show as show
 
 __version__: str
 __all__: list[str]

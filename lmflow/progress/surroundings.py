@@ -8,6 +8,8 @@ from typing import Any, TextIO
 
 import attrs
 
+from lmflow.views.notebook import is_notebook
+
 _SERVERS = {"uvicorn", "gunicorn", "hypercorn", "daphne", "granian", "fastapi"}
 """Commands of web servers. That a module of theirs is loaded says nothing: clients load it too."""
 
@@ -74,7 +76,7 @@ def surroundings_of(
     in_pytest = "PYTEST_CURRENT_TEST" in environ or "PYTEST_VERSION" in environ
     return Surroundings(
         terminal=_is_terminal(stream) and environ.get("TERM") != "dumb",
-        notebook=_is_notebook(modules),
+        notebook=is_notebook(modules),
         # A process that tests have started has their environment, but not pytest itself.
         tests=in_pytest and "_pytest" in modules,
         ci=environ.get("CI", "").lower() not in {"", "0", "false", "no"},
@@ -87,13 +89,6 @@ def _is_terminal(stream: TextIO | None) -> bool:
         return stream is not None and not stream.closed and stream.isatty()
     except (OSError, ValueError, AttributeError):  # closed meanwhile, or not a whole stream
         return False
-
-
-def _is_notebook(modules: Mapping[str, Any]) -> bool:
-    """Tell whether IPython runs with a kernel; IPython in a terminal has none."""
-    get_ipython = getattr(modules.get("IPython"), "get_ipython", None)
-    shell = get_ipython() if callable(get_ipython) else None
-    return getattr(shell, "kernel", None) is not None
 
 
 def _is_server(arguments: Sequence[str]) -> bool:

@@ -18,7 +18,7 @@ from lmflow.values.record import EMPTY, Record, digest
 from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 from lmflow.views.lines import LINE_WIDTH, counted, dollars
-from lmflow.views.page import ROWS_SHOWN, Block, Table, Text, page_html, page_markdown
+from lmflow.views.page import LINES_SHOWN, ROWS_SHOWN, Page, Table, Text
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
@@ -147,10 +147,15 @@ class Trace:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return page_html((f"Trace {self._headline}",), Text(self.text()))
+        return self.page().html()
 
     def _repr_markdown_(self) -> str:
-        return page_markdown((f"Trace {self._headline}",), Text(self.text()))
+        return self.page().markdown()
+
+    def page(self, *, messages: bool = False) -> Page:
+        """The trace as a notebook shows it; with ``messages`` all of them stand there in full."""
+        text = Text(self.text(messages=messages), most=None if messages else LINES_SHOWN)
+        return Page((f"Trace {self._headline}",), (text,))
 
     @property
     def _headline(self) -> str:
@@ -268,16 +273,23 @@ class Run:
         return self.text()
 
     def _repr_html_(self) -> str:
-        return page_html((f"Run {self._headline}",), self._block())
+        return self.page().html()
 
     def _repr_markdown_(self) -> str:
-        return page_markdown((f"Run {self._headline}",), self._block())
+        return self.page().markdown()
 
-    def _block(self) -> Block:
+    def page(self, *, messages: bool = False) -> Page:
+        """The run as a notebook shows it; with ``messages`` those of the first traces in full."""
+        lines = (f"Run {self._headline}",)
+        if messages:
+            first = attrs.evolve(self, items=self.items[:ROWS_SHOWN])
+            hidden = len(self) - len(first)
+            more = f"\n… {counted(hidden, 'more trace')}" if hidden else ""
+            return Page(lines, (Text(f"{first.text(messages=True)}{more}", most=None),))
         if len(self) == 1:
-            return Text(self.text())
+            return Page(lines, (Text(self.text()),))
         rows = [_trace_cells(label, trace) for label, trace in self.items[:ROWS_SHOWN]]
-        return Table(rows, "Traces", total=len(self), noun="trace")
+        return Page(lines, (Table(rows, "Traces", total=len(self), noun="trace"),))
 
     @property
     def _headline(self) -> str:

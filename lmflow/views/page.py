@@ -99,12 +99,12 @@ class Text:
     Args:
         text: The text.
         markup: The same text as HTML, if some of its words are marked; all of it is escaped.
-        most: The number of lines that are shown.
+        most: The number of lines that are shown; all of them if ``None``.
     """
 
     text: str
     markup: str = ""
-    most: int = LINES_SHOWN
+    most: int | None = LINES_SHOWN
 
     def html(self) -> str:
         """Return the text as preformatted HTML."""
@@ -119,6 +119,8 @@ class Text:
         return f"{fence}text\n{text}\n{fence}"
 
     def _first(self, lines: Sequence[str]) -> str:
+        if self.most is None:
+            return "\n".join(lines)
         hidden = len(lines) - self.most
         more = [f"… {counted(hidden, 'more line')}"] if hidden > 0 else []
         return "\n".join([*lines[: self.most], *more])
@@ -140,22 +142,43 @@ class Picture:
         return Text(self.words).markdown()
 
 
+@attrs.frozen
+class Page:
+    """What is shown of a value.
+
+    Args:
+        lines: The first lines; the very first is strong.
+        blocks: The tables, trees and pictures below them.
+    """
+
+    lines: tuple[str, ...]
+    blocks: tuple[Block, ...] = ()
+
+    def html(self) -> str:
+        """Return the page as an HTML fragment."""
+        first, *rest = self.lines
+        head = [f"<strong>{html_text(first, WIDEST_LINE)}</strong>"]
+        head += [html_text(line, WIDEST_LINE) for line in rest if line]
+        blocks = "".join(block.html() for block in self.blocks)
+        return f'{_OPEN}<p style="margin:.3em 0">{"<br>".join(head)}</p>{blocks}</div>'
+
+    def markdown(self) -> str:
+        """Return the page as Markdown."""
+        first, *rest = self.lines
+        head = [f"**{markdown_text(first, WIDEST_LINE)}**"]
+        head += [markdown_text(line, WIDEST_LINE) for line in rest if line]
+        parts = ("  \n".join(head), *(block.markdown() for block in self.blocks))
+        return "\n\n".join(part for part in parts if part)
+
+
 def page_html(lines: Iterable[str], *blocks: Block) -> str:
-    """Write a page as HTML: lines, the first of them strong, then blocks."""
-    first, *rest = lines
-    head = [f"<strong>{html_text(first, WIDEST_LINE)}</strong>"]
-    head += [html_text(line, WIDEST_LINE) for line in rest if line]
-    parts = (block.html() for block in blocks)
-    return f'{_OPEN}<p style="margin:.3em 0">{"<br>".join(head)}</p>{"".join(parts)}</div>'
+    """Return a page of lines and blocks as an HTML fragment."""
+    return Page(tuple(lines), blocks).html()
 
 
 def page_markdown(lines: Iterable[str], *blocks: Block) -> str:
-    """Write a page as Markdown: lines, the first of them strong, then blocks."""
-    first, *rest = lines
-    head = [f"**{markdown_text(first, WIDEST_LINE)}**"]
-    head += [markdown_text(line, WIDEST_LINE) for line in rest if line]
-    parts = ("  \n".join(head), *(block.markdown() for block in blocks))
-    return "\n\n".join(part for part in parts if part)
+    """Return a page of lines and blocks as Markdown."""
+    return Page(tuple(lines), blocks).markdown()
 
 
 def _html_paragraph(text: str) -> str:

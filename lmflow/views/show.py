@@ -1,0 +1,104 @@
+"""``show``: prints a value as the command line does, or displays it in a notebook."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, Protocol, runtime_checkable
+
+from lmflow.errors import NotFound, UnknownVersion
+from lmflow.values.printing import clean
+from lmflow.views.notebook import is_notebook
+from lmflow.views.page import Page
+
+_NO_MESSAGES = (
+    "messages=True shows the calls of a trace or a run, found {}. "
+    "An optimization has its run, lf.show(optimization.run, messages=True); that of an evaluation "
+    "is lf.show(evaluation.run, messages=True, store=store)."
+)
+_NO_STORE = "to show {0!r} by its id or name, say where it is: lf.show({0!r}, store=store)"
+
+
+@runtime_checkable
+class HasMessages(Protocol):
+    """A trace or a run: its calls have messages."""
+
+    def text(self, *, messages: bool) -> str:
+        """Return the value as text."""
+        ...
+
+    def page(self, *, messages: bool) -> Page:
+        """Return the value as a notebook shows it."""
+        ...
+
+
+@runtime_checkable
+class Drawn(Protocol):
+    """A program: its text for people is a drawing, as ``str`` is its name."""
+
+    @property
+    def diagram_text(self) -> str:
+        """The parts of the program, one a line."""
+        ...
+
+
+def show(value: Any, *, messages: bool = False, store: Any = None) -> None:
+    """Show a value: print it as the command line does, or display it in a notebook.
+
+    Args:
+        value: A trace, run, version, difference, plan, evaluation, comparison, optimization or
+            program, or the list ``ex.runs``. With a store also the id of a run or trace, or a name
+            of a version: a ref, an id or ``REF~N``.
+        messages: Whether each call of a trace or run is followed by its exact messages and reply.
+        store: The store in which ids and names are looked up.
+
+    Raises:
+        NotFound: The store has no run, trace or version of that id or name.
+        TypeError: The value has no messages, or it is a name and there is no store.
+
+    Example:
+        >>> import lmflow as lf
+        >>> version = lf.Version(params={"answer.instruction": "Answer."})
+        >>> lf.show(lf.diff(version, version.put({"answer.instruction": "Answer briefly."})))
+        answer.instruction
+          Answer{+ briefly+}.
+    """
+    if isinstance(value, str):
+        value = _stored(value, store)
+    if messages and not isinstance(value, HasMessages):
+        raise TypeError(_NO_MESSAGES.format(type(value).__name__))
+    if is_notebook(sys.modules):
+        _display(value, messages=messages)
+    else:
+        print(_text(value, messages=messages))  # noqa: T201 - what it is for
+
+
+def _stored(name: str, store: Any) -> Any:
+    if store is None:
+        raise TypeError(_NO_STORE.format(name))
+    try:
+        return store.runs.get(name)
+    except NotFound as error:
+        no_run = error
+    for read, missing in ((store.runs.trace, NotFound), (store.versions.saved, UnknownVersion)):
+        with contextlib.suppress(missing):
+            return read(name)
+    problem = f"{no_run.problem}; no trace and no version is named so either"
+    raise NotFound(store.name, problem, no_run.fix)
+
+
+def _text(value: Any, *, messages: bool) -> str:
+    if isinstance(value, HasMessages):
+        return value.text(messages=messages)
+    text = value.diagram_text if isinstance(value, Drawn) else str(value)
+    return clean(text)
+
+
+def _display(value: Any, *, messages: bool) -> None:
+    display: Any = sys.modules["IPython"].display
+    if messages:
+        page = value.page(messages=True)
+        texts = {"text/plain": value.text(messages=True), "text/html": page.html()}
+        display.display({**texts, "text/markdown": page.markdown()}, raw=True)
+    else:
+        display.display(value)
