@@ -8,14 +8,17 @@ import math
 import random
 import statistics
 from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
 from lmflow.library.checks import check_positive
+from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.bootstrap import TeacherSource
 from lmflow.optimizers.parts.checks import runs_on
+from lmflow.optimizers.parts.fitting import fit_by, rollout_calls, rows_for
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.needs import Need
@@ -31,6 +34,8 @@ from lmflow.values.record import Record
 PRESETS = {"light": (6, 100), "medium": (12, 300), "heavy": (18, 1000)}
 """For each preset the number of sets of demonstrations, and the most selection examples used."""
 
+_FITTED_ROWS = 30  # the fewest selection examples of a search within a number of calls
+_BOOTSTRAP_SHARE = 0.35  # of such a search's rollouts: the most that demonstrations are made by
 _ALWAYS_WHOLE = 50  # selection data up to this size is used whole in each trial
 
 
@@ -39,6 +44,7 @@ def mipro(  # noqa: PLR0913 - each is an option
     select: int | None = None, max_bootstrapped: int = 4, max_labeled: int = 4, minibatch: int = 35,
     full_every: int = 5, threshold: float | None = None, teacher: TeacherSource = None,
     model: str = "", temperature: float = 1.0, max_tokens: int = 0, seed: int = 0,
+    calls: int | None = None,
 ) -> PlanOptimizer:  # fmt: skip
     """Choose jointly an instruction and a set of demonstrations for each step.
 
@@ -70,6 +76,8 @@ def mipro(  # noqa: PLR0913 - each is an option
         temperature: The temperature of the proposals.
         max_tokens: The most tokens of a proposal; not bounded if 0.
         seed: The seed of all random choices.
+        calls: The most model calls. With it there are as many trials as they buy, on as many
+            selection examples as suit that number, unless these are given.
 
     Returns:
         An optimizer that requires the data part ``select``.
@@ -79,13 +87,17 @@ def mipro(  # noqa: PLR0913 - each is an option
         ValueError: A count is not positive.
     """
     preset_sets, preset_select = _preset(auto)
-    _check_counts(candidates=candidates, trials=trials, select=select)
+    sizes = {"candidates": candidates, "trials": trials, "select": select}
+    _check_counts(**sizes)
     options = {
         "auto": auto, "candidates": candidates, "trials": trials, "select": select,
         "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "minibatch": minibatch,
         "full_every": full_every, "threshold": threshold, "teacher": teacher, "model": model,
         "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
+    given = {name: value for name, value in options.items() if name not in sizes}
+    if calls is not None:
+        options["calls"] = calls
     sets = candidates or preset_sets
     zero_shot = max_bootstrapped == max_labeled == 0
     space_options = SpaceOptions(
@@ -93,7 +105,14 @@ def mipro(  # noqa: PLR0913 - each is an option
         teacher, Grounding(Proposers(model, max_tokens), temperature),
     )  # fmt: skip
 
-    def schedule(program: Program, data: Data) -> Schedule:
+    def schedule(program: Program, data: Data, metric: Any = None) -> Schedule:
+        if calls is not None:
+            rollouts = calls // rollout_calls(program, metric)
+            size = min(
+                select or rows_for(rollouts, data, least=min(_FITTED_ROWS, rollouts // 6)),
+                len(data.select),
+            )
+            return Schedule(trials or max(1, rollouts), size, min(minibatch, size), full_every)
         variables = len(program.predictors) * (1 if zero_shot else 2)
         default_trials = int(max(2 * variables * math.log2(sets), 1.5 * sets))
         size = min(select or preset_select, len(data.select))
@@ -101,17 +120,44 @@ def mipro(  # noqa: PLR0913 - each is an option
 
     def plan(task: Task) -> Plan:
         rng = randomness(task.version, "mipro", seed)
-        space = yield from fill_space(task, space_options, rng)
-        search = schedule(task.program, task.data)
+        search = schedule(task.program, task.data, task.metric)
+        own = space_options
+        if calls is not None:
+            rollouts = calls // rollout_calls(task.program, task.metric)
+            own = attrs.evolve(own, examples=max(1, int(_BOOTSTRAP_SHARE * rollouts / sets)))
+        space = yield from fill_space(task, own, rng)
         rows = search.selection(task.data, rng)
         best = yield from _search(space, rows, search, rng)
         return (yield from conclude(best))
 
     def bound(program: Program, data: Data) -> Bound:
-        return schedule(program, data).bound + space_options.bound(program, data)
+        most = schedule(program, data).bound + space_options.bound(program, data)
+        return most.within(calls)
+
+    def words(program: Program, data: Data, metric: Any) -> str:
+        if calls is None:
+            return ""
+        own = schedule(program, data, metric)
+        cost = rollout_calls(program, metric)
+        proposing = space_options.bound(program, data).proposals
+        left = max(0, round((1 - _BOOTSTRAP_SHARE) * calls) - proposing)
+        trials_left = max(0, left // cost - own.select) // (own.select if own.whole else minibatch)
+        return (
+            f"buys {proposing} calls of proposers and about {trials_left} trials on"
+            f" {own.select} rows"
+        )
 
     requires = runs_on("select", "train", teacher=teacher, extra=import_optuna)
-    return plan_optimizer("mipro", options, plan, bound, SELECT, requires=requires)
+    return plan_optimizer(
+        "mipro",
+        options,
+        plan if calls is None else lambda task: within_calls(plan(task), calls),
+        bound,
+        SELECT,
+        requires=requires,
+        fit=fit_by(mipro, given, {**sizes, "calls": calls}),
+        words=words,
+    )
 
 
 def _preset(auto: str) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import Any
 
 import attrs
 
@@ -22,6 +23,7 @@ from lmflow.optimizers.parts.demos import (
     with_demos,
     without_demos,
 )
+from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls, rows_for
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
@@ -35,11 +37,14 @@ from lmflow.versions.version import Version
 _START, _NO_DEMOS, _LABELLED, _IN_ORDER = range(4)
 _FIXED = 4
 
+_CANDIDATES = 16
+_TRIES = 8  # training examples that a bootstrap of a few demonstrations tries, roughly
+
 
 def random_search(  # noqa: PLR0913 - each is an option
-    *, candidates: int = 16, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
-    threshold: float | None = None, teacher: TeacherSource = None, stop_at: float | None = None,
-    seed: int = 0,
+    *, candidates: int | None = None, max_bootstrapped: int = 4, max_labeled: int = 16,
+    rounds: int = 1, threshold: float | None = None, teacher: TeacherSource = None,
+    stop_at: float | None = None, seed: int = 0, calls: int | None = None,
 ) -> PlanOptimizer:  # fmt: skip
     """Choose the best of bootstrapped sets of demonstrations, labelled ones, none, and the start
     version, by the mean on the selection data.
@@ -51,7 +56,7 @@ def random_search(  # noqa: PLR0913 - each is an option
     DSPy's ``BootstrapFewShotWithRandomSearch`` (Khattab et al. 2023, arXiv 2310.03714, section 4).
 
     Args:
-        candidates: The number of bootstraps of the shuffled training data.
+        candidates: The number of bootstraps of the shuffled training data, 16 by default.
         max_bootstrapped: The most successes of a bootstrap.
         max_labeled: The most demonstrations a step, labelled ones included.
         rounds: The most tries an example, from the second on at temperature 1.
@@ -59,16 +64,25 @@ def random_search(  # noqa: PLR0913 - each is an option
         teacher: A version, a program or a model (``provider/model``) instead of the start version.
         stop_at: The mean score at which the search ends early.
         seed: The seed of all random choices.
+        calls: The most model calls. With it candidates are drawn as long as calls remain, and each
+            is scored on as many selection examples as suit that number.
 
     Returns:
         An optimizer that requires the data part ``select``.
     """
-    options = {
-        "candidates": candidates, "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled,
-        "rounds": rounds, "threshold": threshold, "teacher": teacher, "stop_at": stop_at,
-        "seed": seed,
+    given = {
+        "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "rounds": rounds,
+        "threshold": threshold, "teacher": teacher, "stop_at": stop_at, "seed": seed,
     }  # fmt: skip
-    source = _CandidateSource(max_bootstrapped, max_labeled, rounds, threshold, teacher, seed)
+    fit = fit_by(random_search, given, {"candidates": candidates, "calls": calls})
+    if candidates is None:
+        candidates = _CANDIDATES if calls is None else max(1, calls)
+    options = {"candidates": candidates, **given}
+    if calls is not None:
+        options["calls"] = calls
+    source = _CandidateSource(
+        max_bootstrapped, max_labeled, rounds, threshold, teacher, seed, calls
+    )
 
     def plan(task: Task) -> Plan:
         best, scored_trees, count = Best(task.version), set[str](), _FIXED + candidates
@@ -87,10 +101,19 @@ def random_search(  # noqa: PLR0913 - each is an option
     def bound(program: Program, data: Data) -> Bound:
         del program
         bootstraps = (candidates + 1) * rounds * len(data.train)
-        return Bound((candidates + _FIXED) * len(data.select) + bootstraps)
+        return Bound((candidates + _FIXED) * len(data.select) + bootstraps).within(calls)
 
     requires = runs_on("select", "train", teacher=teacher)
-    return plan_optimizer("random_search", options, plan, bound, SELECT, requires=requires)
+    return plan_optimizer(
+        "random_search",
+        options,
+        plan if calls is None else fitted_plan(plan, source.rows, calls, seed),
+        bound,
+        SELECT,
+        requires=requires,
+        fit=fit,
+        words=source.words,
+    )
 
 
 @attrs.frozen
@@ -103,6 +126,7 @@ class _CandidateSource:
     threshold: float | None
     teacher: TeacherSource
     seed: int
+    calls: int | None = None
 
     def candidate(
         self, task: Task, at: int, best: Best
@@ -125,10 +149,33 @@ class _CandidateSource:
             task,
             make_teacher(task.program, task.version, self.teacher, labelled),
             train,
-            Bootstrap(count, self.rounds, self.threshold),
+            Bootstrap(count, self.rounds, self.threshold, self._examples(task)),
             f"bootstrap[{at}]",
             best,
             rng,
         )
         chosen = fill_with_labelled(successes, pool, self.max_labeled, rng)
         return with_demos(task.version, chosen, bootstrap_note(successes))
+
+    def rows(self, task: Task) -> int:
+        """Return how many selection examples candidates are scored on within the budget."""
+        return rows_for(self._rollouts(task.program, task.metric), task.data)
+
+    def words(self, program: Program, data: Data, metric: Any) -> str:
+        """Say how many candidates the budget buys."""
+        if self.calls is None:
+            return ""
+        rollouts = self._rollouts(program, metric)
+        rows = rows_for(rollouts, data)
+        return f"buys about {rollouts // (rows + _TRIES)} candidates, each scored on {rows} rows"
+
+    def _examples(self, task: Task) -> int | None:
+        """Return the most examples that a bootstrap tries: within a budget fewer than its candidate
+        is scored on.
+        """
+        if self.calls is None:
+            return None
+        return max(_TRIES, self._rollouts(task.program, task.metric) // 20)
+
+    def _rollouts(self, program: Program, metric: Any) -> int:
+        return (self.calls or 0) // rollout_calls(program, metric)

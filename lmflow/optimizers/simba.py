@@ -2,56 +2,37 @@
 
 from __future__ import annotations
 
-import math
-import random
-import statistics
-from collections.abc import Generator, Mapping, Sequence
+from typing import Any
 
 import attrs
 
-from lmflow.data.dataset import Data, example_id
+from lmflow.data.dataset import Data
 from lmflow.library.checks import check_positive
 from lmflow.library.proposers import adviser
-from lmflow.optimizers.parts.bootstrap import adapt_version, hot_options, success_of
 from lmflow.optimizers.parts.checks import check_proposer, runs_on
-from lmflow.optimizers.parts.contrast import (
-    ExampleRuns,
-    first_difference,
-    make_buckets,
-    outer_scores,
-)
-from lmflow.optimizers.parts.demos import Demo, DemoSet
+from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls
 from lmflow.optimizers.parts.instructions import (
-    Proposal,
     Proposers,
-    assemble,
-    describe_task,
-    instruction_of,
-    proposal_of,
 )
-from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.population import Population
 from lmflow.optimizers.parts.randomness import randomness
-from lmflow.optimizers.parts.reflection import report_call, training_batches
+from lmflow.optimizers.parts.reflection import training_batches
 from lmflow.optimizers.parts.scoring import (
     Best,
-    add_evidence,
     conclude,
     score_candidate,
-    score_rollouts,
-    score_version,
 )
-from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
-from lmflow.traces.trace import Trace
-from lmflow.values.record import Record
-from lmflow.versions.version import Version
+
+_WINNERS_SHARE = 0.3  # of the rollouts of a search within a number of calls: to choose a winner
+_CANDIDATES_FROM = ((2000, 6), (600, 4), (0, 3))  # runs an example, by the rollouts there are
 
 
 def simba(  # noqa: PLR0913 - each is an option
-    *, steps: int = 8, batch: int = 32, candidates: int = 6, max_demos: int = 4,
-    temperature: float = 0.2, proposer: Predict | None = None, model: str = "", max_tokens: int = 0,
-    seed: int = 0,
+    *, steps: int | None = None, batch: int | None = None, candidates: int | None = None,
+    max_demos: int = 4, temperature: float = 0.2, proposer: Predict | None = None, model: str = "",
+    max_tokens: int = 0, seed: int = 0, calls: int | None = None,
 ) -> PlanOptimizer:  # fmt: skip
     """Make demonstrations and advice from the examples whose outcome varies most.
 
@@ -70,15 +51,18 @@ def simba(  # noqa: PLR0913 - each is an option
     they show and children that change nothing, and never scores its start.
 
     Args:
-        steps: The number of batches.
-        batch: The number of training examples of a batch.
-        candidates: The number of runs an example, and one less than the most children of a step.
+        steps: The number of batches, 8 by default.
+        batch: The number of training examples of a batch, 32 by default.
+        candidates: The number of runs an example, and one less than the most children of a step; 6
+            by default.
         max_demos: The most demonstrations a step; older ones are dropped at random.
         temperature: The temperature of the softmax by which versions are picked.
         proposer: The program that writes advice, instead of the shipped one.
         model: The proposer's model, instead of the program's own.
         max_tokens: The most tokens of a piece of advice; not bounded if 0.
         seed: The seed of all random choices.
+        calls: The most model calls. With it steps, batches and candidates suit that number, unless
+            they are given, and so do the selection examples.
 
     Returns:
         An optimizer that requires the data part ``select``.
@@ -90,241 +74,82 @@ def simba(  # noqa: PLR0913 - each is an option
 
     check_proposer("simba", writer, "task", "present", "better", "worse")
 
-    def plan(task: Task) -> Plan:
+    sizes = {"steps": steps, "batch": batch, "candidates": candidates}
+    chosen = {
+        name: check_positive(name, value) for name, value in sizes.items() if value is not None
+    }
+    given = {
+        "max_demos": max_demos, "temperature": temperature, "proposer": writer, "model": model,
+        "max_tokens": max_tokens, "seed": seed,
+    }  # fmt: skip
+    fit = fit_by(simba, given, {**sizes, "calls": calls})
+
+    def size(program: Program, metric: Any) -> _Size:
+        fitted = _Size() if calls is None else _size_for(calls // rollout_calls(program, metric))
+        return attrs.evolve(fitted, **chosen)
+
+    def search(task: Task) -> Plan:
+        own = size(task.program, task.metric)
         rng = randomness(task.version, "simba", seed)
-        population = Population(task, writer, proposers, rng, candidates, max_demos, temperature)
-        turns = range(steps if task.data.train else 0)
-        batches = training_batches(task, "simba", batch, seed)
+        population = Population(
+            task, writer, proposers, rng, own.candidates, max_demos, temperature
+        )
+        turns = range(own.steps if task.data.train else 0)
+        batches = training_batches(task, "simba", own.batch, seed)
         for turn, rows in zip(turns, batches, strict=False):
-            yield from population.step(rows, turn, f"step {turn + 1} of {steps}")
+            yield from population.step(rows, turn, f"step {turn + 1} of {own.steps}")
         best, last = population.leader, len(population.winners) - 1
-        for at in sorted({round(k * last / candidates) for k in range(candidates + 1)}):
+        for at in sorted({round(k * last / own.candidates) for k in range(own.candidates + 1)}):
             winner = population.winners[at].version
             _, best = yield from score_candidate(
                 task, winner, f"winner[{at}]", best, "choose a winner"
             )
         return (yield from conclude(Best(task.version) if best.score is None else best))
 
+    def plan(task: Task) -> Plan:
+        if calls is None:
+            return search(task)
+        rollouts = calls // rollout_calls(task.program, task.metric)
+        winners = size(task.program, task.metric).candidates + 1
+        rows = max(1, min(len(task.data.select), round(_WINNERS_SHARE * rollouts / winners)))
+        return fitted_plan(search, lambda _: rows, calls, seed)(task)
+
     def bound(program: Program, data: Data) -> Bound:
-        del program
-        rollouts = steps * min(batch, len(data.train)) * (2 * candidates + 1)
-        return Bound(rollouts + (candidates + 1) * len(data.select), steps * (candidates + 1))
+        own = size(program, None)
+        rollouts = own.steps * min(own.batch, len(data.train)) * (2 * own.candidates + 1)
+        judged = (own.candidates + 1) * len(data.select)
+        return Bound(rollouts + judged, own.steps * (own.candidates + 1)).within(calls)
 
-    options = {
-        "steps": check_positive("steps", steps), "batch": check_positive("batch", batch),
-        "candidates": check_positive("candidates", candidates), "max_demos": max_demos,
-        "temperature": temperature, "proposer": writer, "model": model, "max_tokens": max_tokens,
-        "seed": seed,
-    }  # fmt: skip
+    def words(program: Program, data: Data, metric: Any) -> str:
+        del data
+        own = size(program, metric)
+        text = f"buys {own.steps} steps, each of {own.batch} examples run {own.candidates} times"
+        return "" if calls is None else text
 
+    recorded = sizes if calls is not None else attrs.asdict(attrs.evolve(_Size(), **chosen))
+    options = {**recorded, **given}
+    if calls is not None:
+        options["calls"] = calls
     requires = runs_on("select", "train")
-    return plan_optimizer("simba", options, plan, bound, SELECT, requires=requires)
-
-
-@attrs.frozen(eq=False)
-class Member:
-    """A version with its differences from the start, and all scores that it got while training."""
-
-    version: Version
-    texts: Mapping[str, Proposal] = attrs.field(factory=dict)
-    demos: DemoSet = attrs.field(factory=dict)
-    scores: list[float] = attrs.field(factory=list)
-
-    @property
-    def mean(self) -> float:
-        """The mean score, 0 before there is one."""
-        return statistics.fmean(self.scores) if self.scores else 0.0
-
-    def shows(self, example: str) -> bool:
-        """Return whether one of its demonstrations comes from the example."""
-        return any(demo.example == example for demos in self.demos.values() for demo in demos)
+    return plan_optimizer(
+        "simba", options, plan, bound, SELECT, requires=requires, fit=fit, words=words
+    )
 
 
 @attrs.frozen
-class _Advice:
-    """Advice that a proposer is to write for a step of a member."""
+class _Size:
+    """The size of a search: its steps, the examples of a batch, and the runs of each."""
 
-    member: Member
-    step: str
-    rollout: PlannedRollout
+    steps: int = 8
+    batch: int = 32
+    candidates: int = 6
 
 
-@attrs.frozen(eq=False)
-class Population:
-    """The versions so far and the winners among them, both beginning with the start version, and
-    how more are made of them.
+def _size_for(rollouts: int) -> _Size:
+    """Return the size of a search of so many rollouts: most of them in its steps, of which it needs
+    a few to build on one another.
     """
-
-    task: Task
-    writer: Predict
-    proposers: Proposers
-    rng: random.Random
-    candidates: int
-    max_demos: int
-    temperature: float
-    members: list[Member] = attrs.field(factory=list)
-    winners: list[Member] = attrs.field(factory=list)
-
-    def __attrs_post_init__(self) -> None:
-        params = complete_params(self.task.program, self.task.version)
-        demos = {
-            step: tuple(Demo(record, "") for record in params[f"{step}.demos"])
-            for step in self.task.program.predictors
-        }
-        self.members.append(Member(self.task.version, {}, demos))
-        self.winners.append(self.members[0])
-
-    @property
-    def leader(self) -> Best:
-        """The winner with the best mean on the training examples: the answer of a search that is
-        stopped here.
-        """
-        return Best(max(self.winners, key=lambda member: member.mean).version)
-
-    def step(
-        self, rows: Sequence[Record], turn: int, phase: str
-    ) -> Generator[Need, tuple[Trace, ...], None]:
-        """Run the examples several times, make children, and score them on the same examples; the
-        best child becomes a winner.
-        """
-        label, first = f"step[{turn}]", turn * self.candidates
-        samples = [(row, first + k) for k in range(self.candidates) for row in rows]
-        picked = [self._pick(row) for row, _ in samples]
-        rollouts = [
-            PlannedRollout(self.task.program, self._at_high_temperature(member), row, sample)
-            for member, (row, sample) in zip(picked, samples, strict=True)
-        ]
-        runs = yield from score_rollouts(self.task, rollouts, f"{label}/sample", self.leader, phase)
-        for member, run in zip(picked, runs, strict=True):
-            if run.value is not None:
-                member.scores.append(run.value)
-                add_evidence(self.task, member.version, [run])
-        children = yield from self._make_children(make_buckets(runs), turn, label)
-        for at, child in enumerate(children):
-            # An example that a child shows would score the copying of its answer.
-            unseen = [row for row in rows if not child.shows(example_id(row))]
-            scores = yield from score_version(
-                self.task, child.version, unseen, f"{label}/cand[{at}]", self.leader, phase
-            )
-            child.scores.extend(scores.values.values())
-        if children:
-            self.winners.append(max(children, key=lambda child: child.mean))
-        self.members.extend(children)
-
-    def _make_children(
-        self, buckets: Sequence[ExampleRuns], turn: int, label: str
-    ) -> Generator[Need, tuple[Trace, ...], list[Member]]:
-        """Make one child of a member from each of the buckets that teach most; all advice is
-        written side by side.
-        """
-        children: dict[str, Member] = {}
-        advice: list[_Advice] = []
-        low, high = outer_scores(buckets)
-        for bucket in buckets:
-            if len(children) + len(advice) > self.candidates:
-                break
-            self._use_bucket(bucket, low, high, turn, children, advice)
-        rollouts = [item.rollout for item in advice]
-        traces = yield need_rollouts(
-            f"{label}/advise", rollouts, self.leader.version, phase="propose"
-        )
-        for item, trace in zip(advice, traces, strict=True):
-            if proposal := proposal_of(item.rollout, trace):
-                member, step = item.member, item.step
-                text = f"{self._instruction(member, step)}\n\n{proposal.text}".strip()
-                texts = {**member.texts, step: Proposal(text, proposal.rollout, proposal.key)}
-                self._add_child(children, texts, member.demos, f"advice for {step}")
-        return list(children.values())
-
-    def _use_bucket(  # noqa: PLR0913, PLR0917 - the state of a step
-        self,
-        bucket: ExampleRuns,
-        low: float,
-        high: float,
-        turn: int,
-        children: dict[str, Member],
-        advice: list[_Advice],
-    ) -> None:
-        """Make a child from a bucket's best run, or plan advice from its best and worst run; do
-        nothing if neither teaches anything.
-        """
-        best, worst = bucket.values[0], bucket.values[-1]
-        difference = None
-        if best > max(low, worst) and worst < high:
-            difference = first_difference(bucket.best, bucket.worst, self.task.program)
-        ways = []
-        if self.max_demos > 0 and best > low:
-            ways.append("show")
-        if difference is not None:
-            ways.append("advise")
-        if not ways:
-            return
-        member = self._drop_demos(self._pick(bucket.best.rollout.example))
-        if self.rng.choice(ways) == "show":
-            shown = success_of(self.task.program, bucket.best, self.rng).demos
-            demos = {step: (*own, *shown.get(step, ())) for step, own in member.demos.items()}
-            self._add_child(children, member.texts, demos, "a run that went well shown")
-        elif difference:
-            better, worse = difference
-            inputs = {
-                "task": describe_task(self.task.program.predictors[better.step]),
-                "present": self._instruction(member, better.step),
-                "better": report_call(bucket.best, better),
-                "worse": report_call(bucket.worst, worse),
-            }
-            rollout = self.proposers.rollout(self.writer, inputs, turn)
-            advice.append(_Advice(member, better.step, rollout))
-
-    def _add_child(
-        self, children: dict[str, Member], texts: Mapping[str, Proposal], demos: DemoSet, note: str
-    ) -> None:
-        """Add a child, by the hash of its parameters, unless there is an equal member."""
-        own = self.members[0].demos
-        changed = {step: shown for step, shown in demos.items() if shown != own[step]}
-        version = assemble(self.task.version, texts, changed, note)
-        if all(version.tree != member.version.tree for member in self.members):
-            children.setdefault(version.tree, Member(version, texts, demos))
-
-    def _pick(self, example: Record) -> Member:
-        """Draw a member from those with the highest means and the start, the likelier the higher
-        its mean; none that shows the example.
-        """
-        start, name = self.members[0], example_id(example)
-        ranked = sorted(self.members[1:], key=lambda member: -member.mean)
-        top = ranked[: self.candidates]
-        able = [start, *(member for member in top if not member.shows(name))]
-        # Subtracting the highest mean keeps exp() within range at any temperature.
-        peak = max(member.mean for member in able)
-        scale = max(self.temperature, 1e-9)
-        weights = [math.exp((member.mean - peak) / scale) for member in able]
-        return self.rng.choices(able, weights)[0]
-
-    def _drop_demos(self, member: Member) -> Member:
-        """Drop some demonstrations at random, the same places in each step; at least one if the
-        member has as many as it may.
-        """
-        count = max((len(shown) for shown in member.demos.values()), default=0)
-        if not count or not self.max_demos:
-            return member
-        drops = max(_poisson(count / self.max_demos, self.rng), count - self.max_demos + 1)
-        dropped = set(self.rng.sample(range(count), min(count, drops)))
-        remaining = {
-            step: tuple(demo for at, demo in enumerate(shown) if at not in dropped)
-            for step, shown in member.demos.items()
-        }
-        return attrs.evolve(member, demos=remaining)
-
-    def _instruction(self, member: Member, step: str) -> str:
-        return instruction_of(self.task.program, member.version, step)
-
-    def _at_high_temperature(self, member: Member) -> Version:
-        changes = hot_options(self.task.program, member.version)
-        return adapt_version(self.task.program, member.version, changes, "samples")
-
-
-def _poisson(mean: float, rng: random.Random) -> int:
-    """Draw from the Poisson distribution (Knuth 1969, section 3.4.1)."""
-    count, product = 0, rng.random()
-    while product > math.exp(-mean):
-        count, product = count + 1, product * rng.random()
-    return count
+    candidates = next(count for least, count in _CANDIDATES_FROM if rollouts >= least)
+    batch = min(32, max(4, rollouts // 40))
+    a_step = batch * (2 * candidates + 1)
+    return _Size(max(1, int((1 - _WINNERS_SHARE) * rollouts / a_step)), batch, candidates)

@@ -14,7 +14,8 @@ from lmflow.errors import MetricFailed, ModelFailed
 from lmflow.library.proposers import reflector
 from lmflow.messages.requests import ChatRequest
 from lmflow.metrics import Score
-from lmflow.optimizers.gepa import Candidate, Pool, gepa
+from lmflow.optimizers.gepa import gepa
+from lmflow.optimizers.parts.candidate_pool import Candidate, Pool
 from lmflow.optimizers.parts.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.parts.pareto import ancestors, front
 from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer

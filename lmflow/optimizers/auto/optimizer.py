@@ -11,7 +11,6 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import BadData
-from lmflow.evaluation.judges import Judge
 from lmflow.metrics import name_of
 from lmflow.optimizers.auto.arms import (
     DEMOS,
@@ -34,6 +33,7 @@ from lmflow.optimizers.auto.schedule import Schedule, plan_schedule
 from lmflow.optimizers.auto.search import Planned, Search
 from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.checks import check_examples
+from lmflow.optimizers.parts.fitting import rollout_calls
 from lmflow.optimizers.parts.instructions import Proposers
 from lmflow.optimizers.parts.limits import Limits
 from lmflow.optimizers.parts.needs import Need
@@ -179,12 +179,6 @@ def _schedule(calls: int, program: Program, data: Data, metric: Any) -> Schedule
     rows = len(data.select) + (len(data.train) if pooled else 0)
     rollouts = calls // rollout_calls(program, metric)
     return plan_schedule(calls, rollouts, len(program.predictors), rows, pooled=pooled)
-
-
-def rollout_calls(program: Program, metric: Any) -> int:
-    """Return the calls that a scored rollout takes as a rule: one a step, those of a judge too."""
-    judge = len(metric.program.predictors) if isinstance(metric, Judge) else 0
-    return max(1, len(program.predictors) + judge)
 
 
 def _begin(task: Task, limits: Limits, theta: float, rng: random.Random) -> Search:

@@ -34,13 +34,14 @@ TeacherSource = Version | Program | str | None
 
 @attrs.frozen
 class Bootstrap:
-    """Options of a bootstrap: the number of successes wanted, the tries an example gets, and the
-    score from which a run is a success.
+    """Options of a bootstrap: the number of successes wanted, the tries an example gets, the score
+    from which a run is a success, and the most examples that are tried (all if ``None``).
     """
 
     count: int
     rounds: int = 1
     threshold: float | None = None
+    examples: int | None = None
 
 
 @attrs.frozen
@@ -119,7 +120,7 @@ def bootstrap_demos(  # noqa: PLR0913, PLR0917 - the state of a search
     As many examples as are still wanted run side by side, which needs no more rollouts than one
     after the other (DSPy's bootstrap).
     """
-    waiting = iter(train)
+    waiting = itertools.islice(train, options.examples)
     active: list[tuple[Record, int]] = []
     successes: dict[str, Success] = {}
     while len(successes) < options.count:

@@ -121,6 +121,15 @@ class Bound:
     judgements: int = 0
     calls: int | None = attrs.field(default=None, repr=False)
 
+    def within(self, calls: int | None) -> Bound:
+        """Return the bound of a search that takes no more than so many calls; itself if ``None``.
+        Each rollout takes a call or more.
+        """
+        if calls is None:
+            return self
+        rollouts, proposals = min(self.rollouts, calls), min(self.proposals, calls)
+        return Bound(rollouts, proposals, self.judgements, calls)
+
     def __add__(self, other: Bound) -> Bound:
         both_limited = self.calls is not None and other.calls is not None
         return Bound(

@@ -68,8 +68,16 @@ def _result_line(call: RecordedStep) -> str:
     return f"gave: {pretty(call.outputs)}"
 
 
+def _feedback(row: ScoredRollout, step: str) -> str:
+    """Return the metric's words: those on the step first, then those on the whole run."""
+    if row.score is None:
+        return ""
+    own = row.score.steps.get(step, "")
+    return "; ".join(words for words in (own, row.score.feedback) if words)
+
+
 def _score_line(row: ScoredRollout, call: RecordedStep) -> str:
-    feedback = row.score.feedback if row.score else ""
+    feedback = _feedback(row, call.step)
     if row.failure and not call.failure:
         feedback = f"the run failed later: {row.failure.text}"
     score = f"score: {row.value or 0:.2f}"

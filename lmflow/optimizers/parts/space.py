@@ -80,6 +80,7 @@ class SpaceOptions:
     threshold: float | None
     teacher: TeacherSource
     grounding: Grounding
+    examples: int | None = None  # the most training examples that a bootstrap tries
 
     @property
     def zero_shot(self) -> bool:
@@ -126,7 +127,7 @@ def _bootstrap_sets(
             task,
             teacher,
             train,
-            Bootstrap(count, 1, options.threshold),
+            Bootstrap(count, 1, options.threshold, options.examples),
             f"bootstrap[{at}]",
             best,
             rng,
