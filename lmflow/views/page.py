@@ -165,7 +165,8 @@ class Page:
     def markdown(self) -> str:
         """Return the page as Markdown."""
         first, *rest = self.lines
-        head = [f"**{markdown_text(first, WIDEST_LINE)}**"]
+        title = markdown_text(first, WIDEST_LINE)
+        head = [f"**{title}**"] if title else []
         head += [markdown_text(line, WIDEST_LINE) for line in rest if line]
         parts = ("  \n".join(head), *(block.markdown() for block in self.blocks))
         return "\n\n".join(part for part in parts if part)

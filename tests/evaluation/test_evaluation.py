@@ -230,7 +230,7 @@ def test_an_evaluation_in_words() -> None:
         "answer, version ffffffffffff, data d",
         "exact_match 0.667 [0.208, 0.939] (Wilson, n 3); 3 scored, 1 failed (ParseFailure 1)",
         "cost $2.8e-08; 48 tokens; latency p50 0.25 s, p95 0.25 s",
-    ] == str(MIXED).splitlines()
+    ] == str(MIXED).splitlines()[:3]
     assert "<Evaluation answer: exact_match 0.667 [0.208, 0.939] (Wilson, n 3); 3 scored" in repr(
         MIXED
     )
@@ -264,12 +264,21 @@ def test_a_notebook_shows_hostile_text_as_text(show: str) -> None:
     assert "&lt;img" in page
 
 
+def test_printed_it_shows_bars_and_the_worst_rows() -> None:
+    """Below the words stand the histogram and at most twenty rows, the worst first."""
+    text = str(evaluation({f"e{at:02}": float(at > 2) for at in range(30)}))
+    assert "1  ████████████████████████████████████████ 27" in text.splitlines()
+    assert text.index("e00") < text.index("e03")
+    assert "… 10 more rows, the better ones" == text.splitlines()[-1]
+
+
 def test_a_notebook_shows_the_first_rows() -> None:
-    """A page holds the words, and at most twenty rows, the worst."""
+    """A page holds the words, and at most twenty rows, the worst, and says how many more."""
     page = evaluation({f"e{at:02}": float(at > 2) for at in range(30)})._repr_markdown_()
-    assert 3 + 3 + 20 == len(page.splitlines())
-    assert "e00" in page.splitlines()[6]
+    rows = [line for line in page.splitlines() if line.startswith("| e")]
+    assert (20, True) == (len(rows), rows[0].startswith("| e00 "))
     assert "e29" not in page
+    assert "… 10 more rows" == page.splitlines()[-1]
 
 
 def test_an_empty_evaluation_can_be_shown() -> None:

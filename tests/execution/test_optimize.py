@@ -303,12 +303,14 @@ async def test_printed_it_says_what_it_came_to() -> None:
     assert done.before
     assert done.after
     assert done.comparison
-    told = str(done).splitlines()
-    assert f"version {done.version.id[6:18]}: {done.version.note}" in told[0]
-    assert [f"before {done.before.headline}", f"after {done.after.headline}"] == told[1:3]
-    spent = f"spent {done.spent}, of which {done.judging} on judging"
-    assert [done.comparison.verdict, spent] == told[3:]
-    assert told[0] in repr(done)
+    lines = str(done).splitlines()
+    assert f"version {done.version.id[6:18]}: {done.version.note}" == lines[0]
+    words = ["before", "after", "held back", "spending by phase", "in all", "learning curve"]
+    starts = [next(line for line in lines if line.startswith(word)) for word in words]
+    assert done.comparison.verdict in starts[2]
+    assert f"in all {done.spent}, of which {done.judging} on judging" == starts[4]
+    assert str(lf.diff(done.start, done.version)) in str(done)
+    assert lines[0] in repr(done)
     assert "no data was held back" in str(blind)
     assert "<Optimization first_best think >> decide: the start version is kept>" == repr(kept)
     assert kept.comparison is None

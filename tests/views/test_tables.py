@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
-from html.parser import HTMLParser
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markup import Markup
 
 from lmflow.evaluation.charts import histogram
 from lmflow.values.printing import printable
@@ -32,25 +32,12 @@ HOSTILE = [
     "\u202eevil",
     "<!--",
     "$x$",
+    "![x](http://evil.example/x.png)",
+    "www.evil.example",
+    "a@evil.example",
+    "</pre></td>",
+    "~~~",
 ]
-
-
-class Tags(HTMLParser):
-    """The tags and texts of a page."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[str] = []
-        self.texts: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: Any) -> None:
-        """Keep a tag, which has no attributes."""
-        assert [] == attrs
-        self.tags.append(tag)
-
-    def handle_data(self, data: str) -> None:
-        """Keep a text."""
-        self.texts.append(data)
 
 
 @given(st.text(), st.integers(1, 40))
@@ -80,10 +67,18 @@ def test_long_values_are_cut() -> None:
 @given(st.lists(st.text(), min_size=1, max_size=3))
 def test_an_html_table_has_its_tags_alone(values: list[str]) -> None:
     """Whatever a cell holds, the page has the tags of the table, and the text of the cell."""
-    page = Tags()
-    page.feed(html_table([{"a": value} for value in values], ["a"]))
-    assert ["table", "thead", "tr", "th", "tbody", *["tr", "td"] * len(values)] == page.tags
-    assert "".join(["a", *map(printable, values)]) == "".join(page.texts)
+    page = Markup.of(html_table([{"a": value, "b": 1} for value in values], ["a", "b"], "words"))
+    row = ["tr", "th", "td"]
+    assert ["table", "caption", "thead", "tr", "th", "th", "tbody", *row * len(values)] == page.tags
+    cells = [text for value in values for text in (printable(value), "1")]
+    assert "".join(["words", "a", "b", *cells]) == "".join(page.texts)
+
+
+def test_an_html_table_is_accessible() -> None:
+    """Columns and rows have headers with a scope, and the table has a caption."""
+    table = html_table([{"a": 1, "b": 2}], ["a", "b"], "words")
+    assert (2, 1) == (table.count('scope="col"'), table.count('scope="row"'))
+    assert "<caption" in table
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -97,8 +92,25 @@ def test_html_is_escaped(text: str) -> None:
 def test_markdown_is_escaped(text: str) -> None:
     """Each mark of Markdown stands behind a backslash, HTML is escaped, so a cell is a cell."""
     found = markdown_text(text)
-    assert not re.search(r"(?<!\\)[|*`\[\]$]|<|>", found)
+    assert not re.search(r"(?<!\\)[|*`\[\]$@:]|<|>", found)
     assert 3 == len(markdown_table([{"a": text}], ["a"]).splitlines())
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0.667", "0.667"),
+        ("1. first", "1\\. first"),
+        ("www.evil.example", "www\\.evil\\.example"),
+        ("https://evil.example", "https\\://evil\\.example"),
+        (r"\(x\)", r"&#92;\(x&#92;\)"),
+        ("#1", r"\#1"),
+        ("&#60;", r"&amp;\#60;"),
+    ],
+)
+def test_markdown_makes_no_link_list_or_formula(text: str, written: str) -> None:
+    """Numbers stay as they are; what editors make links, lists and formulas of does not."""
+    assert written == markdown_text(text)
 
 
 def test_a_markdown_table() -> None:
