@@ -15,6 +15,8 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "runs tail": ("lmflow runs show RUN", "lmflow resume RUN"),
     "runs search": ("lmflow runs show RUN --messages", "lmflow why TRACE"),
     "runs export": ("lmflow verify RUN", "lmflow gc --older-than 30d"),
+    "runs calls": ("lmflow runs show RUN --messages", "lmflow costs --by step"),
+    "costs": ("lmflow runs calls --where CONDITION", "lmflow replay --where CONDITION --version B"),
     "why": ("lmflow blame VERSION STEP.instruction", "lmflow score TRACE --name NAME --value 0"),
     "status": ("lmflow log VERSION", "lmflow optimize MODULE:PROGRAM --optimizer NAME"),
     "replay": ("lmflow replay RUN --version REF", "lmflow diff A B"),

@@ -23,6 +23,7 @@ SECTIONS = {
     },
     "Look": {
         "runs": ("runs:runs", "List recorded runs and show them."),
+        "costs": ("lists.costs:costs_", "Sum calls, tokens, money and time."),
         "why": ("explain:why", "Show where an answer comes from."),
         "status": ("status:status", "Compare a version's last run with the program of now."),
     },
@@ -61,6 +62,9 @@ SECTIONS = {
         "index": ("run:index", "Make a corpus of the txt, md, html and rst files of a folder."),
     },
     "Store": {
+        "sql": ("sql:sql", "Read the store by SQL."),
+        "backup": ("backup:backup", "Copy the store while others write it."),
+        "store": ("store:store", "Rescue what a damaged store still has."),
         "verify": ("runs:verify", "Check every hash of a run or of the whole store."),
         "gc": ("gc:gc", "Remove what no ref, reflog, pin or run reaches."),
         "doctor": ("doctor:doctor", "Check the installation and print the fix of each problem."),

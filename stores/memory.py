@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from itertools import islice
 from typing import Any
 
 import attrs
 
+from lmflow.data.conditions import Condition, condition
 from lmflow.errors import LmflowError, MissingParent, NotFound, StoreError, UnknownVersion
 from lmflow.messages.replies import Outcome
 from lmflow.stores._memory_tables import MemoryTables
+from lmflow.stores.filters import Recorded
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.record import digest
-from lmflow.versions.history import ancestor, parent_of
+from lmflow.versions.history import ancestor, parent_of, point_in_reflog
 from lmflow.versions.version import Version
 
 SHORTEST = 4
@@ -129,6 +133,31 @@ class MemoryRuns:
         ids = sorted((run for run in runs if not before or run < before), reverse=True)
         return [attrs.evolve(runs[run], wanted=()) for run in ids[:limit]]
 
+    def where(self, *conditions: str, limit: int = 20) -> Sequence[Run]:
+        """Return the latest runs that fulfil all conditions, without their traces, newest first.
+
+        Args:
+            *conditions: The conditions, such as ``"kind=evaluate"``; ``lmflow.data.conditions``
+                has the fields.
+            limit: The number of runs.
+        """
+        criteria = self._criteria(conditions)
+        newest = (self._recorded(run) for run in sorted(self._tables.runs, reverse=True))
+        fitting = (recorded.run for recorded in newest if recorded.run_holds(criteria))
+        return [attrs.evolve(run, items=(), wanted=()) for run in islice(fitting, limit)]
+
+    def traces(self, *conditions: str, limit: int = 20) -> Sequence[Trace]:
+        """Return executions that fulfil all conditions, those of the latest runs first."""
+        criteria = self._criteria(conditions)
+        newest = (self._recorded(run) for run in sorted(self._tables.runs, reverse=True))
+        fitting = (
+            trace
+            for recorded in newest
+            for label, trace in recorded.run.items
+            if recorded.trace_holds(label, trace, criteria)
+        )
+        return list(islice(fitting, limit))
+
     def get(self, run: str) -> Run:
         """Return a run with all its traces; ``NotFound`` if no single run has the id."""
         run_id = _resolve_id("run", run, self._tables.runs, self._tables.store)
@@ -160,6 +189,29 @@ class MemoryRuns:
         """Return the scores of a trace, oldest first."""
         return self._tables.scores.get(self._trace_id(trace), ())
 
+    def _recorded(self, run: str) -> Recorded:
+        return Recorded(self.get(run), self.scores)
+
+    def _criteria(self, conditions: Iterable[str]) -> list[Condition]:
+        now = time.time_ns()
+        return [self._resolved(condition(text, now)) for text in conditions]
+
+    def _resolved(self, criterion: Condition) -> Condition:
+        """Return the condition, with the whole id if it names a run, trace or version."""
+        if criterion.operator not in {"=", "!="}:
+            return criterion
+        name, tables = str(criterion.literal), self._tables
+        match criterion.field:
+            case "version":
+                literal = MemoryVersions(tables).get(name).id
+            case "run":
+                literal = _resolve_id("run", name, tables.runs, tables.store)
+            case "trace":
+                literal = self._trace_id(name)
+            case _:
+                return criterion
+        return attrs.evolve(criterion, literal=literal)
+
     def _trace_id(self, trace: str) -> str:
         return _resolve_id("trace", trace, self._tables.traces, self._tables.store)
 
@@ -171,8 +223,8 @@ class MemoryVersions:
         self._tables = tables
 
     def get(self, name: str) -> Version:
-        """Return the version of a ref, an id, a short id or ``REF~N``; ``UnknownVersion``."""
-        return ancestor(name, self._named)
+        """Return the version that a name stands for, as in git; ``UnknownVersion``."""
+        return ancestor(name, self._named, self._pointed_at)
 
     def first(self, name: str) -> Version:
         """Return the oldest stored ancestor of a version, along first parents."""
@@ -217,6 +269,14 @@ class MemoryVersions:
         for name, value in counted.values():
             values.setdefault(name, []).append(value)
         return {name: (sum(group) / len(group), len(group)) for name, group in values.items()}
+
+    def _pointed_at(self, ref: str, at: str) -> str:
+        """Return the id of the version that a ref pointed at, by ``REF@{at}``."""
+        moves = self.reflog(ref, len(self._tables.reflog))
+        if not moves:
+            raise UnknownVersion(ref, tuple(self._tables.refs))
+        log = [(move.at, move.before or "", move.version) for move in moves]
+        return point_in_reflog(ref, at, log, time.time_ns())
 
     def _named(self, name: str) -> Version:
         id_or_prefix = self._tables.refs.get(name, name)

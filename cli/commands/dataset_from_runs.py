@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import attrs
 import click
@@ -11,14 +10,15 @@ import click
 from lmflow.cli.actions.splits import print_dataset, split_into
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import json_option, options_value, program_option, store_option
-from lmflow.data.conditions import Condition, condition
+from lmflow.cli.where import where_option
+from lmflow.data.conditions import Condition
 from lmflow.data.dataset import Dataset, example_id
 from lmflow.errors import ReplayDiverged
 from lmflow.programs.program import Program
 from lmflow.replays.fine_tuning import step_examples
+from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.stores.sqlite.trace_summaries import TraceSummary
 from lmflow.values.record import Record
 
 
@@ -26,7 +26,7 @@ from lmflow.values.record import Record
 class FromRunsOptions:
     """The options of ``dataset from-runs``."""
 
-    wheres: tuple[str, ...]
+    conditions: tuple[Condition, ...]
     metric: str
     step: str
     name: str
@@ -37,13 +37,7 @@ class FromRunsOptions:
 
 
 @click.command("from-runs")
-@click.option(
-    "--where",
-    "wheres",
-    multiple=True,
-    metavar="CONDITION",
-    help='A condition such as "score>0.8"; all must hold.',
-)
+@where_option("executions")
 @click.option(
     "--metric",
     "metric",
@@ -61,18 +55,16 @@ class FromRunsOptions:
 def from_runs(options: FromRunsOptions) -> None:
     """Make a data set of recorded executions: inputs with outputs.
 
-    Each example knows its trace. CONDITION is a field, an operator and a literal. Fields: score,
-    score.NAME, program, version, status, model, started, input.FIELD, output.FIELD. Operators: = !=
-    > >= < <= and ~ (contains). Failed executions are left out, and of equal examples all but the
-    first.
+    Each example knows its trace. Conditions are those of `lmflow runs ls --help`, on executions. Of
+    equal examples the first is taken. Failed executions are left out, unless a condition is on
+    status or error: their examples have the inputs alone.
 
     \b
     Example:
       lmflow dataset from-runs --where "score>0.8" --where "model~gpt" --metric helpful --name good
     """
-    conditions = [condition(where) for where in options.wheres]
+    conditions = [_named(criterion, options.metric) for criterion in options.conditions]
     with reading(options.store) as reader:
-        conditions = [_with_version_id(reader, parsed) for parsed in conditions]
         origins, rows = _gather(reader, conditions, options)
     if not rows:
         raise click.ClickException(
@@ -85,11 +77,11 @@ def from_runs(options: FromRunsOptions) -> None:
     print_dataset(name, digest, len(examples), as_json=options.as_json)
 
 
-def _with_version_id(reader: Reader, criterion: Condition) -> Condition:
-    """Return the condition; one on a version with the id that its ref or short id stands for."""
-    if criterion.field != "version":
-        return criterion
-    return attrs.evolve(criterion, literal=reader.version(str(criterion.literal)).id)
+def _named(criterion: Condition, metric: str) -> Condition:
+    """Return the condition; one on `score` alone with the name that ``--metric`` gives."""
+    if criterion.field == "score" and not criterion.name:
+        return attrs.evolve(criterion, name=metric)
+    return criterion
 
 
 def _gather(
@@ -98,7 +90,7 @@ def _gather(
     """Return the traces and the examples of the matching executions, by the examples' ids."""
     origins: dict[str, str] = {}
     rows: dict[str, Record] = {}
-    for fact in _matching(reader, conditions, options.metric):
+    for fact in _matching(reader, conditions):
         for example in _examples(reader, fact, options):
             name, row = example_id(example), example
             if name in rows and rows[name] != row:  # another example has taken the id
@@ -109,14 +101,15 @@ def _gather(
     return origins, rows
 
 
-def _matching(
-    reader: Reader, conditions: Sequence[Condition], metric: str
-) -> Iterator[TraceSummary]:
-    """Yield the finished executions for which all conditions hold."""
-    for fact in reader.trace_summaries():
-        if fact.status == "done" and all(
-            criterion.holds(_values(fact, criterion, metric)) for criterion in conditions
-        ):
+def _matching(reader: Reader, conditions: Sequence[Condition]) -> Iterator[TraceSummary]:
+    """Yield the executions for which all conditions hold; failed ones only if a condition is on
+    `status` or `error`.
+    """
+    statuses = {"done"}
+    if any(criterion.field in {"status", "error"} for criterion in conditions):
+        statuses.add("failed")
+    for fact in reader.trace_summaries(conditions):
+        if fact.status in statuses:
             yield fact
 
 
@@ -129,22 +122,6 @@ def _examples(reader: Reader, fact: TraceSummary, options: FromRunsOptions) -> l
         return list(step_examples(reader.trace(fact.trace), program, step))
     except ReplayDiverged as error:
         raise click.ClickException(f"trace {fact.trace}: {error}") from None
-
-
-def _values(fact: TraceSummary, criterion: Condition, metric: str) -> list[Any]:
-    """Return the values of a condition's field in an execution."""
-    match criterion.field:
-        case "score":
-            metric = criterion.name or metric
-            scores = [value for name, value in fact.scores if metric in {"", name}]
-            return scores[-1:]
-        case "model":
-            return list(fact.models)
-        case "input" | "output":
-            record = fact.inputs if criterion.field == "input" else fact.outputs
-            return [record[criterion.name]] if criterion.name in record else []
-        case field:
-            return [getattr(fact, field)]
 
 
 def load_recorded_program(recorded: str, target: str) -> Program:

@@ -11,11 +11,11 @@ from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import echo_json, json_option, program_option, store_option
 from lmflow.cli.text.terminal import line
-from lmflow.errors import NotFound, short
+from lmflow.errors import short
 from lmflow.replays.provenance import why as provenance
+from lmflow.stores.sqlite.lists.named import trace_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
-from lmflow.traces.trace import Trace
 from lmflow.values.printing import clean
 from lmflow.versions.blame import Attribution
 from lmflow.versions.blame import blame as blame_parts
@@ -31,7 +31,7 @@ def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
     """Show where an answer comes from.
 
     Prints its calls, the versions of their parameters, the demonstrations and what made them. TRACE
-    is the id of a trace, or of a run with one trace.
+    is the id of a trace or of a run with one, `last`, or a label of a run, RUN/ex[e7].
 
     \b
     Example:
@@ -39,23 +39,11 @@ def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
     """
     program = load_program(target) if target else None
     with reading(store) as reader:
-        explained = provenance(_trace(reader, trace), reader.version, program)
+        explained = provenance(trace_at(reader, trace), reader.version, program)
     if as_json:
         echo_json(explained.to_json())
     else:
         click.echo(clean(str(explained)))
-
-
-def _trace(reader: Reader, name: str) -> Trace:
-    try:
-        return reader.trace(name)
-    except NotFound:
-        traces = reader.run(name).traces
-    if len(traces) != 1:
-        ids = ", ".join(trace.id for trace in traces[:4])
-        hint = f", name one: {ids}" if traces else ": nothing was executed."
-        raise click.ClickException(f"run {name} has {len(traces)} traces{hint}")
-    return traces[0]
 
 
 @click.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,29 +11,38 @@ import click
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.lazy import LazyCommands, LazyGroup
 from lmflow.cli.options import echo_json, integer, json_option, store_option
-from lmflow.cli.text.terminal import line, run_tree, table
+from lmflow.cli.text.amounts import dollars, mean_scores, more_line
+from lmflow.cli.text.tables import Column, table
+from lmflow.cli.text.terminal import line, run_tree
+from lmflow.cli.where import where_option
+from lmflow.data.conditions import Condition
 from lmflow.errors import Tampered, short
+from lmflow.stores.sqlite.lists.named import run_at
+from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.stores.sqlite.verify import StoreCheck
 from lmflow.traces.trace import Run, Trace
 
 _COLUMNS = (
-    "id",
-    "started",
+    Column("id", whole=True),
+    Column("started", narrow=lambda text: str(text)[5:16]),
     "kind",
-    "name",
+    Column("name"),
     "status",
     "traces",
     "calls",
-    "failed",
-    "orphans",
-    "tok_in",
-    "tok_out",
-    "seconds",
+    Column("failed", rank=3),
+    Column("orphans", rank=5),
+    Column("tok_in", rank=4),
+    Column("tok_out", rank=4),
+    Column("seconds", rank=2),
+    Column("cost", rank=1),
+    Column("score", rank=1),
 )
 
 
 _LAZY = {
+    "calls": ("lists.calls:calls", "List the latest calls."),
     "tail": ("tail:tail", "Follow the calls of the store, or of RUN, as they end."),
     "search": ("tail:search", "Find calls by the words of their messages and answers."),
     "export": ("exports:export", "Write a row per recorded call, of some runs or of all."),
@@ -59,50 +68,117 @@ def runs() -> None:
     shell_complete=complete_run,
     help="List the runs before this one.",
 )
+@where_option("runs")
 @store_option
 @json_option
-def ls(limit: int, before: str, store: str, *, as_json: bool) -> None:
+def ls(
+    limit: int, before: str, conditions: tuple[Condition, ...], store: str, *, as_json: bool
+) -> None:
     """List the latest runs.
+
+    A condition is a field, an operator and a literal. Operators: = != > >= < <= and ~ (contains,
+    ignoring case).
+
+    \b
+    Fields:
+      kind, program, run, status, started, seconds, cost ($), tokens, calls, score
+      of executions: version, label, trace, input.FIELD, output.FIELD, score.NAME,
+                     error, sample
+      of calls:      step, address, model, tool, attempt (from 1), reused, error
+    A field is that of the run if a run has it (status, cost); else one of its executions and calls
+    must fulfil all conditions. `version!=prod` means that no execution ran under prod. Times are
+    UTC: 2026-11-23, 2026-11-23T10:30, or an age, 7d.
 
     \b
     Example:
-      lmflow runs ls --limit 5
+      lmflow runs ls --limit 5 --where kind=run --where "started>=7d"
     """
     with reading(store) as reader:
-        rows = reader.summaries(limit, before)
+        rows = reader.summaries(limit, before, conditions)
+        total = reader.listing.count(conditions) if len(rows) == limit else len(rows)
     if as_json:
         echo_json(rows)
         return
-    if not rows:
+    if not rows and conditions:
+        click.echo("No run fulfils the conditions. Loosen a --where.")
+    elif not rows:
         click.echo("No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one.")
-        return
-    click.echo(table([{**row, "seconds": _seconds(row)} for row in rows], _COLUMNS))
+    else:
+        click.echo(table(map(_row, rows), _COLUMNS))
+        more_line(len(rows), total, f"--before {rows[-1]['id']}")
 
 
-def _seconds(row: Mapping[str, Any]) -> str:
-    return "" if row["status"] == "open" else f"{row['seconds']:.2f}"
+def _row(run: Mapping[str, Any]) -> dict[str, Any]:
+    seconds = "" if run["status"] == "open" else f"{run['seconds']:.2f}"
+    cost = dollars(run["usd"], run["unpriced"])
+    return {**run, "seconds": seconds, "cost": cost, "score": mean_scores(run["scores"])}
 
 
 @runs.command()
-@click.argument("run", shell_complete=complete_run)
+@click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @click.option("--messages", is_flag=True, help="Print the exact messages and replies too.")
+@where_option("executions")
+@click.option(
+    "--limit",
+    default=20,
+    show_default=True,
+    type=integer(1),
+    help="How many executions at most, if --where chooses them.",
+)
 @store_option
 @json_option
-def show(run: str, store: str, *, messages: bool, as_json: bool) -> None:
+def show(  # noqa: PLR0913 - one parameter an option
+    run: str,
+    conditions: tuple[Condition, ...],
+    limit: int,
+    store: str,
+    *,
+    messages: bool,
+    as_json: bool,
+) -> None:
     """Show a run as a tree of traces and calls.
 
-    RUN is the id of a run, or its last characters.
+    RUN is the id of a run or trace, its beginning or end, `last` for the newest run, a label such
+    as ex[e7], or RUN/ex[e7]. With --where the executions that fulfil all conditions are shown, of
+    RUN or of all runs.
 
     \b
     Example:
       lmflow runs show RUN --messages
     """
+    if not run and not conditions:
+        raise click.ClickException("which run? Name it, `lmflow runs show last`, or add a --where.")
     with reading(store) as reader:
-        recorded = reader.run(run)
+        if conditions:
+            shown, total = _chosen(reader, run, conditions, limit)
+        else:
+            shown, total = [run_at(reader, run)], 0
     if as_json:
-        echo_json(_run_data(recorded))
-    else:
+        data = [_run_data(recorded) for recorded in shown]
+        echo_json(data if conditions else data[0])
+        return
+    for recorded in shown:
         click.echo(run_tree(recorded, messages=messages))
+    if not shown:
+        click.echo("No execution fulfils the conditions. Loosen a --where.")
+    more_line(sum(map(len, shown)), total, "a higher --limit")
+
+
+def _chosen(
+    reader: Reader, name: str, conditions: Sequence[Condition], limit: int
+) -> tuple[list[Run], int]:
+    """Return the runs with the executions that fulfil the conditions, and how many there are."""
+    run = reader.place(name).run if name else ""
+    listed = reader.listing.traces(conditions, run=run)
+    labels: dict[str, set[str]] = {}
+    for item in listed[:limit]:
+        labels.setdefault(item.run, set()).add(item.label)
+    return [_with_labels(reader.run(id_), labels[id_]) for id_ in labels], len(listed)
+
+
+def _with_labels(run: Run, labels: Iterable[str]) -> Run:
+    items = tuple((label, trace) for label, trace in run.items if label in labels)
+    return attrs.evolve(run, items=items)
 
 
 @click.command()
@@ -121,7 +197,7 @@ def verify(run: str, store: str, *, as_json: bool) -> None:
             _print_check(reader.check(), as_json=as_json)
             return
         try:
-            recorded = reader.verify(run)
+            recorded = reader.verify(reader.place(run).run)
         except Tampered as error:
             if as_json:
                 echo_json({"run": run, "sound": False, "problem": str(error)})

@@ -13,8 +13,11 @@ import click
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.options import echo_json, integer, json_option, number, on_terminal, store_option
 from lmflow.cli.text.terminal import line
+from lmflow.cli.where import where_option
+from lmflow.data.conditions import Condition
 from lmflow.stores.sqlite.call_feed import EndedCall
 from lmflow.stores.sqlite.full_text import CallHit
+from lmflow.stores.sqlite.lists.search import LATEST
 from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 
@@ -47,7 +50,7 @@ def tail(run: str, limit: int, every: float, store: str, *, as_json: bool) -> No
       lmflow runs tail RUN --limit 3
     """
     with reading(store) as reader:
-        following = reader.follow(run, limit)
+        following = reader.follow(reader.place(run).run if run else "", limit)
         try:
             while True:
                 # Asked before the calls are read: calls that end in between would be lost.
@@ -90,10 +93,17 @@ def _reader_is_gone() -> bool:
     metavar="CALL",
     help="Continue after this call.",
 )
+@where_option("calls")
 @store_option
 @json_option
-def search(
-    words: tuple[str, ...], limit: int, before: int | None, store: str, *, as_json: bool
+def search(  # noqa: PLR0913 - one parameter an option
+    words: tuple[str, ...],
+    limit: int,
+    before: int | None,
+    conditions: tuple[Condition, ...],
+    store: str,
+    *,
+    as_json: bool,
 ) -> None:
     """Find calls by the words of their messages and answers.
 
@@ -104,9 +114,9 @@ def search(
     Example:
       lmflow runs search decorator --limit 5
     """
-    page = () if before is None else (before,)
+    page = LATEST if before is None else before
     with reading(store) as reader:
-        hits = reader.search(words, limit, *page)
+        hits = reader.search(words, limit, page, conditions)
     if as_json:
         echo_json([attrs.asdict(hit) for hit in hits])
         return

@@ -15,9 +15,6 @@ from lmflow.versions.version import Version
 Get = Callable[[str], Version]
 
 _REVISION = re.compile(r"(?P<start>[^~^@]+)(?:@\{(?P<at>[^{}]+)\})?(?P<moves>(?:[~^]\d{0,9})*)")
-_FARTHEST = 10_000
-"""The most moves that a name may have: no line is as long that anyone names."""
-
 _MOVE = re.compile(r"([~^])(\d*)")
 
 
@@ -70,12 +67,12 @@ class Revision:
     Args:
         start: A ref, an id or a short id.
         at: The text in ``REF@{...}``: a number of moves back in the reflog, or a time; else empty.
-        moves: The number of the parent that each move goes to, from 1.
+        moves: The moves: ``("~", N)`` goes N first parents back, ``("^", N)`` to the N-th parent.
     """
 
     start: str
     at: str = ""
-    moves: tuple[int, ...] = ()
+    moves: tuple[tuple[str, int], ...] = ()
 
 
 def revision(name: str) -> Revision:
@@ -87,14 +84,9 @@ def revision(name: str) -> Revision:
     match = _REVISION.fullmatch(name)
     if match is None:
         return Revision(name)
-    moves: list[int] = []
-    for sign, digits in _MOVE.findall(match["moves"]):
-        number = int(digits) if digits else 1
-        if sign == "~":
-            moves += [1] * min(number, _FARTHEST - len(moves))
-        elif number:
-            moves.append(number)
-    return Revision(match["start"], match["at"] or "", tuple(moves))
+    moves = [(sign, int(digits or 1)) for sign, digits in _MOVE.findall(match["moves"])]
+    effective = tuple((sign, number) for sign, number in moves if number)
+    return Revision(match["start"], match["at"] or "", effective)
 
 
 def ancestor(name: str, get: Get, at: Callable[[str, str], str] | None = None) -> Version:
@@ -112,18 +104,30 @@ def ancestor(name: str, get: Get, at: Callable[[str, str], str] | None = None) -
     parts = revision(name)
     start = at(parts.start, parts.at) if parts.at and at else parts.start
     version = get(start)
-    for number in parts.moves:
-        if number > len(version.parents):
-            raise UnknownVersion(name, hint=no_parent_hint(parts.start, version, number))
-        version = parent_of(version, version.parents[number - 1], get)
+    for sign, number in parts.moves:
+        if sign == "^":
+            version = nth_parent(name, version, number, get)
+            continue
+        for _ in range(number):
+            if not version.parents:
+                hint = f"The line of {parts.start!r} isn't that long."
+                raise UnknownVersion(name, hint=hint)
+            version = parent_of(version, version.parents[0], get)
     return version
 
 
-def no_parent_hint(start: str, version: Version, number: int) -> str:
-    """The words for a move to a parent that a version doesn't have."""
-    if number > 1:
-        return f"Version {short(version.id)} has {len(version.parents)} parents."
-    return f"The line of {start!r} isn't that long."
+def nth_parent(name: str, version: Version, number: int, get: Get) -> Version:
+    """The N-th parent of a version, from 1; ``name`` is what a caller wrote.
+
+    Raises:
+        UnknownVersion: The version has fewer parents.
+        MissingParent: The parent isn't stored.
+    """
+    count = len(version.parents)
+    if number > count:
+        parents = f"{count} parent{'' if count == 1 else 's'}"
+        raise UnknownVersion(name, hint=f"Version {short(version.id)} has {parents}.")
+    return parent_of(version, version.parents[number - 1], get)
 
 
 def point_in_reflog(ref: str, at: str, moves: Sequence[tuple[int, str, str]], now: int) -> str:

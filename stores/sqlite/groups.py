@@ -6,9 +6,10 @@ Each call opens a read-only connection of its own, so threads and forks may shar
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from lmflow.data.conditions import Condition, condition
 from lmflow.data.dataset import Dataset, Examples
 from lmflow.messages.replies import Outcome
 from lmflow.stores.sqlite.datasets import NamedDataset, put_dataset
@@ -29,6 +30,25 @@ class SqliteRuns:
         """Return the latest runs without their traces, newest first, older than ``before``."""
         with self._reading() as reader:
             return reader.runs(limit, before)
+
+    def where(self, *conditions: str, limit: int = 20) -> Sequence[Run]:
+        """Return the latest runs that fulfil all conditions, without their traces, newest first.
+
+        Args:
+            *conditions: The conditions, such as ``"kind=evaluate"``; ``lmflow.data.conditions``
+                has the fields.
+            limit: The number of runs.
+
+        Raises:
+            BadCondition: If a condition can't be read.
+        """
+        with self._reading() as reader:
+            return reader.runs_where(_read(conditions), limit)
+
+    def traces(self, *conditions: str, limit: int = 20) -> Sequence[Trace]:
+        """Return executions that fulfil all conditions, those of the latest runs first."""
+        with self._reading() as reader:
+            return reader.traces_where(_read(conditions), limit)
 
     def get(self, run: str) -> Run:
         """Return a run with all its traces; ``NotFound``, ``Tampered``."""
@@ -54,6 +74,11 @@ class SqliteRuns:
         """Return the scores of a trace, oldest first."""
         with self._reading() as reader:
             return reader.scores(trace)
+
+
+def _read(conditions: Iterable[str]) -> list[Condition]:
+    now = time.time_ns()
+    return [condition(text, now) for text in conditions]
 
 
 class SqliteVersions:

@@ -6,7 +6,7 @@ import sqlite_utils
 from sqlite_utils import Migrations
 
 from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_bigrams, index_earlier_calls
-from lmflow.stores.sqlite.views import DATASETS, LAZY
+from lmflow.stores.sqlite.views import DATASETS, LAZY, PLACES
 
 migrations = Migrations("lmflow")
 
@@ -64,6 +64,12 @@ def m008_bigrams(db: sqlite_utils.Database) -> None:
     """Index unspaced scripts by bigrams, and correct views that failed on compressed blobs."""
     _execute(db, LAZY)
     index_bigrams(db.conn)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m009_places(db: sqlite_utils.Database) -> None:
+    """Show the run and label of calls and traces, and the version and step of calls, in views."""
+    _execute(db, PLACES)
 
 
 def _execute(db: sqlite_utils.Database, script: str) -> None:

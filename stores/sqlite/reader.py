@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from lmflow.data.conditions import Condition
 from lmflow.data.dataset import Dataset
-from lmflow.errors import Tampered
+from lmflow.errors import NotFound, Tampered, UnknownVersion
 from lmflow.messages.replies import Outcome, outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
-from lmflow.stores.sqlite import full_text as search
 from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text, hash_of, is_derivable
 from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.call_feed import CallFeed
 from lmflow.stores.sqlite.datasets import DatasetReader
 from lmflow.stores.sqlite.full_text import CallHit
-from lmflow.stores.sqlite.ids import resolve_id
+from lmflow.stores.sqlite.ids import Kind, Place, resolve_id, resolve_place
+from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
+from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
+from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
 from lmflow.stores.sqlite.trace_reader import TraceReader
-from lmflow.stores.sqlite.trace_summaries import TraceSummary, trace_summaries
 from lmflow.stores.sqlite.verify import StoreCheck, StoreChecker
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
@@ -30,31 +33,33 @@ from lmflow.traces.trace import PlannedExecution, Run, Trace
 from lmflow.values.record import Record, digest, pretty
 from lmflow.versions.version import Version
 
-AFTER_ALL_IDS = chr(0x10FFFF)
-
-LATEST = 2**63 - 1
-"""A number that is greater than that of every call."""
-
 _RECORDED = """
 SELECT trace.id FROM blob JOIN trace ON trace.inputs = blob.id
 JOIN version ON version.id = trace.version
 WHERE blob.hash = ? AND trace.program = ? AND version.tree = ? AND trace.sample = ?
 ORDER BY trace.ended_ns > 0 DESC, trace.id DESC LIMIT 1
 """
+_VERSIONS_OF = """
+SELECT DISTINCT version.id, version.hash FROM run_item JOIN trace ON trace.id = run_item.trace
+JOIN version ON version.id = trace.version
+WHERE run_item.run = :run AND (:trace = '' OR trace.uid = :trace) ORDER BY version.id DESC
+"""
 
 
 class Reader:
     """Reads through one connection, which only one thread may use.
 
-    ``versions`` and ``datasets`` read versions and data sets.
+    ``versions`` and ``datasets`` read versions and data sets, ``listing`` lists what fulfils
+    conditions.
     """
 
     def __init__(self, connection: sqlite3.Connection, store: str) -> None:
         self._db = connection
-        self._store = store
+        self.store = store
         self._blobs = BlobReader(connection, store)
         self.versions = VersionReader(connection, store, self._blobs)
         self.datasets = DatasetReader(connection, store, self._blobs)
+        self.listing = Listing(connection, store, self._blobs, self.versions)
         self._traces = TraceReader(connection, store, self._blobs, self.versions)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
@@ -63,21 +68,27 @@ class Reader:
         """
         query = "SELECT * FROM run WHERE id < ? ORDER BY id DESC LIMIT ?"
         if before:
-            before = resolve_id(self._db, self._store, "run", "id", before)
+            before = resolve_id(self._db, self.store, "run", "id", before)
         rows = self._db.execute(query, (before or AFTER_ALL_IDS, limit))
         return [self._run(row) for row in rows]
 
-    def summaries(self, limit: int, before: str = "") -> list[dict[str, Any]]:
-        """Return the latest runs as the view ``v_runs`` shows them, newest first."""
-        ids = [run.id for run in self.runs(limit, before)]
-        marks = ", ".join("?" * len(ids))
-        query = f"SELECT * FROM v_runs WHERE id IN ({marks}) ORDER BY id DESC"  # noqa: S608
-        rows = self._db.execute(query, ids)
-        return [dict(row) for row in rows]
+    def summaries(
+        self, limit: int, before: str = "", conditions: Iterable[Condition] = ()
+    ) -> list[dict[str, Any]]:
+        """Return the latest runs that fulfil all conditions as the view ``v_runs`` shows them,
+        newest first, with the mean of each of their scores.
+        """
+        if before:
+            before = resolve_id(self._db, self.store, "run", "id", before)
+        ids = self.listing.run_ids(conditions, limit, before)
+        query = "SELECT * FROM v_runs WHERE id IN ({keys})"
+        rows = sorted(select_in(self._db, query, ids), key=lambda row: row["id"], reverse=True)
+        scores = self.listing.scores(ids)
+        return [{**dict(row), "scores": scores[row["id"]]} for row in rows]
 
     def run(self, run: str) -> Run:
         """Return a run with all its traces; ``NotFound``, ``Tampered``."""
-        run_id = resolve_id(self._db, self._store, "run", "id", run)
+        run_id = resolve_id(self._db, self.store, "run", "id", run)
         row = self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone()
         rows = self._db.execute(
             "SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (run_id,)
@@ -85,6 +96,29 @@ class Reader:
         traces = self._traces.read([row["trace"] for row in rows])
         items = tuple((row["label"], trace) for row, trace in zip(rows, traces, strict=True))
         return attrs.evolve(self._run(row), items=items, wanted=self._planned(run_id))
+
+    def runs_where(self, conditions: Iterable[Condition], limit: int) -> Sequence[Run]:
+        """Return the latest runs that fulfil all conditions, without their traces, newest first."""
+        ids = self.listing.run_ids(conditions, limit)
+        rows = select_in(self._db, "SELECT * FROM run WHERE id IN ({keys})", ids)
+        return [self._run(row) for row in sorted(rows, key=lambda row: row["id"], reverse=True)]
+
+    def traces_where(self, conditions: Iterable[Condition], limit: int = -1) -> Sequence[Trace]:
+        """Return executions that fulfil all conditions, those of the latest runs first; all of them
+        if ``limit`` is negative.
+        """
+        return self._traces.read([item.row for item in self.listing.traces(conditions, limit)])
+
+    def place(self, name: str, *kinds: Kind) -> Place:
+        """Return the run or execution that an id, a part of one, a label, ``RUN/LABEL`` or ``last``
+        names; ``kinds`` are tried in order. ``NotFound``.
+        """
+        return resolve_place(self._db, self.store, name, kinds or ("run", "trace"))
+
+    def run_alone(self, run: str) -> Run:
+        """Return a run by its whole id, without its traces."""
+        row = self._db.execute("SELECT * FROM run WHERE id = ?", (run,)).fetchone()
+        return self._run(row)
 
     def run_with_result(self, result: str) -> Run | None:
         """Return the latest run with a result, without its traces, ``None`` if there is none."""
@@ -94,7 +128,7 @@ class Reader:
 
     def root(self, run: str) -> str:
         """Return the root that was recorded when a run ended, empty if it did not end."""
-        run_id = resolve_id(self._db, self._store, "run", "id", run)
+        run_id = resolve_id(self._db, self.store, "run", "id", run)
         row = self._db.execute("SELECT root FROM run WHERE id = ?", (run_id,)).fetchone()
         return digest_text(row["root"]) if row["root"] else ""
 
@@ -103,13 +137,13 @@ class Reader:
         rows = self._db.execute(
             "SELECT label, uid FROM run_item JOIN trace ON trace.id = run_item.trace"
             " WHERE run = ? ORDER BY position",
-            (resolve_id(self._db, self._store, "run", "id", run),),
+            (resolve_id(self._db, self.store, "run", "id", run),),
         )
         return [(row["label"], row["uid"]) for row in rows]
 
     def trace(self, trace: str) -> Trace:
         """Return a trace with all its calls; ``NotFound``, ``Tampered``."""
-        uid = resolve_id(self._db, self._store, "trace", "uid", trace)
+        uid = resolve_id(self._db, self.store, "trace", "uid", trace)
         row = self._db.execute("SELECT id FROM trace WHERE uid = ?", (uid,)).fetchone()
         return self._traces.read([row["id"]])[0]
 
@@ -123,8 +157,26 @@ class Reader:
         return self._traces.read([row["id"] for row in rows])
 
     def version(self, name: str) -> Version:
-        """Return the version that a ref, an id, a short id or ``REF~N`` names."""
-        return self.versions.version(name)
+        """Return the version that a ref or an id names, with git's ``~N``, ``^N`` and ``@{N}``; of
+        a run or execution, the version that it ran under.
+        """
+        try:
+            return self.versions.version(name)
+        except UnknownVersion as unknown:
+            if unknown.matches or (place := self._place_or_none(name)) is None:
+                raise
+        rows = self._db.execute(_VERSIONS_OF, {"run": place.run, "trace": place.trace}).fetchall()
+        if len(rows) != 1:
+            ids = ", ".join(row["hash"].hex()[:12] for row in rows[:4])
+            problem = f"{name!r} is a run of {len(rows)} versions"
+            raise NotFound(self.store, problem, f"Name one: {ids}." if ids else "")
+        return self.versions.at(rows[0]["id"])
+
+    def _place_or_none(self, name: str) -> Place | None:
+        try:
+            return self.place(name)
+        except NotFound:
+            return None
 
     def dataset(self, name: str, split: str = "") -> Dataset:
         """Return the data set of a name or digest, or one of its splits; ``NotFound``."""
@@ -143,7 +195,7 @@ class Reader:
         try:
             return row["uid"], outcome_of(self._blobs.get(row["reply"]))
         except DAMAGE as error:
-            raise damaged(self._store, f"a reply of trace {row['uid']}", error) from error
+            raise damaged(self.store, f"a reply of trace {row['uid']}", error) from error
 
     def refs(self) -> Mapping[str, str]:
         """Return the id of the version that each ref points at, by the ref's name."""
@@ -174,7 +226,7 @@ class Reader:
 
     def scores(self, trace: str) -> list[ScoreRecorded]:
         """Return the scores of a trace, oldest first."""
-        uid = resolve_id(self._db, self._store, "trace", "uid", trace)
+        uid = resolve_id(self._db, self.store, "trace", "uid", trace)
         rows = self._db.execute(
             "SELECT score.* FROM score JOIN trace ON trace.id = score.trace"
             " WHERE uid = ? ORDER BY score.id",
@@ -182,9 +234,10 @@ class Reader:
         )
         return [self._score(uid, row) for row in rows]
 
-    def trace_summaries(self) -> Iterator[TraceSummary]:
-        """Yield a summary of each execution, oldest first."""
-        return trace_summaries(self._db, self._blobs, self._store)
+    def trace_summaries(self, conditions: Iterable[Condition] = ()) -> Iterator[TraceSummary]:
+        """Yield a summary of each execution that fulfils all conditions, oldest first."""
+        rows = sorted(item.row for item in self.listing.traces(conditions))
+        return trace_summaries(self._db, self._blobs, self.store, rows)
 
     def verify(self, run: str) -> Run:
         """Return a run after deriving every hash in it again.
@@ -199,60 +252,45 @@ class Reader:
         recorded = self.root(verified.id)
         if recorded and recorded != verified.root:
             problem = f"run {verified.id} has the root {recorded[:18]}"
-            raise Tampered(self._store, f"{problem}, its traces give {verified.root[:18]}")
+            raise Tampered(self.store, f"{problem}, its traces give {verified.root[:18]}")
         return verified
 
     def _verify_trace(self, trace: Trace) -> None:
         for call in trace.calls:
             if is_derivable(call.key) and call.request.key != call.key:
                 problem = f"the key of {trace.id} {call.address} doesn't match its request"
-                raise Tampered(self._store, problem)
+                raise Tampered(self.store, problem)
         row = self._db.execute("SELECT root FROM trace WHERE uid = ?", (trace.id,)).fetchone()
         if row["root"] and (recorded := digest_text(row["root"])) != trace.root:
             problem = f"trace {trace.id} has the root {recorded[:18]}"
-            raise Tampered(self._store, f"{problem}, its calls give {trace.root[:18]}")
+            raise Tampered(self.store, f"{problem}, its calls give {trace.root[:18]}")
 
-    def search(self, words: Sequence[str], limit: int = 20, before: int = LATEST) -> list[CallHit]:
+    def search(
+        self,
+        words: Sequence[str],
+        limit: int = 20,
+        before: int = LATEST,
+        conditions: Iterable[Condition] = (),
+    ) -> list[CallHit]:
         """Return the latest calls whose last message and answer contain all words, newest first.
 
         Args:
             words: The words; ``word*`` matches its beginnings, several words in one are a phrase.
             limit: The number of calls.
             before: The number of a call; only older ones are returned, which continues a search.
+            conditions: The conditions that the calls must fulfil.
         """
-        rows = search.matching_rows(self._db, self._store, words, limit, before)
-        return [self._hit(row, words) for row in rows]
+        page = SearchPage(tuple(words), tuple(conditions), limit, before)
+        return search_calls(self._db, self.listing, self._blobs, page)
 
     def follow(self, run: str = "", last: int | None = 0) -> CallFeed:
         """Return a feed of the calls of the store, or of one run, as they end."""
-        run_id = str(resolve_id(self._db, self._store, "run", "id", run)) if run else ""
-        return CallFeed(self._db, self._store, run_id, last)
-
-    def _hit(self, row: sqlite3.Row, words: Sequence[str]) -> CallHit:
-        try:
-            outcome = outcome_of(self._blobs.get(row["reply"]))
-            texts = search.indexed_texts(self._blobs.request(row["request"]), outcome) or ("", "")
-        except DAMAGE as error:
-            raise damaged(self._store, f"call {row['id']}", error) from error
-        prompt, answer = (search.snippet(text, words) for text in texts)
-        in_answer = len(answer.marks) >= len(prompt.marks)
-        shown = answer if in_answer else prompt
-        return CallHit(
-            call=row["id"],
-            run=row["run"],
-            trace=row["trace"],
-            address=row["address"],
-            attempt=row["attempt"],
-            model=row["model"],
-            status=row["status"],
-            where="answered" if in_answer else "asked",
-            snippet=shown.text,
-            marks=shown.marks,
-        )
+        run_id = str(resolve_id(self._db, self.store, "run", "id", run)) if run else ""
+        return CallFeed(self._db, self.store, run_id, last)
 
     def check(self) -> StoreCheck:
         """Derive every hash in the store again and return what is wrong; nothing is raised."""
-        return StoreChecker(self._db, self._store).check()
+        return StoreChecker(self._db, self.store).check()
 
     def _planned(self, run: str) -> tuple[PlannedExecution, ...]:
         query = (
@@ -264,7 +302,7 @@ class Reader:
         try:
             return tuple(map(self._planned_execution, rows))
         except DAMAGE as error:
-            raise damaged(self._store, f"what run {run} was begun for", error) from error
+            raise damaged(self.store, f"what run {run} was begun for", error) from error
 
     def _planned_execution(self, row: sqlite3.Row) -> PlannedExecution:
         inputs = Record(self._blobs.get(row["inputs"]))
@@ -274,7 +312,7 @@ class Reader:
         try:
             return _run(row)
         except DAMAGE as error:
-            raise damaged(self._store, f"run {row['id']}", error) from error
+            raise damaged(self.store, f"run {row['id']}", error) from error
 
     def _score(self, trace: str, row: sqlite3.Row) -> ScoreRecorded:
         feedback = self._blobs.get(row["feedback"]) or ""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping, Sequence
 
-from lmflow.errors import MissingParent, Tampered, UnknownVersion, short
+from lmflow.errors import MissingParent, Tampered, UnknownVersion, near, short
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text
 from lmflow.stores.sqlite.blobs.reader import REMEMBERED, BlobReader
@@ -14,7 +15,7 @@ from lmflow.traces.events import RefMoved
 from lmflow.traces.store import StoredVersion
 from lmflow.values.record import Record
 from lmflow.values.unicode import well_formed
-from lmflow.versions.history import steps_back
+from lmflow.versions.history import nth_parent, point_in_reflog, revision
 from lmflow.versions.version import Version
 
 SHORTEST = 4
@@ -25,6 +26,8 @@ DIGITS = 64
 
 LONGEST = 10**9
 """Steps that are more than any history has."""
+
+_RECENT = 300
 
 # Of one example's scores by a metric only the latest counts: it is scored again by each evaluation.
 # Judgements of people all count.
@@ -67,21 +70,46 @@ class VersionReader:
         return self.at(self.row_of_name(name))
 
     def row_of_name(self, name: str) -> int:
-        """Return the row of the version that a ref, an id, a short id or ``REF~N`` names.
+        """Return the row of the version that a name stands for.
+
+        A name is a ref, an id or a short id, with git's moves after it: ``~N``, ``^N``, and after
+        a ref ``@{N}`` (N moves ago) or ``@{TIME}``.
 
         Raises:
             UnknownVersion: If no single version has the name.
-            MissingParent: If ``REF~N`` goes past a parent that is not stored.
+            MissingParent: If a move goes to a parent that is not stored.
         """
-        start, steps = steps_back(well_formed(name))
-        row, depth = self._back(self._row_of_start(start), steps)
-        if depth < steps and (version := self.at(row)).parents:
+        parts = revision(well_formed(name))
+        start = self._pointed_at(parts.start, parts.at) if parts.at else parts.start
+        row = self._row_of_start(start)
+        for sign, number in parts.moves:
+            if sign == "^":
+                parent = nth_parent(name, self.at(row), number, self._version_of_id)
+                row = self.row_of(parent.id)
+            else:
+                row = self._line_back(name, parts.start, row, number)
+        return row
+
+    def _line_back(self, name: str, start: str, row: int, steps: int) -> int:
+        """Return the row ``steps`` first parents back."""
+        last, depth = self._back(row, steps)
+        if depth < steps and (version := self.at(last)).parents:
             raise MissingParent(version.id, version.parents[0])
         if depth < steps:
-            raise UnknownVersion(
-                name, tuple(self.refs()), hint=f"The line of {start!r} has {depth} ancestors."
-            )
-        return row
+            hint = f"The line of {start!r} has {depth} ancestors."
+            raise UnknownVersion(name, tuple(self.refs()), hint=hint)
+        return last
+
+    def _version_of_id(self, id_: str) -> Version:
+        return self.at(self.row_of(id_))
+
+    def _pointed_at(self, ref: str, at: str) -> str:
+        """Return the id of the version that a ref pointed at, by ``REF@{at}``."""
+        moves = self.reflog(ref, LONGEST)
+        if not moves:
+            raise UnknownVersion(ref, tuple(self.refs()))
+        log = [(move.at, move.before or "", move.version) for move in moves]
+        return point_in_reflog(ref, at, log, time.time_ns())
 
     def _row_of_start(self, name: str) -> int:
         """Return the row of the version that a ref, an id or a short id names."""
@@ -91,7 +119,8 @@ class VersionReader:
         matches = self._matches(name.removeprefix("v1:b2:").lower())
         if len(matches) != 1:
             shown = tuple(hashed.hex()[:16] for _, hashed in matches)
-            raise UnknownVersion(name, tuple(self.refs()), shown, self._pruned(name))
+            hint = self._pruned(name) or self._near(name)
+            raise UnknownVersion(name, tuple(self.refs()), shown, hint)
         return matches[0][0]
 
     def first(self, name: str) -> Version:
@@ -145,6 +174,14 @@ class VersionReader:
             " JOIN version ON version.id = ref.version ORDER BY 1"
         )
         return {row["name"]: digest_text(row["hash"]) for row in rows}
+
+    def titles(self) -> Mapping[str, str]:
+        """Return what each version is called by its id: its refs, else its note."""
+        rows = self._db.execute(
+            "SELECT hash, note, (SELECT group_concat(ref.name, ', ') FROM ref"
+            " WHERE ref.version = version.id) AS refs FROM version"
+        )
+        return {digest_text(row["hash"]): row["refs"] or row["note"] for row in rows}
 
     def reflog(self, name: str, limit: int) -> Sequence[RefMoved]:
         """Return the latest moves of a ref, or of all, newest first."""
@@ -249,6 +286,15 @@ class VersionReader:
             "SELECT id, hash FROM version WHERE hash BETWEEN ? AND ? LIMIT 4", (first, last)
         )
         return [(row["id"], row["hash"]) for row in rows]
+
+    def _near(self, name: str) -> str:
+        """Return the question for the newest version whose id is nearly the name; else nothing."""
+        if near(name, self.refs()):
+            return ""
+        query = "SELECT hash FROM version ORDER BY id DESC LIMIT ?"
+        rows = self._db.execute(query, (_RECENT,))
+        size = len(name.removeprefix("v1:b2:"))
+        return near(name.removeprefix("v1:b2:"), [row["hash"].hex()[:size] for row in rows]).strip()
 
     def _pruned(self, name: str) -> str:
         """Return when garbage collection removed a version of that name, empty if it did not."""

@@ -155,3 +155,53 @@ CREATE VIEW v_traces AS
     LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
     LEFT JOIN blob AS failure ON failure.id = trace.failure;
 """  # noqa: S608 - our own names
+
+_FRAME = "rtrim(rtrim(call.address, replace(call.address, '/', '')), '/')"
+"""A call's address without its last part: ``rtrim`` drops all characters but slashes."""
+
+_LAST_FRAME = f"substr({_FRAME}, length(rtrim({_FRAME}, replace({_FRAME}, '/', ''))) + 1)"
+
+STEP = f"substr({_LAST_FRAME}, 1, instr({_LAST_FRAME} || '[', '[') - 1)"
+"""The step that made a call: the innermost frame of its address, without its number."""
+
+
+def _item(column: str) -> str:
+    return (
+        f"(SELECT {column} FROM run_item WHERE run_item.trace = trace.id"
+        f" ORDER BY run_item.run LIMIT 1) AS {column}"
+    )
+
+
+PLACES = f"""
+DROP VIEW v_calls;
+DROP VIEW v_traces;
+CREATE VIEW v_calls AS
+    SELECT call.id, {_item("run")}, {_item("label")}, trace.uid AS trace, trace.name AS program,
+           {_hash("version.hash")} AS version, {STEP} AS step, call.address, call.attempt,
+           call.kind, call.model, call.status, {_excerpt("last", "$.content")} AS asked,
+           {_excerpt("reply", "$.text")} AS answered,
+           call.tok_in, call.tok_out, call.tok_cached, call.cost / 1e9 AS usd,
+           round((call.ended_ns - call.started_ns) / 1e6, 1) AS ms,
+           {_time("call.started_ns")} AS started, call.source, {_hash("call.key")} AS key
+    FROM call JOIN trace ON trace.id = call.trace JOIN version ON version.id = trace.version
+    LEFT JOIN blob AS request ON request.id = call.request
+    LEFT JOIN blob AS last ON last.id = CASE
+         WHEN call.kind = 'chat' AND request.enc = 0 THEN CASE
+         WHEN json_valid({_REQUEST}) THEN json_extract({_REQUEST}, '$.messages.last[0]') END END
+    LEFT JOIN blob AS reply ON reply.id = call.reply;
+CREATE VIEW v_traces AS
+    SELECT trace.uid AS trace, {_item("run")}, {_item("label")}, trace.name AS program, trace.target,
+           CASE WHEN trace.failure IS NOT NULL THEN 'failed'
+           WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
+           {_text("inputs")} AS inputs, {_text("outputs")} AS outputs,
+           {_excerpt("failure", "$.text")} AS failure,
+           (SELECT group_concat(name || ' ' || round(value, 3), ', ') FROM score
+            WHERE score.trace = trace.id) AS scores,
+           {_time("trace.started_ns")} AS started,
+           round(max(trace.ended_ns - trace.started_ns, 0) / 1e9, 3) AS seconds, trace.sample,
+           {_hash("version.hash")} AS version, {_hash("trace.root")} AS root
+    FROM trace JOIN version ON version.id = trace.version
+    LEFT JOIN blob AS inputs ON inputs.id = trace.inputs
+    LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
+    LEFT JOIN blob AS failure ON failure.id = trace.failure;
+"""  # noqa: S608 - our own names

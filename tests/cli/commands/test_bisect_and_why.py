@@ -187,7 +187,7 @@ MISTAKES = [
     ("bisect prod prod --run RUN --example 1 --metric app:shrt", "Did you mean 'short'?"),
     ("bisect prod prod --run RUN --example 1 --metric app:short", "scores"),
     ("why zzz", "no run 'zzz'"),
-    ("why RUN", "3 traces"),
+    ("why RUN", "3 executions. Name one: "),
 ]
 
 

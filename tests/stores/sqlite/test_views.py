@@ -16,11 +16,13 @@ import sqlite_utils
 from pictures_and_sounds import PNG
 
 import lmflow as lf
+from lmflow.data.conditions import step_name
 from lmflow.errors import ModelFailed
 from lmflow.messages.messages import Attached, Message
 from lmflow.messages.replies import ChatReply, EmbedReply, ToolReply, failure_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.stores.sqlite.blobs.format import pack
+from lmflow.stores.sqlite.full_text import BIGRAMS
 from lmflow.stores.sqlite.migrations import migrations
 from lmflow.stores.sqlite.schema import APPLICATION, VERSION
 from lmflow.stores.sqlite.store import reading
@@ -175,6 +177,40 @@ def test_damaged_texts_are_shown_as_they_are(filled: Path, tmp_path: Path, blob:
     assert len(REQUESTS) == _ask_all(path)["v_calls"]
 
 
+ADDRESSES = [
+    "answer[0]/call[0]",
+    "rag[0]/draft[2]/answer[0]/call[11]",
+    "race[0]/branch[a%2Fb]/answer[1]/call[0]",
+    "map[3]/call[0]",
+    "call[0]",
+    "say it[0]/call[0]",
+    "aaa[0]/aa[0]/call[0]",
+]
+
+
+def test_calls_show_where_they_belong(tmp_path: Path) -> None:
+    """A call has its run, label, version and step, in SQL that any client runs."""
+    path = tmp_path / "store.db"
+    version = lf.Version(note="first")
+    trace = Trace(
+        "t1", lf.digest("program", "p"), "a", version, lf.Record(), lf.Record(), started=1
+    )
+    events: list[Event] = [RunOpened(Run("r1", "map", "a", started=1))]
+    events.append(TraceOpened("r1", "ex[e7]", 0, trace))
+    for address in ADDRESSES:
+        request = _chat("short")
+        call = CallAttempt(address, request, request.key, outcome=ChatReply("yes"), ended=2)
+        events += [CallStarted("t1", attrs.evolve(call, outcome=None)), CallEnded("t1", call)]
+    with lf.SqliteStore(path) as store:
+        store.append(*events).result(10)
+    with closing(sqlite3.connect(path)) as db:
+        rows = db.execute("SELECT run, label, version, step, address FROM v_calls").fetchall()
+        assert [("r1", "ex[e7]")] == db.execute("SELECT run, label FROM v_traces").fetchall()
+    digits = version.id.removeprefix("v1:b2:")[:12]
+    assert {("r1", "ex[e7]", digits)} == {row[:3] for row in rows}
+    assert [step_name(address) for address in ADDRESSES] == [row[3] for row in rows]
+
+
 STEPS = [migration.name for migration in migrations.pending(sqlite_utils.Database(memory=True))]
 
 
@@ -241,7 +277,7 @@ def test_views_of_an_earlier_store_hold(tmp_path: Path, schema: int) -> None:
 def test_an_index_of_the_earlier_schema_is_read_as_it_is(tmp_path: Path) -> None:
     """A store that nobody opened for writing since is searched by whole runs, as it was."""
     path = tmp_path / "store.db"
-    _old_store(path, VERSION - 1)
+    _old_store(path, BIGRAMS - 1)
     with closing(sqlite3.connect(path)) as db:
         query = "SELECT count(*) FROM search WHERE search MATCH ?"
         assert (2,) == db.execute(query, ('"東京は日本の首都です"',)).fetchone()
@@ -255,7 +291,7 @@ def test_a_store_that_is_too_old_to_read_says_so(tmp_path: Path) -> None:
     _old_store(path, 3)
     with (
         pytest.raises(
-            lf.errors.StoreError, match="its schema is 3, this lmflow reads 7 to 8"
+            lf.errors.StoreError, match=f"its schema is 3, this lmflow reads 7 to {VERSION}"
         ) as caught,
         reading(path),
     ):

@@ -1,0 +1,1 @@
+"""Commands that list recorded calls and what they cost."""

@@ -1,0 +1,1 @@
+"""Lists of runs, executions and calls: what conditions choose, and what it cost."""

@@ -1,0 +1,134 @@
+"""What recorded calls cost, summed by day, version, step, model or run.
+
+A reused reply was paid for once, by the call that it was copied from, so copies count as reused and
+add neither tokens nor money nor time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import attrs
+
+from lmflow.data.conditions import Condition
+from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.lists.listing import Listing
+from lmflow.stores.sqlite.views import STEP
+
+Grouping = Literal["day", "version", "step", "model", "run"]
+GROUPINGS: tuple[Grouping, ...] = ("day", "version", "step", "model", "run")
+
+RUN = (
+    "(SELECT run_item.run FROM run_item WHERE run_item.trace = call.trace"
+    " ORDER BY run_item.run LIMIT 1)"
+)
+"""The SQL of the run of a call."""
+
+_KEYS: Mapping[Grouping, str] = {
+    "day": "strftime('%Y-%m-%d', call.started_ns / 1000000000, 'unixepoch')",
+    "version": "version.hash",
+    "step": STEP,
+    "model": "call.kind || ' ' || call.model",
+    "run": RUN,
+}
+_SENT = "call.source = ''"
+_SUMS = f"""
+       min(call.id) AS first, sum({_SENT}) AS calls,
+       sum(NOT {_SENT}) AS reused,
+       sum({_SENT} AND call.status = 'failed') AS failed,
+       coalesce(sum(CASE WHEN {_SENT} THEN call.tok_in END), 0) AS tok_in,
+       coalesce(sum(CASE WHEN {_SENT} THEN call.tok_out END), 0) AS tok_out,
+       sum(CASE WHEN {_SENT} THEN call.cost END) / 1e9 AS usd,
+       sum({_SENT} AND call.kind <> 'tool' AND call.status = 'ok' AND call.cost IS NULL)
+           AS unpriced,
+       coalesce(sum(CASE WHEN {_SENT} AND call.ended_ns > 0
+                    THEN call.ended_ns - call.started_ns END), 0) / 1e9 AS seconds
+FROM call JOIN trace ON trace.id = call.trace
+"""
+
+
+@attrs.frozen
+class Cost:
+    """What a group of calls cost.
+
+    Args:
+        keys: The day, version id, step, model or run, by its name.
+        calls: The calls that were sent, of models and tools; retries are calls of their own.
+        reused: The calls that were answered by an earlier reply.
+        failed: The calls that failed.
+        tok_in: The tokens of the requests.
+        tok_out: The tokens of the replies.
+        usd: The known prices in dollars, ``None`` if none is known.
+        unpriced: The answered calls of models that have no known price.
+        seconds: The time until the calls ended, one after the other.
+    """
+
+    keys: Mapping[str, str]
+    calls: int
+    reused: int
+    failed: int
+    tok_in: int
+    tok_out: int
+    usd: float | None
+    unpriced: int
+    seconds: float
+
+
+def costs(
+    listing: Listing, by: Sequence[Grouping], conditions: Iterable[Condition] = ()
+) -> list[Cost]:
+    """Return what the calls that fulfil all conditions cost, a group per combination of ``by``.
+
+    Days, runs and versions are in the order of time, other groups with the dearest first. Without
+    ``by`` there is one group: the total.
+    """
+    chosen = listing.filter(conditions, "call")
+    keys = [f"{_KEYS[name]} AS {name}" for name in by]
+    joined = " JOIN version ON version.id = trace.version" if "version" in by else ""
+    select = ", ".join([*keys, ""]) + _SUMS
+    query = f"SELECT {select} {joined} WHERE {chosen.sql}"
+    if by:
+        query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"
+    rows = listing.rows(query, chosen)
+    return [_cost(row, by) for row in sorted(rows, key=_order(rows, by))]
+
+
+def _order(rows: Sequence[Any], by: Sequence[Grouping]) -> Callable[[Any], Any]:
+    """Return the sort key of a group: its place by the first grouping, then the dearest first."""
+    firsts: dict[Any, int] = {}
+    amounts: dict[Any, float] = {}
+    for row in rows if by else ():
+        group = row[by[0]]
+        firsts[group] = min(row["first"], firsts.get(group, row["first"]))
+        amounts[group] = amounts.get(group, 0.0) + (row["usd"] or 0.0)
+
+    def place(row: Any) -> Any:
+        if not by:
+            return 0
+        group, dearest = row[by[0]], (-(row["usd"] or 0.0), -row["calls"], row["first"])
+        if by[0] in {"day", "run"}:
+            return (group or "", *dearest)
+        if by[0] == "version":
+            return (firsts[group], *dearest)
+        return (-amounts[group], firsts[group], *dearest)
+
+    return place
+
+
+def _cost(row: Any, by: Sequence[Grouping]) -> Cost:
+    keys: dict[str, str] = {name: _key_text(name, row[name]) for name in by}
+    sums = {name: row[name] or 0 for name in ("calls", "reused", "failed", "unpriced")}
+    rest = {name: row[name] for name in ("tok_in", "tok_out", "usd", "seconds")}
+    return Cost(keys=keys, **sums, **rest)
+
+
+def _key_text(name: Grouping, value: Any) -> str:
+    if value is None:
+        return ""
+    if name == "version":
+        return digest_text(value)
+    if name == "model":
+        kind, _, model = str(value).partition(" ")
+        return f"tool {model}" if kind == "tool" else model
+    return str(value)

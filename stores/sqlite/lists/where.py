@@ -1,0 +1,266 @@
+"""Conditions on recordings as SQL: literals are bound, never pasted; what SQLite can't compare
+(compressed texts, letters of any case) Python compares.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from lmflow.data.conditions import Condition, label_names, members, step_names
+from lmflow.messages.replies import outcome_of
+from lmflow.stores.damage import DAMAGE, damaged
+from lmflow.stores.filters import PARTS, Level, failure_words, level_of, outcome_errors
+from lmflow.stores.sqlite.blobs.format import digest_bytes, unpack
+from lmflow.values.unicode import well_formed
+
+_HOLDS = "lmflow_holds"
+"""The name of the SQL function that checks a condition in Python."""
+
+_OF_RUN = "FROM run_item JOIN call ON call.trace = run_item.trace WHERE run_item.run = run.id"
+_OF_TRACE = "FROM call WHERE call.trace = trace.id"
+_TOKENS = "call.tok_in IS NOT NULL OR call.tok_out IS NOT NULL"
+_SUM_TOKENS = "coalesce(call.tok_in, 0) + coalesce(call.tok_out, 0)"
+_LATEST = (
+    "(SELECT value FROM score WHERE score.trace = {trace} AND value IS NOT NULL{named}"
+    " ORDER BY score.id DESC LIMIT 1)"
+)
+_BLOB = "(SELECT enc FROM blob WHERE id = {0}), (SELECT data FROM blob WHERE id = {0})"
+
+
+def _seconds(table: str) -> str:
+    return f"CASE WHEN {table}.ended_ns > 0 THEN ({table}.ended_ns - {table}.started_ns) / 1e9 END"
+
+
+def _started(table: str) -> str:
+    return f"strftime('%Y-%m-%dT%H:%M:%S', {table}.started_ns / 1000000000, 'unixepoch')"
+
+
+_COLUMNS: Mapping[tuple[Level, str], tuple[str, ...]] = {
+    ("run", "run"): ("run.id",),
+    ("run", "kind"): ("run.kind",),
+    ("run", "program"): ("run.name", "run.target"),
+    ("run", "status"): ("run.status",),
+    ("run", "started"): (_started("run"),),
+    ("run", "seconds"): (_seconds("run"),),
+    ("run", "calls"): (f"(SELECT count(*) {_OF_RUN})",),
+    ("run", "cost"): (f"(SELECT sum(call.cost) {_OF_RUN} AND call.source = '') / 1e9",),
+    ("run", "tokens"): (
+        f"(SELECT sum({_SUM_TOKENS}) {_OF_RUN} AND call.source = '' AND ({_TOKENS}))",
+    ),
+    ("trace", "trace"): ("trace.uid",),
+    ("trace", "program"): ("trace.name", "trace.target"),
+    ("trace", "version"): (
+        "(SELECT 'v1:b2:' || lower(hex(hash)) FROM version WHERE version.id = trace.version)",
+    ),
+    ("trace", "status"): (
+        """CASE WHEN trace.failure IS NOT NULL THEN 'failed'
+           WHEN trace.outputs IS NULL THEN 'open' ELSE 'done' END""",
+    ),
+    ("trace", "started"): (_started("trace"),),
+    ("trace", "seconds"): (_seconds("trace"),),
+    ("trace", "calls"): (f"(SELECT count(*) {_OF_TRACE})",),
+    ("trace", "cost"): (f"(SELECT sum(call.cost) {_OF_TRACE} AND call.source = '') / 1e9",),
+    ("trace", "tokens"): (
+        f"(SELECT sum({_SUM_TOKENS}) {_OF_TRACE} AND call.source = '' AND ({_TOKENS}))",
+    ),
+    ("trace", "sample"): ("trace.sample",),
+    ("call", "kind"): ("call.kind",),
+    ("call", "address"): ("call.address",),
+    ("call", "model"): ("CASE WHEN call.kind <> 'tool' THEN call.model END",),
+    ("call", "tool"): ("CASE WHEN call.kind = 'tool' THEN call.model END",),
+    ("call", "attempt"): ("call.attempt + 1",),
+    ("call", "status"): (
+        "call.status",
+        "CASE call.status WHEN 'ok' THEN 'done' WHEN 'started' THEN 'open' END",
+    ),
+    ("call", "reused"): ("CASE call.source WHEN '' THEN 'false' ELSE 'true' END",),
+    ("call", "started"): (_started("call"),),
+    ("call", "seconds"): (_seconds("call"),),
+    ("call", "cost"): ("call.cost / 1e9",),
+    ("call", "tokens"): (f"CASE WHEN {_TOKENS} THEN {_SUM_TOKENS} END",),
+}
+"""The SQL of a field's values, by the thing that has it."""
+
+
+@attrs.frozen
+class Filter:
+    """A boolean SQL expression over the tables ``run``, ``trace`` and ``call`` of a query, and the
+    parameters in it.
+    """
+
+    sql: str
+    parameters: Mapping[str, Any]
+
+
+class ConditionFilters:
+    """Makes conditions to SQL for one connection, on which it registers a function."""
+
+    def __init__(self, db: sqlite3.Connection, store: str) -> None:
+        self._db = db
+        self._store = store
+        self._checks: list[Callable[[Any, Any], bool]] = []
+        self._damage: Exception | None = None
+        self._parameters: dict[str, Any] = {}
+        db.create_function(_HOLDS, 3, self._holds)
+
+    def filter(self, conditions: Iterable[Condition], listed: Level) -> Filter:
+        """Return the filter of a query of ``listed`` things.
+
+        The query has the table ``listed``; one of calls has the table ``trace`` too.
+        """
+        self._parameters = {}
+        own, wanted = [], []
+        for criterion in conditions:
+            level = level_of(criterion, listed)
+            if level not in PARTS[listed]:
+                own.append(self._own(criterion, listed, level))
+            elif criterion.operator == "!=":
+                part = [(level, self._sql(criterion.positive, level))]
+                own.append(f"NOT {_some_part(listed, part)}")
+            else:
+                wanted.append((level, self._sql(criterion, level)))
+        if wanted:
+            own.append(_some_part(listed, wanted))
+        return Filter(" AND ".join(own) or "1", self._parameters)
+
+    def rows(self, query: str, parameters: Mapping[str, Any]) -> list[sqlite3.Row]:
+        """Return the rows of a query with filters; ``Tampered`` if a blob in it can't be read."""
+        self._damage = None
+        try:
+            return self._db.execute(query, dict(parameters)).fetchall()
+        except sqlite3.OperationalError:
+            if self._damage is None:
+                raise
+            raise damaged(self._store, "a blob", self._damage) from self._damage
+
+    def _holds(self, check: int, first: Any, second: Any) -> bool:
+        try:
+            return self._checks[check](first, second)
+        except DAMAGE as error:
+            self._damage = error
+            raise
+
+    def _own(self, criterion: Condition, listed: Level, level: Level) -> str:
+        """Return the SQL of a condition on the thing itself, or on what it belongs to."""
+        sql = self._sql(criterion.positive, level, alone=listed == "call")
+        if level == "run" and listed != "run":
+            sql = (
+                "EXISTS (SELECT 1 FROM run_item JOIN run ON run.id = run_item.run"
+                f" WHERE run_item.trace = trace.id AND {sql})"
+            )
+        return f"NOT {sql}" if criterion.operator == "!=" else sql
+
+    def _sql(  # noqa: PLR0911 - one return a field
+        self, criterion: Condition, level: Level, *, alone: bool = False
+    ) -> str:
+        match criterion.field:
+            case "score":
+                return self._compared(criterion, [self._score(criterion, level)])
+            case "step":
+                return self._checked(criterion, lambda text, _: step_names(text), "call.address")
+            case "label":
+                holds = self._checked(criterion, lambda text, _: label_names(text), "label")
+                return (
+                    f"EXISTS (SELECT 1 FROM run_item WHERE run_item.trace = trace.id AND {holds})"
+                )
+            case "input" | "output" as field:
+                blob = _BLOB.format(f"trace.{field}s")
+                return self._checked(criterion, _member_reader(criterion.name), blob, "")
+            case "error":
+                return self._error(criterion, level, alone=alone)
+            case "version" if criterion.operator == "=":
+                named = self._bound(_hash_of(criterion.literal))
+                return f"coalesce(trace.version = (SELECT id FROM version WHERE hash = {named}), 0)"
+        return self._compared(criterion, _COLUMNS[level, criterion.field])
+
+    def _score(self, criterion: Condition, level: Level) -> str:
+        named = ""
+        if criterion.name:
+            named = f" AND score.name = {self._bound(well_formed(criterion.name))}"
+        if level == "trace":
+            return _LATEST.format(trace="trace.id", named=named)
+        latest = _LATEST.format(trace="run_item.trace", named=named)
+        return f"(SELECT avg({latest}) FROM run_item WHERE run_item.run = run.id)"
+
+    def _error(self, criterion: Condition, level: Level, *, alone: bool) -> str:
+        failed = self._checked(criterion, _failure_errors, _BLOB.format("trace.failure"), "")
+        called = self._checked(criterion, _reply_errors, _BLOB.format("call.reply"), "")
+        called = f"(call.status = 'failed' AND {called})"
+        if level == "call":
+            return f"({called} OR {failed})" if alone else called
+        return f"({failed} OR EXISTS (SELECT 1 {_OF_TRACE} AND {called}))"
+
+    def _compared(self, criterion: Condition, values: Sequence[str]) -> str:
+        if criterion.operator == "~":
+            parts = [self._checked(criterion, lambda text, _: [text], value) for value in values]
+            return f"({' OR '.join(parts)})"
+        literal = criterion.literal
+        if isinstance(literal, str):
+            literal = well_formed(literal)
+        bound = self._bound(literal)
+        if criterion.field == "started":
+            values = [f"substr({value}, 1, {len(literal)})" for value in values]
+        parts = [f"coalesce({value} {criterion.operator} {bound}, 0)" for value in values]
+        return f"({' OR '.join(parts)})"
+
+    def _checked(
+        self,
+        criterion: Condition,
+        read: Callable[[Any, Any], list[Any]],
+        value: str,
+        second: str = ", NULL",
+    ) -> str:
+        """Return the SQL that checks a condition in Python, on what ``read`` makes of values."""
+
+        def check(first: Any, other: Any) -> bool:
+            return first is not None and criterion.holds(read(first, other))
+
+        self._checks.append(check)
+        number = self._bound(len(self._checks) - 1)
+        return f"{_HOLDS}({number}, {value}{second})"
+
+    def _bound(self, value: Any) -> str:
+        name = f"where{len(self._parameters)}"
+        self._parameters[name] = value
+        return f":{name}"
+
+
+def _some_part(listed: Level, wanted: Sequence[tuple[Level, str]]) -> str:
+    """Return the SQL that says whether one part fulfils all conditions."""
+    on_traces = [sql for level, sql in wanted if level == "trace"]
+    on_calls = [sql for level, sql in wanted if level == "call"]
+    inner = list(on_traces)
+    if on_calls:
+        call = f"EXISTS (SELECT 1 {_OF_TRACE} AND {' AND '.join(on_calls)})"
+        if listed == "trace":
+            return call
+        inner.append(call)
+    return (
+        "EXISTS (SELECT 1 FROM run_item JOIN trace ON trace.id = run_item.trace"
+        f" WHERE run_item.run = run.id AND {' AND '.join(inner)})"
+    )
+
+
+def _member_reader(name: str) -> Callable[[int, bytes], list[Any]]:
+    return lambda enc, data: members(unpack(enc, data), name)
+
+
+def _failure_errors(enc: int, data: bytes) -> list[str]:
+    failure = unpack(enc, data)
+    return failure_words(failure["kind"], failure["text"])
+
+
+def _reply_errors(enc: int, data: bytes) -> list[str]:
+    return outcome_errors(outcome_of(unpack(enc, data)))
+
+
+def _hash_of(version: Any) -> bytes:
+    """Return the hash of a version's whole id; of any other text, one that no version has."""
+    try:
+        return digest_bytes(str(version))
+    except ValueError:
+        return b""
