@@ -1,5 +1,11 @@
 """The public names of lmflow, each imported from its module when it is first used."""
 
+from .adapters.adapter import Adapter as Adapter
+from .adapters.base import Marks as Marks
+from .adapters.base import Unreadable as Unreadable
+from .adapters.base import text_for_model as text_for_model
+from .adapters.reading import read_texts as read_texts
+from .adapters.two_step import two_step as two_step
 from . import errors as errors
 from . import serve as serve
 from .adapters.truncation import Cut as Cut
@@ -256,6 +262,7 @@ from .stores.sqlite.store import SqliteStore as SqliteStore
 from .traces.refs import commit as commit
 from .traces.trace import Run as Run
 from .traces.trace import Trace as Trace
+from .values.json_fields import jsonable as jsonable
 from .values.media import Audio as Audio
 from .values.media import File as File
 from .values.media import Image as Image

@@ -27,7 +27,7 @@ LmflowError
 │   ├── CyclicParent        a parent's id leads to another version
 │   ├── RefChanged          somebody else moved the ref meanwhile
 │   ├── BadRef              a ref can't have the name
-│   └── ForeignFile         a file isn't a valid file of versions
+│   └── ForeignFile         a file, or JSON values, aren't what lmflow wrote
 ├── CallError             the closed set that is recorded and thrown into flows
 │   ├── ModelFailed         a model gave no usable reply
 │   │   └── TooLong             a prompt is longer than the model takes

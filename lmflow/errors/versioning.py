@@ -200,7 +200,7 @@ class BadRef(VersionError):
 
 @attrs.frozen(eq=False)
 class ForeignFile(VersionError):
-    """A file isn't a valid file of versions. Nothing of it is imported."""
+    """A file, or JSON values, aren't what lmflow wrote. Nothing of it is read."""
 
     file: str
     problem: str

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import attrs
 
+from lmflow.messages.json_form import (
+    outcome_of_json,
+    outcome_to_json,
+    request_of_json,
+    request_to_json,
+)
 from lmflow.messages.replies import Failure, Outcome
 from lmflow.messages.requests import EmbedRequest, Request, ToolRequest
+from lmflow.traces.json_form import read_json
+from lmflow.values.canonical_text import KEYED
+from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import printable
 
 CallKind = Literal["chat", "embed", "tool"]
@@ -15,7 +25,7 @@ CallStatus = Literal["started", "ok", "failed"]
 
 
 @attrs.frozen(repr=False)
-class CallAttempt:
+class CallAttempt(JsonFields):
     """One attempt of one call, as it is recorded.
 
     Args:
@@ -30,6 +40,11 @@ class CallAttempt:
         source: The id of the trace whose reply was reused; empty if the call was sent and paid.
     """
 
+    json_fields = (
+        *("address", "request", "key", "attempt", "outcome", "started", "ended", "cost"),
+        "source",
+    )
+
     address: str
     request: Request
     key: str
@@ -39,6 +54,18 @@ class CallAttempt:
     ended: int = 0
     cost: int | None = None
     source: str = ""
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "request":
+            return request_to_json(self.request)
+        if name == "outcome":
+            return outcome_to_json(self.outcome)
+        return JsonFields.__getitem__(self, name)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> CallAttempt:
+        """Make the call from the JSON values of ``to_dict``. ``ForeignFile`` if they are not."""
+        return read_json("call", data, lambda fields: cls(**_call_fields(fields)))
 
     @property
     def kind(self) -> CallKind:
@@ -67,3 +94,10 @@ class CallAttempt:
         status = "never ended" if self.outcome is None else self.status
         words = f"{self.address}{attempt}: {status}, {self.target}{took}"
         return f"<Call {printable(words)}>"
+
+
+def _call_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    request, outcome = request_of_json(fields["request"]), outcome_of_json(fields["outcome"])
+    if not fields["key"].startswith(KEYED) and fields["key"] != request.key:
+        raise ValueError(f"the key of {fields['address']} doesn't match its request")
+    return {**fields, "request": request, "outcome": outcome}

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
 
 from lmflow.errors import short
-from lmflow.traces.addresses import in_lost_branch
 from lmflow.traces.call_text import call_lines, duration
 from lmflow.traces.calls import CallAttempt
+from lmflow.traces.json_form import read_json, record_of_json
+from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
 from lmflow.traces.totals import totals
+from lmflow.traces.trace_text import result_text, trace_cells
+from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import printable
 from lmflow.values.record import EMPTY, Record, digest
-from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
-from lmflow.views.lines import LINE_WIDTH, counted, dollars
+from lmflow.views.lines import LINE_WIDTH, counted
 from lmflow.views.page import LINES_SHOWN, ROWS_SHOWN, Page, Table, Text
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
@@ -28,16 +30,8 @@ RunStatus = Literal["open", "done", "failed", "stopped"]
 _NAME = 60  # the characters of a name that a headline shows
 
 
-@attrs.frozen
-class Failed:
-    """The failure of an execution: the class name of the error and its text."""
-
-    kind: str
-    text: str
-
-
 @attrs.frozen(slots=False, repr=False)
-class Trace:
+class Trace(JsonFields):
     """One execution: the program and its inputs, every call, and the result.
 
     Args:
@@ -59,6 +53,11 @@ class Trace:
         code: The program itself; never stored, and not part of the trace's equality.
     """
 
+    json_fields = (
+        *("id", "program", "name", "version", "inputs", "world", "target", "sample", "calls"),
+        *("choices", "outputs", "failure", "started", "ended", "root"),
+    )
+
     id: str
     program: str
     name: str
@@ -73,7 +72,8 @@ class Trace:
     failure: Failed | None = None
     started: int = 0
     ended: int = 0
-    code: Any = attrs.field(default=None, eq=False)
+    # JSON and libraries that walk over fields leave out what begins with an underscore.
+    _code: Any = attrs.field(default=None, eq=False)
 
     def finished(  # noqa: PLR0913 - each is a field of the result
         self,
@@ -107,6 +107,20 @@ class Trace:
             ended,
             code,
         )
+
+    @property
+    def code(self) -> Any:
+        """The program itself; ``None`` if the trace was read from a store."""
+        return self._code
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Trace:
+        """Make the trace from the JSON values of ``to_dict``.
+
+        Raises:
+            ForeignFile: They are not those of a trace, or were changed.
+        """
+        return read_json("trace", data, lambda fields: cls(**_trace_fields(fields)))
 
     @property
     def done(self) -> bool:
@@ -185,12 +199,7 @@ class Trace:
     @property
     def result_text(self) -> str:
         """How the execution ended, on one line: its outputs, its failure, or that it never did."""
-        if self.outputs is not None:
-            return f"out  {printable(self.outputs, LINE_WIDTH)}"
-        if self.failure is not None:
-            return f"failed  {printable(self.failure.kind)}: {printable(self.failure.text, 160)}"
-        orphans = f"{len(self.orphans)} of {len(self.calls)} calls are orphans (maybe billed)"
-        return f"never ended; {orphans}"
+        return result_text(self)
 
     @functools.cached_property
     def root(self) -> str:
@@ -201,25 +210,8 @@ class Trace:
         return root_of(self.answers.values(), self.choices, self.outputs, self.failure)
 
 
-@attrs.frozen
-class PlannedExecution:
-    """An execution that a run was started for: all that is needed to start it again.
-
-    Args:
-        label: The execution's label in the run.
-        inputs: The inputs, by name.
-        version: The id of the version.
-        sample: The number of the sample.
-    """
-
-    label: str
-    inputs: Record
-    version: str
-    sample: int = 0
-
-
 @attrs.frozen(slots=False, repr=False)
-class Run:
+class Run(JsonFields):
     """An ordered list of labels, each of which names a trace.
 
     Args:
@@ -237,6 +229,11 @@ class Run:
         result: The result: an evaluation's root, or the id of an optimization's version.
     """
 
+    json_fields = (
+        *("id", "kind", "name", "items", "target", "status", "started", "ended", "of"),
+        *("wanted", "config", "result", "root"),
+    )
+
     id: str
     kind: RunKind
     name: str
@@ -252,6 +249,15 @@ class Run:
 
     def __iter__(self) -> Iterator[Trace]:
         return iter(self.traces)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Run:
+        """Make the run from the JSON values of ``to_dict``.
+
+        Raises:
+            ForeignFile: They are not those of a run, or were changed.
+        """
+        return read_json("run", data, lambda fields: cls(**_run_fields(fields)))
 
     def __len__(self) -> int:
         return len(self.items)
@@ -288,7 +294,7 @@ class Run:
             return Page(lines, (Text(f"{first.text(messages=True)}{more}", most=None),))
         if len(self) == 1:
             return Page(lines, (Text(self.text()),))
-        rows = [_trace_cells(label, trace) for label, trace in self.items[:ROWS_SHOWN]]
+        rows = [trace_cells(label, trace) for label, trace in self.items[:ROWS_SHOWN]]
         return Page(lines, (Table(rows, "Traces", total=len(self), noun="trace"),))
 
     @property
@@ -320,39 +326,22 @@ class Run:
         return digest("run", [[label, trace.root] for label, trace in self.items])
 
 
-def _trace_cells(label: str, trace: Trace) -> dict[str, Any]:
-    sums = totals(trace.calls)
+def _trace_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    failure = fields["failure"]
+    records = ("inputs", "world", "choices", "outputs")
     return {
-        "label": label,
-        "trace": trace.id,
-        "inputs": trace.inputs,
-        "result": trace.result_text,
-        "calls": sums.calls,
-        "tokens": sums.tokens or None,
-        "cost": dollars(sums.cost) if sums.cost else None,
-        "took": duration(trace.started, trace.ended),
+        **fields,
+        **{name: record_of_json(fields[name]) for name in records},
+        "version": Version.from_dict(fields["version"]),
+        "calls": tuple(map(CallAttempt.from_dict, fields["calls"])),
+        "failure": None if failure is None else Failed.from_dict(failure),
     }
 
 
-def root_of(
-    calls: Iterable[Any], choices: Mapping[str, Any], outputs: Record | None, failure: Failed | None
-) -> str:
-    """Return the Merkle root of an execution.
-
-    Calls in branches that lost a ``first`` are left out: how far they got before they were stopped
-    depends on timing, and the same execution would have another root each time.
-    """
-    counted = [call for call in calls if not (choices and in_lost_branch(call.address, choices))]
-    leaves = sorted(
-        [call.address, digest("leaf", [call.address, call.key, call.outcome.content])]
-        for call in counted
-    )
-    failed_with = None if failure is None else {"kind": failure.kind, "text": failure.text}
-    return digest(
-        "trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": failed_with}
-    )
-
-
-def failed(error: BaseException) -> Failed:
-    """Return an error as a trace records it: its words are valid Unicode, which views can show."""
-    return Failed(type(error).__name__, well_formed(str(error)))
+def _run_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **fields,
+        "items": tuple((str(label), Trace.from_dict(trace)) for label, trace in fields["items"]),
+        "wanted": tuple(map(PlannedExecution.from_dict, fields["wanted"])),
+        "config": Record(fields["config"]),
+    }

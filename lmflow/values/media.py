@@ -8,7 +8,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 import attrs
@@ -18,6 +18,7 @@ from lmflow.values.attributes import lean
 from lmflow.values.canonical_text import Leaf
 from lmflow.values.limits import too_deep
 from lmflow.values.media_source import decode_base64, read_source, type_by_content, type_by_name
+from lmflow.values.printing import sized
 from lmflow.values.unicode import well_formed
 
 SHA = "sha256:"
@@ -25,7 +26,6 @@ MARK = '"media_type":"'
 """A text in the canonical form of each value that holds media, so that others need no search."""
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|hidden:[0-9a-f]{64}")
 _TYPE = re.compile(r"[\w.+-]+/[\w.+-]+")
-_UNITS = ((1_000_000, "MB"), (1_000, "kB"))
 
 Content = bytes | Callable[[], bytes] | None
 
@@ -91,7 +91,7 @@ class Media(Leaf):
             return f"<{kind}, {url}>"
         digest = self.digest[: len(SHA) + 12] if self.known else "redacted"
         name = f"{self.name}, " if self.name else ""
-        return f"<{name}{kind}, {_sized(self.size)}, {digest}>"
+        return f"<{name}{kind}, {sized(self.size)}, {digest}>"
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}{str(self).replace('<', '(', 1)[:-1]})"
@@ -129,6 +129,13 @@ class Media(Leaf):
         content.
         """
         return {"is": type(self).__name__, **lean(self)}
+
+    def keys(self) -> Iterable[str]:
+        """The names in ``json``, so that ``dict(media)`` is that description."""
+        return self.json().keys()
+
+    def __getitem__(self, name: str) -> Any:
+        return self.json()[name]
 
     def whole(self) -> dict[str, Any]:
         """The value in files that carry content: ``json`` with the content as base64 (``data``), if
@@ -297,7 +304,3 @@ def _checked(media: Media, media_type: Any) -> str:
         expected = f"{media.family}..." if media.family else "type/subtype"
         raise BadMedia(type(media).__name__, problem, f"Give it {expected}; a File takes any.")
     return kind
-
-
-def _sized(size: int) -> str:
-    return next((f"{size / unit:.0f} {name}" for unit, name in _UNITS if size >= unit), f"{size} B")

@@ -19,13 +19,15 @@ from lmflow.errors import BadValue
 from lmflow.values.attributes import is_object, written_fields
 from lmflow.values.canonical_text import Form, Leaf, Unusual, hash_text, sorted_names, text_form
 from lmflow.values.cells import Cell, cell_of, gathered, has_cells, is_immutable
+from lmflow.values.immutable import Immutable
+from lmflow.values.interchange import JsonValue
 from lmflow.values.limits import DEEPEST, check_key, check_number, too_deep
 
 _DATES = (dt.date, dt.time, dt.datetime)
 _WORDS = {True: "true", False: "false", None: "null"}
 
 
-class Record(Mapping[str, Any]):
+class Record(Immutable, JsonValue, Mapping[str, Any]):
     """An immutable mapping of names to frozen values, read as ``record.answer`` or
     ``record["answer"]``.
 
@@ -69,14 +71,6 @@ class Record(Mapping[str, Any]):
         except KeyError:
             msg = f"the record has no field {name!r}; it has {', '.join(self._items) or 'none'}"
             raise AttributeError(msg, name=name, obj=self) from None
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        msg = f"records are immutable: make another, `record | {{{name!r}: ...}}`"
-        raise AttributeError(msg)
-
-    def __delattr__(self, name: str) -> None:
-        msg = f"records are immutable: make another without {name!r}, `record.only(...)`"
-        raise AttributeError(msg)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._items)
@@ -122,9 +116,6 @@ class Record(Mapping[str, Any]):
     def __reduce__(self) -> tuple[Any, ...]:
         return Record, (dict(self._items),)
 
-    def __deepcopy__(self, _: Any) -> Record:
-        return self
-
     @property
     def digest(self) -> str:
         """The digest of the record's canonical form, computed once."""
@@ -137,6 +128,15 @@ class Record(Mapping[str, Any]):
         left out.
         """
         return _sharing({name: self._items[name] for name in names if name in self._items})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The record as new JSON values: dicts, lists, dates as texts, media as descriptions."""
+        return {name: plain(item, name) for name, item in self._items.items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Record:
+        """The record of JSON values; it equals the one that they were made of."""
+        return record(data)
 
 
 _FROZEN = frozenset({str, bool, type(None), Record})

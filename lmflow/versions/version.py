@@ -9,22 +9,25 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadRef, ForeignPaths, short
+from lmflow.errors import BadRef, ForeignFile, ForeignPaths, LmflowError, short
 from lmflow.values.attributes import uncached
+from lmflow.values.interchange import JsonValue
+from lmflow.values.media import attach_media
 from lmflow.values.printing import printable
-from lmflow.values.record import Record, digest
+from lmflow.values.record import Record, digest, plain
 from lmflow.values.unicode import well_formed
 from lmflow.versions.version_text import parameter_table, version_text
 from lmflow.views.lines import LINE_WIDTH, counted
 from lmflow.views.page import page_html, page_markdown
 
+_TO_DICT = "Give what to_dict() returned, unchanged."
 _NOTE = 60  # the characters of a note that a headline shows
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 @attrs.frozen(kw_only=True, slots=False, repr=False)
-class Version:
+class Version(JsonValue):
     """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
 
     Args:
@@ -127,6 +130,26 @@ class Version:
         }
         return version_text(head, self.params)
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the version as new JSON values: its id, params, parents, note and origin."""
+        values: dict[str, Any] = plain({"id": self.id, **self.to_json()})
+        return values
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Version:
+        """Make the version from the JSON values of ``to_dict``.
+
+        Args:
+            data: The values; the id may be left out.
+
+        Returns:
+            The version.
+
+        Raises:
+            ForeignFile: They are not those of a version, or hash to another id.
+        """
+        return checked_version(data, "the JSON of a version", _TO_DICT)
+
     def to_json(self) -> dict[str, Any]:
         """The version as JSON values; ``version_of`` reads it back."""
         return {
@@ -145,6 +168,27 @@ def version_of(data: Mapping[str, Any]) -> Version:
         note=data["note"],
         origin=data["origin"],
     )
+
+
+def checked_version(data: Any, source: str, fix: str) -> Version:
+    """The version of JSON values that were read from somewhere. ``ForeignFile`` unless they are
+    those of a version, and hash to its id if they name one.
+    """
+    if not isinstance(data, Mapping):
+        raise ForeignFile(source, f"a version is a {type(data).__qualname__}", fix)
+    values = {"parents": (), "note": "", "origin": {}, **attach_media(dict(data), lambda _: None)}
+    name = f"version {short(str(values.get('id', '')))}".strip()
+    try:
+        version = version_of(values)
+        actual_id = version.id
+    except LmflowError as error:
+        raise ForeignFile(source, f"{name} holds what no version can ({error})", fix) from None
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        problem = f"a part of {name} is missing or malformed ({error})"
+        raise ForeignFile(source, problem, fix) from None
+    if values.get("id", actual_id) != actual_id:
+        raise ForeignFile(source, f"{name} hashes to {short(actual_id)}: it was changed", fix)
+    return version
 
 
 def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: str = "") -> None:

@@ -1,0 +1,36 @@
+"""Traces as words: how one ended, and its row in the table of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lmflow.traces.call_text import duration
+from lmflow.traces.totals import totals
+from lmflow.values.printing import printable
+from lmflow.views.lines import LINE_WIDTH, dollars
+
+
+def result_text(trace: Any) -> str:
+    """Return how an execution ended, on one line."""
+    if trace.outputs is not None:
+        return f"out  {printable(trace.outputs, LINE_WIDTH)}"
+    if trace.failure is not None:
+        return f"failed  {printable(trace.failure.kind)}: {printable(trace.failure.text, 160)}"
+    orphans = f"{len(trace.orphans)} of {len(trace.calls)} calls are orphans (maybe billed)"
+    return f"never ended; {orphans}"
+
+
+def trace_cells(label: str, trace: Any) -> dict[str, Any]:
+    """Return the row of a trace in the table of its run."""
+    sums = totals(trace.calls)
+    return {
+        "label": label,
+        "trace": trace.id,
+        "inputs": trace.inputs,
+        "outputs": trace.outputs,
+        "failure": None if trace.outputs is not None else trace.result_text,
+        "calls": sums.calls,
+        "tokens": sums.tokens or None,
+        "cost": dollars(sums.cost) if sums.cost else None,
+        "took": duration(trace.started, trace.ended),
+    }
