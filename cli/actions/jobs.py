@@ -17,6 +17,7 @@ from lmflow.errors import ModelUnavailable, short
 from lmflow.evaluation.charts import lines_svg
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge, evaluation_by_judge
+from lmflow.evaluation.judging import judges_of
 from lmflow.evaluation.rescoring import examples_of, scores_from
 from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.executor import Executor
@@ -53,7 +54,8 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
             return await ex.evaluate(
                 job.program,
                 job.datasets["data"],
-                job.metric, version=job.start,
+                job.metrics,
+                version=job.start,
                 samples=job.spec.samples,
                 budget=job.budget,
                 config=job.config,
@@ -97,6 +99,7 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
                 config=job.config,
                 of=of,
                 judge_rows=job.spec.judge_rows,
+                fit=False,
                 progress=silent if quiet else None,
             )
 
@@ -119,9 +122,8 @@ def _stopped(run: Run) -> str:
 
 def check_models(job: Job) -> None:
     """Raise ``ModelUnavailable`` if a step needs the executor's model and the job has none."""
-    versions = [(job.program, job.start)]
-    if isinstance(job.metric, Judge):
-        versions.append((job.metric.program, job.metric.under))
+    judges = judges_of(job.metrics).values()
+    versions = [(job.program, job.start), *((judge.program, judge.under) for judge in judges)]
     needed = []
     for program, version in versions:
         params = complete_params(program, version)
@@ -158,6 +160,9 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
             {
                 **evaluation.to_json(),
                 "mean": evaluation.mean and attrs.asdict(evaluation.mean),
+                "means": {
+                    name: mean and attrs.asdict(mean) for name, mean in evaluation.means.items()
+                },
                 "root": evaluation.root,
                 "failures": evaluation.failures,
                 "cost": evaluation.cost,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -24,12 +25,16 @@ from lmflow.cli.options import (
     options_value,
     store_option,
 )
-from lmflow.cli.text.optimization import plan_data, plan_text, price_of
-from lmflow.execution.jobs.judging import FEWER_ROWS, plan_judging
+from lmflow.cli.text.optimization import Price, plan_data, plan_text, price_of
+from lmflow.execution.jobs.judging import FEWER_ROWS, JudgingPlan, plan_judging
+from lmflow.models.prices import cost_of
+from lmflow.optimizers.parts.limits import Limits
 from lmflow.optimizers.registry import OPTIMIZERS
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.versions.version import check_ref
+
+_LEARN_FROM_RUNS = ("auto", "harvest")
 
 
 @attrs.frozen(kw_only=True)
@@ -88,7 +93,12 @@ class OptimizeOptions:
 
 @click.command()
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
-@click.option("--optimizer", required=True, metavar="NAME", help=f"One of {', '.join(OPTIMIZERS)}.")
+@click.option(
+    "--optimizer",
+    default="auto",
+    metavar="NAME",
+    help=f"One of {', '.join(OPTIMIZERS)}; auto, which plans for the budget, by default.",
+)
 @click.option(
     "--option",
     "options",
@@ -156,7 +166,7 @@ class OptimizeOptions:
     "prior",
     multiple=True,
     metavar="RUN",
-    help="A run that harvest learns from; repeatable.",
+    help="A run that auto or harvest learns from; repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its upper bound; send nothing.")
 @click.option("--curve", default="", metavar="FILE.svg", help="Write the learning curve as SVG.")
@@ -171,7 +181,7 @@ def optimize(options: OptimizeOptions) -> None:
 
     \b
     Example:
-      lmflow optimize app:rag --optimizer labeled_few_shot --train dev.jsonl --metric f1 --model openai/gpt-5-mini
+      lmflow optimize app:rag --train dev.jsonl --metric f1 --model openai/gpt-5-mini --budget-calls 300
     """  # noqa: E501 - an example stands on one line
     spec = options.spec
     _check(spec, options)
@@ -192,9 +202,10 @@ def _check(spec: JobSpec, options: OptimizeOptions) -> None:
         raise click.ClickException(
             "--split divides the train data: give neither --select nor --held with it."
         )
-    if options.prior and spec.optimizer != "harvest":
+    if options.prior and spec.optimizer not in _LEARN_FROM_RUNS:
         raise click.ClickException(
-            f"--prior is for harvest, which learns from other runs; {spec.optimizer} does not."
+            f"--prior is for {' and '.join(_LEARN_FROM_RUNS)}, which learn from other runs;"
+            f" {spec.optimizer} does not."
         )
     if spec.ref:
         check_ref(spec.ref)
@@ -236,9 +247,25 @@ def _print_plan(spec: JobSpec, options: OptimizeOptions) -> None:
     if options.as_json:
         echo_json(plan)
     else:
-        click.echo(plan_text(job.optimizer.name, job.program, job.data, plan, spec.budget))
+        words = _schedule_words(job, price, judging)
+        click.echo(plan_text(job.optimizer.name, job.program, job.data, plan, spec.budget, words))
     if spec.calls is not None and plan["judging"]["calls"] > spec.calls:
         calls = f"{plan['judging']['calls']:,} calls"
         raise click.ClickException(
             f"{spec.budget} is too small: judging takes about {calls}. {FEWER_ROWS}"
         )
+
+
+def _schedule_words(job: Job, price: Price, judging: JudgingPlan) -> str:
+    """Say what the budget buys; a budget of dollars is taken as the calls that it buys at the
+    estimated price.
+    """
+    budget, optimizer, usd = job.budget, job.optimizer, ""
+    if budget is not None and budget.calls is None and budget.cost and job.unfitted.fit:
+        cost = cost_of(job.spec.model, price.usage, time.time_ns()) if job.spec.model else None
+        if cost:
+            calls = max(1, round(budget.cost * price.calls / cost) - judging.calls)
+            optimizer = job.unfitted.fit(Limits(calls=calls))
+            usd = f"at about {calls:,} calls it "
+    words = optimizer.words(job.program, job.data, job.metric)
+    return usd + words if words else ""

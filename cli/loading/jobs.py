@@ -12,7 +12,7 @@ import attrs
 import click
 
 from lmflow.cli.loading.factories import build, choose
-from lmflow.cli.loading.metrics import load_metric
+from lmflow.cli.loading.metrics import load_metrics
 from lmflow.cli.loading.programs import load_program
 from lmflow.data.dataset import Data, Dataset
 from lmflow.data.file_rows import ENDINGS
@@ -21,7 +21,8 @@ from lmflow.data.splits import split
 from lmflow.errors import BadData, NotFound, short
 from lmflow.evaluation.judges import Judge
 from lmflow.execution.budget import Budget
-from lmflow.metrics import Metric
+from lmflow.execution.jobs.fitting import fit_to_budget
+from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.combinators import guard
 from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.optimizers.registry import OPTIMIZERS
@@ -47,7 +48,7 @@ class JobSpec:
     """Everything needed to start an evaluation or optimization again, except the store.
 
     ``files`` are the sources by part: ``train``, ``select`` and ``held``, or ``data``. ``version``
-    is the id of the start version.
+    is the id of the start version. ``other_metrics`` are those of an evaluation beside ``metric``.
     """
 
     target: str
@@ -65,13 +66,18 @@ class JobSpec:
     usd: float | None = None
     adapters: Mapping[str, str] = Record()
     judge_rows: int | None = None
+    other_metrics: tuple[str, ...] = ()
     allow_files: tuple[str, ...] = ()
 
     @property
     def config(self) -> Record:
         """The specification as its run stores it."""
         files = {part: attrs.asdict(source) for part, source in self.files}
-        return Record({"command": {**attrs.asdict(self, recurse=False), "files": files}})
+        stored = {**attrs.asdict(self, recurse=False), "files": files}
+        # A run by one metric keeps the settings that it had before there could be several.
+        if not self.other_metrics:
+            del stored["other_metrics"]
+        return Record({"command": stored})
 
     @property
     def budget(self) -> Budget | None:
@@ -85,8 +91,8 @@ class JobSpec:
 class Job:
     """A loaded evaluation or optimization.
 
-    ``fixed_optimizer`` and ``limits`` are set for a run that Python started: such a run stores the
-    optimizer and the budget themselves.
+    ``fixed_optimizer`` is the optimizer that a run stores, and ``limits`` the budget that a run of
+    Python stores; both are empty for a job that no run has begun.
     """
 
     spec: JobSpec
@@ -98,6 +104,12 @@ class Job:
     fixed_optimizer: PlanOptimizer | None = None
     limits: Budget | None = None
     adapters: Mapping[str, str] = Record()
+    named_metrics: Mapping[str, Metric | Judge] = Record()
+
+    @property
+    def metrics(self) -> Mapping[str, Metric | Judge]:
+        """The metrics and judges of an evaluation by name, the primary one first."""
+        return self.named_metrics or {name_of(self.metric): self.metric}
 
     @property
     def budget(self) -> Budget | None:
@@ -119,9 +131,18 @@ class Job:
 
     @property
     def optimizer(self) -> PlanOptimizer:
-        """The optimizer with its options."""
+        """The optimizer with its options, its schedule fitted to the budget; a recorded one as it
+        was.
+        """
         if self.fixed_optimizer:
             return self.fixed_optimizer
+        return fit_to_budget(
+            self.unfitted, self.program, self.data, self.metric, self.budget, self.spec.judge_rows
+        )
+
+    @property
+    def unfitted(self) -> PlanOptimizer:
+        """The optimizer that the specification names, with its options alone."""
         name = self.spec.optimizer
         factory = choose("optimizer", name, OPTIMIZERS)
         optimizer: PlanOptimizer = build(f"--option of {name}", factory, self.spec.options)
@@ -168,6 +189,7 @@ def load_job(spec: JobSpec, store: JobStore | None) -> Job:
     datasets = {part: load_examples(source, program, store, allowed) for part, source in spec.files}
     for part, source in spec.files:
         _check_unchanged(source, datasets[part])
+    metrics = load_metrics([spec.metric, *spec.other_metrics])
     start = store.version(spec.version) if store and spec.version else init(program)
     files = tuple(
         (part, attrs.evolve(source, digest=datasets[part].digest)) for part, source in spec.files
@@ -175,10 +197,11 @@ def load_job(spec: JobSpec, store: JobStore | None) -> Job:
     return Job(
         attrs.evolve(spec, files=files, version=start.id),
         program,
-        load_metric(spec.metric),
+        next(iter(metrics.values())),
         start,
         datasets,
         adapters=spec.adapters,
+        named_metrics=metrics,
     )
 
 

@@ -14,10 +14,10 @@ from lmflow.cli.loading.metrics import METRICS, load_metric
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.scripts import check_scripts
 from lmflow.data.dataset import Dataset
-from lmflow.errors import LmflowError
+from lmflow.errors import LmflowError, ProgramError
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import Budget
-from lmflow.metrics import Metric
+from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.optimizers.registry import optimizer_from_options
 from lmflow.programs.program import Program
@@ -35,7 +35,8 @@ def load_recorded_job(run: Run, reader: Reader, allowed: Collection[str] = ()) -
     check_scripts(run, allowed)
     prior = tuple(map(reader.trace, run.config.get("prior", ())))
     if "command" in run.config or "python" not in run.config:
-        return attrs.evolve(load_job(spec_of(run), reader), prior=prior)
+        job = load_job(spec_of(run), reader)
+        return attrs.evolve(job, prior=prior, fixed_optimizer=_optimizer_if_known(run))
     try:
         return attrs.evolve(_python_job(run, reader), prior=prior)
     except (LmflowError, click.ClickException) as problem:
@@ -48,7 +49,7 @@ def load_recorded_job(run: Run, reader: Reader, allowed: Collection[str] = ()) -
 def _python_job(run: Run, reader: Reader) -> Job:
     stored: Any = run.config["python"]
     program = _program(stored["program"])
-    metric = _metric(stored["metric"], run.config["metric"])
+    metrics = _metrics(stored, run.config)
     datasets = {part: _part(reader, digest, stored["fields"]) for part, digest in _digests(run)}
     start, optimizer = reader.version(run.config["version"]), _optimizer(run)
     spec = JobSpec(
@@ -65,7 +66,9 @@ def _python_job(run: Run, reader: Reader) -> Job:
     )
     budget = Budget(**stored["budget"]) if stored["budget"] else None
     adapters = recorded_adapters(run)
-    return Job(spec, program, metric, start, datasets, (), optimizer, budget, adapters)
+    metric = next(iter(metrics.values()))
+    job = Job(spec, program, metric, start, datasets, (), optimizer, budget, adapters)
+    return attrs.evolve(job, named_metrics=metrics)
 
 
 def recorded_adapters(run: Run) -> dict[str, str]:
@@ -86,6 +89,15 @@ def _program(stored: Mapping[str, Any]) -> Program:
     if program.key != stored["key"]:
         raise click.ClickException(f"{stored['name']} was edited since.")
     return program
+
+
+def _metrics(stored: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Metric | Judge]:
+    """Load the metrics of a run by name, the primary one first."""
+    if "metrics" not in stored:
+        metric = _metric(stored["metric"], config["metric"])
+        return {name_of(metric): metric}
+    keys = dict(config.get("metrics", ())) or {stored["metrics"][0]["as"]: config["metric"]}
+    return {each["as"]: _metric(each, keys[each["as"]]) for each in stored["metrics"]}
 
 
 def _metric(stored: Mapping[str, Any], key: str) -> Metric | Judge:
@@ -109,6 +121,16 @@ def _optimizer(run: Run) -> PlanOptimizer | None:
     """Return the optimizer of a run, ``None`` for an evaluation."""
     stored = run.config.get("optimizer")
     return optimizer_from_options(stored["name"], stored["options"]) if stored else None
+
+
+def _optimizer_if_known(run: Run) -> PlanOptimizer | None:
+    """Return the optimizer of a command's run with the schedule that was fitted to its budget;
+    ``None`` if its recorded options do not make it again, but those of the command may.
+    """
+    try:
+        return _optimizer(run)
+    except ProgramError:
+        return None
 
 
 def _part(reader: Reader, digest: str, fields: Sequence[str]) -> Dataset:

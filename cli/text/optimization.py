@@ -117,10 +117,15 @@ def plan_data(bound: Bound, judging: JudgingPlan, price: Price, model: str) -> d
     }
 
 
-def plan_text(
-    name: str, program: Program, data: Data, plan: Mapping[str, Any], budget: Budget | None
+def plan_text(  # noqa: PLR0913, PLR0917 - the parts of a plan
+    name: str,
+    program: Program,
+    data: Data,
+    plan: Mapping[str, Any],
+    budget: Budget | None,
+    schedule: str = "",
 ) -> str:
-    """Return a plan in words."""
+    """Return a plan in words; ``schedule`` says what the budget buys."""
     parts = ", ".join(f"{part} {len(getattr(data, part))}" for part in ("train", "select", "held"))
     cost = "no known price" if plan["cost"] is None else f"${plan['cost'] / 1e9:,.4f}"
     requests = ", ".join(
@@ -128,16 +133,16 @@ def plan_text(
     )
     tokens = f"about {plan['tokens']:,} tokens ({plan['tokens_are']})"
     end = f"{budget}: it ends there with the best so far" if budget else "none: it runs to its end"
-    return "\n".join(
-        [
-            f"{name} of {clean(str(program))}: {parts}",
-            f"at most   {requests}",
-            f"judging   {_judging_text(plan['judging'])}",
-            f"that is   {plan['calls']:,} calls, {tokens}, {cost}",
-            f"budget    {end}",
-            "Nothing was sent. Recorded calls are reused and cost nothing.",
-        ]
-    )
+    lines = [
+        f"{name} of {clean(str(program))}: {parts}",
+        f"schedule  {schedule}",
+        f"at most   {requests}",
+        f"judging   {_judging_text(plan['judging'])}",
+        f"that is   {plan['calls']:,} calls, {tokens}, {cost}",
+        f"budget    {end}",
+        "Nothing was sent. Recorded calls are reused and cost nothing.",
+    ]
+    return "\n".join(line for line in lines if schedule or not line.startswith("schedule"))
 
 
 def _judging_text(judging: Mapping[str, int]) -> str:

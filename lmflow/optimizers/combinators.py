@@ -119,8 +119,16 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
             raise ProgramError(msg)
 
     options = {"pattern": pattern, "optimizer": optimizer}
+    fit = optimizer.fit
     return plan_optimizer(
-        "only", options, plan, optimizer.bound, requires=requires, inner=(optimizer,)
+        "only",
+        options,
+        plan,
+        optimizer.bound,
+        requires=requires,
+        inner=(optimizer,),
+        fit=None if fit is None else lambda limits: only(pattern, fit(limits)),
+        words=optimizer.words,
     )
 
 
@@ -197,11 +205,22 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
         return version if is_better(before, after) else task.version
 
     def bound(program: Program, data: Data) -> Bound:
-        return optimizer.bound(program, data) + Bound(2 * len(data.held))
+        rollouts = 2 * len(data.held)
+        judging = Bound(rollouts, calls=rollouts * len(program.predictors))
+        return optimizer.bound(program, data) + judging
 
     options = {"optimizer": optimizer}
+    fit = optimizer.fit
     return plan_optimizer(
-        "guard", options, plan, bound, HELD, requires=runs_on("held"), inner=(optimizer,)
+        "guard",
+        options,
+        plan,
+        bound,
+        HELD,
+        requires=runs_on("held"),
+        inner=(optimizer,),
+        fit=None if fit is None else lambda limits: guard(fit(limits)),
+        words=optimizer.words,
     )
 
 

@@ -9,6 +9,7 @@ import attrs
 from lmflow.errors import NotComparable, short
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.stats import Estimate, format_score
 from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.jobs.optimization_text import (
     SPENDING_COLUMNS,
@@ -69,6 +70,7 @@ class Optimization:
         problem: The error that ended the judging; empty if none did.
         skipped: Why there was nothing to judge; empty if there was.
         not_moved: Why the ref was not moved; empty if it was, or if none was given.
+        reason: Why the search came to this version; empty if the optimizer does not say.
     """
 
     version: Version
@@ -84,6 +86,28 @@ class Optimization:
     problem: str = ""
     skipped: str = ""
     not_moved: str = ""
+    reason: str = ""
+
+    @property
+    def selected(self) -> float | None:
+        """The score by which the version was chosen, on examples that the search has seen; ``None``
+        if it was chosen by no score.
+        """
+        return next(
+            (stage.score for stage in reversed(self.stages) if stage.score is not None), None
+        )
+
+    @property
+    def optimism(self) -> Estimate | None:
+        """How much higher the score is by which the version was chosen than its score on held-back
+        data; ``None`` if either is unknown, or if the start version was kept.
+        """
+        held = self.after.mean if self.after is not None else None
+        if self.selected is None or held is None or self.start.id == self.version.id:
+            return None
+        low = None if held.high is None else self.selected - held.high
+        high = None if held.low is None else self.selected - held.low
+        return Estimate(self.selected - held.value, held.se, low, high, held.n, held.method)
 
     @property
     def curve(self) -> tuple[tuple[int, float], ...]:
@@ -217,6 +241,13 @@ class Optimization:
         if comparison and self.after is not None:
             yield f"after     {clean(scored(self.after))}"
             yield f"held back {clean(comparison.verdict)}"
+        if self.optimism is not None:
+            yield (
+                f"chosen by {format_score(self.selected or 0.0)} on examples that the search saw,"
+                f" {self.optimism} above the held-back score"
+            )
+        if self.reason:
+            yield f"reason    {printable(self.reason, 400)}"
         if self.not_moved:
             yield printable(self.not_moved, 400)
 

@@ -15,6 +15,7 @@ from lmflow.errors import BudgetExceeded
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
+from lmflow.execution.jobs.fitting import fit_to_budget
 from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
@@ -108,6 +109,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     config: Mapping[str, Any] = EMPTY,
     of: str = "",
     judge_rows: int | None = None,
+    fit: bool = True,
     progress: Progress | None = None,
 ) -> Optimization:
     """Run what an optimizer needs until it comes to a version; if the budget ends it, the
@@ -136,6 +138,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
         config: Settings to store on the run beside optimizer, data, metric and start.
         of: The run that this one begins again.
         judge_rows: The most held-back examples to judge on: all if ``None``, 0 judges nothing.
+        fit: Whether an optimizer of which no size is given plans for what the budget leaves.
         progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
             ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
@@ -153,6 +156,8 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     progress = chosen(progress)
     if ref:
         check_ref(ref)
+    if fit:
+        optimizer = fit_to_budget(optimizer, program, data, metric, budget, judge_rows)
     session = self._session.within(budget, spent)
     start = session.version(version) or init(program)
     traces = Traces(start, data)
@@ -228,6 +233,7 @@ async def run_optimization(
         judging.spent,
         judging.problem,
         _reason_to_skip(task.traces.data.held, rows),
+        reason=plan_run.reason,
     )
     if not ref:
         return optimization
@@ -243,6 +249,7 @@ def most_rollouts(task: OptimizationTask, judged_rows: int) -> int:
     """
     bound = task.optimizer.bound_for(task.program, task.traces.data, task.metric)
     executions = bound.rollouts + bound.proposals + bound.judgements
+    executions = executions if bound.calls is None else min(executions, bound.calls)
     judges = 2 if isinstance(task.metric, Judge) else 1
     return executions and executions + 2 * judged_rows * judges
 
@@ -272,6 +279,7 @@ class PlanRun:
         self._answers: dict[str, Trace] = {}
         self._calls = 0
         self._best = task.start
+        self.reason = ""
         self.stages: list[Stage] = []
         self.stopped = ""
 
@@ -288,7 +296,7 @@ class PlanRun:
         try:
             state = advance_plan(plan)
             while isinstance(state, Need):
-                self._best = state.best
+                self._best, self.reason = state.best, state.reason
                 state = advance_plan(plan, await self._answer(state))
             return task.with_provenance(state)
         except BudgetExceeded as refusal:

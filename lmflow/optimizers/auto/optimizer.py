@@ -127,9 +127,9 @@ def auto(  # noqa: PLR0913 - each is an option
         return within_calls(answered(search, _search(search, writer)), most.calls or 0)
 
     def bound(program: Program, data: Data) -> Bound:
-        del data
         calls = _limits_for(limits, program).calls or 0
-        return Bound(calls, calls, calls=calls)
+        schedule = _schedule(calls, program, data, None)
+        return Bound(calls, schedule.written, calls=calls)
 
     def fitted(budget: Limits) -> PlanOptimizer:
         return auto(**(options | attrs.asdict(budget)))
@@ -274,4 +274,4 @@ def _open_first(
                 break
     instructions = [at for at, own in enumerate(coordinates) if own.kind == INSTRUCTION]
     if schedule.searches:
-        yield from propose_arms(search, writer, instructions, "propose")
+        yield from propose_arms(search, writer, instructions[: schedule.proposals], "propose")

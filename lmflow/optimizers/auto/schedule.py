@@ -68,6 +68,11 @@ class Schedule:
         """True if instructions are proposed; else demonstrations alone are chosen."""
         return self.proposals > 0
 
+    @property
+    def written(self) -> int:
+        """The most calls of proposers: proposals, rewritings, and the note on the data."""
+        return self.proposals + self.reflections + 1 if self.searches else 0
+
     def __str__(self) -> str:
         head = f"{self.start} rows of the start version, {self.free} candidates at no proposal"
         comparisons = f"about {self.blocks} comparisons of {BLOCK} rows"

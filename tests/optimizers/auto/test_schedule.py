@@ -1,0 +1,74 @@
+"""What a budget buys."""
+
+from __future__ import annotations
+
+import attrs
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lmflow as lf
+from lmflow.optimizers.auto.schedule import FEWEST_PROPOSALS, plan_schedule
+from lmflow.optimizers.auto.search import BLOCK
+
+STEP = lf.predict("answer", "question -> answer")
+ROWS = [{"question": f"{n}?", "answer": "yes"} for n in range(200)]
+DATA = lf.Data(ROWS[:100], ROWS[100:])
+METRIC = lf.exact_match("answer")
+
+
+@given(
+    calls=st.integers(1, 20_000),
+    steps=st.integers(1, 6),
+    rows=st.integers(1, 500),
+    pooled=st.booleans(),
+)
+def test_the_parts_fit_into_the_whole(calls: int, steps: int, rows: int, *, pooled: bool) -> None:
+    """Start, harvest and comparisons are never more rollouts than there are, and nothing is
+    negative.
+    """
+    schedule = plan_schedule(calls, calls // steps, steps, rows, pooled=pooled)
+    assert schedule.start + schedule.tries + schedule.blocks * BLOCK <= max(
+        schedule.rollouts, schedule.start
+    )
+    assert schedule.start <= rows
+    assert all(value >= 0 for value in attrs.astuple(schedule))
+
+
+@given(calls=st.integers(1, 20_000), steps=st.integers(1, 6))
+def test_fewer_than_three_proposals_are_none(calls: int, steps: int) -> None:
+    """Instructions are searched in earnest or not at all."""
+    schedule = plan_schedule(calls, calls // steps, steps, 200, pooled=steps == 1)
+    assert schedule.proposals == 0 or schedule.proposals >= FEWEST_PROPOSALS
+
+
+def test_more_calls_buy_no_less() -> None:
+    """Proposals and comparisons grow with the budget."""
+    sizes = [plan_schedule(n, n, 1, 200, pooled=True) for n in (30, 100, 300, 1000, 3000, 10_000)]
+    assert sizes == sorted(sizes, key=lambda size: (size.proposals, size.blocks))
+
+
+def test_the_schedule_is_said_in_words() -> None:
+    """A large budget names its proposals, a small one says why it has none."""
+    large = lf.auto(calls=300).words(STEP, DATA, METRIC)
+    assert (
+        "buys 30 rows of the start version, 8 candidates at no proposal, 6 proposals, 3 rewritings"
+        " and about 27 comparisons of 10 rows"
+    ) == large
+    small = lf.auto(calls=60).words(STEP, DATA, METRIC)
+    assert small.endswith(
+        "fewer than 3 proposals is no search, so it will only choose demonstrations"
+    )
+
+
+def test_other_searches_say_what_a_number_of_calls_buys() -> None:
+    """Each of them has words for its calls, and none without."""
+    made = (lf.mipro, lf.gepa, lf.random_search, lf.simba)
+    assert all(make(calls=300).words(STEP, DATA, METRIC).startswith("buys") for make in made)
+    assert not any(make().words(STEP, DATA, METRIC) for make in made)
+
+
+def test_a_judge_makes_a_rollout_dearer() -> None:
+    """The calls of a judge count, so the same budget buys half as many comparisons."""
+    grade = lf.predict("grade", "question, response -> score: float")
+    judge = lf.Judge(grade, reads={"question": "example.question", "response": "outputs.answer"})
+    assert "about 13 comparisons" in lf.auto(calls=300).words(STEP, DATA, judge)
