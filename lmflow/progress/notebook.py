@@ -50,7 +50,8 @@ class _Shown:
         return str(self._update)
 
     def _repr_html_(self) -> str:
-        share = self._update.share
+        # Without a share the bar moves to and fro, which must end with the work.
+        share = 1.0 if self._update.ended else self._update.share
         value = "" if share is None else f' max="1" value="{share:.4f}"'
         texts = [html.escape(text) for _, text in facts(self._update)]
         title, *rest = texts

@@ -39,6 +39,7 @@ CALL_DIFFERENCES: tuple[CallDifference, ...] = get_args(CallDifference)
 
 ResultDifference = Literal["same", "changed", "unknown"]
 
+_LINES = 40  # lines of the tree that a page shows
 _SHOWN = 20  # executions that `str` shows
 
 
@@ -151,7 +152,7 @@ class Divergence:
         differing = [item for item in self.items if not item.same]
         rows = [_execution_cells(item) for item in differing[:ROWS_SHOWN]]
         table = Table(rows, "Executions that differ", total=len(differing), noun="execution")
-        return table, Text(str(self))
+        return table, Text(str(self), most=_LINES)
 
     @property
     def _headline(self) -> str:

@@ -33,7 +33,10 @@ WIDEST_LINE = 400
 # MathJax, which notebooks run over all that they show, would set the text between two prices as a
 # formula. It leaves out elements of these classes.
 _OPEN = '<div class="tex2jax_ignore mathjax_ignore">'
-_PRE = "margin:.5em 0;padding:0;white-space:pre-wrap;background:none;line-height:1.35"
+_PRE = (
+    "font-family:ui-monospace,SFMono-Regular,Menlo,Consolas,DejaVu Sans Mono,monospace;"
+    "font-size:.93em;line-height:1.35;margin:.5em 0;padding:0;white-space:pre-wrap;background:none"
+)
 
 
 class Block(Protocol):

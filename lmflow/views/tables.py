@@ -10,6 +10,9 @@ from typing import Any
 from lmflow.values.printing import WIDEST, printable
 
 CELL_WIDTH = 48
+SHORT_CELL = 20
+"""Characters of a cell that is not broken into lines: an id, a number, a duration."""
+
 _TABLE = "border-collapse:collapse;margin:.5em 0;font-variant-numeric:tabular-nums"
 _CAPTION = "text-align:left;caption-side:top;padding:.2em 0"
 _CELL = (
@@ -101,9 +104,14 @@ def _markdown_line(cells: Iterable[Any], width: int) -> str:
 
 def _html_row(row: Mapping[str, Any], columns: Sequence[str], width: int) -> str:
     first, *rest = columns or [""]
-    head = f'<th scope="row" style="{_FIRST}">{html_text(row.get(first), width)}</th>'
-    cells = "".join(f'<td style="{_CELL}">{html_text(row.get(name), width)}</td>' for name in rest)
-    return f"<tr>{head}{cells}</tr>"
+    head = _html_cell('th scope="row"', "th", html_text(row.get(first), width), _FIRST)
+    cells = (_html_cell("td", "td", html_text(row.get(name), width), _CELL) for name in rest)
+    return f"<tr>{head}{''.join(cells)}</tr>"
+
+
+def _html_cell(opening: str, tag: str, text: str, style: str) -> str:
+    wrapping = ";white-space:nowrap" if len(text) <= SHORT_CELL else ""
+    return f'<{opening} style="{style}{wrapping}">{text}</{tag}>'
 
 
 def _cell(value: Any) -> str:
