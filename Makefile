@@ -46,7 +46,7 @@ docs: $(STAMPS)/docs
 
 # A stamp says that the extras were installed for the pyproject.toml of that time.
 $(STAMPS)/local: EXTRAS = [local,optuna]
-$(STAMPS)/test: EXTRAS = [local,test]
+$(STAMPS)/test: EXTRAS = [local,test,notebook]
 $(STAMPS)/check: EXTRAS = [local,test,check]
 $(STAMPS)/bench: EXTRAS = [local,dense,optuna]
 $(STAMPS)/docs: EXTRAS = [docs]
