@@ -1,4 +1,4 @@
-"""The type of adapters, and what they share: writing values into messages, collecting outputs."""
+"""What adapters share: writing values into messages, collecting outputs from replies."""
 
 from __future__ import annotations
 
@@ -25,33 +25,34 @@ class Unreadable(ValueError):
         self.outputs = outputs
 
 
-@attrs.frozen(eq=False)
-class Adapter:
-    """One way to ask a model for outputs.
+@attrs.frozen
+class Marks:
+    """What stands before and after a value in a message; ``{name}`` stands for its field's name."""
 
-    ``form`` tells the model what to reply with. ``cue`` repeats that in short below the inputs,
-    where small models heed it (empty for none). ``answer`` writes a demonstration's outputs in the
-    form. ``read`` reads the outputs from a reply, told whether the reply is whole (not cut at the
-    token limit), and raises nothing but ``Unreadable``. ``schema`` is the JSON schema that an
-    endpoint may hold the reply to, ``None`` for none.
-    """
+    before: str
+    after: str = ""
 
-    name: str
-    form: Callable[[Signature], str]
-    cue: Callable[[Signature], str]
-    answer: Callable[[Signature, Mapping[str, Any]], str]
-    read: Callable[[Signature, str, bool], Record]
-    schema: Callable[[Signature], Record | None]
+    def around(self, name: str) -> tuple[str, str]:
+        """The marks before and after a field's value."""
+        return self.before.replace("{name}", name), self.after.replace("{name}", name)
 
 
-def sections(fields: tuple[Field, ...], values: Mapping[str, Any]) -> str:
-    """Write values under their fields' markers; fields without a value are left out."""
-    present = [field.name for field in fields if field.name in values]
-    return "\n".join([f"[[{name}]]\n{text_for_model(values[name])}" for name in present])
+BRACKETS = Marks("[[{name}]]\n")
+"""The marks of the adapters ``chat`` and ``json``: the name in brackets, on a line of its own."""
+
+
+def sections(fields: tuple[Field, ...], values: Mapping[str, Any], marks: Marks = BRACKETS) -> str:
+    """Write values between their fields' marks; fields without a value are left out."""
+    parts = []
+    for field in fields:
+        if field.name in values:
+            before, after = marks.around(field.name)
+            parts.append(f"{before}{text_for_model(values[field.name])}{after}")
+    return _LINE.join(parts)
 
 
 def sections_with_media(
-    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = ""
+    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", marks: Marks = BRACKETS
 ) -> tuple[str, tuple[Attached, ...]]:
     """Write values under their fields' markers, below a head, and collect their media.
 
@@ -65,24 +66,27 @@ def sections_with_media(
         value = values[field.name]
         if text:
             text += _LINE
-        text += f"[[{field.name}]]\n"
+        before, after = marks.around(field.name)
+        text += before
         parts = _parts(value) if holds_media(field.type) else (text_for_model(value),)
         for part in parts:
             if isinstance(part, Media):
                 attached.append(Attached(len(text), part))
             else:
                 text += part
+        text += after
     return text, tuple(attached)
 
 
 def user_message(
-    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", tail: str = ""
-) -> Message:
+    fields: tuple[Field, ...], values: Mapping[str, Any], head: str = "", tail: str = "",
+    marks: Marks = BRACKETS,
+) -> Message:  # fmt: skip
     """Write the user's message with inputs, between a head and a tail; "Go." without inputs."""
     if any(map(_has_media, values.values())):
-        text, attached = sections_with_media(fields, values, head)
+        text, attached = sections_with_media(fields, values, head, marks)
     else:
-        text, attached = sections(fields, values) or "Go.", ()
+        text, attached = sections(fields, values, marks) or "Go.", ()
         text = f"{head}{_LINE}{text}" if head else text
     return Message("user", f"{text}{_LINE}{tail}" if tail else text, attached=attached)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.adapters.base import (
-    Adapter,
     Unreadable,
     check_answered,
     collect_outputs,
@@ -122,8 +122,4 @@ def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any
     return outputs if required <= outputs.keys() else {}
 
 
-def _no_schema(_: Signature) -> None:
-    """Ask for no schema, since sections have none."""
-
-
-CHAT = Adapter("chat", _form, _cue, _answer, _read, _no_schema)
+CHAT = Adapter("chat", _form, _cue, answer=_answer, read=_read, shipped=True)

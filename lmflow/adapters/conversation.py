@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, user_message
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.base import user_message
 from lmflow.adapters.truncation import Cut
 from lmflow.messages.messages import Message
 from lmflow.signatures.codec import convert
@@ -37,7 +38,7 @@ def history_messages(
             continue
         fields = tuple(media_fields.get(name) or Field(name=name) for name in turn.inputs)
         messages += [
-            user_message(fields, turn.inputs, note),
+            user_message(fields, turn.inputs, note, marks=adapter.marks),
             Message("assistant", _reply(adapter, signature, turn)),
         ]
         note = ""

@@ -9,7 +9,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable, check_answered, collect_outputs
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.base import Unreadable, check_answered, collect_outputs
 from lmflow.adapters.json_outputs import outputs_in, read_json_value
 from lmflow.adapters.markers import marked_sections, trim
 from lmflow.adapters.thinking import without_thinking
@@ -60,9 +61,4 @@ def _schema(signature: Signature) -> Record:
     return signature.schema
 
 
-def _no_cue(_: Signature) -> str:
-    """Repeat nothing below the inputs, since the form suffices."""
-    return ""
-
-
-JSON = Adapter("json", _form, _no_cue, _answer, _read, _schema)
+JSON = Adapter("json", _form, answer=_answer, read=_read, schema=_schema, shipped=True)

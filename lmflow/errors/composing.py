@@ -85,8 +85,17 @@ class UnknownAdapter(ProgramError):
 
     @property
     def hint(self) -> str:
-        """The adapter whose name is nearly this one, as a question."""
-        return near(self.name, self.known)
+        """What mends it: the name that is nearly this one, or where an adapter is given."""
+        own, at, _ = self.name.partition("@")
+        if not at:
+            return near(self.name, self.known)
+        now = next((name for name in self.known if name.startswith(f"{own}@")), "")
+        if now:
+            return f" Its functions have changed since: here it is {now!r}."
+        return (
+            f" {own!r} is your own: give it as a value, to the step (`adapter={own}`) or here"
+            f" (`adapters=[{own}]`)."
+        )
 
 
 @attrs.frozen(eq=False)

@@ -193,7 +193,8 @@ class CallRunner:
         return perform
 
     def _reply_source(self, request: ModelRequest, attempt: int) -> ReplySource:
-        return ReplySource(self._step, request, self._address, attempt, self._call.wanted)
+        call = self._call
+        return ReplySource(self._step, request, self._address, attempt, call.wanted, call.adapter)
 
     # `actual` says what the attempt counts as if this coroutine ends here: nothing before it is
     # started, the worst case (None) while it is out, since a server may bill what we no longer wait

@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.registry import AdapterRules, adapter_rules, check_adapters
+from lmflow.adapters.registry import AdapterRules, AnyAdapter, adapter_rules, check_adapters
 from lmflow.execution.batching_writer import BatchingWriter, WriteReceipt
 from lmflow.execution.budget import Prices
 from lmflow.execution.events import Listener
@@ -30,6 +30,9 @@ from lmflow.traces.trace import Run
 
 _MOST_TOOL_THREADS = 32
 
+Adapters = Mapping[str, AnyAdapter]
+"""Adapters, or their names, by patterns of model names."""
+
 
 @attrs.frozen(eq=False)
 class Connections:
@@ -42,7 +45,7 @@ class Connections:
     recorder: Recorder
     prices: Prices
     redactor: Redactor | None = None
-    adapters: Mapping[str, str] = attrs.field(factory=dict)
+    adapters: Adapters = attrs.field(factory=dict)
     answers: Answers | None = None
     record_first: bool = False
     random: Random = attrs.field(factory=Random)
@@ -112,7 +115,7 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
     redact: Callable[[str], str] | None,
     secret: bytes,
     answers: Answers | None,
-    adapters: Mapping[str, str] | None,
+    adapters: Adapters | None,
     *,
     record_first: bool,
 ) -> Connections:

@@ -9,7 +9,7 @@ from typing import Any, Never, Self
 from lmflow.execution.account import Account
 from lmflow.execution.budget import NOTHING, Budget, Left, Prices, Spent
 from lmflow.execution.call_order import check_order, check_version_input
-from lmflow.execution.connections import connect
+from lmflow.execution.connections import Adapters, connect
 from lmflow.execution.events import Listener
 from lmflow.execution.jobs import evaluate as evaluate_job
 from lmflow.execution.jobs import map_examples, rerun
@@ -53,8 +53,8 @@ class Executor:
         secret: The key of the hashes that stand for redacted requests. Without one it is random, so
             that nobody can compare them later.
         answers: A recording that answers executions in place of models and tools.
-        adapters: Adapters by patterns of model names, ``{"anthropic/*": "json"}``; the first that
-            matches counts, unless a parameter or the step says otherwise. They are recorded.
+        adapters: Adapters or their names by patterns of model names, ``{"anthropic/*": "json"}``;
+            the first that matches counts, unless a parameter or the step names one.
         record_first: Whether a call is sent only once its start is durable in the store; under a
             budget it always is.
 
@@ -87,7 +87,7 @@ class Executor:
         redact: Callable[[str], str] | None = None,
         secret: bytes = b"",
         answers: Answers | None = None,
-        adapters: Mapping[str, str] | None = None,
+        adapters: Adapters | None = None,
         record_first: bool = False,
     ) -> None:
         if concurrency < 1:

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
+from lmflow.adapters.registry import AdapterRules
+from lmflow.adapters.two_step import extraction_model
 from lmflow.errors import ENDING, BudgetExceeded
 from lmflow.execution.account import Account
 from lmflow.execution.batching_writer import WriteReceipt
@@ -17,6 +19,7 @@ from lmflow.execution.listening import OnText
 from lmflow.execution.live import LiveDriver, gather_strict
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.execution.rollout import Rollout, new_id
+from lmflow.interpreter.asking import token_limits
 from lmflow.interpreter.driver import Frame
 from lmflow.interpreter.predict import ADAPTER
 from lmflow.messages.requests import ChatRequest
@@ -187,9 +190,18 @@ async def run_all(
 
 def model_places(connections: Connections, params: Record) -> Record:
     """Map the model names in parameters to the resolved models and endpoint classes."""
-    return connections.models.places(
-        value for path, value in params.items() if path.endswith(".model")
-    )
+    names = [value for path, value in params.items() if path.endswith(".model")]
+    rules = connections.adapter_rules
+    extracting = (_extraction_model(path, params, rules) for path in params)
+    return connections.models.places([*names, *filter(None, extracting)])
+
+
+def _extraction_model(path: str, params: Record, rules: AdapterRules) -> str:
+    """The model that extracts the outputs of a step, if the path is that of the step's adapter."""
+    step, _, slot = path.rpartition(".")
+    if slot != "adapter":
+        return ""
+    return extraction_model(str(params[path] or rules.of(params.get(f"{step}.model", ""))))
 
 
 def _check_bounds(
@@ -201,6 +213,11 @@ def _check_bounds(
             raise unbounded_media(name)
         for model in leaves(connections.models.get(params[f"{name}.model"])):
             request = ChatRequest((), model.name, options=params[f"{name}.options"])
+            worst_case(name, request, connections.prices, time.time_ns(), priced=account.priced)
+        extracting = _extraction_model(f"{name}.adapter", params, connections.adapter_rules)
+        for model in leaves(connections.models.get(extracting)) if extracting else ():
+            options = token_limits(params[f"{name}.options"])
+            request = ChatRequest((), model.name, options=options)
             worst_case(name, request, connections.prices, time.time_ns(), priced=account.priced)
 
 

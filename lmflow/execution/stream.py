@@ -8,9 +8,8 @@ from typing import Any, Self
 
 from lmflow.execution.listening import OnText
 from lmflow.interpreter.partial import (
-    JsonReader,
-    MarkerReader,
     Partial,
+    Reader,
     ReplySource,
     new_reader,
     restart_reader,
@@ -82,7 +81,7 @@ class Streaming:
 
 def queue_parts(parts: asyncio.Queue[Partial | None]) -> OnText:
     """Return a listener that reads replies and queues the pieces of the outputs."""
-    readings: dict[str, tuple[ReplySource, MarkerReader | JsonReader]] = {}
+    readings: dict[str, tuple[ReplySource, Reader]] = {}
 
     # A step that retries sends again under the same address: the new reply's source is another
     # object, and what was shown of the old reply is taken back.

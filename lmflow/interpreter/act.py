@@ -13,8 +13,10 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter
-from lmflow.adapters.registry import adapter_of
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.chat import CHAT
+from lmflow.adapters.structured import JSON
+from lmflow.errors import UnknownAdapter
 from lmflow.interpreter.tools import (
     CallForm,
     ToolDescription,
@@ -120,8 +122,8 @@ def act_of(  # noqa: PLR0913 - what it is made of
     trajectory = Field(name=TRAJECTORY, type=tuple[Turn, ...], default=())
     # The task comes last, so that it stands nearest to the model's reply.
     signature = Signature((trajectory, *inputs), _OUTPUTS)
-    if (adapter := defaults.get("adapter")) and adapter != NATIVE:
-        _ = text_adapter(adapter)
+    if (adapter := str(defaults.get("adapter") or "")) not in {"", NATIVE}:
+        text_adapter(adapter)
     return Act(
         name=name,
         signature=signature,
@@ -134,5 +136,8 @@ def act_of(  # noqa: PLR0913 - what it is made of
 
 
 def text_adapter(name: str) -> Adapter:
-    """Find the adapter of a form in text. ``UnknownAdapter`` lists native besides the adapters."""
-    return adapter_of(name, (NATIVE,))
+    """Find the adapter of a form of calls in text. ``UnknownAdapter`` lists the forms of calls."""
+    for adapter in (CHAT, JSON):
+        if adapter.name == name:
+            return adapter
+    raise UnknownAdapter(name, (NATIVE, CHAT.name, JSON.name))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lmflow.adapters.base import Adapter, sections, user_message
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.base import sections, user_message
 from lmflow.adapters.conversation import history_messages
 from lmflow.adapters.registry import adapter_of
 from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import attrs
 
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.chat import CHAT
 from lmflow.adapters.fences import fence_after
 from lmflow.adapters.markers import indentation, is_terminator
+from lmflow.adapters.registry import AnyAdapter
+from lmflow.adapters.structured import JSON
 from lmflow.adapters.thinking import has_signs, may_begin, without_thinking
+from lmflow.interpreter.partial_json import json_members
 from lmflow.interpreter.predict import Unreadable, read_outputs
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest, Request
@@ -24,21 +27,7 @@ from lmflow.values.record import Record
 _MARKER = re.compile(r"[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
 
 
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
-
-
-_CUT_ESCAPE = re.compile(
-    r"(\\u[dD][89abAB][0-9a-fA-F]{2})?\\(u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}$"
-)
-
-
 _LONGEST_TAG = 40
-_DEPTH_CHANGES = {"{": 1, "[": 1, "}": -1, "]": -1}
-_EXPECTED_AFTER: dict[str, Literal["name", "value"]] = {":": "value", ",": "name"}
-
-
-_CLOSED = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-
 
 _MARKER_START = re.compile(r"[ \t]*(\[(\[[ \t#]*\w*[ \t#]*\]?)?)?")
 
@@ -65,7 +54,8 @@ class Partial:
 class ReplySource:
     """The origin of a reply's pieces: the step, its request, and the attempt of the call.
 
-    ``wanted`` is the signature of the outputs asked for, ``None`` for all of the step's.
+    ``wanted`` is the signature of the outputs asked for, ``None`` for all of the step's, and
+    ``adapter`` the form in which they were asked for, ``None`` for that which the request shows.
     """
 
     step: Program
@@ -73,6 +63,7 @@ class ReplySource:
     address: str
     attempt: int = 0
     wanted: Signature | None = None
+    adapter: Adapter | None = None
 
     @property
     def signature(self) -> Signature:
@@ -204,14 +195,15 @@ class MarkerReader:
 
 
 @attrs.frozen
-class JsonReader:
-    """A reply in JSON as far as it has been read: the members of its object, without escapes.
+class TextReader:
+    """A reply as far as it has been read, by a function that finds the outputs' texts in it anew.
 
-    The law of ``MarkerReader`` holds for texts; a number or word is shown once it is whole.
+    The law of ``MarkerReader`` holds for texts. ``adapter`` reads the whole reply in the end.
     """
 
     address: str
     signature: Signature
+    adapter: Adapter
     text: str = ""
     reply: str = ""
     fields: Record = attrs.field(factory=Record)
@@ -226,16 +218,26 @@ class JsonReader:
         """The fields that pieces came of."""
         return tuple(self.fields)
 
-    def feed(self, piece: str, *, last: bool = False) -> tuple[JsonReader, tuple[Partial, ...]]:
+    def feed(self, piece: str, *, last: bool = False) -> tuple[TextReader, tuple[Partial, ...]]:
         """Read one more piece; after the ``last`` the whole reply is read."""
-        text = self.text + piece
-        reply = _reply_so_far(self.text, self.reply, piece, last=last)
-        members = {name: value for name, value in _members(reply) if name in self.names and value}
-        if last:
-            members |= _texts_in(self.signature, text, "json")
+        text, reply = self.text + piece, self.reply
+        if self.adapter is JSON:
+            reply = _reply_so_far(self.text, self.reply, piece, last=last)
+        members = self.members(text, reply)
+        if last and self.adapter.extraction is None:
+            members |= _texts_in(self.signature, text, self.adapter)
         parts = tuple(self.changes(members))
         fields = Record({**dict.fromkeys(self.fields, ""), **members})
         return attrs.evolve(self, text=text, reply=reply, fields=fields), parts
+
+    def members(self, text: str, reply: str) -> dict[str, str]:
+        """The texts of outputs in a part of a reply; JSON is read without its thinking."""
+        if self.adapter is JSON:
+            found: Iterable[tuple[str, str]] = json_members(reply)
+        else:
+            partial = self.adapter.partial
+            found = partial(self.signature, text).items() if partial is not None else ()
+        return {name: value for name, value in found if name in self.names and value}
 
     def changes(self, members: Mapping[str, str]) -> Iterator[Partial]:
         """The pieces that turn the fields into ``members``."""
@@ -247,8 +249,11 @@ class JsonReader:
                 yield Partial(self.address, name, now[len(before) :])
 
 
-def new_reader(source: ReplySource) -> MarkerReader | JsonReader:
-    """Make the reader of a reply: in JSON if the request has a schema, else in marked sections.
+Reader = MarkerReader | TextReader
+
+
+def new_reader(source: ReplySource) -> Reader:
+    """Make the reader of a reply: in JSON if the request has a schema, else as its adapter writes.
 
     Text beside calls of functions is the first output.
     """
@@ -256,14 +261,16 @@ def new_reader(source: ReplySource) -> MarkerReader | JsonReader:
     address = source.address.rpartition("/")[0]
     if isinstance(request, ChatRequest) and request.tools:
         return MarkerReader(address, attrs.evolve(signature, outputs=signature.outputs[:1]))
-    if isinstance(request, ChatRequest) and request.schema is not None:
-        return JsonReader(address, signature)
-    return MarkerReader(address, signature)
+    adapter = source.adapter
+    if adapter is None or adapter.shipped:
+        has_schema = isinstance(request, ChatRequest) and request.schema is not None
+        adapter = JSON if has_schema else adapter
+    if adapter is None or adapter is CHAT:
+        return MarkerReader(address, signature)
+    return TextReader(address, signature, adapter)
 
 
-def restart_reader(
-    before: MarkerReader | JsonReader, source: ReplySource
-) -> tuple[MarkerReader | JsonReader, tuple[Partial, ...]]:
+def restart_reader(before: Reader, source: ReplySource) -> tuple[Reader, tuple[Partial, ...]]:
     """Make the reader of a reply that replaces another one, and void that one's pieces."""
     reader = new_reader(source)
     void = [name for name in before.shown if name in reader.names]
@@ -292,7 +299,7 @@ def _reply_so_far(text: str, reply: str, piece: str, *, last: bool) -> str:
     return without_thinking(whole, whole=last)
 
 
-def _texts_in(signature: Signature, text: str, adapter: str = "") -> dict[str, str]:
+def _texts_in(signature: Signature, text: str, adapter: AnyAdapter = "") -> dict[str, str]:
     """The text outputs that a whole reply holds."""
     try:
         outputs: Mapping[str, Any] = read_outputs(signature, text, adapter)
@@ -314,35 +321,3 @@ def _fields_after(fields: Record, parts: list[Partial]) -> Record:
     for part in parts:
         texts[part.field] = part.text if part.anew else texts.get(part.field, "") + part.text
     return Record(texts)
-
-
-def _members(text: str) -> Iterator[tuple[str, str]]:
-    """The members of the outermost object, each text as far as it goes.
-
-    A number or word counts once another token follows, since it may go on before that.
-    """
-    depth, name = 0, ""
-    expects: Literal["name", "value"] = "name"
-    tokens = [match[0] for match in _TOKEN.finditer(text, max(text.find("{"), 0))]
-    for position, token in enumerate(tokens):
-        depth += _DEPTH_CHANGES.get(token, 0)
-        if depth > 1:
-            # What is nested belongs to the value of a member, until a comma at the outer level.
-            expects = "value"
-        elif token in _EXPECTED_AFTER:
-            expects = _EXPECTED_AFTER[token]
-        elif depth == 1 and token not in _DEPTH_CHANGES:
-            is_text = token.startswith('"')
-            if expects == "name" and is_text:
-                name = _unescape(token)
-            elif expects == "value" and (is_text or position + 1 < len(tokens)):
-                yield name, _unescape(token) if is_text else token
-
-
-def _unescape(token: str) -> str:
-    """The text of a string that may not have ended; a part of an escape at its end is left out."""
-    is_closed = len(token) > 1 and token.endswith('"') and _CLOSED.fullmatch(token) is not None
-    body = token[1:-1] if is_closed else _CUT_ESCAPE.sub("", token[1:])
-    with contextlib.suppress(ValueError):
-        return str(json.loads(f'"{body}"', strict=False))
-    return ""

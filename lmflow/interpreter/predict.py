@@ -12,31 +12,24 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.base import Adapter, Unreadable, user_message
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.base import Unreadable, user_message
 from lmflow.adapters.conversation import history_messages
-from lmflow.adapters.markers import marked_sections, text_before_markers
-from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, adapter_of
-from lmflow.adapters.structured import JSON
-from lmflow.adapters.thinking import thinking_of, without_thinking
+from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, AnyAdapter, adapter_of
+from lmflow.adapters.thinking import thinking_of
 from lmflow.adapters.truncation import Cut
-from lmflow.errors import NoLogprobs, ParseFailure
+from lmflow.errors import NoLogprobs
+from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of
 from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.interpreter.similarity import nearest_by_vectors
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply
-from lmflow.messages.requests import ChatRequest, ToolRequest
+from lmflow.messages.requests import ToolRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
 from lmflow.programs.program import Predict
 from lmflow.programs.tool import Tool
-from lmflow.signatures.fields import (
-    Confidence,
-    Field,
-    Reasoning,
-    metadata_kind,
-    nullable,
-    unwrap_annotated,
-)
+from lmflow.signatures.fields import Confidence, Field, Reasoning, metadata_kind, nullable
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import EMPTY, Record
 
@@ -52,7 +45,7 @@ def predict_messages(
 
 
 def read_outputs(
-    signature: Signature, text: str, adapter: str = "", *, whole: bool = True
+    signature: Signature, text: str, adapter: AnyAdapter = "", *, whole: bool = True
 ) -> Record:
     """Read the outputs of a signature from the text of a reply.
 
@@ -67,75 +60,33 @@ def read_outputs(
 
 def step_adapter(step: Predict, params: Env | Mapping[str, Any]) -> Adapter:
     """Choose a step's adapter: its parameter, else the rule for the step's model, else chat."""
-    name: str = params[f"{step.name}.adapter"]
+    name: AnyAdapter = params[f"{step.name}.adapter"]
     rules = params.adapters if isinstance(params, Env) else NO_ADAPTER_RULES
-    return adapter_of(name or rules.of(params[f"{step.name}.model"]))
+    known = (*step.own_adapters, *rules.known)
+    return adapter_of(name or rules.of(params[f"{step.name}.model"]), known=known)
 
 
 async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
     """Ask the model for the outputs of a step, with one retry if they can't be read.
 
     The retry tells the model what was wrong and asks only for the outputs that couldn't be read, in
-    a form that holds it to their types. Then ``ParseFailure`` is raised, with both replies.
+    a form that holds it to their types. Then ``ParseFailure`` is raised, with both replies. An
+    adapter of two steps asks for a free answer first, from which the outputs are then asked for.
     """
     shared = (
         _shared_parts(step, env, inputs)
         if step.nearest
         else env.once(step, lambda: _shared_parts(step, env, inputs))
     )
-    adapter, signature = shared.adapter, step.signature.for_model
-    messages, schema = (*shared.head, *_input_messages(adapter, step, inputs)), shared.schema
-    wanted, known = signature, EMPTY
-    problems: list[str] = []
-    replies: list[str] = []
-    for _ in range(2):
-        reply = await Call(shared.request(messages, schema), timeout=step.timeout, wanted=wanted)
-        whole = reply.finish != "length"
-        try:
-            text = _without_known(wanted, known, reply.text) if known else reply.text
-            outputs = adapter.read(wanted, text, whole)
-            if known:
-                outputs = _merge(signature, known, outputs, reply.text)
-            if signature is step.signature:
-                return outputs
-            return _fill_metadata(step, outputs, reply)
-        except Unreadable as problem:
-            problems.append(_with_cause(str(problem), reply.finish))
-            replies.append(reply.text)
-            if whole and problem.outputs:
-                known = Record(problem.outputs)
-                wanted = signature.without(known)
-            adapter = _retry_adapter(adapter, wanted)
-            schema = adapter.schema(wanted)
-            complaint = _retry_message(adapter, wanted, problems[-1])
-            messages = (*messages, Message("assistant", reply.text), Message("user", complaint))
-    raise ParseFailure(step.name, _expected_outputs(signature), tuple(problems), tuple(replies))
-
-
-def _without_known(wanted: Signature, known: Mapping[str, Any], text: str) -> str:
-    """Remove sections of known outputs from a retry that asks for one text.
-
-    A step with one text output has no sections, so that its adapter takes all of a reply for the
-    text; here the sections of the first request may come again.
-    """
-    if not wanted.is_free_text or "[[" not in text:
-        return text
-    name, reply = wanted.outputs[0].name, without_thinking(text)
-    sections = marked_sections(reply, [name], known)
-    return sections[name] if sections else text_before_markers(reply, known)
-
-
-def _merge(signature: Signature, known: Mapping[str, Any], read: Record, text: str) -> Record:
-    """Merge outputs from a retry with those from the first reply, in the signature's order.
-
-    ``Unreadable`` if the only output asked for is empty in a reply that isn't: such a reply repeats
-    what is known already.
-    """
-    if text.strip() and [*read.values()] == [""]:
-        msg = f"{next(iter(read))}: it is missing"
-        raise Unreadable(msg)
-    outputs = {**known, **read}
-    return Record({field.name: outputs[field.name] for field in signature.outputs})
+    asking, signature = shared.asking, step.signature.for_model
+    messages = (*shared.head, *_input_messages(asking.adapter, step, inputs))
+    extraction = asking.adapter.extraction
+    if extraction is None:
+        outputs, reply = await ask_and_read(asking, messages)
+    else:
+        reply = await ask_freely(asking, messages)
+        outputs, _ = await ask_and_read(*extraction_of(asking, extraction, reply))
+    return outputs if signature is step.signature else _fill_metadata(step, outputs, reply)
 
 
 async def run_tool(tool: Tool, inputs: Record) -> Record:
@@ -149,25 +100,15 @@ async def run_tool(tool: Tool, inputs: Record) -> Record:
 class _SharedParts:
     """The parts that all calls of a step share under the same parameters."""
 
-    adapter: Adapter
     head: tuple[Message, ...]
-    model: str
-    options: Record
-    schema: Record | None
-
-    def request(self, messages: tuple[Message, ...], schema: Record | None) -> ChatRequest:
-        return ChatRequest(messages, self.model, options=self.options, schema=schema)
+    asking: Asking
 
 
 def _shared_parts(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _SharedParts:
-    adapter = step_adapter(step, env)
-    return _SharedParts(
-        adapter=adapter,
-        head=_leading_messages(step, env, inputs),
-        model=env[f"{step.name}.model"],
-        options=env[f"{step.name}.options"],
-        schema=adapter.schema(step.signature.for_model),
-    )
+    adapter, signature = step_adapter(step, env), step.signature.for_model
+    model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
+    asking = Asking(step, adapter, signature, model, options, adapter.schema(signature))
+    return _SharedParts(_leading_messages(step, env, inputs), asking)
 
 
 def _leading_messages(
@@ -210,7 +151,7 @@ def _history_and_inputs(  # noqa: PLR0913, PLR0917 - each is a part of its own
         cut = {name: cuts[name].value(inputs[name]) for name in cuts if name in inputs}
         inputs = {**inputs, **cut}
     head = f"{note}\n{head}" if note and head else note or head
-    return (*turns, user_message(signature.marked_inputs, inputs, head, tail))
+    return (*turns, user_message(signature.marked_inputs, inputs, head, tail, adapter.marks))
 
 
 def _demos(
@@ -284,28 +225,3 @@ def _with_metadata(signature: Signature, read: Record, reply: ChatReply) -> Reco
         else:
             outputs[field.name] = read[field.name]
     return Record(outputs)
-
-
-def _expected_outputs(signature: Signature) -> str:
-    pairs = zip(signature.outputs, signature.hints, strict=True)
-    return ", ".join(f"`{field.name}` ({hint or 'text'})" for field, hint in pairs)
-
-
-def _with_cause(problem: str, finish: str) -> str:
-    return f"{problem} (it was cut off at the token limit)" if finish == "length" else problem
-
-
-def _retry_adapter(adapter: Adapter, wanted: Signature) -> Adapter:
-    """Choose a retry's adapter: JSON, whose schema binds the model, unless an output is text."""
-    has_text = any(unwrap_annotated(field.type)[0] is str for field in wanted.outputs)
-    return adapter if has_text else JSON
-
-
-def _retry_message(adapter: Adapter, signature: Signature, problem: str) -> str:
-    form = (
-        adapter.form(signature)
-        or f"Reply with only the {signature.outputs[0].name.replace('_', ' ')}."
-    )
-    return "\n".join(
-        filter(None, (f"That could not be read: {problem}.", form, adapter.cue(signature)))
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.adapters.registry import adapter_rules, check_adapters
+from lmflow.adapters.registry import AnyAdapter, adapter_rules, check_adapters
 from lmflow.errors import near
 from lmflow.interpreter.act import Act
 from lmflow.interpreter.act_messages import act_messages
@@ -20,7 +20,7 @@ from lmflow.versions.version import Version
 
 def render(  # noqa: PLR0913 - which step, and under what
     program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = "",
-    model: str = "", adapters: Mapping[str, str] = EMPTY,
+    model: str = "", adapters: Mapping[str, AnyAdapter] = EMPTY,
 ) -> tuple[Message, ...]:  # fmt: skip
     """Render the exact messages that a step would send; no model is called.
 
@@ -30,7 +30,7 @@ def render(  # noqa: PLR0913 - which step, and under what
         version: The parameters; ``None`` for the program's defaults.
         step: The name of the step; may be left out if the program has one predictor.
         model: The name of the executor's own model, if ``adapters`` depend on models.
-        adapters: The executor's adapters: pattern of a model's name -> name of an adapter.
+        adapters: The executor's adapters: pattern of a model's name -> adapter, or its name.
 
     Returns:
         The messages, in order.

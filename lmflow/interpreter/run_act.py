@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from lmflow.adapters.base import Adapter, Unreadable
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.base import Unreadable
 from lmflow.adapters.thinking import without_thinking
 from lmflow.errors import NO_TOOLS, ModelFailed
 from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter
@@ -51,10 +52,12 @@ async def run_act(step: Act, env: Env, inputs: Record) -> Record:
 
 
 def _text_form(step: Act, env: Env) -> CallForm:
-    """The form of calls in text: that of the executor's rules for the model, else chat."""
-    rule: Any = env.adapters.of(env[f"{step.name}.model"])
-    form: CallForm = rule or TEXT
-    return form
+    """The form of calls in text: that of the executor's rules for the model, else chat.
+
+    Calls are written in the forms of chat and json alone.
+    """
+    rule = env.adapters.of(env[f"{step.name}.model"])
+    return "json" if rule == "json" else TEXT
 
 
 async def _ask(step: Act, env: Env, inputs: Record, form: CallForm) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.errors import UnfitDemos, WrongType, clipped, safe_repr
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
@@ -14,8 +15,9 @@ from lmflow.versions.changes import same
 from lmflow.versions.version import Version
 
 _DEFAULTS = "defaults of "
-_KINDS: Mapping[str, tuple[type, str]] = MappingProxyType({
-    "instruction": (str, "a text"), "model": (str, "a text"), "adapter": (str, "a text"),
+_KINDS: Mapping[str, tuple[Any, str]] = MappingProxyType({
+    "instruction": (str, "a text"), "model": (str, "a text"),
+    "adapter": (str | Adapter, "an adapter or its name"),
     "options": (Mapping, 'a mapping, {"temperature": 0}'),
     "demos": (tuple, "a list of demonstrations"),
     "pool": (tuple, "a list of demonstrations"),
@@ -44,7 +46,7 @@ def checked_params(program: Program, version: Version | None) -> Record:
     return params
 
 
-def _check_kind(where: str, value: object, kind: type, words: str) -> None:
+def _check_kind(where: str, value: object, kind: Any, words: str) -> None:
     if not isinstance(value, kind):
         raise WrongType(where, clipped(safe_repr(value), 60), words)
 

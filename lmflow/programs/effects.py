@@ -30,12 +30,14 @@ class Call:
 
     ``function`` is the tool's function, which only the live driver runs. ``wanted`` is the
     signature of the outputs that a model's reply must hold, ``None`` if the step doesn't say.
+    ``adapter`` is the form in which they were asked for.
     """
 
     request: Request
     function: Callable[..., Any] | None = attrs.field(default=None, repr=False)
     timeout: float | None = None
     wanted: Any = attrs.field(default=None, repr=False)
+    adapter: Any = attrs.field(default=None, repr=False)
 
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, overload
 
-from lmflow.adapters.registry import adapter_of
+from lmflow.adapters.registry import AnyAdapter, adapter_of, own_adapters
 from lmflow.errors import near
 from lmflow.messages.requests import CACHED, MODES, ToolMode
 from lmflow.programs.embedding import Embed, check_signature
@@ -31,7 +31,7 @@ def predict(
     demos: Iterable[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
     model: str = "",
-    adapter: str = "",
+    adapter: AnyAdapter = "",
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Predict: ...
@@ -45,7 +45,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
     demos: Iterable[Mapping[str, Any]] = (),
     options: Mapping[str, Any] | None = None,
     model: str = "",
-    adapter: str = "",
+    adapter: AnyAdapter = "",
     timeout: float | None = None,
     types: Mapping[str, Any] | None = None,
 ) -> Predict:
@@ -62,7 +62,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         demos: Demonstrations: records of inputs and outputs.
         options: Decoding options by their wire names.
         model: ``provider/model``; empty for the executor's own model.
-        adapter: ``chat`` (the default) or ``json``.
+        adapter: ``chat`` (the default), ``json``, ``xml``, ``two_step``, or an ``lf.Adapter``.
         timeout: Seconds per call, ``None`` for the executor's.
         types: Types that the signature's string names.
 
@@ -81,7 +81,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         stub = name
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     sig = signature_of(signature, types)
-    _ = adapter_of(adapter)
+    adapter_of(adapter)
     text = textwrap.dedent(instruction).strip() or _default_instruction(sig.for_model)
     return Predict(
         name=name,
@@ -90,8 +90,9 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         demos=tuple(Record(demo) for demo in demos),
         options=Record(options or {}),
         model=model,
-        adapter=adapter,
+        adapter=str(adapter),
         timeout=timeout,
+        own_adapters=own_adapters([adapter]),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import toolz
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.errors import DuplicateStep, MissingInput, check_kind
 from lmflow.programs.composed_signatures import piped
 from lmflow.programs.effects import Pending
@@ -269,7 +270,8 @@ class Predict(Step):
     parameters. With ``nearest`` more than 0 the ``pool`` is a parameter too: the step shows as many
     of its demonstrations as ``nearest`` says, those nearest to the inputs by words or, if
     ``similar``, by the parameters ``vectors`` (of the pool) and ``near`` (of the inputs). ``cuts``
-    say which inputs are shortened, and how.
+    say which inputs are shortened, and how. ``own_adapters`` are those of the user's that the
+    parameter ``adapter`` may name.
     """
 
     instruction: str = ""
@@ -282,6 +284,7 @@ class Predict(Step):
     pool: tuple[Record, ...] = ()
     similar: bool = False
     cuts: Record = EMPTY
+    own_adapters: tuple[Adapter, ...] = attrs.field(default=(), eq=False)
 
     @property
     def identity(self) -> Any:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, overload
 
 import attrs
 
-from lmflow.adapters.registry import AdapterRules, recorded_adapter_rules
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.registry import AdapterRules, own_adapters, recorded_adapter_rules
+from lmflow.errors import UnknownAdapter
 from lmflow.errors.replaying import ReplayDiverged
 from lmflow.interpreter.driver import Recall, drive_pure
 from lmflow.programs.effects import Call, Pending
@@ -26,12 +29,18 @@ from lmflow.versions.version import Version
 
 
 @overload
-def replay(recorded: Trace, program: Program | None = None) -> Trace: ...
+def replay(
+    recorded: Trace, program: Program | None = None, *, adapters: Iterable[Adapter] = ()
+) -> Trace: ...
 @overload
-def replay(recorded: Run, program: Program | None = None) -> Run: ...
+def replay(
+    recorded: Run, program: Program | None = None, *, adapters: Iterable[Adapter] = ()
+) -> Run: ...
 
 
-def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run:
+def replay(
+    recorded: Trace | Run, program: Program | None = None, *, adapters: Iterable[Adapter] = ()
+) -> Trace | Run:
     """Run a trace or a run again, each call answered by the recording.
 
     Nothing is sent: there is no session, no socket and no event loop.
@@ -40,6 +49,8 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
         recorded: The trace or run.
         program: The program that was recorded. Needed if the recording was read from a store, which
             keeps data and never code.
+        adapters: The adapters of your own that the executor chose by model, ``[mine]``: a recording
+            holds their names. Those of a step are found in the program.
 
     Returns:
         The trace or run as it came out now; it has the root of the recorded one.
@@ -48,15 +59,21 @@ def replay(recorded: Trace | Run, program: Program | None = None) -> Trace | Run
         ReplayDiverged: The program requested something else, came to another result, or the
             recording never ended.
         TypeError: The recording was read from a store and ``program`` is missing.
+        UnknownAdapter: An adapter of your own is missing, or has changed since.
     """
     envs: _Envs = {}
+    known = own_adapters(adapters)
     if isinstance(recorded, Trace):
-        return _replay_trace(recorded, program, envs)
-    items = tuple((label, _replay_trace(trace, program, envs)) for label, trace in recorded.items)
+        return _replay_trace(recorded, program, envs, known)
+    items = tuple(
+        (label, _replay_trace(trace, program, envs, known)) for label, trace in recorded.items
+    )
     return attrs.evolve(recorded, items=items)
 
 
-def _replay_trace(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
+def _replay_trace(
+    trace: Trace, program: Program | None, envs: _Envs, known: tuple[Adapter, ...]
+) -> Trace:
     code = program or trace.code
     if code is None:
         msg = (
@@ -75,12 +92,12 @@ def _replay_trace(trace: Trace, program: Program | None, envs: _Envs) -> Trace:
         # parameters costs more than a short replay: so each environment is made once.
         key = code, trace.version, recorded_adapter_rules(trace.world)
         if (env := envs.get(key)) is None:
-            env = envs[key] = attrs.evolve(recorded_env(trace, code), sample=0)
+            env = envs[key] = attrs.evolve(recorded_env(trace, code, known=known), sample=0)
         if trace.sample:
             env = attrs.evolve(env, sample=trace.sample)
         pending = Pending(code, trace.inputs) if code is trace.code else code(**trace.inputs)
         outputs = drive_pure(pending, env, recall(trace, answered), trace.choices)
-    except ReplayDiverged:
+    except (ReplayDiverged, UnknownAdapter):
         raise
     except Exception as error:  # noqa: BLE001 - a recorded execution may have ended with any error
         failure = failed(error)

@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.registry import adapter_of
+from lmflow.adapters.chat import CHAT
+from lmflow.adapters.thinking import without_thinking
 from lmflow.interpreter.act import Act
 from lmflow.interpreter.act_messages import act_reply
 from lmflow.messages.messages import Message
@@ -71,7 +72,7 @@ def chats(trace: Trace, program: Program, step: str = "", *, raw: bool = False) 
         else:
             # An agent's step has a second call only if the endpoint refused the form of the first.
             request, _ = calls[-1] if isinstance(predictor, Act) else calls[0]
-            message = _clean_reply(predictor, recorded)
+            message = _clean_reply(predictor, recorded, calls[0][1])
         if message.content or message.calls:
             yield Chat(recorded.step, request.messages, message, request.tools)
 
@@ -83,13 +84,18 @@ def step_examples(trace: Trace, program: Program, step: str) -> Iterator[Record]
             yield recorded.inputs | recorded.outputs
 
 
-def _clean_reply(predictor: Any, recorded: RecordedStep) -> Message:
-    """Write a step's outputs as the reply that its prompt asks for."""
+def _clean_reply(predictor: Any, recorded: RecordedStep, first: ChatReply) -> Message:
+    """Write a step's outputs as the reply that its prompt asks for.
+
+    A free answer, from which the outputs were extracted, is the ``first`` reply itself.
+    """
     if isinstance(predictor, Act):
         return act_reply(predictor, recorded.outputs.form, recorded.outputs)
     step: Predict = predictor
-    text = adapter_of(recorded.adapter).answer(step.signature.for_model, recorded.outputs)
-    return Message("assistant", text)
+    adapter = recorded.adapter or CHAT
+    if adapter.extraction is not None:
+        return Message("assistant", without_thinking(first.text).strip())
+    return Message("assistant", adapter.answer(step.signature.for_model, recorded.outputs))
 
 
 def _is_readable(recorded: RecordedStep, *, raw: bool) -> bool:

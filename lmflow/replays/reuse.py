@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.adapters.registry import ADAPTER, AdapterRules, recorded_adapter_rules
 from lmflow.errors.replaying import ReplayDiverged
 from lmflow.messages.replies import Failure, Outcome, ToolReply
@@ -226,11 +227,13 @@ def recorded_env(
     program: Program,
     version: Version | None = None,
     choices: AdapterRules | None = None,
+    known: tuple[Adapter, ...] = (),
 ) -> Env:
     """Return the environment that a recorded execution is run in again.
 
-    ``version`` and the choices of adapters are the recorded ones by default.
+    ``version`` and the choices of adapters are the recorded ones by default; ``known`` are adapters
+    that the recorded names may stand for.
     """
     params = complete_params(program, version or trace.version)
-    rules = recorded_adapter_rules(trace.world) if choices is None else choices
+    rules = recorded_adapter_rules(trace.world, known) if choices is None else choices
     return Env(params, "", trace.sample, adapters=rules)

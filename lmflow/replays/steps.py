@@ -6,6 +6,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.errors.calling import CallError
 from lmflow.errors.replaying import ReplayDiverged
 from lmflow.interpreter.act import Act
@@ -23,8 +24,8 @@ from lmflow.values.record import EMPTY, Record
 class RecordedStep:
     """A step of an execution: the predictor's full name, its frame's address, inputs and outputs.
 
-    The name is the one that the step's parameter paths begin with. ``adapter`` is the name of the
-    adapter that its outputs were asked for by, empty for an agent's step. A failed step has no
+    The name is the one that the step's parameter paths begin with. ``adapter`` is the one that its
+    outputs were asked for by, ``None`` for an agent's step. A failed step has no
     outputs, and its error in words as ``failure``.
     """
 
@@ -33,7 +34,7 @@ class RecordedStep:
     inputs: Record
     outputs: Record
     failure: str = ""
-    adapter: str = ""
+    adapter: Adapter | None = None
 
 
 def completed_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
@@ -57,7 +58,7 @@ def all_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
             failure = f"{type(ending).__name__}: {ending}"
             steps.append(RecordedStep(name, frame.at, pending.inputs, EMPTY, failure))
             return
-        adapter = "" if isinstance(step, Act) else step_adapter(step, frame.env).name
+        adapter = None if isinstance(step, Act) else step_adapter(step, frame.env)
         record = RecordedStep(name, frame.at, pending.inputs, ending, adapter=adapter)
         steps.append(record)
 

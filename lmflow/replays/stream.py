@@ -8,9 +8,8 @@ from typing import Any
 
 from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.partial import (
-    JsonReader,
-    MarkerReader,
     Partial,
+    Reader,
     ReplySource,
     new_reader,
     reply_pieces,
@@ -49,7 +48,9 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
 
     def on_answer(step: Program, call: Call, address: str, answer: Any) -> None:
         if isinstance(answer, ChatReply):
-            source = ReplySource(step, call.request, address, wanted=call.wanted)
+            source = ReplySource(
+                step, call.request, address, wanted=call.wanted, adapter=call.adapter
+            )
             replies.append((source, answer))
 
     with contextlib.suppress(Exception):  # the recorded failure, which `replay` has compared
@@ -59,7 +60,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
 
 
 def _read_replies(replies: list[tuple[ReplySource, ChatReply]]) -> Iterator[Partial]:
-    readers: dict[str, MarkerReader | JsonReader] = {}
+    readers: dict[str, Reader] = {}
     for source, reply in replies:
         reader = new_reader(source)
         if reader.address in readers:

@@ -25,7 +25,7 @@ class Leaf:
 
     __slots__ = ()
 
-    def json(self) -> dict[str, Any]:
+    def json(self) -> Any:
         """The value in canonical forms, as JSON values."""
         raise NotImplementedError
 

@@ -22,7 +22,7 @@ from lmflow.adapters.registry import (
 )
 from lmflow.cli.main import main
 from lmflow.errors import NO_TOOLS, BudgetExceeded, ModelFailed, ReplayDiverged, UnknownAdapter
-from lmflow.execution.sync import wait_for
+from lmflow.execution.sync.run import wait_for
 from lmflow.messages.requests import ChatRequest
 
 STEP = lf.predict("answer", "question -> answer, why", "Answer.")
@@ -158,7 +158,7 @@ def test_an_overlay_may_change_the_model() -> None:
 def test_an_unknown_adapter_is_refused_at_once() -> None:
     """When the executor is made, with the known ones named."""
     with pytest.raises(UnknownAdapter, match="json"):
-        lf.Executor(MODEL, adapters={"*": "xml"})
+        lf.Executor(MODEL, adapters={"*": "yaml"})
 
 
 def test_the_command_line_shows_the_choice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

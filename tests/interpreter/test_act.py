@@ -261,9 +261,11 @@ async def test_nothing_else_changes_the_form(form: str, kind: FailureKind) -> No
             await ex.run(ACT(question="q").under({"act.adapter": form}))
 
 
-def test_every_adapter_is_a_form() -> None:
-    """A turn can be asked natively, or by any adapter that there is."""
-    assert {"native", *(adapter.name for adapter in ADAPTERS)} == set(get_args(CallForm))
+def test_calls_are_written_in_few_forms() -> None:
+    """A turn is asked natively, or in the text of chat and json: all of them are adapters."""
+    forms = set(get_args(CallForm))
+    assert {"native", "chat", "json"} == forms
+    assert forms - {"native"} <= {adapter.name for adapter in ADAPTERS}
 
 
 def test_an_unknown_form_is_refused() -> None:
