@@ -272,6 +272,7 @@ from .values.record import digest as digest
 from .versions.blame import blame as blame
 from .versions.diff import apply as apply
 from .versions.diff import diff as diff
+from .versions.files import load as load
 from .versions.history import lineage as lineage
 from .versions.merge import merge as merge
 from .versions.merge import migrate as migrate

@@ -1,24 +1,31 @@
-"""Versions as a file: JSON that people can read, that is the same for equal versions, and whose ids
-prove its content.
-"""
+"""Versions from a file, whose ids prove its content."""
 
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
 
-from lmflow.errors import BadMedia, BadRef, BadValue, ForeignFile, LmflowError, short
+from lmflow.errors import BadMedia, BadRef, BadValue, ForeignFile, LmflowError, near, short
 from lmflow.values.json_text import parse
-from lmflow.values.media import attach_media, media_in
-from lmflow.values.record import plain
-from lmflow.values.unicode import escape_surrogates
+from lmflow.values.media import attach_media
+from lmflow.versions.bundle_text import (
+    FORMAT,
+    absent_parents,
+    bundle_text,
+    json_text,
+    parents_first,
+)
 from lmflow.versions.version import Version, check_ref, version_of
 
-FORMAT = "lmflow-version/1"
+__all__ = ["FORMAT", "Bundle", "bundle", "from_text", "json_text", "load", "read_json", "to_text"]
+
+_FIX = "Write it with version.save(path) or `lmflow export`. Nothing was imported."
+_EXPORT_AGAIN = "Export it anew from where it came from. Nothing was imported."
+_SQLITE = b"SQLite format 3\0"
 
 
 @attrs.frozen
@@ -31,51 +38,71 @@ class Bundle:
     @property
     def absent(self) -> tuple[str, ...]:
         """The ids of parents that the bundle lacks, in order."""
-        here = {version.id for version in self.versions}
-        return tuple(
-            sorted({parent for version in self.versions for parent in version.parents} - here)
-        )
+        return absent_parents(self.versions)
+
+    @property
+    def tips(self) -> tuple[Version, ...]:
+        """The versions that are not parents of others in the bundle."""
+        parents = {parent for version in self.versions for parent in version.parents}
+        return tuple(version for version in self.versions if version.id not in parents)
+
+    def find(self, name: str, file: str) -> Version:
+        """Return the version that a ref, an id or the beginning of an id names; without a name the
+        only tip. ``ForeignFile`` if there is none, or more than one.
+        """
+        held = self.tips if not name else self._named(name)
+        if len(held) == 1:
+            return held[0]
+        known = [*self.refs, *(short(version.id) for version in self.versions)]
+        if name:
+            problem = f"{len(held) or 'no'} versions in it are called {name!r}"
+            raise ForeignFile(file, problem, near(name, known).strip() or _names(known))
+        problem = f"it has {len(held)} latest versions"
+        raise ForeignFile(file, problem, f"Name one, lf.load(path, name). {_names(known)}")
+
+    def _named(self, name: str) -> tuple[Version, ...]:
+        if name in self.refs:
+            return tuple(version for version in self.versions if version.id == self.refs[name])
+        starts = (name, f"v1:b2:{name}")
+        return tuple(version for version in self.versions if version.id.startswith(starts))
+
+
+def load(path: Path | str, name: str = "") -> Version:
+    """Read a version from a file that ``version.save`` or ``lmflow export`` wrote.
+
+    Args:
+        path: The file.
+        name: A ref, an id or the beginning of an id, if the file has several latest versions.
+
+    Returns:
+        The version. Its pictures, sounds and files have their content.
+
+    Raises:
+        ForeignFile: The file can't be read, is something else, was changed, or has no such version.
+
+    Example:
+        >>> import tempfile
+        >>> import lmflow as lf
+        >>> version = lf.Version(params={"answer.instruction": "Answer."}, note="first")
+        >>> file = version.save(f"{tempfile.mkdtemp()}/answer.json")
+        >>> lf.load(file) == version
+        True
+    """
+    return from_text(_text_of(path), str(path)).find(name, str(path))
 
 
 def bundle(versions: Iterable[Version], refs: Mapping[str, str]) -> Bundle:
     """The versions, each once, parents before children, with the refs that point at one of them."""
-    by_id = {version.id: version for version in versions}
-    ordered: dict[str, Version] = {}
-    for start in sorted(by_id):
-        stack = [start]
-        while stack:
-            parents = [p for p in by_id[stack[-1]].parents if p in by_id and p not in ordered]
-            if parents:
-                stack.append(parents[0])
-            else:
-                ordered.setdefault(stack[-1], by_id[stack.pop()])
-    kept_refs = {name: id_ for name, id_ in sorted(refs.items()) if id_ in by_id}
-    return Bundle(tuple(ordered.values()), kept_refs)
+    ordered = parents_first(versions)
+    ids = {version.id for version in ordered}
+    return Bundle(ordered, {name: id_ for name, id_ in sorted(refs.items()) if id_ in ids})
 
 
 def to_text(versions: Bundle) -> str:
-    """The bundle as JSON text; ``from_text`` reads it back with the same ids.
-
-    The text has the content of each picture, sound and file once, as base64 by digest.
-    ``NoContent`` if a content isn't here.
+    """The bundle as JSON text; ``from_text`` reads it back with the same ids. ``NoContent`` if the
+    content of a picture, sound or file isn't here.
     """
-    data = {
-        "format": FORMAT,
-        "refs": dict(versions.refs),
-        "absent": list(versions.absent),
-        "versions": [
-            {"id": version.id, **plain(version.to_json())} for version in versions.versions
-        ],
-    }
-    if contents := _contents(versions):
-        data["media"] = contents
-    return json_text(data)
-
-
-def json_text(data: Any) -> str:
-    """JSON text for people: indented, with only those characters escaped that UTF-8 lacks."""
-    text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
-    return escape_surrogates(text) + "\n"
+    return bundle_text(versions.versions, versions.refs)
 
 
 def from_text(text: str, file: str) -> Bundle:
@@ -84,7 +111,7 @@ def from_text(text: str, file: str) -> Bundle:
     """
     data = read_json(text, file)
     if data.get("format") != FORMAT:
-        problem = f"its format is {data.get('format')!r}, expected {FORMAT!r}"
+        problem = f"its format is {data.get('format')!r:.80}, expected {FORMAT!r}"
         fix = "A program saved by DSPy is read with --format dspy." if "metadata" in data else _FIX
         raise ForeignFile(file, problem, fix)
     try:
@@ -106,16 +133,6 @@ def from_text(text: str, file: str) -> Bundle:
     return read
 
 
-def _bundle_of(data: dict[str, Any], file: str) -> Bundle:
-    contents = {
-        str(digest): base64.b64decode(text, validate=True)
-        for digest, text in data.get("media", {}).items()
-    }
-    versions = tuple(_version(attach_media(item, contents.get), file) for item in data["versions"])
-    refs = {check_ref(name): str(id_) for name, id_ in dict(data["refs"]).items()}
-    return Bundle(versions, refs)
-
-
 def read_json(text: str, file: str) -> dict[str, Any]:
     """The JSON object in a text. ``ForeignFile`` if the text isn't one."""
     try:
@@ -127,18 +144,33 @@ def read_json(text: str, file: str) -> dict[str, Any]:
     return data
 
 
-_FIX = "Write it with `lmflow export`. Nothing was imported."
-_EXPORT_AGAIN = "Export it anew from where it came from. Nothing was imported."
+def _text_of(path: Path | str) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise ForeignFile(str(path), f"it can't be read ({reason})", _FIX) from None
+    if content.startswith(_SQLITE):
+        fix = "Read a run by lf.load_run(path), a store by lf.SqliteStore(path)."
+        raise ForeignFile(str(path), "it is an SQLite file, as stores and saved runs are", fix)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ForeignFile(str(path), f"it isn't UTF-8 ({error.reason})", _FIX) from None
 
 
-def _contents(versions: Bundle) -> dict[str, str]:
-    """The content of each picture, sound and file as base64, by digest."""
-    contents = {}
-    for version in versions.versions:
-        for media in media_in(version.params):
-            if media.known and media.digest not in contents:
-                contents[media.digest] = base64.b64encode(media.data).decode("ascii")
-    return dict(sorted(contents.items()))
+def _names(known: Iterable[str]) -> str:
+    return f"It has {', '.join(known) or 'none'}."
+
+
+def _bundle_of(data: dict[str, Any], file: str) -> Bundle:
+    contents = {
+        str(digest): base64.b64decode(text, validate=True)
+        for digest, text in data.get("media", {}).items()
+    }
+    versions = tuple(_version(attach_media(item, contents.get), file) for item in data["versions"])
+    refs = {check_ref(name): str(id_) for name, id_ in dict(data["refs"]).items()}
+    return Bundle(versions, refs)
 
 
 def _version(item: dict[str, Any], file: str) -> Version:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -16,6 +17,8 @@ from lmflow.values.media import attach_media
 from lmflow.values.printing import printable
 from lmflow.values.record import Record, digest, plain
 from lmflow.values.unicode import well_formed
+from lmflow.values.whole_files import write_whole
+from lmflow.versions.bundle_text import bundle_text, parents_first
 from lmflow.versions.version_text import parameter_table, version_text
 from lmflow.views.lines import LINE_WIDTH, counted
 from lmflow.views.page import page_html, page_markdown
@@ -149,6 +152,23 @@ class Version(JsonValue):
             ForeignFile: They are not those of a version, or hash to another id.
         """
         return checked_version(data, "the JSON of a version", _TO_DICT)
+
+    def save(self, path: Path | str, *, ancestors: Iterable[Version] = ()) -> Path:
+        """Write the version to a file that ``lf.load`` and ``lmflow import`` read.
+
+        Args:
+            path: The file; it is replaced as a whole, or not at all.
+            ancestors: Earlier versions to write with it: ``lf.lineage(version, store.version)``.
+
+        Returns:
+            The path.
+
+        Raises:
+            StoreError: The file can't be written.
+            NoContent: The content of a picture, sound or file in the parameters isn't here.
+        """
+        write_whole(path, bundle_text(parents_first([self, *ancestors]), {}))
+        return Path(path)
 
     def to_json(self) -> dict[str, Any]:
         """The version as JSON values; ``version_of`` reads it back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import records
 
-from lmflow.errors import ForeignFile
+import lmflow as lf
+from lmflow.errors import ForeignFile, NoContent, StoreError
 from lmflow.versions.files import FORMAT, Bundle, bundle, from_text, to_text
 from lmflow.versions.version import Version
 
@@ -112,3 +114,91 @@ def test_what_is_foreign_or_changed_is_refused(text: str, words: str) -> None:
 def test_a_byte_order_mark_is_no_content() -> None:
     """A file that an editor saved with a byte order mark is read."""
     assert BOTH == from_text(f"\ufeff{to_text(BOTH)}", "x.json")
+
+
+def test_a_version_is_saved_and_loaded(tmp_path: Path) -> None:
+    """The same version comes back, alone or with its ancestors, and nothing else is left behind."""
+    file = CHILD.save(tmp_path / "new" / "child.json")
+    assert CHILD == lf.load(file)
+    CHILD.save(file, ancestors=[ROOT])
+    assert (CHILD, ROOT) == (lf.load(file), lf.load(file, ROOT.id[6:18]))
+    assert [file] == list(file.parent.iterdir())
+
+
+def test_a_saved_version_is_an_exported_one(tmp_path: Path) -> None:
+    """The file is that of ``lmflow export``, byte for byte."""
+    file = CHILD.save(tmp_path / "x.json", ancestors=[ROOT])
+    assert to_text(bundle([CHILD, ROOT], {})) == file.read_text("utf-8")
+
+
+def test_pictures_travel_with_their_content(tmp_path: Path) -> None:
+    """What demonstrations show is in the file."""
+    picture = lf.Image(b"GIF89a...")
+    version = Version(params={"a.demos": [{"picture": picture, "answer": "grey"}]})
+    (demo,) = lf.load(version.save(tmp_path / "x.json"))["a.demos"]
+    assert picture.data == demo.picture.data
+
+
+def test_a_version_of_several_is_named(tmp_path: Path) -> None:
+    """A file with two latest versions needs a name: a ref or an id; others are told what it has."""
+    other = ROOT.put({"a.n": 7})
+    file = tmp_path / "x.json"
+    file.write_text(to_text(bundle([CHILD, other, ROOT], {"prod": CHILD.id})), "utf-8")
+    with pytest.raises(ForeignFile, match=r"2 latest versions. Name one, lf.load\(path, name\)"):
+        lf.load(file)
+    assert (CHILD, other) == (lf.load(file, "prod"), lf.load(file, other.id))
+    with pytest.raises(ForeignFile, match=r"no versions in it are called 'prot'. Did you mean"):
+        lf.load(file, "prot")
+    with pytest.raises(ForeignFile, match=r"called 'zz'\. It has prod"):
+        lf.load(file, "zz")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is not JSON"),
+        (b"[]", "it is not a JSON object"),
+        (b"\xff\xfe", "it isn't UTF-8"),
+        (b"SQLite format 3\0rest", "it is an SQLite file"),
+        (b"\x80\x04\x95pickle", "it isn't UTF-8"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"format": "lmflow-version/2"}', "its format is 'lmflow-version/2'"),
+        (b'{"format": "lmflow-version/1"}', "a part is missing"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: bytes, words: str) -> None:
+    """Whatever is in the file, the error is typed and names it."""
+    file = tmp_path / "x.json"
+    file.write_bytes(content)
+    with pytest.raises(ForeignFile, match=words):
+        lf.load(file)
+
+
+def test_a_changed_version_is_refused(tmp_path: Path) -> None:
+    """One letter in a parameter, and the id isn't that of the content."""
+    file = CHILD.save(tmp_path / "x.json")
+    file.write_text(file.read_text("utf-8").replace("zweite", "zweit3"), "utf-8")
+    with pytest.raises(ForeignFile, match="it was changed"):
+        lf.load(file)
+
+
+def test_a_path_that_cannot_be_is_named(tmp_path: Path) -> None:
+    """A missing file, a folder, and a place where nobody may write have typed errors."""
+    with pytest.raises(ForeignFile, match="it can't be read"):
+        lf.load(tmp_path / "nothing.json")
+    with pytest.raises(ForeignFile, match="it can't be read"):
+        lf.load(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="it can't be written"):
+        CHILD.save(tmp_path / "file" / "x.json")
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
+    """A version whose picture isn't here is not written, and the file stays."""
+    file = CHILD.save(tmp_path / "x.json")
+    absent = Version.from_dict(
+        Version(params={"a.demos": [{"p": lf.Image(b"GIF89a...")}]}).to_dict()
+    )
+    with pytest.raises(NoContent):
+        absent.save(file)
+    assert (CHILD, [file]) == (lf.load(file), list(tmp_path.iterdir()))
