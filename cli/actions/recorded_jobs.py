@@ -19,8 +19,13 @@ from lmflow.cli.loading.recorded_jobs import load_recorded_job
 from lmflow.cli.options import echo_json
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, evaluation_by_judge
-from lmflow.evaluation.rescoring import scores_from
+from lmflow.evaluation.judging import (
+    evaluation_by,
+    is_judgement,
+    judge_names,
+    judges_of,
+    recorded_verdicts,
+)
 from lmflow.execution.budget import Spent
 from lmflow.execution.costs import spent_on
 from lmflow.execution.jobs.replay_optimization import replay_optimization
@@ -32,7 +37,6 @@ from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
 
 JOB_KINDS = frozenset({"optimize", "evaluate"})
-_JUDGED = "/judge"  # ends the labels of a judge's traces
 _EDITED = "Was the program, the metric or the optimizer edited since?"
 
 
@@ -105,27 +109,21 @@ def identical_line(traces: int, calls: int, seconds: float) -> str:
 
 
 def rescore(run: Run, job: Job) -> Evaluation:
-    """Score a recorded evaluation with the job's metric, without sending anything."""
-    executions, verdicts = [], {}
-    for label, trace in run.items:
-        if label.endswith(_JUDGED):
-            verdicts[label.removesuffix(_JUDGED)] = trace
-        else:
-            executions.append((label, trace))
-    own = attrs.evolve(run, items=tuple(executions), name=str(job.program))
-    if isinstance(job.metric, Judge):
-        return evaluation_by_judge(own, job.datasets["data"], job.metric, verdicts)
-    return scores_from(own, job.datasets["data"], job.metric)
+    """Score a recorded evaluation with the job's metrics, without sending anything."""
+    executions = tuple(item for item in run.items if not is_judgement(item[0]))
+    own = attrs.evolve(run, items=executions, name=str(job.program))
+    verdicts = recorded_verdicts(run, judge_names(job.metrics))
+    return evaluation_by(own, job.datasets["data"], job.metrics, verdicts)
 
 
 def _replay_evaluation(recorded: Run, job: Job) -> tuple[str, str]:
     """Replay each execution of an evaluation; return its root and its words."""
-    judge = job.metric.program if isinstance(job.metric, Judge) else None
+    judges = {judge.program.key: judge.program for judge in judges_of(job.metrics).values()}
     for trace in recorded:
-        replay(trace, judge if judge and trace.program == judge.key else job.program)
+        replay(trace, judges.get(trace.program, job.program))
     evaluation = rescore(recorded, job)
-    words = f"{evaluation.metric_name} {evaluation.mean}\nroot {evaluation.root}"
-    return evaluation.root, words
+    words = [f"{name} {mean}" for name, mean in evaluation.means.items()]
+    return evaluation.root, "\n".join([*words, f"root {evaluation.root}"])
 
 
 def has_version(reader: Reader, version: str) -> bool:

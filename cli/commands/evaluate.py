@@ -10,7 +10,7 @@ import click
 from lmflow.cli.actions.jobs import print_evaluation, run_evaluation
 from lmflow.cli.commands.completion import complete_program, complete_ref, complete_run
 from lmflow.cli.loading.jobs import JobSpec, Source, load_job
-from lmflow.cli.loading.metrics import METRIC_HELP
+from lmflow.cli.loading.metrics import METRICS_HELP
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.options import (
     adapters_option,
@@ -53,7 +53,7 @@ class _EvaluationOptions:
 
     target: str
     data: str
-    metric: str
+    metric: tuple[str, ...]
     samples: int
     model: str
     adapters: dict[str, str]
@@ -66,9 +66,11 @@ class _EvaluationOptions:
 
     def spec(self, version: str) -> JobSpec:
         """Return the specification of the evaluation of a version."""
+        primary, *others = self.metric
         return JobSpec(
             target=self.target,
-            metric=self.metric,
+            metric=primary,
+            other_metrics=tuple(others),
             files=(("data", Source(self.data)),),
             version=version,
             model=self.model,
@@ -99,7 +101,7 @@ class CompareOptions(_EvaluationOptions):
 @click.command("eval")
 @click.argument("target", metavar="MODULE:PROGRAM", shell_complete=complete_program)
 @click.option("--data", required=True, metavar="DATA", help=DATA_HELP)
-@click.option("--metric", required=True, metavar="METRIC", help=METRIC_HELP)
+@click.option("--metric", required=True, multiple=True, metavar="METRIC", help=METRICS_HELP)
 @click.option(
     "--version", default="", metavar="REF", shell_complete=complete_ref, help="A ref or version."
 )
@@ -116,11 +118,13 @@ def evaluate(options: EvalOptions) -> None:
     """Score a program on examples, with an interval.
 
     Recorded calls are reused. Failures are counted apart from scores. Prints the summary, a
-    histogram and the rows, the worst first.
+    histogram and the rows, the worst first. With several metrics the first is primary, and each
+    has a line and a column; NAME=METRIC names one.
 
     \b
     Example:
       lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini
+      lmflow eval app:rag --data dev.jsonl --metric f1 --metric app:brief --model openai/gpt-5-mini
     """
     with SqliteStore(options.store) as store:
         job = load_job(options.spec(options.version), store)
@@ -133,7 +137,12 @@ def evaluate(options: EvalOptions) -> None:
 @click.argument("b", shell_complete=complete_run)
 @program_option("The program, for two versions.")
 @click.option("--data", default="", metavar="DATA", help="The examples, for two versions.")
-@click.option("--metric", default="", metavar="METRIC", help=METRIC_HELP)
+@click.option(
+    "--metric",
+    multiple=True,
+    metavar="METRIC",
+    help=f"{METRICS_HELP} For two runs, the name of one that both have.",
+)
 @_SAMPLES
 @_MODEL
 @adapters_option
@@ -159,16 +168,19 @@ def compare(options: CompareOptions) -> None:
     Example:
       lmflow compare prod candidate --program app:rag --data dev.jsonl --metric f1 --model openai/gpt-5-mini
     """  # noqa: E501 - an example stands on one line
-    if not options.data and not options.metric:
+    metric = ""
+    if not options.data and not options.target and len(options.metric) <= 1:
+        metric = "".join(options.metric)
         with reading(options.store) as reader:
             a, b = _recorded(reader, options.a, options.b)
     elif options.data and options.metric and options.target:
         a, b = _evaluated(options)
     else:
         raise click.ClickException(
-            "two versions need --program, --data and --metric; two runs need none of them."
+            "two versions need --program, --data and --metric; two runs at most the name of a"
+            " --metric of theirs."
         )
-    comparison = compare_evaluations(a, b, cluster=options.cluster)
+    comparison = compare_evaluations(a, b, metric=metric, cluster=options.cluster)
     if options.as_json:
         echo_json(comparison_data(comparison))
     else:
@@ -233,4 +245,5 @@ def comparison_data(comparison: Comparison) -> dict[str, Any]:
         "failed_a": comparison.failed_a,
         "failed_b": comparison.failed_b,
         "pairs": comparison.table(),
+        "others": list(map(comparison_data, comparison.others)),
     }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import types
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,9 @@ METRICS: Mapping[str, Callable[..., Metric]] = types.MappingProxyType(
 """The shipped metrics: factories by name."""
 
 METRIC_HELP = "NAME, NAME:FIELD,OPTION=VALUE (exact_match:answer) or MODULE:FUNCTION."
+METRICS_HELP = f"{METRIC_HELP} Repeat it for more; the first is primary."
+
+_CALLED = re.compile(r"([\w-]+)=(.+)", re.DOTALL)  # NAME=METRIC; an option has a colon before
 
 
 def load_metric(text: str) -> Metric | Judge:
@@ -57,6 +62,27 @@ def load_metric(text: str) -> Metric | Judge:
     else:
         metric = choose("metric", name, METRICS)
     return metric
+
+
+def load_metrics(texts: Sequence[str]) -> dict[str, Metric | Judge]:
+    """Return the metrics or judges that texts name, as ``load_metric`` does, by their names.
+
+    ``NAME=METRIC`` gives a metric a name. Others have their own, or their text if two would have
+    the same. An error if two are the same metric.
+    """
+    metrics: list[tuple[str, str, Metric | Judge]] = []
+    for text in texts:
+        called = _CALLED.fullmatch(text)
+        metric = load_metric(called[2] if called else text)
+        metrics.append((called[1] if called else name_of(metric), text, metric))
+    counts = Counter(name for name, _, _ in metrics)
+    by_name: dict[str, Metric | Judge] = {}
+    for own, text, metric in metrics:
+        name = own if counts[own] == 1 else text
+        if name in by_name:
+            raise click.ClickException(f"--metric {text} is given twice: leave one out.")
+        by_name[name] = metric
+    return by_name
 
 
 def load_function_metric(text: str) -> Metric:

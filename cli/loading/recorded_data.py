@@ -14,16 +14,16 @@ from lmflow.data.dataset import Dataset
 from lmflow.data.readers import dataset as read_dataset
 from lmflow.errors import BadData, NotFound
 from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.judging import is_judgement, recorded_verdicts
 from lmflow.evaluation.rescoring import examples_of, make_evaluation
 from lmflow.evaluation.rows import row_of
+from lmflow.evaluation.several import joined
+from lmflow.evaluation.spending import judging_of
 from lmflow.metrics import Score
 from lmflow.programs.program import Program
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.trace import Failed, Run, Trace
 from lmflow.values.record import Record
-
-JUDGED = "/judge"
-"""The end of the labels of a judge's traces."""
 
 
 def recorded_datasets(run: Run, reader: Reader, program: Program | None = None) -> list[Dataset]:
@@ -72,19 +72,33 @@ def recorded_evaluation(run: Run, reader: Reader, data: Dataset | None) -> Evalu
     ``BadData`` if the run was stopped before its outputs were scored.
     """
     own = attrs.evolve(run, items=tuple(_executions(run)))
-    examples = _examples_of_labels(own) if data is None else examples_of(own, data)
-    key, judgements = run.config["metric"], dict(run.items)
+    keys = dict(run.config.get("metrics", ())) or {"": run.config["metric"]}
+    judges = tuple(run.config.get("judges", ())) or ("",)
+    verdicts = recorded_verdicts(run, {name: name if len(judges) > 1 else "" for name in judges})
+    evaluations = {}
+    for name, key in keys.items():
+        evaluation = _recorded_by(own, reader, data, key, verdicts.get(name, {}))
+        evaluations[name or evaluation.metric_name] = evaluation
+    traces = [trace for label, trace in run.items if is_judgement(label)]
+    return attrs.evolve(joined(evaluations), judging=judging_of(traces))
+
+
+def _recorded_by(
+    run: Run, reader: Reader, data: Dataset | None, key: str, verdicts: Mapping[str, Trace]
+) -> Evaluation:
+    """Return the evaluation by one metric; ``verdicts`` are a judge's traces by label."""
+    examples = _examples_of_labels(run) if data is None else examples_of(run, data)
     rows, name = [], "metric"
-    for (label, trace), example in zip(own.items, examples, strict=True):
+    for (label, trace), example in zip(run.items, examples, strict=True):
         score, metric_name = _recorded_score(trace, key, reader)
         name = metric_name or name
-        failure = _failure(judgements.get(f"{label}{JUDGED}")) if score is None else None
+        failure = _failure(verdicts.get(label)) if score is None else None
         rows.append(row_of(label, example, trace, score or failure))
     if run.status in {"open", "stopped"} and all(row.score is None for row in rows):
         fix = f"Finish it: lmflow resume {run.id}"
         raise BadData(f"run {run.id}", "it was stopped before its outputs were scored", fix)
     dataset = Dataset(run.name, ()) if data is None else data
-    return attrs.evolve(make_evaluation(own, dataset, rows, key, name), dataset=run.config["data"])
+    return attrs.evolve(make_evaluation(run, dataset, rows, key, name), dataset=run.config["data"])
 
 
 def _stored(digest: str, reader: Reader) -> Dataset | None:
@@ -116,7 +130,7 @@ def _from_files(digest: str, spec: JobSpec | None, program: Program | None) -> D
 
 
 def _executions(run: Run) -> Iterable[tuple[str, Trace]]:
-    return ((label, trace) for label, trace in run.items if not label.endswith(JUDGED))
+    return ((label, trace) for label, trace in run.items if not is_judgement(label))
 
 
 def _examples_of_labels(run: Run) -> list[Record]:

@@ -4,18 +4,26 @@ chance, and how many examples would decide it.
 
 from __future__ import annotations
 
+import contextlib
 import math
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import attrs
-import toolz
 
 from lmflow.errors import NotComparable, check_kind, short
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.rows import Row, value_or
+from lmflow.evaluation.pairing import (
+    Pair,
+    check_same_example,
+    clusters_of,
+    mean_score,
+    pairs_of,
+    rows_by_id,
+    title_of,
+)
 from lmflow.evaluation.stats import (
+    EQUAL,
     Estimate,
     Test,
     detectable_difference,
@@ -24,7 +32,6 @@ from lmflow.evaluation.stats import (
     sample_size_needed,
 )
 from lmflow.values.printing import clean, printable
-from lmflow.values.record import Record, digest
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Table, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
 
@@ -32,25 +39,7 @@ SIGNIFICANT = 0.05
 """The p below which a difference counts as real."""
 
 _LEAST_P = 0.001  # below it more digits say nothing
-
-
-@attrs.frozen
-class Pair:
-    """An example under both evaluations: the mean scores of its samples, and the outputs of its
-    first samples.
-    """
-
-    id: str
-    example: Record
-    a: float
-    b: float
-    a_outputs: Record | None = None
-    b_outputs: Record | None = None
-
-    @property
-    def difference(self) -> float:
-        """The score of b minus that of a."""
-        return self.b - self.a
+_EQUAL_DIFFERENCES_NEEDED = 6  # 2 ** (1 - n), the p of the sign test, is below 0.05
 
 
 @attrs.frozen(slots=False, repr=False)
@@ -68,6 +57,7 @@ class Comparison:
         failed_a: Ids of examples run under both that have no score under a. Like those of
             ``failed_b`` they are left out of the difference and counted when printed.
         failed_b: Ids of examples run under both that have no score under b.
+        others: The comparisons by the other metrics that both evaluations have.
     """
 
     a: str
@@ -79,6 +69,7 @@ class Comparison:
     only_b: tuple[str, ...] = ()
     failed_a: tuple[str, ...] = ()
     failed_b: tuple[str, ...] = ()
+    others: tuple[Comparison, ...] = ()
 
     @property
     def difference(self) -> Estimate:
@@ -121,11 +112,14 @@ class Comparison:
     @property
     def more_examples(self) -> int | None:
         """The number of further examples that would show the observed difference, at 80 % power; 0
-        if it is decided, ``None`` if no difference was observed.
+        if it is decided, ``None`` if no difference was observed. If all pairs differ by the same,
+        it is the number that the sign test needs.
         """
         if self.better:
             return 0
         units = sample_size_needed(self.difference)
+        if units is None:
+            units = _EQUAL_DIFFERENCES_NEEDED if self.difference.value else None
         if units is None:
             return None
         examples = math.ceil(units * len(self.pairs) / self.difference.n)
@@ -166,16 +160,27 @@ class Comparison:
         evidence = f"{_p_text(self.p)}, n {difference.n}"
         if self.better:
             lead = difference if self.better == "b" else _negated(difference)
-            return f"{self.better} is better by {lead}, {evidence}"
+            everywhere = " on every example" if self._is_even else ""
+            return f"{self.better} is better by {lead}{everywhere}, {evidence}"
         return f"can't tell: b - a = {difference}, {evidence}; {self._advice()}"
 
+    @property
+    def _is_even(self) -> bool:
+        """Whether all pairs differ by the same, so that nothing says how much others would."""
+        first = self.pairs[0].difference
+        return all(math.isclose(first, pair.difference, abs_tol=EQUAL) for pair in self.pairs)
+
     def _advice(self) -> str:
+        if not self.wins and not self.losses:
+            return "they score alike on every example"
+        if self._is_even:
+            which = "b" if self.difference.value > 0 else "a"
+            count = f"{self.more_examples} more that differ alike would tell"
+            return f"{which} is ahead by the same on every example, which are too few: {count}"
         if self.more_examples is not None:
             return f"about {self.more_examples:,} more examples would (80 % power)"
-        if least := detectable_difference(self.difference):
-            shown = format_score(least)
-            return f"no difference was seen; one of {shown} would have been (80 % power)"
-        return "they score alike on every example"
+        shown = format_score(detectable_difference(self.difference))
+        return f"no difference was seen; one of {shown} would have been (80 % power)"
 
     def _lines(self) -> Iterator[str]:
         yield self.verdict
@@ -191,6 +196,8 @@ class Comparison:
         counts = [f"{len(ids)} {reason}" for reason, ids in left_out.items() if ids]
         if counts:
             yield f"left out: {', '.join(counts)}"
+        for other in self.others:
+            yield printable(f"{other.metric}: {other.verdict}", WIDEST_LINE)
 
     def _repr_markdown_(self) -> str:
         return page_markdown(self._lines(), self._pairs_table())
@@ -202,10 +209,11 @@ class Comparison:
         return Table(self.table(), "Losses of b, then its wins, then ties", noun="pair")
 
 
-def compare(
+def compare(  # noqa: PLR0913 - each is a choice of its own
     a: Evaluation,
     b: Evaluation,
     *,
+    metric: str = "",
     failures_as: float | None = None,
     cluster: str = "",
     seed: int = 0,
@@ -216,6 +224,8 @@ def compare(
     Args:
         a: The evaluation to compare with.
         b: The evaluation to compare.
+        metric: The name of the metric to compare by, if an evaluation has several; by default the
+            primary one of ``a``. ``others`` compares by the others that both have.
         failures_as: The score that a failed row counts as; failed rows are left out if ``None``.
         cluster: A field of the examples whose equal values belong together; that of ``a`` if empty.
         seed: The seed of the bootstrap.
@@ -230,71 +240,62 @@ def compare(
     """
     for side in (a, b):
         check_kind("an evaluation", side, Evaluation, "It is what ex.evaluate gives.")
-    if a.metric != b.metric:
-        problem = f"by {a.metric_name} and {b.metric_name}, two metrics"
+    (first_a, first_b), *rest = _by_shared_metrics(a, b, metric)
+    options: dict[str, Any] = {"failures_as": failures_as, "cluster": cluster, "seed": seed}
+    comparison = _compare(first_a, first_b, **options)
+    others = []
+    for other_a, other_b in rest:
+        with contextlib.suppress(NotComparable):  # no pair has its score; the first is compared
+            others.append(_compare(other_a, other_b, **options))
+    return attrs.evolve(comparison, others=tuple(others))
+
+
+def _by_shared_metrics(
+    a: Evaluation, b: Evaluation, metric: str
+) -> list[tuple[Evaluation, Evaluation]]:
+    """Pair the evaluations by each metric that both have: first the named one, or the primary one
+    of ``a``. Raises ``NotComparable`` if ``b`` does not have it, ``BadData`` if ``a`` doesn't.
+    """
+    first = metric or a.metric_name
+    by_key = {each.metric: each for each in map(b.by, b.metrics)}
+    names = [first, *(name for name in a.metrics if name != first)]
+    sides = [(each, by_key[each.metric]) for each in map(a.by, names) if each.metric in by_key]
+    if not sides or sides[0][0].metric_name != first:
+        problem = f"by {' and '.join([first, ', '.join(b.metrics)])}, two metrics"
         fix = "Score both by one: lf.scores_from(run, examples, metric) costs nothing."
-        raise NotComparable(_title(a), _title(b), problem, fix)
+        raise NotComparable(title_of(a), title_of(b), problem, fix)
+    return sides
+
+
+def _compare(
+    a: Evaluation, b: Evaluation, *, failures_as: float | None, cluster: str, seed: int
+) -> Comparison:
+    """Compare two evaluations by their only metric."""
     a = a.clustered(cluster) if cluster else a
-    rows_a, rows_b = _rows_by_id(a), _rows_by_id(b)
+    rows_a, rows_b = rows_by_id(a), rows_by_id(b)
     shared = [name for name in rows_a if name in rows_b]
     for name in shared:
-        _check_same_example(a, b, rows_a[name][0], rows_b[name][0])
-    scores_a = {name: _mean_score(rows_a[name], failures_as) for name in shared}
-    scores_b = {name: _mean_score(rows_b[name], failures_as) for name in shared}
-    pairs = tuple(_pairs(rows_a, rows_b, scores_a, scores_b))
+        check_same_example(a, b, rows_a[name][0], rows_b[name][0])
+    scores_a = {name: mean_score(rows_a[name], failures_as) for name in shared}
+    scores_b = {name: mean_score(rows_b[name], failures_as) for name in shared}
+    pairs = tuple(pairs_of(rows_a, rows_b, scores_a, scores_b))
     if not pairs:
         problem = f"none of {len(rows_a)} and {len(rows_b)} examples has a score under both"
-        raise NotComparable(_title(a), _title(b), problem, "Evaluate both on the same data set.")
+        raise NotComparable(
+            title_of(a), title_of(b), problem, "Evaluate both on the same data set."
+        )
     differences = [pair.difference for pair in pairs]
     return Comparison(
-        _title(a),
-        _title(b),
+        title_of(a),
+        title_of(b),
         a.metric_name or "score",
         pairs,
-        paired_test(differences, _clusters(pairs, a.cluster), seed=seed),
+        paired_test(differences, clusters_of(pairs, a.cluster), seed=seed),
         only_a=tuple(name for name in rows_a if name not in rows_b),
         only_b=tuple(name for name in rows_b if name not in rows_a),
         failed_a=tuple(name for name, score in scores_a.items() if score is None),
         failed_b=tuple(name for name, score in scores_b.items() if score is None),
     )
-
-
-def _rows_by_id(side: Evaluation) -> dict[str, list[Row]]:
-    groups: dict[str, list[Row]] = toolz.groupby(lambda row: row.id, side.rows)
-    return groups
-
-
-def _check_same_example(a: Evaluation, b: Evaluation, row_a: Row, row_b: Row) -> None:
-    if row_a.example != row_b.example:
-        problem = f"the example {short(row_a.id)!r} differs between them"
-        fix = (
-            "Score the older run on the examples of today: lf.scores_from(run, examples, metric)"
-            " costs nothing."
-        )
-        raise NotComparable(_title(a), _title(b), problem, fix)
-
-
-def _mean_score(rows: Iterable[Row], failure: float | None) -> float | None:
-    counted = [row for row in rows if row.score is not None or failure is not None]
-    return statistics.fmean(value_or(row, failure or 0.0) for row in counted) if counted else None
-
-
-def _pairs(
-    rows_a: Mapping[str, Sequence[Row]],
-    rows_b: Mapping[str, Sequence[Row]],
-    scores_a: Mapping[str, float | None],
-    scores_b: Mapping[str, float | None],
-) -> Iterator[Pair]:
-    for name, score_a in scores_a.items():
-        score_b = scores_b[name]
-        if score_a is not None and score_b is not None:
-            first_a, first_b = rows_a[name][0], rows_b[name][0]
-            outputs = (first_a.outputs, first_b.outputs)
-            yield Pair(name, first_a.example, score_a, score_b, *outputs)
-
-
-def _clusters(pairs: Iterable[Pair], field: str) -> list[str] | None:
-    return [digest("cluster", pair.example[field]) for pair in pairs] if field else None
 
 
 def _includes_zero(estimate: Estimate) -> bool:
@@ -318,10 +319,6 @@ def _pair_cells(pair: Pair) -> dict[str, Any]:
         cells[f"a.{name}"] = outputs_a.get(name)
         cells[f"b.{name}"] = outputs_b.get(name)
     return cells
-
-
-def _title(side: Evaluation) -> str:
-    return f"{side.name} {short(side.version)}".strip()
 
 
 def _p_text(p: float) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,11 +14,19 @@ import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
-from lmflow.evaluation.rows import Row, row_cells, row_from_json, sum_if_known, value_or
+from lmflow.evaluation.rows import (
+    Row,
+    result_of,
+    row_cells,
+    row_from_json,
+    sum_if_known,
+    value_or,
+)
+from lmflow.evaluation.spending import NO_JUDGING, Judging, latency_of, spending_lines
 from lmflow.evaluation.stats import Estimate, mean
 from lmflow.values.attributes import uncached
 from lmflow.values.printing import clean, printable
-from lmflow.values.record import digest, plain, pretty
+from lmflow.values.record import EMPTY, Record, digest, plain, pretty
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Block, Table, Text, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
 
@@ -27,20 +35,24 @@ _CELL_WIDTH = 40
 
 @attrs.frozen(slots=False, repr=False)
 class Evaluation:
-    """A program under a version on examples, scored by a metric.
+    """A program under a version on examples, scored by a metric, or by several of which the first
+    is the primary one: it is what ``mean``, ``scored`` and ``failed`` speak of. ``by(name)`` is the
+    evaluation by another one.
 
     Attributes:
         name: The evaluation's name, for people.
         rows: A row for each example and sample.
         program: The program's key.
         version: The version's id.
-        metric: The metric's key.
-        metric_name: The metric's name, for people.
+        metric: The key of the (primary) metric.
+        metric_name: The name of that metric, for people.
         dataset: The digest of the examples.
         run: The id of the run whose traces were scored.
         run_root: The root of that run.
         cluster: A field of the examples whose equal values belong together (questions on one
             document): they count as one unit in the interval.
+        others: The keys of the other metrics by their names.
+        judging: What judges took; a part of ``cost`` and ``tokens``.
     """
 
     name: str
@@ -53,6 +65,8 @@ class Evaluation:
     run: str = ""
     run_root: str = ""
     cluster: str = ""
+    others: Record = EMPTY
+    judging: Judging = NO_JUDGING
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -102,9 +116,42 @@ class Evaluation:
         return Estimate(f1, None, None, None, len(counts), "micro F1")
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the metrics, the primary one first."""
+        return (self.metric_name, *self.others)
+
+    @property
+    def means(self) -> Mapping[str, Estimate | None]:
+        """The mean by each metric with its 95 % interval, by the metric's name."""
+        return {name: self.by(name).mean for name in self.metrics}
+
+    def by(self, metric: str) -> Evaluation:
+        """Return the evaluation by one of its metrics alone.
+
+        Args:
+            metric: The metric's name.
+
+        Returns:
+            The evaluation that this metric alone would have made: the same root, rows, interval.
+
+        Raises:
+            BadData: There is no metric of that name.
+        """
+        check_metric(self.name, metric, self.metrics)
+        if metric == self.metric_name:
+            rows = tuple(attrs.evolve(row, scores=EMPTY, failures=EMPTY) for row in self.rows)
+            return attrs.evolve(self, rows=rows, others=EMPTY)
+        rows = tuple(row.by(metric) for row in self.rows)
+        return attrs.evolve(
+            self, rows=rows, metric=self.others[metric], metric_name=metric, others=EMPTY
+        )
+
+    @property
     def cost(self) -> int | None:
-        """The price paid, in nano-dollars; ``None`` if the price of some call is unknown."""
-        return sum_if_known(row.cost for row in self.rows)
+        """The price paid, judging included, in nano-dollars; ``None`` if the price of some call is
+        unknown.
+        """
+        return sum_if_known([*(row.cost for row in self.rows), self.judging.cost])
 
     @property
     def unpriced(self) -> int:
@@ -113,23 +160,26 @@ class Evaluation:
 
     @property
     def tokens(self) -> int | None:
-        """The tokens read and written; ``None`` if the count of some call is unknown."""
-        return sum_if_known(row.tokens for row in self.rows)
+        """The tokens read and written, judging included; ``None`` if the count of some call is
+        unknown.
+        """
+        return sum_if_known([*(row.tokens for row in self.rows), self.judging.tokens])
 
     @property
     def latency(self) -> tuple[float, float] | None:
         """The median and the 95th percentile of the seconds a row took, over the rows that have a
         latency.
         """
-        latencies = sorted(row.latency for row in self.rows if row.latency is not None)
-        if not latencies:
-            return None
-        return _quantile(latencies, 0.5), _quantile(latencies, 0.95)
+        return latency_of([row.latency for row in self.rows if row.latency is not None])
 
     @functools.cached_property
     def root(self) -> str:
-        """The hash of the run's root and the scores: equal roots, equal evaluations."""
-        results = [[row.label, row.score, _failure_of(row)] for row in self.rows]
+        """The hash of the run's root and the scores: equal roots, equal evaluations. That of
+        several metrics is made of the roots by each.
+        """
+        if self.others:
+            return digest("evaluations", [self.by(name).root for name in self.metrics])
+        results = list(map(result_of, self.rows))
         return digest("evaluation", [self.run_root, self.metric, results])
 
     @property
@@ -146,7 +196,7 @@ class Evaluation:
         estimate = self.mean
         score = "nothing was scored"
         if estimate is not None:
-            score = f"{estimate} ({estimate.method}, n {estimate.n})"
+            score = f"{estimate} ({estimate.basis})"
         return f"{self.metric_name or 'score'} {score}; {self._counts_text()}"
 
     def clustered(self, field: str) -> Evaluation:
@@ -217,10 +267,11 @@ class Evaluation:
         """Return the rows as mappings.
 
         Returns:
-            A mapping for each row (id, score, feedback, outputs, failure): failures first, then
-            from the worst score to the best.
+            A mapping for each row (id, score, feedback, outputs, failure; ``score.NAME`` and
+            ``feedback.NAME`` for each other metric): failures first, then from the worst score to
+            the best.
         """
-        return [row_cells(row) for row in sorted(self.rows, key=_order)]
+        return [row_cells(row, self.others) for row in sorted(self.rows, key=_order)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation as JSON values.
@@ -255,15 +306,32 @@ class Evaluation:
     def _lines(self) -> Iterator[str]:
         title = f"{self.name}, version {short(self.version)}, data {short(self.dataset)}"
         yield printable(title, WIDEST_LINE)
-        yield printable(self.headline, WIDEST_LINE)
-        if (micro := self.micro) is not None:
-            yield f"micro F1 {micro}"
-        yield "; ".join(_costs_text(self))
+        for each in (self, *map(self.by, self.others)):
+            yield printable(each.headline, WIDEST_LINE)
+            if (micro := each.micro) is not None:
+                yield f"micro F1 {micro}"
+        yield "; ".join(self._spending())
+
+    def _spending(self) -> Iterator[str]:
+        unpriced, count = self.unpriced, len(self)
+        text = f"{unpriced} of {count} rows without a price" if unpriced else ""
+        return spending_lines(self.cost, self.judging, text, self.tokens, self.latency)
 
 
 def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
     """Make an evaluation from its JSON values."""
-    return Evaluation(**{**data, "rows": tuple(map(row_from_json, data["rows"]))})
+    fields = dict(data)
+    fields["rows"] = tuple(map(row_from_json, data["rows"]))
+    fields["others"] = Record(data.get("others", {}))
+    fields["judging"] = Judging(**data.get("judging", {}))
+    return Evaluation(**fields)
+
+
+def check_metric(name: str, metric: str, known: Sequence[str]) -> None:
+    """Raise ``BadData`` unless an evaluation of that name has the metric."""
+    if metric not in known:
+        fix = near(metric, known).strip() or f"Its metrics: {', '.join(known)}."
+        raise BadData(f"evaluation {name}", f"it has no metric {short(metric)!r}", fix)
 
 
 def _short_cells(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,29 +345,3 @@ def _short_cells(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _order(row: Row) -> float:
     return -math.inf if row.score is None else row.score.value
-
-
-def _failure_of(row: Row) -> Any:
-    return None if row.score else row.failure
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the least of the ordered values that at least ``share`` of them do not exceed."""
-    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
-
-
-def _costs_text(evaluation: Evaluation) -> Iterable[str]:
-    yield _price_text(evaluation)
-    if evaluation.tokens is not None:
-        yield f"{evaluation.tokens:,} tokens"
-    if evaluation.latency is not None:
-        median, slow = evaluation.latency
-        yield f"latency p50 {median:.2f} s, p95 {slow:.2f} s"
-
-
-def _price_text(evaluation: Evaluation) -> str:
-    if evaluation.cost is None:
-        unpriced, count = evaluation.unpriced, len(evaluation)
-        return f"cost unknown ({unpriced} of {count} rows without a price)"
-    dollars = evaluation.cost / 1e9
-    return f"cost ${dollars:,.2f}" if dollars >= 1 else f"cost ${dollars:.2g}"

@@ -5,7 +5,7 @@ execution.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -144,6 +144,10 @@ class Judge:
             raise BadScore(self.name, f"it said {answer!r}", fix)
         score = as_score(self.name, self.scale[str(answer)] if self.scale else answer)
         return attrs.evolve(score, feedback=str(outputs.get(self.feedback_from, "")))
+
+
+Scorers = Metric | Judge | Sequence[Metric | Judge] | Mapping[str, Metric | Judge]
+"""A metric or judge, or several in an order or by name."""
 
 
 def scorer_key(metric: Metric | Judge) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, MetricFailed, near
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.rows import Row, row_of, score_or_failure
+from lmflow.evaluation.several import joined, named_metrics
 from lmflow.metrics import Metric, metric_key, name_of
 from lmflow.traces.addresses import unescape_label
 from lmflow.traces.trace import Failed, Run
@@ -18,13 +19,20 @@ from lmflow.values.record import Record
 _EXAMPLE = re.compile(r"(?:^|/)ex\[(.*?)\](?:/n\[\d+\])?$", re.DOTALL)
 
 
-def scores_from(run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric) -> Evaluation:
+def scores_from(
+    run: Run,
+    examples: Iterable[Mapping[str, Any]],
+    metric: Metric | Sequence[Metric] | Mapping[str, Metric],
+    *,
+    primary: str = "",
+) -> Evaluation:
     """Score a recorded run's traces again, without a call.
 
     Args:
         run: The run: a map or an evaluation.
         examples: The examples that were run, in any order.
-        metric: Scores an example's outputs.
+        metric: Scores an example's outputs; or several metrics, as a list or a mapping by name.
+        primary: The name of the primary metric, by default the first.
 
     Returns:
         The evaluation of the run by the metric.
@@ -32,11 +40,18 @@ def scores_from(run: Run, examples: Iterable[Mapping[str, Any]], metric: Metric)
     Raises:
         BadData: The example of a trace is not among ``examples``, or the run holds several
             programs or versions.
-        MetricFailed: The metric fails on all outputs.
+        MetricFailed: A metric fails on all outputs.
+        ValueError: Two metrics have one name, or none is called ``primary``.
     """
+    metrics = named_metrics(metric, primary)
     data = examples
     if not isinstance(data, Dataset):
         data = Dataset(run.name, tuple(map(Record, examples)))
+    return joined({name: scored_by(run, data, each) for name, each in metrics.items()})
+
+
+def scored_by(run: Run, data: Dataset, metric: Metric) -> Evaluation:
+    """Score a recorded run's traces by one metric; see ``scores_from``."""
     rows = [
         row_of(label, example, trace, score_or_failure(metric, example, trace))
         for (label, trace), example in zip(run.items, examples_of(run, data), strict=True)

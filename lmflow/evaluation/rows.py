@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
+import toolz
 
 from lmflow.data.dataset import example_id
 from lmflow.errors import short
@@ -15,7 +16,7 @@ from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import ToolRequest
 from lmflow.metrics import Counts, Metric, Score, score_of
 from lmflow.traces.trace import CallAttempt, Failed, Trace, failed
-from lmflow.values.record import Record
+from lmflow.values.record import EMPTY, Record
 
 
 @attrs.frozen
@@ -32,6 +33,8 @@ class Row:
         tokens: The tokens read and written; ``None`` if the count of some call is unknown.
         latency: The seconds that it took; ``None`` if a reused call makes them meaningless.
         trace: The trace's id.
+        scores: The scores by the evaluation's other metrics, by name; empty if it has one metric.
+        failures: The failures of the other metrics, by name.
     """
 
     label: str
@@ -43,11 +46,26 @@ class Row:
     tokens: int | None = None
     latency: float | None = None
     trace: str = ""
+    scores: Record = EMPTY
+    failures: Record = EMPTY
 
     @property
     def id(self) -> str:
         """The example's id. Rows of one example are samples of it."""
         return example_id(self.example)
+
+    def by(self, metric: str) -> Row:
+        """Return the row as another metric of the evaluation scored it.
+
+        Args:
+            metric: The name of one of the other metrics.
+
+        Returns:
+            The row with that metric's score, or its failure.
+        """
+        failure = self.failure if self.outputs is None else self.failures.get(metric)
+        score = self.scores.get(metric)
+        return attrs.evolve(self, score=score, failure=failure, scores=EMPTY, failures=EMPTY)
 
 
 def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | None = None) -> Row:
@@ -63,11 +81,23 @@ def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | N
         trace.outputs,
         score=score,
         failure=trace.failure or (result if isinstance(result, Failed) else None),
-        cost=sum_if_known(map(_price_paid, model_calls)),
-        tokens=sum_if_known(map(_tokens_used, model_calls)),
+        cost=sum_if_known(map(price_paid, model_calls)),
+        tokens=sum_if_known(map(tokens_used, model_calls)),
         latency=None if reused else (trace.ended - trace.started) / 1e9,
         trace=trace.id,
     )
+
+
+# A score without reasons for single steps hashes as it did before there could be any.
+def result_of(row: Row) -> list[Any]:
+    """Return what a row adds to the root of its evaluation: its label, score and failure."""
+    score = row.score
+    if score is None:
+        return [row.label, None, row.failure]
+    if score.steps:
+        return [row.label, score, None]
+    fields = {"value": score.value, "feedback": score.feedback, "counts": score.counts}
+    return [row.label, fields, None]
 
 
 def value_or(row: Row, default: float) -> float:
@@ -97,20 +127,32 @@ def row_from_json(data: Mapping[str, Any]) -> Row:
             "outputs": None if outputs is None else Record(outputs),
             "score": _score_from_json(data["score"]),
             "failure": Failed(**failure) if failure else None,
+            "scores": Record(toolz.valmap(_score_from_json, data.get("scores", {}))),
+            "failures": Record(toolz.valmap(_failure_from_json, data.get("failures", {}))),
         }
     )
 
 
-def row_cells(row: Row) -> dict[str, Any]:
-    """Return the cells of a row in a table for people: id, score, feedback, outputs, failure."""
-    score, failure = row.score, row.failure
+def row_cells(row: Row, others: Iterable[str] = ()) -> dict[str, Any]:
+    """Return the cells of a row in a table for people: id, score, feedback, the same of ``others``
+    (the names of the other metrics), outputs, failure.
+    """
+    cells = {"id": short(row.id), **_score_cells(row.score)}
+    for name in others:
+        cells |= _score_cells(row.scores.get(name), f".{name}")
+    cells |= {**(row.outputs or {}), "failure": _failure_text(row.failure)}
+    return cells | {f"failure.{name}": _failure_text(row.failures[name]) for name in row.failures}
+
+
+def _score_cells(score: Score | None, suffix: str = "") -> dict[str, Any]:
     return {
-        "id": short(row.id),
-        "score": None if score is None else score.value,
-        "feedback": "" if score is None else score.feedback,
-        **(row.outputs or {}),
-        "failure": "" if failure is None else f"{failure.kind}: {failure.text}",
+        f"score{suffix}": None if score is None else score.value,
+        f"feedback{suffix}": "" if score is None else score.feedback,
     }
+
+
+def _failure_text(failure: Failed | None) -> str:
+    return "" if failure is None else f"{failure.kind}: {failure.text}"
 
 
 def sum_if_known(parts: Iterable[int | None]) -> int | None:
@@ -130,11 +172,17 @@ def _score_from_json(data: Mapping[str, Any] | None) -> Score | None:
     return Score(**{**data, "counts": counts})
 
 
-def _price_paid(call: CallAttempt) -> int | None:
+def _failure_from_json(data: Mapping[str, Any]) -> Failed:
+    return Failed(**data)
+
+
+def price_paid(call: CallAttempt) -> int | None:
+    """Return the price paid for a call, in nano-dollars; ``None`` if it is unknown."""
     return 0 if call.source else call.cost
 
 
-def _tokens_used(call: CallAttempt) -> int | None:
+def tokens_used(call: CallAttempt) -> int | None:
+    """Return the tokens read and written by a call; ``None`` if the count is unknown."""
     if call.outcome is None:
         return None
     if not isinstance(call.outcome, (ChatReply, EmbedReply)):

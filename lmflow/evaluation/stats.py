@@ -24,6 +24,9 @@ FEW, MANY = 20, 1000
 than normal theory.
 """
 
+EQUAL = 1e-12
+"""Differences of scores that are nearer than that are equal: 0.3 - 0.2 is not 0.9 - 0.8."""
+
 _NORMAL = statistics.NormalDist()
 _Z = _NORMAL.inv_cdf(0.5 + LEVEL / 2)
 _FEWER_DECIMALS = 100  # from this score on one decimal is printed
@@ -51,6 +54,14 @@ class Estimate:
 
     def __float__(self) -> float:
         return self.value
+
+    @property
+    def basis(self) -> str:
+        """The interval's name and ``n``; without an interval why there is none."""
+        if self.low is not None:
+            return f"{self.method}, n {self.n}"
+        reason = "all scores are equal" if self.n > 1 else "there is one score"
+        return f"n {self.n}, no interval: {reason}"
 
     def __str__(self) -> str:
         if self.low is None or self.high is None:
@@ -100,7 +111,7 @@ def paired_test(
     if not differences:
         raise ValueError("there is no mean of no differences")
     if clusters is not None and len(set(clusters)) < len(differences):
-        return _with_least_p(_t_test(_clustered(differences, clusters)), len(set(clusters)))
+        return _clustered_test(differences, clusters)
     if all(value in {-1.0, 0.0, 1.0} for value in differences):
         wins, losses = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
         return mcnemar(wins, losses, len(differences))
@@ -177,8 +188,10 @@ def bca_bootstrap(values: Sequence[float], *, seed: int = 0, resamples: int = RE
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Return the standard error of the mean; ``None`` if the values are all equal."""
-    equal = all(value == values[0] for value in values)
+    """Return the standard error of the mean; ``None`` if the values are all equal, but for the
+    rounding of their arithmetic.
+    """
+    equal = all(math.isclose(value, values[0], abs_tol=EQUAL) for value in values)
     return None if equal else statistics.stdev(values) / math.sqrt(len(values))
 
 
@@ -192,7 +205,7 @@ def clustered_error(values: Sequence[float], clusters: Sequence[str]) -> float |
         deviations.setdefault(cluster, []).append(value - center)
     sums = [math.fsum(inner) for inner in deviations.values()]
     square = math.fsum(total * total for total in sums)
-    if len(sums) < 2 or square <= 0:  # noqa: PLR2004 - one cluster says nothing of the spread
+    if len(sums) < 2 or square <= EQUAL * EQUAL:  # noqa: PLR2004 - one cluster says nothing of the spread
         return None
     return math.sqrt(square * len(sums) / (len(sums) - 1)) / len(values)
 
@@ -236,10 +249,22 @@ def _clustered(values: Sequence[float], clusters: Sequence[str]) -> Estimate:
     return _student(statistics.fmean(values), se, len(set(clusters)), "clustered t")
 
 
+def _clustered_test(differences: Sequence[float], clusters: Sequence[str]) -> Test:
+    """Test clusters by Student's t; clusters without a spread by the sign test."""
+    estimate = _clustered(differences, clusters)
+    if estimate.se is not None:
+        return _with_least_p(_t_test(estimate), estimate.n)
+    sums: dict[str, float] = dict.fromkeys(clusters, 0.0)
+    for difference, cluster in zip(differences, clusters, strict=True):
+        sums[cluster] += difference
+    wins, losses = sum(s > EQUAL for s in sums.values()), sum(s < -EQUAL for s in sums.values())
+    return Test(estimate, sign_test(wins, losses), "sign test")
+
+
 def _t_test(estimate: Estimate) -> Test:
-    if estimate.se is None:
-        return Test(estimate, 1.0, "none")
-    p = t_tail(estimate.value / estimate.se, estimate.n - 1)
+    se = estimate.se
+    assert se is not None  # noqa: S101 - the caller has asked
+    p = t_tail(estimate.value / se, estimate.n - 1)
     return Test(estimate, p, f"{estimate.method} test")
 
 

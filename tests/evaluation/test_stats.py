@@ -289,8 +289,8 @@ def test_clusters_of_pairs_are_tested_by_students_t() -> None:
 
 
 def test_clusters_without_spread_decide_nothing() -> None:
-    """One cluster has no error, so its p is 1."""
-    assert (1.0, "none") == (
+    """One cluster has no error, so the sign test's p is 1."""
+    assert (1.0, "sign test") == (
         paired_test([0.1, 0.2], ["a", "a"]).p,
         paired_test([0.1, 0.2], ["a", "a"]).name,
     )

@@ -10,8 +10,11 @@ import attrs
 
 from lmflow.data.dataset import Dataset, dataset_of
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.evaluation.judges import Judge, evaluation_by_judge, scorer_key
-from lmflow.evaluation.rescoring import examples_of, scores_from
+from lmflow.evaluation.fields import check_fields
+from lmflow.evaluation.judges import Judge, Scorers, scorer_key
+from lmflow.evaluation.judging import evaluation_by, judge_names, judgement_label, judges_of
+from lmflow.evaluation.rescoring import examples_of
+from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.run_config import begin_job
@@ -19,14 +22,14 @@ from lmflow.execution.open_run import OpenRun, Step, open_run, traces_by_label
 from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import EMPTY, HasSession, Session
-from lmflow.metrics import Metric, name_of
+from lmflow.metrics import Metric
 from lmflow.programs.effects import Pending
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.programs.tool import check_tools
 from lmflow.progress.display import Progress, chosen
 from lmflow.traces.events import ScoreRecorded
-from lmflow.traces.trace import Run
+from lmflow.traces.trace import Run, Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -35,9 +38,10 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     self: HasSession,
     program: Program,
     examples: Iterable[Mapping[str, Any]],
-    metric: Metric | Judge,
+    metric: Scorers,
     *extra: Never,
     version: Version | str | None = None,
+    primary: str = "",
     samples: int = 1,
     cluster: str = "",
     reuse: bool = True,
@@ -53,9 +57,12 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     Args:
         program: The program.
         examples: The examples, with the fields that the metric reads.
-        metric: The metric or judge.
+        metric: The metric or judge; or several, as a list or a mapping by name. The first is the
+            primary one, of which ``mean`` and comparisons speak; ``evaluation.by(name)`` is the
+            evaluation by another one.
         *extra: Nothing; a version is given by keyword.
         version: A version, or the name of a ref or version in the store; the defaults if ``None``.
+        primary: The name of the primary metric, by default the first.
         samples: How often each example runs.
         cluster: A field of the examples; examples with equal values count as one in the
             interval.
@@ -73,30 +80,34 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
 
     Raises:
         TypeError: A version is given by position.
-        MetricFailed: The metric failed on all outputs.
+        ValueError: Two metrics have one name, or none is called ``primary``.
+        MetricFailed: A metric failed on all outputs, or reads a field that is in none.
         BudgetExceeded: The budget ended the evaluation.
     """
     check_order("evaluate", extra, examples)
+    metrics = named_metrics(metric, primary)
     progress = chosen(progress)
     session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)
     evaluated = self._session.version(version) or init(program)
-    settings = _settings(data, metric, evaluated, samples)
+    settings = _settings(data, metrics, evaluated, samples)
+    check_fields(metrics, program, data)
+    judges = judges_of(metrics).values()
     _look_up(session, program, evaluated)
-    if isinstance(metric, Judge):
-        _look_up(session, metric.program, metric.under)
-    settings |= config or await begin_job(self._session, program, (data,), metric, budget)
+    for judge in judges:
+        _look_up(session, judge.program, judge.under)
+    settings |= config or await begin_job(self._session, program, (data,), metrics, budget)
     async with open_run(
         session, "evaluate", str(program), settings, of, reuse=reuse
     ) as evaluation_run:
-        total = len(data) * samples * (2 if isinstance(metric, Judge) else 1)
+        total = len(data) * samples * (1 + len(judges))
         with tracked(evaluation_run.session, progress, str(program), total) as tracker:
             evaluation = await evaluate_on(
                 evaluation_run,
                 program,
                 evaluated,
                 data,
-                metric,
+                metrics,
                 samples=samples,
                 cluster=cluster,
                 step=tracker.step,
@@ -105,16 +116,22 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     return evaluation
 
 
-def _settings(data: Dataset, metric: Metric | Judge, version: Version, samples: int) -> Record:
-    """Return the settings of an evaluation, as its run keeps them."""
-    return Record(
-        {
-            "data": data.digest,
-            "metric": scorer_key(metric),
-            "version": version.id,
-            "samples": samples,
-        }
-    )
+def _settings(
+    data: Dataset, metrics: Mapping[str, Metric | Judge], version: Version, samples: int
+) -> Record:
+    """Return the settings of an evaluation, as its run keeps them: the key of the primary metric,
+    and of several the names and keys of all, in order.
+    """
+    keys = [[name, scorer_key(metric)] for name, metric in metrics.items()]
+    settings = {
+        "data": data.digest,
+        "metric": keys[0][1],
+        "version": version.id,
+        "samples": samples,
+    }
+    if len(keys) > 1:
+        settings |= {"metrics": keys, "judges": list(judges_of(metrics))}
+    return Record(settings)
 
 
 def _look_up(session: Session, program: Program, version: Version) -> None:
@@ -131,7 +148,7 @@ async def evaluate_on(  # noqa: PLR0913 - the parts of an evaluation
     program: Program,
     version: Version,
     data: Dataset,
-    metric: Metric | Judge,
+    metrics: Mapping[str, Metric | Judge],
     *,
     samples: int = 1,
     label: str = "",
@@ -142,21 +159,21 @@ async def evaluate_on(  # noqa: PLR0913 - the parts of an evaluation
     """Run a version on each example of a data set as part of a run, score each, and record the
     scores.
 
-    A judge is called once all examples have run; its calls are part of the same run. ``session``
+    Judges are called once all examples have run; their calls are part of the same run. ``session``
     pays for everything, by default the run's own. ``step`` is called after each execution with
     whether it succeeded.
     """
     rollouts = rollouts_on(program, version, data, label, samples)
     traces = traces_by_label(rollouts, await run.add(rollouts, step, session=session))
     part = attrs.evolve(run.run, items=tuple(traces.items()), name=str(program))
-    if isinstance(metric, Judge):
-        judgements = _judgement_rollouts(part, data, metric)
-        verdicts = await run.add(list(judgements.values()), step, session=session)
-        verdict_by_label = dict(zip(judgements, verdicts, strict=True))
-        evaluation = evaluation_by_judge(part, data, metric, verdict_by_label)
-    else:
-        evaluation = scores_from(part, data, metric)
-    await run.record(*_score_events(evaluation, metric))
+    judgements = _judgement_rollouts(part, data, metrics)
+    verdicts: dict[str, dict[str, Trace]] = {name: {} for name in judges_of(metrics)}
+    if judgements:
+        judged = await run.add(list(judgements.values()), step, session=session)
+        for (name, place), trace in zip(judgements, judged, strict=True):
+            verdicts[name][place] = trace
+    evaluation = evaluation_by(part, data, metrics, verdicts)
+    await run.record(*_score_events(evaluation))
     return attrs.evolve(evaluation, cluster=cluster)
 
 
@@ -193,24 +210,30 @@ def check_samples(samples: int) -> None:
         raise ValueError(msg)
 
 
-def _judgement_rollouts(run: Run, data: Dataset, judge: Judge) -> dict[str, Rollout]:
-    """Make the judge's rollouts by the labels of the traces that they judge; a trace without
-    outputs is not judged.
+def _judgement_rollouts(
+    run: Run, data: Dataset, metrics: Mapping[str, Metric | Judge]
+) -> dict[tuple[str, str], Rollout]:
+    """Make the judges' rollouts, by the judge's name and the label of the trace to judge; a trace
+    without outputs is not judged.
     """
-    labelled = zip(run.items, examples_of(run, data), strict=True)
-    rollouts = {}
-    for (label, trace), example in labelled:
-        if trace.outputs is not None:
+    names, rollouts = judge_names(metrics), {}
+    examples = examples_of(run, data) if names else []
+    for judge_name, judge in judges_of(metrics).items():
+        for (label, trace), example in zip(run.items, examples, strict=True):
+            if trace.outputs is None:
+                continue
             pending = judge.program(**judge.inputs(example, trace.outputs))
-            rollouts[label] = Rollout(pending, judge.under, f"{label}/judge")
+            place = judgement_label(label, names[judge_name])
+            rollouts[judge_name, label] = Rollout(pending, judge.under, place)
     return rollouts
 
 
-def _score_events(evaluation: Evaluation, metric: Metric | Judge) -> Sequence[ScoreRecorded]:
-    key = scorer_key(metric)
-    name, now = name_of(metric), time.time_ns()
+def _score_events(evaluation: Evaluation) -> Sequence[ScoreRecorded]:
+    """Return the events that record the scores by each metric."""
+    now = time.time_ns()
     return [
-        ScoreRecorded(row.trace, name, row.score.value, row.score.feedback, key, "", now)
-        for row in evaluation.rows
+        ScoreRecorded(row.trace, name, row.score.value, row.score.feedback, each.metric, "", now)
+        for name, each in ((name, evaluation.by(name)) for name in evaluation.metrics)
+        for row in each.rows
         if row.score is not None
     ]

@@ -14,6 +14,7 @@ from lmflow.data.dataset import Dataset
 from lmflow.errors import BudgetExceeded, BudgetTooSmall, StoreError
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.judges import Judge
+from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import NANO, NOTHING, Budget, Left, Spent
 from lmflow.execution.connections import Connections
 from lmflow.execution.jobs.evaluate import evaluate_on, rollouts_on
@@ -197,7 +198,7 @@ class Judging:
             self._program,
             version,
             self._rows,
-            self._metric,
+            named_metrics(self._metric),
             label=label,
             step=step,
             session=self._session,

@@ -5,12 +5,15 @@ resume or replay them.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from typing import Any
 
 from lmflow.data.dataset import Dataset
-from lmflow.evaluation.judges import Judge
+from lmflow.evaluation.judges import Judge, Scorers
+from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import Budget
 from lmflow.execution.session import Session
-from lmflow.metrics import FunctionMetric, Metric
+from lmflow.metrics import FunctionMetric, Metric, name_of
 from lmflow.programs.program import Program
 from lmflow.traces.store import DatasetStore, Recorder
 from lmflow.values.functions import place_of, running_script
@@ -22,7 +25,7 @@ async def begin_job(  # noqa: PLR0913, PLR0917 - what the settings are of
     session: Session,
     program: Program,
     data: tuple[Dataset, ...],
-    metric: Metric | Judge,
+    metric: Scorers,
     budget: Budget | None,
     ref: str = "",
     judge_rows: int | None = None,
@@ -36,7 +39,7 @@ async def begin_job(  # noqa: PLR0913, PLR0917 - what the settings are of
 def run_config(  # noqa: PLR0913, PLR0917 - what the settings are of
     program: Program,
     data: tuple[Dataset, ...],
-    metric: Metric | Judge,
+    metric: Scorers,
     budget: Budget | None,
     ref: str = "",
     judge_rows: int | None = None,
@@ -48,14 +51,15 @@ def run_config(  # noqa: PLR0913, PLR0917 - what the settings are of
     Proposers read the fields in that order; the digest of the data does not tell it. To import the
     script would run it again, so it is not loaded unless the user allows it.
     """
-    options = metric.options if isinstance(metric, FunctionMetric) else Record()
-    places = place_of(program), place_of(metric)
+    metrics = named_metrics(metric)
+    places = [place_of(program), *map(place_of, metrics.values())]
     modules = {place.partition(":")[0] for place in places}
     script = running_script()
     return Record(
         python={
             "program": {"name": places[0], "key": program.key},
-            "metric": {"name": places[1] or getattr(metric, "name", ""), "options": options},
+            "metric": _description(*metrics.values()),
+            **_named(metrics),
             "script": script if script in modules else "",
             "fields": _field_names(data),
             "ref": ref,
@@ -63,6 +67,21 @@ def run_config(  # noqa: PLR0913, PLR0917 - what the settings are of
             "budget": {} if budget is None else _limits(budget),
         }
     )
+
+
+def _description(metric: Metric | Judge, *_: Metric | Judge) -> dict[str, Any]:
+    """Describe how to load the first of several metrics."""
+    options = metric.options if isinstance(metric, FunctionMetric) else Record()
+    return {"name": place_of(metric) or getattr(metric, "name", ""), "options": options}
+
+
+# A single metric under its own name is described as it always was, so that the settings of its run
+# stay the same.
+def _named(metrics: Mapping[str, Metric | Judge]) -> dict[str, Any]:
+    """Describe metrics that have names of the caller's choice, or are several."""
+    if all(name == name_of(metric) for name, metric in metrics.items()) and len(metrics) == 1:
+        return {}
+    return {"metrics": [{"as": name, **_description(each)} for name, each in metrics.items()]}
 
 
 def keep_data(store: Recorder, data: tuple[Dataset, ...]) -> None:

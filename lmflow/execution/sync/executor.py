@@ -14,6 +14,7 @@ from lmflow.execution.indexing import Indexable, dense_index
 from lmflow.execution.stream import Streaming
 from lmflow.execution.sync.iterators import SyncListener, SyncStream
 from lmflow.execution.sync.loop_thread import LoopThread
+from lmflow.traces.recent_runs import RecentRuns
 from lmflow.traces.store import Recorder
 
 P = ParamSpec("P")
@@ -166,6 +167,11 @@ class Sync:
     def store(self) -> Recorder:
         """The store that records runs."""
         return self._executor.store
+
+    @property
+    def runs(self) -> RecentRuns:
+        """The latest runs of this executor, oldest first: ``ex.runs[-1]`` is the last one."""
+        return self._executor.runs
 
     @property
     def concurrency(self) -> int:

@@ -1,0 +1,80 @@
+"""What an evaluation took, in words: price, tokens, latency."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+
+import attrs
+
+from lmflow.evaluation.rows import price_paid, sum_if_known, tokens_used
+from lmflow.messages.requests import ToolRequest
+from lmflow.traces.trace import Trace
+
+
+@attrs.frozen
+class Judging:
+    """What the judges of an evaluation took.
+
+    Attributes:
+        cost: The price paid, in nano-dollars; ``None`` if the price of some call is unknown.
+        tokens: The tokens read and written; ``None`` if the count of some call is unknown.
+    """
+
+    cost: int | None = 0
+    tokens: int | None = 0
+
+
+NO_JUDGING = Judging()
+"""What an evaluation without judges has."""
+
+
+def judging_of(traces: Iterable[Trace]) -> Judging:
+    """Add up what the traces of judges took."""
+    calls = [
+        call
+        for trace in traces
+        for call in trace.calls
+        if not isinstance(call.request, ToolRequest)
+    ]
+    return Judging(sum_if_known(map(price_paid, calls)), sum_if_known(map(tokens_used, calls)))
+
+
+def latency_of(latencies: Sequence[float]) -> tuple[float, float] | None:
+    """Return the median and the 95th percentile of latencies, ``None`` if there are none."""
+    ordered = sorted(latencies)
+    if not ordered:
+        return None
+    return _quantile(ordered, 0.5), _quantile(ordered, 0.95)
+
+
+def spending_lines(
+    cost: int | None,
+    judging: Judging,
+    unpriced: str,
+    tokens: int | None,
+    latency: tuple[float, float] | None,
+) -> Iterator[str]:
+    """Say what an evaluation took; ``unpriced`` says of how many rows the price is unknown."""
+    yield _price_text(cost, judging, unpriced)
+    if tokens is not None:
+        yield f"{tokens:,} tokens"
+    if latency is not None:
+        yield f"latency p50 {latency[0]:.2f} s, p95 {latency[1]:.2f} s"
+
+
+def _price_text(cost: int | None, judging: Judging, unpriced: str) -> str:
+    if cost is None:
+        return f"cost unknown ({unpriced or 'a judge has no price'})"
+    part = f", of which {_dollars(judging.cost)} on judging" if judging.cost else ""
+    return f"cost {_dollars(cost)}{part}"
+
+
+def _dollars(cost: int) -> str:
+    dollars = cost / 1e9
+    return f"${dollars:,.2f}" if dollars >= 1 else f"${dollars:.2g}"
+
+
+def _quantile(ordered: Sequence[float], share: float) -> float:
+    """Return the least of the ordered values that at least ``share`` of them do not exceed."""
+    return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
