@@ -43,6 +43,7 @@ def options_value(
 
 
 MOST_DOLLARS = 1e9
+_ALL = "lmflow.all"
 LARGEST = 2**63 - 1
 """The largest integer that SQLite stores."""
 
@@ -95,6 +96,34 @@ def store_option(command: F) -> F:
 def json_option(command: F) -> F:
     """Add ``--json``."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(command)
+
+
+def limit_option(default: int, things: str) -> Callable[[F], F]:
+    """Add ``--limit N`` with its default, and ``--all``, which sets no limit."""
+
+    def limit(ctx: click.Context, _: click.Parameter, value: int) -> int:
+        return LARGEST if ctx.meta.get(_ALL) else value
+
+    def everything(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call
+        ctx.meta[_ALL] = value
+
+    limited = click.option(
+        "--limit",
+        default=default,
+        show_default=True,
+        type=integer(1),
+        callback=limit,
+        help=f"How many {things} at most.",
+    )
+    unlimited = click.option(
+        "--all",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=everything,
+        help=f"All {things}.",
+    )
+    return lambda command: limited(unlimited(command))
 
 
 def program_option(text: str) -> Callable[[F], F]:

@@ -19,8 +19,9 @@ DAMAGE = (
 )
 """The errors by which a row that something else than lmflow changed shows, when it is decoded."""
 
+SALVAGE = "Rescue what can be read into a new store: lmflow store salvage FILE NEW."
 RESTORE = (
-    "Restore it from a backup, or rescue what can be read: `sqlite3 FILE .recover | sqlite3 NEW`."
+    "Restore it from a backup, or rescue what can be read: `lmflow store salvage FILE NEW`."
 )
 
 

@@ -20,7 +20,7 @@ from lmflow.errors import Tampered, short
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
-from lmflow.stores.sqlite.verify import StoreCheck
+from lmflow.stores.sqlite.checks.verify import StoreCheck
 from lmflow.traces.trace import Run, Trace
 
 _COLUMNS = (

@@ -9,6 +9,7 @@ from lmflow.errors import clipped
 from lmflow.values.record import pretty
 
 WIDEST = 120
+_UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 _HIDDEN = frozenset({"Cc", "Cf", "Cs"})  # control, format, surrogate
 
 
@@ -27,6 +28,16 @@ def printable(value: Any, width: int = WIDEST) -> str:
         return ""
     text = value if isinstance(value, str) else pretty(value)
     return clipped(clean(" ".join(text.split())), width)
+
+
+def sized(size: float) -> str:
+    """A number of bytes as people read it: ``512 B``, ``12 kB``, ``1.5 MB``, ``20 GB``."""
+    for unit, name in _UNITS:
+        if size >= unit:
+            amount = size / unit
+            short = f"{amount:.1f}" if amount < 10 else f"{amount:.0f}"  # noqa: PLR2004 - two digits
+            return f"{short.removesuffix('.0')} {name}"
+    return f"{size:.0f} B"
 
 
 def _visible(char: str) -> str:

@@ -95,7 +95,7 @@ def put_dataset(
         prepare(db, Path(path))
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN IMMEDIATE")
-        row = _row_of(db, splits, at, origins)
+        row = keep_rows(db, splits, at, origins)
         if name:
             db.execute(
                 "INSERT INTO dataset_name (name, dataset, at_ns) VALUES (?, ?, ?)", (name, row, at)
@@ -230,10 +230,10 @@ def _check(name: str, parts: Mapping[str, Dataset]) -> None:
                 raise BadData(name, problem, fix)
 
 
-def _row_of(
+def keep_rows(
     db: sqlite3.Connection, parts: Mapping[str, Dataset], at: int, origins: Mapping[str, str]
 ) -> int:
-    """Return the row of a data set, new if its digest is."""
+    """Return the row of a data set, new if its digest is; the caller begins and commits."""
     hashed = digest_bytes(dataset_digest(parts))
     if row := db.execute("SELECT id FROM dataset WHERE hash = ?", (hashed,)).fetchone():
         return int(row[0])

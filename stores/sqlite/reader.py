@@ -25,7 +25,7 @@ from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
 from lmflow.stores.sqlite.trace_reader import TraceReader
-from lmflow.stores.sqlite.verify import StoreCheck, StoreChecker
+from lmflow.stores.sqlite.checks.verify import StoreCheck, StoreChecker
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.store import ExecutionQuery
@@ -107,7 +107,11 @@ class Reader:
         """Return executions that fulfil all conditions, those of the latest runs first; all of them
         if ``limit`` is negative.
         """
-        return self._traces.read([item.row for item in self.listing.traces(conditions, limit)])
+        return self.traces_at([item.row for item in self.listing.traces(conditions, limit)])
+
+    def traces_at(self, rows: Sequence[int]) -> Sequence[Trace]:
+        """Return the traces in rows of the table ``trace``, in their order."""
+        return self._traces.read(rows)
 
     def place(self, name: str, *kinds: Kind) -> Place:
         """Return the run or execution that an id, a part of one, a label, ``RUN/LABEL`` or ``last``

@@ -13,15 +13,7 @@ from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import READABLE, check_file, prepare, schema_of
 from lmflow.stores.sqlite.store import SqliteStore
-from lmflow.traces.events import (
-    CallEnded,
-    Event,
-    RaceWon,
-    RunClosed,
-    RunOpened,
-    TraceClosed,
-    TraceOpened,
-)
+from lmflow.traces.run_events import run_events
 from lmflow.traces.trace import Run
 
 PAGE = 512
@@ -44,7 +36,7 @@ def save(path: Path, run: Run) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with SqliteStore(draft) as store:
-            store.append(*_events(run)).result()
+            store.append(*run_events(run)).result()
         _pack(draft)
         draft.replace(path)
     except OSError as error:
@@ -111,14 +103,3 @@ def _pack(path: Path) -> None:
         db.execute("VACUUM")
     finally:
         db.close()
-
-
-def _events(run: Run) -> Iterator[Event]:
-    """Yield the events that store a finished run."""
-    yield RunOpened(run)
-    for position, (label, trace) in enumerate(run.items):
-        yield TraceOpened(run.id, label, position, trace)
-        yield from (CallEnded(trace.id, call) for call in trace.calls)
-        yield from (RaceWon(trace.id, address, winner) for address, winner in trace.choices.items())
-        yield TraceClosed(trace)
-    yield RunClosed(run.id, run.status, run.root, run.ended)

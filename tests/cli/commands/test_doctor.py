@@ -13,7 +13,7 @@ from commanding import call, done, endpoint
 import lmflow as lf
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest
-from lmflow.stores.sqlite.health import health
+from lmflow.stores.sqlite.checks.health import health
 from lmflow.traces.events import CallStarted, RunClosed, RunOpened, TraceOpened
 from lmflow.traces.trace import CallAttempt, Trace
 

@@ -23,7 +23,7 @@ from lmflow.errors import BadData, ForeignFile, NoContent, Tampered
 from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.replays.fine_tuning import chats
 from lmflow.stores.sqlite.gc import collect
-from lmflow.stores.sqlite.health import health
+from lmflow.stores.sqlite.checks.health import health
 from lmflow.stores.sqlite.recording import load, save
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.events import RefMoved, VersionSaved

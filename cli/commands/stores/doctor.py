@@ -23,7 +23,7 @@ from lmflow.models.local import weights
 from lmflow.models.providers.openai import OPENAI
 from lmflow.models.registry import model as model_named
 from lmflow.models.transport.addresses import url_problem
-from lmflow.stores.sqlite.health import (
+from lmflow.stores.sqlite.checks.health import (
     FIXED_IN,
     SQLITE,
     Health,

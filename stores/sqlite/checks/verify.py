@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import attrs
 
 from lmflow.errors import Tampered, short
-from lmflow.messages.replies import Outcome, outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
-from lmflow.stores.sqlite.indexes import index_problems
+from lmflow.stores.sqlite.checks.indexes import index_problems
+from lmflow.stores.sqlite.checks.roots import RootReader
 from lmflow.stores.sqlite.versions import VersionReader
-from lmflow.traces.trace import Failed, root_of
-from lmflow.values.record import Record, digest
 
 MOST = 100
 """Problems that are reported."""
@@ -47,15 +44,6 @@ class StoreCheck:
     problems: tuple[str, ...]
 
 
-@attrs.frozen
-class _Leaf:
-    """The parts of a call that a root depends on."""
-
-    address: str
-    key: str
-    outcome: Outcome
-
-
 class StoreChecker:
     """Checks through one read-only connection."""
 
@@ -64,6 +52,7 @@ class StoreChecker:
         self._store = store
         self._blobs = BlobReader(connection, store)
         self._versions = VersionReader(connection, store, self._blobs)
+        self._roots = RootReader(connection, self._blobs)
         self._problems: list[str] = []
 
     def check(self) -> StoreCheck:
@@ -123,49 +112,14 @@ class StoreChecker:
 
     def _trace(self, row: sqlite3.Row) -> None:
         self._blobs.get(row["inputs"])
-        if row["root"] and (derived := self._root(row)) != digest_text(row["root"]):
+        if row["root"] and (derived := self._roots.of_trace(row)) != digest_text(row["root"]):
             problem = f"trace {row['uid']} has the root {short(digest_text(row['root']))}"
             raise Tampered(self._store, f"{problem}, its calls give {short(derived)}")
 
-    def _root(self, row: sqlite3.Row) -> str:
-        """Return the root that the calls of a trace give."""
-        calls = self._db.execute(
-            "SELECT address, key, reply FROM call"
-            " WHERE trace = ? AND reply IS NOT NULL ORDER BY attempt",
-            (row["id"],),
-        )
-        leaves = {call["address"]: self._leaf(call) for call in calls}
-        choices = self._db.execute(
-            "SELECT address, winner FROM choice WHERE trace = ?", (row["id"],)
-        )
-        outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
-        return root_of(
-            leaves.values(),
-            Record({choice["address"]: json.loads(choice["winner"]) for choice in choices}),
-            None if outputs is None else Record(outputs),
-            Failed(**failure) if failure else None,
-        )
-
-    def _leaf(self, call: sqlite3.Row) -> _Leaf:
-        outcome = outcome_of(self._blobs.get(call["reply"]))
-        return _Leaf(call["address"], digest_text(call["key"]), outcome)
-
     def _run(self, row: sqlite3.Row) -> None:
-        if not row["root"]:
-            return
-        items: Iterable[sqlite3.Row] = self._db.execute(
-            "SELECT label, trace.* FROM run_item JOIN trace ON trace.id = run_item.trace"
-            " WHERE run = ? ORDER BY position",
-            (row["id"],),
-        )
-        derived = digest("run", [[item["label"], self._root_of_item(item)] for item in items])
-        if derived != digest_text(row["root"]):
+        if row["root"] and (derived := self._roots.of_run(row["id"])) != digest_text(row["root"]):
             problem = f"run {row['id']} has the root {short(digest_text(row['root']))}"
             raise Tampered(self._store, f"{problem}, its traces give {short(derived)}")
-
-    def _root_of_item(self, item: sqlite3.Row) -> str:
-        """Return the recorded root of a trace; ``_trace`` has checked it already."""
-        return digest_text(item["root"]) if item["root"] else self._root(item)
 
 
 _ABSENT = """

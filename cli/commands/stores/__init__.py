@@ -1,0 +1,1 @@
+"""The commands that read, copy, check, clean and rescue the store itself."""

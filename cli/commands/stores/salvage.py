@@ -1,0 +1,59 @@
+"""The command ``store salvage``."""
+
+from __future__ import annotations
+
+import attrs
+import click
+
+from lmflow.cli.options import Group, echo_json, json_option
+from lmflow.stores.sqlite.rescue.report import Rescue
+from lmflow.stores.sqlite.rescue.salvage import salvage as salvage_store
+from lmflow.values.printing import clean
+from lmflow.views.lines import counted
+
+
+@click.group(cls=Group)
+def store() -> None:
+    """Rescue what a damaged store still has.
+
+    \b
+    Example:
+      lmflow store salvage lmflow.db rescued.db
+    """
+
+
+@store.command()
+@click.argument("file", type=click.Path())
+@click.argument("new", type=click.Path())
+@json_option
+def salvage(file: str, new: str, *, as_json: bool) -> None:
+    """Bring what can be read of a damaged store into a new one.
+
+    FILE is only read. NEW holds what matches its hashes; what is lost is named. An execution that
+    lacks a call is kept as one that never ended: `lmflow resume RUN` sends what is missing.
+
+    \b
+    Example:
+      lmflow store salvage lmflow.db rescued.db
+    """
+    rescue = salvage_store(file, new)
+    if as_json:
+        echo_json(attrs.asdict(rescue))
+        return
+    for loss in rescue.lost:
+        click.echo(clean(loss))
+    if rescue.more:
+        click.echo(f"and {counted(rescue.more, 'more loss', 'more losses')}")
+    click.echo(_summary(rescue))
+
+
+def _summary(rescue: Rescue) -> str:
+    parts = (
+        counted(rescue.runs, "run"),
+        counted(rescue.traces, "trace"),
+        counted(rescue.calls, "call"),
+        counted(rescue.versions, "version"),
+    )
+    count = len(rescue.lost) + rescue.more
+    lost = counted(count, "loss", "losses") if count else "nothing is lost"
+    return clean(f"{', '.join(parts)} in {rescue.new}, sound; {lost}")
