@@ -11,7 +11,6 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
-from lmflow.evaluation.stats import paired_test
 from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.needs import Need
@@ -30,11 +29,11 @@ from lmflow.optimizers.parts.plan import (
 )
 from lmflow.optimizers.parts.scoring import (
     Best,
-    VersionScores,
     conclude,
     score_candidate,
     score_version,
 )
+from lmflow.optimizers.parts.verdict import judge_differences
 from lmflow.programs.program import Program
 from lmflow.values.record import Record
 from lmflow.versions.diff import diff
@@ -173,10 +172,12 @@ def first_best(*optimizers: PlanOptimizer) -> PlanOptimizer:
 
 
 def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
-    """Do no harm: return an optimizer's version only if the held-back data shows that it is better,
-    that is if the 95 % interval of the paired difference lies above 0.
+    """Do no harm: return an optimizer's version only if it is better on all examples on which it
+    and the start were scored, by 1.28 standard deviations of a belief that is shrunk to the start,
+    and not worse on the held-back ones.
 
-    Otherwise the start version is returned, also if the optimization is stopped early.
+    Otherwise the start version is returned, also if the optimization is stopped early. The reason
+    says which difference so many examples could show.
 
     Args:
         optimizer: The optimizer.
@@ -202,7 +203,12 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
         after = yield from score_version(
             task, version, task.data.held, "guard/after", start, "guard"
         )
-        return version if is_better(before, after) else task.version
+        old, new = before.values, after.values
+        held = [new[row] - score for row, score in old.items() if row in new]
+        verdict = judge_differences(task.evidence.differences(task.version, version), held)
+        answer = version if verdict.is_better else task.version
+        yield Need((), (), answer, phase="done", reason=str(verdict))
+        return answer
 
     def bound(program: Program, data: Data) -> Bound:
         rollouts = 2 * len(data.held)
@@ -251,16 +257,6 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
 
     options = {"optimizer": optimizer, "max_calls": max_calls}
     return plan_optimizer("within", options, plan, optimizer.bound, inner=(optimizer,))
-
-
-def is_better(before: VersionScores, after: VersionScores) -> bool:
-    """Return whether the 95 % interval of the paired difference on the same examples lies above
-    0.
-    """
-    old, new = before.values, after.values
-    differences = [new[label] - old[label] for label in old if label in new]
-    low = paired_test(differences).difference.low if differences else None
-    return low is not None and low > 0
 
 
 def map_needs(plan: Plan, change: Callable[[Need], Need]) -> Plan:

@@ -606,7 +606,7 @@ def test_an_evaluation_that_python_began_is_left_to_python(here: Path) -> None:
         ("--optimizer mipro --split .5,.5 --select dev.jsonl", "divides the train data"),
         ("--optimizer mipro --split .5,.5 --guard", "--held FILE"),
         ("--optimizer mipro --split .5,.5 --guard", "or --split .5,.3,.2"),
-        ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is for harvest"),
+        ("--optimizer mipro --split .5,.5 --prior RUN", "--prior is for auto and harvest"),
         ("--optimizer opro --split .5,.5 --option proposer=x", "give it in Python"),
         ("--optimizer mipro --split .5,.5 --curve c.png", "c.svg"),
         ("--optimizer labeled_few_shot --proposer-model openai/x", "no 'model'"),

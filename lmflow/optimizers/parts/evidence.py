@@ -74,6 +74,20 @@ class Evidence:
             cause = self._metric_failures[0]
             raise MetricFailed(metric, cause.kind, cause.text)
 
+    def differences(self, before: Version, after: Version) -> list[float]:
+        """Return by how much the second version's score is higher, on each example on which both
+        were scored.
+        """
+        old, new = self._means(before), self._means(after)
+        return [new[example] - score for example, score in old.items() if example in new]
+
+    def _means(self, version: Version) -> dict[str, float]:
+        """Return a version's mean score by example."""
+        scores: dict[str, list[float]] = {}
+        for example, score in self._scores.get(version.tree, {}).values():
+            scores.setdefault(example, []).append(score)
+        return {example: statistics.fmean(values) for example, values in scores.items()}
+
     def best(self, start: Version) -> Version:
         """Return the version with the highest posterior expectation; the start unless another is
         expected to be better, and the earlier of equals.
