@@ -249,7 +249,7 @@ class Evaluation:
         return clean(f"{lines}\n\n{self.histogram()}\n\n{worst}{rest}")
 
     def __repr__(self) -> str:
-        return f"<Evaluation {self.name}: {self.headline}>"
+        return f"<Evaluation {printable(f'{self.name}: {self.headline}', WIDEST_LINE)}>"
 
     def histogram(self, bins: int = 10, width: int = 40) -> str:
         """Draw the scores as bars.

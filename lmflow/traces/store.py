@@ -13,7 +13,7 @@ from lmflow.errors import short
 from lmflow.messages.replies import Outcome
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.trace import Run, Trace
-from lmflow.values.printing import clean, printable
+from lmflow.values.printing import printable
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 from lmflow.versions.version_text import parameter_table
@@ -42,12 +42,12 @@ class StoredVersion:
     absent: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        kept = " by ".join(part for part in (when(self.at), clean(self.author)) if part)
+        kept = " by ".join(part for part in (when(self.at), printable(self.author)) if part)
         scores = ", ".join(self._means)
-        return self.version.text(refs=", ".join(self.refs), kept=kept, scores=scores)
+        return self.version.text(refs=self._refs, kept=kept, scores=scores)
 
     def __repr__(self) -> str:
-        refs = f" {', '.join(self.refs)}" if self.refs else ""
+        refs = f" {self._refs}" if self.refs else ""
         return f"<StoredVersion {short(self.version.id)}{refs}: {printable(self.version.note)}>"
 
     def _repr_html_(self) -> str:
@@ -60,19 +60,26 @@ class StoredVersion:
     def log_text(self) -> str:
         """Two lines: id, refs, note; then time, author, scores, parents that are missing."""
         version = self.version
-        refs = f"  ({', '.join(self.refs)})" if self.refs else ""
+        refs = f"  ({self._refs})" if self.refs else ""
         note = printable(version.note, LINE_WIDTH) or "no note"
-        facts = [when(self.at), clean(self.author), *self._means]
+        facts = [when(self.at), printable(self.author), *self._means]
         if len(version.parents) > 1:
             facts.append(f"merges {' and '.join(map(short, version.parents))}")
-        facts += [f"parent {short(parent)} is not in this store" for parent in self.absent]
+        facts += [
+            f"parent {printable(short(parent))} is not in this store" for parent in self.absent
+        ]
         known = " · ".join(fact for fact in facts if fact)
         return f"{short(version.id)}{refs}  {note}\n   {known}"
 
     @property
+    def _refs(self) -> str:
+        return ", ".join(map(printable, self.refs))
+
+    @property
     def _means(self) -> list[str]:
         return [
-            f"{clean(name)} {mean:.3g} (n={n})" for name, (mean, n) in sorted(self.scores.items())
+            f"{printable(name)} {mean:.3g} (n={n})"
+            for name, (mean, n) in sorted(self.scores.items())
         ]
 
 

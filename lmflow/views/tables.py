@@ -57,7 +57,8 @@ def html_table(
 def text_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Write rows of texts as right-aligned columns under their names; there is at least one row."""
     names = list(rows[0])
-    lines = [names, *([printable(row[name]) for name in names] for row in rows)]
+    lines = [list(map(printable, names))]
+    lines += [[printable(row[name]) for name in names] for row in rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
@@ -68,7 +69,7 @@ def text_table(rows: Sequence[Mapping[str, str]]) -> str:
 def left_table(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> str:
     """Write rows of values as left-aligned columns under their names."""
     names = list(columns)
-    cells = [names, *([_cell(row[name]) for name in names] for row in rows)]
+    cells = [list(map(_cell, names)), *([_cell(row[name]) for name in names] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join(_aligned(row, widths) for row in cells)
 

@@ -11,7 +11,16 @@ from markup import Markup, markdown_elements
 from lmflow.values.printing import clean
 from lmflow.views.page import LINES_SHOWN, ROWS_SHOWN, Page, Table, Text
 
-LINKS_AND_HTML = {"link", "image", "html_inline", "html_block", "em", "code_inline", "heading", "hr"}
+LINKS_AND_HTML = {
+    "link",
+    "image",
+    "html_inline",
+    "html_block",
+    "em",
+    "code_inline",
+    "heading",
+    "hr",
+}
 
 
 @given(st.text())
