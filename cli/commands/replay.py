@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
 import click
 
+from lmflow.cli.actions.proofs import prove
 from lmflow.cli.actions.recorded_jobs import (
     JOB_KINDS,
     ResumeLimits,
-    identical_line,
     replay_job,
     resume_job,
 )
 from lmflow.cli.actions.results import print_run
+from lmflow.cli.actions.traffic import (
+    TrafficRequest,
+    plan_traffic,
+    print_traffic,
+    refused_with_where,
+)
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
@@ -30,15 +35,17 @@ from lmflow.cli.options import (
     program_option,
     store_option,
 )
-from lmflow.errors import ReplayDiverged
+from lmflow.cli.where import where_option
+from lmflow.data.conditions import Condition
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
 from lmflow.progress.update import silent
 from lmflow.replays.differences import CALL_DIFFERENCES, Divergence
 from lmflow.replays.divergence import diverge
-from lmflow.replays.exact import replay as replay_exactly
 from lmflow.replays.what_if import Plan, what_if
+from lmflow.stores.sqlite.lists.named import run_at
+from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
@@ -85,6 +92,7 @@ class ReplayOptions(_LiveOptions):
     """The arguments and options of ``replay``."""
 
     version: str
+    conditions: tuple[Condition, ...]
     address: str
     live: bool
     report: bool
@@ -104,7 +112,7 @@ class ResumeOptions(_LiveOptions):
 
 
 @click.command()
-@click.argument("run", shell_complete=complete_run)
+@click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @_PROGRAM
 @click.option(
     "--version",
@@ -113,6 +121,7 @@ class ResumeOptions(_LiveOptions):
     shell_complete=complete_ref,
     help="Replay under this version.",
 )
+@where_option("executions")
 @click.option(
     "--from",
     "address",
@@ -147,16 +156,28 @@ def replay(options: ReplayOptions) -> None:
     """Run a recording again, unchanged or under another version.
 
     Without options it proves that the run is the same, with no network and no model. --version and
-    --from print what would be reused and what would be sent; with --live they send it.
+    --from print what would be reused and what would be sent; with --live they send it. RUN may be
+    one execution, RUN/ex[e7]. With --where nothing is sent: it sums what all recorded executions
+    with these properties cost, and what they would cost under --version, least to most.
 
     \b
     Example:
       lmflow replay RUN
+      lmflow replay --where "started>=7d" --version prod
     """
     with reading(options.store) as reader:
-        recorded, root = reader.run(options.run), reader.root(options.run)
         version = reader.version(options.version) if options.version else None
-        if recorded.kind in JOB_KINDS and options.exact:
+        if options.conditions:
+            _plan_traffic(reader, version, options)
+            return
+        if not options.run:
+            raise click.ClickException(
+                "which run? Name it, `lmflow replay last`, or add a --where."
+            )
+        recorded = run_at(reader, options.run)
+        whole = not reader.place(options.run).trace
+        root = reader.root(recorded.id) if whole else ""
+        if recorded.kind in JOB_KINDS and options.exact and whole:
             replay_job(reader, recorded, options.allowed, as_json=options.as_json)
             return
     program = program_of(recorded, options.target)
@@ -167,7 +188,7 @@ def replay(options: ReplayOptions) -> None:
     elif options.live:
         _replay_live(recorded, program, version, options)
     elif options.exact:
-        _prove(recorded, program, root, as_json=options.as_json)
+        prove(recorded, program, root, as_json=options.as_json)
     else:
         places = _places(recorded, options.model)
         plan = what_if(recorded, program, version, at=options.address, places=places)
@@ -198,7 +219,7 @@ def resume(options: ResumeOptions) -> None:
       lmflow resume RUN
     """
     with reading(options.store) as reader:
-        recorded = reader.run(options.run)
+        recorded = reader.run(reader.place(options.run).run)
     if recorded.kind in JOB_KINDS:
         limits = ResumeLimits(
             concurrency=options.concurrency,
@@ -306,39 +327,21 @@ def _fail_on(divergence: Divergence, kinds: tuple[str, ...]) -> None:
         raise SystemExit(1)
 
 
-def _prove(recorded: Run, program: Program, root: str, *, as_json: bool) -> None:
-    """Replay a run exactly and compare the roots."""
-    started = time.perf_counter()
-    try:
-        replayed = replay_exactly(recorded, program)
-    except ReplayDiverged as problem:
-        _print_first_difference(recorded, program, problem, as_json=as_json)
-        raise
-    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in replayed)
-    if root and replayed.root != root:
-        raise ReplayDiverged(
-            f"run {recorded.id}",
-            f"root {root}",
-            f"root {replayed.root}",
-            "`lmflow verify RUN` names what changed.",
-        )
-    if as_json:
-        facts = {"run": recorded.id, "root": replayed.root, "same": True}
-        echo_json({**facts, "calls": calls, "seconds": seconds})
-        return
-    click.echo(identical_line(len(replayed), calls, seconds))
-    click.echo(f"root {replayed.root}")
-
-
-def _print_first_difference(
-    recorded: Run, program: Program, problem: ReplayDiverged, *, as_json: bool
-) -> None:
-    """Print the whole divergence, of which the error names the first difference."""
-    if not all(trace.done for trace in recorded):
-        return
-    divergence = diverge(recorded, program)
-    if as_json:
-        facts = {"run": recorded.id, "same": False, "at": problem.address}
-        echo_json({**facts, "divergence": divergence.to_json()})
-    else:
-        click.echo(clean(str(divergence)))
+def _plan_traffic(reader: Reader, version: Version | None, options: ReplayOptions) -> None:
+    refused_with_where(
+        [
+            ("--live", options.live),
+            ("--from", bool(options.address)),
+            ("--report", options.report),
+            ("--fail-on", bool(options.fail_on)),
+            ("--model", options.model is not None),
+        ]
+    )
+    request = TrafficRequest(
+        conditions=options.conditions,
+        run=options.run,
+        target=options.target,
+        version=version,
+        name=options.version,
+    )
+    print_traffic(plan_traffic(reader, request), request, as_json=options.as_json)

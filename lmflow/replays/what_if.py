@@ -39,6 +39,16 @@ class CostEstimate:
     cost: int | None
     unknown: int
 
+    def __add__(self, other: CostEstimate) -> CostEstimate:
+        """Return the estimate of both sets of calls."""
+        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return CostEstimate(
+            self.calls + other.calls,
+            self.tokens + other.tokens,
+            sum(costs) if costs else None,
+            self.unknown + other.unknown,
+        )
+
     def __str__(self) -> str:
         money = "price unknown" if self.cost is None else f"${self.cost / 1e9:.6f}"
         more = f", {self.unknown} of them without a recorded size or price" if self.unknown else ""
@@ -61,6 +71,11 @@ class Plan:
     def reused(self) -> int:
         """The number of calls that the recording answers."""
         return sum(self.divergence.counts[kind] for kind in _REUSED)
+
+    @property
+    def kept(self) -> CostEstimate:
+        """The size and price of the calls that the recording answers, as they were recorded."""
+        return _estimate(self.divergence.items, _REUSED)
 
     @property
     def least(self) -> CostEstimate:
@@ -191,7 +206,8 @@ def _estimate(items: Iterable[TraceDiff], kinds: Collection[CallDifference]) -> 
 def _size(item: TraceDiff, call: CallDiff) -> tuple[int | None, int | None]:
     """Return the expected tokens and nano-dollars of a call.
 
-    Prompt tokens are taken to grow in proportion to the request's text.
+    Prompt tokens are taken to grow in proportion to the request's text, the price in proportion to
+    the tokens.
     """
     if isinstance(call.request or (call.recorded and call.recorded.request), ToolRequest):
         return 0, 0
@@ -204,7 +220,11 @@ def _size(item: TraceDiff, call: CallDiff) -> tuple[int | None, int | None]:
     growth = 1.0
     if call.request is not None:
         growth = _length(call.request) / max(1, _length(counterpart.request))
-    return round(outcome.usage.prompt * growth) + (outcome.usage.completion or 0), counterpart.cost
+    recorded = outcome.usage.prompt + (outcome.usage.completion or 0)
+    tokens = round(outcome.usage.prompt * growth) + (outcome.usage.completion or 0)
+    if counterpart.cost is None or not recorded:
+        return tokens, counterpart.cost
+    return tokens, round(counterpart.cost * tokens / recorded)
 
 
 def _call_of_same_step(item: TraceDiff, address: str) -> CallAttempt | None:

@@ -14,7 +14,7 @@ from lmflow.cli.text.tables import Column, table
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
 from lmflow.errors import short
-from lmflow.stores.sqlite.lists.costs import GROUPINGS, Cost, Grouping, costs
+from lmflow.stores.sqlite.lists.costs import GROUPINGS, Cost, Grouping, costs, total_of
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 
@@ -67,7 +67,7 @@ def costs_(options: CostsOptions) -> None:
     by = tuple(dict.fromkeys(options.by))
     with reading(options.store) as reader:
         groups = costs(reader.listing, by, options.conditions)
-        (total,) = costs(reader.listing, (), options.conditions)
+        total = total_of(groups)
         names = _version_names(reader, by)
     if options.as_json:
         echo_json({"by": by, "rows": list(map(_data, groups)), "total": _data(total)})

@@ -6,6 +6,7 @@ add neither tokens nor money nor time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,18 +20,17 @@ from lmflow.stores.sqlite.views import STEP
 Grouping = Literal["day", "version", "step", "model", "run"]
 GROUPINGS: tuple[Grouping, ...] = ("day", "version", "step", "model", "run")
 
-RUN = (
-    "(SELECT run_item.run FROM run_item WHERE run_item.trace = call.trace"
-    " ORDER BY run_item.run LIMIT 1)"
-)
-"""The SQL of the run of a call."""
-
 _KEYS: Mapping[Grouping, str] = {
     "day": "strftime('%Y-%m-%d', call.started_ns / 1000000000, 'unixepoch')",
     "version": "version.hash",
     "step": STEP,
     "model": "call.kind || ' ' || call.model",
-    "run": RUN,
+    "run": "place.run",
+}
+_JOINS: Mapping[Grouping, str] = {
+    "version": " JOIN version ON version.id = trace.version",
+    "run": " LEFT JOIN (SELECT trace, min(run) AS run FROM run_item GROUP BY trace) AS place"
+    " ON place.trace = call.trace",
 }
 _SENT = "call.source = ''"
 _SUMS = f"""
@@ -80,32 +80,47 @@ def costs(
 ) -> list[Cost]:
     """Return what the calls that fulfil all conditions cost, a group per combination of ``by``.
 
-    Days, runs and versions are in the order of time, other groups with the dearest first. Without
-    ``by`` there is one group: the total.
+    Days, runs and versions are in the order of time, other groups with the dearest first.
     """
     chosen = listing.filter(conditions, "call")
     keys = [f"{_KEYS[name]} AS {name}" for name in by]
-    joined = " JOIN version ON version.id = trace.version" if "version" in by else ""
+    joined = "".join(_JOINS.get(name, "") for name in by)
     select = ", ".join([*keys, ""]) + _SUMS
     query = f"SELECT {select} {joined} WHERE {chosen.sql}"
-    if by:
-        query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"
+    query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"
     rows = listing.rows(query, chosen)
     return [_cost(row, by) for row in sorted(rows, key=_order(rows, by))]
+
+
+def total_of(groups: Iterable[Cost]) -> Cost:
+    """Return the sum of groups, without keys."""
+    total = Cost({}, 0, 0, 0, 0, 0, None, 0, 0.0)
+    for cost in groups:
+        prices = [usd for usd in (total.usd, cost.usd) if usd is not None]
+        total = Cost(
+            {},
+            total.calls + cost.calls,
+            total.reused + cost.reused,
+            total.failed + cost.failed,
+            total.tok_in + cost.tok_in,
+            total.tok_out + cost.tok_out,
+            math.fsum(prices) if prices else None,
+            total.unpriced + cost.unpriced,
+            total.seconds + cost.seconds,
+        )
+    return total
 
 
 def _order(rows: Sequence[Any], by: Sequence[Grouping]) -> Callable[[Any], Any]:
     """Return the sort key of a group: its place by the first grouping, then the dearest first."""
     firsts: dict[Any, int] = {}
     amounts: dict[Any, float] = {}
-    for row in rows if by else ():
+    for row in rows:
         group = row[by[0]]
         firsts[group] = min(row["first"], firsts.get(group, row["first"]))
         amounts[group] = amounts.get(group, 0.0) + (row["usd"] or 0.0)
 
     def place(row: Any) -> Any:
-        if not by:
-            return 0
         group, dearest = row[by[0]], (-(row["usd"] or 0.0), -row["calls"], row["first"])
         if by[0] in {"day", "run"}:
             return (group or "", *dearest)

@@ -59,7 +59,7 @@ def test_bisect_finds_the_version_that_broke_it(here: Path, model: Model, loud: 
     sent = len(model.seen)
     line = f"bisect {versions[0].id} prod --run {run} --example 1 --metric app:short"
     assert (None, sent) == (done(here, line)["found"], len(model.seen))
-    assert "at most 5 more are needed, each at most 1 calls, about" in call(here, line).stderr
+    assert "at most 5 more are needed, each at most 1 call, about" in call(here, line).stderr
     found = done(here, f"{line} --live")["found"]
     assert {"good": versions[loud - 1].id, "bad": versions[loud].id} == found
     asked = len(model.seen) - sent
