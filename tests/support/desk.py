@@ -62,17 +62,14 @@ class Desk:
         desk: Desk | None = namespace.get("__desk__")
         if desk is None:
             return
-        with desk.runner:
+        with desk.stack, desk.runner:
             for value in list(namespace.values()):
-                if isinstance(value, lf.Executor):
-                    desk.runner.run(value.aclose())
                 if isinstance(value, lf.Sync):
                     value.close()
             desk.runner.run(desk.ex.aclose())
-        for value in list(namespace.values()):
-            if isinstance(value, lf.SqliteStore | lf.Corpus):
-                value.close()
-        desk.stack.close()
+            for value in list(namespace.values()):
+                if isinstance(value, lf.SqliteStore | lf.Corpus):
+                    value.close()
         desk.forget_modules()
         shutil.rmtree(desk.folder)
 
@@ -153,7 +150,7 @@ def _served(answer: Any) -> Iterator[str]:
             """Nothing is logged."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:
             yield f"http://127.0.0.1:{server.server_port}/v1"

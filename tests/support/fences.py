@@ -134,7 +134,7 @@ def fences(document: Document) -> Iterator[Region]:
 SYBIL = Sybil(
     parsers=[SkipParser(), fences],
     path=str(ROOT),
-    patterns=["README.md", "docs/*.md", "docs/*/*.md"],
+    patterns=["README.md", "docs/*.md", "docs/*/*.md", "lmflow/.agents/skills/*/SKILL.md"],
     excludes=["docs/_build/*"],
     teardown=Desk.leave,
 )
