@@ -229,10 +229,12 @@ def _measure(search: Search, rollouts: int) -> None:
     """Fit the limits to what the start version took."""
     purse = search.purse
     purse.set_aside(rollouts)
-    if purse.limits.usd is not None and not purse.cost:
-        # A model that costs nothing would never come to the end of a limit in dollars.
+    limits = purse.limits
+    is_free = limits.usd is not None and not purse.cost
+    if is_free or (limits.tokens is not None and not purse.tokens):
+        # A model that costs nothing, or counts no tokens, would never come to the end of the limit.
         calls = CALLS_A_STEP * max(1, len(search.task.program.predictors))
-        purse.limits = attrs.evolve(purse.limits, calls=calls)
+        purse.limits = attrs.evolve(limits, calls=calls)
 
 
 def _harvest(search: Search, tries: int) -> Generator[Need, tuple[Trace, ...], None]:
