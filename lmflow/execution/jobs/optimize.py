@@ -12,7 +12,9 @@ import attrs
 
 from lmflow.data.dataset import Data, Dataset
 from lmflow.errors import BudgetExceeded
+from lmflow.evaluation.fields import check_fields
 from lmflow.evaluation.judges import Judge, scorer_key
+from lmflow.evaluation.several import check_one_metric, named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.fitting import fit_to_budget
@@ -146,13 +148,16 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
         The version, with scores of both versions if data is held back.
 
     Raises:
-        TypeError: ``optimizer`` is not an optimizer, or a version is given by position.
+        TypeError: ``optimizer`` is not an optimizer, there are several metrics, or a version is
+            given by position.
+        BadScore: The metric reads a field that no example or output has.
         BadData: A part of the data that the optimizer needs is empty, or an example lacks an input.
         BudgetTooSmall: The budget does not cover the judging.
         ModelUnavailable: A model or an extra that the optimizer or the judge needs is missing.
     """
     check_order("optimize", extra, data)
     check_optimizers(optimizer)
+    check_one_metric(metric)
     progress = chosen(progress)
     if ref:
         check_ref(ref)
@@ -163,6 +168,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     traces = Traces(start, data)
     traces = attrs.evolve(traces, prior=prior_traces(program, data, prior))
     optimizer.check(program, traces)
+    check_fields(named_metrics(metric), program, (*data.train, *data.select, *data.held))
     _look_up_models(self._session, optimizer, program, start, metric)
     task = OptimizationTask(optimizer, program, traces, metric)
     parts = data.train, data.select, data.held
