@@ -8,6 +8,7 @@ from .adapters.reading import read_texts as read_texts
 from .adapters.two_step import two_step as two_step
 from . import errors as errors
 from . import serve as serve
+from . import testing as testing
 from .adapters.truncation import Cut as Cut
 from .data.dataset import Data as Data
 from .data.dataset import Dataset as Dataset
@@ -138,6 +139,7 @@ from .metrics import (
 from .metrics import (
     squad_f1 as squad_f1,
 )
+from .models.functions import function_model as function_model
 from .models.cached import cached as cached
 from .models.limited import limited as limited
 from .models.prices import (
@@ -195,7 +197,12 @@ from .optimizers.opro import (
 from .optimizers.opro import (
     opro as opro,
 )
+from .optimizers.parts.plan import Bound as Bound
+from .optimizers.parts.plan import Task as Task
 from .optimizers.parts.plan import Traces as Traces
+from .optimizers.parts.scoring import Best as Best
+from .optimizers.parts.scoring import score_candidate as score_candidate
+from .optimizers.parts.staged import staged as staged
 from .optimizers.racing import racing as racing
 from .optimizers.random_search import random_search as random_search
 from .optimizers.rules import infer_rules as infer_rules
@@ -258,6 +265,8 @@ from .signatures.signature import Signature as Signature
 from .stores.corpora.corpus import Corpus as Corpus
 from .stores.corpora.dense import Dense as Dense
 from .stores.memory import MemoryStore as MemoryStore
+from .stores.run_files import load_run as load_run
+from .stores.run_files import save_run as save_run
 from .stores.sqlite.store import SqliteStore as SqliteStore
 from .traces.refs import commit as commit
 from .traces.trace import Run as Run

@@ -29,6 +29,7 @@ from lmflow.programs.effects import Pending
 from lmflow.programs.environment import Env
 from lmflow.programs.program import Program
 from lmflow.traces.events import TraceClosed, TraceOpened
+from lmflow.traces.redaction import UNREDACTED
 from lmflow.traces.trace import CallAttempt, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -152,6 +153,8 @@ def prepare(
         world |= {"adapters": rules.to_json()}
     if stale_paths := stale(program, version, rollout.first or version):
         world |= {"stale": stale_paths}
+    if connections.redactor is not None:
+        world |= {UNREDACTED: True}
     if account.measured:
         _check_bounds(connections, account, program, params)
     env = Env(params, adapters=rules)

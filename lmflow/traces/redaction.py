@@ -27,6 +27,9 @@ from lmflow.values.canonical_text import KEYED
 from lmflow.values.media import Media, redact_media
 from lmflow.values.record import Record, plain
 
+UNREDACTED = "unredacted"
+"""In the world of a trace whose executor redacts: it holds the texts that the store does not."""
+
 _LABEL = re.compile(r"(?<=branch)\[([^\[\]]*)\]")
 _POSITION = re.compile(r"[0-9]{1,5}")
 
@@ -103,13 +106,14 @@ class Redactor:
 
     def trace(self, trace: Trace) -> Trace:
         """Return the trace as it may be stored; its world has ``redacted``."""
+        world = trace.world.only(*(name for name in trace.world if name != UNREDACTED))
         failure = trace.failure and Failed(trace.failure.kind, self.text(trace.failure.text))
         return attrs.evolve(
             trace,
             inputs=self.fields(trace.inputs),
             outputs=None if trace.outputs is None else self.fields(trace.outputs),
             failure=failure,
-            world=trace.world | {"redacted": True},
+            world=world | {"redacted": True},
             calls=tuple(map(self.call, trace.calls)),
             choices=Record(
                 {self.labels(at): self._winner(winner) for at, winner in trace.choices.items()}

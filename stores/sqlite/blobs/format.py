@@ -27,6 +27,13 @@ from lmflow.values.record import canonical, write_form
 SMALLEST = 120
 """Bytes from which on a text is compressed."""
 
+LARGEST = 2**28
+"""The most bytes that a compressed text may unpack to: a file from elsewhere may be made so that it
+fills the memory.
+"""
+
+_RATIO = 1032  # to one: the most that zlib compresses
+
 DIGEST = 32
 """Bytes of a digest."""
 
@@ -50,7 +57,18 @@ def pack(text: str) -> tuple[int, bytes]:
 
 def unpack_text(enc: int, data: bytes) -> str:
     """Return the text that was packed."""
-    return (zlib.decompress(data) if enc else data).decode("ascii")
+    return (_inflated(data) if enc else data).decode("ascii")
+
+
+def _inflated(data: bytes) -> bytes:
+    """Return the compressed text. ``ValueError`` if it is so long that it is a trap."""
+    if len(data) * _RATIO <= LARGEST:
+        return zlib.decompress(data)
+    inflator = zlib.decompressobj()
+    text = inflator.decompress(data, LARGEST)
+    if inflator.unconsumed_tail:
+        raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+    return text
 
 
 def unpack(enc: int, data: bytes) -> Any:
