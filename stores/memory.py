@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import islice
+from statistics import fmean
 from typing import Any
 
 import attrs
@@ -17,7 +18,9 @@ from lmflow.messages.replies import Outcome
 from lmflow.stores._memory_tables import MemoryTables
 from lmflow.stores.filters import Recorded
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
+from lmflow.traces.run_rows import LIST_TITLE, RunList, run_row
 from lmflow.traces.store import ExecutionQuery, StoredVersion
+from lmflow.traces.totals import totals
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.record import digest
 from lmflow.versions.history import ancestor, parent_of, point_in_reflog
@@ -188,6 +191,30 @@ class MemoryRuns:
     def scores(self, trace: str) -> Sequence[ScoreRecorded]:
         """Return the scores of a trace, oldest first."""
         return self._tables.scores.get(self._trace_id(trace), ())
+
+    def __str__(self) -> str:
+        return str(self._list())
+
+    def _repr_html_(self) -> str:
+        return self._list().page().html()
+
+    def _repr_markdown_(self) -> str:
+        return self._list().page().markdown()
+
+    def _list(self) -> RunList:
+        runs = [self.get(run.id) for run in self()]
+        return RunList(LIST_TITLE, list(map(self._row, runs)), len(self._tables.runs))
+
+    def _row(self, run: Run) -> dict[str, Any]:
+        sums = totals(call for trace in run for call in trace.calls)
+        row = run_row(run, len(run), sums)
+        values: dict[str, list[float]] = {}
+        for trace in run:
+            latest = {score.name: score.value for score in self.scores(trace.id)}
+            for name, value in latest.items():
+                if value is not None:
+                    values.setdefault(name, []).append(value)
+        return {**row, "scores": {name: fmean(group) for name, group in values.items()}}
 
     def _recorded(self, run: str) -> Recorded:
         return Recorded(self.get(run), self.scores)

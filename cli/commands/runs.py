@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -11,35 +11,18 @@ import click
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.lazy import LazyCommands, LazyGroup
 from lmflow.cli.options import echo_json, integer, json_option, store_option
-from lmflow.cli.text.amounts import dollars, mean_scores, more_line
-from lmflow.cli.text.tables import Column, table
+from lmflow.cli.text.amounts import more_line
+from lmflow.cli.text.tables import table
 from lmflow.cli.text.terminal import line, run_tree
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
 from lmflow.errors import Tampered, short
+from lmflow.stores.sqlite.checks.verify import StoreCheck
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
-from lmflow.stores.sqlite.checks.verify import StoreCheck
+from lmflow.traces.run_rows import RUN_COLUMNS, shown_row
 from lmflow.traces.trace import Run, Trace
-
-_COLUMNS = (
-    Column("id", whole=True),
-    Column("started", narrow=lambda text: str(text)[5:16]),
-    "kind",
-    Column("name"),
-    "status",
-    "traces",
-    "calls",
-    Column("failed", rank=3),
-    Column("orphans", rank=5),
-    Column("tok_in", rank=4),
-    Column("tok_out", rank=4),
-    Column("seconds", rank=2),
-    Column("cost", rank=1),
-    Column("score", rank=1),
-)
-
 
 _LAZY = {
     "calls": ("lists.calls:calls", "List the latest calls."),
@@ -104,14 +87,8 @@ def ls(
     elif not rows:
         click.echo("No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one.")
     else:
-        click.echo(table(map(_row, rows), _COLUMNS))
+        click.echo(table(map(shown_row, rows), RUN_COLUMNS))
         more_line(len(rows), total, f"--before {rows[-1]['id']}")
-
-
-def _row(run: Mapping[str, Any]) -> dict[str, Any]:
-    seconds = "" if run["status"] == "open" else f"{run['seconds']:.2f}"
-    cost = dollars(run["usd"], run["unpriced"])
-    return {**run, "seconds": seconds, "cost": cost, "score": mean_scores(run["scores"])}
 
 
 @runs.command()

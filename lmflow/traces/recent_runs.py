@@ -10,14 +10,13 @@ from typing import Any, overload
 import attrs
 
 from lmflow.errors import NotFound
-from lmflow.traces.run_rows import RUN_COLUMNS, row_text, run_row
+from lmflow.traces.run_rows import RunList, run_row
 from lmflow.traces.store import Recorder
 from lmflow.traces.totals import NO_CALLS, Totals, totals
 from lmflow.traces.trace import Run
 from lmflow.values.record import EMPTY
 from lmflow.views.lines import counted
-from lmflow.views.page import ROWS_SHOWN, Table, page_html, page_markdown
-from lmflow.views.tables import left_table
+from lmflow.views.page import ROWS_SHOWN
 
 MOST_RUNS = 1000
 """The runs that are listed."""
@@ -100,26 +99,19 @@ class RecentRuns(Sequence[Run]):
         return f"<Runs of this executor: {len(self)}{last}>"
 
     def __str__(self) -> str:
-        rows = self._rows()
-        return left_table(map(row_text, rows), RUN_COLUMNS) if rows else "no runs yet"
+        return str(self._list())
 
     def _repr_html_(self) -> str:
-        return page_html((self._headline,), self._table())
+        return self._list().page().html()
 
     def _repr_markdown_(self) -> str:
-        return page_markdown((self._headline,), self._table())
+        return self._list().page().markdown()
 
-    @property
-    def _headline(self) -> str:
-        return f"{counted(len(self), 'run')} of this executor, the newest first"
-
-    def _table(self) -> Table:
-        rows = [row_text(row) for row in self._rows()]
-        return Table(rows, total=len(self), noun="run", columns=RUN_COLUMNS)
-
-    def _rows(self) -> list[dict[str, Any]]:
+    def _list(self) -> RunList:
         newest = list(self._entries.values())[: -ROWS_SHOWN - 1 : -1]
-        return [run_row(entry.run, entry.traces, entry.sums) for entry in newest]
+        rows = [run_row(entry.run, entry.traces, entry.sums) for entry in newest]
+        title = f"{counted(len(self), 'run')} of this executor, the newest first"
+        return RunList(title, rows, len(self))
 
     @property
     def _is_readable(self) -> bool:

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import attrs
 
 from lmflow.traces.totals import Totals
 from lmflow.traces.trace import Run
+from lmflow.views.amounts import dollars, mean_scores
+from lmflow.views.columns import Column, column_table
+from lmflow.views.page import Page, Table
+
+LIST_TITLE = "The latest runs of the store"
 
 RUN_COLUMNS = (
-    "id",
-    "started",
-    "kind",
-    "name",
-    "status",
-    "traces",
-    "calls",
-    "failed",
-    "orphans",
-    "tok_in",
-    "tok_out",
-    "seconds",
+    Column("id", whole=True),
+    Column("started", narrow=lambda text: str(text)[5:16]),
+    Column("kind"),
+    Column("name"),
+    Column("status"),
+    Column("traces"),
+    Column("calls"),
+    Column("failed", rank=3),
+    Column("orphans", rank=5),
+    Column("tok_in", rank=4),
+    Column("tok_out", rank=4),
+    Column("seconds", rank=2),
+    Column("cost", rank=1),
+    Column("score", rank=1),
 )
 
 
@@ -46,7 +55,7 @@ def run_row(run: Run, traces: int, sums: Totals) -> dict[str, Any]:
         "reused": sums.reused,
         "tok_in": sums.read,
         "tok_out": sums.written,
-        "usd": None if sums.cost is None else sums.cost / 1e9,
+        "usd": sums.usd,
         "unpriced": sums.unpriced,
         "failed": sums.failed,
         "orphans": sums.orphans,
@@ -54,10 +63,37 @@ def run_row(run: Run, traces: int, sums: Totals) -> dict[str, Any]:
     }
 
 
-def row_text(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row for people: the seconds of a run that is open are unknown."""
+def shown_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row for people: seconds of a run that is open are unknown, money is in dollars."""
     seconds = "" if row["status"] == "open" else f"{row['seconds']:.2f}"
-    return {**row, "seconds": seconds}
+    cost = dollars(row["usd"], row["unpriced"])
+    return {**row, "seconds": seconds, "cost": cost, "score": mean_scores(row.get("scores", {}))}
+
+
+@attrs.frozen
+class RunList:
+    """Rows of runs, newest first: as text what ``lmflow runs ls`` prints.
+
+    Args:
+        title: The words above the table in a notebook.
+        rows: The rows.
+        total: The number of runs that there are, by default those in ``rows``.
+    """
+
+    title: str
+    rows: Sequence[Mapping[str, Any]]
+    total: int | None = None
+
+    def __str__(self) -> str:
+        rows = map(shown_row, self.rows)
+        return column_table(rows, RUN_COLUMNS) if self.rows else "No runs yet."
+
+    def page(self) -> Page:
+        """Return the list as a notebook shows it."""
+        rows = list(map(shown_row, self.rows))
+        names = tuple(column.name for column in RUN_COLUMNS)
+        table = Table(rows, total=self.total, noun="run", columns=names)
+        return Page((self.title,), (table,))
 
 
 def _utc(at: int) -> str:

@@ -8,7 +8,8 @@ import attrs
 
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.traces.calls import CallAttempt
-from lmflow.views.lines import counted, dollars
+from lmflow.views.amounts import dollars
+from lmflow.views.lines import counted
 
 
 @attrs.frozen
@@ -41,6 +42,11 @@ class Totals:
         return self.read + self.written
 
     @property
+    def usd(self) -> float | None:
+        """The known dollars that were paid; ``None`` if no price is known."""
+        return None if self.cost is None else self.cost / 1e9
+
+    @property
     def words(self) -> str:
         """The sums in words, ``2 calls, 431 tokens, $0.0004``; ``+?``: a price is unknown."""
         return ", ".join(self._parts())
@@ -56,7 +62,7 @@ class Totals:
         if self.tokens:
             yield counted(self.tokens, "token")
         if self.cost:
-            yield f"{dollars(self.cost)}{'+?' if self.unpriced else ''}"
+            yield dollars(self.usd, self.unpriced)
 
 
 NO_CALLS = Totals()

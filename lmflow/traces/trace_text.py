@@ -7,7 +7,8 @@ from typing import Any
 from lmflow.traces.call_text import duration
 from lmflow.traces.totals import totals
 from lmflow.values.printing import printable
-from lmflow.views.lines import LINE_WIDTH, dollars
+from lmflow.views.amounts import dollars
+from lmflow.views.lines import LINE_WIDTH
 
 
 def result_text(trace: Any) -> str:
@@ -31,6 +32,6 @@ def trace_cells(label: str, trace: Any) -> dict[str, Any]:
         "failure": None if trace.outputs is not None else trace.result_text,
         "calls": sums.calls,
         "tokens": sums.tokens or None,
-        "cost": dollars(sums.cost) if sums.cost else None,
+        "cost": dollars(sums.usd) if sums.cost else None,
         "took": duration(trace.started, trace.ended),
     }

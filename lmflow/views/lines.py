@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import math
 
 _MINUTES_FROM = 90  # seconds
 _HOURS_FROM = 90  # minutes
@@ -35,12 +34,3 @@ def took(nanoseconds: float) -> str:
     if minutes < _HOURS_FROM:
         return f"{minutes} min {rest} s"
     return f"{minutes // 60} h {minutes % 60} min"
-
-
-def dollars(nano: int) -> str:
-    """Return nano-dollars as dollars, with two digits that count: ``$0.00042``, ``$1,234.50``."""
-    amount = nano / 1e9
-    if not nano or amount >= 1:
-        return f"${amount:,.2f}"
-    decimals = 1 - math.floor(math.log10(amount))
-    return f"${amount:.{max(2, decimals)}f}"

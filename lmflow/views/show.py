@@ -33,6 +33,16 @@ class HasMessages(Protocol):
 
 
 @runtime_checkable
+class HasRuns(Protocol):
+    """A store or an executor: the list of its runs is shown."""
+
+    @property
+    def runs(self) -> Any:
+        """The runs."""
+        ...
+
+
+@runtime_checkable
 class Drawn(Protocol):
     """A program: its text for people is a drawing, as ``str`` is its name."""
 
@@ -47,8 +57,8 @@ def show(value: Any, *, messages: bool = False, store: Any = None) -> None:
 
     Args:
         value: A trace, run, version, difference, plan, evaluation, comparison, optimization or
-            program, or the list ``ex.runs``. With a store also the id of a run or trace, or a name
-            of a version: a ref, an id or ``REF~N``.
+            program; a store or an executor, for the list of its latest runs. With ``store`` also
+            the id of a run or trace, or a name of a version: a ref, an id or ``REF~N``.
         messages: Whether each call of a trace or run is followed by its exact messages and reply.
         store: The store in which ids and names are looked up.
 
@@ -65,6 +75,8 @@ def show(value: Any, *, messages: bool = False, store: Any = None) -> None:
     """
     if isinstance(value, str):
         value = _stored(value, store)
+    elif isinstance(value, HasRuns):
+        value = value.runs
     if messages and not isinstance(value, HasMessages):
         raise TypeError(_NO_MESSAGES.format(type(value).__name__))
     if is_notebook(sys.modules):

@@ -15,9 +15,11 @@ from lmflow.messages.replies import Outcome
 from lmflow.stores.sqlite.datasets import NamedDataset, put_dataset
 from lmflow.stores.sqlite.reading import Reading
 from lmflow.traces.events import RefMoved, ScoreRecorded
+from lmflow.traces.run_rows import LIST_TITLE, RunList
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
+from lmflow.views.page import ROWS_SHOWN
 
 
 class SqliteRuns:
@@ -74,6 +76,21 @@ class SqliteRuns:
         """Return the scores of a trace, oldest first."""
         with self._reading() as reader:
             return reader.scores(trace)
+
+    def __str__(self) -> str:
+        return str(self._list())
+
+    def _repr_html_(self) -> str:
+        return self._list().page().html()
+
+    def _repr_markdown_(self) -> str:
+        return self._list().page().markdown()
+
+    def _list(self) -> RunList:
+        with self._reading() as reader:
+            rows = reader.summaries(ROWS_SHOWN)
+            total = reader.listing.count(()) if len(rows) == ROWS_SHOWN else len(rows)
+        return RunList(LIST_TITLE, rows, total)
 
 
 def _read(conditions: Iterable[str]) -> list[Condition]:

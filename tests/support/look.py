@@ -81,7 +81,7 @@ def _run(text: str, version: lf.Version) -> Run:
 
 
 def _call(address: str, request: Any, outcome: Any) -> CallAttempt:
-    return CallAttempt(address, request, "k", 0, outcome, 1, 2, 5)
+    return CallAttempt(address, request, "k", 0, outcome, 1, 2, 5_000)
 
 
 async def _recorded(text: str) -> Trace:
