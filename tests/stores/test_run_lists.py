@@ -1,0 +1,82 @@
+"""The laws of printed stores: in memory and in SQLite the same list, which the CLI prints too."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from click.testing import CliRunner
+
+import lmflow as lf
+from lmflow.cli.main import main
+from lmflow.messages.replies import ChatReply, Usage
+
+ANSWER = lf.predict("answer", "question -> answer", "Answer.")
+ROWS = [{"id": f"e{n}", "question": str(n), "answer": "yes"} for n in range(4)]
+METRIC = lf.exact_match("answer")
+
+
+async def worked(store: lf.MemoryStore | lf.SqliteStore) -> None:
+    """Record runs with scores, failures and reused calls."""
+    model = lf.scripted(
+        lambda request: (
+            lf.errors.ModelFailed("request", "no")
+            if request.messages[-1].content.endswith("3")
+            else ChatReply("yes", usage=Usage(1000, 100))
+        ),
+        name="openai/gpt-4o-mini",
+    )
+    async with lf.Executor(model, store) as ex:
+        await ex.run(ANSWER, question="0")
+        await ex.evaluate(ANSWER, ROWS, METRIC)
+        await ex.evaluate(ANSWER, ROWS, METRIC)
+
+
+def without_times(text: str) -> str:
+    """A list without ids and times, which differ from run to run, and without its padding."""
+    text = re.sub(r"[0-9a-z]{18}|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|\d+\.\d\d(?= )", "", text)
+    return re.sub(" +", " ", text)
+
+
+async def test_stores_list_their_runs_alike(tmp_path: Path) -> None:
+    """Calls, failures, tokens, cost and scores are counted alike."""
+    memory = lf.MemoryStore()
+    await worked(memory)
+    with lf.SqliteStore(tmp_path / "s.db") as sqlite:
+        await worked(sqlite)
+        assert without_times(str(sqlite.runs)) == without_times(str(memory.runs))
+        assert 4 == len(str(memory.runs).splitlines())
+
+
+async def test_the_list_is_what_the_command_line_prints(tmp_path: Path) -> None:
+    """``print(store.runs)`` is ``lmflow runs ls``, and runs print as ``lmflow runs show``."""
+    path = tmp_path / "s.db"
+    with lf.SqliteStore(path) as store:
+        await worked(store)
+        run = store.runs()[0]
+
+        def printed(*words: str) -> str:
+            return CliRunner().invoke(main, [*words, "--store", str(path)]).stdout
+
+        assert f"{store.runs}\n" == printed("runs", "ls")
+        assert f"{store.run(run.id)}\n" == printed("runs", "show", run.id)
+        text = store.run(run.id).text(messages=True)
+        assert f"{text}\n" == printed("runs", "show", run.id, "--messages")
+        version = store.run(run.id).traces[0].version
+        assert f"{store.versions.saved(version.id)}\n" == printed("show", version.id)
+
+
+async def test_a_trace_prints_as_its_part_of_the_run() -> None:
+    """The tree of a run is a line, then the trees of its traces."""
+    store = lf.MemoryStore()
+    await worked(store)
+    for run in [store.run(run.id) for run in store.runs()]:
+        head, tree = str(run).split("\n", 1)
+        assert head.startswith(f"run {run.id}  {run.kind} of answer  done")
+        assert tree == "\n".join(trace.text(label=label) for label, trace in run.items)
+    assert str(store.trace(run.traces[0].id)) == tree
+
+
+def test_an_empty_store_lists_nothing() -> None:
+    """No head stands over nothing."""
+    assert "No runs yet." == str(lf.MemoryStore().runs)
