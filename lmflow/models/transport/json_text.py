@@ -9,9 +9,7 @@ from typing import Any
 
 import msgspec
 
-SHORTEST_SECRET = 8
-"""A shorter key is a placeholder: masking it by value would mangle ordinary words."""
-
+from lmflow.models.transport.masking import Mask
 
 _TOO_DEEP = "it is nested too deep"
 # Ends of a literal, a number or an escape that is cut in the middle.
@@ -50,26 +48,23 @@ def decode_body(text: str) -> tuple[Any, bool]:
 
 
 def scrub(value: Any, secret: str) -> Any:
-    """The JSON value with the secret masked, and unpaired surrogates replaced by ``?``, since no
-    store could encode them.
-
-    A secret of fewer than ``SHORTEST_SECRET`` characters is not masked. ``ValueError`` if the value
-    is nested too deep to be stored.
+    """The JSON value with the secret masked (see ``Mask``), and unpaired surrogates replaced by
+    ``?``, since no store could encode them. ``ValueError`` if the value is nested too deep to be
+    stored.
     """
     try:
-        return _scrub(value, secret)
+        return _scrub(value, Mask(secret))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
-def _scrub(value: Any, secret: str) -> Any:
+def _scrub(value: Any, mask: Mask) -> Any:
     if isinstance(value, str):
-        text = value if value.isascii() else join_surrogates(value)
-        return text.replace(secret, "***") if len(secret) >= SHORTEST_SECRET else text
+        return mask(value if value.isascii() else join_surrogates(value))
     if isinstance(value, list):
-        return [_scrub(item, secret) for item in value]
+        return [_scrub(item, mask) for item in value]
     if isinstance(value, dict):
-        return {_scrub(name, secret): _scrub(item, secret) for name, item in value.items()}
+        return {_scrub(name, mask): _scrub(item, mask) for name, item in value.items()}
     return value
 
 

@@ -21,7 +21,7 @@ from lmflow.models.transport.answers import (
 )
 from lmflow.models.transport.capabilities import REFUSAL_STATUSES
 from lmflow.models.transport.context_lengths import CODES, measure
-from lmflow.models.transport.json_text import SHORTEST_SECRET, decode_body, scrub
+from lmflow.models.transport.json_text import decode_body, scrub
 from lmflow.models.transport.retry_after import retry_seconds
 
 T = TypeVar("T")
@@ -127,8 +127,10 @@ class Server:
         """
         text = response.body.decode("utf-8", "replace")
         data, whole = decode_body(text)
-        if not whole or len(self.secret) >= SHORTEST_SECRET:
-            text = scrub(text, self.secret)
+        cleaned = scrub(text, self.secret)
+        # What an escape hides in the text may stand plain in the value.
+        if not whole or cleaned != text or (self.secret and "\\" in text):
+            text = cleaned
             try:
                 data = scrub(data, self.secret)
             except ValueError as problem:

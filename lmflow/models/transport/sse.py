@@ -13,7 +13,8 @@ import attrs
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply
 from lmflow.models.base import Response, Stream
-from lmflow.models.transport.json_text import SHORTEST_SECRET, parse_json, scrub
+from lmflow.models.transport.json_text import join_surrogates, parse_json, scrub
+from lmflow.models.transport.masking import Mask
 from lmflow.models.transport.responses import Server
 
 # Kinds of failures that may be retried: after a part of the text they would pass it on twice.
@@ -116,7 +117,7 @@ class NotEvents(Exception):
 
 
 class TextRelay:
-    """Passes a text on to a listener piece by piece, with the secret masked by value.
+    """Passes a text on to a listener piece by piece, with the secret masked (see ``Mask``).
 
     A piece may end in the beginning of the secret, whose rest is in the next piece: that end is
     held back until then, else a listener would get the secret in two halves.
@@ -124,7 +125,7 @@ class TextRelay:
 
     def __init__(self, hear: Callable[[str], None], secret: str) -> None:
         self._hear = hear
-        self._secret = secret if len(secret) >= SHORTEST_SECRET else ""
+        self._mask = Mask(secret)
         self._held_back = ""
         self._pieces: list[str] = []
 
@@ -142,20 +143,22 @@ class TextRelay:
         """Passes a piece on, except an end that may begin the secret or a surrogate pair."""
         text = self._held_back + piece
         half = text[-1] if "\ud800" <= text[-1:] <= "\udbff" else ""
-        text = scrub(text.removesuffix(half), self._secret)
+        text = self._clean(text.removesuffix(half))
         if half:
             self._held_back = half
             self._pass_on(text)
             return
-        starts = (n for n in range(1, len(self._secret)) if text.endswith(self._secret[:n]))
-        cut = len(text) - max(starts, default=0)
+        cut = len(text) - self._mask.tail(text)
         self._held_back = text[cut:]
         self._pass_on(text[:cut])
 
     def end(self) -> None:
         """Passes on what was held back: no more text follows."""
         rest, self._held_back = self._held_back, ""
-        self._pass_on(scrub(rest, self._secret))
+        self._pass_on(self._clean(rest))
+
+    def _clean(self, text: str) -> str:
+        return self._mask(text if text.isascii() else join_surrogates(text))
 
     def _pass_on(self, text: str) -> None:
         if text:
