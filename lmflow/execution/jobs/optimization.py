@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import attrs
 
@@ -11,6 +12,7 @@ from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.stats import Estimate, format_score
 from lmflow.execution.budget import NOTHING, Spent
+from lmflow.execution.jobs.front import FRONT_COLUMNS, FrontEntry, front_cells
 from lmflow.execution.jobs.optimization_text import (
     SPENDING_COLUMNS,
     curve_text,
@@ -19,6 +21,7 @@ from lmflow.execution.jobs.optimization_text import (
 )
 from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.traces.trace import Run
+from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import clean, printable
 from lmflow.versions.changes import Style, diff_text
 from lmflow.versions.diff import Diff, diff
@@ -52,7 +55,7 @@ class Stage:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Optimization:
+class Optimization(JsonFields):
     """The result of an optimization. Printed, it says what it came to, how sure that is, and what
     it took.
 
@@ -71,7 +74,15 @@ class Optimization:
         skipped: Why there was nothing to judge; empty if there was.
         not_moved: Why the ref was not moved; empty if it was, or if none was given.
         reason: Why the search came to this version; empty if the optimizer does not say.
+        front: The versions of which no other was as good, as cheap and as fast in the search, the
+            best score first: pick another one than ``version`` by what matters to you.
     """
+
+    json_fields = (
+        *("version", "start", "optimizer", "run", "stages", "stopped", "spent", "before", "after"),
+        *("comparison", "judging", "not_judged", "not_moved", "reason", "selected", "front"),
+        "curve",
+    )
 
     version: Version
     start: Version
@@ -87,6 +98,16 @@ class Optimization:
     skipped: str = ""
     not_moved: str = ""
     reason: str = ""
+    front: tuple[FrontEntry, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        if name == "run":
+            return self.run.id  # its traces are in the store
+        if name == "optimizer":
+            return {"name": self.optimizer.name, "options": self.optimizer.options.to_dict()}
+        if name == "front":
+            return front_cells(self.front)
+        return JsonFields.__getitem__(self, name)
 
     @property
     def selected(self) -> float | None:
@@ -197,6 +218,9 @@ class Optimization:
         lines += ["", diff_text(self._changes, style), ""]
         lines += ["spending by phase", left_table(spending(self.run), SPENDING_COLUMNS)]
         lines += [self._spent_line, "", f"learning curve  {curve_text(self.curve)}"]
+        if len(self.front) > 1:
+            lines += ["", "as good, or cheaper, or faster, on examples that the search saw"]
+            lines += [left_table(front_cells(self.front), FRONT_COLUMNS)]
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -18,6 +18,7 @@ from lmflow.evaluation.several import check_one_metric, named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.fitting import fit_to_budget
+from lmflow.execution.jobs.front import front_of
 from lmflow.execution.jobs.judging import Judging, judged_rows
 from lmflow.execution.jobs.optimization import Optimization, Stage
 from lmflow.execution.jobs.run_config import begin_job
@@ -27,6 +28,7 @@ from lmflow.execution.progress import best_of, tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import EMPTY, HasSession, Session
 from lmflow.metrics import Metric
+from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples, unanswered
 from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
@@ -240,6 +242,7 @@ async def run_optimization(
         judging.problem,
         _reason_to_skip(task.traces.data.held, rows),
         reason=plan_run.reason,
+        front=front_of(plan_run.evidence, task.program, closed_run.traces, version),
     )
     if not ref:
         return optimization
@@ -285,7 +288,7 @@ class PlanRun:
         self._answers: dict[str, Trace] = {}
         self._calls = 0
         self._best = task.start
-        self.reason = ""
+        self.reason, self.evidence = "", Evidence()
         self.stages: list[Stage] = []
         self.stopped = ""
 
@@ -298,7 +301,7 @@ class PlanRun:
         so far is left in the store as the run's result.
         """
         task = self._task
-        plan = task.optimizer.begin(task.program, task.traces, task.metric)
+        plan = task.optimizer.begin(task.program, task.traces, task.metric, self.evidence)
         try:
             state = advance_plan(plan)
             while isinstance(state, Need):

@@ -74,6 +74,17 @@ class Evidence:
             cause = self._metric_failures[0]
             raise MetricFailed(metric, cause.kind, cause.text)
 
+    def expectations(self) -> list[tuple[Version, float, int]]:
+        """Return each version with its expected score on a mean example, shrunk to the others, and
+        the number of examples that it was scored on.
+        """
+        if self._changed:
+            self._fit()
+        return [
+            (self._versions[tree], self._level + effect, len(self._examples(tree)))
+            for tree, effect in self._effects.items()
+        ]
+
     def differences(self, before: Version, after: Version) -> list[float]:
         """Return by how much the second version's score is higher, on each example on which both
         were scored.

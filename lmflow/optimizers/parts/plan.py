@@ -207,12 +207,15 @@ class PlanOptimizer:
             return unanswered(state, traces.answers)
         return checked_version(program, state)
 
-    def begin(self, program: Program, traces: Traces, metric: Any) -> Plan:
+    def begin(
+        self, program: Program, traces: Traces, metric: Any, evidence: Evidence | None = None
+    ) -> Plan:
         """Begin the plan. It is given the prior traces but never the answers, so that it takes the
-        same way live and resumed.
+        same way live and resumed. ``evidence`` gets the scores that it sees.
         """
         self.check(program, traces)
-        return self.plan(Task(program, traces.version, traces.data, traces.prior, metric))
+        scores = Evidence() if evidence is None else evidence
+        return self.plan(Task(program, traces.version, traces.data, traces.prior, metric, scores))
 
     # Everything is looked for here, of the optimizers inside too: the plan of a chain would miss
     # what its last optimizer needs only when all rollouts before it are paid.
