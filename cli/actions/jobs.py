@@ -11,6 +11,7 @@ import click
 
 from lmflow.cli.errors import writing
 from lmflow.cli.loading.jobs import Job
+from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.options import echo_json, in_colour
 from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
 from lmflow.errors import ModelUnavailable, short
@@ -140,7 +141,7 @@ def _executor(store: SqliteStore, job: Job, concurrency: int) -> Executor:
         store,
         concurrency=concurrency,
         target=spec.target,
-        adapters=job.adapters,
+        adapters=load_adapters(job.adapters, spec.target),
     )
 
 
@@ -158,7 +159,7 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
     if as_json:
         echo_json(
             {
-                **evaluation.to_json(),
+                **evaluation.to_dict(),
                 "mean": evaluation.mean and attrs.asdict(evaluation.mean),
                 "means": {
                     name: mean and attrs.asdict(mean) for name, mean in evaluation.means.items()

@@ -31,6 +31,7 @@ from lmflow.evaluation.stats import (
     paired_test,
     sample_size_needed,
 )
+from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import clean, printable
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Table, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
@@ -43,7 +44,7 @@ _EQUAL_DIFFERENCES_NEEDED = 6  # 2 ** (1 - n), the p of the sign test, is below 
 
 
 @attrs.frozen(slots=False, repr=False)
-class Comparison:
+class Comparison(JsonFields):
     """The comparison of evaluation ``b`` with evaluation ``a``.
 
     Attributes:
@@ -59,6 +60,11 @@ class Comparison:
         failed_b: Ids of examples run under both that have no score under b.
         others: The comparisons by the other metrics that both evaluations have.
     """
+
+    json_fields = (
+        *("a", "b", "metric", "verdict", "better", "difference", "p", "pairs"),
+        *("only_a", "only_b", "failed_a", "failed_b", "others"),
+    )
 
     a: str
     b: str

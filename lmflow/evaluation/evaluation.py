@@ -14,6 +14,7 @@ import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.evaluation.charts import histogram
+from lmflow.evaluation.exports import COMPUTED, WRITTEN, EvaluationRows
 from lmflow.evaluation.rows import (
     Row,
     result_of,
@@ -24,9 +25,10 @@ from lmflow.evaluation.rows import (
 )
 from lmflow.evaluation.spending import NO_JUDGING, Judging, latency_of, spending_lines
 from lmflow.evaluation.stats import Estimate, mean
+from lmflow.traces.json_form import read_json
 from lmflow.values.attributes import uncached
 from lmflow.values.printing import clean, printable
-from lmflow.values.record import EMPTY, Record, digest, plain, pretty
+from lmflow.values.record import EMPTY, Record, digest, pretty
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Block, Table, Text, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
 
@@ -34,7 +36,7 @@ _CELL_WIDTH = 40
 
 
 @attrs.frozen(slots=False, repr=False)
-class Evaluation:
+class Evaluation(EvaluationRows):
     """A program under a version on examples, scored by a metric, or by several of which the first
     is the primary one: it is what ``mean``, ``scored`` and ``failed`` speak of. ``by(name)`` is the
     evaluation by another one.
@@ -54,6 +56,8 @@ class Evaluation:
         others: The keys of the other metrics by their names.
         judging: What judges took; a part of ``cost`` and ``tokens``.
     """
+
+    json_fields = WRITTEN
 
     name: str
     rows: tuple[Row, ...]
@@ -273,16 +277,12 @@ class Evaluation:
         """
         return [row_cells(row, self.others) for row in sorted(self.rows, key=_order)]
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the evaluation as JSON values.
-
-        Returns:
-            The fields by name.
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
+        """Make the evaluation from the JSON values of ``to_dict``. ``ForeignFile`` if they are not,
+        or were changed.
         """
-        fields: dict[str, Any] = plain(
-            {field.name: getattr(self, field.name) for field in attrs.fields(Evaluation)}
-        )
-        return fields
+        return read_json("evaluation", data, lambda fields: cls(**_fields_of_json(fields)))
 
     def _repr_markdown_(self) -> str:
         return page_markdown(self._lines(), *self._blocks())
@@ -318,13 +318,13 @@ class Evaluation:
         return spending_lines(self.cost, self.judging, text, self.tokens, self.latency)
 
 
-def evaluation_from_json(data: Mapping[str, Any]) -> Evaluation:
-    """Make an evaluation from its JSON values."""
-    fields = dict(data)
-    fields["rows"] = tuple(map(row_from_json, data["rows"]))
-    fields["others"] = Record(data.get("others", {}))
-    fields["judging"] = Judging(**data.get("judging", {}))
-    return Evaluation(**fields)
+def _fields_of_json(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: item for name, item in fields.items() if name not in COMPUTED},
+        "rows": tuple(map(row_from_json, fields["rows"])),
+        "others": Record(fields.get("others", {})),
+        "judging": Judging(**fields.get("judging", {})),
+    }
 
 
 def check_metric(name: str, metric: str, known: Sequence[str]) -> None:

@@ -140,8 +140,8 @@ def row_cells(row: Row, others: Iterable[str] = ()) -> dict[str, Any]:
     cells = {"id": short(row.id), **_score_cells(row.score)}
     for name in others:
         cells |= _score_cells(row.scores.get(name), f".{name}")
-    cells |= {**(row.outputs or {}), "failure": _failure_text(row.failure)}
-    return cells | {f"failure.{name}": _failure_text(row.failures[name]) for name in row.failures}
+    cells |= {**(row.outputs or {}), "failure": failure_text(row.failure)}
+    return cells | {f"failure.{name}": failure_text(row.failures[name]) for name in row.failures}
 
 
 def _score_cells(score: Score | None, suffix: str = "") -> dict[str, Any]:
@@ -151,7 +151,8 @@ def _score_cells(score: Score | None, suffix: str = "") -> dict[str, Any]:
     }
 
 
-def _failure_text(failure: Failed | None) -> str:
+def failure_text(failure: Failed | None) -> str:
+    """Return the class of a failure's error and its text; empty if there is none."""
     return "" if failure is None else f"{failure.kind}: {failure.text}"
 
 

@@ -50,7 +50,7 @@ def log_run_ended(run: Run, spent: Spent) -> None:
         return
     reused = sum(1 for trace in run for call in trace.calls if call.source)
     seconds = (run.ended - run.started) / _NANO
-    facts = f"{counted(len(run), 'execution')}, {failed} failed, {spent} sent, {reused} reused"
+    facts = f"{counted(len(run), 'execution')}, {failed} failed; sent {spent}; reused {reused}"
     _log(
         level,
         f"run {run.id} {run.status} in {seconds:.2f} s: {facts}",

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.errors import short
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import Request, ToolRequest
@@ -15,8 +16,10 @@ from lmflow.replays.addresses import step_of_address
 from lmflow.replays.differences import CallDiff, CallDifference, Divergence, TraceDiff
 from lmflow.replays.divergence import diff_trace, labelled_traces
 from lmflow.replays.reuse import copied_call
-from lmflow.replays.simulate import ReplayCase, plan_answers
+from lmflow.replays.simulate import ReplayCase, choices_of, plan_answers
 from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.values.interchange import JsonValue
+from lmflow.values.record import plain
 from lmflow.versions.version import Version
 from lmflow.views.lines import counted
 from lmflow.views.page import page_html, page_markdown
@@ -57,7 +60,7 @@ class CostEstimate:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Plan:
+class Plan(JsonValue):
     """The calls that a version reuses from a recording and the calls that it must send.
 
     Nothing was sent to make the plan. ``least`` covers the calls that are certain to be sent;
@@ -119,6 +122,11 @@ class Plan:
         version = short(self.divergence.version.id)
         return f"Plan under version {version}: nothing was sent", *self._lines()
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan as new JSON values, as ``lmflow replay --json`` prints it."""
+        values: dict[str, Any] = plain(self.to_json())
+        return values
+
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON values: the estimates, then those of its divergence."""
         least, most = attrs.asdict(self.least), attrs.asdict(self.most)
@@ -129,13 +137,14 @@ class Plan:
         }
 
 
-def what_if(
+def what_if(  # noqa: PLR0913 - each is a choice of its own
     recorded: Trace | Run,
     program: Program,
     version: Version | None = None,
     *,
     at: str = "",
     places: Mapping[str, Any] | None = None,
+    adapters: Iterable[Adapter] = (),
 ) -> Plan:
     """Plan a recording under a version, offline: which calls are reused and which are sent.
 
@@ -148,6 +157,7 @@ def what_if(
         version: The version to run it under, by default the recorded one.
         at: The address from which on every call is sent; empty: none is sent that needn't be.
         places: Model names -> what they stand for now, by default as recorded.
+        adapters: The adapters of your own that the executor chose by model.
 
     Returns:
         The plan, with the outputs of the executions that need no call.
@@ -160,7 +170,7 @@ def what_if(
     """
     labels = [label for label, _ in labelled_traces(recorded)]
     cases = [
-        ReplayCase(trace, program, version or trace.version, places)
+        ReplayCase(trace, program, version or trace.version, places, choices_of(trace, adapters))
         for _, trace in labelled_traces(recorded)
     ]
     answers = plan_answers(cases, at)

@@ -39,8 +39,12 @@ class JsonValue:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Self:
-        """Make the value from the JSON values of ``to_dict``."""
-        raise NotImplementedError
+        """Make the value from the JSON values of ``to_dict``. ``TypeError`` if they do not hold
+        all of it.
+        """
+        del data
+        msg = f"a {cls.__qualname__} can't be made of JSON values: they do not hold all of it"
+        raise TypeError(msg)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

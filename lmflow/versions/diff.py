@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.errors import Conflict, check_kind
+from lmflow.errors import Conflict, ForeignFile, check_kind
+from lmflow.values.interchange import JsonValue
 from lmflow.values.printing import printable
-from lmflow.values.record import Record
+from lmflow.values.record import Record, freeze, plain
 from lmflow.versions.changes import ABSENT, Change, changes, diff_text, same, value_text
 from lmflow.versions.diff_page import diff_block
 from lmflow.versions.version import Version
@@ -18,7 +19,7 @@ from lmflow.views.page import page_html, page_markdown
 
 
 @attrs.frozen(repr=False)
-class Diff:
+class Diff(JsonValue):
     """The changes from one version to another, in order of their paths; false if there are none."""
 
     changes: tuple[Change, ...] = ()
@@ -28,6 +29,22 @@ class Diff:
 
     def __len__(self) -> int:
         return len(self.changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the difference as new JSON values: its changes in order."""
+        return {"changes": plain(self.to_json())}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Diff:
+        """Make the difference from the JSON values of ``to_dict``. ``ForeignFile`` if they are
+        not.
+        """
+        try:
+            return cls(tuple(map(_change_of_json, data["changes"])))
+        except (LookupError, TypeError, AttributeError) as problem:
+            found = f"a part is missing or malformed ({problem})"
+            fix = "Give what to_dict() returned."
+            raise ForeignFile("the JSON of a difference", found, fix) from None
 
     def to_json(self) -> list[dict[str, Any]]:
         """The changes as JSON values."""
@@ -51,6 +68,11 @@ class Diff:
             return "Diff: no difference"
         paths = printable(", ".join(change.path for change in self.changes))
         return f"Diff: {counted(len(self), 'path')} changed: {paths}"
+
+
+def _change_of_json(data: Mapping[str, Any]) -> Change:
+    sides = {name: freeze(data[name]) for name in ("before", "after") if name in data}
+    return Change(data["path"], sides.get("before", ABSENT), sides.get("after", ABSENT))
 
 
 def diff(a: Version, b: Version) -> Diff:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scored import call, evaluation, grouped, trace
 
 from lmflow.errors import BadData
-from lmflow.evaluation.evaluation import Evaluation, evaluation_from_json
+from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.rows import Row, row_of
 from lmflow.evaluation.stats import mean, wilson
 from lmflow.messages.replies import ChatReply, Failure, ToolReply, Usage
@@ -189,13 +189,13 @@ def test_the_programs_failure_comes_first() -> None:
     assert row_of("l", Record(), trace("t", own), Score(1.0)).score is None
 
 
-@given(st.lists(values, max_size=5), st.sampled_from(["", "document"]))
+@given(st.lists(values, max_size=5), st.sampled_from(["", "id"]))
 def test_an_evaluation_round_trips_by_json(scores: list[float | None], cluster: str) -> None:
     """An evaluation that is stored as JSON is read back with its root."""
     made = evaluation(
         {str(at): score for at, score in enumerate(scores)}, run_root="r", cluster=cluster
     )
-    again = evaluation_from_json(json.loads(canonical(made.to_json())))
+    again = Evaluation.from_dict(json.loads(canonical(made.to_dict())))
     assert (made, made.root) == (again, again.root)
 
 
@@ -204,7 +204,7 @@ def test_counts_and_feedback_round_trip() -> None:
     row = attrs.evolve(
         MIXED.rows[0], score=Score(0.5, "why", Counts(1, 2, 3)), outputs=Record(answer=("a", 1))
     )
-    assert of(row) == evaluation_from_json(json.loads(json.dumps(of(row).to_json())))
+    assert of(row) == Evaluation.from_dict(json.loads(json.dumps(of(row).to_dict())))
 
 
 def test_an_evaluation_pickles() -> None:

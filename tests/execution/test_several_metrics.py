@@ -18,7 +18,7 @@ from lmflow.errors import (
     ModelFailed,
     NotComparable,
 )
-from lmflow.evaluation.evaluation import evaluation_from_json
+from lmflow.evaluation.evaluation import Evaluation
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.scripted import ScriptedAnswer
@@ -146,7 +146,7 @@ def test_every_page_shows_each(several: lf.Evaluation) -> None:
 
 def test_json_comes_back(several: lf.Evaluation) -> None:
     """Scores and failures by name survive JSON."""
-    back = evaluation_from_json(json.loads(json.dumps(several.to_json())))
+    back = Evaluation.from_dict(json.loads(json.dumps(several.to_dict())))
     assert (several.root, several.rows, several.metrics) == (back.root, back.rows, back.metrics)
     assert several.cost == back.cost
 
