@@ -17,7 +17,7 @@ frequent collections find nothing.
 SECTIONS = {
     "Run": {
         "new": ("new:new", "Write a small project that works at once, into a folder."),
-        "run": ("run:run", "Run a program, once or on each row of a data set, and record it."),
+        "run": ("run:run", "Run a program, once or on each row of data, and record it."),
         "render": ("render:render", "Print the exact messages and options that a step would send."),
         "resume": ("replay:resume", "Finish a run that a crash or Ctrl-C stopped."),
     },
@@ -34,7 +34,7 @@ SECTIONS = {
         "reflog": ("refs:reflog", "List where a ref pointed."),
     },
     "Versions": {
-        "log": ("versions:log", "List a version and its ancestors."),
+        "log": ("lists.log:log", "List a version and its ancestors."),
         "show": ("versions:show", "Show a version's parameters."),
         "diff": ("versions:diff", "Show the changes from version A to version B."),
         "blame": ("explain:blame", "Show which version introduced each part of a parameter."),

@@ -6,6 +6,7 @@ import time
 
 import click
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.cli.actions.recorded_jobs import identical_line
 from lmflow.cli.options import echo_json
 from lmflow.errors import ReplayDiverged
@@ -16,11 +17,18 @@ from lmflow.traces.trace import Run
 from lmflow.values.printing import clean
 
 
-def prove(recorded: Run, program: Program, root: str, *, as_json: bool) -> None:
+def prove(
+    recorded: Run,
+    program: Program,
+    root: str,
+    *,
+    adapters: tuple[Adapter, ...] = (),
+    as_json: bool,
+) -> None:
     """Replay a run exactly and compare the roots."""
     started = time.perf_counter()
     try:
-        replayed = replay_exactly(recorded, program)
+        replayed = replay_exactly(recorded, program, adapters=adapters)
     except ReplayDiverged as problem:
         _print_first_difference(recorded, program, problem, as_json=as_json)
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ import click
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import echo_json, json_option, program_option, store_option
+from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.terminal import line
 from lmflow.errors import short
 from lmflow.replays.provenance import why as provenance
@@ -19,6 +20,8 @@ from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 from lmflow.versions.blame import Attribution
 from lmflow.versions.blame import blame as blame_parts
+from lmflow.versions.pickaxe import paths_named
+from lmflow.versions.version import Version
 from lmflow.views.lines import when
 
 
@@ -48,31 +51,52 @@ def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
 
 @click.command()
 @click.argument("version", shell_complete=complete_ref)
-@click.argument("path")
+@click.argument("path", default="", metavar="[PATH]")
+@pager_option
 @store_option
 @json_option
 def blame(version: str, path: str, store: str, *, as_json: bool) -> None:
     """Show which version introduced each part of a parameter.
 
-    The parts are lines, demonstrations and keys; each is shown with what produced it.
+    The parts are lines, demonstrations and keys; each is shown with what produced it. PATH is
+    answer.instruction, or a step; without it all parameters are shown that are not empty.
 
     \b
     Example:
       lmflow blame prod answer.instruction
     """
     with reading(store) as reader:
-        parts = blame_parts(reader.version(version), path, reader.version)
-        rows = [_row(reader, part) for part in parts]
+        named = reader.version(version)
+        paths = paths_named(named, [path]) if path else _filled_paths(named)
+        rows = [
+            _row(reader, name, part)
+            for name in paths
+            for part in blame_parts(named, name, reader.version)
+        ]
     if as_json:
         echo_json(rows)
         return
+    page("\n".join(_blame_lines(rows, headed=paths != [path])))
+
+
+def _filled_paths(version: Version) -> list[str]:
+    return [path for path, value in version.params.items() if value not in ("", (), {})]
+
+
+def _blame_lines(rows: Iterable[Mapping[str, Any]], *, headed: bool) -> Iterator[str]:
+    """Yield the lines of the parts; ``headed`` if each parameter's name stands above its own."""
+    above = ""
     for row in rows:
-        click.echo("\n".join(_lines(row)))
+        if headed and row["path"] != above:
+            yield clean(row["path"])
+            above = row["path"]
+        yield from (f"  {text}" if headed else text for text in _lines(row))
 
 
-def _row(reader: Reader, part: Attribution) -> dict[str, Any]:
+def _row(reader: Reader, path: str, part: Attribution) -> dict[str, Any]:
     saved = reader.versions.saved(part.version.id)
     return {
+        "path": path,
         "part": part.part,
         "version": part.version.id,
         "note": part.version.note,

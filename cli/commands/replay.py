@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.actions.plans import fail_on, print_divergence, print_plan
 from lmflow.cli.actions.proofs import prove
 from lmflow.cli.actions.recorded_jobs import (
     JOB_KINDS,
@@ -24,12 +25,12 @@ from lmflow.cli.actions.traffic import (
     refused_with_where,
 )
 from lmflow.cli.commands.completion import complete_ref, complete_run
+from lmflow.cli.loading.own import adapters_beside, load_adapters
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
 from lmflow.cli.options import (
     budget_options,
     concurrency_option,
-    echo_json,
     json_option,
     options_value,
     program_option,
@@ -41,14 +42,13 @@ from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
 from lmflow.progress.update import silent
-from lmflow.replays.differences import CALL_DIFFERENCES, Divergence
+from lmflow.replays.differences import CALL_DIFFERENCES
 from lmflow.replays.divergence import diverge
-from lmflow.replays.what_if import Plan, what_if
+from lmflow.replays.what_if import what_if
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
-from lmflow.values.printing import clean
 from lmflow.versions.version import Version
 
 _PROGRAM = program_option("The program, if the run does not name it.")
@@ -181,19 +181,22 @@ def replay(options: ReplayOptions) -> None:
             replay_job(reader, recorded, options.allowed, as_json=options.as_json)
             return
     program = program_of(recorded, options.target)
+    beside = adapters_beside(options.target or recorded.target)
     if options.report:
-        divergence = diverge(recorded, program, version)
-        _print_divergence(divergence, as_json=options.as_json)
-        _fail_on(divergence, options.fail_on)
+        divergence = diverge(recorded, program, version, adapters=beside)
+        print_divergence(divergence, as_json=options.as_json)
+        fail_on(divergence, options.fail_on)
     elif options.live:
         _replay_live(recorded, program, version, options)
     elif options.exact:
-        prove(recorded, program, root, as_json=options.as_json)
+        prove(recorded, program, root, adapters=beside, as_json=options.as_json)
     else:
         places = _places(recorded, options.model)
-        plan = what_if(recorded, program, version, at=options.address, places=places)
-        _print_plan(recorded, plan, as_json=options.as_json)
-        _fail_on(plan.divergence, options.fail_on)
+        plan = what_if(
+            recorded, program, version, at=options.address, places=places, adapters=beside
+        )
+        print_plan(recorded, plan, as_json=options.as_json)
+        fail_on(plan.divergence, options.fail_on)
 
 
 @click.command()
@@ -280,7 +283,7 @@ def _run_live(
             store,
             concurrency=options.concurrency,
             target=target,
-            adapters=recorded_adapters(recorded),
+            adapters=load_adapters(recorded_adapters(recorded), target),
         ) as ex:
             return await go(ex)
 
@@ -297,34 +300,6 @@ def _places(recorded: Run, model: str | None) -> Mapping[str, Any] | None:
     models = (trace.world["models"] for trace in recorded)
     recorded_place = next((places[""] for places in models if "" in places), {"endpoint": ""})
     return {"": {**recorded_place, "model": model}}
-
-
-def _print_plan(recorded: Run, plan: Plan, *, as_json: bool) -> None:
-    items = tuple((label, trace) for label, trace in plan.results if trace is not None)
-    answered = len(items) == len(plan.results)
-    root = attrs.evolve(recorded, items=items).root if answered else None
-    if as_json:
-        facts = {"run": recorded.id, **plan.to_json(), "root": root}
-        echo_json({**facts, "same_root": root == recorded.root})
-        return
-    click.echo(clean(str(plan)))
-    if root is None:
-        click.echo("Nothing was sent. Add --live to send the calls that are missing.")
-    else:
-        click.echo(f"root {root}{', as recorded' if root == recorded.root else ''}")
-
-
-def _print_divergence(divergence: Divergence, *, as_json: bool) -> None:
-    if as_json:
-        echo_json(divergence.to_json())
-    else:
-        click.echo(clean(str(divergence)))
-
-
-def _fail_on(divergence: Divergence, kinds: tuple[str, ...]) -> None:
-    differs = any(count and kind in kinds for kind, count in divergence.counts.items())
-    if differs or ("any" in kinds and not divergence.same):
-        raise SystemExit(1)
 
 
 def _plan_traffic(reader: Reader, version: Version | None, options: ReplayOptions) -> None:

@@ -1,8 +1,7 @@
-"""The commands ``log``, ``show`` and ``diff``."""
+"""The commands ``show`` and ``diff``."""
 
 from __future__ import annotations
 
-import itertools
 import shutil
 from typing import Any
 
@@ -14,7 +13,6 @@ from lmflow.cli.loading.programs import load_program, parse_inputs
 from lmflow.cli.options import (
     echo_json,
     in_colour,
-    integer,
     json_option,
     options_value,
     program_option,
@@ -22,49 +20,27 @@ from lmflow.cli.options import (
 )
 from lmflow.cli.text.versions import (
     diff_text,
-    log_lines,
     params_data,
     side_by_side,
     stat_text,
     version_text,
 )
-from lmflow.errors import MissingInput
+from lmflow.errors import MissingInput, short
 from lmflow.interpreter.rendering import render
 from lmflow.messages.messages import Message
+from lmflow.programs.parameters import init
 from lmflow.programs.program import Predict
+from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
+from lmflow.versions.diff import Diff
 from lmflow.versions.diff import diff as diff_versions
+from lmflow.versions.history import common_ancestor
+from lmflow.versions.pickaxe import is_in, paths_named
 from lmflow.versions.version import Version
+from lmflow.versions.version_text import version_text as parameters_text
 
 WIDE = 120
-
-
-@click.command()
-@click.argument("ref", default="", metavar="[VERSION]", shell_complete=complete_ref)
-@click.option("--limit", default=20, show_default=True, type=integer(1), help="How many.")
-@store_option
-@json_option
-def log(ref: str, limit: int, store: str, *, as_json: bool) -> None:
-    """List a version and its ancestors.
-
-    The latest comes first; without VERSION the versions that were stored last are listed. VERSION
-    is a ref, an id, the beginning of an id, or REF~N for the N-th parent.
-
-    \b
-    Example:
-      lmflow log prod --limit 5
-    """
-    with reading(store) as reader:
-        versions = reader.versions.log(ref) if ref else reader.versions.latest(limit)
-        rows = list(itertools.islice(versions, limit))
-    if as_json:
-        echo_json([params_data(saved.version, saved) for saved in rows])
-        return
-    for saved in rows:
-        click.echo("\n".join(log_lines(saved)))
-    if not rows:
-        click.echo("No versions yet: a run stores the version that it runs.")
 
 
 @attrs.frozen(kw_only=True)
@@ -72,6 +48,7 @@ class ShowOptions:
     """The arguments and options of ``show``."""
 
     version: str
+    path: str
     step: str
     pairs: tuple[str, ...]
     target: str
@@ -81,6 +58,7 @@ class ShowOptions:
 
 @click.command()
 @click.argument("version", shell_complete=complete_ref)
+@click.argument("path", default="", metavar="[PATH]")
 @click.option(
     "--render",
     "step",
@@ -98,16 +76,22 @@ class ShowOptions:
 def show(options: ShowOptions) -> None:
     """Show a version's parameters.
 
-    With --render it prints what a step would send under the version; inputs that --set does not
-    give are shown as {name}.
+    With PATH only that one, as it is: answer.instruction, or a step with all its parameters;
+    prod:answer.instruction means the same. VERSION is a name as for `lmflow log`, also the id of a
+    run. With --render it prints what a step would send under the version; inputs that --set does
+    not give are shown as {name}.
 
     \b
     Example:
+      lmflow show prod answer.instruction
       lmflow show prod --render answer --program app:rag
     """
+    name, path = _version_and_path(options)
     with reading(options.store) as reader:
-        saved = reader.versions.saved(options.version)
-    if options.step:
+        saved = reader.versions.saved(reader.version(name).id)
+    if path:
+        _print_values(saved.version, path, as_json=options.as_json)
+    elif options.step:
         _print_messages(_messages(saved.version, options), as_json=options.as_json)
     elif options.as_json:
         echo_json(params_data(saved.version, saved))
@@ -115,12 +99,33 @@ def show(options: ShowOptions) -> None:
         click.echo(version_text(saved))
 
 
+def _version_and_path(options: ShowOptions) -> tuple[str, str]:
+    """Return the version and the path, which may be written as ``VERSION:PATH``."""
+    name, colon, path = options.version.rpartition(":")
+    if not colon or options.path or options.version.startswith("v1:b2:"):
+        return options.version, options.path
+    return name, path
+
+
+def _print_values(version: Version, name: str, *, as_json: bool) -> None:
+    """Print the parameters of a path or step; a single text as it is, so that it can be piped."""
+    paths = paths_named(version, [name])
+    values = {path: version.params[path] for path in paths}
+    if as_json:
+        rows = [{"version": version.id, "path": p, "value": value} for p, value in values.items()]
+        echo_json(rows[0] if paths == [name] else rows)
+    elif paths == [name] and isinstance(values[name], str):
+        click.echo(clean(values[name]))
+    else:
+        click.echo(parameters_text({}, values).lstrip("\n"))
+
+
 @attrs.frozen(kw_only=True)
 class DiffOptions:
     """The arguments and options of ``diff``."""
 
-    a: str
-    b: str
+    names: tuple[str, ...]
+    target: str
     stat: bool
     two_columns: bool | None
     store: str
@@ -128,8 +133,10 @@ class DiffOptions:
 
 
 @click.command()
-@click.argument("a", shell_complete=complete_ref)
-@click.argument("b", shell_complete=complete_ref)
+@click.argument(
+    "names", nargs=-1, required=True, metavar="A [B] [PATH]...", shell_complete=complete_ref
+)
+@program_option("Compare VERSION with the defaults of the program's code now.")
 @click.option("--stat", is_flag=True, help="Print only how much changed in each path.")
 @click.option(
     "--side-by-side/--unified",
@@ -143,27 +150,89 @@ class DiffOptions:
 def diff(options: DiffOptions) -> None:
     """Show the changes from version A to version B.
 
-    Instructions are compared word by word; demonstrations and options one by one.
+    A..B is the same as A B, and A...B compares B with the nearest ancestor that it shares with A.
+    With A alone it shows what A changed (A^..A), with --program what the code of now changes from
+    A. PATHs (answer.instruction, or a step) limit what is shown. Instructions are compared word by
+    word; demonstrations and options one by one. Names of versions are those of `lmflow log`.
 
     \b
     Example:
       lmflow diff prod~1 prod --stat
+      lmflow diff prod..candidate answer.instruction
     """
     with reading(options.store) as reader:
-        before, after = reader.version(options.a), reader.version(options.b)
-    changes, colour = diff_versions(before, after), in_colour()
+        sides = _sides(reader, options)
+    changes, colour = _limited(sides), in_colour()
     width = shutil.get_terminal_size().columns
     two_columns = options.two_columns
     if two_columns is None:
         two_columns = colour and width >= WIDE
     if options.as_json:
-        echo_json({"a": before.id, "b": after.id, "changes": changes.to_json()})
-    elif options.stat:
+        facts = {"a": sides.before.id, "b": sides.after.id}
+        echo_json({**facts, "changes": changes.to_json()})
+        return
+    if len(options.names) == 1 + len(sides.paths) and ".." not in options.names[0]:
+        click.echo(f"{sides.names[0]}..{sides.names[1]}", err=True)
+    if options.stat:
         click.echo(stat_text(changes))
     elif changes and two_columns:
-        click.echo(side_by_side(changes, (options.a, options.b), width))
+        click.echo(side_by_side(changes, sides.names, width))
     else:
         click.echo(diff_text(changes, colour=colour))
+
+
+@attrs.frozen
+class _Sides:
+    """The versions to compare, what they are called, and the paths that are shown, if not all."""
+
+    before: Version
+    after: Version
+    names: tuple[str, str]
+    paths: tuple[str, ...]
+
+
+def _sides(reader: Reader, options: DiffOptions) -> _Sides:
+    first, *rest = options.names
+    if ".." in first:
+        return _range(reader, first, tuple(rest))
+    before = reader.version(first)
+    if options.target:
+        now = init(load_program(options.target))
+        return _Sides(before, now, (first, "the code"), tuple(rest))
+    if rest and not _is_path(before, rest[0]):
+        after = reader.version(rest[0])
+        return _Sides(before, after, (first, rest[0]), tuple(rest[1:]))
+    if not before.parents:
+        return _Sides(Version(), before, ("nothing", first), tuple(rest))
+    return _Sides(reader.version(f"{first}^"), before, (f"{first}^", first), tuple(rest))
+
+
+def _range(reader: Reader, text: str, paths: tuple[str, ...]) -> _Sides:
+    """Return the sides of ``A..B``, or of ``A...B`` from their common ancestor."""
+    start, dots, end = text.partition("...") if "..." in text else text.partition("..")
+    if not start or not end:
+        raise click.ClickException(f"{text!r} lacks a side: write A..B.")
+    before, after = reader.version(start), reader.version(end)
+    if dots == "...":
+        shared = common_ancestor(before, after, reader.version)
+        if shared is None:
+            raise click.ClickException(f"{start} and {end} have no common ancestor: write A..B.")
+        return _Sides(shared, after, (short(shared.id), end), paths)
+    return _Sides(before, after, (start, end), paths)
+
+
+def _is_path(version: Version, name: str) -> bool:
+    return any(is_in(path, name) for path in version.params)
+
+
+def _limited(sides: _Sides) -> Diff:
+    """Return the changes in the paths; all without paths."""
+    changes = diff_versions(sides.before, sides.after)
+    if not sides.paths:
+        return changes
+    both = Version(params={**sides.before.params, **sides.after.params})
+    wanted = set(paths_named(both, sides.paths))
+    return Diff(tuple(change for change in changes if change.path in wanted))
 
 
 def _print_messages(messages: tuple[Message, ...], *, as_json: bool) -> None:

@@ -79,6 +79,13 @@ class VersionReader:
             UnknownVersion: If no single version has the name.
             MissingParent: If a move goes to a parent that is not stored.
         """
+        try:
+            return self._row_of_revision(name)
+        except UnknownVersion as error:
+            known = error.known or tuple(self.refs())
+            raise UnknownVersion(error.name, known, error.matches, error.hint) from None
+
+    def _row_of_revision(self, name: str) -> int:
         parts = revision(well_formed(name))
         start = self._pointed_at(parts.start, parts.at) if parts.at else parts.start
         row = self._row_of_start(start)

@@ -123,7 +123,7 @@ MISTAKES = [
     ("import forged.json", "it was changed"),
     ("import bytes.json", "isn't UTF-8"),
     ("import foreign.json --format dspy --program app:answer", "DSPy didn't save it"),
-    ("score nothing --name x --value 1", "no trace 'nothing'"),
+    ("score nothing --name x --value 1", "no run 'nothing', and no trace"),
     ("score nothing --name x", "--value 1"),
     ("score nothing --name x --value nan", "not a finite number"),
     ("pin rm prod", "isn't pinned"),
