@@ -38,7 +38,7 @@ async def test_the_page_runs() -> None:
             if inspect.iscoroutine(result):
                 await result
     done = [value for value in known.values() if isinstance(value, lf.Optimization)]
-    assert 15 == len(done)
+    assert 18 == len(done)
     assert [] == [it.optimizer.name for it in done if it.stopped]
 
 
