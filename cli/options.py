@@ -22,8 +22,8 @@ Options = TypeVar("Options")
 
 STORE = "lmflow.db"
 ADAPTER_HELP = (
-    "The adapter of models whose names match PATTERN, such as 'anthropic/*=json', for steps "
-    "that name none; repeatable."
+    "The adapter of models whose names match PATTERN, such as 'anthropic/*=json', or your own, "
+    "'anthropic/*=app:mine', for steps that name none; repeatable."
 )
 
 
@@ -108,6 +108,7 @@ def limit_option(default: int, things: str) -> Callable[[F], F]:
         ctx.meta[_ALL] = value
 
     limited = click.option(
+        "-n",
         "--limit",
         default=default,
         show_default=True,

@@ -202,7 +202,7 @@ from .optimizers.parts.plan import Task as Task
 from .optimizers.parts.plan import Traces as Traces
 from .optimizers.parts.scoring import Best as Best
 from .optimizers.parts.scoring import score_candidate as score_candidate
-from .optimizers.parts.staged import staged as staged
+from .optimizers.staged import staged as staged
 from .optimizers.racing import racing as racing
 from .optimizers.random_search import random_search as random_search
 from .optimizers.rules import infer_rules as infer_rules

@@ -15,6 +15,7 @@ from lmflow.cli.actions.jobs import (
     run_optimization,
 )
 from lmflow.cli.loading.jobs import Job
+from lmflow.cli.loading.own import adapters_beside
 from lmflow.cli.loading.recorded_jobs import load_recorded_job
 from lmflow.cli.options import echo_json
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
@@ -85,7 +86,12 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
         result, words = _replay_evaluation(recorded, job)
     else:
         version = replay_optimization(
-            recorded, job.optimizer, job.program, Traces(job.start, job.data, job.prior), job.metric
+            recorded,
+            job.optimizer,
+            job.program,
+            Traces(job.start, job.data, job.prior),
+            job.metric,
+            adapters=adapters_beside(job.spec.target),
         )
         result, words = version.id, f"version {version.id}"
     if recorded.result not in {"", result}:
@@ -119,8 +125,9 @@ def rescore(run: Run, job: Job) -> Evaluation:
 def _replay_evaluation(recorded: Run, job: Job) -> tuple[str, str]:
     """Replay each execution of an evaluation; return its root and its words."""
     judges = {judge.program.key: judge.program for judge in judges_of(job.metrics).values()}
+    adapters = adapters_beside(job.spec.target)
     for trace in recorded:
-        replay(trace, judges.get(trace.program, job.program))
+        replay(trace, judges.get(trace.program, job.program), adapters=adapters)
     evaluation = rescore(recorded, job)
     words = [f"{name} {mean}" for name, mean in evaluation.means.items()]
     return evaluation.root, "\n".join([*words, f"root {evaluation.root}"])

@@ -9,9 +9,11 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.adapters.registry import AnyAdapter
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.commands.replay import program_of
 from lmflow.cli.loading.metrics import METRIC_HELP, load_function_metric, score_trace
+from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_example
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
@@ -161,11 +163,12 @@ def _live_scores(
     options: BisectOptions,
 ) -> Scores:
     """Return the scores with those that the search needs, sending the calls that are missing."""
-    model, target, adapters = options.model, options.target, {}
+    model, target = options.model, options.target
+    adapters: Mapping[str, AnyAdapter] = {}
     if recorded:
         model = model or recorded_model(recorded)
         target = target or recorded.target
-        adapters = recorded_adapters(recorded)
+        adapters = load_adapters(recorded_adapters(recorded), target)
     with SqliteStore(options.store) as store:
         executor = Executor(model, store, target=target, adapters=adapters)
         return asyncio.run(_search_live(judge, versions, scores, executor))

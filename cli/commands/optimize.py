@@ -97,7 +97,8 @@ class OptimizeOptions:
     "--optimizer",
     default="auto",
     metavar="NAME",
-    help=f"One of {', '.join(OPTIMIZERS)}; auto, which plans for the budget, by default.",
+    help=f"One of {', '.join(OPTIMIZERS)}, or your own, MODULE:NAME; auto, which plans for the "
+    "budget, by default.",
 )
 @click.option(
     "--option",

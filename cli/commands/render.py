@@ -8,6 +8,7 @@ import click
 from lmflow.adapters.chat import CHAT
 from lmflow.adapters.registry import adapter_rules
 from lmflow.cli.commands.completion import complete_program, complete_ref
+from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program, parse_inputs
 from lmflow.cli.options import (
     adapters_option,
@@ -84,7 +85,7 @@ def render(options: RenderOptions) -> None:
         version,
         step=step,
         model=options.model,
-        adapters=options.adapters,
+        adapters=load_adapters(options.adapters, options.target),
     )
     params = complete_params(program, version)
     model = params[f"{step}.model"] or options.model
@@ -114,7 +115,8 @@ def _version(options: RenderOptions) -> Version | None:
 def _adapter(leaf: Predict, model: str, options: RenderOptions) -> str:
     if isinstance(leaf, Act):
         return NATIVE
-    return adapter_rules(options.adapters, options.model).of(model) or CHAT.name
+    adapters = load_adapters(options.adapters, options.target)
+    return adapter_rules(adapters, options.model).of(model) or CHAT.name
 
 
 def _step(program: Program, name: str) -> tuple[Predict, str]:

@@ -13,6 +13,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.loading.jobs import JobStore, Source, load_inputs
+from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program, parse_inputs
 from lmflow.cli.options import (
     adapters_option,
@@ -94,7 +95,7 @@ class RunOptions:
 @json_option
 @options_value(RunOptions)
 def run(options: RunOptions) -> None:
-    """Run a program, once or on each row of a data set, and record it.
+    """Run a program, once or on each row of data, and record it.
 
     \b
     Example:
@@ -159,7 +160,7 @@ async def _run(
         store,
         concurrency=options.concurrency,
         target=options.target,
-        adapters=options.adapters,
+        adapters=load_adapters(options.adapters, options.target),
         budget=options.budget,
     ) as ex:
         if options.data:

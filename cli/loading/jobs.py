@@ -11,8 +11,8 @@ from typing import Any, Protocol
 import attrs
 import click
 
-from lmflow.cli.loading.factories import build, choose
 from lmflow.cli.loading.metrics import load_metrics
+from lmflow.cli.loading.own import load_optimizer
 from lmflow.cli.loading.programs import load_program
 from lmflow.data.dataset import Data, Dataset
 from lmflow.data.file_rows import ENDINGS
@@ -25,7 +25,6 @@ from lmflow.execution.jobs.fitting import fit_to_budget
 from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.combinators import guard
 from lmflow.optimizers.parts.plan import PlanOptimizer
-from lmflow.optimizers.registry import OPTIMIZERS
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Run, Trace
@@ -143,9 +142,7 @@ class Job:
     @property
     def unfitted(self) -> PlanOptimizer:
         """The optimizer that the specification names, with its options alone."""
-        name = self.spec.optimizer
-        factory = choose("optimizer", name, OPTIMIZERS)
-        optimizer: PlanOptimizer = build(f"--option of {name}", factory, self.spec.options)
+        optimizer = load_optimizer(self.spec.optimizer, self.spec.options)
         return guard(optimizer) if self.spec.guarded else optimizer
 
 

@@ -15,7 +15,8 @@ from lmflow.cli.errors import exception_text
 from lmflow.errors import UnknownInput, WrongType, near
 from lmflow.programs.program import Program
 from lmflow.signatures.fields import Field, holds_media
-from lmflow.signatures.parsing import read, resolve_media, takes_list, type_text
+from lmflow.signatures.media_paths import resolve_media
+from lmflow.signatures.parsing import read, takes_list, type_text
 from lmflow.signatures.signature import Signature
 from lmflow.values.json_text import parse
 
@@ -58,6 +59,12 @@ def load_object(target: str, kind: str, accepts: Callable[[Any], bool]) -> Any:
         key for key, value in vars(module).items() if accepts(value) and not key.startswith("_")
     ]
     raise click.ClickException(f"{module_name} has no {kind} {name!r}.{near(name, names)}")
+
+
+def module_of(target: str) -> Any:
+    """Import and return the module of ``MODULE:NAME``, ``None`` if it names none."""
+    module_name, colon, _ = target.partition(":")
+    return _import(module_name) if colon else None
 
 
 def _import(name: str) -> Any:

@@ -14,7 +14,8 @@ from lmflow.data.file_rows import LIMITS_FIX, Row, file_rows, numbered_rows
 from lmflow.errors import BadData, BadMedia, BadValue
 from lmflow.signatures.declaration import signature_of
 from lmflow.signatures.fields import Field, holds_media
-from lmflow.signatures.parsing import read, resolve_media, type_text
+from lmflow.signatures.media_paths import resolve_media
+from lmflow.signatures.parsing import read, type_text
 from lmflow.signatures.signature import HasSignature, Signature
 from lmflow.values.media import attach_media
 from lmflow.values.record import Record

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.adapters.chat import without_cue
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest, Request, ToolRequest
@@ -19,6 +20,7 @@ from lmflow.replays.simulate import (
     ReplayCase,
     RequestedCall,
     Simulation,
+    choices_of,
     match_calls,
     simulate,
 )
@@ -34,6 +36,7 @@ def diverge(
     version: Version | None = None,
     *,
     places: Mapping[str, Any] | None = None,
+    adapters: Iterable[Adapter] = (),
 ) -> Divergence:
     """Compare a recording with what the program requests under a version, offline.
 
@@ -46,6 +49,7 @@ def diverge(
         version: The version to run it under, by default the recorded one without the parameters of
             steps that the program no longer has.
         places: Model names -> what they stand for now; others as in ``Trace.world["models"]``.
+        adapters: The adapters of your own that the executor chose by model.
 
     Returns:
         The divergence: a ``TraceDiff`` for each execution.
@@ -56,9 +60,8 @@ def diverge(
     """
     items = []
     for label, trace in labelled_traces(recorded):
-        case = ReplayCase(
-            trace, program, version or restrict_version(trace.version, program), places
-        )
+        planned = version or restrict_version(trace.version, program)
+        case = ReplayCase(trace, program, planned, places, choices_of(trace, adapters))
         reuse, _ = match_calls(case, live=True)
         items.append(diff_trace(label, case, reuse, simulate(case, reuse, assume=True)))
     return Divergence(_version_of(recorded, version), tuple(items))

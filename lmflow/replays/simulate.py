@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.adapters.registry import AdapterRules
+from lmflow.adapters.registry import AdapterRules, own_adapters, recorded_adapter_rules
 from lmflow.errors.replaying import NotRecorded, Redacted, ReplayDiverged, Undecided
 from lmflow.interpreter.driver import drive_pure
 from lmflow.messages.requests import CACHED, Request
@@ -56,6 +56,11 @@ class ReplayCase:
     def all_answers(self) -> Reuse:
         """The answers of ``cached_answers`` together with those of live tools."""
         return attrs.evolve(self.cached_answers, live=True)
+
+
+def choices_of(trace: Trace, adapters: Iterable[Any]) -> AdapterRules:
+    """The recorded choices of adapters; ``adapters`` are those that their names may stand for."""
+    return recorded_adapter_rules(trace.world, own_adapters(adapters))
 
 
 @attrs.frozen

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+from lmflow.adapters.adapter import Adapter
+from lmflow.adapters.registry import own_adapters
 from lmflow.interpreter.driver import drive_pure
 from lmflow.interpreter.partial import (
     Partial,
@@ -23,7 +25,9 @@ from lmflow.replays.reuse import outcome_or_raise, recorded_env
 from lmflow.traces.trace import Trace
 
 
-def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Partial]:
+def replay_stream(
+    trace: Trace, program: Program | None = None, *, adapters: Iterable[Adapter] = ()
+) -> Iterator[Partial]:
     """Replay what a streamed run showed, in the pieces in which it came. Nothing is sent.
 
     Steps come one after the other, in program order. If a call was retried, only the attempt that
@@ -32,6 +36,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
     Args:
         trace: The recorded execution, streamed or not.
         program: The program that was recorded; needed if the trace was read from a store.
+        adapters: The adapters of your own that the executor chose by model.
 
     Yields:
         The pieces of the outputs, as ``ex.stream`` yields them.
@@ -40,7 +45,8 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
         ReplayDiverged: The trace can't be replayed with the program.
         TypeError: The trace was read from a store and ``program`` is missing.
     """
-    code: Program = replay(trace, program).code
+    known = own_adapters(adapters)
+    code: Program = replay(trace, program, adapters=known).code
     replies: list[tuple[ReplySource, ChatReply]] = []
 
     def recall(_: Call, address: str) -> Any:
@@ -54,7 +60,7 @@ def replay_stream(trace: Trace, program: Program | None = None) -> Iterator[Part
             replies.append((source, answer))
 
     with contextlib.suppress(Exception):  # the recorded failure, which `replay` has compared
-        env = recorded_env(trace, code)
+        env = recorded_env(trace, code, known=known)
         drive_pure(code(**trace.inputs), env, recall, trace.choices, on_answer)
     yield from _read_replies(replies)
 

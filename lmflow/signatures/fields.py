@@ -139,6 +139,12 @@ def origin_and_args(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     return _CONTAINERS.get(origin, origin), get_args(kind)
 
 
+def item_types(args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
+    """The type of each of ``count`` items: its own in a tuple of fixed length, else that of all."""
+    has_fixed_length = len(args) == count and ... not in args
+    return args if has_fixed_length else args[:1] * count
+
+
 def nullable(kind: Any) -> bool:
     """Tell whether ``None`` is a value of the type."""
     inner = unwrap_annotated(kind)[0]

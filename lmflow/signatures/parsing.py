@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal, Union
 
 from lmflow.errors import near
@@ -15,8 +14,7 @@ from lmflow.signatures.construction import under_own_names
 from lmflow.signatures.description import null_means_default
 from lmflow.signatures.fields import (
     fields_of,
-    holds_media,
-    is_media_type,
+    item_types,
     nullable,
     origin_and_args,
     type_text,
@@ -25,8 +23,6 @@ from lmflow.signatures.fields import (
 from lmflow.signatures.list_text import BULLET, is_empty_list, item_lines, without_remarks
 from lmflow.signatures.type_syntax import type_of_node
 from lmflow.values.json_text import load
-from lmflow.values.media import Media, is_url
-from lmflow.values.media_source import file_within
 from lmflow.values.record import pretty
 
 __all__ = [
@@ -36,7 +32,6 @@ __all__ = [
     "fit",
     "interpret",
     "read",
-    "resolve_media",
     "takes_list",
     "type_of_node",
     "type_text",
@@ -73,42 +68,6 @@ def fit(value: Any, kind: Any) -> Any:
 def default_of(value: Any, kind: Any) -> Any:
     """Convert a default to the type; ``None`` (a field left out) stays ``None``."""
     return value if value is None else convert(value, kind)
-
-
-def resolve_media(
-    value: Any, kind: Any, folder: Path, allowed: Sequence[Path] | None = None
-) -> Any:
-    """Replace the texts in a value by the media that they name: a URL, or a path in ``folder``.
-
-    With ``allowed`` the files must be in ``folder`` or in one of these folders; ``None`` allows any
-    file, which is only for what a person wrote. ``BadMedia`` if none is there.
-    """
-    inner = unwrap_annotated(kind)[0]
-    origin, args = origin_and_args(inner)
-    if is_media_type(inner):
-        return _resolved(value, inner, folder, allowed)
-    if origin is Union:
-        media_types = [arg for arg in args if holds_media(arg)]
-        if value is None or len(media_types) != 1:
-            return value
-        return resolve_media(value, media_types[0], folder, allowed)
-    if isinstance(value, list) and origin in SEQUENCES:
-        return [
-            resolve_media(item, kind, folder, allowed)
-            for item, kind in zip(value, _item_types(args, len(value)), strict=True)
-        ]
-    return value
-
-
-def _resolved(value: Any, kind: type[Media], folder: Path, allowed: Sequence[Path] | None) -> Any:
-    """Return the medium that a text names; any other value as it is."""
-    if not isinstance(value, str):
-        return value
-    if is_url(value):
-        return kind(value)
-    if allowed is None:
-        return kind(folder / value)
-    return kind(file_within(kind.__name__, value, folder, allowed))
 
 
 def takes_list(kind: Any) -> bool:
@@ -236,7 +195,7 @@ def _interpret_list(
         lines = [part.strip().strip(_QUOTES) for part in bracketed[1].split(",") if part.strip()]
     elif len(lines) == 1 and not _takes_text(item):
         lines = [part for part in lines[0].split(",") if part.strip()]
-    pairs = zip(map(str.strip, lines), _item_types(args or (Any,), len(lines)), strict=True)
+    pairs = zip(map(str.strip, lines), item_types(args or (Any,), len(lines)), strict=True)
     return [_interpret_item(line, kind, exact) for line, kind in pairs]
 
 
@@ -270,14 +229,8 @@ def _takes_text(kind: Any) -> bool:
 
 
 def _coerce_items(values: list[Any], args: tuple[Any, ...]) -> list[Any]:
-    pairs = zip(values, _item_types(args, len(values)), strict=True)
+    pairs = zip(values, item_types(args, len(values)), strict=True)
     return [coerce(value, kind) for value, kind in pairs] if args else values
-
-
-def _item_types(args: tuple[Any, ...], count: int) -> tuple[Any, ...]:
-    """The type of each of ``count`` items: its own in a tuple of fixed length, else that of all."""
-    has_fixed_length = len(args) == count and ... not in args
-    return args if has_fixed_length else args[:1] * count
 
 
 def drop_unknown(value: Any, kind: Any) -> Any:
@@ -293,7 +246,7 @@ def drop_unknown(value: Any, kind: Any) -> Any:
     if isinstance(value, list) and args and origin in SEQUENCES:
         return [
             drop_unknown(item, kind)
-            for item, kind in zip(value, _item_types(args, len(value)), strict=False)
+            for item, kind in zip(value, item_types(args, len(value)), strict=False)
         ]
     if not isinstance(value, dict):
         return value

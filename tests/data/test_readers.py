@@ -75,7 +75,7 @@ def test_blank_lines_and_marks_are_no_rows(tmp_path: Path) -> None:
             "line 2: it is a list, no mapping of names to values. Write each example as an object",
         ),
         ('{"q": NaN}', "line 2: q is nan. Use a finite number"),
-        ('{"q": {"": {"x": Infinity}}}', "line 2: x is inf"),
+        ('{"q": {"": {"x": Infinity}}}', "line 2: q..x is inf"),
         ('{"id": 1, "q": 2}', "line 2: it has the id of .*, line 1, '1'. Give each example an"),
         ('{"id": 1}', r"line 2: it repeats .*, line 1. Give each example .*drop_repeats=True"),
     ],

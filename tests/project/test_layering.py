@@ -54,6 +54,10 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
         "errors values messages signatures versions programs traces interpreter execution",
     ),
     "lmflow": (12, "signatures programs execution"),
+    "testing": (
+        12,
+        "errors values messages metrics signatures versions adapters data models programs traces interpreter replays optimizers execution",
+    ),
     "cli": (
         13,
         "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve lmflow",
@@ -73,6 +77,7 @@ OWNERS = {
         "lmflow.serve",
         "lmflow.cli",
         "lmflow.library.agents.mcp_connection",
+        "lmflow.testing",
     ),
     "click": ("lmflow.cli",),
     "mcp": ("lmflow.library.agents.mcp_connection", "lmflow.serve.mcp"),

@@ -84,7 +84,7 @@ def test_import_is_light(heavy: str) -> None:
 def test_no_module_hides_a_public_name() -> None:
     """No module of the package has a public name, whose place it would take once it is imported."""
     modules = {path.stem for path in (ROOT / "lmflow").iterdir()}
-    assert {"errors", "serve"} == modules & set(lmflow.__all__)
+    assert {"errors", "serve", "testing"} == modules & set(lmflow.__all__)
 
 
 def test_each_public_name_is_found() -> None:

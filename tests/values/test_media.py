@@ -16,7 +16,8 @@ from pictures_and_sounds import PDF, PNG, WAV, media
 import lmflow as lf
 from lmflow.errors import BadMedia, BadSignature, NoContent, WrongType
 from lmflow.signatures.fields import holds_media, type_text
-from lmflow.signatures.parsing import convert, resolve_media
+from lmflow.signatures.media_paths import resolve_media
+from lmflow.signatures.parsing import convert
 from lmflow.values.media import Media, attach_media, is_media, json_with_content, media_in, media_of
 from lmflow.values.record import Record, canonical, plain, pretty
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lmflow.adapters.adapter import Adapter
 from lmflow.errors import NotRecorded
 from lmflow.evaluation.judges import Judge
 from lmflow.execution.jobs.optimize import OptimizationTask
@@ -18,17 +19,24 @@ from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
 
 
-def replay_optimization(
-    run: Run, optimizer: PlanOptimizer, program: Program, traces: Traces, metric: Metric | Judge
+def replay_optimization(  # noqa: PLR0913 - the inputs of an optimization
+    run: Run,
+    optimizer: PlanOptimizer,
+    program: Program,
+    traces: Traces,
+    metric: Metric | Judge,
+    *,
+    adapters: Iterable[Adapter] = (),
 ) -> Version:
     """Return the version that a recorded optimization comes to: every execution is replayed
     exactly, nothing is sent.
 
     A run that was stopped ends where it was stopped. Raises ``ReplayDiverged`` if an execution
     differs, and ``NotRecorded`` if the plan needs something that a finished run does not hold.
+    ``adapters`` are those of one's own that the executor chose by model.
     """
     task = OptimizationTask(optimizer, program, traces, metric)
-    recorded = _RecordedExecutions(run)
+    recorded = _RecordedExecutions(run, tuple(adapters))
     plan = optimizer.begin(program, traces, metric)
     state = drive_plan(plan, recorded.traces_of)
     if isinstance(state, Need):
@@ -41,8 +49,8 @@ def replay_optimization(
 class _RecordedExecutions:
     """The traces of a run by what was executed, each replayed once."""
 
-    def __init__(self, run: Run) -> None:
-        self._run = run
+    def __init__(self, run: Run, adapters: tuple[Adapter, ...]) -> None:
+        self._run, self._adapters = run, adapters
         self._trace_by_execution: dict[str, dict[tuple[str, str, int], Trace]] = {}
         self._replayed: dict[str, Trace] = {}
 
@@ -69,7 +77,7 @@ class _RecordedExecutions:
             recorded = self._executions_of(rollout.program).get(execution)
             if recorded is None:
                 return None
-            self._replayed[rollout.key] = replay(recorded, rollout.program)
+            self._replayed[rollout.key] = replay(recorded, rollout.program, adapters=self._adapters)
         return self._replayed[rollout.key]
 
     def _executions_of(self, program: Program) -> Mapping[tuple[str, str, int], Trace]:
