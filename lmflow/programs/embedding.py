@@ -34,11 +34,7 @@ class Embed(Step):
 
     model: str = ""
     timeout: float | None = None
-
-    @property
-    def diagram_kind(self) -> str:
-        """The word for a step that asks a model."""
-        return "model"
+    _kind = "model"
 
     @property
     def identity(self) -> Any:

@@ -8,7 +8,7 @@ addresses; the other combinators don't.
 from __future__ import annotations
 
 import functools
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import attrs
@@ -17,23 +17,20 @@ import toolz
 from lmflow.adapters.adapter import Adapter
 from lmflow.errors import DuplicateStep, MissingInput, check_kind
 from lmflow.programs.composed_signatures import piped
+from lmflow.programs.drawn import Drawn
 from lmflow.programs.effects import Pending
 from lmflow.programs.predictor_signatures import check_predictor
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature, first_missing
 from lmflow.values.attributes import uncached
-from lmflow.values.printing import printable
 from lmflow.values.record import EMPTY, Record, digest, plain
 from lmflow.versions.version import Version
-from lmflow.views.page import Block, Table, Text, page_html, page_markdown
-
-_WIDEST_REPR = 240
 
 Body = Coroutine[Any, Any, Any]
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
-class Program:
+class Program(Drawn):
     """Base of all programs, which ``predict``, ``tool``, ``flow`` and the combinators make."""
 
     signature: Signature = attrs.field(init=False)
@@ -75,30 +72,6 @@ class Program:
     def __str__(self) -> str:
         return type(self).__name__.lower()
 
-    def __repr__(self) -> str:
-        return f"<{self._headline}>"
-
-    def _repr_html_(self) -> str:
-        return page_html(self._page_lines(), *self._page_blocks())
-
-    def _repr_markdown_(self) -> str:
-        return page_markdown(self._page_lines(), *self._page_blocks())
-
-    @property
-    def diagram_kind(self) -> str:
-        """The kind of the program in diagrams: ``model``, ``tool``, ``flow``, ``pipe``, ..."""
-        return type(self).__name__.lower()
-
-    @property
-    def diagram_label(self) -> str:
-        """The program in a diagram: its name with its kind, or its kind alone."""
-        return f"{self.frame} ({self.diagram_kind})" if self.frame else self.diagram_kind
-
-    @property
-    def diagram_text(self) -> str:
-        """The program's parts with their kinds and signatures, one a line."""
-        return "\n".join(self._tree_lines("", ""))
-
     @property
     def children(self) -> tuple[Program, ...]:
         """The programs that this program is composed of."""
@@ -132,10 +105,7 @@ class Program:
 
     @functools.cached_property
     def steps(self) -> Mapping[str, Step]:
-        """The steps by name, in program order.
-
-        ``DuplicateStep`` if two different steps share a name.
-        """
+        """The steps by name, in program order; ``DuplicateStep`` if two differ under one name."""
         steps: dict[str, Step] = {}
         for child in self.children:
             for name, step in child.steps.items():
@@ -179,27 +149,6 @@ class Program:
             BadSignature: The name is invalid.
         """
         return Named(name, self)
-
-    def _tree_lines(self, lead: str, rest: str) -> Iterator[str]:
-        yield f"{lead}{self.diagram_label}: {self.signature}"
-        last = len(self.children) - 1
-        for position, child in enumerate(self.children):
-            branch, line = ("└─ ", "   ") if position == last else ("├─ ", "│  ")
-            yield from child._tree_lines(rest + branch, rest + line)  # noqa: SLF001 - its own class
-
-    @property
-    def _headline(self) -> str:
-        return printable(f"{type(self).__name__} {self}: {self.signature}", _WIDEST_REPR)
-
-    def _page_lines(self) -> tuple[str, ...]:
-        return (self._headline,)
-
-    def _page_blocks(self) -> tuple[Block, ...]:
-        rows = [
-            {"step": name, "kind": step.diagram_kind, **_shown_slots(step)}
-            for name, step in self.steps.items()
-        ]
-        return Text(self.diagram_text), Table(rows, "Steps and their defaults", noun="step")
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -285,6 +234,7 @@ class Predict(Step):
     similar: bool = False
     cuts: Record = EMPTY
     own_adapters: tuple[Adapter, ...] = attrs.field(default=(), eq=False)
+    _kind = "model"
 
     @property
     def identity(self) -> Any:
@@ -297,11 +247,6 @@ class Predict(Step):
         if self.cuts:
             identity.append(plain(self.cuts))
         return identity
-
-    @property
-    def diagram_kind(self) -> str:
-        """The word for a step that asks a model."""
-        return "model"
 
     @property
     def slots(self) -> Mapping[str, Any]:
@@ -365,17 +310,6 @@ class Named(NamedComposition):
         """Run the program."""
         result: Record = await pending_of(self.part, inputs)
         return result
-
-
-def _shown_slots(step: Step) -> dict[str, Any]:
-    slots = step.slots
-    demos = slots.get("demos") or ()
-    return {
-        "instruction": slots.get("instruction"),
-        "demos": len(demos) or None,
-        "options": slots.get("options") or None,
-        "model": slots.get("model"),
-    }
 
 
 def pending_of(program: Program, record: Mapping[str, Any]) -> Pending:
