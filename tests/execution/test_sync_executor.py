@@ -121,6 +121,18 @@ def test_what_the_program_raises_is_raised() -> None:
     assert ["failed", "failed"] == [run.status for run in store.runs()]
 
 
+def test_wrong_arguments_are_named_as_ever() -> None:
+    """A missing or unknown argument is a ``TypeError``, before anything is sent."""
+    call: Any = lf.Sync.map
+    with lf.Sync(MODEL) as ex:
+        with pytest.raises(TypeError, match="missing 1 required positional argument: 'examples'"):
+            call(ex, ANSWER)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'rows'"):
+            call(ex, ANSWER, rows=ROWS)
+        with pytest.raises(TypeError, match="unexpected keyword argument 'rows'"):
+            ex.limited(rows=ROWS)  # type: ignore[call-arg]
+
+
 def test_a_limited_one_has_limits_of_its_own() -> None:
     """It keeps its owner alive, counts in its owner's spending too, and ends with it."""
     limited = lf.Sync(MODEL).limited(lf.Budget(calls=1))

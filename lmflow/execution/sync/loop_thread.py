@@ -161,13 +161,17 @@ class _Call(Generic[T]):
     def begin(self) -> None:
         """Start the coroutine."""
         loop = asyncio.get_running_loop()
-        self._task = loop.create_task(self._go(), context=self._context)
+        self._task = loop.create_task(self._run(), context=self._context)
         self._task.add_done_callback(lambda _: self.ended.set())
 
     def cancel(self) -> None:
         """Cancel the coroutine, which has begun."""
         assert self._task is not None  # noqa: S101 - the loop keeps the order of its callbacks
         self._task.cancel()
+
+    # In a coroutine of its own, so that a call with wrong arguments fails in the task too.
+    async def _run(self) -> T:
+        return await self._go()
 
     def result(self) -> T:
         """Return what the coroutine returned, or raise what it raised."""
