@@ -14,7 +14,6 @@ from lmflow.traces.run_rows import RunList, run_row
 from lmflow.traces.store import Recorder
 from lmflow.traces.totals import NO_CALLS, Totals, totals
 from lmflow.traces.trace import Run
-from lmflow.values.record import EMPTY
 from lmflow.views.lines import counted
 from lmflow.views.page import ROWS_SHOWN
 
@@ -127,8 +126,7 @@ class RecentRuns(Sequence[Run]):
     def _whole(self, entry: _Entry) -> Run:
         run = entry.reference() if entry.reference else None
         if run is None and self._is_readable:
-            recorder: Any = self._recorder
-            run = recorder.run(entry.run.id)
+            run = self._recorded(entry.run)
         if run is not None:
             return run
         if not entry.traces:
@@ -137,6 +135,25 @@ class RecentRuns(Sequence[Run]):
         fix = "Keep what ex.map or ex.evaluate returns, or give the executor a store: "
         raise NotFound("executor", problem, f"{fix}lf.Executor(model, lf.MemoryStore()).")
 
+    # The end of a stopped run is not awaited, so the store may not have it yet.
+    def _recorded(self, closed: Run) -> Run:
+        recorder: Any = self._recorder
+        run: Run = recorder.run(closed.id)
+        if run.status == "open":
+            return attrs.evolve(run, status=closed.status, ended=closed.ended)
+        return run
 
+
+# One constructor call: `attrs.evolve` would look at every field, twice a run.
 def _without_traces(run: Run) -> Run:
-    return attrs.evolve(run, items=(), wanted=(), config=EMPTY)
+    return Run(
+        run.id,
+        run.kind,
+        run.name,
+        target=run.target,
+        status=run.status,
+        started=run.started,
+        ended=run.ended,
+        of=run.of,
+        result=run.result,
+    )
