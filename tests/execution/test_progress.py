@@ -86,8 +86,8 @@ async def test_an_optimization_tells_phase_and_best_score() -> None:
     assert last.best is not None
     assert 0 <= last.best.low <= last.best.value <= last.best.high <= 1  # type: ignore[operator]
     phases = list(dict.fromkeys(update.phase for update in updates))
-    assert ("", "scoring the start on the held-back data") == tuple(phases[:2])
-    assert "scoring the new version on the held-back data" == phases[-1]
+    assert ("", "judging the start") == tuple(phases[:2])
+    assert "judging the new version" == phases[-1]
     assert len(phases) > 3
 
 

@@ -48,8 +48,8 @@ from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_ref
 
-JUDGING_START = "scoring the start on the held-back data"
-JUDGING_NEW = "scoring the new version on the held-back data"
+JUDGING_START = "judging the start"
+JUDGING_NEW = "judging the new version"
 
 
 @attrs.frozen(eq=False)
