@@ -20,6 +20,7 @@ extensions = [
     "names",
     "commands",
     "llms",
+    "access",
     "checkout_links",
 ]
 exclude_patterns = ["_build", "extensions"]

@@ -10,6 +10,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
+from lmflow.cli.following import FOLLOWING
 from lmflow.cli.main import main
 
 
@@ -17,41 +18,35 @@ class Commands(SphinxDirective):
     """Documents each command: its help, its arguments and its options."""
 
     def run(self) -> list[nodes.Node]:
-        """Turns the commands into sections."""
-        text = "\n".join(line for path, command in leaves() for line in _section(path, command))
-        return self.parse_text_to_nodes(text, allow_section_headings=True)
+        """Turns the commands into sections, in the order in which ``lmflow --help`` lists them."""
+        lines: list[str] = []
+        for title, names in main.sections.items():
+            lines += ["", f"## {title}", ""]
+            for name in names:
+                for path, command in leaves(main.commands[name], f"lmflow {name}"):
+                    lines += _section(path, command)
+        return self.parse_text_to_nodes("\n".join(lines), allow_section_headings=True)
 
 
-def leaves(
-    group: click.Command = main, path: str = "lmflow"
-) -> Iterator[tuple[str, click.Command]]:
-    """Every command that can be run, with its words."""
-    if not isinstance(group, click.Group):
-        yield path, group
+def leaves(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """A command, or of a group each command that can be run, with its words."""
+    if not isinstance(command, click.Group):
+        yield path, command
         return
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        if command is not None and not command.hidden:
-            yield from leaves(command, f"{path} {name}")
+    for name in command.list_commands(click.Context(command)):
+        if not command.commands[name].hidden:
+            yield from leaves(command.commands[name], f"{path} {name}")
 
 
 def _section(path: str, command: click.Command) -> list[str]:
     context = click.Context(command, info_name=path)
-    pieces = command.collect_usage_pieces(context)
-    usage = " ".join([path, *pieces])
+    usage = " ".join([path, *command.collect_usage_pieces(context)])
+    following = FOLLOWING.get(path.removeprefix("lmflow "), ())
+    then = [f"Then usually: {' or '.join(f'`{line}`' for line in following)}."] if following else []
     return [
-        "",
-        f"## {path}",
-        "",
-        "```text",
-        usage,
-        "```",
-        "",
-        *_help(command),
-        "",
-        *_options(command, context),
-    ]
+        "", f"### {path}", "", "```text", usage, "```", "",
+        *_help(command), "", *_options(command, context), "", *then, "",
+    ]  # fmt: skip
 
 
 def _help(command: click.Command) -> list[str]:
@@ -67,10 +62,7 @@ def _help(command: click.Command) -> list[str]:
 
 def _options(command: click.Command, context: click.Context) -> list[str]:
     records = [it.get_help_record(context) for it in command.get_params(context)]
-    return [
-        f"`{names}`\n: {_escaped(text) or 'no more than its name'}\n"
-        for names, text in filter(None, records)
-    ]
+    return [f"`{names}`\n: {_escaped(text)}\n" for names, text in filter(None, records) if text]
 
 
 def _escaped(text: str) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Any
 
+import attrs
 from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
@@ -40,7 +42,23 @@ def _documented(name: str) -> list[str]:
     return [f".. autodata:: lmflow.{name}", "   :no-value:"]
 
 
+def default_values(*event: Any) -> tuple[str, str | None] | None:
+    """Shows the defaults of an attrs class as values; its ``__init__`` has only their places."""
+    _app, what, _name, thing, _options, signature, returns = event
+    if what not in {"class", "exception"} or not attrs.has(thing) or signature is None:
+        return None
+    fields = attrs.fields_dict(thing)
+
+    def value(match: re.Match[str]) -> str:
+        default = fields[match[1]].default
+        return "..." if isinstance(default, attrs.Factory) else repr(default)  # type: ignore[arg-type]
+
+    shown = re.sub(r"attr_dict\['(\w+)'\]\.default", value, signature)
+    return re.sub(r"\bNOTHING\b", "...", shown), returns
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Registers the directive."""
     app.add_directive("names", Names)
+    app.connect("autodoc-process-signature", default_values)
     return {"parallel_read_safe": True}

@@ -1,6 +1,7 @@
 """Draws the diagrams of the parts.
 
-Run it as ``python docs/pictures/diagrams.py``. Each has its own light ground, so that it is legible on light and dark pages.
+Run it as ``python docs/pictures/diagrams.py``. Each has its own light ground, so that it is legible
+on light and dark pages.
 """
 
 from __future__ import annotations
@@ -43,11 +44,17 @@ class Box:
     def draw(self) -> str:
         """The box as SVG."""
         middle = self.x + self.width / 2
-        lines = [f'<rect x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="6" fill="{self.fill}" stroke="#8c959f"/>']
+        lines = [
+            f'<rect x="{self.x}" y="{self.y}" width="{self.width}" height="{self.height}" rx="6" fill="{self.fill}" stroke="#8c959f"/>'
+        ]
         top = self.y + self.height / 2 + (-3 if self.about else 5)
-        lines.append(f'<text class="name" x="{middle}" y="{top}" text-anchor="middle">{escape(self.name)}</text>')
+        lines.append(
+            f'<text class="name" x="{middle}" y="{top}" text-anchor="middle">{escape(self.name)}</text>'
+        )
         if self.about:
-            lines.append(f'<text class="small" x="{middle}" y="{top + 18}" text-anchor="middle">{escape(self.about)}</text>')
+            lines.append(
+                f'<text class="small" x="{middle}" y="{top + 18}" text-anchor="middle">{escape(self.about)}</text>'
+            )
         return "\n".join(lines)
 
 
@@ -64,7 +71,9 @@ def words(x: int, y: int, text: str, kind: str = "small", anchor: str = "middle"
 
 def drawing(label: str, width: int, height: int, *parts: str) -> str:
     """A whole picture."""
-    return "\n".join([_HEAD.format(label=escape(label), width=width, height=height).rstrip(), *parts, "</svg>\n"])
+    return "\n".join(
+        [_HEAD.format(label=escape(label), width=width, height=height).rstrip(), *parts, "</svg>\n"]
+    )
 
 
 def parts() -> str:
@@ -105,15 +114,33 @@ def addresses() -> str:
         ("call[0]", 2, "v1:b2:e07d…   the first reply couldn't be read"),
         ("call[1]", 2, "v1:b2:77b3…   asked once more"),
     ]
-    lines = [words(30, 32, "where it happened: the address", "name", "start"), words(330, 32, "what was asked: the key", "name", "start")]
+    lines = [
+        words(30, 32, "where it happened: the address", "name", "start"),
+        words(330, 32, "what was asked: the key", "name", "start"),
+    ]
     for number, (name, depth, key) in enumerate(rows):
         y = 62 + 26 * number
         lines.append(words(30 + 28 * depth, y, name, "code", "start"))
         if key:
             lines.append(words(330, y, key, "code", "start"))
-            lines.append(f'<path class="line" stroke-dasharray="3 4" d="M{110 + 28 * depth} {y - 4} H320"/>')
-    lines.append(words(30, 284, "rag[0]/answer[0]/call[1] is the same at concurrency 1 and 64: it counts what the program did, not when.", "small", "start"))
-    return drawing("The tree of an execution: each call has an address, its place in the tree, and a key, the hash of its request.", 740, 305, *lines)
+            lines.append(
+                f'<path class="line" stroke-dasharray="3 4" d="M{110 + 28 * depth} {y - 4} H320"/>'
+            )
+    lines.append(
+        words(
+            30,
+            284,
+            "rag[0]/answer[0]/call[1] is the same at concurrency 1 and 64: it counts what the program did, not when.",
+            "small",
+            "start",
+        )
+    )
+    return drawing(
+        "The tree of an execution: each call has an address, its place in the tree, and a key, the hash of its request.",
+        740,
+        305,
+        *lines,
+    )
 
 
 def versions() -> str:

@@ -1,7 +1,7 @@
 """Draws the pictures of the terminal: real commands over a store that a scripted model filled.
 
-Run it as ``python docs/pictures/make.py``. Ids, times and durations differ each time that a store is filled, so
-each picture shows fixed ones in their place; all else is what the commands print.
+Run it as ``python docs/pictures/make.py``. Ids, times and durations differ each time that a store
+is filled, so each picture shows fixed ones in their place; all else is what the commands print.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ from rich.text import Text
 
 import lmflow as lf
 from lmflow.cli.main import main
+from lmflow.messages.replies import ChatReply, Usage
+from lmflow.messages.requests import ChatRequest
 
 HERE = Path(__file__).resolve().parent
-WIDTH = 100
+WIDTH = 112
 
 APP = """
 import lmflow as lf
@@ -39,28 +41,14 @@ answer = lf.predict("answer", "context: list[str], question -> answer", "Answer 
 rag = rewrite >> search >> answer
 """
 
-ROWS = [
-    {"id": "q1", "question": "How long is green tea steeped?", "answer": "two minutes"},
-    {"id": "q2", "question": "How long does white tea take?", "answer": "five minutes"},
-    {"id": "q3", "question": "How long does rice simmer?", "answer": "twelve minutes"},
-]
-
-SAY = {
-    "80 degrees": "two minutes",
-    "75 degrees": "five minutes",
-    "Rinse": "twelve minutes",
-    "green": "steep green tea",
-    "white": "white tea",
-    "rice": "simmer rice",
-}
+SAY = {"80 degrees": "two minutes", "green": "steep green tea"}
 
 PICTURES = {
-    "runs-show": "runs show RUN --messages",
+    "runs-show": "runs show RUN",
     "replay": "replay RUN",
     "what-if": "replay RUN --version candidate",
     "diff": "diff prod candidate",
-    "compare": "runs show EVALUATION",
-    "log": "log candidate",
+    "blame": "blame candidate answer.instruction",
 }
 """For each picture its command; capital words stand for ids."""
 
@@ -68,7 +56,7 @@ _FIXED = [
     (re.compile(r"\b20\d\d-\d\d-\d\d \d\d:\d\d(:\d\d)?"), "2026-12-01 09:30"),
     (re.compile(r"\b\d+ ms\b"), "412 ms"),
     (re.compile(r"\b\d+\.\d\d s\b"), "0.85 s"),
-    (re.compile(r" by \w+"), " by you"),
+    (re.compile(r"^(\S*.*2026-12-01 09:30) by \S+", re.MULTILINE), r"\1 by you"),
 ]
 _ID = re.compile(r"\b01[0-9a-z]{16}\b")
 
@@ -113,26 +101,39 @@ def _fill() -> dict[str, str]:
     from app import rag  # type: ignore[import-not-found]  # noqa: PLC0415 - it was written just now
 
     async def go(store: lf.SqliteStore) -> dict[str, str]:
-        async with lf.Executor(lf.scripted(SAY), store, target="app:rag") as ex:
+        async with lf.Executor(
+            lf.scripted(_reply, name="openai/MODEL"), store, target="app:rag"
+        ) as ex:
             start = lf.init(rag)
-            short = start.put({"answer.instruction": "Answer from the context, in one or two words."}, note="shorter")
+            short = start.put(
+                {"answer.instruction": "Answer from the context, in one or two words."},
+                note="shorter",
+            )
             lf.commit(store, "prod", start, why="the first that works")
             lf.commit(store, "candidate", start, short, why="to be tried")
-            evaluation = await ex.evaluate(rag, ROWS, lf.contains(), version="prod")
-            await ex.run(rag, version="prod", question=ROWS[0]["question"])
-        return {"RUN": next(iter(store.runs())).id, "EVALUATION": evaluation.run.id}
+            await ex.run(rag, version="prod", question="How long is green tea steeped?")
+        return {"RUN": next(iter(store.runs())).id}
 
     with lf.SqliteStore("lmflow.db") as store:
         return asyncio.run(go(store))
 
 
+def _reply(request: ChatRequest) -> ChatReply:
+    """The answer of the first key in the last message, with tokens as a server counts them."""
+    words = request.messages[-1].content
+    text = next(answer for key, answer in SAY.items() if key in words)
+    return ChatReply(text, usage=Usage(prompt=len(words) // 4, completion=len(text) // 4))
+
+
 def _picture(name: str, command: str, meanings: dict[str, str]) -> str:
     words = [meanings.get(word, word) for word in command.split()]
-    result = CliRunner(env={"COLUMNS": str(WIDTH), "FORCE_COLOR": "1"}).invoke(main, words, color=True)
+    result = CliRunner(env={"COLUMNS": str(WIDTH), "FORCE_COLOR": "1"}).invoke(
+        main, words, color=True
+    )
     if result.exit_code:
         raise RuntimeError(f"{command}: {result.output}")
     console = Console(record=True, width=WIDTH, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(_fixed(result.output).rstrip("\n")), soft_wrap=False)
+    console.print(Text.from_ansi(_fixed(result.output).rstrip("\n")), no_wrap=True, crop=False)
     return console.export_svg(title=f"lmflow {command}", code_format=_FORMAT, unique_id=name)
 
 
