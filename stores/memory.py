@@ -22,9 +22,12 @@ from lmflow.traces.run_rows import LIST_TITLE, RunList, run_row
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.totals import totals
 from lmflow.traces.trace import Run, Trace
+from lmflow.traces.version_list import VersionList
 from lmflow.values.record import digest
 from lmflow.versions.history import ancestor, parent_of, point_in_reflog
 from lmflow.versions.version import Version
+from lmflow.views.listed import Listed
+from lmflow.views.page import ROWS_SHOWN
 
 SHORTEST = 4
 """Digits that a short id has at least."""
@@ -123,7 +126,7 @@ class MemoryStore:
         self._closed = True
 
 
-class MemoryRuns:
+class MemoryRuns(Listed):
     """The runs and traces of a store in memory, ``store.runs``."""
 
     def __init__(self, tables: MemoryTables, lock: threading.Lock) -> None:
@@ -192,15 +195,6 @@ class MemoryRuns:
         """Return the scores of a trace, oldest first."""
         return self._tables.scores.get(self._trace_id(trace), ())
 
-    def __str__(self) -> str:
-        return str(self._list())
-
-    def _repr_html_(self) -> str:
-        return self._list().page().html()
-
-    def _repr_markdown_(self) -> str:
-        return self._list().page().markdown()
-
     def _list(self) -> RunList:
         runs = [self.get(run.id) for run in self()]
         return RunList(LIST_TITLE, list(map(self._row, runs)), len(self._tables.runs))
@@ -243,7 +237,7 @@ class MemoryRuns:
         return _resolve_id("trace", trace, self._tables.traces, self._tables.store)
 
 
-class MemoryVersions:
+class MemoryVersions(Listed):
     """The versions and refs of a store in memory, ``store.versions``."""
 
     def __init__(self, tables: MemoryTables) -> None:
@@ -280,6 +274,10 @@ class MemoryVersions:
         """Return the latest moves of a ref, or of all, newest first."""
         moves = [move for _, move in sorted(self._tables.reflog.items(), reverse=True)]
         return [move for move in moves if name in {"", move.name}][:limit]
+
+    def _list(self) -> VersionList:
+        latest = list(self._tables.saved)[: -ROWS_SHOWN - 1 : -1]
+        return VersionList(list(map(self.saved, latest)), len(self._tables.saved))
 
     # An example is scored again by each evaluation, so only its latest score by a metric counts;
     # judgements of people all count. `lmflow.stores.sqlite.versions` counts in the same way.

@@ -15,6 +15,7 @@ from lmflow.traces.store import Recorder
 from lmflow.traces.totals import NO_CALLS, Totals, totals
 from lmflow.traces.trace import Run
 from lmflow.views.lines import counted
+from lmflow.views.listed import Listed
 from lmflow.views.page import ROWS_SHOWN
 
 MOST_RUNS = 1000
@@ -36,7 +37,7 @@ class _Entry:
     reference: weakref.ref[Run] | None = None
 
 
-class RecentRuns(Sequence[Run]):
+class RecentRuns(Listed, Sequence[Run]):
     """The latest runs of an executor, oldest first: ``ex.runs[-1]`` is the last one.
 
     Ids and counts are held, 1,000 runs at most. Traces are read from the store when a run is looked
@@ -96,15 +97,6 @@ class RecentRuns(Sequence[Run]):
     def __repr__(self) -> str:
         last = f", the last {list(self._entries.values())[-1].run!r}" if self._entries else ""
         return f"<Runs of this executor: {len(self)}{last}>"
-
-    def __str__(self) -> str:
-        return str(self._list())
-
-    def _repr_html_(self) -> str:
-        return self._list().page().html()
-
-    def _repr_markdown_(self) -> str:
-        return self._list().page().markdown()
 
     def _list(self) -> RunList:
         newest = list(self._entries.values())[: -ROWS_SHOWN - 1 : -1]

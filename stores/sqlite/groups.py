@@ -18,11 +18,13 @@ from lmflow.traces.events import RefMoved, ScoreRecorded
 from lmflow.traces.run_rows import LIST_TITLE, RunList
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
+from lmflow.traces.version_list import VersionList
 from lmflow.versions.version import Version
+from lmflow.views.listed import Listed
 from lmflow.views.page import ROWS_SHOWN
 
 
-class SqliteRuns:
+class SqliteRuns(Listed):
     """The runs and traces of a SQLite store, ``store.runs``."""
 
     def __init__(self, reading: Reading) -> None:
@@ -77,15 +79,6 @@ class SqliteRuns:
         with self._reading() as reader:
             return reader.scores(trace)
 
-    def __str__(self) -> str:
-        return str(self._list())
-
-    def _repr_html_(self) -> str:
-        return self._list().page().html()
-
-    def _repr_markdown_(self) -> str:
-        return self._list().page().markdown()
-
     def _list(self) -> RunList:
         with self._reading() as reader:
             rows = reader.summaries(ROWS_SHOWN)
@@ -98,7 +91,7 @@ def _read(conditions: Iterable[str]) -> list[Condition]:
     return [condition(text, now) for text in conditions]
 
 
-class SqliteVersions:
+class SqliteVersions(Listed):
     """The versions and refs of a SQLite store, ``store.versions``."""
 
     def __init__(self, reading: Reading) -> None:
@@ -128,6 +121,11 @@ class SqliteVersions:
         """Return the latest moves of a ref, or of all, newest first."""
         with self._reading() as reader:
             return reader.versions.reflog(name, limit)
+
+    def _list(self) -> VersionList:
+        with self._reading() as reader:
+            latest = list(reader.versions.latest(ROWS_SHOWN))
+            return VersionList(latest, reader.versions.count())
 
 
 class SqliteDatasets:

@@ -152,6 +152,10 @@ class VersionReader:
         for row in self._db.execute("SELECT * FROM version ORDER BY id DESC LIMIT ?", (limit,)):
             yield self._saved(row, self.at(row["id"]))
 
+    def count(self) -> int:
+        """Return the number of stored versions."""
+        return int(self._db.execute("SELECT count(*) FROM version").fetchone()[0])
+
     def log(self, name: str) -> Iterator[StoredVersion]:
         """Yield a version and its stored ancestors, each once, newest first, read one by one."""
         start = self.row_of_name(name)

@@ -48,6 +48,19 @@ async def test_stores_list_their_runs_alike(tmp_path: Path) -> None:
         assert 4 == len(str(memory.runs).splitlines())
 
 
+async def test_stores_list_their_versions_alike(tmp_path: Path) -> None:
+    """The newest first, with refs, notes and scores."""
+    listed = []
+    for store in (lf.MemoryStore(), lf.SqliteStore(tmp_path / "s.db")):
+        await worked(store)
+        lf.commit(store, "prod", lf.init(ANSWER).put({"answer.instruction": "No."}, note="shorter"))
+        listed.append(re.sub(r"20\d\d-.*? · ", "", str(store.versions)))
+        assert "The latest versions of the store" in store.versions._repr_html_()
+        store.close()
+    assert listed[0].splitlines()[0].endswith("(prod)  shorter")
+    assert listed[0] == listed[1]
+
+
 async def test_the_list_is_what_the_command_line_prints(tmp_path: Path) -> None:
     """``print(store.runs)`` is ``lmflow runs ls``, and runs print as ``lmflow runs show``."""
     path = tmp_path / "s.db"
@@ -64,6 +77,7 @@ async def test_the_list_is_what_the_command_line_prints(tmp_path: Path) -> None:
         assert f"{text}\n" == printed("runs", "show", run.id, "--messages")
         version = store.run(run.id).traces[0].version
         assert f"{store.versions.saved(version.id)}\n" == printed("show", version.id)
+        assert f"{store.versions}\n" == printed("log")
 
 
 async def test_a_trace_prints_as_its_part_of_the_run() -> None:
@@ -80,3 +94,4 @@ async def test_a_trace_prints_as_its_part_of_the_run() -> None:
 def test_an_empty_store_lists_nothing() -> None:
     """No head stands over nothing."""
     assert "No runs yet." == str(lf.MemoryStore().runs)
+    assert "No versions yet" in str(lf.MemoryStore().versions)

@@ -1,0 +1,35 @@
+"""Groups that print as the list of what they hold."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Protocol
+
+from lmflow.views.page import Page
+
+
+class PrintedList(Protocol):
+    """A list as text, and as a page of a notebook."""
+
+    def __str__(self) -> str: ...
+
+    def page(self) -> Page:
+        """Return the list as a notebook shows it."""
+        ...
+
+
+class Listed:
+    """Base of groups such as ``store.runs``: printed, they are the list of what they hold."""
+
+    @abstractmethod
+    def _list(self) -> PrintedList:
+        """Return the list of now."""
+
+    def __str__(self) -> str:
+        return str(self._list())
+
+    def _repr_html_(self) -> str:
+        return self._list().page().html()
+
+    def _repr_markdown_(self) -> str:
+        return self._list().page().markdown()
