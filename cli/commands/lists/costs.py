@@ -85,8 +85,8 @@ def costs_(options: CostsOptions) -> None:
 
 
 def _data(cost: Cost) -> dict[str, Any]:
-    data = attrs.asdict(cost, filter=lambda field, _: field.name != "keys")
-    return {**cost.keys, **data}
+    data = attrs.asdict(cost, filter=lambda field, _: field.name not in {"keys", "cost"})
+    return {**cost.keys, **data, "usd": cost.usd}
 
 
 def _row(cost: Cost, names: Mapping[str, str]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ add neither tokens nor money nor time.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -39,7 +38,7 @@ _SUMS = f"""
        sum({_SENT} AND call.status = 'failed') AS failed,
        coalesce(sum(CASE WHEN {_SENT} THEN call.tok_in END), 0) AS tok_in,
        coalesce(sum(CASE WHEN {_SENT} THEN call.tok_out END), 0) AS tok_out,
-       sum(CASE WHEN {_SENT} THEN call.cost END) / 1e9 AS usd,
+       sum(CASE WHEN {_SENT} THEN call.cost END) AS cost,
        sum({_SENT} AND call.kind <> 'tool' AND call.status = 'ok' AND call.cost IS NULL)
            AS unpriced,
        coalesce(sum(CASE WHEN {_SENT} AND call.ended_ns > 0
@@ -59,7 +58,7 @@ class Cost:
         failed: The calls that failed.
         tok_in: The tokens of the requests.
         tok_out: The tokens of the replies.
-        usd: The known prices in dollars, ``None`` if none is known.
+        cost: The known prices in nano-dollars, ``None`` if none is known.
         unpriced: The answered calls of models that have no known price.
         seconds: The time until the calls ended, one after the other.
     """
@@ -70,9 +69,14 @@ class Cost:
     failed: int
     tok_in: int
     tok_out: int
-    usd: float | None
+    cost: int | None
     unpriced: int
     seconds: float
+
+    @property
+    def usd(self) -> float | None:
+        """The known prices in dollars."""
+        return None if self.cost is None else self.cost / 1e9
 
 
 def costs(
@@ -96,7 +100,7 @@ def total_of(groups: Iterable[Cost]) -> Cost:
     """Return the sum of groups, without keys."""
     total = Cost({}, 0, 0, 0, 0, 0, None, 0, 0.0)
     for cost in groups:
-        prices = [usd for usd in (total.usd, cost.usd) if usd is not None]
+        prices = [price for price in (total.cost, cost.cost) if price is not None]
         total = Cost(
             {},
             total.calls + cost.calls,
@@ -104,7 +108,7 @@ def total_of(groups: Iterable[Cost]) -> Cost:
             total.failed + cost.failed,
             total.tok_in + cost.tok_in,
             total.tok_out + cost.tok_out,
-            math.fsum(prices) if prices else None,
+            sum(prices) if prices else None,
             total.unpriced + cost.unpriced,
             total.seconds + cost.seconds,
         )
@@ -114,14 +118,14 @@ def total_of(groups: Iterable[Cost]) -> Cost:
 def _order(rows: Sequence[Any], by: Sequence[Grouping]) -> Callable[[Any], Any]:
     """Return the sort key of a group: its place by the first grouping, then the dearest first."""
     firsts: dict[Any, int] = {}
-    amounts: dict[Any, float] = {}
+    amounts: dict[Any, int] = {}
     for row in rows:
         group = row[by[0]]
         firsts[group] = min(row["first"], firsts.get(group, row["first"]))
-        amounts[group] = amounts.get(group, 0.0) + (row["usd"] or 0.0)
+        amounts[group] = amounts.get(group, 0) + (row["cost"] or 0)
 
     def place(row: Any) -> Any:
-        group, dearest = row[by[0]], (-(row["usd"] or 0.0), -row["calls"], row["first"])
+        group, dearest = row[by[0]], (-(row["cost"] or 0), -row["calls"], row["first"])
         if by[0] in {"day", "run"}:
             return (group or "", *dearest)
         if by[0] == "version":
@@ -134,7 +138,7 @@ def _order(rows: Sequence[Any], by: Sequence[Grouping]) -> Callable[[Any], Any]:
 def _cost(row: Any, by: Sequence[Grouping]) -> Cost:
     keys: dict[str, str] = {name: _key_text(name, row[name]) for name in by}
     sums = {name: row[name] or 0 for name in ("calls", "reused", "failed", "unpriced")}
-    rest = {name: row[name] for name in ("tok_in", "tok_out", "usd", "seconds")}
+    rest = {name: row[name] for name in ("tok_in", "tok_out", "cost", "seconds")}
     return Cost(keys=keys, **sums, **rest)
 
 
