@@ -137,19 +137,33 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
-    item: pytest.Item,
+    item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of a failed test how it diverges from its recording.
+    """Tell of a failed test how it differs from its recording, without lmflow's own frames.
 
     Args:
         item: The test.
+        call: The part of the test that ended.
 
     Returns:
         The report.
     """
-    report = yield
     recording = item.stash.get(_RECORDING, None)
-    if report.when == "call" and report.failed and recording is not None:
+    if recording is None or call.excinfo is None or call.when != "call":
+        return (yield)
+    from lmflow.cli.testing.failures import (  # noqa: PLC0415 - only for tests that failed
+        hide_internals,
+        parted_report,
+        without_own_log,
+    )
+
+    hide_internals(call.excinfo)
+    report = yield
+    parted = parted_report(call.excinfo, recording)
+    if report.failed and parted is not None:
+        report.longrepr = parted  # type: ignore[assignment]
+        report.sections = without_own_log(report.sections)
+    elif report.failed:
         report.sections.append(("lmflow recording", recording.report()))
     return report
 

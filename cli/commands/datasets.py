@@ -17,19 +17,25 @@ from lmflow.cli.options import (
     Group,
     allow_files_option,
     echo_json,
-    integer,
     json_option,
+    limit_option,
     options_value,
     program_option,
     store_option,
 )
-from lmflow.cli.text.terminal import line, table
+from lmflow.cli.text.amounts import more_line
+from lmflow.cli.text.pager import page, pager_option
+from lmflow.cli.text.tables import table, terminal_width
+from lmflow.cli.text.terminal import line
 from lmflow.data.dataset import example_id
 from lmflow.data.readers import dataset as read_dataset
 from lmflow.errors import short
 from lmflow.replays.fine_tuning import chats
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.values.printing import clean
+from lmflow.values.widths import cut
+from lmflow.views.lines import counted
 
 
 @click.group(cls=Group)
@@ -72,7 +78,8 @@ def ls(store: str, *, as_json: bool) -> None:
 @dataset.command()
 @click.argument("name")
 @click.option("--split", default="", help="Show only this split.")
-@click.option("--limit", default=10, show_default=True, type=integer(1), help="How many examples.")
+@limit_option(10, "examples")
+@pager_option
 @store_option
 @json_option
 def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> None:
@@ -92,11 +99,11 @@ def show(name: str, split: str, limit: int, store: str, *, as_json: bool) -> Non
     if as_json:
         echo_json({"name": name, "digest": digest, "splits": sizes, "examples": first})
         return
-    click.echo(f"{name} {short(digest)}  {len(examples)} examples  {_sizes(sizes)}".rstrip())
-    for example in first:
-        click.echo(f"  {line(example, 140)}")
-    if len(examples) > limit:
-        click.echo(f"  … {len(examples) - limit} more")
+    count = counted(len(examples), "example")
+    head = f"{clean(name)} {short(digest)}  {count}  {clean(_sizes(sizes))}".rstrip()
+    width = (terminal_width() or 140) - 2
+    page("\n".join([head, *(f"  {cut(line(example, width), width)}" for example in first)]))
+    more_line(len(first), len(examples), "--all, or --limit N")
 
 
 @attrs.frozen(kw_only=True)

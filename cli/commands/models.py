@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 from lmflow.cli.options import Group, echo_json, json_option
-from lmflow.cli.text.terminal import table
+from lmflow.cli.text.tables import Column, table
 from lmflow.models.local import weights
 from lmflow.models.local.catalogue import CATALOGUE
+from lmflow.values.printing import sized
 
 
 @click.group(cls=Group)
@@ -43,7 +44,11 @@ def ls(*, as_json: bool) -> None:
     if as_json:
         echo_json(rows)
     else:
-        click.echo(table(rows, ("name", "MB", "here", "title", "licence")))
+        shown = [
+            {**row, "size": sized(model.size)} for row, model in zip(rows, CATALOGUE, strict=True)
+        ]
+        columns = (Column("name", whole=True), "size", "here", "title", Column("licence", rank=1))
+        click.echo(table(shown, columns))
 
 
 @models.command()
@@ -78,7 +83,7 @@ def rm(name: str, *, as_json: bool) -> None:
     if as_json:
         echo_json({"freed": freed})
     else:
-        click.echo(f"freed {freed / 1e6:.0f} MB")
+        click.echo(f"freed {sized(freed)}")
 
 
 def fetch(name: str) -> str:

@@ -13,8 +13,18 @@ from lmflow.cli.actions.moves import (
     target_of,
 )
 from lmflow.cli.commands.completion import complete_ref
-from lmflow.cli.options import Group, echo_json, integer, json_option, options_value, store_option
-from lmflow.cli.text.terminal import table
+from lmflow.cli.options import (
+    LARGEST,
+    Group,
+    echo_json,
+    integer,
+    json_option,
+    limit_option,
+    options_value,
+    store_option,
+)
+from lmflow.cli.text.pager import page, pager_option
+from lmflow.cli.text.tables import Column, table
 from lmflow.cli.text.versions import reflog_line
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.reader import Reader
@@ -56,7 +66,7 @@ def ls(store: str, *, as_json: bool) -> None:
         echo_json(rows)
     elif rows:
         shown = [{**row, "version": short(row["version"])} for row in rows]
-        click.echo(table(shown, ("ref", "version", "note")))
+        page(table(shown, ("ref", Column("version", whole=True), "note")))
     else:
         click.echo("No refs yet. `lmflow ref set prod VERSION` makes one.")
 
@@ -150,7 +160,8 @@ def rollback(options: RollbackOptions) -> None:
 
 @click.command()
 @click.argument("ref", default="", metavar="[REF]", shell_complete=complete_ref)
-@click.option("--limit", default=50, show_default=True, type=integer(1), help="How many.")
+@limit_option(50, "moves")
+@pager_option
 @store_option
 @json_option
 def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
@@ -163,14 +174,17 @@ def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
       lmflow reflog prod
     """
     with reading(store) as reader:
-        moves = reader.versions.reflog(ref, limit)
+        moves = reader.versions.reflog(ref, min(limit, LARGEST - 1) + 1)
         if ref and not moves:
             raise UnknownVersion(ref, tuple(reader.refs()))
+    moves, more = moves[:limit], len(moves) > limit
     if as_json:
         names = ("name", "version", "why", "at", "who", "before")
         echo_json([{name: getattr(moved, name) for name in names} for moved in moves])
         return
-    click.echo("\n".join(map(reflog_line, moves)) or "No ref was moved yet.")
+    page("\n".join(map(reflog_line, moves)) or "No ref was moved yet.")
+    if more:
+        click.echo(f"{len(moves)} shown, there are more: --all, or --limit N", err=True)
 
 
 @attrs.frozen(kw_only=True)

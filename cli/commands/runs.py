@@ -10,8 +10,9 @@ import click
 
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.lazy import LazyCommands, LazyGroup
-from lmflow.cli.options import echo_json, integer, json_option, store_option
+from lmflow.cli.options import echo_json, json_option, limit_option, store_option
 from lmflow.cli.text.amounts import more_line
+from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.tables import table
 from lmflow.cli.text.terminal import line, run_tree
 from lmflow.cli.where import where_option
@@ -43,7 +44,7 @@ def runs() -> None:
 
 
 @runs.command("ls")
-@click.option("--limit", default=20, show_default=True, type=integer(1), help="How many.")
+@limit_option(20, "runs")
 @click.option(
     "--before",
     default="",
@@ -52,6 +53,7 @@ def runs() -> None:
     help="List the runs before this one.",
 )
 @where_option("runs")
+@pager_option
 @store_option
 @json_option
 def ls(
@@ -87,21 +89,16 @@ def ls(
     elif not rows:
         click.echo("No runs yet. `lmflow run MODULE:PROGRAM --set question=...` records one.")
     else:
-        click.echo(table(map(shown_row, rows), RUN_COLUMNS))
-        more_line(len(rows), total, f"--before {rows[-1]['id']}")
+        page(table(map(shown_row, rows), RUN_COLUMNS))
+        more_line(len(rows), total, f"--all, or --before {rows[-1]['id']}")
 
 
 @runs.command()
 @click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @click.option("--messages", is_flag=True, help="Print the exact messages and replies too.")
 @where_option("executions")
-@click.option(
-    "--limit",
-    default=20,
-    show_default=True,
-    type=integer(1),
-    help="How many executions at most, if --where chooses them.",
-)
+@limit_option(20, "executions that --where chooses")
+@pager_option
 @store_option
 @json_option
 def show(  # noqa: PLR0913 - one parameter an option
@@ -134,11 +131,11 @@ def show(  # noqa: PLR0913 - one parameter an option
         data = [_run_data(recorded) for recorded in shown]
         echo_json(data if conditions else data[0])
         return
-    for recorded in shown:
-        click.echo(run_tree(recorded, messages=messages))
-    if not shown:
+    if shown:
+        page("\n".join(run_tree(recorded, messages=messages) for recorded in shown))
+    else:
         click.echo("No execution fulfils the conditions. Loosen a --where.")
-    more_line(sum(map(len, shown)), total, "a higher --limit")
+    more_line(sum(map(len, shown)), total, "--all, or --limit N")
 
 
 def _chosen(

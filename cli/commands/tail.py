@@ -11,7 +11,16 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_run
-from lmflow.cli.options import echo_json, integer, json_option, number, on_terminal, store_option
+from lmflow.cli.options import (
+    echo_json,
+    integer,
+    json_option,
+    limit_option,
+    number,
+    on_terminal,
+    store_option,
+)
+from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.terminal import line
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
@@ -83,9 +92,8 @@ def _reader_is_gone() -> bool:
 
 @click.command()
 @click.argument("words", nargs=-1, required=True)
-@click.option(
-    "--limit", default=20, show_default=True, type=integer(1), help="How many calls at most."
-)
+@limit_option(20, "calls")
+@pager_option
 @click.option(
     "--before",
     default=None,
@@ -114,20 +122,26 @@ def search(  # noqa: PLR0913 - one parameter an option
     Example:
       lmflow runs search decorator --limit 5
     """
-    page = LATEST if before is None else before
+    start = LATEST if before is None else before
     with reading(store) as reader:
-        hits = reader.search(words, limit, page, conditions)
+        hits = reader.search(words, min(limit, LATEST - 1) + 1, start, conditions)
+    hits, more = hits[:limit], len(hits) > limit
     if as_json:
         echo_json([attrs.asdict(hit) for hit in hits])
         return
-    for hit in hits:
-        click.echo(f"{hit.run}  {hit.trace}  {hit.address}  {clean(hit.model)}  {hit.status}")
-        click.echo(f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}")
+    if hits:
+        page("\n".join(text for hit in hits for text in _hit_lines(hit)))
     if not hits:
         text = " ".join(words)
         click.echo(f"No call holds {text!r}: all words must occur. Write a prefix, wor*, or fewer.")
-    elif len(hits) == limit:
-        click.echo(f"more: --before {hits[-1].call}", err=True)
+    elif more:
+        how = f"--all, or --before {hits[-1].call}"
+        click.echo(f"{len(hits)} shown, there are more: {how}", err=True)
+
+
+def _hit_lines(hit: CallHit) -> tuple[str, str]:
+    head = f"{hit.run}  {hit.trace}  {clean(hit.address)}  {clean(hit.model)}  {hit.status}"
+    return head, f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}"
 
 
 def _marked(hit: CallHit) -> str:

@@ -11,16 +11,24 @@ from typing import Any, Never
 
 import attrs
 
+from lmflow.cli.testing.executions import (
+    Execution,
+    diverge_to,
+    divergence_of,
+    matches,
+    nearest_to,
+    nearness,
+)
 from lmflow.cli.testing.recorded_model import RecordedModel
 from lmflow.cli.testing.recorded_runs import fully_answered, recorded_run, replayable
-from lmflow.errors import LmflowError, Unrecorded
+from lmflow.errors import Unrecorded
 from lmflow.execution.executor import Executor
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.sync.run import wait_for
 from lmflow.models.base import Model
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
-from lmflow.replays.divergence import diverge
+from lmflow.replays.differences import Divergence
 from lmflow.replays.reuse import exact_answers
 from lmflow.replays.simulate import ReplayCase
 from lmflow.stores.memory import MemoryStore
@@ -29,14 +37,7 @@ from lmflow.traces.events import Event, RunOpened
 from lmflow.traces.store import ExecutionQuery, Recorder
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
-
-
-@attrs.frozen(eq=False)
-class Execution:
-    """An execution of the test, and the recorded one that answers it, ``None`` if none does."""
-
-    rollout: Rollout
-    recorded: Trace | None
+from lmflow.views.lines import counted
 
 
 class Recording:
@@ -130,7 +131,8 @@ class Recording:
             Unrecorded: If there is none and nothing may be sent.
         """
         recorded = self._recorded_execution(rollout)
-        self.executions.append(Execution(rollout, recorded))
+        others = [] if recorded else self.traces
+        self.executions.append(Execution(rollout, recorded, nearest_to(rollout, others)))
         if recorded is None:
             if self.replays:
                 raise self._unrecorded(rollout)
@@ -215,7 +217,7 @@ class Recording:
             return
         save(self.path, run)
         calls = sum(len(trace.calls) for trace in run)
-        self.outcome = f"recorded {len(run)} executions, {calls} calls"
+        self.outcome = f"recorded {counted(len(run), 'execution')}, {counted(calls, 'call')}"
 
     def report(self) -> str:
         """Describe the recording and where the test's executions diverge from it.
@@ -223,12 +225,23 @@ class Recording:
         Returns:
             The file, the mode and the outcome, and a tree per execution that differs.
         """
-        outcome = self.outcome or f"{len(self.traces)} executions recorded"
-        divergences = [_divergence(execution) for execution in self.executions]
-        trees = [tree for tree in divergences if tree]
-        same = len(self._used()) - len(trees)
+        outcome = self.outcome or counted(len(self.traces), "execution") + " recorded"
+        trees = [str(divergence) for divergence in self.divergences() if not divergence.same]
+        used = self._used()
+        same = len(used) - len(trees)
         head = f"{self.path}, mode {self.mode}: {outcome}"
-        return "\n".join([head, f"{same} executions ask what was recorded", *trees])
+        asks = "1 execution asks" if same == 1 else f"{same} executions ask"
+        return "\n".join([head, *([f"{asks} what was recorded"] if used else []), *trees])
+
+    def divergences(self) -> list[Divergence]:
+        """Compare the test's executions with the recorded ones.
+
+        Returns:
+            How each execution differs that can be compared; also one that was not recorded, from
+            the recorded one that is nearest.
+        """
+        compared = (divergence_of(execution) for execution in self.executions)
+        return [divergence for divergence in compared if divergence is not None]
 
     def place(self, name: str, model: str) -> Any:
         """Return the recorded place of a model's name.
@@ -251,8 +264,8 @@ class Recording:
 
     def _recorded_execution(self, rollout: Rollout) -> Trace | None:
         used = set(self._used())
-        matching = [t for t in self.traces if t.id not in used and _matches(t, rollout)]
-        return max(matching, key=lambda trace: _nearness(trace, rollout), default=None)
+        matching = [t for t in self.traces if t.id not in used and matches(t, rollout)]
+        return max(matching, key=lambda trace: nearness(trace, rollout), default=None)
 
     def _unrecorded(self, rollout: Rollout) -> Unrecorded:
         name, path = str(rollout.program), str(self.path)
@@ -262,12 +275,12 @@ class Recording:
         if not same_program:
             names = ", ".join(dict.fromkeys(trace.name for trace in self.traces))
             return Unrecorded(path, name, f"it holds {names}")
-        times = sum(1 for trace in same_program if _matches(trace, rollout))
+        times = sum(1 for trace in same_program if matches(trace, rollout))
         if times:
             problem = f"with these inputs it was executed {times} times, not more"
             return Unrecorded(path, name, problem)
-        expected = attrs.evolve(same_program[0], inputs=rollout.pending.inputs)
-        divergence = str(diverge(expected, rollout.program, rollout.version))
+        nearest = nearest_to(rollout, same_program)
+        divergence = "" if nearest is None else str(diverge_to(rollout, nearest))
         return Unrecorded(path, name, "it wasn't executed with these inputs", divergence)
 
     def _merged(self, traces: Sequence[Trace]) -> Run:
@@ -279,31 +292,6 @@ class Recording:
         used = set(self._used())
         unused = [trace for trace in self.traces if trace.id not in used]
         return recorded_run(self.test, [*executed, *unused])
-
-
-def _matches(trace: Trace, rollout: Rollout) -> bool:
-    """Return whether a trace is of a rollout's program, sample and inputs (unknown if redacted)."""
-    return bool(
-        trace.name == str(rollout.program)
-        and trace.sample == (rollout.pending.sample or 0)
-        and (trace.world.get("redacted") or trace.inputs == rollout.pending.inputs)
-    )
-
-
-def _nearness(trace: Trace, rollout: Rollout) -> tuple[bool, bool]:
-    return trace.program == rollout.program.key, trace.version.tree == rollout.version.tree
-
-
-def _divergence(execution: Execution) -> str:
-    """Return how an execution diverges from the recorded one; empty if it does not."""
-    if execution.recorded is None:
-        return ""
-    rollout = execution.rollout
-    try:
-        divergence = diverge(execution.recorded, rollout.program, rollout.version)
-    except LmflowError as error:
-        return str(error)
-    return "" if divergence.same else str(divergence)
 
 
 @attrs.frozen(eq=False)

@@ -113,15 +113,41 @@ def test_a_changed_request_shows_the_tree(desk: pytest.Pytester) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "*ReplayDiverged*the request differs",
-            "*- lmflow recording -*",
-            "*test_one.db, mode once: 1 executions recorded",
-            "0 executions ask what was recorded",
+            "test_a_changed_request*.py:4: in test_one",
+            "E   ReplayDiverged: answer[[]0[]]/call[[]0[]] asks something else than was recorded",
             "*changed by answer.instruction",
             "*Answer{+ well+}.",
+            "recording *test_one.db, mode once",
+            "*pytest --lmflow-record=new",
         ]
     )
     assert 1 == sent(desk)
+
+
+MANY = """
+from app import MODEL, answer
+
+async def test_many(lmflow_replay):
+    async with lmflow_replay.executor(MODEL) as ex:
+        await ex.map(answer, [{"question": f"is {n}?"} for n in range(5)])
+"""
+
+
+@pytest.mark.parametrize("body", [ONE, MANY], ids=["run", "map"])
+def test_a_failure_is_told_in_30_lines(desk: pytest.Pytester, body: str) -> None:
+    """No frame of lmflow or of Python is shown, and what differs is shown once."""
+    desk.makepyfile(body)
+    ran(desk)
+    app(desk, "Answer well.")
+    result = ran(desk, "-q")
+    text = result.stdout.str()
+    report = text.partition("= FAILURES =")[2].partition("= short test summary")[0]
+    assert 30 >= report.count("\n")
+    assert 1 == report.count("{+ well+}")
+    assert "site-packages" not in report
+    assert "asyncio" not in report
+    assert "lmflow/" not in report.replace(str(desk.path), "")
+    assert "pytest --lmflow-record=new" == report.strip().splitlines()[-2].strip()
 
 
 def test_other_inputs_show_the_tree(desk: pytest.Pytester) -> None:

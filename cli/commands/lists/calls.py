@@ -8,8 +8,17 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_run
-from lmflow.cli.options import echo_json, integer, json_option, options_value, store_option
+from lmflow.cli.options import (
+    echo_json,
+    integer,
+    json_option,
+    limit_option,
+    options_value,
+    store_option,
+)
 from lmflow.cli.text.amounts import dollars, more_line
+from lmflow.cli.text.pager import page as page_text
+from lmflow.cli.text.pager import pager_option
 from lmflow.cli.text.tables import Column, table
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition, condition
@@ -45,7 +54,8 @@ class CallsOptions:
 @click.command()
 @click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @where_option("calls")
-@click.option("--limit", default=20, show_default=True, type=integer(1), help="How many.")
+@limit_option(20, "calls")
+@pager_option
 @click.option(
     "--before", type=integer(1), metavar="CALL", help="List the calls before this number."
 )
@@ -78,8 +88,8 @@ def calls(options: CallsOptions) -> None:
     if options.as_json:
         echo_json([call_data(call) for call in rows])
     elif rows:
-        click.echo(table(map(_row, rows), _COLUMNS))
-        more_line(len(rows), total, f"--before {rows[-1].call}")
+        page_text(table(map(_row, rows), _COLUMNS))
+        more_line(len(rows), total, f"--all, or --before {rows[-1].call}")
     else:
         click.echo("No call fulfils the conditions. `lmflow runs ls` lists the runs.")
 

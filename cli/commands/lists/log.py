@@ -10,7 +10,7 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_ref
-from lmflow.cli.options import echo_json, integer, json_option, options_value, store_option
+from lmflow.cli.options import echo_json, json_option, limit_option, options_value, store_option
 from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.versions import log_lines, params_data
 from lmflow.errors import UnknownVersion, short

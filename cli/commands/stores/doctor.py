@@ -31,7 +31,8 @@ from lmflow.stores.sqlite.checks.health import (
     health,
     missing_features,
 )
-from lmflow.values.printing import clean
+from lmflow.values.printing import clean, sized
+from lmflow.views.lines import counted
 
 OURS = frozenset({"test", "check", "docs"})  # extras for work on lmflow itself
 _NAME, _EXTRA = re.compile(r"[\w.-]+"), re.compile(r"extra\s*==\s*[\"']([\w-]+)")
@@ -151,27 +152,28 @@ def _store(path: str) -> Iterator[Check]:
         return
     yield _file(path, state)
     if state.wal > LARGE_WAL:
-        yield Check("store wal", "warn", f"{state.wal / 1e6:.0f} MB", _WAL_FIX)
+        yield Check("store wal", "warn", sized(state.wal), _WAL_FIX)
     if state.open_runs:
-        words = f"{state.open_runs} open, {_counted(state.open_calls)} not ended"
+        runs, calls = counted(state.open_runs, "run"), counted(state.open_calls, "call")
+        words = f"{runs} open, {calls} not ended"
         fix = "They are running now, or were killed: lmflow runs ls shows which."
         yield Check("store runs", "warn", words, fix)
     if state.orphans:
-        words = f"{_counted(state.orphans)} sent that never ended (maybe billed)"
+        words = f"{counted(state.orphans, 'call')} sent that never ended (maybe billed)"
         yield Check("store calls", "warn", words, "lmflow runs ls shows in which runs (orphans).")
-
-
-def _counted(calls: int) -> str:
-    return "1 call" if calls == 1 else f"{calls} calls"
 
 
 def _file(path: str, state: Health) -> Check:
     if state.problem:
         problem = f"{path}: SQLite finds it damaged ({state.problem})"
-        return Check("store", "fail", problem, "Restore it from a backup.")
-    facts = [f"schema {state.schema}", f"{state.size / 1e6:.1f} MB", _counted(state.calls)]
+        fix = f"Restore it from a backup, or: lmflow store salvage {path} rescued.db"
+        return Check("store", "fail", problem, fix)
+    facts = [f"schema {state.schema}", sized(state.size), counted(state.calls, "call")]
     if state.media:
-        facts.append(f"{state.media_size / 1e6:.1f} MB of {state.media} pictures, sounds and files")
+        media = counted(state.media, "picture, sound or file", "pictures, sounds and files")
+        facts.append(f"{sized(state.media_size)} of {media}")
+    if not state.writable:
+        facts.append("read-only")
     words = f"{path}: {', '.join([*facts, 'sound'])}"
     if state.schema == state.current:
         return Check("store", "ok", words)

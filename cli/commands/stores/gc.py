@@ -10,11 +10,13 @@ import click
 
 from lmflow.cli.commands.completion import complete_ref
 from lmflow.cli.options import Group, echo_json, json_option, store_option, user_name
-from lmflow.cli.text.terminal import table
+from lmflow.cli.text.tables import table
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.gc import GarbageCounts, collect, shrink
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import Pinned
+from lmflow.values.printing import sized
+from lmflow.views.lines import counted
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
@@ -139,5 +141,8 @@ def _nanoseconds(age: str) -> int:
 
 
 def _counts(swept: GarbageCounts) -> str:
-    runs = f"{swept.runs} runs ({swept.traces} traces, {swept.calls} calls), " if swept.runs else ""
-    return f"{runs}{swept.versions} versions, {swept.blobs} blobs, {swept.bytes / 1e6:.1f} MB"
+    parts = [counted(swept.versions, "version"), counted(swept.blobs, "blob"), sized(swept.bytes)]
+    if swept.runs:
+        inner = f"{counted(swept.traces, 'trace')}, {counted(swept.calls, 'call')}"
+        parts.insert(0, f"{counted(swept.runs, 'run')} ({inner})")
+    return ", ".join(parts)
