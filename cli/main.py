@@ -96,6 +96,6 @@ def main() -> None:
 
     \b
     Example:
-      lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
+      lmflow run app:rag --set question="How long?" --model openai/MODEL
     """
     gc.set_threshold(GC_THRESHOLD)  # the process is the command's own

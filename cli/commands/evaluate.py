@@ -123,8 +123,8 @@ def evaluate(options: EvalOptions) -> None:
 
     \b
     Example:
-      lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/gpt-5-mini
-      lmflow eval app:rag --data dev.jsonl --metric f1 --metric app:brief --model openai/gpt-5-mini
+      lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/MODEL
+      lmflow eval app:rag --data dev.jsonl --metric f1 --metric app:brief --model openai/MODEL
     """
     with SqliteStore(options.store) as store:
         job = load_job(options.spec(options.version), store)
@@ -166,7 +166,7 @@ def compare(options: CompareOptions) -> None:
 
     \b
     Example:
-      lmflow compare prod candidate --program app:rag --data dev.jsonl --metric f1 --model openai/gpt-5-mini
+      lmflow compare prod candidate --program app:rag --data dev.jsonl --metric f1 --model openai/MODEL
     """  # noqa: E501 - an example stands on one line
     metric = ""
     if not options.data and not options.target and len(options.metric) <= 1:

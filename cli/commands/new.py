@@ -147,7 +147,7 @@ $ lmflow optimize app:triage --optimizer labeled_few_shot --train train.jsonl --
 ```
 
 A local model needs `pip install "lmflow-dsl[local]"` and `lmflow models pull smollm2-135m`;
-`openai/gpt-5-mini` needs `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a server of yours.
+A provider's, `openai/MODEL`, needs `OPENAI_API_KEY`, or `OPENAI_BASE_URL` for a server of yours.
 `lmflow doctor` says what is missing.
 """
 

@@ -182,7 +182,7 @@ def optimize(options: OptimizeOptions) -> None:
 
     \b
     Example:
-      lmflow optimize app:rag --train dev.jsonl --metric f1 --model openai/gpt-5-mini --budget-calls 300
+      lmflow optimize app:rag --train dev.jsonl --metric f1 --model openai/MODEL --budget-calls 300
     """  # noqa: E501 - an example stands on one line
     spec = options.spec
     _check(spec, options)

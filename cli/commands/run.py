@@ -78,7 +78,7 @@ class RunOptions:
 @click.option(
     "--model",
     metavar="PROVIDER/MODEL",
-    help="The model, such as local/smollm2-135m or openai/gpt-5-mini.",
+    help="The model, such as local/smollm2-135m or openai/MODEL.",
 )
 @click.option(
     "--version",
@@ -99,7 +99,7 @@ def run(options: RunOptions) -> None:
 
     \b
     Example:
-      lmflow run app:rag --set question="How long?" --model openai/gpt-5-mini
+      lmflow run app:rag --set question="How long?" --model openai/MODEL
     """
     program = load_program(options.target)
     with _only_reading(options) as reader:

@@ -175,7 +175,7 @@ def serve(options: HttpOptions) -> None:
 
     \b
     Example:
-      lmflow serve app:rag --ref prod --model openai/gpt-5-mini
+      lmflow serve app:rag --ref prod --model openai/MODEL
     """
     programs = _load_programs(options.targets)
     refs = _refs(options.refs, programs)
@@ -231,7 +231,7 @@ def mcp() -> None:
 
     \b
     Example:
-      lmflow mcp serve app:rag --ref prod --model openai/gpt-5-mini
+      lmflow mcp serve app:rag --ref prod --model openai/MODEL
     """
 
 
@@ -254,7 +254,7 @@ def mcp_serve(options: McpOptions) -> None:
 
     \b
     Example:
-      lmflow mcp serve app:rag --ref prod --model openai/gpt-5-mini
+      lmflow mcp serve app:rag --ref prod --model openai/MODEL
     """
     over_stdio = _import_mcp()
     programs = _load_programs(options.targets)

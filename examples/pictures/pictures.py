@@ -2,7 +2,7 @@
 examples/pictures/pictures.py``.
 
 Without a key or weights: a stand-in looks at the first pixel. With a model that sees, give its
-name: ``python examples/pictures/pictures.py openai/gpt-5-mini``.
+name: ``python examples/pictures/pictures.py openai/MODEL``.
 """
 
 import struct
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import lmflow as lf
 from lmflow.messages.requests import ChatRequest
-from lmflow.stores.sqlite.health import health
+from lmflow.stores.sqlite.checks.health import health
 
 COLOURS = {"red": b"\xff\0\0", "green": b"\0\xff\0", "blue": b"\0\0\xff"}
 

@@ -29,8 +29,8 @@ def two_step(model: str = "") -> Adapter:
         recordings hold.
 
     Example:
-        >>> two_step("openai/gpt-5-mini").ref
-        'two_step:openai/gpt-5-mini'
+        >>> two_step("openai/MODEL").ref
+        'two_step:openai/MODEL'
     """
     return Adapter(
         f"{NAME}:{model}" if model else NAME,

@@ -59,7 +59,7 @@ class Models:
     def _real_model(self, name: str) -> Model:
         default = self._default
         if name == "" and default is None:
-            fix = 'Give the executor one, lf.Executor("openai/gpt-5-mini"), or the step, model=...'
+            fix = 'Give the executor one, lf.Executor("openai/MODEL"), or the step, model=...'
             raise ModelUnavailable("the default", "no model was given", fix)
         if not isinstance(default, (str, type(None))) and name in {"", default.name}:
             return default

@@ -66,8 +66,8 @@ def cached(model: Model | str, store: ReplyStore) -> Cached:
 
     Example:
         >>> import lmflow as lf
-        >>> lf.cached("ollama/qwen3", lf.MemoryStore()).name
-        'ollama/qwen3'
+        >>> lf.cached("ollama/MODEL", lf.MemoryStore()).name
+        'ollama/MODEL'
     """
     if not hasattr(store, "answer"):
         shown = clipped(safe_repr(store), 60)

@@ -18,7 +18,10 @@ from lmflow.values.unicode import well_formed
 
 AZURE_VERSION = "2024-10-21"
 SECONDS_PER_ATTEMPT = 120.0
-MODEL_FIX = 'Name one, "openai/gpt-5-mini", or make one: lf.scripted(["42"]).'
+EXAMPLE_MODEL = "openai/MODEL"
+"""Stands for a model of the reader's in all examples, help and errors: real names expire."""
+
+MODEL_FIX = f'Name one, "{EXAMPLE_MODEL}", or make one: lf.scripted(["42"]).'
 
 
 @attrs.frozen
@@ -63,7 +66,7 @@ def model(
     """Makes the model that ``provider/model`` names. Transient failures are retried.
 
     Args:
-        name: ``openai/gpt-5-mini``, ``anthropic/claude-sonnet-4-5``, ``azure/DEPLOYMENT``,
+        name: ``openai/MODEL``, ``anthropic/MODEL``, ``azure/DEPLOYMENT``,
             ``openrouter/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
             ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or ``local/path/to/file.gguf``.
             ``openai`` with a base URL is any OpenAI-compatible endpoint.
@@ -80,8 +83,8 @@ def model(
 
     Example:
         >>> import lmflow as lf
-        >>> lf.model("ollama/qwen3").name
-        'ollama/qwen3'
+        >>> lf.model("ollama/MODEL").name
+        'ollama/MODEL'
     """
     return retried(_bare_model(name, base_url, api_key, timeout))
 
@@ -119,7 +122,7 @@ def _bare_model(
         raise ModelUnavailable(
             name,
             "it names no provider",
-            f"Write provider/model, such as openai/{name or 'gpt-5-mini'}.",
+            f"Write provider/model, such as {f'openai/{name}' if name else EXAMPLE_MODEL}.",
         )
     if provider == "local":
         from lmflow.models.local.local import local  # noqa: PLC0415 - needs the extra

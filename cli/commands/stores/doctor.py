@@ -76,7 +76,7 @@ def doctor(model: str, store: str, *, as_json: bool) -> None:
 
     \b
     Example:
-      lmflow doctor --model openai/gpt-5-mini
+      lmflow doctor --model openai/MODEL
     """
     checks = [*_machine(), *_store(store), *_models(model)]
     if as_json:

@@ -33,7 +33,7 @@ _ONE_REQUEST = {
 class LiteLLM:
     """A model that litellm calls, with litellm's own retries and caching off.
 
-    ``wire`` is litellm's name (``gemini/gemini-2.5-flash``), ``module`` the package, which uses a
+    ``wire`` is litellm's name (``gemini/MODEL``), ``module`` the package, which uses a
     session of its own. Replies aren't streamed. Keys come from the variables that litellm reads, or
     from ``api_key``, which is masked by value.
     """
