@@ -102,7 +102,8 @@ def plan_schedule(calls: int, rollouts: int, steps: int, rows: int, *, pooled: b
     blocks = max(0, rollouts - start - tries) // BLOCK
     free = min(_MOST_FREE, max(min(2, blocks), round(_FREE_SHARE * rollouts / BLOCK)))
     arms = max(2, round(1 + 0.5 * math.sqrt(rollouts / (2 * max(1, steps)))))
-    proposals = min(steps * (arms - 1), (blocks - free) // 2)
+    # A comparison tells of one arm a step at once, so many steps are worth as many proposals more.
+    proposals = steps * min(arms - 1, max(0, blocks - free) // 2)
     if proposals < FEWEST_PROPOSALS:
         proposals = 0
     reflections = math.ceil((REFLECT_UNTIL - REFLECT_FROM) / REFLECT_EVERY) if proposals else 0
