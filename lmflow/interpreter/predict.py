@@ -196,7 +196,8 @@ def _demo_messages(
     is_complete = _is_complete(signature, demo)
     head = "" if is_complete else "(An example with some fields left out.)"
     turns = _history_and_inputs(adapter, signature, demo, head=head)
-    return (*turns, Message("assistant", adapter.answer(signature, demo)))
+    outputs = {field.name: demo[field.name] for field in signature.outputs if field.name in demo}
+    return (*turns, Message("assistant", adapter.answer(signature, outputs)))
 
 
 def _fill_metadata(step: Predict, read: Record, reply: ChatReply) -> Record:

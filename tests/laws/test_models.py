@@ -12,12 +12,12 @@ from pictures_and_sounds import PNG
 
 import lmflow as lf
 from lmflow.errors import ModelFailed
-from lmflow.messages.replies import ChatReply, ModelReply
-from lmflow.messages.requests import EmbedRequest
-from lmflow.models.base import Exchange, Model, leaves, place
+from lmflow.messages.requests import ChatRequest
+from lmflow.models.base import Model, leaves
 from lmflow.models.providers.anthropic import Anthropic
 from lmflow.models.providers.litellm import litellm
 from lmflow.models.providers.openai import OpenAI
+from lmflow.testing import MODEL_LAWS, Law
 
 KEY = "sk-canary-4f9d2c7e81b3"
 
@@ -88,6 +88,18 @@ def _scripted(server: Server) -> Model:
     )
 
 
+def _function(server: Server) -> Model:
+    reply = server.replies[0]
+
+    async def answer(_: ChatRequest) -> str:
+        if reply.status != 200:
+            raise ModelFailed("request", str(reply.body))
+        text: str = json.loads(reply.body)["content"][0]["text"]
+        return text
+
+    return lf.function_model("mine/function", answer)
+
+
 SERVED: dict[str, Callable[[Server], Model]] = {
     "openai": _openai,
     "azure": _azure,
@@ -104,8 +116,8 @@ WRAPPED: dict[str, Callable[[Server], Model]] = {
         lf.limited(lf.fallback(lf.retrying(_openai(server)))), lf.MemoryStore()
     ),
 }
-ALL = {**SERVED, **WRAPPED, "scripted": _scripted}
-HTTP = {name: made for name, made in ALL.items() if name not in {"scripted", "litellm"}}
+ALL = {**SERVED, **WRAPPED, "scripted": _scripted, "function": _function}
+HTTP = {name: made for name, made in ALL.items() if name not in {"scripted", "litellm", "function"}}
 
 every = pytest.mark.parametrize("kind", ALL)
 over_http = pytest.mark.parametrize("kind", HTTP)
@@ -118,24 +130,11 @@ async def server() -> AsyncIterator[Server]:
         yield found
 
 
+@pytest.mark.parametrize("law", MODEL_LAWS, ids=str)
 @every
-async def test_name_and_endpoint_are_stable(kind: str, server: Server) -> None:
-    """They are the same before and after a call, in every object that is made alike, and never
-    empty.
-    """
-    one, two = ALL[kind](server), ALL[kind](server)
-    before = (one.name, one.endpoint)
-    await one(ask(), Door())
-    assert before == (one.name, one.endpoint) == (two.name, two.endpoint)
-    assert all(before)
-
-
-@every
-async def test_a_reply_is_what_the_last_send_answered(kind: str, server: Server) -> None:
-    """A model gives on what the door gave back, nothing else."""
-    reply = await ALL[kind](server)(ask(), door := Door())
-    assert reply is door.attempts[-1][2]
-    assert SAYING == reply.text  # type: ignore[union-attr]
+async def test_a_model_keeps_the_laws(kind: str, law: Law, server: Server) -> None:
+    """The suite for models of one's own holds of lmflow's."""
+    await law(ALL[kind](server))
 
 
 @over_http
@@ -143,24 +142,6 @@ async def test_every_request_passes_the_door(kind: str, server: Server) -> None:
     """As many requests reach the server as attempts pass the door."""
     await HTTP[kind](server)(ask(), door := Door())
     assert len(door.attempts) == len(server.seen)
-
-
-@every
-async def test_nothing_is_sent_but_by_the_door(kind: str, server: Server) -> None:
-    """A door that stays shut keeps everything in, and its error passes through."""
-
-    class Shut(Exception):
-        pass
-
-    async def shut(
-        exchange: Exchange, /, *, by: Model | None = None, source: str = ""
-    ) -> ModelReply:
-        del exchange, by, source
-        raise Shut
-
-    with pytest.raises(Shut):
-        await ALL[kind](server)(ask(), shut)
-    assert [] == server.seen
 
 
 @pytest.mark.parametrize("kind", [*SERVED, *WRAPPED])
@@ -209,47 +190,6 @@ async def test_a_failure_is_a_model_failed(kind: str) -> None:
         with pytest.raises(ModelFailed, match="no such thing") as caught:
             await ALL[kind](server)(ask(), door)
     assert ("request", "request") == (caught.value.kind, door.attempts[-1][2].kind)  # type: ignore[union-attr]
-
-
-@every
-async def test_embedding_is_answered_or_refused(kind: str, server: Server) -> None:
-    """A request for vectors is never answered by a text; what can't embed says so, as an attempt on
-    record.
-    """
-    door = Door()
-    with pytest.raises(ModelFailed):
-        await ALL[kind](server)(EmbedRequest(("x",)), door)
-    assert door.attempts
-
-
-@over_http
-async def test_a_listener_hears_the_text(kind: str, server: Server) -> None:
-    """What is told, joined, is the text of the reply, and its chunks are the pieces' lengths."""
-    told: list[str] = []
-    reply = await HTTP[kind](server)(ask(), Door(told.append))
-    assert isinstance(reply, ChatReply)
-    assert (SAYING, tuple(map(len, told))) == ("".join(told), reply.chunks)
-
-
-@every
-async def test_a_place_names_who_may_answer(kind: str, server: Server) -> None:
-    """What a recording keeps of a model names every model that may answer for it; each attempt is
-    by one of them.
-    """
-    model = ALL[kind](server)
-    found = place(model)
-    among = set(found.get("among", [(found["model"], found["endpoint"])]))
-    assert {(leaf.name, leaf.endpoint) for leaf in leaves(model)} == among
-    await model(ask(), door := Door())
-    assert {by or model.name for by, _, _ in door.attempts} <= {name for name, _ in among}
-
-
-@every
-async def test_closing_twice_is_fine(kind: str, server: Server) -> None:
-    """A model lets go of what it holds, and may be told so again."""
-    model = ALL[kind](server)
-    await model.aclose()
-    await model.aclose()
 
 
 @every

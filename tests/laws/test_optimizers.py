@@ -34,6 +34,7 @@ from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
 from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
+from lmflow.testing import OPTIMIZER_LAWS, Law, OptimizerCase
 
 think = lf.predict("think", "question -> thought", "Think of it.")
 decide = lf.nearest(lf.predict("decide", "question, thought -> answer", "Decide it."), k=2)
@@ -129,24 +130,14 @@ def maker(request: pytest.FixtureRequest) -> Callable[[int], PlanOptimizer]:
     return MAKERS[request.param]
 
 
-def test_the_same_arguments_give_the_same_answer(maker: Callable[[int], PlanOptimizer]) -> None:
-    """An optimizer is pure: asked twice in one state it answers the same, and changes nothing that
-    it was given.
-    """
+@pytest.mark.parametrize("law", OPTIMIZER_LAWS, ids=str)
+async def test_an_optimizer_keeps_the_laws(maker: Callable[[int], PlanOptimizer], law: Law) -> None:
+    """The suite for optimizers of one's own holds of lmflow's."""
     traces = given_traces()
-    before = (traces.version.id, traces.data.digest, dict(traces.answers))
-    first, second = (maker(1)(PROGRAM, traces, METRIC) for _ in range(2))
-    assert first == second
-    assert before == (traces.version.id, traces.data.digest, dict(traces.answers))
-
-
-def test_asking_again_and_keeping_the_plan_agree(maker: Callable[[int], PlanOptimizer]) -> None:
-    """Whether the plan is kept between needs or run again over the answers, version and what was
-    run are the same.
-    """
-    again = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
-    kept = kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
-    assert (kept.version.id, sorted(kept.answers)) == (again.version.id, sorted(again.answers))
+    case = OptimizerCase(maker(1), PROGRAM, traces.data, METRIC, ANSWER, traces.prior)
+    checked = law(case)
+    if checked is not None:
+        await checked
 
 
 def test_a_seed_is_a_seed(maker: Callable[[int], PlanOptimizer]) -> None:
@@ -190,16 +181,6 @@ def test_any_part_of_the_answers_resumes_to_the_same_version(
     )
     assert whole.version.id == resumed.version.id
     assert not {rollout.key for rollout in resumed.asked} & set(had)
-
-
-def test_what_it_returns_fits_and_descends(maker: Callable[[int], PlanOptimizer]) -> None:
-    """The version fits the program, and is the start version or a child of it, so its lineage is
-    whole.
-    """
-    traces = given_traces()
-    seen = asked_again(maker(1), PROGRAM, traces, METRIC, ANSWER)
-    assert set(seen.version.params) <= set(PROGRAM.paths)
-    assert seen.version.id == traces.version.id or (traces.version.id,) == seen.version.parents
 
 
 @pytest.mark.parametrize("metric", [METRIC, JUDGE], ids=["metric", "judge"])
@@ -341,49 +322,6 @@ def test_an_empty_part_is_refused_or_does_no_harm(
         return
     seen = kept_going(optimizer, PROGRAM, traces, METRIC, ANSWER)
     assert set(seen.version.params) <= set(PROGRAM.paths)
-
-
-def test_held_back_data_is_for_the_guard(
-    maker: Callable[[int], PlanOptimizer], request: pytest.FixtureRequest
-) -> None:
-    """No optimizer but the guard runs an example that is held back."""
-    seen = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER)
-    held = {row.question for row in rows(40, 8)}
-    touched = {
-        rollout.example.question for rollout in seen.asked if "question" in rollout.example
-    } & held
-    assert not touched or "guard" in request.node.name
-
-
-def test_demonstrations_are_no_selection_data(maker: Callable[[int], PlanOptimizer]) -> None:
-    """No example that a version is chosen by is shown in it."""
-    version = asked_again(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).version
-    lists = (version[path] for path in ("think.demos", "decide.demos", "decide.pool"))
-    shown = {demo.question for demos in lists for demo in demos}
-    assert not shown & {row.question for row in (*rows(20, 9), *rows(40, 8))}
-
-
-def test_each_need_carries_a_version_that_could_be_returned(
-    maker: Callable[[int], PlanOptimizer],
-) -> None:
-    """The best so far fits the program, whenever it is stopped."""
-    for need in kept_going(maker(1), PROGRAM, given_traces(), METRIC, ANSWER).needs:
-        assert set(need.best.params) <= set(PROGRAM.paths)
-        assert len(need.rollouts) == len(need.labels)
-
-
-def test_a_metric_that_fails_on_some_examples_ends_no_search(
-    maker: Callable[[int], PlanOptimizer],
-) -> None:
-    """An example that the metric can't score has no score; what the search paid isn't lost to it."""
-
-    def partial(example: lf.Record, outputs: lf.Record) -> float:
-        if sum(map(ord, example.question)) % 3 == 0:
-            raise ValueError(example.question)
-        return float(example.answer == outputs.answer)
-
-    version = kept_going(maker(1), PROGRAM, given_traces(), lf.metric(partial), ANSWER).version
-    assert set(version.params) <= set(PROGRAM.paths)
 
 
 @pytest.mark.parametrize("metric", [METRIC, JUDGE], ids=["metric", "judge"])
