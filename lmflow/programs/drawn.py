@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-from lmflow.signatures.signature import Signature
 from lmflow.values.printing import printable
 from lmflow.views.page import Page, Table, Text
 
@@ -13,34 +12,19 @@ _WIDEST_REPR = 240
 
 
 class Drawn:
-    """Base of all programs, which shows them. ``Program`` has what is drawn."""
+    """Base of all programs, which shows them; ``Program`` has the parts that are drawn."""
 
     _kind = ""
     """The word for the kind in diagrams; by default the name of the class."""
 
-    if TYPE_CHECKING:
-        signature: Signature
-
-        @property
-        def children(self) -> tuple[Any, ...]:
-            """The programs that the program is composed of."""
-
-        @property
-        def frame(self) -> str:
-            """The name under which the program opens a frame; empty if it opens none."""
-
-        @property
-        def steps(self) -> Mapping[str, Any]:
-            """The steps by name, in program order."""
-
     def __repr__(self) -> str:
-        return f"<{self._headline}>"
+        return f"<{_headline(self)}>"
 
     def _repr_html_(self) -> str:
-        return self._page().html()
+        return _page(self).html()
 
     def _repr_markdown_(self) -> str:
-        return self._page().markdown()
+        return _page(self).markdown()
 
     @property
     def diagram_kind(self) -> str:
@@ -50,27 +34,31 @@ class Drawn:
     @property
     def diagram_label(self) -> str:
         """The program in a diagram: its name with its kind, or its kind alone."""
-        return f"{self.frame} ({self.diagram_kind})" if self.frame else self.diagram_kind
+        return _label(self)
 
     @property
     def diagram_text(self) -> str:
         """The program's parts with their kinds and signatures, one a line."""
         return "\n".join(_tree_lines(self, "", ""))
 
-    @property
-    def _headline(self) -> str:
-        return printable(f"{type(self).__name__} {self}: {self.signature}", _WIDEST_REPR)
 
-    def _page(self) -> Page:
-        steps = Table(
-            [_step_cells(name, step) for name, step in self.steps.items()],
-            "Steps and their defaults",
-            noun="step",
-        )
-        return Page((self._headline,), (Text(self.diagram_text), steps))
+# The functions take any program: `Program` itself derives from `Drawn`.
+def _headline(program: Any) -> str:
+    return printable(f"{type(program).__name__} {program}: {program.signature}", _WIDEST_REPR)
 
 
-def _tree_lines(program: Drawn, lead: str, rest: str) -> Iterator[str]:
+def _label(program: Any) -> str:
+    kind: str = program.diagram_kind
+    return f"{program.frame} ({kind})" if program.frame else kind
+
+
+def _page(program: Any) -> Page:
+    rows = [_step_cells(name, step) for name, step in program.steps.items()]
+    steps = Table(rows, "Steps and their defaults", noun="step")
+    return Page((_headline(program),), (Text(program.diagram_text), steps))
+
+
+def _tree_lines(program: Any, lead: str, rest: str) -> Iterator[str]:
     yield f"{lead}{program.diagram_label}: {program.signature}"
     last = len(program.children) - 1
     for position, child in enumerate(program.children):

@@ -92,7 +92,7 @@ async def test_without_a_store_short_runs_are_held() -> None:
         await ex.run(ANSWER, question="?")
         await ex.map(ANSWER, MANY)
         gc.collect()
-        assert "yes" == ex.runs[0].traces[0].outputs.answer
+        assert lf.Record(answer="yes") == ex.runs[0].traces[0].outputs
         for _ in range(2):
             await ex.map(ANSWER, MANY[: MOST_TRACES - 10])
         gc.collect()
