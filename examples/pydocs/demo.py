@@ -1,4 +1,4 @@
-"""Index, ask, inspect, replay offline and tune, on a real local model and without a key."""
+"""Index, ask, inspect, replay offline, tune and roll back, on a real local model without a key."""
 
 import argparse
 import asyncio
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+DESKS = HERE.parent / "desks"
+sys.path[:0] = [str(HERE), str(DESKS)]
 
 from rich.console import Console  # noqa: E402 - after the path is set
 
 import lmflow as lf  # noqa: E402
 from lmflow.cli.commands.models import fetch  # noqa: E402
-from lmflow.cli.text.terminal import line, trace_tree  # noqa: E402
+from lmflow.cli.text.terminal import line  # noqa: E402
 from lmflow.values.printing import clean  # noqa: E402
 
 STORE = HERE / "lmflow.db"
@@ -31,7 +32,7 @@ def main() -> None:
     parser.add_argument(
         "--model", default="smollm2-135m", help="a local model (default: %(default)s)"
     )
-    parser.add_argument("--questions", type=int, default=20, help="how many (default: %(default)s)")
+    parser.add_argument("--questions", type=int, default=10, help="how many (default: %(default)s)")
     arguments = parser.parse_args()
     try:
         asyncio.run(run_demo(arguments.model.removeprefix("local/"), arguments.questions))
@@ -64,9 +65,8 @@ async def run_demo(model: str, questions: int) -> None:
     out.print(f"   {share}; {len(run.failures)} failed (untuned, {model})")
 
     title("4  One trace: what was asked, what it cost")
-    out.print(
-        "\n".join(f"   {text}" for text in trace_tree(run.traces[0], run.items[0][0])), markup=False
-    )
+    tree = str(run.traces[0]).replace("\n", "\n   ")
+    out.print(f"   {tree}", markup=False)
 
     title("5  The same run again, with the model stopped and the network off")
     before = time.perf_counter()
@@ -81,9 +81,9 @@ async def run_demo(model: str, questions: int) -> None:
         raise SystemExit("demo: the replay gave another root")
     out.print("   [bold green]identical[/]")
 
-    from tuning import tune  # noqa: PLC0415 - it imports the pipeline, whose corpus is built above
+    from tuning import tune  # noqa: PLC0415 - after the path is set
 
-    await tune(model, questions, out, title, no_network)
+    await tune(f"local/{model}", out, title, no_network)
     teach(run, model, time.perf_counter() - started)
 
 
@@ -121,22 +121,20 @@ def hit(row: dict[str, Any], trace: lf.Trace) -> bool:
 
 def teach(run: lf.Run, model: str, seconds: float) -> None:
     """Print commands to try next."""
-    there = os.path.relpath(HERE)
     lmflow = os.path.relpath(Path(sys.executable).parent / "lmflow", HERE)
-    out.print(
-        f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in {os.path.relpath(STORE)}. Next:\n"
-    )
-    out.print(f"   cd {there}", markup=False)
-    out.print(
-        f"   {lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies",
-        markup=False,
-    )
-    out.print(
-        f"   {lmflow} replay {run.id[-8:]}                   # the same replay, by command",
-        markup=False,
-    )
-    command = 'run pipeline:rag --set question="What does a lambda make?"'
-    out.print(f"   {lmflow} {command} --model local/{model}", markup=False)
+    ask_more = 'run pipeline:rag --set question="What does a lambda make?"'
+    out.print(f"\n[bold]Done in {seconds:.0f} s.[/] Everything is in two stores. Next:\n")
+    for command in (
+        f"cd {os.path.relpath(HERE)}",
+        f"{lmflow} runs show {run.id[-8:]} --messages     # the exact prompts and replies",
+        f"{lmflow} replay {run.id[-8:]}                   # the same replay, by command",
+        f"{lmflow} {ask_more} --model local/{model}",
+        f"cd {os.path.relpath(DESKS, HERE)}",
+        f"{lmflow} log main                          # each version, and why main moved",
+        f"{lmflow} diff main^ main                   # what the search changed",
+        f"{lmflow} rollback main                     # main is where it was before",
+    ):
+        out.print(f"   {command}", markup=False)
 
 
 def title(text: str) -> None:
