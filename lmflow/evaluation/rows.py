@@ -15,6 +15,7 @@ from lmflow.errors import short
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import ToolRequest
 from lmflow.metrics import Counts, Metric, Score, score_of
+from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
 from lmflow.traces.trace import CallAttempt, Failed, Trace, failed
 from lmflow.values.record import EMPTY, Record
 
@@ -118,19 +119,21 @@ def score_or_failure(metric: Metric, example: Record, trace: Trace) -> Score | F
 
 
 def row_from_json(data: Mapping[str, Any]) -> Row:
-    """Make a row from its JSON values."""
-    outputs, failure = data["outputs"], data["failure"]
-    return Row(
-        **{
-            **data,
-            "example": Record(data["example"]),
-            "outputs": None if outputs is None else Record(outputs),
-            "score": _score_from_json(data["score"]),
-            "failure": Failed(**failure) if failure else None,
-            "scores": Record(toolz.valmap(_score_from_json, data.get("scores", {}))),
-            "failures": Record(toolz.valmap(_failure_from_json, data.get("failures", {}))),
-        }
-    )
+    """Make a row from its JSON values. ``ForeignFile`` if they are of none."""
+    return read_json("row", data, lambda fields: Row(**_fields_from_json(fields)))
+
+
+def _fields_from_json(data: Mapping[str, Any]) -> dict[str, Any]:
+    failure = data["failure"]
+    return {
+        **data,
+        "example": record_of_json(data["example"]),
+        "outputs": outputs_of_json(data["outputs"]),
+        "score": _score_from_json(data["score"]),
+        "failure": _failure_from_json(failure) if failure else None,
+        "scores": Record(toolz.valmap(_score_from_json, data.get("scores", {}))),
+        "failures": Record(toolz.valmap(_failure_from_json, data.get("failures", {}))),
+    }
 
 
 def row_cells(row: Row, others: Iterable[str] = ()) -> dict[str, Any]:
@@ -174,7 +177,7 @@ def _score_from_json(data: Mapping[str, Any] | None) -> Score | None:
 
 
 def _failure_from_json(data: Mapping[str, Any]) -> Failed:
-    return Failed(**data)
+    return Failed.from_dict(data)
 
 
 def price_paid(call: CallAttempt) -> int | None:

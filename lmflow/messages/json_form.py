@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.messages.messages import message_of
-from lmflow.messages.replies import Outcome, outcome_of, outcome_to
+from lmflow.messages.replies import Failure, Outcome, outcome_of, outcome_to
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.values.attributes import lean
+from lmflow.values.json_fields import check_scalars
 from lmflow.values.media import attach_media
 from lmflow.values.record import Record, plain
 
@@ -26,15 +27,9 @@ def request_of_json(data: Mapping[str, Any]) -> Request:
     ``ValueError`` if they are of none.
     """
     fields = {name: item for name, item in media_attached(data).items() if name != "is"}
-    match data["is"]:
-        case "ToolRequest":
-            return ToolRequest(**{**fields, "inputs": Record(fields["inputs"])})
-        case "EmbedRequest":
-            return EmbedRequest(**{**fields, "texts": tuple(fields["texts"])})
-        case "ChatRequest":
-            return _chat_request(fields)
-    msg = f"a request is a ChatRequest, EmbedRequest or ToolRequest, found {data['is']!r:.80}"
-    raise ValueError(msg)
+    request = _request(str(data["is"]), fields)
+    check_scalars(request)
+    return request
 
 
 def outcome_to_json(outcome: Outcome | None) -> dict[str, Any] | None:
@@ -46,8 +41,16 @@ def outcome_to_json(outcome: Outcome | None) -> dict[str, Any] | None:
 
 
 def outcome_of_json(data: Mapping[str, Any] | None) -> Outcome | None:
-    """The reply or failure of the JSON values of ``outcome_to_json``."""
-    return None if data is None else outcome_of(media_attached(data))
+    """The reply or failure of the JSON values of ``outcome_to_json``. ``KeyError``, ``TypeError``
+    or ``ValueError`` if they are of none.
+    """
+    if data is None:
+        return None
+    outcome = outcome_of(media_attached(data))
+    check_scalars(outcome)
+    if isinstance(outcome, Failure):
+        outcome.error()  # it is made when it is read, so that nothing odd is found out later
+    return outcome
 
 
 def media_attached(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -56,6 +59,18 @@ def media_attached(data: Mapping[str, Any]) -> dict[str, Any]:
     """
     values: dict[str, Any] = attach_media(dict(data), lambda digest: None)  # noqa: ARG005
     return values
+
+
+def _request(kind: str, fields: dict[str, Any]) -> Request:
+    match kind:
+        case "ToolRequest":
+            return ToolRequest(**{**fields, "inputs": Record(fields["inputs"])})
+        case "EmbedRequest":
+            return EmbedRequest(**{**fields, "texts": tuple(fields["texts"])})
+        case "ChatRequest":
+            return _chat_request(fields)
+    msg = f"a request is a ChatRequest, EmbedRequest or ToolRequest, found {kind!r:.80}"
+    raise ValueError(msg)
 
 
 def _chat_request(fields: dict[str, Any]) -> ChatRequest:

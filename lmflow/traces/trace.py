@@ -11,7 +11,7 @@ import attrs
 from lmflow.errors import short
 from lmflow.traces.call_text import call_lines, duration
 from lmflow.traces.calls import CallAttempt
-from lmflow.traces.json_form import read_json, record_of_json
+from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
 from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
 from lmflow.traces.totals import totals
 from lmflow.traces.trace_text import result_text, trace_cells
@@ -328,10 +328,11 @@ class Run(JsonFields):
 
 def _trace_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     failure = fields["failure"]
-    records = ("inputs", "world", "choices", "outputs")
+    records = ("inputs", "world", "choices")
     return {
         **fields,
         **{name: record_of_json(fields[name]) for name in records},
+        "outputs": outputs_of_json(fields["outputs"]),
         "version": Version.from_dict(fields["version"]),
         "calls": tuple(map(CallAttempt.from_dict, fields["calls"])),
         "failure": None if failure is None else Failed.from_dict(failure),

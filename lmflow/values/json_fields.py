@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
+
+import attrs
 
 from lmflow.errors import BadValue
 from lmflow.values.interchange import JsonValue
 from lmflow.values.record import plain
+
+_NONE = type(None)
+_SCALARS: Mapping[str, tuple[type, ...]] = {
+    "str": (str,),
+    "RunKind": (str,),
+    "RunStatus": (str,),
+    "int": (int,),
+    "int | None": (int, _NONE),
+    "float | None": (int, float, _NONE),
+}
+"""The classes of fields that are no values of their own, by the field's annotation."""
 
 
 class JsonFields(JsonValue):
@@ -72,3 +85,11 @@ def jsonable(value: Any) -> Any:
         return written(value)
     except BadValue as problem:
         raise TypeError(str(problem)) from None
+
+
+def check_scalars(value: Any) -> None:
+    """Raise ``TypeError`` if a text or number of an attrs value is something else."""
+    for field in attrs.fields(type(value)):
+        item, kinds = getattr(value, field.name), _SCALARS.get(str(field.type))
+        if kinds is not None and (not isinstance(item, kinds) or item != item):  # noqa: PLR0124 - NaN
+            raise TypeError(f"{field.name} is {item!r:.80}, expected {field.type}")

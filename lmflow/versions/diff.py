@@ -72,6 +72,8 @@ class Diff(JsonValue):
 
 def _change_of_json(data: Mapping[str, Any]) -> Change:
     sides = {name: freeze(data[name]) for name in ("before", "after") if name in data}
+    if not isinstance(data["path"], str):
+        raise TypeError(f"a path is {data['path']!r:.80}, expected a text")
     return Change(data["path"], sides.get("before", ABSENT), sides.get("after", ABSENT))
 
 

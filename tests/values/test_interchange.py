@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Callable
@@ -10,7 +11,7 @@ from typing import Any
 import attrs
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -166,6 +167,36 @@ def test_a_changed_trace_is_refused(run: lf.Run, change: Callable[[dict[str, Any
     change(data)
     with pytest.raises(ForeignFile, match="Give what to_dict"):
         lf.Trace.from_dict(data)
+
+
+ODD: list[Any] = [
+    None, True, -1, 10**30, 1.5, float("nan"), "", "x", "\ud800", [], [[]], {}, {"is": "Image"},
+    {"is": "Image", "media_type": "x/y", "digest": "sha256:" + "0" * 64},
+]  # fmt: skip
+
+
+def _places(data: Any) -> list[tuple[Any, Any]]:
+    """Each container in JSON values with each of its keys."""
+    pairs = data.items() if isinstance(data, dict) else enumerate(data)
+    places = []
+    for key, item in list(pairs) if isinstance(data, (dict, list)) else []:
+        places += [(data, key), *(_places(item) if isinstance(item, (dict, list)) else [])]
+    return places
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_odd_json_is_read_or_refused(run: lf.Run, data: st.DataObject) -> None:
+    """Whatever stands in whichever place, the run is read, or the error is of lmflow."""
+    json_values = through_text(run.to_dict())
+    places = _places(json_values)
+    holder, key = places[data.draw(st.integers(0, len(places) - 1))]
+    if data.draw(st.booleans()):
+        del holder[key]
+    else:
+        holder[key] = data.draw(st.sampled_from(ODD))
+    with contextlib.suppress(lf.LmflowError):
+        str(lf.Run.from_dict(json_values))
 
 
 @pytest.mark.parametrize("data", [None, 5, "x", [], {}, {"id": 5}, {"items": [[1]]}])
