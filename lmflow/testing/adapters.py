@@ -179,9 +179,12 @@ def _its_ref_is_stable(adapter: Adapter) -> None:
     """The name that recordings hold is the same for an equal adapter, also from a pickle."""
     same(adapter.ref, attrs.evolve(adapter).ref, "the ref of a copy")
     same(adapter.ref, str(adapter), "str(adapter)")
-    if not adapter.shipped and adapter.version is None:
-        loaded = pickle.loads(pickle.dumps(adapter))  # noqa: S301 - made here
-        same(adapter.ref, loaded.ref, "the ref of the unpickled adapter")
+    try:
+        pickled = pickle.dumps(adapter)
+    except Exception:  # noqa: BLE001 - functions of a notebook or of a function have no module
+        return
+    loaded = pickle.loads(pickled)  # noqa: S301 - made here
+    same(adapter.ref, loaded.ref, "the ref of the unpickled adapter")
 
 
 async def _a_step_runs_and_replays(adapter: Adapter) -> None:
