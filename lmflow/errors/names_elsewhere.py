@@ -14,9 +14,7 @@ _STEP = 'lf.predict("answer", "question -> answer")'
 _FIELD = 'fields are in the signature: "question, n: int -> answer", types in Annotated[str, "..."]'
 _EVALUATE = "await ex.evaluate(program, rows, metric)"
 _ADAPTER = 'an adapter is a parameter: lf.predict(..., adapter="json")'
-_MESSAGES = (
-    "lf.render(step, inputs) shows the messages; an instruction is lf.predict's third argument"
-)
+_MESSAGES = "an instruction is the third argument of lf.predict; lf.render shows the messages"
 _AGENT = "lf.react(signature, tools)"
 _INDEX = "lf.Corpus.build(documents), lf.retrieve(corpus), await lf.dense_index(corpus, ex)"
 _EXAMPLE = 'an example is a mapping: {"question": "...", "answer": "..."}'

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, Never, Self
 
+from lmflow.errors import check_kind
+from lmflow.errors.options import EXECUTOR_OPTIONS, explains_options
 from lmflow.execution.account import Account
 from lmflow.execution.budget import NOTHING, Budget, Left, Prices, Spent
 from lmflow.execution.call_order import check_order, check_version_input
@@ -16,10 +17,10 @@ from lmflow.execution.jobs import map_examples, rerun
 from lmflow.execution.jobs import optimize as optimize_job
 from lmflow.execution.jobs import score as score_job
 from lmflow.execution.listening import OnText
-from lmflow.execution.no_store import NoStore
+from lmflow.execution.no_store import recorder_of
 from lmflow.execution.rollout import Answers, Rollout, version_with_overlay
 from lmflow.execution.runs import run_once, run_rollouts
-from lmflow.execution.session import Session
+from lmflow.execution.session import BUDGET_FIX, Session
 from lmflow.execution.stream import Streaming
 from lmflow.models.base import Model
 from lmflow.models.prices import cost_of
@@ -31,8 +32,6 @@ from lmflow.traces.store import Recorder
 from lmflow.traces.trace import Run, RunKind, Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
-
-STORE_FIX = "Open it: with lf.SqliteStore({path}) as store."
 
 
 class Executor:
@@ -74,6 +73,7 @@ class Executor:
         '42'
     """
 
+    @explains_options(EXECUTOR_OPTIONS)
     def __init__(  # noqa: PLR0913 - each is a choice of its own
         self,
         model: str | Model | None = None,
@@ -93,14 +93,11 @@ class Executor:
         if concurrency < 1:
             msg = f"concurrency must be at least 1, found {concurrency}"
             raise ValueError(msg)
-        if isinstance(store, (str, Path)):
-            path = repr(str(store))
-            msg = f"expected a store, found the path {path}. {STORE_FIX.format(path=path)}"
-            raise TypeError(msg)
-        recorder: Recorder = NoStore() if store is None else store
+        if budget is not None:
+            check_kind("a budget", budget, Budget, BUDGET_FIX)
         connections = connect(
             model,
-            recorder,
+            recorder_of(store),
             concurrency,
             prices,
             redact,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from lmflow.data.dataset import Data
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
     TeacherSource,
@@ -27,6 +28,7 @@ from lmflow.optimizers.parts.tpe import Tpe, import_optuna
 from lmflow.programs.program import Program
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def bootstrap_optuna(  # noqa: PLR0913 - each is an option
     *, trials: int = 16, max_bootstrapped: int = 4, factor: int = 4, max_labeled: int = 16,
     rounds: int = 1, threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,

@@ -10,6 +10,7 @@ from collections.abc import Generator
 import toolz
 
 from lmflow.data.dataset import Data, example_id
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.evaluation.judges import Judge
 from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
@@ -45,6 +46,7 @@ from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
     """Choose labelled training examples at random as each step's demonstrations; needs no call.
 
@@ -69,6 +71,7 @@ def labeled_few_shot(*, k: int = 16, seed: int = 0) -> PlanOptimizer:
     return plan_optimizer("labeled_few_shot", {"k": k, "seed": seed}, plan, parts=TRAIN)
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def bootstrap_few_shot(  # noqa: PLR0913 - each is an option
     *, max_bootstrapped: int = 4, max_labeled: int = 16, rounds: int = 1,
     threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,

@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.checks import check_positive
 from lmflow.library.proposers import reflector
 from lmflow.optimizers.parts.candidate_pool import (
@@ -36,6 +37,7 @@ _ITERATIONS = 20
 _TRIALS_A_CHILD = 3
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def gepa(  # noqa: PLR0913 - each is an option
     *, iterations: int | None = None, minibatch: int = 3, merges: int = 5, perfect: float = 1.0,
     proposer: Predict | None = None, model: str = "", max_tokens: int = 0, seed: int = 0,

@@ -7,6 +7,7 @@ from collections.abc import Container, Generator, Sequence
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.interpreter.nearest import question_text
 from lmflow.interpreter.similarity import pack_vector, vector_key
 from lmflow.optimizers.parts.bootstrap import (
@@ -48,6 +49,7 @@ from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def knn_few_shot(  # noqa: PLR0913 - each is an option
     *, size: int = 200, bootstrap: bool = True, max_labeled: int = 4, rounds: int = 1,
     threshold: float | None = None, teacher: TeacherSource = None, seed: int = 0,

@@ -14,6 +14,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.checks import check_positive
 from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.bootstrap import TeacherSource
@@ -39,6 +40,7 @@ _BOOTSTRAP_SHARE = 0.35  # of such a search's rollouts: the most that demonstrat
 _ALWAYS_WHOLE = 50  # selection data up to this size is used whole in each trial
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def mipro(  # noqa: PLR0913 - each is an option
     *, auto: str = "light", candidates: int | None = None, trials: int | None = None,
     select: int | None = None, max_bootstrapped: int = 4, max_labeled: int = 4, minibatch: int = 35,

@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError, near
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.proposers import climber, improver
 from lmflow.optimizers.parts.checks import Requirement, check_examples, check_proposer, runs_on
 from lmflow.optimizers.parts.instructions import (
@@ -43,6 +44,7 @@ _HISTORY = 20  # attempts that a proposer is shown (Yang et al. 2023, section 5.
 _EXAMPLES_SHOWN = 3  # training examples that a proposer is shown
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def opro(  # noqa: PLR0913 - each is an option
     step: str = "", *, steps: int = 10, breadth: int = 8, proposer: Predict | None = None,
     model: str = "", seed: int = 0,
@@ -103,6 +105,7 @@ def opro(  # noqa: PLR0913 - each is an option
     return plan_optimizer("opro", options, plan, bound, SELECT, requires=_has_step(step))
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def coordinate_ascent_opro(
     *, breadth: int = 10, depth: int = 3, temperature: float = 1.4, again: bool = True,
     model: str = "",
@@ -162,6 +165,7 @@ def coordinate_ascent_opro(
     return plan_optimizer(name, options, plan, bound, SELECT, requires=requires)
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def module_opro(
     *, steps: int = 10, breadth: int = 8, model: str = "", seed: int = 0
 ) -> PlanOptimizer:

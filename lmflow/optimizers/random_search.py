@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.data.dataset import Data
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
     TeacherSource,
@@ -41,6 +42,7 @@ _CANDIDATES = 16
 _TRIES = 8  # training examples that a bootstrap of a few demonstrations tries, roughly
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def random_search(  # noqa: PLR0913 - each is an option
     *, candidates: int | None = None, max_bootstrapped: int = 4, max_labeled: int = 16,
     rounds: int = 1, threshold: float | None = None, teacher: TeacherSource = None,

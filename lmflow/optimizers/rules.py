@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 import attrs
 
 from lmflow.data.dataset import Data
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.proposers import inducer
 from lmflow.optimizers.parts.bootstrap import (
     Bootstrap,
@@ -44,6 +45,7 @@ HEAD = "Follow these rules:"
 """The line above the rules of an instruction."""
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def infer_rules(  # noqa: PLR0913 - each is an option
     *, candidates: int = 10, rules: int = 10, examples: int = 20, max_bootstrapped: int = 4,
     max_labeled: int = 4, threshold: float | None = None, teacher: TeacherSource = None,

@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 
 from lmflow.data.dataset import Data
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.checks import check_positive
 from lmflow.library.proposers import adviser
 from lmflow.optimizers.parts.checks import check_proposer, runs_on
@@ -29,6 +30,7 @@ _WINNERS_SHARE = 0.3  # of the rollouts of a search within a number of calls: to
 _CANDIDATES_FROM = ((2000, 6), (600, 4), (0, 3))  # runs an example, by the rollouts there are
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def simba(  # noqa: PLR0913 - each is an option
     *, steps: int | None = None, batch: int | None = None, candidates: int | None = None,
     max_demos: int = 4, temperature: float = 0.2, proposer: Predict | None = None, model: str = "",

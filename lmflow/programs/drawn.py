@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from lmflow.programs.settled import Settled
 from lmflow.values.printing import printable
 from lmflow.views.page import Page, Table, Text
 
 _WIDEST_REPR = 240
 
 
-class Drawn:
+class Drawn(Settled):
     """Base of all programs, which shows them; ``Program`` has the parts that are drawn."""
 
     _kind = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Coroutine, Mapping
-from typing import Any
+from typing import Any, Never
 
 import attrs
 import toolz
@@ -35,10 +35,11 @@ class Program(Drawn):
 
     signature: Signature = attrs.field(init=False)
 
-    def __call__(self, /, **inputs: Any) -> Pending:
+    def __call__(self, /, *extra: Never, **inputs: Any) -> Pending:
         """Give the program its inputs; it runs once the result is awaited or driven.
 
         Args:
+            *extra: Nothing; inputs are given by name.
             **inputs: The inputs of the signature, by name.
 
         Returns:
@@ -49,6 +50,7 @@ class Program(Drawn):
             UnknownInput: The signature has no input of that name.
             WrongType: A value doesn't fit its input's type.
         """
+        self._check_by_name(extra, self.signature.input_names)
         return Pending(self, self.signature.bind(str(self), inputs))
 
     def __rshift__(self, after: Program) -> Pipe:
