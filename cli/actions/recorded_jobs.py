@@ -36,6 +36,7 @@ from lmflow.replays.exact import replay
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
+from lmflow.views.lines import took
 
 JOB_KINDS = frozenset({"optimize", "evaluate"})
 _EDITED = "Was the program, the metric or the optimizer edited since?"
@@ -55,7 +56,8 @@ def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json:
     """Run a stopped evaluation or optimization to its end; recorded calls are not sent again."""
     concurrency = limits.concurrency
     if recorded.status == "done":
-        click.echo(f"run {recorded.id} came to its end: {short(recorded.result)}", err=True)
+        words = f"nothing to resume: run {recorded.id} came to its end"
+        click.echo(f"{words}, {short(recorded.result)}; its result:", err=True)
     with SqliteStore(store_path) as store:
         with store.reading() as reader:
             job = load_recorded_job(recorded, reader, limits.allowed)
@@ -111,7 +113,7 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
 def identical_line(traces: int, calls: int, seconds: float) -> str:
     """Return the line that says that a replay came to what was recorded."""
     answered = f"{calls} calls answered from the store, 0 sent"
-    return f"identical: {traces} traces, {answered}, {seconds:.2f} s"
+    return f"identical: {traces} traces, {answered}, {took(seconds * 1e9)}"
 
 
 def rescore(run: Run, job: Job) -> Evaluation:

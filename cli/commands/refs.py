@@ -24,7 +24,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.pager import page, pager_option
-from lmflow.cli.text.tables import Column, table
+from lmflow.cli.text.tables import Column, fitting_lines, table
 from lmflow.cli.text.versions import reflog_line
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.reader import Reader
@@ -182,7 +182,7 @@ def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
         names = ("name", "version", "why", "at", "who", "before")
         echo_json([{name: getattr(moved, name) for name in names} for moved in moves])
         return
-    page("\n".join(map(reflog_line, moves)) or "No ref was moved yet.")
+    page(fitting_lines("\n".join(map(reflog_line, moves))) or "No ref was moved yet.")
     if more:
         click.echo(f"{len(moves)} shown, there are more: --all, or --limit N", err=True)
 

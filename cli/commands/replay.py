@@ -50,6 +50,7 @@ from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
 
 _PROGRAM = program_option("The program, if the run does not name it.")
 _MODEL = click.option(
@@ -232,6 +233,14 @@ def resume(options: ResumeOptions) -> None:
         )
         resume_job(options.store, recorded, limits, as_json=options.as_json)
         return
+    if _is_whole(recorded) and not (options.retry_failures or options.as_json):
+        ended, failed = counted(len(recorded), "execution"), len(recorded.failures)
+        click.echo(f"nothing to resume: {ended} of run {recorded.id} ended, {failed} failed")
+        if failed:
+            click.echo(
+                f"Failed calls are sent again by: lmflow resume {recorded.id} --retry-failures"
+            )
+        return
     program = program_of(recorded, options.target)
 
     def go(ex: Executor) -> Awaitable[Run]:
@@ -244,6 +253,11 @@ def resume(options: ResumeOptions) -> None:
         )
 
     print_run(_run_live(recorded, recorded.target, options, go), as_json=options.as_json)
+
+
+def _is_whole(recorded: Run) -> bool:
+    """Return whether a run and all its executions came to their ends."""
+    return recorded.status in {"done", "failed"} and all(trace.done for trace in recorded)
 
 
 def program_of(recorded: Run | Trace, target: str) -> Program:

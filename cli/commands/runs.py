@@ -13,7 +13,7 @@ from lmflow.cli.lazy import LazyCommands, LazyGroup
 from lmflow.cli.options import echo_json, json_option, limit_option, store_option
 from lmflow.cli.text.amounts import more_line
 from lmflow.cli.text.pager import page, pager_option
-from lmflow.cli.text.tables import table
+from lmflow.cli.text.tables import fitting_lines, table
 from lmflow.cli.text.terminal import line, run_tree
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
@@ -132,7 +132,8 @@ def show(  # noqa: PLR0913 - one parameter an option
         echo_json(data if conditions else data[0])
         return
     if shown:
-        page("\n".join(run_tree(recorded, messages=messages) for recorded in shown))
+        tree = "\n".join(run_tree(recorded, messages=messages) for recorded in shown)
+        page(tree if messages else fitting_lines(tree))
     else:
         click.echo("No execution fulfils the conditions. Loosen a --where.")
     more_line(sum(map(len, shown)), total, "--all, or --limit N")

@@ -12,6 +12,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.options import (
+    LARGEST,
     echo_json,
     integer,
     json_option,
@@ -21,6 +22,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.pager import page, pager_option
+from lmflow.cli.text.tables import terminal_width
 from lmflow.cli.text.terminal import line
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
@@ -29,6 +31,11 @@ from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.lists.search import LATEST
 from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
+from lmflow.values.widths import cut
+from lmflow.views.lines import took
+
+_INDENT = 4
+"""Columns before a snippet."""
 
 
 @click.command()
@@ -146,11 +153,14 @@ def _hit_lines(hit: CallHit) -> tuple[str, str]:
 
 def _marked(hit: CallHit) -> str:
     """Return the snippet with the matched words in bold, or in «» if it is not for a terminal."""
-    text, at = "", 0
+    width = (terminal_width() or LARGEST) - _INDENT
+    snippet, text, at = cut(hit.snippet, width), "", 0
     for start, end in hit.marks:
-        text += clean(hit.snippet[at:start]) + _strong(clean(hit.snippet[start:end]))
+        if end > len(snippet):
+            break
+        text += clean(snippet[at:start]) + _strong(clean(snippet[start:end]))
         at = end
-    return text + clean(hit.snippet[at:])
+    return text + clean(snippet[at:])
 
 
 def _strong(word: str) -> str:
@@ -165,7 +175,7 @@ def _line(call: EndedCall) -> str:
         call.run[-8:],
         f"{call.label} {call.address}{attempt}".strip(),
         f"tool {call.model}" if call.kind == "tool" else call.model,
-        f"{(call.ended - call.started) / 1e6:.0f} ms",
+        took(call.ended - call.started),
         "" if call.tok_in is None else f"{call.tok_in} + {call.tok_out or 0} tokens",
         f"{mark} {line(call.text, 60)}" if call.text else "",
     )

@@ -15,6 +15,7 @@ from lmflow.serve.openapi import curl, path_of
 from lmflow.serve.results import AccessRecord
 from lmflow.serve.service import Offer, Service
 from lmflow.values.printing import clean
+from lmflow.views.lines import took
 
 _HEALTHY = ("GET /healthz", 200)
 
@@ -51,12 +52,11 @@ class ServerLog:
             self.answered += 1
         if self.as_json or self.quiet or (request.route, request.status) == _HEALTHY:
             return
-        took = request.seconds
         facts = [
             time.strftime("%H:%M:%S"),
             str(request.status),
             request.route,
-            f"{took:.2f} s" if took >= 1 else f"{took * 1000:.0f} ms",
+            took(request.seconds * 1e9),
             request.error,
             f"run {request.run}" if request.run else "",
             f"version {short(request.version)}" if request.version else "",

@@ -10,6 +10,7 @@ import attrs
 from lmflow.evaluation.rows import price_paid, sum_if_known, tokens_used
 from lmflow.messages.requests import ToolRequest
 from lmflow.traces.trace import Trace
+from lmflow.views.lines import took
 
 
 @attrs.frozen
@@ -60,7 +61,7 @@ def spending_lines(
     if tokens is not None:
         yield f"{tokens:,} tokens"
     if latency is not None:
-        yield f"latency p50 {latency[0]:.2f} s, p95 {latency[1]:.2f} s"
+        yield f"latency p50 {took(latency[0] * 1e9)}, p95 {took(latency[1] * 1e9)}"
 
 
 def _price_text(cost: int | None, judging: Judging, unpriced: str) -> str:

@@ -31,6 +31,13 @@ class WriteReceipt:
         if self._error is not None:
             raise self._error
 
+    def check(self) -> None:
+        """Raise the error of the write if it is known already: a store that can only be read refuses
+        events at once, before anything is sent.
+        """
+        if self._error is not None:
+            raise self._error
+
     def settle(self, error: BaseException | None) -> None:
         """Set the outcome of the write and wake the coroutines that wait for it."""
         self._settled, self._error = True, error

@@ -49,6 +49,7 @@ async def run_once(
     run = session.new_run(kind, str(rollout.program), [rollout])
     with _stopped_unless_closed(connections, run):
         opened = connections.record_alone(run_opened(run, [rollout]))
+        opened.check()
         try:
             finished = await prepared.execute(run.id, rollout, 0, on_text)
         except BudgetExceeded:

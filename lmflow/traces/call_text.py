@@ -9,6 +9,7 @@ from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.traces.calls import CallAttempt
 from lmflow.values.printing import clean, printable
 from lmflow.values.record import pretty
+from lmflow.views.lines import took
 
 
 def call_lines(calls: Iterable[CallAttempt], *, messages: bool) -> Iterator[str]:
@@ -18,20 +19,17 @@ def call_lines(calls: Iterable[CallAttempt], *, messages: bool) -> Iterator[str]
 
 def duration(started: int, ended: int) -> str:
     """Return the time between two times in nanoseconds, or that it never ended."""
-    return f"{(ended - started) / 1e9:.2f} s" if ended else "never ended"
+    return took(ended - started) if ended else "never ended"
 
 
 def call_line(call: CallAttempt, leaf: str) -> str:
     """Return a call on one line: step, model or tool, duration, tokens, outcome."""
     attempt = f" attempt {call.attempt + 1}" if call.attempt else ""
-    if call.outcome:
-        took = f"{(call.ended - call.started) / 1e6:.0f} ms"
-    else:
-        took = "never ended (maybe billed)"
+    time = took(call.ended - call.started) if call.outcome else "never ended (maybe billed)"
     parts = (
         f"{printable(leaf)}{attempt}",
         printable(call.target),
-        took,
+        time,
         tokens(call),
         outcome_line(call),
     )

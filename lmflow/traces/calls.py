@@ -19,6 +19,7 @@ from lmflow.traces.json_form import read_json
 from lmflow.values.canonical_text import KEYED
 from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import printable
+from lmflow.views.lines import took
 
 CallKind = Literal["chat", "embed", "tool"]
 CallStatus = Literal["started", "ok", "failed"]
@@ -90,9 +91,9 @@ class CallAttempt(JsonFields):
 
     def __repr__(self) -> str:
         attempt = f" attempt {self.attempt + 1}" if self.attempt else ""
-        took = f", {(self.ended - self.started) / 1e6:.0f} ms" if self.outcome else ""
+        time = f", {took(self.ended - self.started)}" if self.outcome else ""
         status = "never ended" if self.outcome is None else self.status
-        words = f"{self.address}{attempt}: {status}, {self.target}{took}"
+        words = f"{self.address}{attempt}: {status}, {self.target}{time}"
         return f"<Call {printable(words)}>"
 
 

@@ -17,7 +17,7 @@ from lmflow.views.page import Page, Table
 LIST_TITLE = "The latest runs of the store"
 
 RUN_COLUMNS = (
-    Column("id", whole=True),
+    Column("id", whole=True, narrow=lambda text: str(text)[-8:]),
     Column("started", narrow=lambda text: str(text)[5:16]),
     Column("kind"),
     Column("name"),

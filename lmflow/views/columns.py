@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from lmflow.values.widths import columns as columns_of
 from lmflow.values.widths import cut, padded
 
 GAP = 2
-ENOUGH = 24
+ENOUGH = 16
 """Columns that a text is shortened to before whole columns are left out."""
 
 LEAST = 8
@@ -58,8 +59,16 @@ def column_table(
     lines = _text(drawn).split("\n")
     if left_out:
         names = ", ".join(left_out)
-        lines.append(f"not shown: {names} (--json, a pipe or a wider terminal shows them)")
+        note = f"not shown: {names} (--json, a pipe or a wider terminal shows them)"
+        lines += textwrap.wrap(note, width)
     return "\n".join(cut(line, width) for line in lines)
+
+
+def fits(rows: Iterable[Mapping[str, Any]], columns: Iterable[str], *, width: int | None) -> bool:
+    """Say whether a table fits a width with texts of ``ENOUGH`` characters and all its columns."""
+    rows = list(rows)
+    drawn = [_Drawn.of(Column(column), rows) for column in columns]
+    return width is None or _total(_shortened(drawn, width, ENOUGH)) <= width
 
 
 @attrs.frozen
@@ -76,7 +85,7 @@ class _Drawn:
         values = [row[column.name] for row in rows]
         if narrow and column.narrow is not None:
             values = list(map(column.narrow, values))
-        cells = tuple(map(_cell, values))
+        cells = tuple(map(one_line, values))
         width = max(map(columns_of, (column.name, *cells)))
         return _Drawn(column, cells, _are_numbers(values), width)
 
@@ -145,7 +154,7 @@ def _text(drawn: Sequence[_Drawn]) -> str:
     return "\n".join((" " * GAP).join(cells).rstrip() for cells in lines)
 
 
-def _cell(value: Any) -> str:
+def one_line(value: Any) -> str:
     """Return a value on one line, without control characters."""
     if value is None:
         return ""
@@ -157,7 +166,7 @@ def _cell(value: Any) -> str:
 
 def _are_numbers(values: Sequence[Any]) -> bool:
     """Return whether all values are numbers, or texts of numbers; the empty ones don't count."""
-    texts = [_cell(value) for value in values if value not in (None, "")]
+    texts = [one_line(value) for value in values if value not in (None, "")]
     return bool(texts) and all(map(_is_number, texts))
 
 

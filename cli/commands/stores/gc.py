@@ -109,11 +109,12 @@ def gc(age: str | None, store: str, *, yes: bool, vacuum: bool, as_json: bool) -
     if as_json:
         echo_json({**attrs.asdict(swept), "done": yes})
         return
-    click.echo(f"{'removed' if yes else 'would remove'} {_counts(swept)}")
-    if yes:
+    if swept == GarbageCounts():
+        click.echo("Nothing to remove.")
         return
-    nothing = swept == GarbageCounts()
-    click.echo("Nothing to do." if nothing else "Nothing was removed: `lmflow gc --yes` does it.")
+    click.echo(f"{'removed' if yes else 'would remove'} {_counts(swept)}")
+    if not yes:
+        click.echo("Nothing was removed: `lmflow gc --yes` does it.")
 
 
 def _pin(version: str, why: str, store_path: str, *, pinned: bool, as_json: bool) -> None:

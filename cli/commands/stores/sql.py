@@ -21,7 +21,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.pager import page, pager_option
-from lmflow.cli.text.tables import table, terminal_width
+from lmflow.cli.text.tables import fits, records, table, terminal_width
 from lmflow.stores.sqlite.query import Answer, query, tables_of
 from lmflow.values.printing import clean
 
@@ -82,7 +82,7 @@ def sql(options: SqlOptions) -> None:
     elif options.form == "csv":
         click.echo(_csv(answer), nl=False)
     else:
-        page(table(_dicts(answer), answer.columns))
+        page(_table(answer))
     if answer.more:
         click.echo(f"{len(answer.rows)} rows shown, there are more: --limit N or --all", err=True)
 
@@ -94,6 +94,14 @@ def _print_tables(options: SqlOptions) -> None:
         return
     widest = max(map(len, tables)) + 2
     page("\n".join(_wrapped(name.ljust(widest), columns) for name, columns in tables.items()))
+
+
+def _table(answer: Answer) -> str:
+    """Return the rows as a table, or below each other if the terminal is too narrow for that."""
+    rows = _dicts(answer)
+    if fits(rows, answer.columns, width=terminal_width()):
+        return table(rows, answer.columns)
+    return records(rows, answer.columns)
 
 
 def _wrapped(name: str, columns: Sequence[str]) -> str:

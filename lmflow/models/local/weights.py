@@ -25,6 +25,7 @@ import attrs
 from lmflow.errors import ModelUnavailable, listed
 from lmflow.models.local.bert_gguf import convert_bert
 from lmflow.models.local.catalogue import CATALOGUE, Weights, WeightsKind, find_weights
+from lmflow.values.printing import sized
 
 Progress = Callable[[str, int, int], None]
 """Takes (phase, bytes done, bytes in all); the phase is ``download``, ``unpack`` or ``done``."""
@@ -91,7 +92,7 @@ def pull(
     except OSError as error:
         problem = f"its weights can't be written to {path.parent}: {error.strerror or error}"
         raise ModelUnavailable(
-            weights.name, problem, f"Make room for {weights.size * 2 / 1e6:.0f} MB there."
+            weights.name, problem, f"Make room for {sized(weights.size * 2)} there."
         ) from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise ModelUnavailable(
@@ -132,7 +133,7 @@ def locate(model: str | Path | Weights, cache: Path | None = None) -> WeightsFil
     weights = find_weights(model)
     path = _target(weights, cache)
     if not _is_present(weights, path):
-        problem = f"its weights ({weights.size / 1e6:.0f} MB) are not on this machine"
+        problem = f"its weights ({sized(weights.size)}) are not on this machine"
         raise ModelUnavailable(weights.name, problem, f"Run: lmflow models pull {weights.name}")
     return WeightsFile(path, weights.name, weights.kind)
 
