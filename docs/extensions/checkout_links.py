@@ -19,6 +19,9 @@ PAGES = {
 
 INCLUDED = {page: file for file, page in PAGES.items() if page != "index.md"}
 _LINK = re.compile(r"\]\(([^)#:\s]+\.md)")
+_FOLDER = re.compile(r"\[([^]]+)\]\((?![^)]*(?:\.md|:|^#))[^)]*\)")
+"""A link to a folder or a file of code, which the site doesn't show."""
+
 
 
 def rewrite(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -28,7 +31,7 @@ def rewrite(app: Sphinx, docname: str, source: list[str]) -> None:
     page = f"{docname}.md"
     text, base = source[0], posixpath.dirname(page)
     if file := INCLUDED.get(page):
-        text += (app.srcdir / file).read_text(encoding="utf-8")
+        text += _FOLDER.sub(r"\1", (app.srcdir / file).read_text(encoding="utf-8"))
         base = posixpath.dirname(file)
 
     def target(match: re.Match[str]) -> str:
