@@ -51,7 +51,9 @@ class _Shown:
 
     def _repr_html_(self) -> str:
         # Without a share the bar moves to and fro, which must end with the work.
-        share = 1.0 if self._update.ended else self._update.share
+        share = self._update.share
+        if share is None and self._update.ended:
+            share = 1.0
         value = "" if share is None else f' max="1" value="{share:.4f}"'
         texts = [html.escape(text) for _, text in facts(self._update)]
         title, *rest = texts

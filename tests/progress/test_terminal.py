@@ -6,10 +6,13 @@ import io
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import termios
 import threading
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -40,13 +43,25 @@ async def main():
 asyncio.run(main())
 print("printed")
 """
+COMMAND = [sys.executable, "-c", "from lmflow.cli.main import main; main()"]
 MAP = "await ex.map(answer, [dict(question=str(n)) for n in range(20)]{more})"
 
 
-def on_terminal(body: str, *, columns: int = 100, **environ: str) -> tuple[int, str, str]:
+def on_terminal(
+    body: str, *, columns: int = 100, environ: Mapping[str, str] | None = None, interrupt: float = 0
+) -> tuple[int, str, str]:
     """The exit status of a script whose standard error is a terminal, what the terminal got, and
-    its standard output.
+    its standard output. ``interrupt`` is the seconds of the bar after which Ctrl-C is pressed.
     """
+    return process_on_terminal(
+        [sys.executable, "-c", SCRIPT.format(body=body)], columns, environ or {}, interrupt
+    )
+
+
+def process_on_terminal(
+    command: Sequence[str], columns: int, environ: Mapping[str, str], interrupt: float = 0
+) -> tuple[int, str, str]:
+    """The exit status of a process on a terminal, what that got, and its standard output."""
     here, there = pty.openpty()
     termios.tcsetwinsize(there, (24, columns))
     kept = {
@@ -55,7 +70,7 @@ def on_terminal(body: str, *, columns: int = 100, **environ: str) -> tuple[int, 
         if not name.startswith(("PYTEST", "CI", "COLUMNS", "LINES"))
     }
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT.format(body=body)],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=there,
@@ -66,6 +81,11 @@ def on_terminal(body: str, *, columns: int = 100, **environ: str) -> tuple[int, 
     got: list[bytes] = []
     reader = threading.Thread(target=_drain, args=(here, got))
     reader.start()
+    if interrupt:
+        while not got:
+            time.sleep(0.01)
+        time.sleep(interrupt)
+        process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     reader.join()
     os.close(here)
@@ -99,12 +119,12 @@ def test_a_bar_is_shown_by_default_on_a_terminal() -> None:
 )
 def test_it_is_quiet_if_told_so(more: str, environ: dict[str, str]) -> None:
     """``lf.silent``, continuous integration and a dumb terminal show nothing."""
-    assert (0, "", "printed\n") == on_terminal(MAP.format(more=more), **environ)
+    assert (0, "", "printed\n") == on_terminal(MAP.format(more=more), environ=environ)
 
 
 def test_a_bar_may_be_asked_for_anywhere() -> None:
     """``lf.bar`` counts more than what the environment says."""
-    status, shown, _ = on_terminal(MAP.format(more=", progress=lf.bar"), CI="true")
+    status, shown, _ = on_terminal(MAP.format(more=", progress=lf.bar"), environ={"CI": "true"})
     assert 0 == status
     assert "/20" in shown
 
@@ -136,6 +156,27 @@ def test_runs_side_by_side_share_the_screen() -> None:
     assert (0, "printed\n") == (status, printed)
     assert re.search(r"/20.*\n.*/20", shown)
     assert 1 == shown.count("\x1b[?25h")
+
+
+def test_a_command_shows_the_same_bar(tmp_path: Path) -> None:
+    """The command line decides as Python does; ``--json`` shows nothing."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "tea.txt").write_text("Green tea steeps for two minutes.")
+    command = [*COMMAND, "index", str(tmp_path / "notes"), "--out"]
+    status, shown, _ = process_on_terminal([*command, str(tmp_path / "a.db")], 100, {})
+    assert 0 == status
+    assert re.search(r"index.*0/1", shown)
+    status, shown, _ = process_on_terminal([*command, str(tmp_path / "b.db"), "--json"], 100, {})
+    assert (0, "") == (status, shown)
+
+
+def test_ctrl_c_gives_the_terminal_back() -> None:
+    """The run stops, the bar is gone, and the cursor is shown again."""
+    status, shown, printed = on_terminal(MAP.format(more=""), interrupt=0.1)
+    assert status != 0
+    assert "" == printed
+    assert "\x1b[?25h" in shown
+    assert "KeyboardInterrupt" in shown
 
 
 def test_the_bar_is_gone_at_the_end() -> None:
