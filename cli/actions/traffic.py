@@ -10,7 +10,7 @@ import click
 
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import echo_json
-from lmflow.cli.text.amounts import dollars
+from lmflow.cli.text.amounts import UNKNOWN, dollars
 from lmflow.cli.text.tables import table
 from lmflow.data.conditions import Condition
 from lmflow.errors import short
@@ -168,6 +168,8 @@ def _row(name: str, estimate: CostEstimate) -> dict[str, Any]:
 
 
 def _money(estimate: CostEstimate) -> str:
+    if estimate.unknown and not estimate.cost:  # calls of tools alone have a price, which is 0
+        return UNKNOWN
     usd = None if estimate.cost is None else estimate.cost / _NANO
     return dollars(usd, estimate.unknown)
 

@@ -44,6 +44,8 @@ class CostEstimate:
 
     def __add__(self, other: CostEstimate) -> CostEstimate:
         """Return the estimate of both sets of calls."""
+        if not self.calls or not other.calls:
+            return other if other.calls else self
         costs = [cost for cost in (self.cost, other.cost) if cost is not None]
         return CostEstimate(
             self.calls + other.calls,
