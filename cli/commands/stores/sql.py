@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,11 @@ def _dicts(answer: Answer) -> list[Mapping[str, Any]]:
 
 
 def _plain(value: Any) -> Any:
-    return value.hex() if isinstance(value, bytes) else value
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)  # JSON has no infinity
+    return value
 
 
 def _csv(answer: Answer) -> str:
