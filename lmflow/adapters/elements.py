@@ -14,13 +14,14 @@ from typing import Any, Union
 import attrs
 
 from lmflow.signatures.description import type_in_words
-from lmflow.signatures.fields import Field, fields_of, origin_and_args, unwrap_annotated
+from lmflow.signatures.fields import Field, fields_of, nullable, origin_and_args, unwrap_annotated
 from lmflow.signatures.parsing import interpret
 from lmflow.signatures.wire_types import SEQUENCES
 from lmflow.values.json_text import load_strict
 from lmflow.values.record import plain, pretty
 
 ITEM, ENTRY = "item", "entry"
+_NULLS = {"", "null", "none", "n/a"}
 _TAG = re.compile(
     r"<(?P<end>/?)(?P<name>[A-Za-z_][\w.-]*)(?P<key>\s+key\s*=\s*(?:\"[^\"]*\"|'[^']*'))?"
     r"(?:\s[^<>]*?)?(?P<empty>/?)>"
@@ -64,6 +65,8 @@ def element(tag: str, value: Any, key: str | None = None) -> str:
     head = tag if key is None else f'{tag} key="{_quoted(key)}"'
     if value is None:
         return f"<{head}/>"
+    if value in ([], {}):  # written as JSON, since nothing at all may mean null
+        return f"<{head}>{pretty(value)}</{tag}>"
     if isinstance(value, list):
         return f"<{head}>{''.join(element(ITEM, item) for item in value)}</{tag}>"
     if isinstance(value, dict):
@@ -124,6 +127,8 @@ def value_in(content: str, kind: Any, *, whole: bool) -> Any:  # noqa: PLR0911 -
     if inner is str:
         return unescape(content)
     text, children = content.strip(), list(elements(content))
+    if text.lower() in _NULLS and inner is not Any and nullable(inner):
+        return None
     if origin is Union:
         return _member_value(content, args, whole=whole)
     if not children or text[:1] in {"[", "{", "`"}:
@@ -174,8 +179,6 @@ def _end_of(text: str, name: str, position: int) -> tuple[int, int]:
 
 def _member_value(content: str, kinds: tuple[Any, ...], *, whole: bool) -> Any:
     """The value of a union's first member that fits: nested ones first if there are elements."""
-    if type(None) in kinds and content.strip().lower() in {"", "null", "none", "n/a"}:
-        return None
     others = [kind for kind in kinds if kind is not type(None)]
     has_children = next(elements(content), None) is not None
     for kind in sorted(others, key=lambda kind: is_nested(kind) is not has_children):

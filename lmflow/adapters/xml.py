@@ -59,7 +59,8 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
     check_answered(text, reply)
     contents = _contents(signature, reply)
     if not contents:
-        is_json = reply.lstrip("` \n")[:1] in {"{", "["} and not signature.is_free_text
+        start = reply.lstrip("` \n")[:2]
+        is_json = start[:1] in {"{", "["} and start != "[[" and not signature.is_free_text
         return (JSON if is_json else CHAT).read(signature, reply, whole)
 
     def read_content(content: str, kind: Any) -> Any:
