@@ -58,6 +58,7 @@ class OptimizeOptions:
     calls: int | None
     usd: float | None
     guarded: bool
+    folds: int
     judge_rows: int | None
     unjudged: bool
     prior: tuple[str, ...]
@@ -80,6 +81,7 @@ class OptimizeOptions:
             options=self.options + proposer,
             split=_fractions(self.fractions),
             guarded=self.guarded,
+            folds=self.folds,
             version=self.version,
             model=self.model,
             ref=self.ref,
@@ -149,6 +151,13 @@ class OptimizeOptions:
     help="Keep the start version unless the held-back data says that the new one is better.",
 )
 @click.option(
+    "--folds",
+    type=integer(2),
+    default=0,
+    metavar="K",
+    help="Judge the optimizer by K folds of the examples, if they are too few to hold some back.",
+)
+@click.option(
     "--judge-rows",
     "judge_rows",
     type=integer(0),
@@ -183,7 +192,7 @@ def optimize(options: OptimizeOptions) -> None:
     \b
     Example:
       lmflow optimize app:rag --train dev.jsonl --metric f1 --model openai/MODEL --budget-calls 300
-    """  # noqa: E501 - an example stands on one line
+    """
     spec = options.spec
     _check(spec, options)
     if options.dry_run:

@@ -24,6 +24,7 @@ from lmflow.execution.budget import Budget
 from lmflow.execution.jobs.fitting import fit_to_budget
 from lmflow.metrics import Metric, name_of
 from lmflow.optimizers.combinators import guard
+from lmflow.optimizers.folds import cross_fit
 from lmflow.optimizers.parts.plan import PlanOptimizer
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program
@@ -57,6 +58,7 @@ class JobSpec:
     options: tuple[str, ...] = ()
     split: tuple[float, ...] = ()
     guarded: bool = False
+    folds: int = 0
     version: str = ""
     model: str = ""
     ref: str = ""
@@ -143,6 +145,8 @@ class Job:
     def unfitted(self) -> PlanOptimizer:
         """The optimizer that the specification names, with its options alone."""
         optimizer = load_optimizer(self.spec.optimizer, self.spec.options)
+        if self.spec.folds:
+            optimizer = cross_fit(optimizer, folds=self.spec.folds)
         return guard(optimizer) if self.spec.guarded else optimizer
 
 

@@ -11,6 +11,7 @@ from lmflow.optimizers.auto.optimizer import auto
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.folds import cross_fit
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
@@ -45,7 +46,14 @@ OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
 """The factories of optimizers that take nothing but options, by name."""
 
 _COMBINATORS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
-    {"guard": guard, "only": only, "within": within, "chain": chain, "first_best": first_best}
+    {
+        "guard": guard,
+        "only": only,
+        "within": within,
+        "chain": chain,
+        "first_best": first_best,
+        "cross_fit": cross_fit,
+    }
 )
 
 

@@ -23,6 +23,7 @@ from lmflow.optimizers.auto.optimizer import auto
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.folds import cross_fit
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
 from lmflow.optimizers.mipro import mipro
@@ -96,6 +97,7 @@ MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "first_best": lambda seed: first_best(
         labeled_few_shot(seed=seed), bootstrap_few_shot(max_labeled=2, seed=seed)
     ),
+    "cross_fit": lambda seed: cross_fit(random_search(candidates=1, seed=seed), folds=2, seed=seed),
     "guard": lambda seed: guard(random_search(candidates=1, seed=seed)),
     "within": lambda seed: within(random_search(candidates=2, seed=seed), max_calls=60),
 }

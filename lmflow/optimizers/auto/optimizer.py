@@ -49,6 +49,7 @@ from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, score_version
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
+from lmflow.values.record import Record
 
 CALLS_A_STEP = 300
 """The calls a model step that a search without a budget may take."""
@@ -167,26 +168,34 @@ def _requires(program: Program, traces: Traces) -> None:
         check_examples(program, getattr(data, part), part)
 
 
-def _is_pooled(program: Program, data: Data) -> bool:
-    """Return whether training examples are scored on too. With several steps what harvests
-    demonstrations and what chooses by them are worth keeping apart, if there is enough of both.
-    """
-    return len(program.predictors) <= 1 or not len(data.select)
-
-
 def _schedule(calls: int, program: Program, data: Data, metric: Any) -> Schedule:
-    pooled = _is_pooled(program, data)
-    rows = len(data.select) + (len(data.train) if pooled else 0)
-    rollouts = calls // rollout_calls(program, metric)
-    return plan_schedule(calls, rollouts, len(program.predictors), rows, pooled=pooled)
+    steps, rollouts = len(program.predictors), calls // rollout_calls(program, metric)
+    rows = len(data.select) + len(data.train)
+    return plan_schedule(calls, rollouts, steps, rows, harvests=_harvests(program, data))
+
+
+def _harvests(program: Program, data: Data) -> bool:
+    """Return whether the start version runs on training examples for their demonstrations alone.
+
+    The labels of one step's examples are demonstrations already. Several steps need good runs, and
+    what is made of them is best scored on other rows.
+    """
+    return len(program.predictors) > 1 and len(data.select) > 0
+
+
+def _ordered_rows(task: Task, rng: random.Random) -> list[Record]:
+    """Return all examples in the one order in which versions meet them: at random, or those first
+    of which no demonstration is made, if good runs are harvested from the others.
+    """
+    select, train = list(task.data.select), list(task.data.train)
+    if not _harvests(task.program, task.data):
+        return rng.sample([*select, *train], len(select) + len(train))
+    return [*rng.sample(select, len(select)), *rng.sample(train, len(train))]
 
 
 def _begin(task: Task, limits: Limits, theta: float, rng: random.Random) -> Search:
-    """Make the state of a search: all rows in one random order, and a model that knows nothing."""
-    rows = list(task.data.select)
-    if _is_pooled(task.program, task.data):
-        rows += list(task.data.train)
-    rng.shuffle(rows)
+    """Make the state of a search: all rows in one order, and a model that knows nothing."""
+    rows = _ordered_rows(task, rng)
     steps = max(1, len(task.program.predictors))
     effect = _TOTAL_SD / math.sqrt(2 * steps)
     kinds = (INSTRUCTION, DEMOS, REFLECTION)
@@ -247,6 +256,7 @@ def _harvest(search: Search, tries: int) -> Generator[Need, tuple[Trace, ...], N
             search.task, start, some, "harvest", Best(start), "harvest"
         )
         search.note_runs(start, scores.rows)
+        search.learn(search.arms.zero, search.scores_by_row(search.arms.zero, scores.rows))
 
 
 def _compare_free(search: Search, count: int) -> Generator[Need, tuple[Trace, ...], None]:

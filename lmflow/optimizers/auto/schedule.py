@@ -85,7 +85,7 @@ class Schedule:
         return f"buys {head}, {written} and {comparisons}"
 
 
-def plan_schedule(calls: int, rollouts: int, steps: int, rows: int, *, pooled: bool) -> Schedule:
+def plan_schedule(calls: int, rollouts: int, steps: int, rows: int, *, harvests: bool) -> Schedule:
     """Return what a number of calls buys.
 
     Args:
@@ -93,11 +93,11 @@ def plan_schedule(calls: int, rollouts: int, steps: int, rows: int, *, pooled: b
         rollouts: The scored executions of the program that they buy.
         steps: The model steps of the program.
         rows: The examples that versions can be scored on.
-        pooled: Whether training examples are scored on too, so that good runs come by themselves.
+        harvests: Whether good runs for demonstrations are looked for before anything is compared.
     """
     start = max(_FIRST_ROWS, round(_START_SHARE * rollouts))
     start = min(start, max(_FEWEST_ROWS, round(_MOST_START_SHARE * rollouts)), rows)
-    tries = 0 if pooled else max(_FEWEST_TRIES, round(_HARVEST_SHARE * rollouts))
+    tries = max(_FEWEST_TRIES, round(_HARVEST_SHARE * rollouts)) if harvests else 0
     tries = min(tries, round(_START_SHARE * rollouts))
     blocks = max(0, rollouts - start - tries) // BLOCK
     free = min(_MOST_FREE, max(min(2, blocks), round(_FREE_SHARE * rollouts / BLOCK)))

@@ -20,13 +20,13 @@ METRIC = lf.exact_match("answer")
     calls=st.integers(1, 20_000),
     steps=st.integers(1, 6),
     rows=st.integers(1, 500),
-    pooled=st.booleans(),
+    harvests=st.booleans(),
 )
-def test_the_parts_fit_into_the_whole(calls: int, steps: int, rows: int, *, pooled: bool) -> None:
+def test_the_parts_fit_into_the_whole(calls: int, steps: int, rows: int, *, harvests: bool) -> None:
     """Start, harvest and comparisons are never more rollouts than there are, and nothing is
     negative.
     """
-    schedule = plan_schedule(calls, calls // steps, steps, rows, pooled=pooled)
+    schedule = plan_schedule(calls, calls // steps, steps, rows, harvests=harvests)
     assert schedule.start + schedule.tries + schedule.blocks * BLOCK <= max(
         schedule.rollouts, schedule.start
     )
@@ -37,13 +37,15 @@ def test_the_parts_fit_into_the_whole(calls: int, steps: int, rows: int, *, pool
 @given(calls=st.integers(1, 20_000), steps=st.integers(1, 6))
 def test_fewer_than_three_proposals_are_none(calls: int, steps: int) -> None:
     """Instructions are searched in earnest or not at all."""
-    schedule = plan_schedule(calls, calls // steps, steps, 200, pooled=steps == 1)
+    schedule = plan_schedule(calls, calls // steps, steps, 200, harvests=steps > 1)
     assert schedule.proposals == 0 or schedule.proposals >= FEWEST_PROPOSALS
 
 
 def test_more_calls_buy_no_less() -> None:
     """Proposals and comparisons grow with the budget."""
-    sizes = [plan_schedule(n, n, 1, 200, pooled=True) for n in (30, 100, 300, 1000, 3000, 10_000)]
+    sizes = [
+        plan_schedule(n, n, 1, 200, harvests=False) for n in (30, 100, 300, 1000, 3000, 10_000)
+    ]
     assert sizes == sorted(sizes, key=lambda size: (size.proposals, size.blocks))
 
 
