@@ -73,7 +73,7 @@ class Trace(JsonFields):
     started: int = 0
     ended: int = 0
     # JSON and libraries that walk over fields leave out what begins with an underscore.
-    _code: Any = attrs.field(default=None, eq=False)
+    _code: Any = attrs.field(default=None, eq=False, alias="code")
 
     def finished(  # noqa: PLR0913 - each is a field of the result
         self,

@@ -30,7 +30,7 @@ class JsonFields(JsonValue):
     """
 
     __slots__ = ()
-    __iter__: ClassVar[Any] = None  # `for` over the names would be taken for one over the parts
+    __iter__: Any = None  # `for` over the names would be taken for one over the parts
     json_fields: ClassVar[tuple[str, ...]] = ()
     """The names of the attributes that are written, in order."""
 

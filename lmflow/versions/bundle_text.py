@@ -5,45 +5,23 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
 from lmflow.values.media import media_in
-from lmflow.values.record import Record, plain
+from lmflow.values.record import plain
 from lmflow.values.unicode import escape_surrogates
 
 FORMAT = "lmflow-version/1"
 
 
-class Storable(Protocol):
-    """A version, as a file holds it."""
-
-    @property
-    def id(self) -> str:
-        """The id."""
-        ...
-
-    @property
-    def params(self) -> Record:
-        """The parameters by path."""
-        ...
-
-    @property
-    def parents(self) -> tuple[str, ...]:
-        """The ids of the parents."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """The version as JSON values, without its id."""
-        ...
+Storable = Any
+"""A version: its module imports this one, so its class can't be named here."""
 
 
-V = TypeVar("V", bound=Storable)
-
-
-def parents_first(versions: Iterable[V]) -> tuple[V, ...]:
+def parents_first(versions: Iterable[Storable]) -> tuple[Any, ...]:
     """The versions, each once, parents before children; otherwise in the order of their ids."""
     by_id = {version.id: version for version in versions}
-    ordered: dict[str, V] = {}
+    ordered: dict[str, Storable] = {}
     for start in sorted(by_id):
         stack = [start]
         while stack:

@@ -209,7 +209,7 @@ def test_what_is_no_such_value_is_refused(kind: Any, data: Any) -> None:
 
 def test_fields_are_read_by_name(run: lf.Run) -> None:
     """``dict`` of a value is ``to_dict``; an unknown name is a KeyError; nothing is iterated."""
-    trace = run.traces[0]
+    trace: Any = run.traces[0]
     assert dict(trace) == trace.to_dict()
     assert dict(run) == run.to_dict()
     with pytest.raises(KeyError):
