@@ -62,6 +62,7 @@ THETA, SAFE_THETA = 0.8, 1.28
 
 _TOTAL_SD = 0.08  # prior standard deviation of a whole version's effect
 _FIRST_DEMOS = 2  # sets of demonstrations a step that exploration begins with
+_LARGE = 200  # rollouts with which good runs need not be looked for
 _OWN_SD = 0.03  # that of what arms do together beyond what each does apart
 
 
@@ -171,38 +172,40 @@ def _requires(program: Program, traces: Traces) -> None:
 def _schedule(calls: int, program: Program, data: Data, metric: Any) -> Schedule:
     steps, rollouts = len(program.predictors), calls // rollout_calls(program, metric)
     rows = len(data.select) + len(data.train)
-    return plan_schedule(calls, rollouts, steps, rows, harvests=_harvests(program, data))
+    harvests = _harvests(program, data, rollouts)
+    return plan_schedule(calls, rollouts, steps, rows, harvests=harvests)
 
 
-def _harvests(program: Program, data: Data) -> bool:
+def _harvests(program: Program, data: Data, rollouts: int) -> bool:
     """Return whether the start version runs on training examples for their demonstrations alone.
 
-    The labels of one step's examples are demonstrations already. Several steps need good runs, and
-    what is made of them is best scored on other rows.
+    The labels of one step's examples are demonstrations already. Several steps need good runs; they
+    come by themselves as training examples are scored on, but in a small budget too late.
     """
-    return len(program.predictors) > 1 and len(data.select) > 0
+    is_small = rollouts < _LARGE
+    return is_small and len(program.predictors) > 1 and len(data.select) > 0
 
 
-def _ordered_rows(task: Task, rng: random.Random) -> list[Record]:
+def _ordered_rows(task: Task, rollouts: int, rng: random.Random) -> list[Record]:
     """Return all examples in the one order in which versions meet them: at random, or those first
     of which no demonstration is made, if good runs are harvested from the others.
     """
     select, train = list(task.data.select), list(task.data.train)
-    if not _harvests(task.program, task.data):
+    if not _harvests(task.program, task.data, rollouts):
         return rng.sample([*select, *train], len(select) + len(train))
     return [*rng.sample(select, len(select)), *rng.sample(train, len(train))]
 
 
 def _begin(task: Task, limits: Limits, theta: float, rng: random.Random) -> Search:
     """Make the state of a search: all rows in one order, and a model that knows nothing."""
-    rows = _ordered_rows(task, rng)
+    cost = rollout_calls(task.program, task.metric)
+    rows = _ordered_rows(task, (limits.calls or 0) // cost, rng)
     steps = max(1, len(task.program.predictors))
     effect = _TOTAL_SD / math.sqrt(2 * steps)
     kinds = (INSTRUCTION, DEMOS, REFLECTION)
     scales = Scales({**dict.fromkeys((*kinds, FORMAT), effect), OWN: _OWN_SD})
     fitted = FittedModel(ScoreModel(kinds, _TOTAL_SD / steps), scales, effect, kinds)
     arms = make_arms(task.program, task.version)
-    cost = rollout_calls(task.program, task.metric)
     return Search(task, rows, arms, fitted, Purse(limits), theta, rng, cost)
 
 
