@@ -29,6 +29,7 @@ from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.compatibility import checked_params
 from lmflow.programs.program import Program
+from lmflow.serve.connections import ConnectionTable
 from lmflow.serve.limits import Limits
 from lmflow.serve.openapi import document
 from lmflow.serve.requests import Guard, is_loopback
@@ -94,6 +95,7 @@ class HttpOptions(_ServeOptions):
     host: str
     port: int
     queue: int
+    connections: int
     body: int
     grace: float
     token_env: str
@@ -103,7 +105,14 @@ class HttpOptions(_ServeOptions):
     @property
     def limits(self) -> Limits:
         """The limits of the server and of a request."""
-        return Limits(self.body, self.concurrency, self.queue, self.timeout, self.budget)
+        return Limits(
+            self.body,
+            self.concurrency,
+            self.queue,
+            self.timeout,
+            self.budget,
+            self.connections,
+        )
 
 
 @attrs.frozen(kw_only=True)
@@ -135,6 +144,13 @@ class McpOptions(_ServeOptions):
     show_default=True,
     type=integer(0),
     help="Requests that may wait.",
+)
+@click.option(
+    "--connections",
+    default=1000,
+    show_default=True,
+    type=integer(1),
+    help="Connections at once, idle ones included.",
 )
 @_TIMEOUT
 @click.option(
@@ -218,6 +234,7 @@ async def _serve_http(
         ended = await serve_http(
             app,
             service.gate,
+            ConnectionTable.of(limits, log.request),
             (host, options.port),
             grace=grace,
             callbacks=ServerCallbacks(started, lambda opened: log.stopping(opened, grace)),

@@ -13,12 +13,14 @@ RefusalKind = Literal[
     "forbidden_host",
     "unknown_path",
     "unknown_method",
+    "malformed",
     "slow_body",
     "large_body",
     "media_type",
     "bad_json",
     "busy",
     "stopping",
+    "full",
 ]
 """Why a server refuses a request before it executes anything."""
 

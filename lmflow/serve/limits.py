@@ -39,6 +39,8 @@ class Limits:
         timeout: Seconds that a request may wait, and seconds that its execution may take; ``None``
             for no bound.
         budget: The budget of each execution.
+        connections: Connections at once; some more are open for ``/healthz`` alone.
+        header_timeout: Seconds that a client has for the line and headers of a request.
 
     Raises:
         ValueError: If a limit is too small.
@@ -54,6 +56,8 @@ class Limits:
     queue: int = attrs.field(default=256, validator=_at_least(0))
     timeout: float | None = attrs.field(default=60.0, validator=_at_least(0))
     budget: Budget | None = None
+    connections: int = attrs.field(default=1000, validator=_at_least(1))
+    header_timeout: float = attrs.field(default=10.0, validator=_at_least(0))
 
 
 DEFAULT_LIMITS = Limits()

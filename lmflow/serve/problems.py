@@ -34,6 +34,7 @@ from lmflow.errors import (
 MEDIA = "application/problem+json"
 _REFUSED_STATUSES = {
     "bad_json": 400,
+    "malformed": 400,
     "unauthorized": 401,
     "forbidden_host": 403,
     "unknown_path": 404,
@@ -43,6 +44,7 @@ _REFUSED_STATUSES = {
     "media_type": 415,
     "busy": 429,
     "stopping": 503,
+    "full": 503,
 }
 _MODEL_STATUSES = {"timeout": 504, "rate_limit": 503, "quota": 503, "unreachable": 503}
 

@@ -9,6 +9,7 @@ import attrs
 from aiohttp import web
 
 from lmflow.errors import Unservable
+from lmflow.serve.connections import Connection, ConnectionTable, connection_factory
 from lmflow.serve.limits import AdmissionGate
 from lmflow.serve.stop_signals import stop_signals
 
@@ -35,9 +36,10 @@ class ServerCallbacks:
     stopping: Callable[[int], None]
 
 
-async def serve(
+async def serve(  # noqa: PLR0913 - each is a part of a server's life
     application: web.Application,
     gate: AdmissionGate,
+    connections: ConnectionTable,
     at: tuple[str, int],
     *,
     grace: float,
@@ -55,13 +57,13 @@ async def serve(
     await runner.setup()
     try:
         with stop_signals() as (stop, stop_now):
-            site = await _listen(runner, *at)
-            callbacks.started(_url(*runner.addresses[0][:2]))
+            listener = await _listen(connection_factory(connections, _server_of(runner)), *at)
+            callbacks.started(_url(*listener.sockets[0].getsockname()[:2]))
             await stop.wait()
             # First the gate, then the socket: a request that is accepted in between gets a 503
             # with Retry-After, not a reset connection.
             gate.shut()
-            await site.stop()
+            listener.close()
             open_requests = gate.open + gate.waiting
             callbacks.stopping(open_requests)
             return Shutdown(open_requests, await _drain(gate, stop_now, grace))
@@ -69,16 +71,21 @@ async def serve(
         await runner.cleanup()
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int) -> web.TCPSite:
-    site = web.TCPSite(runner, host, port, backlog=1024)
+def _server_of(runner: web.AppRunner) -> web.Server:
+    server = runner.server
+    assert server is not None  # noqa: S101 - the runner was set up
+    return server
+
+
+async def _listen(connect: Callable[[], Connection], host: str, port: int) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
     try:
-        await site.start()
+        return await loop.create_server(connect, host, port, backlog=1024)
     except OSError as error:
         fix = "Give another, --port, or --port 0 for any that is free."
         raise Unservable(
             f"{host}:{port}", f"it can't be listened on ({error.strerror or error})", fix
         ) from None
-    return site
 
 
 async def _drain(gate: AdmissionGate, stop_now: asyncio.Event, grace: float) -> int:

@@ -13,6 +13,7 @@ from lmflow.errors import LmflowError, Refused, listed
 from lmflow.execution.executor import Executor
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
+from lmflow.serve.connections import check_reserved
 from lmflow.serve.event_stream import MEDIA, EventStream
 from lmflow.serve.health import health
 from lmflow.serve.limits import DEFAULT_LIMITS, Limits
@@ -188,6 +189,7 @@ class _Handlers:
         self, request: web.Request, progress: _Progress, handling: Handling
     ) -> web.StreamResponse:
         try:
+            check_reserved(request)
             self.guard.check(request)
             return await handling(request, progress)
         except LmflowError as error:
