@@ -9,8 +9,10 @@ from typing import Any, overload
 
 from lmflow.adapters.registry import AnyAdapter, adapter_of, own_adapters
 from lmflow.errors import near
+from lmflow.errors.options import PREDICT_OPTIONS, explains_options
 from lmflow.messages.requests import CACHED, MODES, ToolMode
 from lmflow.programs.embedding import Embed, check_signature
+from lmflow.programs.first_arguments import check_name, check_parameters, checked_demos
 from lmflow.programs.program import Predict
 from lmflow.programs.tool import Tool
 from lmflow.signatures.declaration import from_function, signature_of
@@ -37,6 +39,7 @@ def predict(
 ) -> Predict: ...
 
 
+@explains_options(PREDICT_OPTIONS)
 def predict(  # noqa: PLR0913 - each is a default of one parameter
     name: str | Callable[..., Any],
     signature: str | Signature | Callable[..., Any] = "",
@@ -70,8 +73,9 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         The step.
 
     Raises:
-        BadSignature: The signature can't be read, or a model can't fill it.
+        BadSignature: The name or the signature can't be read, or a model can't fill it.
         UnknownAdapter: There is no such adapter.
+        TypeError: A parameter is of another kind.
 
     Example:
         >>> predict("answer", "question -> answer", "Answer in a few words.")
@@ -80,6 +84,8 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
     if not isinstance(name, str):
         stub = name
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
+    check_name(name, signature, instruction)
+    check_parameters(instruction, options, model)
     sig = signature_of(signature, types)
     adapter_of(adapter)
     text = textwrap.dedent(instruction).strip() or _default_instruction(sig.for_model)
@@ -87,7 +93,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
         name=name,
         signature=sig,
         instruction=text,
-        demos=tuple(Record(demo) for demo in demos),
+        demos=checked_demos(demos),
         options=Record(options or {}),
         model=model,
         adapter=str(adapter),

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import BadSignature
+from lmflow.errors import BadSignature, clipped, safe_repr
 from lmflow.signatures.fields import (
     REQUIRED,
     Field,
@@ -33,7 +33,24 @@ def signature_of(
     """
     if isinstance(source, Signature):
         return source
-    return parse_signature(source, types) if isinstance(source, str) else from_function(source)
+    if isinstance(source, str):
+        return parse_signature(source, types)
+    if isinstance(source, type) or not callable(source):
+        raise TypeError(_no_signature(source))
+    return from_function(source)
+
+
+def _no_signature(source: object) -> str:
+    """Say that something is no signature; a class's annotated fields are written as its string."""
+    example = "question -> answer"
+    if isinstance(source, type):
+        names = list(getattr(source, "__annotations__", {}))
+        if len(names) > 1:
+            example = f"{', '.join(names[:-1])} -> {names[-1]}"
+        shown = f"the class {source.__name__}"
+    else:
+        shown = f"{type(source).__name__} {clipped(safe_repr(source), 60)}"
+    return f'a signature is a string or an annotated function, found {shown}. Write "{example}".'
 
 
 def parse_signature(text: str, types: Mapping[str, Any] | None = None) -> Signature:

@@ -199,7 +199,7 @@ def test_counts_are_counts(make: Callable[[], object], words: str) -> None:
         ),
         ("options", None, "classify.options expects a mapping, .*, found None"),
         ("model", 5, "classify.model expects a text, found 5"),
-        ("adapter", None, "classify.adapter expects a text, found None"),
+        ("adapter", None, "classify.adapter expects an adapter or its name, found None"),
     ],
 )
 async def test_a_parameter_of_another_kind(slot: str, value: object, words: str) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Never
 import attrs
 
 from lmflow.data.dataset import Data, Dataset
-from lmflow.errors import BudgetExceeded
+from lmflow.errors import BudgetExceeded, check_kind
 from lmflow.evaluation.fields import check_fields
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.evaluation.several import check_one_metric, named_metrics
@@ -26,7 +26,7 @@ from lmflow.execution.logs import log_budget_stop
 from lmflow.execution.open_run import OpenRun, open_run
 from lmflow.execution.progress import best_of, tracked
 from lmflow.execution.rollout import Rollout
-from lmflow.execution.session import EMPTY, HasSession, Session
+from lmflow.execution.session import BUDGET_FIX, EMPTY, HasSession, Session
 from lmflow.metrics import Metric
 from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples, unanswered
@@ -160,6 +160,8 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     check_order("optimize", extra, data)
     check_optimizers(optimizer)
     check_one_metric(metric)
+    if budget is not None:
+        check_kind("a budget", budget, Budget, BUDGET_FIX)
     progress = chosen(progress)
     if ref:
         check_ref(ref)
