@@ -58,7 +58,7 @@ class OptimizeOptions:
     calls: int | None
     usd: float | None
     guarded: bool
-    folds: int
+    folds: int | None
     judge_rows: int | None
     unjudged: bool
     prior: tuple[str, ...]
@@ -81,7 +81,7 @@ class OptimizeOptions:
             options=self.options + proposer,
             split=_fractions(self.fractions),
             guarded=self.guarded,
-            folds=self.folds,
+            folds=self.folds or 0,
             version=self.version,
             model=self.model,
             ref=self.ref,
@@ -153,7 +153,7 @@ class OptimizeOptions:
 @click.option(
     "--folds",
     type=integer(2),
-    default=0,
+    default=None,
     metavar="K",
     help="Judge the optimizer by K folds of the examples, if they are too few to hold some back.",
 )
