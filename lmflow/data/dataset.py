@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
 import attrs
 
-from lmflow.errors import BadData, check_kind, short
+from lmflow.errors import BadData, check_kind, clipped, safe_repr, short
 from lmflow.values.attributes import uncached
+from lmflow.values.printing import printable
 from lmflow.values.record import Record, digest
 from lmflow.values.unicode import well_formed
+from lmflow.views.lines import counted
+from lmflow.views.page import ROWS_SHOWN, Page, Table
 
+_WIDEST_NAME = 60
 _ID_FIX = (
     'Give each example an "id" of its own, or drop the repeats: '
     "lf.dataset(rows, drop_repeats=True)."
@@ -59,6 +64,13 @@ def splits_of(name: str, parts: Any) -> dict[str, Dataset]:
 
 def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
     """The rows as records. ``TypeError`` if they aren't mappings."""
+    if isinstance(rows, (str, Path)):
+        path = str(rows)
+        msg = f"expected examples, found the text {path!r}. Read a file: lf.dataset({path!r})."
+        raise TypeError(msg)
+    if isinstance(rows, Mapping):
+        msg = f"expected a list of examples, found one: {clipped(safe_repr(rows), 60)}. Write [...]."
+        raise TypeError(msg)
     check_kind("examples", rows, Iterable, "Give rows, or a part of the data: data.held.")
     return tuple(map(_record, rows))
 
@@ -119,7 +131,22 @@ class Dataset(Sequence[Record]):
         return uncached(self)
 
     def __repr__(self) -> str:
-        return f"<Dataset {self.name}: {len(self)} examples, {short(self.digest)}>"
+        return f"<{self._headline}>"
+
+    def _repr_html_(self) -> str:
+        return self._page().html()
+
+    def _repr_markdown_(self) -> str:
+        return self._page().markdown()
+
+    @property
+    def _headline(self) -> str:
+        name = printable(self.name, _WIDEST_NAME)
+        return f"Dataset {name}: {counted(len(self), 'example')}, {short(self.digest)}"
+
+    def _page(self) -> Page:
+        rows = self.examples[:ROWS_SHOWN]
+        return Page((self._headline,), (Table(rows, total=len(self), noun="example"),))
 
     @functools.cached_property
     def ids(self) -> tuple[str, ...]:

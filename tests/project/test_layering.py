@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "versions": (4, "errors values views"),
     "progress": (4, "errors values views"),
     "adapters": (4, "errors values messages signatures"),
-    "data": (4, "errors values signatures"),
+    "data": (4, "errors values signatures views"),
     "models": (4, "errors values messages signatures"),
     "programs": (5, "errors values messages signatures views versions adapters"),
     "traces": (5, "errors values messages views versions data"),

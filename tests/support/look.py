@@ -50,6 +50,7 @@ def values(text: str) -> dict[str, Any]:
         "cascade": CascadeCurve(
             (text, "b"), (CascadeStep(0.5, ESTIMATE, 1.0, 2.0, 1.0, (0.5, 0.5)),)
         ),
+        "data set": lf.Dataset(text, [{"id": "d1", "question": text}]),
         "optimization": _optimization(text, run, version, evaluation),
     }
 
