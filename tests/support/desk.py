@@ -105,12 +105,18 @@ class Desk:
         value = self.namespace.get(word)
         if isinstance(value, str):
             return value
-        if word not in ("RUN", "TRACE", "VERSION") or not (self.cwd / "lmflow.db").is_file():
+        if word not in {"RUN", "OTHER", "TRACE", "VERSION"} or not self._store.is_file():
             return word
-        with lf.SqliteStore(self.cwd / "lmflow.db") as store:
-            run = store.run(next(iter(store.runs())).id)
-            trace = run.traces[0]
-        return {"RUN": run.id, "TRACE": trace.id, "VERSION": trace.version.id}[word]
+        with lf.SqliteStore(self._store) as store:
+            runs = [run.id for run in store.runs()]
+            if word in {"RUN", "OTHER"}:
+                return runs[int(word == "OTHER")]
+            (trace, *_) = store.run(runs[0]).traces
+        return {"TRACE": trace.id, "VERSION": trace.version.id}[word]
+
+    @property
+    def _store(self) -> Path:
+        return self.cwd / "lmflow.db"
 
     def forget_modules(self) -> None:
         """Forgets the modules of the page's folder, which the page may write anew."""

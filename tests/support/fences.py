@@ -4,7 +4,7 @@
   model that answers as ``say`` does, a function of the request or a mapping whose first key in the request counts.
 - ``console`` runs each line that begins with ``$``, and compares what it prints where the fence shows it, but for
   ids, times and what ``...`` stands for. ``lmflow`` asks ``openai/...`` of a server here, which answers as ``say`` does.
-  ``RUN``, ``TRACE`` and ``VERSION`` are the newest of the store, other capital words what the page defines.
+  ``RUN``, ``TRACE`` and ``VERSION`` are the newest of the store, ``OTHER`` is the run before, other capital words what the page defines.
 - ``text`` is compared with what the last fence before it printed; ``json`` and ``toml`` must be such.
 - After ``<!-- file: NAME -->`` a fence of any language is what the reader saves under that name.
 - Any other fence, and each that can't run, has ``<!-- skip: next "the reason" -->`` before it.
