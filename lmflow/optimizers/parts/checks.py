@@ -17,14 +17,15 @@ Requirement = Callable[[Program, Any], None]
 
 _COUNTS = frozenset(
     {
-        "attempts", "batch", "block", "breadth", "candidates", "count", "depth", "examples",
-        "factor", "finalists", "full_every", "instructions", "iterations", "k", "max_bootstrapped",
-        "max_calls", "max_demos", "max_labeled", "max_tokens", "merges", "minibatch", "rounds",
-        "rules", "select", "sets", "size", "steps", "trials",
+        "attempts", "batch", "block", "breadth", "calls", "candidates", "count", "depth",
+        "examples", "factor", "finalists", "folds", "full_every", "instructions", "iterations", "k",
+        "max_bootstrapped", "max_calls", "max_demos", "max_labeled", "max_tokens", "merges",
+        "minibatch", "reserved", "rounds", "rules", "select", "sets", "size", "steps", "tokens",
+        "trials",
     }
 )  # fmt: skip
 _POSITIVE = frozenset({"block", "full_every", "instructions", "minibatch", "sets"})
-_NUMBERS = frozenset({"headroom", "perfect", "stop_at", "temperature", "threshold"})
+_NUMBERS = frozenset({"headroom", "perfect", "stop_at", "temperature", "theta", "threshold", "usd"})
 
 
 def check_option(optimizer: str, option: str, value: Any) -> None:
