@@ -11,6 +11,7 @@ from lmflow.errors import BadValue
 from lmflow.messages.messages import Attached, Message
 from lmflow.signatures.fields import Field, holds_media, nullable, unwrap_annotated
 from lmflow.signatures.signature import Signature
+from lmflow.values.attributes import is_object, written_fields
 from lmflow.values.media import Media, is_media, media_of
 from lmflow.values.record import EMPTY, Record, plain, pretty
 
@@ -98,12 +99,26 @@ def text_for_model(value: Any) -> str:
     """
     if type(value) is str:
         return value
-    value = plain(value)
+    value = plain(in_order(value))
     if isinstance(value, str):
         return value
     if isinstance(value, list) and value and all(_is_line(item) for item in value):
         return "\n".join(f"[{number}] {item}" for number, item in enumerate(value, 1))
     return pretty(value)
+
+
+def in_order(value: Any) -> Any:
+    """The value with the members of each mapping sorted by name; those of objects stay in order.
+
+    A store keeps mappings sorted: in any other order a replay from it would ask in other words.
+    """
+    if type(value) is str:
+        return value
+    if isinstance(value, Mapping):
+        return {name: in_order(value[name]) for name in sorted(value, key=str)}
+    if is_object(value) and not isinstance(value, Media):
+        return {name: in_order(item) for name, item in (written_fields(value) or {}).items()}
+    return [in_order(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def check_answered(text: str, reply: str) -> None:

@@ -31,12 +31,15 @@ def history_messages(
         return (), ""
     messages: list[Message] = []
     media_fields = {field.name: field for field in signature.inputs if holds_media(field.type)}
+    # A store keeps the fields of a turn sorted by name: they are shown in the order of the step's.
+    order = {field.name: place for place, field in enumerate(signature.inputs)}
     note = ""
     for turn in _turns(signature, inputs, cuts):
         if isinstance(turn, str):
             note = turn
             continue
-        fields = tuple(media_fields.get(name) or Field(name=name) for name in turn.inputs)
+        names = sorted(turn.inputs, key=lambda name: (order.get(name, len(order)), name))
+        fields = tuple(media_fields.get(name) or Field(name=name) for name in names)
         messages += [
             user_message(fields, turn.inputs, note, marks=adapter.marks),
             Message("assistant", _reply(adapter, signature, turn)),
@@ -60,5 +63,5 @@ def _reply(adapter: Adapter, signature: Signature, turn: Turn) -> str:
     """Write a turn's outputs as the step's reply; a turn of another step has fields of its own."""
     if all(field.name in turn.outputs for field in signature.outputs if field.required):
         return adapter.answer(signature, turn.outputs)
-    own_outputs = tuple(Field(name=name, type=Any) for name in turn.outputs)
+    own_outputs = tuple(Field(name=name, type=Any) for name in sorted(turn.outputs))
     return adapter.answer(Signature((), own_outputs), turn.outputs)

@@ -15,7 +15,7 @@ from lmflow.adapters.two_step import TWO_STEP, two_step
 from lmflow.adapters.xml import XML
 from lmflow.errors import UnknownAdapter
 
-ADAPTER = "adapters/4"
+ADAPTER = "adapters/5"
 """The version of all messages, recorded with every trace: it changes when any message does."""
 
 ADAPTERS: tuple[Adapter, ...] = (CHAT, JSON, XML, TWO_STEP)

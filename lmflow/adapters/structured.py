@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.adapters.adapter import Adapter
-from lmflow.adapters.base import Unreadable, check_answered, collect_outputs
+from lmflow.adapters.base import Unreadable, check_answered, collect_outputs, in_order
 from lmflow.adapters.json_outputs import outputs_in, read_json_value
 from lmflow.adapters.markers import marked_sections, trim
 from lmflow.adapters.thinking import without_thinking
@@ -26,7 +26,7 @@ def _form(signature: Signature) -> str:
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
     names = [field.name for field in signature.outputs if field.name in values]
-    return pretty({name: values[name] for name in names})
+    return pretty({name: in_order(values[name]) for name in names})
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read

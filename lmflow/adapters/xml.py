@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.adapters.adapter import Adapter
-from lmflow.adapters.base import Marks, Unreadable, check_answered, collect_outputs, text_for_model
+from lmflow.adapters.base import (
+    Marks,
+    Unreadable,
+    check_answered,
+    collect_outputs,
+    in_order,
+    text_for_model,
+)
 from lmflow.adapters.chat import CHAT
 from lmflow.adapters.elements import element, escape, is_nested, sketch, unescape, value_in
 from lmflow.adapters.json_outputs import read_json_value
@@ -43,7 +50,7 @@ def _cue(signature: Signature) -> str:
 
 def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
     present = [field for field in signature.outputs if field.name in values]
-    return "\n".join(_written(field, plain(values[field.name])) for field in present)
+    return "\n".join(_written(field, plain(in_order(values[field.name]))) for field in present)
 
 
 def _written(field: Field, value: Any) -> str:

@@ -194,6 +194,16 @@ def holds_media(kind: Any, inside: tuple[Any, ...] = (), *, untyped: bool = Fals
     return any(holds_media(member, (*inside, inner), untyped=untyped) for member in members)
 
 
+@functools.cache
+def holds_objects(kind: Any) -> bool:
+    """Tell whether an object of a class with fields may occur in a value of the type."""
+    inner = unwrap_annotated(kind)[0]
+    if get_origin(inner) is Literal:
+        return False
+    args = (arg for arg in get_args(inner) if arg is not ...)
+    return fields_of(inner) is not None or any(map(holds_objects, args))
+
+
 def places_media(kind: Any) -> bool:
     """Tell whether a message can hold all media of the type's values: alone or in lists.
 

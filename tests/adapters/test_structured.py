@@ -197,7 +197,9 @@ def test_the_adapter_is_a_parameter() -> None:
 
 def test_an_unknown_adapter_names_the_known() -> None:
     """An adapter that there isn't is refused where the step is made, and where a version names it."""
-    with pytest.raises(UnknownAdapter, match=r"there are `chat`, `json`, `xml`, `two_step`\. Did you mean 'json'"):
+    with pytest.raises(
+        UnknownAdapter, match=r"there are `chat`, `json`, `xml`, `two_step`\. Did you mean 'json'"
+    ):
         lf.predict("p", "q -> a", adapter="jsn")
     with pytest.raises(UnknownAdapter, match="no adapter 'yaml'"):
         lf.render(extract, {"text": "?"}, lf.init(extract).put({"extract.adapter": "yaml"}))
