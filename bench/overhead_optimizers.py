@@ -45,6 +45,7 @@ MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "infer_rules": lambda n: lf.infer_rules(candidates=max(1, n // (SELECT + 2) - 2)),
     "opro": lambda n: lf.opro("decide", steps=max(1, n // (10 * (SELECT + 1))), breadth=10),
     "racing": lambda n: lf.racing(trials=max(1, (n - 8 * SELECT) // 10)),
+    "auto": lambda n: lf.auto(calls=2 * n),
     "gepa": lambda n: lf.gepa(iterations=max(1, n // (6 + SELECT // 4))),
     "simba": lambda n: lf.simba(steps=max(1, (n - 7 * SELECT) // (32 * 13))),
     "mipro": lambda n: lf.mipro(trials=max(1, n // 55), candidates=12),
