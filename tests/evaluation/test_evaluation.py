@@ -229,7 +229,7 @@ def test_an_evaluation_in_words() -> None:
     assert [
         "answer, version ffffffffffff, data d",
         "exact_match 0.667 [0.208, 0.939] (Wilson, n 3); 3 scored, 1 failed (ParseFailure 1)",
-        "cost $2.8e-08; 48 tokens; latency p50 0.25 s, p95 0.25 s",
+        "cost $2.8e-08; 48 tokens; latency p50 250 ms, p95 250 ms",
     ] == str(MIXED).splitlines()[:3]
     assert "<Evaluation answer: exact_match 0.667 [0.208, 0.939] (Wilson, n 3); 3 scored" in repr(
         MIXED
