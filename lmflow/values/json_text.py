@@ -5,6 +5,7 @@ fenced, amid prose, or slightly broken.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -17,7 +18,12 @@ _OPEN = re.compile(
       \s*(?:["'{\[\]]|-?\d|true\b|false\b|null\b)""",
     re.VERBOSE,
 )
-_LONGEST_REPAIR = 100_000
+_MOST_FENCES = 1000
+_MOST_READS = 100_000
+"""The most characters and slices of a broken text that may be read to mend it, each as often as it
+is read. Ordinary mending reads each character three times; texts that repeat an opening are read
+quadratically often. A count gives the same answer in each replay, which a clock would not.
+"""
 
 
 def parse(text: str) -> Any:
@@ -55,7 +61,7 @@ def candidates(text: str, *, whole: bool = True) -> Iterator[Any]:
     not mended: more than punctuation is missing. The iterator ends with a ``ValueError`` that says
     why there is no other value.
     """
-    for candidate in (text, *map(str.strip, _FENCE.findall(text))):
+    for candidate in (text, *_fenced(text)):
         with contextlib.suppress(ValueError):
             yield _strict(candidate)
     position = 0
@@ -69,6 +75,12 @@ def candidates(text: str, *, whole: bool = True) -> Iterator[Any]:
     _strict(text.strip())
     msg = f"there is no other JSON in {text[:80]!r}"
     raise ValueError(msg)
+
+
+def _fenced(text: str) -> Iterator[str]:
+    """Yield the texts in the first code fences of a text."""
+    for fence in itertools.islice(_FENCE.finditer(text), _MOST_FENCES):
+        yield fence[1].strip()
 
 
 def _strict(text: str) -> Any:
@@ -99,16 +111,45 @@ def _mended(text: str, *, whole: bool) -> Any:
     if not whole:
         msg = "its JSON is broken, or was cut off before its end"
         raise ValueError(msg)
-    if len(text) > _LONGEST_REPAIR:
-        msg = f"{text[:80]!r} is no JSON, and too long to be mended"
-        raise ValueError(msg)
     from json_repair import repair_json  # noqa: PLC0415 - only a broken reply needs it
 
     try:
-        value = _strict(str(repair_json(text)))
+        value = _strict(str(repair_json(_CountedText.of(text))))
     except Exception:  # noqa: BLE001 - of what it can't mend, json_repair raises many things
         value = None
     if not isinstance(value, dict | list):
         msg = f"{text[:80]!r} is no JSON"
         raise ValueError(msg)  # noqa: TRY004 - one kind of problem for who reads a reply
     return value
+
+
+class _CountedText(str):
+    """A text that may be read a bounded number of times; then each read raises ``ValueError``.
+
+    Its slices and concatenations count together with it.
+    """
+
+    __slots__ = ("reads",)
+
+    reads: list[None]
+
+    @classmethod
+    def of(cls, text: str, reads: list[None] | None = None) -> _CountedText:
+        """Return a text whose reads are counted in a list; in one of its own if there is none."""
+        counted = cls(text)
+        counted.reads = [] if reads is None else reads
+        return counted
+
+    def __getitem__(self, index: Any) -> str:
+        self.reads.append(None)
+        if len(self.reads) > _MOST_READS:
+            msg = "the text takes too long to be mended"
+            raise ValueError(msg)
+        part = str.__getitem__(self, index)
+        return _CountedText.of(part, self.reads) if isinstance(index, slice) else part
+
+    def __add__(self, other: str) -> str:
+        return _CountedText.of(str.__add__(self, other), self.reads)
+
+    def __radd__(self, other: str) -> str:
+        return _CountedText.of(str.__add__(other, self), self.reads)
