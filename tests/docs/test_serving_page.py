@@ -4,6 +4,7 @@ works.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -14,9 +15,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 from commanding import endpoint
-from pages import run
+from pages import read
 from paths import DOCS
-from serving import command, echo, served
+from serving import Got, command, served
 
 import lmflow as lf
 
@@ -40,7 +41,7 @@ def test_a_line_that_asks_works(line: str, folder: Path) -> None:
     words = [
         "app:answer",
         "--model",
-        "openai/gpt-5-mini",
+        "openai/MODEL",
         *(["--token-env", "TEA"] if "$TEA" in line else []),
     ]
     with endpoint() as url:
@@ -66,22 +67,22 @@ def test_the_words_of_the_start_are_those_of_the_command(folder: Path) -> None:
     """What the page shows of the beginning is what the command says."""
     with endpoint() as url:
         env = {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none"}
-        with command("app:answer", "--model", "openai/gpt-5-mini", folder=folder, **env) as server:
+        with command("app:answer", "--model", "openai/MODEL", folder=folder, **env) as server:
             (program,) = server.started["programs"]
     assert program["curl"].replace(server.url, "http://127.0.0.1:8000") in PAGE
 
 
-async def test_it_is_mounted_as_the_page_says(tmp_path: Path) -> None:
+def test_it_is_mounted_as_the_page_says() -> None:
     """The application of the page answers under its prefix."""
-    known: dict[str, Any] = {
-        "lf": lf,
-        "model": lf.scripted(echo),
-        "store": (store := lf.MemoryStore()),
-    }
-    await run("serving.md", tmp_path, known)
-    lf.commit(store, "prod", lf.init(known["answer"]))
-    outer = web.Application()
-    async for _ in known["offered"](outer):
-        async with served(outer) as client:
-            got = await client.ask({"question": "how long?"}, "/answers/run")
-            assert (200, {"answer": "long?"}) == (got.status, got.json["outputs"])
+
+    async def answered(offered: Any) -> Got:
+        outer = web.Application()
+        async for _ in offered(outer):
+            async with served(outer) as client:
+                return await client.ask({"question": "how long?"}, "/answers/run")
+        raise AssertionError("it offers nothing")
+
+    with read("serving.md") as known:
+        lf.commit(known["store"], "prod", lf.init(known["answer"]))
+        got = asyncio.run(answered(known["offered"]))
+    assert (200, {"answer": "two minutes"}) == (got.status, got.json["outputs"])

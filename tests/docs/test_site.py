@@ -22,7 +22,7 @@ CHECK: dict[str, Any] = runpy.run_path(str(DOCS / "check_site.py"))
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built as `make docs` builds it."""
     folder = tmp_path_factory.mktemp("site")
-    line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", DOCS, folder]
+    line = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", str(DOCS), str(folder)]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (0, "") == (done.returncode, done.stderr), done.stderr
     return folder
