@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import attrs
 
@@ -48,21 +48,15 @@ class Totals:
 
     @property
     def words(self) -> str:
-        """The sums in words, ``2 calls, 431 tokens, $0.0004``; ``+?``: a price is unknown."""
-        return ", ".join(self._parts())
-
-    def _parts(self) -> Iterator[str]:
-        yield counted(self.calls, "call")
-        if self.failed:
-            yield f"{self.failed:,} failed"
-        if self.orphans:
-            yield f"{self.orphans:,} never ended"
-        if self.reused:
-            yield f"{self.reused:,} reused"
+        """The sums in words: ``2 calls (1 failed), 431 tokens, $0.0004``."""
+        notable = {"failed": self.failed, "never ended": self.orphans, "reused": self.reused}
+        of_them = ", ".join(f"{count:,} {what}" for what, count in notable.items() if count)
+        parts = [counted(self.calls, "call") + (f" ({of_them})" if of_them else "")]
         if self.tokens:
-            yield counted(self.tokens, "token")
+            parts.append(counted(self.tokens, "token"))
         if self.cost:
-            yield dollars(self.usd, self.unpriced)
+            parts.append(dollars(self.usd, self.unpriced))
+        return ", ".join(parts)
 
 
 NO_CALLS = Totals()

@@ -38,9 +38,12 @@ def parameter_table(params: Mapping[str, Any]) -> Table:
 def _cell(path: str, value: Any) -> Any:
     if path.endswith(VECTORS) and isinstance(value, Mapping):
         return f"{len(value)} vectors"
+    if value == "":
+        return "(empty)"
+    if isinstance(value, (tuple, list, Mapping)) and not value:
+        return "(none)"
     if isinstance(value, (tuple, list)):
-        first = "".join(f": {pretty(item)}" for item in value[:1])
-        return f"{counted(len(value), 'demo')}{first}" if value else "no demos"
+        return f"{counted(len(value), 'demo')}: {pretty(value[0])}"
     return value
 
 

@@ -125,8 +125,8 @@ def test_reprs_say_what_it_is_and_what_it_took() -> None:
     """The kind, the name and id, then the facts."""
     run, version = HARMLESS["run"], HARMLESS["version"]
     assert [
-        "<Trace harmless t1: ok, 3 calls, 1 failed, 1 never ended, 7 tokens, $0.000015>",
-        "<Trace harmless t2: failed by harmless, 3 calls, 1 failed, 1 never ended, 7 tokens, $0.000015>",
+        "<Trace harmless t1: ok, 3 calls (1 failed, 1 never ended), 7 tokens, $0.000015>",
+        "<Trace harmless t2: failed by harmless, 3 calls (1 failed, 1 never ended), 7 tokens, $0.000015>",
         "<Call answer[harmless]/call[0]: ok, harmless, 0 ms>",
         f"<Version {version.id[6:18]}: 5 parameters, harmless>",
         "<Diff: 3 paths changed: answer.demos, answer.instruction, answer.options>",
@@ -143,4 +143,4 @@ def test_reprs_say_what_it_is_and_what_it_took() -> None:
             ANSWER,
         )
     ]
-    assert "<Run harmless r1: map, done, 3 traces, 1 failed, 9 calls, " in repr(run)
+    assert "<Run harmless r1: map, done, 3 traces, 1 failed, 9 calls (3 failed, " in repr(run)
