@@ -8,6 +8,7 @@ import asyncio
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,10 +193,14 @@ def test_a_search_is_reported(ready: Path) -> None:
     assert (ready / "c.svg").read_text("utf-8").startswith("<svg")
 
 
-def test_progress_goes_to_standard_error(ready: Path) -> None:
-    """A line a phase: best so far, rollouts of the most there can be, calls, time."""
+def test_progress_goes_to_standard_error(ready: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is shown, it names the phase and the best score with its interval; a
+    pipe gets nothing.
+    """
+    assert "candidate" not in call(ready, SEARCH).output
+    monkeypatch.setattr("lmflow.progress.display.shows_progress", lambda _: True)
     result = call(ready, SEARCH)
-    assert "candidate 3 of 5  ·  best" in result.stderr
+    assert re.search(r"candidate 3 of 5  best \d\.\d+ \[\d\.\d+, \d\.\d+\]", result.stderr)
     assert "candidate" not in result.stdout
 
 
