@@ -24,7 +24,8 @@ from lmflow.execution.budget import NOTHING, Spent
 from lmflow.execution.executor import Executor
 from lmflow.execution.jobs.optimization import Optimization
 from lmflow.execution.jobs.run_config import keep_data
-from lmflow.optimizers.parts.plan import Bound, Traces
+from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.plan import Traces
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import pending_of
 from lmflow.progress.update import silent

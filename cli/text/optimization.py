@@ -18,7 +18,7 @@ from lmflow.execution.jobs.optimization import Optimization
 from lmflow.execution.jobs.optimization_text import curve_text, phase_of, scored, spending, steps
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.models.prices import cost_of
-from lmflow.optimizers.parts.plan import Bound
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.counts import count_model_calls
@@ -26,6 +26,7 @@ from lmflow.traces.trace import Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.versions.version import Version
+from lmflow.views.amounts import dollars
 
 __all__ = [
     "Price",
@@ -127,7 +128,7 @@ def plan_text(  # noqa: PLR0913, PLR0917 - the parts of a plan
 ) -> str:
     """Return a plan in words; ``schedule`` says what the budget buys."""
     parts = ", ".join(f"{part} {len(getattr(data, part))}" for part in ("train", "select", "held"))
-    cost = "no known price" if plan["cost"] is None else f"${plan['cost'] / 1e9:,.4f}"
+    cost = "no known price" if plan["cost"] is None else dollars(plan["cost"] / 1e9)
     requests = ", ".join(
         f"{plan[kind]:,} {kind}" for kind in ("rollouts", "proposals", "judgements")
     )

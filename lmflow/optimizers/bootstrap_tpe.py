@@ -21,7 +21,8 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.optimizers.parts.tpe import Tpe, import_optuna

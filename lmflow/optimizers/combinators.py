@@ -13,11 +13,11 @@ from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.checks import runs_on
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     HELD,
     SELECT,
-    Bound,
     Plan,
     PlanOptimizer,
     Task,

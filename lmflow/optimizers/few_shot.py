@@ -30,11 +30,11 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples
 from lmflow.optimizers.parts.plan import (
     PRIOR,
     TRAIN,
-    Bound,
     Plan,
     PlanOptimizer,
     Task,

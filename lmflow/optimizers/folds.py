@@ -12,10 +12,9 @@ from lmflow.data.dataset import Data, Dataset, example_id
 from lmflow.optimizers.combinators import map_needs, prefix_labels
 from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.evidence import Evidence
-from lmflow.optimizers.parts.limits import Limits
+from lmflow.optimizers.parts.limits import Bound, Limits
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
-    Bound,
     Plan,
     PlanOptimizer,
     Task,

@@ -14,20 +14,21 @@ from lmflow.errors import ProgramError, near
 from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.library.checks import check_positive
 from lmflow.library.proposers import reflector
-from lmflow.optimizers.parts.candidate_pool import (
+from lmflow.optimizers.parts.checks import check_proposer, runs_on
+from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls, rows_for
+from lmflow.optimizers.parts.instructions import Proposers
+from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.randomness import randomness
+from lmflow.optimizers.parts.reflection import training_batches
+from lmflow.optimizers.parts.scoring import Best, conclude, score_version
+from lmflow.optimizers.pools.candidates import (
     MERGE_EXAMPLES,
     Candidate,
     Pool,
     by_example,
     evolve_pool,
 )
-from lmflow.optimizers.parts.checks import check_proposer, runs_on
-from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls, rows_for
-from lmflow.optimizers.parts.instructions import Proposers
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
-from lmflow.optimizers.parts.randomness import randomness
-from lmflow.optimizers.parts.reflection import training_batches
-from lmflow.optimizers.parts.scoring import Best, conclude, score_version
 from lmflow.programs.program import Predict, Program
 
 PRESETS = {"light": 6, "medium": 12, "heavy": 18}

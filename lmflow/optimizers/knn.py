@@ -27,10 +27,10 @@ from lmflow.optimizers.parts.demos import (
     sample_demos,
     with_demos,
 )
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
 from lmflow.optimizers.parts.plan import (
     TRAIN,
-    Bound,
     Plan,
     PlanOptimizer,
     Task,

@@ -22,8 +22,9 @@ from lmflow.optimizers.parts.checks import runs_on
 from lmflow.optimizers.parts.fitting import fit_by, rollout_calls, rows_for
 from lmflow.optimizers.parts.grounding import Grounding
 from lmflow.optimizers.parts.instructions import Proposers
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_version
 from lmflow.optimizers.parts.space import SearchSpace, SpaceOptions, fill_space

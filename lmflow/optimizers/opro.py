@@ -25,10 +25,10 @@ from lmflow.optimizers.parts.instructions import (
     propose,
     with_instructions,
 )
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     SELECT,
-    Bound,
     Plan,
     PlanOptimizer,
     Task,

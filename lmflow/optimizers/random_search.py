@@ -25,8 +25,9 @@ from lmflow.optimizers.parts.demos import (
     without_demos,
 )
 from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls, rows_for
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Program

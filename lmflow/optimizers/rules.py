@@ -34,8 +34,9 @@ from lmflow.optimizers.parts.instructions import (
     instruction_of,
     proposal_of,
 )
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, conclude, score_candidate
 from lmflow.programs.program import Predict, Program

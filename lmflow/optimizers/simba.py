@@ -15,8 +15,8 @@ from lmflow.optimizers.parts.fitting import fit_by, fitted_plan, rollout_calls
 from lmflow.optimizers.parts.instructions import (
     Proposers,
 )
-from lmflow.optimizers.parts.plan import SELECT, Bound, Plan, PlanOptimizer, Task, plan_optimizer
-from lmflow.optimizers.parts.population import Population
+from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.plan import SELECT, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import training_batches
 from lmflow.optimizers.parts.scoring import (
@@ -24,6 +24,7 @@ from lmflow.optimizers.parts.scoring import (
     conclude,
     score_candidate,
 )
+from lmflow.optimizers.pools.population import Population
 from lmflow.programs.program import Predict, Program
 
 _WINNERS_SHARE = 0.3  # of the rollouts of a search within a number of calls: to choose a winner

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lmflow.data.dataset import Data
-from lmflow.optimizers.parts.plan import Bound, Plan, PlanOptimizer, Task, plan_optimizer
+from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.plan import Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.programs.program import Program
 
 Factory = Callable[..., PlanOptimizer]

@@ -25,8 +25,9 @@ from lmflow.optimizers.parts.demos import (
     with_demos,
 )
 from lmflow.optimizers.parts.instructions import Proposers, describe_examples, describe_task
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import Bound, Plan, PlanOptimizer, Task, Traces, plan_optimizer
+from lmflow.optimizers.parts.plan import Plan, PlanOptimizer, Task, Traces, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, ScoredRollout, score_rollouts
 from lmflow.programs.parameters import complete_params

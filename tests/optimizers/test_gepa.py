@@ -15,12 +15,12 @@ from lmflow.library.proposers import reflector
 from lmflow.messages.requests import ChatRequest
 from lmflow.metrics import Score
 from lmflow.optimizers.gepa import gepa
-from lmflow.optimizers.parts.candidate_pool import Candidate, Pool
 from lmflow.optimizers.parts.instructions import Proposal, Proposers, with_instructions
 from lmflow.optimizers.parts.pareto import ancestors, front
 from lmflow.optimizers.parts.plan import Plan, Task, Traces, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.reflection import training_batches
+from lmflow.optimizers.pools.candidates import Candidate, Pool
 
 STEP = lf.predict("answer", "question -> answer: int", "Answer.")
 TWO = lf.predict("think", "question -> thought", "Think.") >> lf.predict(

@@ -12,8 +12,10 @@ import attrs
 
 from lmflow.data.dataset import Data, Dataset
 from lmflow.errors import BudgetExceeded, check_kind
+from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.fields import check_fields
 from lmflow.evaluation.judges import Judge, scorer_key
+from lmflow.evaluation.metric_kinds import warn_of_dspy
 from lmflow.evaluation.several import check_one_metric, named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
@@ -28,6 +30,7 @@ from lmflow.execution.progress import best_of, tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import BUDGET_FIX, EMPTY, HasSession, Session
 from lmflow.metrics import Metric
+from lmflow.optimizers.parts.checks import checked_version
 from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples, unanswered
 from lmflow.optimizers.parts.plan import (
@@ -35,7 +38,6 @@ from lmflow.optimizers.parts.plan import (
     Traces,
     advance_plan,
     check_optimizers,
-    checked_version,
 )
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
@@ -97,6 +99,7 @@ class OptimizationTask:
         return attrs.evolve(version, note=note, origin=version.origin | provenance)
 
 
+@explains_options(JOB_OPTIONS)
 async def optimize(  # noqa: PLR0913 - the parts of an optimization
     self: HasSession,
     optimizer: PlanOptimizer,
@@ -160,6 +163,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     check_order("optimize", extra, data)
     check_optimizers(optimizer)
     check_one_metric(metric)
+    warn_of_dspy([metric])
     if budget is not None:
         check_kind("a budget", budget, Budget, BUDGET_FIX)
     progress = chosen(progress)

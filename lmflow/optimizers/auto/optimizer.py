@@ -35,16 +35,9 @@ from lmflow.optimizers.parts.allowance import within_calls
 from lmflow.optimizers.parts.checks import check_examples
 from lmflow.optimizers.parts.fitting import rollout_calls
 from lmflow.optimizers.parts.instructions import Proposers
-from lmflow.optimizers.parts.limits import Limits
+from lmflow.optimizers.parts.limits import Bound, Limits
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import (
-    Bound,
-    Plan,
-    PlanOptimizer,
-    Task,
-    Traces,
-    plan_optimizer,
-)
+from lmflow.optimizers.parts.plan import Plan, PlanOptimizer, Task, Traces, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.scoring import Best, score_version
 from lmflow.programs.program import Program
@@ -111,8 +104,9 @@ def auto(  # noqa: PLR0913 - each is an option
         >>> import lmflow as lf
         >>> step = lf.predict("answer", "question -> answer")
         >>> rows = [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(100)]
-        >>> lf.auto(calls=300).bound(step, lf.Data(rows)).proposals
-        300
+        >>> print(lf.auto(calls=50).words(step, lf.Data(rows), lf.exact_match("answer")))
+        buys 15 rows of the start version, 2 candidates at no proposal and about 3 comparisons of \
+10 rows; fewer than 3 proposals is no search, so it will only choose demonstrations
     """
     limits = Limits(calls, tokens, usd, reserved)
     options = {

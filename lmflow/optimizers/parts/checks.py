@@ -90,6 +90,12 @@ def check_teacher(program: Program, train: Dataset, teacher: Any) -> None:
         complete_params(program, teacher)
 
 
+def checked_version(program: Program, version: Version) -> Version:
+    """Return the version if the program has all of its paths, else raise ``ForeignPaths``."""
+    complete_params(program, version)
+    return version
+
+
 def _require(holds: bool, name: str, kind: str, value: Any) -> None:  # noqa: FBT001 - a condition
     if not holds:
         msg = f"{name} is {kind}, found {value!r}"

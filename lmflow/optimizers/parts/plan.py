@@ -19,11 +19,12 @@ from lmflow.data.dataset import SPLIT_FIX, Data
 from lmflow.errors import BadData, check_kind
 from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric, name_of
-from lmflow.optimizers.parts.checks import Requirement, check_option
+from lmflow.optimizers.parts.checks import Requirement, check_option, checked_version
 from lmflow.optimizers.parts.evidence import Evidence
 from lmflow.optimizers.parts.helpers import helper_executions
-from lmflow.optimizers.parts.limits import Limits
+from lmflow.optimizers.parts.limits import Bound, Limits
 from lmflow.optimizers.parts.needs import Need, unanswered
+from lmflow.optimizers.parts.not_compiled import NotCompiled
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
@@ -109,37 +110,6 @@ class Task:
     evidence: Evidence = attrs.field(factory=Evidence)
 
 
-@attrs.frozen
-class Bound:
-    """The most rollouts that an optimizer needs: of the program, of proposers, and of the judge.
-
-    ``calls`` is the most model calls of all together, if the optimizer limits them itself.
-    """
-
-    rollouts: int
-    proposals: int = 0
-    judgements: int = 0
-    calls: int | None = attrs.field(default=None, repr=False)
-
-    def within(self, calls: int | None) -> Bound:
-        """Return the bound of a search that takes no more than so many calls; itself if ``None``.
-        Each rollout takes a call or more.
-        """
-        if calls is None:
-            return self
-        rollouts, proposals = min(self.rollouts, calls), min(self.proposals, calls)
-        return Bound(rollouts, proposals, self.judgements, calls)
-
-    def __add__(self, other: Bound) -> Bound:
-        both_limited = self.calls is not None and other.calls is not None
-        return Bound(
-            self.rollouts + other.rollouts,
-            self.proposals + other.proposals,
-            self.judgements + other.judgements,
-            (self.calls or 0) + (other.calls or 0) if both_limited else None,
-        )
-
-
 class Optimizer(Protocol):
     """A pure function from (program, traces, metric) to a version, or to what must run first."""
 
@@ -149,7 +119,7 @@ class Optimizer(Protocol):
 
 
 @attrs.frozen
-class PlanOptimizer:
+class PlanOptimizer(NotCompiled):
     """An optimizer that is written as a plan: a generator that yields needs, is sent their traces
     and returns a version.
 
@@ -360,12 +330,6 @@ def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
         return state
 
     return anytime
-
-
-def checked_version(program: Program, version: Version) -> Version:
-    """Return the version if the program has all of its paths, else raise ``ForeignPaths``."""
-    complete_params(program, version)
-    return version
 
 
 def _no_rollouts(program: Program, data: Data) -> Bound:

@@ -22,8 +22,9 @@ from lmflow.optimizers.parts.demos import (
 )
 from lmflow.optimizers.parts.grounding import Grounding, grounded_proposals, propose_grounded
 from lmflow.optimizers.parts.instructions import Proposal, assemble
+from lmflow.optimizers.parts.limits import Bound
 from lmflow.optimizers.parts.needs import Need
-from lmflow.optimizers.parts.plan import Bound, Task
+from lmflow.optimizers.parts.plan import Task
 from lmflow.optimizers.parts.scoring import Best
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace

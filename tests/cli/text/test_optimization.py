@@ -10,7 +10,7 @@ import lmflow as lf
 from lmflow.cli.text.optimization import curve_text, phase_of, plan_data, price_of, steps
 from lmflow.execution.jobs.judging import JudgingPlan
 from lmflow.messages.replies import Usage
-from lmflow.optimizers.parts.plan import Bound
+from lmflow.optimizers.parts.limits import Bound
 
 POINTS = st.lists(st.tuples(st.integers(0, 10**6), st.floats(0, 1)), max_size=20).map(sorted)
 STEP = lf.predict("answer", "question -> answer", "x" * 400, options={"max_tokens": 32})
