@@ -65,7 +65,8 @@ class BisectOptions:
     "--example",
     required=True,
     metavar="LABEL|JSON",
-    help="An example of --run by its label, or a JSON object with the fields of the metric.",
+    help="An example by its label in --run, as RUN/LABEL, or as a JSON object with the fields of "
+    "the metric.",
 )
 @click.option(
     "--metric",
@@ -103,10 +104,10 @@ def bisect(options: BisectOptions) -> None:
       lmflow bisect good bad --run RUN --example '{"question": "How long?"}' --metric app:brief
     """
     with reading(options.store) as reader:
-        recorded = reader.run(options.run) if options.run else None
-        own_trace = _labelled_trace(options.example, recorded)
+        recorded, label = _run_and_label(reader, options)
+        own_trace = _labelled_trace(label, recorded)
         program = _program(recorded, options.target)
-        example = _example(options.example, own_trace, recorded, program, reader)
+        example = _example(label, own_trace, recorded, program, reader)
         versions = between(
             reader.version(options.good), reader.version(options.bad), reader.version
         )
@@ -276,13 +277,24 @@ def _program(recorded: Run | None, target: str) -> Program:
     return program_of(recorded, "")
 
 
+def _run_and_label(reader: Reader, options: BisectOptions) -> tuple[Run | None, str]:
+    """Return the run of the example, if one is named, and the example's label or JSON."""
+    text = options.example
+    if options.run:
+        return reader.run(reader.place(options.run).run), text
+    if _is_json(text) or "/" not in text:
+        return None, text
+    place = reader.place(text)
+    return reader.run(place.run), place.label
+
+
 def _labelled_trace(text: str, recorded: Run | None) -> Trace | None:
     """Return the trace of a label in the run, ``None`` if the text is JSON."""
     if _is_json(text):
         return None
     if recorded is None:
         raise click.ClickException(
-            f"which run has {text!r}? Add --run RUN, or give the example as JSON."
+            f"which run has {text!r}? Add --run RUN, write RUN/{text}, or give the example as JSON."
         )
     traces = dict(recorded.items)
     trace = traces.get(text) or traces.get(f"ex[{text}]")

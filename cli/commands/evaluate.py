@@ -213,7 +213,7 @@ def _recorded(reader: Reader, *names: str) -> tuple[Evaluation, ...]:
 
 def _evaluation_run(reader: Reader, name: str) -> Run:
     try:
-        run = reader.run(name)
+        run = reader.run(reader.place(name).run)
     except NotFound as problem:
         raise click.ClickException(
             f"{problem} Two versions need --program, --data and --metric."

@@ -16,6 +16,7 @@ from lmflow.cli.errors import writing
 from lmflow.cli.options import json_option, store_option
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
+from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import CallAttempt, Run, Trace
@@ -156,7 +157,7 @@ def _reply_text(call: CallAttempt) -> str | None:
 def _runs(reader: Reader, names: tuple[str, ...]) -> Iterator[Run]:
     """Yield the named runs, or all runs, newest first."""
     if names:
-        yield from map(reader.run, names)
+        yield from (run_at(reader, name) for name in names)
         return
     before = ""
     while page := reader.runs(100, before):

@@ -45,10 +45,10 @@ def status(ref: str, model: str, target: str, store: str, *, as_json: bool) -> N
       lmflow status prod --program app:rag
     """
     with reading(store) as reader:
-        saved = reader.versions.saved(ref)
+        saved = reader.versions.saved(reader.version(ref).id)
         version = saved.version
         last = reader.latest(version.id)
-        first = reader.versions.first(ref)
+        first = reader.versions.first(version.id)
         files = _files(reader.run_with_result(version.id), reader)
     name = target or (last.target if last else "")
     if not name:

@@ -85,7 +85,7 @@ class Condition:
 
     def _equals(self, value: Any) -> bool:
         if self.field == "started":
-            return self._period(value) == self.literal
+            return bool(self._period(value) == self.literal)
         return _equal(value, self.literal)
 
     def _matches(self, value: Any) -> bool:

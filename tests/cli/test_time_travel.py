@@ -163,7 +163,9 @@ def _what_would_the_traffic_cost(story: Story) -> None:
 
 
 def _which_version_broke_it(story: Story, bad: str) -> None:
-    line = f"bisect prod main --run {bad} --example m15 --metric app:exact"
+    line = f"bisect prod main --example {bad}/m15 --metric app:exact"
+    by_run = f"bisect prod main --run {bad} --example m15 --metric app:exact"
+    assert story.json(line) == story.json(by_run)
     assert story.json(line)["found"] is None
     found = story.json(f"{line} --live")["found"]
     assert story.json("show main~1")["id"] == found["bad"]

@@ -257,3 +257,5 @@ def test_names_of_executions_are_the_same_everywhere(here: Path) -> None:
     assert json.dumps(item["version"]) == json.dumps(done(here, f"show {place}")["id"])
     assert [] == done(here, f"diff {place} main")["changes"]
     assert done(here, "verify last")["sound"]
+    assert done(here, "status last --program app:rag")["version"]
+    assert 3 == len(call(here, f"runs export {place}").stdout.splitlines())
