@@ -72,8 +72,8 @@ class Adapter(Leaf):
 
     Example:
         >>> shout = Adapter("shout", form=lambda s: "SHOUT.", answer=str, read=None, version="1")
-        >>> shout.ref
-        'shout@1a'
+        >>> shout.ref.partition("@")[0]
+        'shout'
     """
 
     name: str

@@ -33,7 +33,8 @@ def read_texts(signature: Signature, texts: Mapping[str, str], *, whole: bool = 
             the outputs without one.
 
     Example:
-        >>> read_texts(predict("p", "q -> n: int").signature, {"n": "about 3".split()[1]}).n
-        3
+        >>> step = lf.predict("step", "question -> count: int, why")
+        >>> read_texts(step.signature, {"count": "3", "why": "so"})
+        Record(count=3, why='so')
     """
     return collect_outputs(signature, texts, functools.partial(interpret, whole=whole))
