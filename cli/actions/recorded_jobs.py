@@ -36,7 +36,7 @@ from lmflow.replays.exact import replay
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
-from lmflow.views.lines import took
+from lmflow.views.lines import counted, took
 
 JOB_KINDS = frozenset({"optimize", "evaluate"})
 _EDITED = "Was the program, the metric or the optimizer edited since?"
@@ -112,8 +112,8 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
 
 def identical_line(traces: int, calls: int, seconds: float) -> str:
     """Return the line that says that a replay came to what was recorded."""
-    answered = f"{calls} calls answered from the store, 0 sent"
-    return f"identical: {traces} traces, {answered}, {took(seconds * 1e9)}"
+    answered = f"{counted(calls, 'call')} answered from the store, 0 sent"
+    return f"identical: {counted(traces, 'trace')}, {answered}, {took(seconds * 1e9)}"
 
 
 def rescore(run: Run, job: Job) -> Evaluation:

@@ -21,6 +21,7 @@ from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.values.interchange import JsonValue
 from lmflow.values.record import plain
 from lmflow.versions.version import Version
+from lmflow.views.amounts import dollars
 from lmflow.views.lines import counted
 from lmflow.views.page import page_html, page_markdown
 
@@ -55,7 +56,7 @@ class CostEstimate:
         )
 
     def __str__(self) -> str:
-        money = "price unknown" if self.cost is None else f"${self.cost / 1e9:.6f}"
+        money = "price unknown" if self.cost is None else dollars(self.cost / 1e9)
         more = f", {self.unknown} of them without a recorded size or price" if self.unknown else ""
         calls, tokens = counted(self.calls, "call"), counted(self.tokens, "token")
         return f"{calls}, about {tokens}, {money}{more}"

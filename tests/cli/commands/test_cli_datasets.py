@@ -238,7 +238,7 @@ async def test_data_sets_are_listed_and_shown(here: Path) -> None:
     said("dataset", "from-runs", "--name", "x", "--split", "train")
     assert "train 4" in said("dataset", "ls")
     assert [{"train": 4}] == [row["splits"] for row in json.loads(said("dataset", "ls", "--json"))]
-    assert "… 3 more" in said("dataset", "show", "x", "--limit", "1")
+    assert "1 of 4 shown" in said("dataset", "show", "x", "--limit", "1")
     assert 4 == len(
         json.loads(said("dataset", "show", "x", "--split", "train", "--json"))["examples"]
     )

@@ -58,10 +58,10 @@ def test_gc_says_first_and_does_it_when_told(here: Path) -> None:
         store.append(*(VersionSaved(version, 1) for version in loose)).result()
     said(here, f"pin add {loose[0].id[6:16]} --why paper")
     assert [{"version": loose[0].id, "why": "paper"}] == data(here, "pin ls")
-    assert "would remove 1 versions" in said(here, "gc")
+    assert "would remove 1 version" in said(here, "gc")
     assert 1 == data(here, "gc --yes --vacuum")["versions"]
     said(here, f"pin rm {loose[0].id[6:16]}")
-    assert "would remove 1 versions" in said(here, "gc")
+    assert "would remove 1 version" in said(here, "gc")
 
 
 def test_verify_checks_the_whole_store(here: Path) -> None:
