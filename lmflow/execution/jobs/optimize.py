@@ -5,16 +5,15 @@ ends it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Never
 
 import attrs
 
 from lmflow.data.dataset import Data, Dataset
-from lmflow.errors import BudgetExceeded, check_kind
-from lmflow.errors.options import JOB_OPTIONS, explains_options
+from lmflow.errors import check_kind
 from lmflow.evaluation.fields import check_fields
-from lmflow.evaluation.judges import Judge, scorer_key
+from lmflow.evaluation.judges import Judge
 from lmflow.evaluation.metric_kinds import warn_of_dspy
 from lmflow.evaluation.several import check_one_metric, named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
@@ -22,84 +21,31 @@ from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.fitting import fit_to_budget
 from lmflow.execution.jobs.front import front_of
 from lmflow.execution.jobs.judging import Judging, judged_rows
-from lmflow.execution.jobs.optimization import Optimization, Stage
+from lmflow.execution.jobs.optimization import Optimization
+from lmflow.execution.jobs.plan_run import OptimizationTask, PlanRun
 from lmflow.execution.jobs.run_config import begin_job
-from lmflow.execution.logs import log_budget_stop
 from lmflow.execution.open_run import OpenRun, open_run
-from lmflow.execution.progress import best_of, tracked
-from lmflow.execution.rollout import Rollout
+from lmflow.execution.progress import tracked
 from lmflow.execution.session import BUDGET_FIX, EMPTY, HasSession, Session
 from lmflow.metrics import Metric
-from lmflow.optimizers.parts.checks import checked_version
-from lmflow.optimizers.parts.evidence import Evidence
-from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples, unanswered
+from lmflow.optimizers.parts.needs import traces_of_examples
 from lmflow.optimizers.parts.plan import (
     PlanOptimizer,
     Traces,
-    advance_plan,
     check_optimizers,
 )
 from lmflow.programs.parameters import init
-from lmflow.programs.program import Program, pending_of
+from lmflow.programs.program import Program
 from lmflow.programs.tool import check_tools
 from lmflow.progress.display import Progress, chosen
-from lmflow.progress.tracker import Tracker
-from lmflow.traces.counts import count_model_calls
 from lmflow.traces.events import RefMoved
 from lmflow.traces.trace import Trace
-from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_ref
 
 JUDGING_START = "judging the start"
 JUDGING_NEW = "judging the new version"
 
 
-@attrs.frozen(eq=False)
-class OptimizationTask:
-    """An optimization to run: the optimizer, the program, the inputs of the search, the metric."""
-
-    optimizer: PlanOptimizer
-    program: Program
-    traces: Traces
-    metric: Metric | Judge
-
-    @property
-    def start(self) -> Version:
-        """The version to start from."""
-        return self.traces.version
-
-    @property
-    def config(self) -> Record:
-        """The settings that identify the optimization, as its run keeps them."""
-        data, prior = self.traces.data, self.traces.prior
-        config = {
-            "optimizer": {"name": self.optimizer.name, "options": self.optimizer.options},
-            "data": {part: getattr(data, part).digest for part in ("train", "select", "held")},
-            "metric": scorer_key(self.metric),
-            "version": self.start.id,
-        }
-        if prior:
-            config["prior"] = [trace.id for trace in prior]
-        return Record(config)
-
-    def with_provenance(self, version: Version) -> Version:
-        """Add optimizer, data, metric and program to a version's origin and name the optimizer in
-        its note. The start version is returned as it is. Raises ``ForeignPaths`` if the program
-        does not have the version's paths.
-        """
-        if checked_version(self.program, version).id == self.start.id:
-            return version
-        provenance = {
-            "optimizer": {"name": self.optimizer.name, "options": self.optimizer.options},
-            "data": self.traces.data.digest,
-            "metric": scorer_key(self.metric),
-            "program": self.program.key,
-        }
-        note = f"{self.optimizer.name}: {version.note}"
-        return attrs.evolve(version, note=note, origin=version.origin | provenance)
-
-
-@explains_options(JOB_OPTIONS)
 async def optimize(  # noqa: PLR0913 - the parts of an optimization
     self: HasSession,
     optimizer: PlanOptimizer,
@@ -281,82 +227,3 @@ def _reason_to_skip(examples: Dataset, judged: Dataset) -> str:
 def prior_traces(program: Program, data: Data, traces: Iterable[Trace]) -> tuple[Trace, ...]:
     """Return the traces of the program on examples of the training data."""
     return tuple(trace for _, trace in traces_of_examples(program, data.train, traces))
-
-
-class PlanRun:
-    """Runs an optimizer's plan in an open run, and keeps what it has come to."""
-
-    def __init__(
-        self, run: OpenRun, task: OptimizationTask, tracker: Tracker, judging: Judging
-    ) -> None:
-        self._run, self._task, self._tracker = run, task, tracker
-        self._session, self._reserved = judging.search_session(), judging.reserved
-        self._answers: dict[str, Trace] = {}
-        self._calls = 0
-        self._best = task.start
-        self.reason, self.evidence = "", Evidence()
-        self.stages: list[Stage] = []
-        self.stopped = ""
-
-    # The generator lives as long as the plan: a plan that were begun anew at each need would score
-    # all earlier rollouts again. It is closed in the end, so that its `finally` blocks run here and
-    # not in the garbage collector.
-    async def run(self) -> Version:
-        """Return the version that the plan comes to, or the best so far if a budget ends it; then
-        ``stopped`` says why. If anything else ends it, a cancellation or an error, the best version
-        so far is left in the store as the run's result.
-        """
-        task = self._task
-        plan = task.optimizer.begin(task.program, task.traces, task.metric, self.evidence)
-        try:
-            state = advance_plan(plan)
-            while isinstance(state, Need):
-                self._best, self.reason = state.best, state.reason
-                state = advance_plan(plan, await self._answer(state))
-            return task.with_provenance(state)
-        except BudgetExceeded as refusal:
-            self.stopped = self._words(refusal)
-            log_budget_stop(self._run.run, refusal)
-            return task.with_provenance(self._best)
-        except BaseException:
-            self._run.save_unawaited(task.with_provenance(self._best))
-            raise
-        finally:
-            plan.close()
-
-    async def _answer(self, need: Need) -> tuple[Trace, ...]:
-        """Run the rollouts of a need that are not known yet, and return the traces of all."""
-        fresh = unanswered(need, self._answers)
-        self._tracker.begin_phase(need.phase, best_of(need))
-        rollouts = [
-            executable(rollout, label)
-            for rollout, label in zip(fresh.rollouts, fresh.labels, strict=True)
-        ]
-        traces: Sequence[Trace] = ()
-        try:
-            traces = await self._run.add(rollouts, self._tracker.step, session=self._session)
-        finally:
-            self._calls += sum(count_model_calls(trace, sent_only=True) for trace in traces)
-            self._add_stage(need, len(traces))
-        for rollout, trace in zip(fresh.rollouts, traces, strict=True):
-            self._answers[rollout.key] = trace
-        return tuple(self._answers[rollout.key] for rollout in need.rollouts)
-
-    def _words(self, refusal: BudgetExceeded) -> str:
-        if self._reserved == NOTHING or refusal.budget != self._session.account.ledger.budget:
-            return str(refusal)
-        return f"{refusal} {self._reserved} more are reserved for judging the new version."
-
-    def _add_stage(self, need: Need, ran: int) -> None:
-        label = need.labels[0] if need.labels else ""
-        self.stages.append(
-            Stage(need.phase, label, len(need.rollouts), ran, self._calls, need.score)
-        )
-
-
-def executable(planned: PlannedRollout, label: str) -> Rollout:
-    """Make the rollout that an executor runs for one that a plan needs."""
-    pending = pending_of(planned.program, planned.example)
-    if planned.sample:
-        pending = pending.sampled(planned.sample)
-    return Rollout(pending, planned.version, label)

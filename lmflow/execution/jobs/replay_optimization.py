@@ -8,7 +8,7 @@ from typing import Any
 from lmflow.adapters.adapter import Adapter
 from lmflow.errors import NotRecorded
 from lmflow.evaluation.judges import Judge
-from lmflow.execution.jobs.optimize import OptimizationTask
+from lmflow.execution.jobs.plan_run import OptimizationTask
 from lmflow.metrics import Metric
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.plan import PlanOptimizer, Traces, drive_plan

@@ -1,0 +1,3 @@
+"""Pools of versions that grow from their own runs: ``candidates`` is GEPA's, ``population``
+SIMBA's.
+"""
