@@ -69,7 +69,8 @@ def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
         msg = f"expected examples, found the text {path!r}. Read a file: lf.dataset({path!r})."
         raise TypeError(msg)
     if isinstance(rows, Mapping):
-        msg = f"expected a list of examples, found one: {clipped(safe_repr(rows), 60)}. Write [...]."
+        found = clipped(safe_repr(rows), 60)
+        msg = f"expected a list of examples, found one mapping {found}. Write [{{...}}]."
         raise TypeError(msg)
     check_kind("examples", rows, Iterable, "Give rows, or a part of the data: data.held.")
     return tuple(map(_record, rows))

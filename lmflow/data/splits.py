@@ -14,7 +14,7 @@ import attrs
 import toolz
 
 from lmflow.data.dataset import Dataset, dataset_of, example_id
-from lmflow.errors import BadData, MissingInput
+from lmflow.errors import BadData, MissingInput, check_kind
 from lmflow.values.record import Record, canonical, digest
 
 _WHOLE = 1e-9
@@ -86,6 +86,7 @@ def split(
 
 def _check(rows: Dataset, parts: Mapping[str, float]) -> None:
     fix = 'Give each part its fraction: {"train": 0.5, "select": 0.3, "held": 0.2}.'
+    check_kind("the parts of a split", parts, Mapping, fix)
     if not parts or any(not 0 < size <= 1 for size in parts.values()):
         raise BadData(rows.name, f"the parts {dict(parts)} aren't all fractions above 0", fix)
     if abs(math.fsum(parts.values()) - 1) > _WHOLE:

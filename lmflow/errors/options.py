@@ -96,6 +96,29 @@ PREDICT_OPTIONS: Mapping[str, str] = {
 }
 
 
+BUDGET_OPTIONS: Mapping[str, str] = {
+    "max_calls": "It is called calls.",
+    "requests": "It is called calls.",
+    "max_tokens": "It is called tokens.",
+    "dollars": "It is called usd.",
+    "cost": "It is called usd.",
+    "max_cost": "It is called usd.",
+    "max_usd": "It is called usd.",
+    "seconds": "Time is bounded by the executor: lf.Executor(..., timeout=60).",
+    "timeout": "Time is bounded by the executor: lf.Executor(..., timeout=60).",
+}
+
+
+def explains_constructor(hints: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
+    """Make a class decorator that does for a constructor what ``explains_options`` does."""
+
+    def decorate(cls: type[T]) -> type[T]:
+        cls.__init__ = explains_options(hints)(cls.__init__)  # type: ignore[method-assign]
+        return cls
+
+    return decorate
+
+
 def explains_options(
     hints: Mapping[str, str],
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:

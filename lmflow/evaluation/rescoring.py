@@ -9,6 +9,7 @@ from typing import Any
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, MetricFailed, near
 from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.metric_kinds import warn_of_dspy
 from lmflow.evaluation.rows import Row, row_of, score_or_failure
 from lmflow.evaluation.several import joined, named_metrics
 from lmflow.metrics import Metric, metric_key, name_of
@@ -44,6 +45,7 @@ def scores_from(
         ValueError: Two metrics have one name, or none is called ``primary``.
     """
     metrics = named_metrics(metric, primary)
+    warn_of_dspy(metrics.values())
     data = examples
     if not isinstance(data, Dataset):
         data = Dataset(run.name, tuple(map(Record, examples)))

@@ -10,8 +10,9 @@ import attrs
 
 from lmflow.errors import listed, near
 from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.metric_kinds import check_metric_kind, checked_key
 from lmflow.evaluation.rows import Row
-from lmflow.metrics import metric_key, name_of
+from lmflow.metrics import name_of
 from lmflow.values.record import Record
 
 
@@ -73,10 +74,15 @@ def _by_name(metrics: Any) -> dict[str, Any]:
         msg = "a set of metrics has no first one, which is primary. Give a list: [a, b]"
         raise TypeError(msg)
     if isinstance(metrics, Mapping):
+        for metric in metrics.values():
+            check_metric_kind(metric)
         return dict(metrics)
     if callable(metrics) or not isinstance(metrics, Iterable) or isinstance(metrics, str):
+        check_metric_kind(metrics)
         return {name_of(metrics): metrics}
     several = list(metrics)
+    for metric in several:
+        check_metric_kind(metric)
     names = [name_of(metric) for metric in several]
     for name, count in Counter(names).items():
         if count > 1:
@@ -93,7 +99,7 @@ def _check_distinct(metrics: Mapping[str, Any]) -> None:
         raise ValueError(msg)
     names: dict[str, str] = {}
     for name, metric in metrics.items():
-        key = metric_key(metric)
+        key = checked_key(metric)
         if key in names:
             msg = f"the metrics {names[key]} and {name} are the same. Leave one out."
             raise ValueError(msg)

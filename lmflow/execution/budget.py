@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import BudgetExceeded
+from lmflow.errors.options import BUDGET_OPTIONS, explains_constructor
 from lmflow.messages.replies import Usage
 
 NANO = 1_000_000_000
@@ -90,6 +91,7 @@ def _check_limit(holder: object, field: Any, value: float | Decimal | None) -> N
         raise ValueError(msg)
 
 
+@explains_constructor(BUDGET_OPTIONS)
 @attrs.frozen
 class Budget:
     """The most that may be spent.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from lmflow.programs.program import Program
@@ -30,12 +31,21 @@ def check_order(method: str, extra: tuple[Any, ...], after_program: Any = ()) ->
     Raises:
         TypeError: There are such arguments, or a version or ``None`` follows the program.
     """
+    if method in {"run", "stream"} and extra and isinstance(extra[0], Mapping):
+        inputs = ", ".join(f"{name}=..." for name in extra[0])
+        line = f"ex.{method}(program, {inputs})"
+        msg = f"{method}() takes inputs by name, found a mapping. Write {line}."
+        raise TypeError(msg)
     if extra or after_program is None or isinstance(after_program, Version):
         msg = (
-            f"{method}() takes the version by keyword, found it by position. "
+            f"{method}() takes {_what(method)} by keyword, found it by position. "
             f"Write {LINES[method]}; without version= the program's defaults apply."
         )
         raise TypeError(msg)
+
+
+def _what(method: str) -> str:
+    return "inputs and the version" if method in {"run", "stream"} else "the version"
 
 
 def check_version_input(program: Program, version: Version | str | None) -> None:

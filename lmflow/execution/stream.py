@@ -27,7 +27,7 @@ class Streaming:
 
     def __init__(self, run: Callable[[OnText], Coroutine[Any, Any, Trace]]) -> None:
         # Without a loop this raises before `run` makes a coroutine that nobody would await.
-        asyncio.get_running_loop()
+        _check_loop()
         self._parts: asyncio.Queue[Partial | None] = asyncio.Queue()
         self.task = asyncio.create_task(run(queue_parts(self._parts)))
         self.task.add_done_callback(_end_queue(self._parts))
@@ -77,6 +77,16 @@ class Streaming:
         """Stop the run if it is not over, and wait until it has stopped."""
         self.task.cancel()
         await asyncio.wait([self.task])
+
+
+def _check_loop() -> None:
+    """Raise ``RuntimeError`` with the line for plain code if no event loop runs."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        fix = "In plain code: with lf.Sync(model) as ex: for part in ex.stream(program, ...): ..."
+        msg = f"a stream needs a running event loop. {fix}"
+        raise RuntimeError(msg) from None
 
 
 def queue_parts(parts: asyncio.Queue[Partial | None]) -> OnText:

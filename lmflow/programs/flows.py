@@ -69,8 +69,19 @@ def _check_function(function: Callable[..., Any], signature: Signature) -> None:
         raise BadSignature(f"def {name}", "it is no async function", fix)
     parameters = list(inspect.signature(function).parameters)
     if set(expected) != set(parameters):
-        text = f"the function takes {', '.join(parameters) or 'nothing'}"
-        raise BadSignature(str(signature), text, fix)
+        raise BadSignature(str(signature), _difference(expected, parameters), fix)
+
+
+def _difference(expected: list[str], parameters: list[str]) -> str:
+    """Say which parameters of a flow's function the signature lacks, and which inputs it lacks."""
+    more = [name for name in parameters if name not in expected]
+    less = [name for name in expected if name not in parameters]
+    text = f"the function takes {', '.join(parameters) or 'nothing'}"
+    if more:
+        line = ", ".join([*expected, *more])
+        text += f"; {', '.join(more)} is no input of the signature: add it, \"{line} -> ...\", or"
+        return f"{text} leave it out"
+    return f"{text} and not the input {', '.join(less)}"
 
 
 def _bare_decorator(function: Callable[..., Any]) -> BadSignature:

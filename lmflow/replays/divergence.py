@@ -25,6 +25,7 @@ from lmflow.replays.simulate import (
     simulate,
 )
 from lmflow.traces.addresses import in_lost_branch
+from lmflow.traces.recorded import check_recorded
 from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
@@ -84,6 +85,7 @@ def restrict_version(version: Version, program: Program) -> Version:
 
 def labelled_traces(recorded: Trace | Run) -> tuple[tuple[str, Trace], ...]:
     """Return the traces of a recording with their labels; a single trace has an empty one."""
+    check_recorded(recorded)
     return (("", recorded),) if isinstance(recorded, Trace) else recorded.items
 
 

@@ -22,6 +22,7 @@ from lmflow.replays.reuse import (
     recorded_env,
     resolved,
 )
+from lmflow.traces.recorded import check_recorded
 from lmflow.traces.redaction import agrees
 from lmflow.traces.trace import Run, Trace, failed
 from lmflow.values.record import Record, pretty
@@ -61,6 +62,7 @@ def replay(
         TypeError: The recording was read from a store and ``program`` is missing.
         UnknownAdapter: An adapter of your own is missing, or has changed since.
     """
+    check_recorded(recorded)
     envs: _Envs = {}
     known = own_adapters(adapters)
     if isinstance(recorded, Trace):

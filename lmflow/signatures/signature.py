@@ -13,6 +13,7 @@ import attrs
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, safe_repr
 from lmflow.signatures.codec import Codec, codec_of
 from lmflow.signatures.description import hint, object_sketch
+from lmflow.signatures.field_kinds import check_fields
 from lmflow.signatures.fields import (
     Field,
     holds_media,
@@ -32,6 +33,7 @@ _RESERVED = frozenset({"items", "keys", "values", "get", "only", "digest"})
 
 
 def _normalized(fields: Iterable[Field]) -> tuple[Field, ...]:
+    check_fields(fields)
     return tuple(normalize_field(field) for field in fields)
 
 
@@ -53,7 +55,7 @@ class Signature:
     """
 
     inputs: tuple[Field, ...] = attrs.field(converter=_normalized)
-    outputs: tuple[Field, ...] = attrs.field(converter=_normalized)
+    outputs: tuple[Field, ...] = attrs.field(default=(), converter=_normalized)
 
     def __attrs_post_init__(self) -> None:
         _ = self.codecs

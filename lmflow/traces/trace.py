@@ -12,6 +12,7 @@ from lmflow.errors import short
 from lmflow.traces.call_text import call_lines, duration
 from lmflow.traces.calls import CallAttempt
 from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
+from lmflow.traces.outputs_hint import HasOutputs
 from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
 from lmflow.traces.totals import totals
 from lmflow.traces.trace_text import result_text, trace_cells
@@ -31,7 +32,7 @@ _NAME = 60  # the characters of a name that a headline shows
 
 
 @attrs.frozen(slots=False, repr=False)
-class Trace(JsonFields):
+class Trace(HasOutputs, JsonFields):
     """One execution: the program and its inputs, every call, and the result.
 
     Args:
@@ -211,7 +212,7 @@ class Trace(JsonFields):
 
 
 @attrs.frozen(slots=False, repr=False)
-class Run(JsonFields):
+class Run(HasOutputs, JsonFields):
     """An ordered list of labels, each of which names a trace.
 
     Args:

@@ -24,6 +24,7 @@ from lmflow.stores.corpora.documents import (
     Document,
     Passage,
     as_document,
+    check_documents,
     read_folder,
     read_lines,
     split_document,
@@ -104,6 +105,7 @@ class Corpus:
             StoreError: If two documents have the same id, or the file can't be written.
             WrongType: If a document has no id or text.
         """
+        check_documents(documents)
         return _built(documents, path, size, progress)
 
     @staticmethod

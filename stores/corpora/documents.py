@@ -157,6 +157,16 @@ def read_folder(
     return documents, skipped
 
 
+def check_documents(documents: object) -> None:
+    """Raise ``WrongType`` if a file, or one document, stands in the place of documents."""
+    if isinstance(documents, (str, Path)):
+        path = str(documents)
+        fix = f"documents; those of a file are lf.Corpus.from_jsonl({path!r})"
+        raise WrongType("a corpus", repr(path), fix)
+    if isinstance(documents, Mapping):
+        raise WrongType("a corpus", f"one mapping, {documents!r:.60}", "a list of documents")
+
+
 def as_document(value: object) -> Document:
     """Return a document, or that of a mapping with ``id``, ``text`` and optionally ``title``.
 

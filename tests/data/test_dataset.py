@@ -171,8 +171,8 @@ def test_splits_may_be_plain_rows() -> None:
     ("parts", "words"),
     [
         (None, "expected examples, found NoneType"),
-        ("x", "expected an example, found str 'x'"),
-        ({"q": "x"}, "expected an example, found str 'x'"),
+        ("x", r"found the text 'x'\. Read a file: lf\.dataset"),
+        ({"q": "x"}, "found the text 'x'"),
         ({"train": None}, "expected examples, found NoneType"),
         ({1: [{"q": 1}]}, "expected the name of a split, found int 1"),
     ],

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import WrongType
+from lmflow.errors import ProgramError, WrongType
 
 STEP = lf.predict("classify", "text -> label", "Say which.")
 ROWS = [{"text": f"t{n}", "label": "a"} for n in range(6)]
@@ -22,6 +22,21 @@ SIGNATURE: Any = "question -> answer"
 def one_argument(outputs: lf.Record) -> bool:
     """What a judge of another library may look like."""
     return bool(outputs)
+
+
+async def an_async_metric(_: lf.Record, outputs: lf.Record) -> bool:
+    """A metric that would have to be awaited."""
+    return bool(outputs)
+
+
+async def an_async_script(_: object) -> str:
+    """A script that would have to be awaited."""
+    return "x"
+
+
+async def takes_more(question: str, context: str) -> str:
+    """A flow's function with an input that its signature lacks."""
+    return question + context
 
 
 ONE: Any = one_argument
@@ -43,6 +58,25 @@ DATA = lf.Data(ROWS[:2], ROWS[2:4], ROWS[4:])
             lambda ex: ex.map(STEP, ["x"]),
             r"expected an example, found str 'x'\. Its fields have names",
         ),
+        (
+            lambda ex: ex.map(STEP, "rows.jsonl"),
+            r"found the text 'rows\.jsonl'\. Read a file: lf\.dataset\('rows\.jsonl'\)",
+        ),
+        (lambda ex: ex.map(STEP, ROWS[0]), "expected a list of examples, found one mapping"),
+        (lambda ex: ex.run(STEP, {"text": "x"}), r"Write ex\.run\(program, text=\.\.\.\)"),
+        (lambda ex: ex.run(STEP, "x"), "takes inputs and the version by keyword"),
+        (lambda ex: ex.replay("abc", STEP), r"found str 'abc'\. Read it: store\.run\(ID\)"),
+        (lambda ex: ex.resume("abc", STEP), "expected a trace or run, found str 'abc'"),
+        (
+            lambda ex: ex.evaluate(STEP, ROWS, lf.exact_match),
+            r'exact_match makes a metric\. Call it: lf\.exact_match\("answer"\)',
+        ),
+        (lambda ex: ex.evaluate(STEP, ROWS, STEP), r"classify is a program.*lf\.Judge\(classify"),
+        (
+            lambda ex: ex.evaluate(STEP, METRIC, ROWS),
+            r"a metric is a function .*found dict .*ex\.evaluate\(program, rows, metric\)",
+        ),
+        (lambda ex: ex.evaluate(STEP, ROWS, an_async_metric), "is an async function. Write `def`"),
         (
             lambda ex: ex.map(STEP, ROWS, budget=3),
             r"expected a budget, found int 3\. .*lf\.Budget\(calls=100\)",
@@ -208,6 +242,118 @@ async def test_a_parameter_of_another_kind(slot: str, value: object, words: str)
         with pytest.raises(WrongType, match=words):
             await ex.run(STEP, version=lf.init(STEP).put({f"classify.{slot}": value}), text="x")
         assert 0 == ex.spent.calls
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (
+            lambda: lf.predict(SIGNATURE),
+            r"the name of the step is missing\. Write lf\.predict\('answer', 'question -> answer'\)",
+        ),
+        (
+            lambda: lf.predict(SIGNATURE, "Answer briefly."),
+            r"lf\.predict\('answer', 'question -> answer', 'Answer briefly\.'\)",
+        ),
+        (
+            lambda: lf.predict(SIGNATURE, "qa"),
+            r"Write lf\.predict\('qa', 'question -> answer'\)",
+        ),
+        (
+            lambda: lf.predict("qa"),
+            r"'qa' is the name of a step, whose signature is missing",
+        ),
+        (
+            lambda: lf.predict("my step", SIGNATURE),
+            r"can't be the name of a step\. Write lf\.predict\('my_step', 'question -> answer'\)",
+        ),
+        (
+            lambda: lf.flow("question -> answer")(takes_more),
+            r"context is no input of the signature: add it, \"question, context -> \.\.\.\"",
+        ),
+        (
+            lambda: lf.Corpus.build("x.jsonl"),  # type: ignore[arg-type]
+            r"lf\.Corpus\.from_jsonl\('x\.jsonl'\), found 'x\.jsonl'",
+        ),
+    ],
+)
+def test_a_definition_names_what_is_missing(make: Callable[[], object], words: str) -> None:
+    """With the line that was meant."""
+    with pytest.raises(ProgramError, match=words):
+        make()
+
+
+class Fields:
+    """A class with annotated fields, as other libraries write a signature."""
+
+    question: str
+    answer: str
+
+
+ANY: Any = Fields
+SCRIPT: Any = {"answer": "x"}
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: lf.predict("qa", ANY), r'found the class Fields\. Write "question -> answer"'),
+        (lambda: lf.predict("qa", SIGNATURE, ANY), "expected an instruction, found type"),
+        (
+            lambda: lf.predict("qa", SIGNATURE, model=ANY),
+            r"expected the name of a model.*lf\.routed",
+        ),
+        (lambda: lf.predict("qa", SIGNATURE, demos=SCRIPT), r"They are a list: demos=\[\{"),
+        (lambda: lf.predict("qa", SIGNATURE, options=ANY), r"options=\{\"temperature\": 0\}"),
+        (lambda: STEP("x"), r"takes its inputs by name, found 'x' .*Write classify\(text=\.\.\.\)"),  # type: ignore[arg-type]
+        (lambda: lf.Signature(SIGNATURE), r'lf\.predict\("answer", \'question -> answer\'\)\.sig'),
+        (lambda: lf.scripted("hello"), r'lf\.scripted\(\["42"\]\)'),
+        (lambda: lf.scripted([SCRIPT]), r"found dict .*here '\[\[answer\]\]\\nx'"),
+        (lambda: lf.scripted({"": SCRIPT}), "a script answers with a text"),
+        (lambda: lf.scripted(ANY.__init__.__class__), "a script"),
+        (lambda: lf.Executor("openai/x", budget=ANY), "expected a budget, found type"),
+        (lambda: lf.Executor("openai/x", ANY), "expected a store, found type Fields"),
+        (lambda: lf.split(ROWS, ANY), "expected the parts of a split, found type"),
+        (lambda: lf.replay(ANY, STEP), "expected a trace or run, found type"),
+    ],
+)
+def test_a_definition_names_another_kind(make: Callable[[], object], words: str) -> None:
+    """What was found, what was expected, and the line."""
+    with pytest.raises(TypeError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        (
+            lambda _: {"answer": "x"},
+            r"found dict \{'answer': 'x'\}\. A reply is what a model would",
+        ),
+        (lambda _: None, "found NoneType None. A reply is a text"),
+        (an_async_script, "The function is a plain one, without async"),
+    ],
+)
+def test_a_script_that_answers_with_another_kind(script: Any, words: str) -> None:
+    """Is named in its own words, not by what fails on its answer."""
+    with pytest.raises(TypeError, match=words):
+        lf.run(STEP, text="x", model=lf.scripted(script))
+
+
+def test_a_stream_needs_a_loop() -> None:
+    """Plain code has one of its own."""
+    with pytest.raises(RuntimeError, match=r"with lf\.Sync\(model\) as ex: for part in ex\.stream"):
+        lf.Executor(lf.scripted([])).stream(STEP, text="x")
+
+
+async def test_plain_code_is_not_entered_async() -> None:
+    """The error names both."""
+    ex: Any = lf.Sync(lf.scripted([]))
+    with pytest.raises(
+        TypeError, match=r"with lf\.Sync\(\.\.\.\) as ex\. In async code: lf\.Executor"
+    ):
+        async with ex:
+            pass
 
 
 def test_a_path_is_no_store() -> None:

@@ -9,10 +9,12 @@ from typing import Any, Never
 import attrs
 
 from lmflow.data.dataset import Dataset, dataset_of
+from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.fields import check_fields
 from lmflow.evaluation.judges import Judge, Scorers, scorer_key
 from lmflow.evaluation.judging import evaluation_by, judge_names, judgement_label, judges_of
+from lmflow.evaluation.metric_kinds import warn_of_dspy
 from lmflow.evaluation.rescoring import examples_of
 from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
@@ -34,6 +36,7 @@ from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 
+@explains_options(JOB_OPTIONS)
 async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     self: HasSession,
     program: Program,
@@ -86,6 +89,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     """
     check_order("evaluate", extra, examples)
     metrics = named_metrics(metric, primary)
+    warn_of_dspy(metrics.values())
     progress = chosen(progress)
     session = self._session.within(budget, spent)
     data = dataset_of(str(program), examples)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Never
 
 from lmflow.data.dataset import records
+from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.evaluate import sampled
@@ -21,6 +22,7 @@ from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 
+@explains_options(JOB_OPTIONS)
 async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of its own
     self: HasSession,
     program: Program,

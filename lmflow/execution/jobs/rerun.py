@@ -19,6 +19,7 @@ from lmflow.progress.display import Progress, chosen
 from lmflow.replays.divergence import labelled_traces
 from lmflow.replays.reuse import resume_answers
 from lmflow.replays.simulate import ReplayCase, plan_answers, simulate
+from lmflow.traces.recorded import check_recorded
 from lmflow.traces.trace import PlannedExecution, Run, RunKind, Trace
 from lmflow.versions.version import Version
 
@@ -106,6 +107,7 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         BudgetExceeded: The budget ended the run.
     """
     progress = chosen(progress)
+    check_recorded(run)
     session = self._session
     if budget is not None:
         calls = [call for trace in run for call in trace.calls]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Never, ParamSpec, Self, TypeVar
 
 from lmflow.execution.budget import Left, Spent
 from lmflow.execution.events import Listener
@@ -153,6 +153,14 @@ class Sync:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+    async def __aenter__(self) -> Never:
+        """Raise ``TypeError``: it is entered without ``async``."""
+        msg = "lf.Sync is for plain code: with lf.Sync(...) as ex. In async code: lf.Executor(...)"
+        raise TypeError(msg)
+
+    async def __aexit__(self, *_: object) -> None:
+        """Do nothing; it can't be entered so."""
 
     def close(self) -> None:
         """Stop open streams, close what the executor started, and wait until everything is
