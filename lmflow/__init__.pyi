@@ -1,15 +1,15 @@
 """The public names of lmflow, each imported from its module when it is first used."""
 
+from . import errors as errors
+from . import serve as serve
+from . import testing as testing
 from .adapters.adapter import Adapter as Adapter
 from .adapters.base import Marks as Marks
 from .adapters.base import Unreadable as Unreadable
 from .adapters.base import text_for_model as text_for_model
 from .adapters.reading import read_texts as read_texts
-from .adapters.two_step import two_step as two_step
-from . import errors as errors
-from . import serve as serve
-from . import testing as testing
 from .adapters.truncation import Cut as Cut
+from .adapters.two_step import two_step as two_step
 from .data.dataset import Data as Data
 from .data.dataset import Dataset as Dataset
 from .data.dataset import example_id as example_id
@@ -139,8 +139,8 @@ from .metrics import (
 from .metrics import (
     squad_f1 as squad_f1,
 )
-from .models.functions import function_model as function_model
 from .models.cached import cached as cached
+from .models.functions import function_model as function_model
 from .models.limited import limited as limited
 from .models.prices import (
     Price as Price,
@@ -198,16 +198,16 @@ from .optimizers.opro import (
 from .optimizers.opro import (
     opro as opro,
 )
-from .optimizers.parts.plan import Bound as Bound
+from .optimizers.parts.limits import Bound as Bound
 from .optimizers.parts.plan import Task as Task
 from .optimizers.parts.plan import Traces as Traces
 from .optimizers.parts.scoring import Best as Best
 from .optimizers.parts.scoring import score_candidate as score_candidate
-from .optimizers.staged import staged as staged
 from .optimizers.racing import racing as racing
 from .optimizers.random_search import random_search as random_search
 from .optimizers.rules import infer_rules as infer_rules
 from .optimizers.simba import simba as simba
+from .optimizers.staged import staged as staged
 from .optimizers.synthesis import synthesize as synthesize
 from .programs.combinators import (
     branch as branch,
