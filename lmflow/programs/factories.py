@@ -143,6 +143,16 @@ def tool(
 @overload
 def tool(
     name: str,
+    signature: Callable[..., Any],
+    *,
+    mode: ToolMode = CACHED,
+    description: str | None = None,
+    version: str | None = None,
+    timeout: float | None = None,
+) -> Tool: ...
+@overload
+def tool(
+    name: str,
     signature: str | Signature | None,
     function: Callable[..., Any],
     *,
@@ -154,9 +164,9 @@ def tool(
 ) -> Tool: ...
 
 
-def tool(  # noqa: PLR0913 - the three forms share one name
+def tool(  # noqa: PLR0913 - the four forms share one name
     name: str | Callable[..., Any] | None = None,
-    signature: str | Signature | None = None,
+    signature: str | Signature | Callable[..., Any] | None = None,
     function: Callable[..., Any] | None = None,
     *,
     mode: ToolMode = CACHED,
@@ -172,7 +182,8 @@ def tool(  # noqa: PLR0913 - the three forms share one name
 
     Args:
         name: The step's name, or the decorated function.
-        signature: A string or ``Signature``; ``None`` for that of the annotated function.
+        signature: A string or ``Signature``; or the annotated function itself, whose signature it
+            is then.
         function: The function, which takes the inputs by name.
         mode: How recorded answers may be used beyond exact replay and resume: ``cached`` for the
             same inputs at the same address, ``pure`` for the same inputs anywhere, ``live`` never.
@@ -188,6 +199,7 @@ def tool(  # noqa: PLR0913 - the three forms share one name
         BadSignature: The signature can't be read.
         Unidentified: The function has no source, and no ``version`` is named.
         ValueError: There is no such mode.
+        TypeError: The function is missing, or stands in the place of the name.
 
     Example:
         >>> tool("count", "text -> n: int", len, version="1")
@@ -209,7 +221,13 @@ def tool(  # noqa: PLR0913 - the three forms share one name
     if name is None:
         return lambda decorated: make(decorated, decorated.__name__, from_function(decorated))
     if not isinstance(name, str):
+        if signature is not None:
+            line = f"lf.tool({name.__name__!r}, {signature!r}, {name.__name__})"
+            msg = f"the name of the tool comes first, found the function. Write {line}."
+            raise TypeError(msg)
         return make(name, name.__name__, from_function(name))
+    if callable(signature):
+        function, signature = signature, None
     if function is None:
         msg = f'give the function: lf.tool({name!r}, "query -> context: list[str]", function)'
         raise TypeError(msg)

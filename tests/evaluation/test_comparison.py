@@ -157,6 +157,59 @@ def test_no_difference_says_what_would_have_been_seen() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sides", "words", "more"),
+    [
+        (
+            [(0.5, 0.6)] * 3,
+            "b - a = 0.100, p 0.25, n 3; b is ahead by the same on every example, which are too few",
+            3,
+        ),
+        ([(0.6, 0.5)] * 5, "a is ahead by the same on every example", 1),
+        ([(0.0, 1.0)] * 3, "b is ahead by the same on every example, which are too few: 3 more", 3),
+        ([(0.5, 0.6)] * 6, "b is better by 0.100 on every example, p 0.031, n 6", 0),
+        ([(0.6, 0.5)] * 30, "a is better by 0.100 on every example, p < 0.001, n 30", 0),
+        ([(0.5, 0.5)] * 7, "p 1, n 7; they score alike on every example", None),
+    ],
+)
+def test_equal_differences_have_no_interval(
+    sides: list[tuple[float, float]], words: str, more: int | None
+) -> None:
+    """Nothing says how much another pair would differ: the sign test decides, and no interval of
+    no width is printed.
+    """
+    found = compare(*both(sides))
+    assert words in found.verdict
+    assert more == found.more_examples
+
+
+def test_rounding_is_no_spread() -> None:
+    """Differences that arithmetic made unequal in the last digit are equal."""
+    sides = [(0.2, 0.3), (0.8, 0.9), (0.5, 0.6), (0.3, 0.4), (0.1, 0.2), (0.6, 0.7)]
+    assert 1 < len({b - a for a, b in sides})
+    found = compare(*both(sides))
+    assert (None, "b is better by 0.100 on every example, p 0.031, n 6") == (
+        found.difference.low,
+        found.verdict,
+    )
+
+
+def test_equal_clusters_are_counted_by_their_signs() -> None:
+    """Clusters that all gain the same are told by the sign test too."""
+    rows = [(f"e{at}", f"d{at // 2}", 0.5) for at in range(12)]
+    better = [(name, document, 0.6) for name, document, _ in rows]
+    found = compare(grouped(rows), grouped(better), cluster="document")
+    assert ("sign test", 6, "b") == (found.test.name, found.difference.n, found.better)
+
+
+def test_a_mean_of_equal_scores_says_why_it_has_no_interval() -> None:
+    """In place of a method that is called none."""
+    assert (
+        "n 3, no interval: all scores are equal" in evaluation(dict.fromkeys("abc", 0.5)).headline
+    )
+    assert "n 1, no interval: there is one score" in evaluation({"a": 0.5}).headline
+
+
 def test_a_decided_comparison_needs_no_more() -> None:
     """Nothing is left to decide."""
     assert 0 == binary(12, 2, 36).more_examples

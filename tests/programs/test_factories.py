@@ -147,3 +147,20 @@ def test_map_finds_its_item() -> None:
     assert "texts: list[str], n: int = 1 -> y: list[str]" == str(
         lf.map(lf.predict("p", "text, n: int = 1 -> y"), "texts").signature
     )
+
+
+def _measure(text: str) -> int:
+    """The size of a text."""
+    return len(text)
+
+
+def test_a_tool_of_an_annotated_function_needs_no_signature() -> None:
+    """Its name and the function: no ``None`` stands between them."""
+    assert lf.tool("measure", None, _measure) == lf.tool("measure", _measure)
+
+
+def test_the_function_is_no_name() -> None:
+    """The line that was meant is named."""
+    swapped: Any = lf.tool
+    with pytest.raises(TypeError, match=r"Write lf\.tool\('len', 'text -> n: int', len\)"):
+        swapped(len, "text -> n: int")
