@@ -74,6 +74,8 @@ def resolve_place(
             return _place_of(db, kind, name if name in ids else ids[0])
         if name and ids:
             raise _not_found(db, store, kind, name, f"{kind} {name!r} is ambiguous: {_list(ids)}")
+    if not name:
+        raise _not_found(db, store, "run", name, "")
     return _labelled_place(db, store, name)
 
 

@@ -113,13 +113,14 @@ class ConditionFilters:
         The query has the table ``listed``; one of calls has the table ``trace`` too.
         """
         self._parameters = {}
-        own, wanted = [], []
+        own: list[str] = []
+        wanted: list[tuple[Level, str]] = []
         for criterion in conditions:
             level = level_of(criterion, listed)
             if level not in PARTS[listed]:
                 own.append(self._own(criterion, listed, level))
             elif criterion.operator == "!=":
-                part = [(level, self._sql(criterion.positive, level))]
+                part: list[tuple[Level, str]] = [(level, self._sql(criterion.positive, level))]
                 own.append(f"NOT {_some_part(listed, part)}")
             else:
                 wanted.append((level, self._sql(criterion, level)))
