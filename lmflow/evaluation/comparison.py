@@ -12,7 +12,7 @@ from typing import Any, Literal
 import attrs
 
 from lmflow.errors import NotComparable, check_kind, short
-from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.evaluation import Evaluation, check_metric
 from lmflow.evaluation.pairing import (
     Pair,
     check_same_example,
@@ -231,7 +231,8 @@ def compare(  # noqa: PLR0913 - each is a choice of its own
         a: The evaluation to compare with.
         b: The evaluation to compare.
         metric: The name of the metric to compare by, if an evaluation has several; by default the
-            primary one of ``a``. ``others`` compares by the others that both have.
+            primary one of ``a``, or of ``b`` if only that is shared. ``others`` compares by the
+            others that both have.
         failures_as: The score that a failed row counts as; failed rows are left out if ``None``.
         cluster: A field of the examples whose equal values belong together; that of ``a`` if empty.
         seed: The seed of the bootstrap.
@@ -260,17 +261,26 @@ def _by_shared_metrics(
     a: Evaluation, b: Evaluation, metric: str
 ) -> list[tuple[Evaluation, Evaluation]]:
     """Pair the evaluations by each metric that both have: first the named one, or the primary one
-    of ``a``. Raises ``NotComparable`` if ``b`` does not have it, ``BadData`` if ``a`` doesn't.
+    of ``a`` or else of ``b``. Raises ``NotComparable`` if they share none, or not the named one;
+    ``BadData`` if ``a`` does not have that.
     """
-    first = metric or a.metric_name
+    if metric:
+        check_metric(a.name, metric, a.metrics)
     by_key = {each.metric: each for each in map(b.by, b.metrics)}
-    names = [first, *(name for name in a.metrics if name != first)]
-    sides = [(each, by_key[each.metric]) for each in map(a.by, names) if each.metric in by_key]
-    if not sides or sides[0][0].metric_name != first:
-        problem = f"by {' and '.join([first, ', '.join(b.metrics)])}, two metrics"
+    sides = {
+        each.metric_name: (each, by_key[each.metric])
+        for each in map(a.by, a.metrics)
+        if each.metric in by_key
+    }
+    primaries = [name for name, pair in sides.items() if pair[1].metric == b.metric]
+    if a.metric_name in sides:
+        primaries.insert(0, a.metric_name)
+    first = metric or next(iter([*primaries, *sides]), "")
+    if first not in sides:
+        problem = f"by {metric or ', '.join(a.metrics)} and {', '.join(b.metrics)}, two metrics"
         fix = "Score both by one: lf.scores_from(run, examples, metric) costs nothing."
         raise NotComparable(title_of(a), title_of(b), problem, fix)
-    return sides
+    return [sides.pop(first), *sides.values()]
 
 
 def _compare(

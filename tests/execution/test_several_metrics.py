@@ -210,6 +210,8 @@ def test_comparisons_take_each_shared_metric(several: lf.Evaluation) -> None:
     assert ("exact_match", ["f1", "length"]) == (found.metric, [o.metric for o in found.others])
     assert "\nf1: can't tell" in str(found)
     assert "length" == lf.compare(several, other, metric="length").metric
+    alone = asyncio.run(_evaluated(lf.f1()))
+    assert ["f1", "f1"] == [lf.compare(several, alone).metric, lf.compare(alone, several).metric]
     with pytest.raises(NotComparable, match="two metrics"):
         lf.compare(several, other, metric="grade")
     with pytest.raises(BadData, match=r"it has no metric 'lenght'\. Did you mean 'length'"):
