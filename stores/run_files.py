@@ -107,8 +107,8 @@ def _check_complete(run: Run) -> None:
             problem = f"run {run.id} holds texts that its executor redacts"
             fix = f"Save what the store has: lf.save_run(store.run({run.id!r}), path)."
             raise StoreError("file", problem, fix)
-    held = {trace.version.id for trace in run}
-    absent = next((each for each in run.wanted if each.version not in held), None)
+    versions = {trace.version.id for trace in run}
+    absent = next((each for each in run.wanted if each.version not in versions), None)
     if absent is not None:
         problem = f"run {run.id} has yet to run {absent.label!r} under {short(absent.version)}"
         fix = "Finish it first: ex.resume(run, program)."

@@ -35,9 +35,9 @@ def parents_first(versions: Iterable[Storable]) -> tuple[Any, ...]:
 
 def absent_parents(versions: Iterable[Storable]) -> tuple[str, ...]:
     """The ids of parents that are not among the versions, in order."""
-    held = tuple(versions)
-    here = {version.id for version in held}
-    return tuple(sorted({parent for version in held for parent in version.parents} - here))
+    several = tuple(versions)
+    here = {version.id for version in several}
+    return tuple(sorted({parent for version in several for parent in version.parents} - here))
 
 
 def bundle_text(versions: Sequence[Storable], refs: Mapping[str, str]) -> str:

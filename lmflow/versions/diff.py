@@ -42,9 +42,9 @@ class Diff(JsonValue):
         try:
             return cls(tuple(map(_change_of_json, data["changes"])))
         except (LookupError, TypeError, AttributeError) as problem:
-            found = f"a part is missing or malformed ({problem})"
+            reason = f"a part is missing or malformed ({problem})"
             fix = "Give what to_dict() returned."
-            raise ForeignFile("the JSON of a difference", found, fix) from None
+            raise ForeignFile("the JSON of a difference", reason, fix) from None
 
     def to_json(self) -> list[dict[str, Any]]:
         """The changes as JSON values."""

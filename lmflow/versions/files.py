@@ -50,14 +50,14 @@ class Bundle:
         """Return the version that a ref, an id or the beginning of an id names; without a name the
         only tip. ``ForeignFile`` if there is none, or more than one.
         """
-        held = self.tips if not name else self._named(name)
-        if len(held) == 1:
-            return held[0]
+        candidates = self.tips if not name else self._named(name)
+        if len(candidates) == 1:
+            return candidates[0]
         known = [*self.refs, *(short(version.id) for version in self.versions)]
         if name:
-            problem = f"{len(held) or 'no'} versions in it are called {name!r}"
+            problem = f"{len(candidates) or 'no'} versions in it are called {name!r}"
             raise ForeignFile(file, problem, near(name, known).strip() or _names(known))
-        problem = f"it has {len(held)} latest versions"
+        problem = f"it has {len(candidates)} latest versions"
         raise ForeignFile(file, problem, f"Name one, lf.load(path, name). {_names(known)}")
 
     def _named(self, name: str) -> tuple[Version, ...]:
