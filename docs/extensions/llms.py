@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
+from docutils import nodes
 from sphinx.application import Sphinx
 
+_TABLE = re.compile(r"```\{toctree\}\n:caption: (.+?)\n(?::.*\n)*\n((?:\S+\n)+)```")
 _COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 
 
@@ -15,14 +18,35 @@ def write(app: Sphinx, failure: Exception | None) -> None:
     if failure is not None or app.builder.format != "html":
         return
     pages = _in_order(app)
-    titles = {name: app.env.titles[name].astext() for name in pages}
-    rows = [f"- [{titles[name]}]({app.builder.get_target_uri(name)})" for name in pages]
-    head = f"# lmflow\n\n> {_summary(app)}\n\n"
-    full = [f"{head}The pages, one after the other."]
-    full += [_text(app, name) for name in pages]
+    head = f"# lmflow\n\n> {_first_paragraph(app, app.config.root_doc)}\n"
+    full = [f"{head}\nThe pages, one after the other.", *(_text(app, name) for name in pages)]
     out = Path(app.outdir)
-    (out / "llms.txt").write_text(f"{head}## Pages\n\n" + "\n".join(rows) + "\n", "utf-8")
+    (out / "llms.txt").write_text("\n".join([head, *_list(app, pages)]) + "\n", "utf-8")
     (out / "llms-full.txt").write_text("\n\n---\n\n".join(full) + "\n", "utf-8")
+
+
+def _list(app: Sphinx, pages: list[str]) -> Iterator[str]:
+    """A line a page, under the captions of the tables of contents."""
+    index = (app.srcdir / "index.md").read_text("utf-8")
+    captions: dict[str, str] = {}
+    for caption, entries in _TABLE.findall(index):
+        captions |= dict.fromkeys(entries.split(), caption)
+    section = ""
+    for name in pages:
+        caption = captions.get(name, section)
+        if caption != section:
+            yield f"\n## {caption}\n"
+        section = caption
+        title, target = app.env.titles[name].astext(), app.builder.get_target_uri(name)
+        about = _first_paragraph(app, name)
+        yield f"- [{title}]({target})" + (f": {about}" if about else "")
+
+
+def _first_paragraph(app: Sphinx, name: str) -> str:
+    """The first paragraph of a page as words, cut after 200 characters."""
+    paragraph = next(iter(app.env.get_doctree(name).findall(nodes.paragraph)), None)
+    words = " ".join(paragraph.astext().split()) if paragraph else ""
+    return words if len(words) <= 200 else f"{words[:200].rpartition(' ')[0]} …"  # noqa: PLR2004
 
 
 def _in_order(app: Sphinx) -> list[str]:
@@ -37,11 +61,6 @@ def _in_order(app: Sphinx) -> list[str]:
 
     visit(app.config.root_doc)
     return list(pages)
-
-
-def _summary(app: Sphinx) -> str:
-    first = (app.srcdir / "index.md").read_text("utf-8").split("\n\n")[1]
-    return " ".join(first.split())
 
 
 def _text(app: Sphinx, name: str) -> str:
