@@ -23,7 +23,6 @@ _FOLDER = re.compile(r"\[([^]]+)\]\((?![^)]*(?:\.md|:|^#))[^)]*\)")
 """A link to a folder or a file of code, which the site doesn't show."""
 
 
-
 def rewrite(app: Sphinx, docname: str, source: list[str]) -> None:
     """Rewrites the links of a page; one that includes a file gets the file's text, and its links
     as seen from the page.
