@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import attrs
 
 from lmflow.errors import BadValue
 from lmflow.messages.messages import Attached, Message
-from lmflow.signatures.fields import Field, holds_media, nullable, unwrap_annotated
+from lmflow.signatures.fields import Field, holds_media, holds_objects, nullable, unwrap_annotated
 from lmflow.signatures.signature import Signature
 from lmflow.values.attributes import is_object, written_fields
 from lmflow.values.media import Media, is_media, media_of
@@ -119,6 +120,19 @@ def in_order(value: Any) -> Any:
     if is_object(value) and not isinstance(value, Media):
         return {name: in_order(item) for name, item in (written_fields(value) or {}).items()}
     return [in_order(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def in_class_order(signature: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a step's fields with objects of their classes, whose members stand in order.
+
+    Stored ones have their members sorted by name. A value that doesn't fit stays as it is.
+    """
+    typed = dict(values)
+    for field in (*signature.inputs, *signature.outputs):
+        if field.name in values and holds_objects(field.type):
+            with contextlib.suppress(ValueError, BadValue):
+                typed[field.name] = signature.convert(field, values[field.name])
+    return typed
 
 
 def check_answered(text: str, reply: str) -> None:

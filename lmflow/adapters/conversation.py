@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lmflow.adapters.adapter import Adapter
-from lmflow.adapters.base import user_message
+from lmflow.adapters.base import in_class_order, user_message
 from lmflow.adapters.truncation import Cut
 from lmflow.messages.messages import Message
 from lmflow.signatures.codec import convert
@@ -41,7 +41,7 @@ def history_messages(
         names = sorted(turn.inputs, key=lambda name: (order.get(name, len(order)), name))
         fields = tuple(media_fields.get(name) or Field(name=name) for name in names)
         messages += [
-            user_message(fields, turn.inputs, note, marks=adapter.marks),
+            user_message(fields, in_class_order(signature, turn.inputs), note, marks=adapter.marks),
             Message("assistant", _reply(adapter, signature, turn)),
         ]
         note = ""
@@ -62,6 +62,6 @@ def _turns(
 def _reply(adapter: Adapter, signature: Signature, turn: Turn) -> str:
     """Write a turn's outputs as the step's reply; a turn of another step has fields of its own."""
     if all(field.name in turn.outputs for field in signature.outputs if field.required):
-        return adapter.answer(signature, turn.outputs)
+        return adapter.answer(signature, in_class_order(signature, turn.outputs))
     own_outputs = tuple(Field(name=name, type=Any) for name in sorted(turn.outputs))
     return adapter.answer(Signature((), own_outputs), turn.outputs)

@@ -22,6 +22,7 @@ from lmflow.values.record import plain, pretty
 
 ITEM, ENTRY = "item", "entry"
 _NULLS = {"", "null", "none", "n/a"}
+_DEEPEST = 40
 _TAG = re.compile(
     r"<(?P<end>/?)(?P<name>[A-Za-z_][\w.-]*)(?P<key>\s+key\s*=\s*(?:\"[^\"]*\"|'[^']*'))?"
     r"(?:\s[^<>]*?)?(?P<empty>/?)>"
@@ -120,8 +121,28 @@ def is_nested(kind: Any) -> bool:
     return (origin or inner) in {*SEQUENCES, dict} or fields_of(inner) is not None
 
 
-def value_in(content: str, kind: Any, *, whole: bool) -> Any:  # noqa: PLR0911 - one return a kind
+def value_in(content: str, kind: Any, *, whole: bool) -> Any:
     """The JSON value that an element's content stands for, as its type tells."""
+    return _value(content, kind, _Reading(whole))
+
+
+@attrs.frozen
+class _Reading:
+    """How values are read: whether the reply is whole, and how many levels may still come."""
+
+    whole: bool
+    levels: int = _DEEPEST
+
+    def deeper(self) -> _Reading:
+        """The reading of a value within. ``ValueError`` if it is nested too deeply."""
+        if self.levels == 0:
+            msg = "it is nested too deeply"
+            raise ValueError(msg)
+        return attrs.evolve(self, levels=self.levels - 1)
+
+
+def _value(content: str, kind: Any, outer: _Reading) -> Any:  # noqa: PLR0911 - one return a kind
+    reading = outer.deeper()
     inner = unwrap_annotated(kind)[0]
     origin, args = origin_and_args(inner)
     if inner is str:
@@ -130,19 +151,19 @@ def value_in(content: str, kind: Any, *, whole: bool) -> Any:  # noqa: PLR0911 -
     if text.lower() in _NULLS and inner is not Any and nullable(inner):
         return None
     if origin is Union:
-        return _member_value(content, args, whole=whole)
+        return _member_value(content, args, reading)
     if not children or text[:1] in {"[", "{", "`"}:
-        return _text_value(text, kind, whole=whole)
+        return _text_value(text, kind, reading)
     if (origin or inner) in SEQUENCES:
         if _is_one_item(children, args):
-            return [value_in(content, args[0], whole=whole)]
-        return [_item(child, args, place, whole) for place, child in enumerate(children)]
+            return [_value(content, args[0], reading)]
+        return [_item(child, args, place, reading) for place, child in enumerate(children)]
     if origin is dict:
-        return {child.member: value_in(child.content, args[1], whole=whole) for child in children}
+        return {child.member: _value(child.content, args[1], reading) for child in children}
     fields = fields_of(inner)
     if fields is not None:
-        return _object_value(children, fields, whole=whole)
-    return _untyped(children) if inner in {Any, dict} else interpret(unescape(text), kind)
+        return _object_value(children, fields, reading)
+    return _untyped(children, reading) if inner in {Any, dict} else interpret(unescape(text), kind)
 
 
 def _quoted(text: str) -> str:
@@ -177,19 +198,19 @@ def _end_of(text: str, name: str, position: int) -> tuple[int, int]:
     return len(text), len(text)
 
 
-def _member_value(content: str, kinds: tuple[Any, ...], *, whole: bool) -> Any:
+def _member_value(content: str, kinds: tuple[Any, ...], reading: _Reading) -> Any:
     """The value of a union's first member that fits: nested ones first if there are elements."""
     others = [kind for kind in kinds if kind is not type(None)]
     has_children = next(elements(content), None) is not None
     for kind in sorted(others, key=lambda kind: is_nested(kind) is not has_children):
         try:
-            return value_in(content, kind, whole=whole)
+            return _value(content, kind, reading)
         except ValueError as error:
             problem = error
     raise problem
 
 
-def _text_value(text: str, kind: Any, *, whole: bool) -> Any:
+def _text_value(text: str, kind: Any, reading: _Reading) -> Any:
     inner = unwrap_annotated(kind)[0]
     if not text and is_nested(kind):
         return {} if fields_of(inner) is not None or origin_and_args(inner)[0] is dict else []
@@ -198,7 +219,7 @@ def _text_value(text: str, kind: Any, *, whole: bool) -> Any:
             return load_strict(unescape(text))
         except ValueError:
             return unescape(text)
-    return interpret(unescape(text), kind, whole=whole)
+    return interpret(unescape(text), kind, whole=reading.whole)
 
 
 def _is_one_item(children: list[Element], args: tuple[Any, ...]) -> bool:
@@ -208,15 +229,15 @@ def _is_one_item(children: list[Element], args: tuple[Any, ...]) -> bool:
     return bool(names) and {child.member for child in children} <= names
 
 
-def _item(child: Element, args: tuple[Any, ...], place: int, whole: bool) -> Any:  # noqa: FBT001
+def _item(child: Element, args: tuple[Any, ...], place: int, reading: _Reading) -> Any:
     has_own_types = len(args) > 1 and ... not in args
     kinds = args if has_own_types else args[:1]
     kind = kinds[min(place, len(kinds) - 1)] if kinds else Any
-    return value_in(child.content, kind, whole=whole)
+    return _value(child.content, kind, reading)
 
 
 def _object_value(
-    children: list[Element], fields: tuple[Field, ...], *, whole: bool
+    children: list[Element], fields: tuple[Field, ...], reading: _Reading
 ) -> dict[str, Any]:
     """The members of an object; a list may be written as several elements of its name."""
     types = {field.name: field.type for field in fields}
@@ -225,16 +246,16 @@ def _object_value(
         same = [child.content for child in children if child.member == name]
         kind = types.get(name, Any)
         if len(same) == 1:
-            value[name] = value_in(same[0], kind, whole=whole)
+            value[name] = _value(same[0], kind, reading)
         else:
             item = (origin_and_args(unwrap_annotated(kind)[0])[1] or (Any,))[0]
-            value[name] = [value_in(content, item, whole=whole) for content in same]
+            value[name] = [_value(content, item, reading) for content in same]
     return value
 
 
-def _untyped(children: list[Element]) -> Any:
+def _untyped(children: list[Element], reading: _Reading) -> Any:
     """A value without a type: a list of items, else an object."""
-    values = [plain(value_in(child.content, Any, whole=True)) for child in children]
+    values = [plain(_value(child.content, Any, reading)) for child in children]
     if all(child.name == ITEM for child in children):
         return values
     return dict(zip([child.member for child in children], values, strict=True))

@@ -94,34 +94,28 @@ def _contents(signature: Signature, reply: str) -> dict[str, str]:
 
     An end that is missing is the beginning of the next output, or the end of the reply.
     """
+    tags = list(_pattern(_names(signature)).finditer(reply))
+    last_end = {tag["name"].lower(): tag.start() for tag in tags if tag["end"]}
     contents: dict[str, str] = {}
     open_name, start, depth = "", 0, 0
-    for tag in _tags_with_ends(signature, reply):
+    for tag in tags:
         name, is_end, is_empty = tag["name"].lower(), bool(tag["end"]), bool(tag["empty"])
-        if not open_name:
-            if not is_end and name not in contents:
-                open_name, start, depth = ("" if is_empty else name), tag.end(), 1
-                contents |= {name: ""} if is_empty else {}
-        elif name == open_name and not is_empty:
-            depth += -1 if is_end else 1
+        if name == open_name:
+            if not is_empty:
+                depth += -1 if is_end else 1
             if depth == 0:
                 contents[open_name], open_name = reply[start : tag.start()], ""
-        elif not is_end and not _is_closed_later(signature, reply, open_name, tag.end()):
-            contents[open_name] = reply[start : tag.start()]
+            continue
+        if is_end or last_end.get(open_name, -1) > tag.start():
+            continue  # the end of nothing, or a tag within the open output
+        if open_name:
+            contents[open_name], open_name = reply[start : tag.start()], ""
+        if name not in contents:
             open_name, start, depth = ("" if is_empty else name), tag.end(), 1
             contents |= {name: ""} if is_empty else {}
     if open_name:
         contents.setdefault(open_name, reply[start:])
     return contents
-
-
-def _is_closed_later(signature: Signature, reply: str, name: str, position: int) -> bool:
-    ends = _tags_with_ends(signature, reply, position)
-    return any(tag["end"] and tag["name"].lower() == name for tag in ends)
-
-
-def _tags_with_ends(signature: Signature, reply: str, position: int = 0) -> Any:
-    return _pattern(_names(signature)).finditer(reply, position)
 
 
 def _own_tags(signature: Signature) -> re.Pattern[str]:

@@ -10,9 +10,11 @@ from typing import Literal
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*(?:"|\\?$)|[{}\[\]:,]|[^\s"{}\[\]:,]+', re.DOTALL)
 
-_CUT_ESCAPE = re.compile(
-    r"(\\u[dD][89abAB][0-9a-fA-F]{2})?\\(u[0-9a-fA-F]{0,3})?$|\\u[dD][89abAB][0-9a-fA-F]{2}$"
-)
+_WHOLE_ESCAPES = re.compile(r"(?:[^\\]|\\(?:[^u]|u[0-9a-fA-F]{4}))*", re.DOTALL)
+"""Text up to an escape that has begun and not ended."""
+
+_HALF_PAIR = re.compile(r"(?<!\\)(?:\\\\)*(\\u[dD][89abAB][0-9a-fA-F]{2})\Z")
+"""The first half of a surrogate pair at the end of a text."""
 
 _DEPTH_CHANGES = {"{": 1, "[": 1, "}": -1, "]": -1}
 _EXPECTED_AFTER: dict[str, Literal["name", "value"]] = {":": "value", ",": "name"}
@@ -46,7 +48,15 @@ def json_members(text: str) -> Iterator[tuple[str, str]]:
 def _unescape(token: str) -> str:
     """The text of a string that may not have ended; a part of an escape at its end is left out."""
     is_closed = len(token) > 1 and token.endswith('"') and _CLOSED.fullmatch(token) is not None
-    body = token[1:-1] if is_closed else _CUT_ESCAPE.sub("", token[1:])
+    body = token[1:-1] if is_closed else _whole_part(token[1:])
     with contextlib.suppress(ValueError):
         return str(json.loads(f'"{body}"', strict=False))
     return ""
+
+
+def _whole_part(text: str) -> str:
+    """The text without an escape, or a half of a pair, that may go on after its end."""
+    whole = _WHOLE_ESCAPES.match(text)
+    part = whole[0] if whole else ""
+    half = _HALF_PAIR.search(part)
+    return part[: half.start(1)] if half else part

@@ -7,19 +7,18 @@ field markers (``[[question]]``).
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from lmflow.adapters.adapter import Adapter
-from lmflow.adapters.base import Unreadable, user_message
+from lmflow.adapters.base import Unreadable, in_class_order, user_message
 from lmflow.adapters.conversation import history_messages
 from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, AnyAdapter, adapter_of
 from lmflow.adapters.thinking import thinking_of
 from lmflow.adapters.truncation import Cut
-from lmflow.errors import BadValue, NoLogprobs
+from lmflow.errors import NoLogprobs
 from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of
 from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.interpreter.similarity import nearest_by_vectors
@@ -34,7 +33,6 @@ from lmflow.signatures.fields import (
     Confidence,
     Field,
     Reasoning,
-    holds_objects,
     metadata_kind,
     nullable,
 )
@@ -131,7 +129,7 @@ def _leading_messages(
     system = "\n\n".join(part for part in (instruction, adapter.form(signature)) if part)
     messages = [Message("system", system)] if system else []
     for demo in _usable_demos(signature, demos):
-        messages += _demo_messages(adapter, signature, _in_class_order(signature, demo))
+        messages += _demo_messages(adapter, signature, in_class_order(signature, demo))
     return tuple(messages)
 
 
@@ -186,19 +184,6 @@ def _usable_demos(
     sides = (signature.inputs, signature.outputs)
     usable = [demo for demo in demos if all(_has_some(side, demo) for side in sides)]
     return sorted(usable, key=lambda demo: _is_complete(signature, demo))
-
-
-def _in_class_order(signature: Signature, demo: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The demonstration with objects of the fields' classes, whose members stand in their order.
-
-    A stored one has their members sorted by name. A value that doesn't fit stays as it is.
-    """
-    typed = dict(demo)
-    for field in (*signature.inputs, *signature.outputs):
-        if field.name in demo and holds_objects(field.type):
-            with contextlib.suppress(ValueError, BadValue):
-                typed[field.name] = signature.convert(field, demo[field.name])
-    return typed
 
 
 def _has_some(fields: tuple[Field, ...], demo: Mapping[str, Any]) -> bool:
