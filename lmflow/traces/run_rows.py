@@ -85,8 +85,14 @@ class RunList:
     total: int | None = None
 
     def __str__(self) -> str:
-        rows = map(shown_row, self.rows)
-        return column_table(rows, RUN_COLUMNS) if self.rows else "No runs yet."
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Return the list as text that fits a width, if there is one."""
+        if not self.rows:
+            return "No runs yet."
+        rows, elsewhere = map(shown_row, self.rows), "str() and a wider terminal show them"
+        return column_table(rows, RUN_COLUMNS, width=width, elsewhere=elsewhere)
 
     def page(self) -> Page:
         """Return the list as a notebook shows it."""

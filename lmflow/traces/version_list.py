@@ -27,6 +27,11 @@ class VersionList:
     total: int
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, width: int | None = None) -> str:
+        """Return the list as text, two lines a version, at any width."""
+        del width
         lines = "\n".join(saved.log_text for saved in self.versions)
         return lines or "No versions yet: a run stores the version that it runs."
 

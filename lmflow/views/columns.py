@@ -44,6 +44,7 @@ def column_table(
     columns: Iterable[str | Column],
     *,
     width: int | None = None,
+    elsewhere: str = "--json, a pipe or a wider terminal shows them",
 ) -> str:
     """Return rows as aligned columns under their names, numbers to the right.
 
@@ -51,6 +52,7 @@ def column_table(
         rows: The values by name.
         columns: The columns, in order.
         width: The characters of a line; no limit if ``None``.
+        elsewhere: The words that say how columns that are left out can be seen.
     """
     rows = list(rows)
     chosen = [Column(column) if isinstance(column, str) else column for column in columns]
@@ -60,7 +62,7 @@ def column_table(
     lines = _text(drawn).split("\n")
     if left_out:
         names = ", ".join(left_out)
-        note = f"not shown: {names} (--json, a pipe or a wider terminal shows them)"
+        note = f"not shown: {names} ({elsewhere})"
         lines += textwrap.wrap(note, width)
     return "\n".join(cut(line, width) for line in lines)
 

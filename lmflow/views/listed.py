@@ -11,7 +11,9 @@ from lmflow.views.page import Page
 class PrintedList(Protocol):
     """A list as text, and as a page of a notebook."""
 
-    def __str__(self) -> str: ...
+    def text(self, width: int | None = None) -> str:
+        """Return the list as text that fits a width, if there is one."""
+        ...
 
     def page(self) -> Page:
         """Return the list as a notebook shows it."""
@@ -26,7 +28,11 @@ class Listed:
         """Return the list of now."""
 
     def __str__(self) -> str:
-        return str(self._list())
+        return self.fitting(None)
+
+    def fitting(self, width: int | None) -> str:
+        """Return the list of now as text that fits a width, if there is one."""
+        return self._list().text(width)
 
     def _repr_html_(self) -> str:
         return self._list().page().html()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 from typing import Any, Protocol, runtime_checkable
 
 from lmflow.errors import NotFound, UnknownVersion
 from lmflow.values.printing import clean
+from lmflow.views.listed import Listed
 from lmflow.views.notebook import is_notebook
 from lmflow.views.page import Page
 
@@ -102,6 +104,9 @@ def _stored(name: str, store: Any) -> Any:
 def _text(value: Any, *, messages: bool) -> str:
     if isinstance(value, HasMessages):
         return value.text(messages=messages)
+    if isinstance(value, Listed):
+        on_terminal = sys.stdout is not None and sys.stdout.isatty()
+        return value.fitting(shutil.get_terminal_size().columns if on_terminal else None)
     text = value.diagram_text if isinstance(value, Drawn) else str(value)
     return clean(text)
 

@@ -96,6 +96,18 @@ async def test_a_store_and_an_executor_show_their_runs(
     assert "No runs yet.\n" == capsys.readouterr().out
 
 
+async def test_a_list_fits_the_terminal(
+    store: lf.MemoryStore, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal columns that don't fit are left out and named."""
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    lf.show(store)
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "wider terminal" in " ".join(printed.split())
+
+
 async def test_an_unknown_name_is_refused(store: lf.MemoryStore) -> None:
     """The error says that no kind of thing has the name."""
     with pytest.raises(lf.errors.NotFound, match="no trace and no version"):
