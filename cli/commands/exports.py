@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import attrs
 import click
 
 from lmflow.cli.actions.json_lines import print_written, write_json_lines
 from lmflow.cli.commands.completion import complete_run
 from lmflow.cli.errors import writing
 from lmflow.cli.options import json_option, store_option
+from lmflow.cli.where import where_option
+from lmflow.data.conditions import Condition
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.stores.sqlite.lists.named import run_at
@@ -69,14 +72,21 @@ BATCH = 5_000
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write to a file (parquet needs one).",
 )
+@where_option("executions")
 @store_option
 @json_option
-def export(
-    names: tuple[str, ...], form: str, store: str, *, out: Path | None, as_json: bool
+def export(  # noqa: PLR0913 - one parameter an option
+    names: tuple[str, ...],
+    form: str,
+    conditions: tuple[Condition, ...],
+    store: str,
+    *,
+    out: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a row per recorded call, of some runs or of all.
 
-    Costs are in nano-dollars.
+    With --where only the calls of executions that fulfil all conditions. Costs are in nano-dollars.
 
     \b
     Example:
@@ -84,7 +94,8 @@ def export(
     """
     write = write_json_lines if form == "jsonl" else _write_parquet
     with reading(store) as reader:
-        count = write((row for run in _runs(reader, names) for row in rows(run)), out)
+        runs = _chosen(reader, _runs(reader, names), conditions)
+        count = write((row for run in runs for row in rows(run)), out)
     print_written(count, "calls", out, as_json=as_json)
 
 
@@ -163,6 +174,20 @@ def _runs(reader: Reader, names: tuple[str, ...]) -> Iterator[Run]:
     while page := reader.runs(100, before):
         yield from (reader.run(run.id) for run in page)
         before = page[-1].id
+
+
+def _chosen(
+    reader: Reader, runs: Iterator[Run], conditions: tuple[Condition, ...]
+) -> Iterator[Run]:
+    """Yield the runs with the executions that fulfil all conditions; all without conditions."""
+    if not conditions:
+        yield from runs
+        return
+    chosen = {listed.trace for listed in reader.listing.traces(conditions)}
+    for run in runs:
+        items = tuple((label, trace) for label, trace in run.items if trace.id in chosen)
+        if items:
+            yield attrs.evolve(run, items=items)
 
 
 def _write_parquet(calls: Iterator[dict[str, Any]], out: Path | None) -> int:

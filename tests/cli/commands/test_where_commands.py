@@ -105,6 +105,16 @@ def test_words_and_conditions_search_together(here: Path) -> None:
     assert [] == done(here, "runs search believe --where version=prod")
 
 
+def test_chosen_executions_are_exported(here: Path) -> None:
+    """``runs export --where`` writes the calls of the executions that fulfil all."""
+    rows = [
+        json.loads(line)
+        for line in call(here, "runs export --where status=failed").stdout.splitlines()
+    ]
+    assert 8 == len(rows)
+    assert {"ex[e3]"} == {row["label"] for row in rows}
+
+
 def test_bad_answers_become_examples(here: Path) -> None:
     """Failed executions are examples without outputs if a condition asks for them."""
     done(here, "dataset from-runs --where score.brief=0 --name bad")
