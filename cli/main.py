@@ -8,6 +8,7 @@ import click
 
 from lmflow import __version__
 from lmflow.cli.lazy import LazyCommands, LazyGroup
+from lmflow.cli.options import pager_option
 
 GC_THRESHOLD = 20_000
 """New objects between two garbage collections. A run keeps nearly all the objects that it makes, so
@@ -91,6 +92,7 @@ COMMANDS = {name: place for section in SECTIONS.values() for name, place in sect
     sections={title: tuple(section) for title, section in SECTIONS.items()},
 )
 @click.version_option(__version__, prog_name="lmflow")
+@pager_option
 def main() -> None:
     """Compound AI systems as values: run programs, look at what happened, replay it offline.
 

@@ -44,6 +44,7 @@ def options_value(
 
 MOST_DOLLARS = 1e9
 _ALL = "lmflow.all"
+NO_PAGER = "lmflow.no_pager"
 LARGEST = 2**63 - 1
 """The largest integer that SQLite stores."""
 
@@ -125,6 +126,22 @@ def limit_option(default: int, things: str) -> Callable[[F], F]:
         help=f"All {things}.",
     )
     return lambda command: limited(unlimited(command))
+
+
+def pager_option(command: F) -> F:
+    """Add ``--no-pager``, which also stands before the command; ``pager.page`` reads it."""
+
+    def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's call
+        ctx.meta[NO_PAGER] = value or ctx.meta.get(NO_PAGER, False)
+
+    option = click.option(
+        "--no-pager",
+        is_flag=True,
+        expose_value=False,
+        callback=remember,
+        help="Print long output as it is (LMFLOW_PAGER, PAGER; 'cat' is none).",
+    )
+    return option(command)
 
 
 def program_option(text: str) -> Callable[[F], F]:

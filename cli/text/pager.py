@@ -8,35 +8,17 @@ import shlex
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator
 
 import click
 
-from lmflow.cli.options import on_terminal
+from lmflow.cli.options import NO_PAGER, on_terminal, pager_option
 
-F = TypeVar("F", bound=Callable[..., Any])
+__all__ = ["page", "pager_option"]
 
 VARIABLES = ("LMFLOW_PAGER", "PAGER")
 DEFAULT = "less -FRX"
-_NO_PAGER = "lmflow.no_pager"
 _NONE = frozenset({"", "cat"})
-
-
-def pager_option(command: F) -> F:
-    """Add ``--no-pager``, which ``page`` reads."""
-    option = click.option(
-        "--no-pager",
-        is_flag=True,
-        expose_value=False,
-        callback=_remember,
-        help="Print long output as it is (LMFLOW_PAGER, PAGER; 'cat' is none).",
-    )
-    return option(command)
-
-
-def _remember(ctx: click.Context, _: click.Parameter, no_pager: bool) -> None:  # noqa: FBT001 - click's call
-    ctx.meta[_NO_PAGER] = no_pager or ctx.meta.get(_NO_PAGER, False)
 
 
 def page(text: str) -> None:
@@ -55,7 +37,7 @@ def _is_long(text: str) -> bool:
 def _pager() -> list[str]:
     """Return the words of the pager's command; none if there is to be no pager."""
     ctx = click.get_current_context(silent=True)
-    if ctx is not None and ctx.meta.get(_NO_PAGER):
+    if ctx is not None and ctx.meta.get(NO_PAGER):
         return []
     chosen = next((os.environ[name] for name in VARIABLES if name in os.environ), DEFAULT)
     try:

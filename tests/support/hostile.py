@@ -22,6 +22,8 @@ LINES = {
     "lmflow runs show": "RUN",
     "lmflow runs tail": "RUN",
     "lmflow runs search": "tea",
+    "lmflow runs calls": "",
+    "lmflow costs": "",
     "lmflow runs export": "RUN",
     "lmflow replay": "RUN",
     "lmflow resume": "RUN",
