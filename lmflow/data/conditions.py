@@ -43,11 +43,6 @@ FIELDS = (*NUMBERS, *TEXTS, *CHOICES, "started")
 NAMED = ("score", "input", "output")
 """Fields that are followed by a name, such as ``input.question``."""
 
-FIELDS_HELP = (
-    "Fields: kind, program, run, status, started, seconds, cost, tokens, calls, score, score.NAME, "
-    "version, label, trace, input.FIELD, output.FIELD, error, sample, step, address, model, tool, "
-    "attempt, reused. Operators: = != > >= < <= and ~ (contains)."
-)
 _CONDITION = re.compile(
     r"\s*(?P<field>\w+(?:\.[\w\-]+)*)\s*(?P<operator>!=|>=|<=|=|>|<|~)\s*(?P<literal>.*?)\s*",
     re.DOTALL,
