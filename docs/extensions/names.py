@@ -51,6 +51,8 @@ def default_values(*event: Any) -> tuple[str, str | None] | None:
 
     def value(match: re.Match[str]) -> str:
         default = fields[match[1]].default
+        if inspect.isroutine(default) or isinstance(default, type):
+            return str(default.__name__)
         return "..." if isinstance(default, attrs.Factory) else repr(default)  # type: ignore[arg-type]
 
     shown = re.sub(r"attr_dict\['(\w+)'\]\.default", value, signature)
