@@ -9,7 +9,7 @@ import pty
 import struct
 import subprocess
 import termios
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SECONDS = 60
@@ -21,7 +21,7 @@ def in_terminal(
     width: int,
     height: int = 50,
     folder: Path | None = None,
-    **environ: str,
+    environ: Mapping[str, str] | None = None,
 ) -> str:
     """What a command prints on a terminal; ``environ`` is added to the variables of the tests."""
     near, far = pty.openpty()
@@ -38,7 +38,7 @@ def in_terminal(
         stderr=far,
         cwd=folder,
         close_fds=True,
-        env={**kept, "TERM": "xterm", **environ},
+        env={**kept, "TERM": "xterm", **(environ or {})},
     )
     os.close(far)
     chunks = []

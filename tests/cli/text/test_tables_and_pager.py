@@ -89,7 +89,7 @@ PAGED = (
 
 
 def _in_terminal(*words: str, **environ: str) -> str:
-    return in_terminal([sys.executable, "-c", PAGED, *words], width=80, height=20, **environ)
+    return in_terminal([sys.executable, "-c", PAGED, *words], width=80, height=20, environ=environ)
 
 
 def test_a_pipe_is_never_paged() -> None:
@@ -146,5 +146,5 @@ def test_less_quits_if_the_text_fits_a_screen() -> None:
     if shutil.which("less") is None:
         pytest.skip("there is no less here")
     assert "line 19" in in_terminal(
-        [sys.executable, "-c", PAGED, "--lines", "20"], width=80, height=22, TERM="xterm"
+        [sys.executable, "-c", PAGED, "--lines", "20"], width=80, height=22
     )

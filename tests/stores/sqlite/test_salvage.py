@@ -101,7 +101,7 @@ def _rescue(path: Path, content: bytes, name: str) -> tuple[Path, str]:
     try:
         rescue = salvage(bad, new)
     finally:
-        assert bytes(content) == bad.read_bytes()
+        assert content == bad.read_bytes()
         bad.unlink()
     return new, "\n".join(rescue.lost)
 
@@ -132,7 +132,7 @@ def test_whatever_is_damaged(seed: int, sound: bytes, tmp_path: Path) -> None:
     dice = random.Random(seed)  # noqa: S311 - the same damage each time
     content = KINDS[seed % len(KINDS)](bytearray(sound), dice)
     try:
-        new, lost = _rescue(tmp_path, content, "bad")
+        new, lost = _rescue(tmp_path, bytes(content), "bad")
     except NotAStore:
         assert not any((tmp_path / "bad.new").parent.glob("bad.new*"))
         return
@@ -170,7 +170,7 @@ def test_a_lost_page_costs_only_its_rows(sound: bytes, tmp_path: Path) -> None:
         (page,) = db.execute(query).fetchone()
     content = bytearray(sound)
     content[(page - 1) * PAGE : page * PAGE] = bytes(PAGE)
-    new, lost = _rescue(tmp_path, content, "bad")
+    new, lost = _rescue(tmp_path, bytes(content), "bad")
     true, rescued = _runs(tmp_path / "old.db"), _runs(new)
     assert all(rescued.get(id_) == run or f"run {id_}" in lost for id_, run in true.items())
     assert {trace.root for run in true.values() for trace in run} == {
