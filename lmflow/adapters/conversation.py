@@ -62,6 +62,7 @@ def _turns(
 def _reply(adapter: Adapter, signature: Signature, turn: Turn) -> str:
     """Write a turn's outputs as the step's reply; a turn of another step has fields of its own."""
     if all(field.name in turn.outputs for field in signature.outputs if field.required):
-        return adapter.answer(signature, in_class_order(signature, turn.outputs))
+        names = [field.name for field in signature.outputs]
+        return adapter.answer(signature, in_class_order(signature, turn.outputs.only(*names)))
     own_outputs = tuple(Field(name=name, type=Any) for name in sorted(turn.outputs))
     return adapter.answer(Signature((), own_outputs), turn.outputs)

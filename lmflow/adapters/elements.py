@@ -202,12 +202,13 @@ def _member_value(content: str, kinds: tuple[Any, ...], reading: _Reading) -> An
     """The value of a union's first member that fits: nested ones first if there are elements."""
     others = [kind for kind in kinds if kind is not type(None)]
     has_children = next(elements(content), None) is not None
+    problems = []
     for kind in sorted(others, key=lambda kind: is_nested(kind) is not has_children):
         try:
             return _value(content, kind, reading)
         except ValueError as error:
-            problem = error
-    raise problem
+            problems.append(str(error))
+    raise ValueError("; or ".join(dict.fromkeys(problems)))
 
 
 def _text_value(text: str, kind: Any, reading: _Reading) -> Any:

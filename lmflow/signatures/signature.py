@@ -13,7 +13,7 @@ import attrs
 from lmflow.errors import BadSignature, BadValue, MissingInput, UnknownInput, WrongType, safe_repr
 from lmflow.signatures.codec import Codec, codec_of
 from lmflow.signatures.description import hint, object_sketch
-from lmflow.signatures.field_kinds import check_fields
+from lmflow.signatures.field_kinds import NotSubclassed, check_fields
 from lmflow.signatures.fields import (
     Field,
     holds_media,
@@ -38,7 +38,7 @@ def _normalized(fields: Iterable[Field]) -> tuple[Field, ...]:
 
 
 @attrs.frozen(cache_hash=True)
-class Signature:
+class Signature(NotSubclassed):
     """Typed inputs and outputs of a program; ``str(signature)`` is its string form.
 
     Args:
@@ -333,10 +333,11 @@ def _outputs_in(result: Any, outputs: tuple[Field, ...]) -> Any:
     """The outputs among the members of a function's result, or the result as the only output."""
     fields = result if isinstance(result, Mapping) else written_fields(result)
     has_all = fields is not None and all(field.name in fields for field in outputs)
-    if len(outputs) > 1:
+    if len(outputs) != 1:
         return fields if has_all and not isinstance(result, Mapping) else result
-    is_itself = unwrap_annotated(outputs[0].type)[0] is type(result)
-    return fields if has_all and not is_itself else {outputs[0].name: result}
+    only = outputs[0]
+    is_itself = unwrap_annotated(only.type)[0] is type(result)
+    return fields if has_all and not is_itself else {only.name: result}
 
 
 def _check_name(name: str, signature: Signature) -> None:

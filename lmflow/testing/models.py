@@ -77,7 +77,7 @@ async def _name_and_endpoint_are_stable(model: Model) -> None:
     await model(_ask(), Door())
     same(before, (model.name, model.endpoint), "name and endpoint after a call")
     for what, text in zip(("name", "endpoint"), before, strict=True):
-        holds(isinstance(text, str) and text, f"the {what} is {text!r}, expected a text")
+        holds(text and isinstance(text, str), f"the {what} is {text!r}, expected a text")
 
 
 async def _a_reply_is_what_the_last_send_returned(model: Model) -> None:

@@ -208,6 +208,10 @@ def _a_metric_that_fails_ends_no_search(case: OptimizerCase) -> None:
 
 async def _an_executor_runs_it(case: OptimizerCase) -> None:
     """An executor optimizes with it, and counts what the model was asked."""
+    optimizer = case.optimizer
+    if not isinstance(optimizer, PlanOptimizer):
+        problem = f"found a {type(optimizer).__name__}: write a generator under @lf.staged()"
+        raise LawBroken(problem)
     requests: list[ChatRequest] = []
 
     def answer(request: ChatRequest) -> Any:
@@ -217,7 +221,7 @@ async def _an_executor_runs_it(case: OptimizerCase) -> None:
     traces = case.traces
     async with Executor(scripted(answer)) as ex:
         result = await ex.optimize(
-            case.optimizer, case.program, traces.data, case.metric, prior=traces.prior
+            optimizer, case.program, traces.data, case.metric, prior=traces.prior
         )
     same(len(requests), result.spent.calls, "the calls that the optimization counts")
     foreign = sorted(set(result.version.params) - set(case.program.paths))

@@ -21,7 +21,7 @@ from lmflow.programs.environment import Env
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import resolved
-from lmflow.testing.laws import holds
+from lmflow.testing.laws import LawBroken, holds
 from lmflow.traces.trace import CallAttempt, Trace, failed
 from lmflow.values.record import Record, digest, plain
 from lmflow.versions.version import Version
@@ -84,10 +84,13 @@ def ran(rollout: PlannedRollout, answer: Answer) -> Trace:
 
 def _said(call: Call, answer: Answer) -> Any:
     if isinstance(call.request, ToolRequest):
-        function = call.function
-        holds(function, "a call of a tool carries its function")
-        return ToolReply(plain(function(**call.request.inputs)))
-    holds(isinstance(call.request, ChatRequest), "only chats and tools are simulated")
+        if call.function is None:
+            problem = "a call of a tool carries no function"
+            raise LawBroken(problem)
+        return ToolReply(plain(call.function(**call.request.inputs)))
+    if not isinstance(call.request, ChatRequest):
+        problem = f"only chats and tools are simulated, found {call.request}"
+        raise LawBroken(problem)
     said = answer(call.request)
     return said if isinstance(said, CallError) else ChatReply(said)
 
@@ -140,5 +143,7 @@ def kept_going(  # noqa: PLR0913, PLR0917 - the inputs of an optimization
         return tuple(answers[rollout.key] for rollout in need.rollouts)
 
     version = drive_plan(optimizer.begin(program, traces, metric), run_need)
-    holds(isinstance(version, Version), f"it returned {version!r}, expected a Version")
+    if not isinstance(version, Version):
+        problem = f"it returned {version!r}, expected a Version"
+        raise LawBroken(problem)
     return Seen(version, tuple(needs), answers)

@@ -131,7 +131,7 @@ async def test_reasoning_is_that_of_the_answer() -> None:
     replies = [ChatReply(f"<think>once, twice</think>{FREE}"), ChatReply(FORM, reasoning="no")]
     async with lf.Executor(_in_turn(replies)) as ex:
         trace = await ex.run(step, q="?")
-    assert "once, twice" == (trace.outputs or {})["thought"]
+    assert "once, twice" == dict(trace.outputs or {})["thought"]
     assert "twice" not in _requests(trace)[1].messages[1].content
 
 
@@ -168,7 +168,7 @@ async def test_an_interrupted_extraction_is_resumed() -> None:
     async with lf.Executor(BOTH, store) as ex:
         run = await ex.resume(store.run(store.runs()[0].id), STEP)
         assert 1 == ex.spent.calls
-    assert "Paris" == (run.traces[0].outputs or {})["answer"]
+    assert "Paris" == dict(run.traces[0].outputs or {})["answer"]
 
 
 def test_an_agent_writes_calls_in_its_own_forms() -> None:
