@@ -109,6 +109,19 @@ BUDGET_OPTIONS: Mapping[str, str] = {
 }
 
 
+PUT_OPTIONS: Mapping[str, str] = {
+    "*": 'Values are given by path: version.put({"answer.instruction": "..."}, note="...").',
+}
+RENDER_OPTIONS: Mapping[str, str] = {
+    "*": 'Inputs are one mapping: lf.render(step, {"question": "..."}).',
+}
+FIELD_OPTIONS: Mapping[str, str] = {
+    "": 'A description is Annotated[str, "..."]; limits have names, lf.Field(ge=0).',
+    "desc": 'A description is Annotated[str, "..."].',
+    "prefix": 'A description is Annotated[str, "..."].',
+}
+
+
 def explains_constructor(hints: Mapping[str, str]) -> Callable[[type[T]], type[T]]:
     """Make a class decorator that does for a constructor what ``explains_options`` does."""
 
@@ -125,7 +138,8 @@ def explains_options(
     """Make a decorator that names an option which a function does not have.
 
     Args:
-        hints: What such options are called here; ``""`` is of arguments by position.
+        hints: What such options are called here; ``""`` is of arguments by position, ``"*"`` of
+            all other names.
 
     Returns:
         The decorator. The function it returns raises ``TypeError`` with the line that mends the
@@ -158,5 +172,6 @@ def explains_options(
 
 def _unknown(label: str, name: str, names: Iterable[str], hints: Mapping[str, str]) -> TypeError:
     known = [each for each in names if each != "self"]
-    hint = hints.get(name) or near(name, known).strip() or f"It has {', '.join(known)}."
+    hint = hints.get(name) or hints.get("*") or near(name, known).strip()
+    hint = hint or f"It has {', '.join(known)}."
     return TypeError(f"{label}() has no option {name!r}. {hint}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Never
 
 from lmflow.programs.program import Program
 from lmflow.versions.version import Version
@@ -18,6 +18,18 @@ LINES = {
     "world": "ex.world(program, version=version)",
 }
 """How each method is called."""
+
+
+class EnteredAsync:
+    """Base of the executor: ``with`` without ``async`` names what each is for."""
+
+    def __enter__(self) -> Never:
+        """Raise ``TypeError``."""
+        msg = "write async with lf.Executor(...) as ex, or without async: with lf.Sync(...) as ex"
+        raise TypeError(msg)
+
+    def __exit__(self, *_: object) -> None:
+        """Do nothing; it can't be entered so."""
 
 
 def check_order(method: str, extra: tuple[Any, ...], after_program: Any = ()) -> None:

@@ -9,7 +9,7 @@ from lmflow.errors import check_kind
 from lmflow.errors.options import EXECUTOR_OPTIONS, explains_options
 from lmflow.execution.account import Account
 from lmflow.execution.budget import NOTHING, Budget, Left, Prices, Spent
-from lmflow.execution.call_order import check_order, check_version_input
+from lmflow.execution.call_order import EnteredAsync, check_order, check_version_input
 from lmflow.execution.connections import Adapters, connect
 from lmflow.execution.events import Listener
 from lmflow.execution.jobs import evaluate as evaluate_job
@@ -34,7 +34,7 @@ from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 
-class Executor:
+class Executor(EnteredAsync):
     """Runs programs against models and tools and records every call in a store.
 
     Use it as ``async with``: models that it made by name, its HTTP session and its threads end

@@ -7,6 +7,7 @@ from typing import Any
 
 from lmflow.adapters.registry import AnyAdapter, adapter_rules, check_adapters
 from lmflow.errors import near
+from lmflow.errors.options import RENDER_OPTIONS, explains_options
 from lmflow.interpreter.act import Act
 from lmflow.interpreter.act_messages import act_messages
 from lmflow.interpreter.predict import predict_messages
@@ -18,6 +19,7 @@ from lmflow.values.record import EMPTY, Record
 from lmflow.versions.version import Version
 
 
+@explains_options(RENDER_OPTIONS)
 def render(  # noqa: PLR0913 - which step, and under what
     program: Program, inputs: Mapping[str, Any], version: Version | None = None, *, step: str = "",
     model: str = "", adapters: Mapping[str, AnyAdapter] = EMPTY,

@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
+
 from lmflow.errors import clipped, safe_repr
 from lmflow.signatures.fields import Field
+
+
+class NotSubclassed:
+    """Base of ``Signature``: a signature is a value, and no class is made of it."""
+
+    __slots__ = ()
+
+    def __init_subclass__(cls) -> None:
+        # attrs makes the class itself anew, with slots.
+        if cls.__module__ == "lmflow.signatures.signature":
+            return
+        names = list(inspect.get_annotations(cls)) or ["question", "answer"]
+        text = f"{', '.join(names[:-1])} -> {names[-1]}"
+        line = f'lf.predict("answer", "{text}", "...")'
+        msg = f"a signature is no class here, found {cls.__name__}. Write it as a string: {line}."
+        raise TypeError(msg)
 
 
 def check_fields(fields: object) -> None:

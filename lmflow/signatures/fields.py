@@ -11,6 +11,7 @@ from typing import Any, Literal, NewType, Union, get_args, get_origin
 
 import attrs
 
+from lmflow.errors.options import FIELD_OPTIONS, explains_constructor
 from lmflow.signatures.history import History
 from lmflow.signatures.members import LIMITS, Member, limits_of, members_of
 from lmflow.values.media import Media
@@ -50,6 +51,7 @@ def _default(value: Any) -> Any:
     return value if value is REQUIRED else freeze(value)
 
 
+@explains_constructor(FIELD_OPTIONS)
 @attrs.frozen(kw_only=True)
 class Field:
     """One input or output of a signature.

@@ -6,11 +6,12 @@ import functools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import attrs
 
 from lmflow.errors import BadRef, ForeignFile, ForeignPaths, LmflowError, short
+from lmflow.errors.options import PUT_OPTIONS, explains_options
 from lmflow.values.attributes import uncached
 from lmflow.values.interchange import JsonValue
 from lmflow.values.media import attach_media
@@ -73,6 +74,12 @@ class Version(JsonValue):
     def __getstate__(self) -> dict[str, Any]:
         return uncached(self)
 
+    def __setitem__(self, path: str, value: object) -> NoReturn:
+        del value
+        msg = f"a version is a value: make another, version.put({{{path!r}: ...}})"
+        raise TypeError(msg)
+
+    @explains_options(PUT_OPTIONS)
     def put(
         self, changes: Mapping[str, Any], *, note: str = "", origin: Mapping[str, Any] | None = None
     ) -> Version:

@@ -15,6 +15,7 @@ from lmflow.errors import options
 from lmflow.errors.names_elsewhere import _ELSEWHERE
 
 QA = lf.predict("qa", "question -> answer", "Answer.")
+VERSION: Any = lf.init(QA)
 HINTS = [
     table
     for name in dir(options)
@@ -69,7 +70,7 @@ def test_what_it_is_called_here_exists(name: str) -> None:
 
 def test_options_name_what_exists() -> None:
     """Each name of lmflow that a hint mentions is a public one."""
-    assert 5 == len(HINTS)
+    assert 8 == len(HINTS)
     for table in HINTS:
         for hint in table.values():
             for public in re.findall(r"\blf\.(\w+)", hint):
@@ -111,6 +112,9 @@ def test_private_names_are_not_explained() -> None:
             lambda: lf.Budget(max_calls=5),
             r"Budget\(\) has no option 'max_calls'\. It is called calls",
         ),
+        (lambda: VERSION.put(instruction="x"), r"Values are given by path: version\.put\(\{"),
+        (lambda: lf.render(QA, question="x"), r"lf\.render\(step, \{\"question\""),
+        (lambda: lf.Field("a description"), r"A description is Annotated\[str"),
         (lambda: lf.mipro(metric=len), r"It goes to ex\.optimize"),
         (lambda: lf.mipro(num_candidates=3), "It is called candidates"),
         (lambda: lf.gepa(reflection_lm="openai/x"), "It is called model"),
@@ -170,6 +174,33 @@ def test_a_parameter_is_put_into_a_version(slot: str) -> None:
     )
     with pytest.raises(AttributeError, match=words):
         setattr(QA, slot, "x")
+
+
+def test_a_version_is_put_anew() -> None:
+    """Setting an item says the line that makes a version."""
+    with pytest.raises(
+        TypeError, match=r"make another, version\.put\(\{'qa\.instruction': \.\.\.\}\)"
+    ):
+        VERSION["qa.instruction"] = "x"
+
+
+def test_a_signature_is_no_class() -> None:
+    """A class of fields is written as the string that they make."""
+    with pytest.raises(TypeError, match=r'lf\.predict\("answer", "context, question -> answer"'):
+
+        class Ask(lf.Signature):
+            """Answer the question."""
+
+            context: str
+            question: str
+            answer: str
+
+
+def test_an_executor_is_entered_async() -> None:
+    """Without async, the error names lf.Sync."""
+    ex: Any = lf.Executor(lf.scripted([]))
+    with pytest.raises(TypeError, match=r"without async: with lf\.Sync\(\.\.\.\) as ex"), ex:
+        pass
 
 
 def test_an_optimizer_compiles_nothing() -> None:

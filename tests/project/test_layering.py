@@ -53,7 +53,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
         11,
         "errors values messages signatures versions programs traces interpreter execution",
     ),
-    "lmflow": (12, "signatures programs execution"),
+    "lmflow": (12, "errors signatures programs execution"),
     "testing": (
         12,
         "errors values messages metrics signatures versions adapters data models programs traces interpreter replays optimizers execution",

@@ -12,6 +12,7 @@ import attrs
 
 from lmflow.data.dataset import Data, Dataset
 from lmflow.errors import check_kind
+from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.fields import check_fields
 from lmflow.evaluation.judges import Judge
 from lmflow.evaluation.metric_kinds import warn_of_dspy
@@ -46,6 +47,7 @@ JUDGING_START = "judging the start"
 JUDGING_NEW = "judging the new version"
 
 
+@explains_options(JOB_OPTIONS)
 async def optimize(  # noqa: PLR0913 - the parts of an optimization
     self: HasSession,
     optimizer: PlanOptimizer,
