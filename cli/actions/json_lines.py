@@ -14,6 +14,7 @@ from lmflow.cli.options import echo_json
 from lmflow.values.media import json_with_content
 from lmflow.values.record import plain
 from lmflow.values.unicode import escape_surrogates
+from lmflow.views.lines import counted
 
 
 def write_json_lines(rows: Iterator[Any], out: Path | None) -> int:
@@ -33,7 +34,7 @@ def print_written(count: int, unit: str, out: Path | None, *, as_json: bool) -> 
     if out and as_json:
         echo_json({unit: count, "out": str(out)})
     elif out:
-        click.echo(f"{count} {unit} in {out}")
+        click.echo(f"{counted(count, unit.removesuffix('s'))} in {out}")
 
 
 def _echo(row: Any) -> int:

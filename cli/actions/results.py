@@ -8,6 +8,7 @@ from lmflow.cli.options import echo_json
 from lmflow.cli.text.terminal import line, result_data, result_line
 from lmflow.traces.trace import Run
 from lmflow.values.printing import clean
+from lmflow.views.lines import counted
 
 
 def print_run(run: Run, *, as_json: bool) -> None:
@@ -23,6 +24,8 @@ def print_run(run: Run, *, as_json: bool) -> None:
             click.echo(f"{clean(label)}  {line(result_line(trace), 140)}".lstrip())
         failed = len(run.failures)
         counts = f"{len(run) - failed} done, {failed} failed"
-        click.echo(f"run {run.id}: {counts}, {reused} of {len(calls)} calls reused", err=True)
+        click.echo(
+            f"run {run.id}: {counts}, {reused} of {counted(len(calls), 'call')} reused", err=True
+        )
     if run.failures:
         raise SystemExit(1)

@@ -11,6 +11,7 @@ from lmflow.data.dataset import Dataset
 from lmflow.data.splits import split
 from lmflow.errors import NotFound, short
 from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.views.lines import counted
 
 
 def split_into(
@@ -53,4 +54,4 @@ def print_dataset(name: str, digest: str, size: int, *, as_json: bool) -> None:
     if as_json:
         echo_json({"name": name, "digest": digest, "examples": size})
         return
-    click.echo(f"{name} {short(digest)}  {size} examples")
+    click.echo(f"{name} {short(digest)}  {counted(size, 'example')}")

@@ -32,6 +32,7 @@ from lmflow.stores.sqlite.store import reading
 from lmflow.versions.history import common_ancestor
 from lmflow.versions.merge import merge as merge_versions
 from lmflow.versions.version import Version, check_ref
+from lmflow.views.lines import counted
 
 _WHY = click.option("--why", default="", help="The reason, for the reflog.")
 _DRY_RUN = click.option("--dry-run", is_flag=True, help="Only print what would change.")
@@ -266,7 +267,7 @@ def _earlier(reader: Reader, ref: str, steps: int) -> Version:
         return reader.version(moves[-1].before)
     count = sum(1 for moved in moves if moved.before)
     hint = (
-        f"{ref!r} was moved {count} times since it was made. "
+        f"{ref!r} was moved {counted(count, 'time')} since it was made. "
         f"`lmflow reflog {ref}` lists where it pointed."
     )
     raise UnknownVersion(f"{ref} {steps} moves ago", tuple(reader.refs()), hint=hint)

@@ -40,6 +40,7 @@ from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
+from lmflow.views.lines import counted
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +147,8 @@ def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
         return
     for problem in skipped:
         click.echo(f"skipped: {clean(problem)}", err=True)
-    click.echo(f'{passages} passages in {out}; in Python: lf.Corpus.open({out!r}).search("...")')
+    count = counted(passages, "passage")
+    click.echo(f'{count} in {out}; in Python: lf.Corpus.open({out!r}).search("...")')
 
 
 async def _run(

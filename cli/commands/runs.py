@@ -24,6 +24,7 @@ from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.run_rows import RUN_COLUMNS, shown_row
 from lmflow.traces.trace import Run, Trace
+from lmflow.views.lines import counted
 
 _LAZY = {
     "calls": ("lists.calls:calls", "List the latest calls."),
@@ -70,6 +71,7 @@ def ls(
       of executions: version, label, trace, input.FIELD, output.FIELD, score.NAME,
                      error, sample
       of calls:      step, address, model, tool, attempt (from 1), reused, error
+
     A field is that of the run if a run has it (status, cost); else one of its executions and calls
     must fulfil all conditions. `version!=prod` means that no execution ran under prod. Times are
     UTC: 2026-11-23, 2026-11-23T10:30, or an age, 7d.
@@ -181,8 +183,9 @@ def verify(run: str, store: str, *, as_json: bool) -> None:
     if as_json:
         echo_json({"run": recorded.id, "root": recorded.root, "sound": True})
     else:
-        calls = sum(len(trace.calls) for trace in recorded)
-        click.echo(f"sound: {len(recorded)} traces, {calls} calls, root {short(recorded.root)}")
+        traces = counted(len(recorded), "trace")
+        calls = counted(sum(len(trace.calls) for trace in recorded), "call")
+        click.echo(f"sound: {traces}, {calls}, root {short(recorded.root)}")
 
 
 def _print_check(checked: StoreCheck, *, as_json: bool) -> None:
@@ -190,9 +193,14 @@ def _print_check(checked: StoreCheck, *, as_json: bool) -> None:
     if as_json:
         echo_json({**attrs.asdict(checked), "sound": not checked.problems})
     else:
-        recorded = f"{checked.runs} runs, {checked.traces} traces, {checked.calls} calls"
+        parts = (
+            counted(checked.runs, "run"),
+            counted(checked.traces, "trace"),
+            counted(checked.calls, "call"),
+            counted(checked.versions, "version"),
+        )
         broken = "\n".join(f"broken: {line(problem)}" for problem in checked.problems)
-        click.echo(broken or f"sound: {recorded}, {checked.versions} versions")
+        click.echo(broken or f"sound: {', '.join(parts)}")
         if checked.pruned or checked.absent:
             missing = f"{checked.pruned} pruned, {checked.absent} never stored"
             click.echo(f"parents that are not in this store: {missing}")

@@ -29,6 +29,7 @@ from lmflow.traces.events import Event, RefMoved, VersionSaved
 from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_json, to_text
 from lmflow.versions.history import lineage
 from lmflow.versions.version import Version, check_ref
+from lmflow.views.lines import counted
 
 _SQLITE = b"SQLite format 3\0"
 _FORMAT = click.option(
@@ -238,10 +239,9 @@ def _store_bundle(store_path: str, imported: Bundle, ref: str, file: str) -> lis
             known_refs = dict(reader.refs())
     tips = _tips(imported)
     targets = {**imported.refs, **({ref: tips[0].id} if ref else {})}
+    count = counted(len(imported.versions), "version")
     events: list[Event] = [VersionSaved(version, now, user) for version in imported.versions]
-    lines = [
-        f"{len(imported.versions)} versions, the latest {', '.join(short(v.id) for v in tips)}"
-    ]
+    lines = [f"{count}, the latest {', '.join(short(version.id) for version in tips)}"]
     for name, target in targets.items():
         current = known_refs.get(name, "")
         if current == target:

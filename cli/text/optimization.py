@@ -27,6 +27,7 @@ from lmflow.values.printing import clean
 from lmflow.values.record import pretty
 from lmflow.versions.version import Version
 from lmflow.views.amounts import dollars
+from lmflow.views.lines import counted
 
 __all__ = [
     "Price",
@@ -139,7 +140,7 @@ def plan_text(  # noqa: PLR0913, PLR0917 - the parts of a plan
         f"schedule  {schedule}",
         f"at most   {requests}",
         f"judging   {_judging_text(plan['judging'])}",
-        f"that is   {plan['calls']:,} calls, {tokens}, {cost}",
+        f"that is   {counted(plan['calls'], 'call')}, {tokens}, {cost}",
         f"budget    {end}",
         "Nothing was sent. Recorded calls are reused and cost nothing.",
     ]
@@ -151,7 +152,8 @@ def _judging_text(judging: Mapping[str, int]) -> str:
         return "nothing: no held-back example is scored"
     judgements = f", {judging['judgements']:,} judgements" if judging["judgements"] else ""
     rollouts = f"{judging['rollouts']:,} rollouts on {judging['rows']:,} held-back examples"
-    return f"{rollouts}{judgements}, {judging['calls']:,} calls: the start and the new version"
+    calls = counted(judging["calls"], "call")
+    return f"{rollouts}{judgements}, {calls}: the start and the new version"
 
 
 def evaluation_text(evaluation: Evaluation) -> str:

@@ -228,7 +228,7 @@ def _endpoint(base: str, key: str, model: str) -> Check:
     if model and names and model not in names:
         fix = f"It has {line(', '.join(names), 200)}."
         return Check("endpoint", "warn", f"{place} lists no {model!r}", fix)
-    return Check("endpoint", "ok", f"{place} answers, {len(names)} models")
+    return Check("endpoint", "ok", f"{place} answers, {counted(len(names), 'model')}")
 
 
 def _get(url: str, key: str) -> tuple[int, bytes]:

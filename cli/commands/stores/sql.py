@@ -25,6 +25,7 @@ from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.tables import fits, records, table, terminal_width
 from lmflow.stores.sqlite.query import Answer, query, tables_of
 from lmflow.values.printing import clean
+from lmflow.views.lines import counted
 
 _SECONDS = 60.0
 
@@ -85,7 +86,10 @@ def sql(options: SqlOptions) -> None:
     else:
         page(_table(answer))
     if answer.more:
-        click.echo(f"{len(answer.rows)} rows shown, there are more: --limit N or --all", err=True)
+        click.echo(
+            f"{counted(len(answer.rows), 'row')} shown, there are more: --limit N or --all",
+            err=True,
+        )
 
 
 def _print_tables(options: SqlOptions) -> None:

@@ -207,7 +207,7 @@ async def test_sft_needs_runs(here: Path) -> None:
 async def test_a_file_is_written(here: Path) -> None:
     """--out writes the lines to a file, readable as they were."""
     said("dataset", "from-runs", "--name", "x", "--where", "score.helpful = 0")
-    assert "1 lines in x.jsonl" in said("dataset", "export", "x", "--out", "x.jsonl")
+    assert "1 line in x.jsonl" in said("dataset", "export", "x", "--out", "x.jsonl")
     assert [{"n": 7, "query": "Q0", "question": "q0"}] == lines(
         (here / "x.jsonl").read_text(encoding="utf-8")
     )

@@ -120,7 +120,7 @@ def test_an_endpoint_answers(here: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         check = _checks(here, "--model openai/gpt-5-mini")["endpoint"]
-    assert ("ok", True) == (check["state"], check["found"].endswith("answers, 1 models"))
+    assert ("ok", True) == (check["state"], check["found"].endswith("answers, 1 model"))
 
 
 @pytest.mark.parametrize(
