@@ -107,10 +107,12 @@ class Arms:
         """Return the examples that say nothing about a choice."""
         return frozenset[str]().union(*(arm.hidden for arm in self.chosen(choice)))
 
-    def uses(self, choice: Choice, row: int) -> int:
-        """Return how often the arms of a choice that are not the start's were scored on a row."""
+    def uses(self, choice: Choice) -> list[dict[int, int]]:
+        """Return, for each arm of a choice that is not the start's, how often it was scored on each
+        row.
+        """
         pairs = zip(self.coordinates, choice, strict=True)
-        return sum(own.uses[position].get(row, 0) for own, position in pairs if position)
+        return [own.uses[position] for own, position in pairs if position]
 
     def note_use(self, choice: Choice, rows: Iterable[int]) -> None:
         """Count the scores of a choice on rows."""

@@ -45,9 +45,8 @@ def decide(search: Search, *, exact: bool = False) -> Decision:
         return Decision(zero, zero)
     posterior = search.fitted.posterior(exact=exact)
     leader = max(_leaders(search), key=lambda choice: posterior.value(search.weights(choice)))
-    weights = search.weights(leader)
-    start = search.weights(zero)
-    for column, weight in start.items():
+    weights = dict(search.weights(leader))
+    for column, weight in search.weights(zero).items():
         weights[column] = weights.get(column, 0.0) - weight
     difference, deviation = posterior.contrast(weights) if leader != zero else (0.0, 0.0)
     wins = difference > 0 and difference >= search.theta * deviation

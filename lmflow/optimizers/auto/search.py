@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import random
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +12,7 @@ import attrs
 
 from lmflow.data.dataset import example_id
 from lmflow.optimizers.auto.arms import Arms, Choice
+from lmflow.optimizers.auto.model import Weights
 from lmflow.optimizers.auto.purse import Purse
 from lmflow.optimizers.auto.scales import FittedModel
 from lmflow.optimizers.parts.bootstrap import is_success
@@ -78,6 +80,7 @@ class Search:
     mined: dict[str, DemoSet] = attrs.field(factory=dict)
     own_columns: dict[Choice, int] = attrs.field(factory=dict)
     summaries: dict[Choice, Summary] = attrs.field(factory=dict)
+    _weights: dict[Choice, Weights] = attrs.field(factory=dict, init=False)
 
     @functools.cached_property
     def ids(self) -> list[str]:
@@ -95,11 +98,14 @@ class Search:
         left = self.purse.capacity - self.purse.calls
         return max(1, min(BLOCK, left // self.cost))
 
-    def weights(self, choice: Choice) -> dict[int, float]:
+    # The answer is looked for among all scored choices at each need, so the sums are kept.
+    def weights(self, choice: Choice) -> Weights:
         """Return a choice's effect as a sum of the model's columns."""
-        own = self.own_columns.get(choice)
-        weights = self.arms.weights(choice)
-        return weights if own is None else {**weights, own: 1.0}
+        if choice not in self._weights:
+            own = self.own_columns.get(choice)
+            weights = self.arms.weights(choice)
+            self._weights[choice] = weights if own is None else {**weights, own: 1.0}
+        return self._weights[choice]
 
     def values(self, choice: Choice) -> dict[int, float]:
         """Return the scores of a choice, by row."""
@@ -119,8 +125,13 @@ class Search:
         """
         planned = {row for other in taken if other.choice == choice for row in other.rows}
         rows = [row for row in self.open_rows(choice) if row not in planned]
-        rows.sort(key=lambda row: self.arms.uses(choice, row))
-        return Planned(label, choice, tuple(rows[: self.affordable_rows]))
+        count, uses = self.affordable_rows, self.arms.uses(choice)
+        unused = (row for row in rows if not any(row in own for own in uses))
+        first = list(itertools.islice(unused, count))
+        if len(first) < count:
+            rows.sort(key=lambda row: sum(own.get(row, 0) for own in uses))
+            first = rows[:count]
+        return Planned(label, choice, tuple(first))
 
     def scores_by_row(
         self, choice: Choice, results: Iterable[ScoredRollout]
@@ -165,3 +176,4 @@ class Search:
         if values:
             model.attach(column, weights, values)
         self.own_columns[choice] = column
+        del self._weights[choice]
