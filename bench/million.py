@@ -233,6 +233,9 @@ def table(path: Path) -> None:
         diff prod~5000 prod; diff prod~5000 prod --stat; blame prod~9900 answer.demos; ref ls; reflog prod; runs ls
         runs ls --before {run[:8]}; runs show {run}; runs show {run[-8:]}; score {trace} --name ok --value 1
         rollback prod --dry-run; runs search statement; runs search thing 1234; runs search nowhere
+        log prod -S Attempt --limit 5; runs ls --where version=prod; runs ls --where step=answer
+        runs ls --where score<0.5; runs ls --where output.answer~999; runs calls --where status=failed
+        costs --by day; costs --by model; costs --by step; costs --by run
     """
     print(f"{'command':42} {'first ms':>9} {'again ms':>9} {'peak MB':>8}")
     slow = 0

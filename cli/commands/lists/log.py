@@ -70,8 +70,10 @@ def log(options: LogOptions) -> None:
 
     \b
     VERSION is a ref, an id or its beginning, with git's moves after it:
-      prod~2  two first parents back      prod^2  the second parent of a merge
-      prod@{1}  before the ref's last move  prod@{2026-11-23}  at the end of that day
+      prod~2, prod^2      two first parents back; the second parent of a merge
+      prod@{1}            where the ref was before its last move
+      prod@{2026-11-23}   where it was at the end of that day
+
     The id of a run or execution stands for the version that it ran under.
 
     \b

@@ -11,10 +11,9 @@ from typing import Any, Literal
 
 import attrs
 
-from lmflow.data.conditions import Condition
+from lmflow.data.conditions import Condition, step_name
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.lists.listing import Listing
-from lmflow.stores.sqlite.views import STEP
 
 Grouping = Literal["day", "version", "step", "model", "run"]
 GROUPINGS: tuple[Grouping, ...] = ("day", "version", "step", "model", "run")
@@ -22,7 +21,7 @@ GROUPINGS: tuple[Grouping, ...] = ("day", "version", "step", "model", "run")
 _KEYS: Mapping[Grouping, str] = {
     "day": "strftime('%Y-%m-%d', call.started_ns / 1000000000, 'unixepoch')",
     "version": "version.hash",
-    "step": STEP,
+    "step": "call.address",
     "model": "call.kind || ' ' || call.model",
     "run": "place.run",
 }
@@ -92,8 +91,26 @@ def costs(
     select = ", ".join([*keys, ""]) + _SUMS
     query = f"SELECT {select} {joined} WHERE {chosen.sql}"
     query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"
-    rows = listing.rows(query, chosen)
-    return [_cost(row, by) for row in sorted(rows, key=_order(rows, by))]
+    # Many addresses are of one step: they are few beside the calls, and cheaper to read in Python.
+    merged: dict[tuple[str, ...], _Group] = {}
+    for row in listing.rows(query, chosen):
+        group = _Group(row["first"], _cost(row, by))
+        place = tuple(group.cost.keys.values())
+        merged[place] = merged[place] + group if place in merged else group
+    groups = list(merged.values())
+    return [group.cost for group in sorted(groups, key=_order(groups, by[0]))]
+
+
+@attrs.frozen
+class _Group:
+    """The costs of a group, and the number of its first call."""
+
+    first: int
+    cost: Cost
+
+    def __add__(self, other: _Group) -> _Group:
+        total = attrs.evolve(total_of([self.cost, other.cost]), keys=self.cost.keys)
+        return _Group(min(self.first, other.first), total)
 
 
 def total_of(groups: Iterable[Cost]) -> Cost:
@@ -115,22 +132,23 @@ def total_of(groups: Iterable[Cost]) -> Cost:
     return total
 
 
-def _order(rows: Sequence[Any], by: Sequence[Grouping]) -> Callable[[Any], Any]:
+def _order(groups: Sequence[_Group], name: Grouping) -> Callable[[_Group], Any]:
     """Return the sort key of a group: its place by the first grouping, then the dearest first."""
-    firsts: dict[Any, int] = {}
-    amounts: dict[Any, int] = {}
-    for row in rows:
-        group = row[by[0]]
-        firsts[group] = min(row["first"], firsts.get(group, row["first"]))
-        amounts[group] = amounts.get(group, 0) + (row["cost"] or 0)
+    firsts: dict[str, int] = {}
+    amounts: dict[str, int] = {}
+    for group in groups:
+        key = group.cost.keys[name]
+        firsts[key] = min(group.first, firsts.get(key, group.first))
+        amounts[key] = amounts.get(key, 0) + (group.cost.cost or 0)
 
-    def place(row: Any) -> Any:
-        group, dearest = row[by[0]], (-(row["cost"] or 0), -row["calls"], row["first"])
-        if by[0] in {"day", "run"}:
-            return (group or "", *dearest)
-        if by[0] == "version":
-            return (firsts[group], *dearest)
-        return (-amounts[group], firsts[group], *dearest)
+    def place(group: _Group) -> Any:
+        key, cost = group.cost.keys[name], group.cost
+        dearest = (-(cost.cost or 0), -cost.calls, group.first)
+        if name in {"day", "run"}:
+            return (key, *dearest)
+        if name == "version":
+            return (firsts[key], *dearest)
+        return (-amounts[key], firsts[key], *dearest)
 
     return place
 
@@ -147,6 +165,8 @@ def _key_text(name: Grouping, value: Any) -> str:
         return ""
     if name == "version":
         return digest_text(value)
+    if name == "step":
+        return step_name(value)
     if name == "model":
         kind, _, model = str(value).partition(" ")
         return f"tool {model}" if kind == "tool" else model
