@@ -28,6 +28,7 @@ from lmflow.views.lines import when
 @click.command()
 @click.argument("trace", shell_complete=complete_run)
 @program_option("The program, whose steps tell equal names apart.")
+@pager_option
 @store_option
 @json_option
 def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
@@ -46,7 +47,7 @@ def why(trace: str, target: str, store: str, *, as_json: bool) -> None:
     if as_json:
         echo_json(explained.to_json())
     else:
-        click.echo(clean(str(explained)))
+        page(clean(str(explained)))
 
 
 @click.command()

@@ -18,6 +18,7 @@ from lmflow.cli.options import (
     program_option,
     store_option,
 )
+from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.versions import (
     diff_text,
     params_data,
@@ -70,6 +71,7 @@ class ShowOptions:
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="An input of the rendered step."
 )
 @program_option("The program that the version is for.")
+@pager_option
 @store_option
 @json_option
 @options_value(ShowOptions)
@@ -96,7 +98,7 @@ def show(options: ShowOptions) -> None:
     elif options.as_json:
         echo_json(params_data(saved.version, saved))
     else:
-        click.echo(version_text(saved))
+        page(version_text(saved))
 
 
 def _version_and_path(options: ShowOptions) -> tuple[str, str]:
@@ -144,6 +146,7 @@ class DiffOptions:
     default=None,
     help="Print two columns; the default on wide terminals.",
 )
+@pager_option
 @store_option
 @json_option
 @options_value(DiffOptions)
@@ -174,11 +177,11 @@ def diff(options: DiffOptions) -> None:
     if len(options.names) == 1 + len(sides.paths) and ".." not in options.names[0]:
         click.echo(f"{sides.names[0]}..{sides.names[1]}", err=True)
     if options.stat:
-        click.echo(stat_text(changes))
+        page(stat_text(changes))
     elif changes and two_columns:
-        click.echo(side_by_side(changes, sides.names, width))
+        page(side_by_side(changes, sides.names, width))
     else:
-        click.echo(diff_text(changes, colour=colour))
+        page(diff_text(changes, colour=colour))
 
 
 @attrs.frozen
