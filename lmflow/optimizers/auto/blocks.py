@@ -38,10 +38,12 @@ def answered(search: Search, plan: Plan) -> Plan:
     state = advance_plan(plan)
     while isinstance(state, Need):
         decision = decide(search, exact=not state.rollouts)
+        best = search.arms.version(decision.choice)
         traces = yield attrs.evolve(
             state,
-            best=search.arms.version(decision.choice),
+            best=best,
             score=decision.expected,
+            estimate=search.task.evidence.estimate(best),
             reason=reason(search, decision),
         )
         search.purse.charge(state.rollouts, traces)
