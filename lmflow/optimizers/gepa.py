@@ -88,14 +88,14 @@ def gepa(  # noqa: PLR0913 - each is an option
     _check_sizes(sizes)
     writer, proposers = proposer or reflector(), Proposers(model, max_tokens)
     check_proposer("gepa", writer, "task", "present", "runs")
-    given = {
+    others = {
         "minibatch": check_positive("minibatch", minibatch), "merges": merges, "perfect": perfect,
         "proposer": writer, "model": model, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
     changed: dict[str, Any] = {"calls": calls} if calls is not None else {}
     changed |= {"auto": auto} if auto else {}
     changed |= {"breadth": check_positive("breadth", breadth)} if breadth != 1 else {}
-    fit = fit_by(gepa, {**given, "breadth": breadth}, sizes)
+    fit = fit_by(gepa, {**others, "breadth": breadth}, sizes)
     size = _Size(iterations, calls, auto, minibatch)
 
     def search(task: Task) -> Plan:
@@ -124,7 +124,7 @@ def gepa(  # noqa: PLR0913 - each is an option
         most = Bound(len(data.select) + turns * turn, turns)
         return most.within(size.most_calls(program, data, None))
 
-    options = {"iterations": size.recorded, **given, **changed}
+    options = {"iterations": size.recorded, **others, **changed}
     requires = runs_on("select", "train")
     return plan_optimizer(
         "gepa", options, plan, bound, SELECT, requires=requires, fit=fit, words=size.words

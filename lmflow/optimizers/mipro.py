@@ -98,7 +98,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         "full_every": full_every, "threshold": threshold, "teacher": teacher, "model": model,
         "temperature": temperature, "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    given = {name: value for name, value in options.items() if name not in sizes}
+    others = {name: value for name, value in options.items() if name not in sizes}
     if calls is not None:
         options["calls"] = calls
     sets = candidates or preset_sets
@@ -158,7 +158,7 @@ def mipro(  # noqa: PLR0913 - each is an option
         bound,
         SELECT,
         requires=requires,
-        fit=fit_by(mipro, given, {**sizes, "calls": calls}),
+        fit=fit_by(mipro, others, {**sizes, "calls": calls}),
         words=words,
     )
 

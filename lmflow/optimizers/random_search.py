@@ -73,14 +73,14 @@ def random_search(  # noqa: PLR0913 - each is an option
     Returns:
         An optimizer that requires the data part ``select``.
     """
-    given = {
+    others = {
         "max_bootstrapped": max_bootstrapped, "max_labeled": max_labeled, "rounds": rounds,
         "threshold": threshold, "teacher": teacher, "stop_at": stop_at, "seed": seed,
     }  # fmt: skip
-    fit = fit_by(random_search, given, {"candidates": candidates, "calls": calls})
+    fit = fit_by(random_search, others, {"candidates": candidates, "calls": calls})
     if candidates is None:
         candidates = _CANDIDATES if calls is None else max(1, calls)
-    options = {"candidates": candidates, **given}
+    options = {"candidates": candidates, **others}
     if calls is not None:
         options["calls"] = calls
     source = _CandidateSource(

@@ -81,11 +81,11 @@ def simba(  # noqa: PLR0913 - each is an option
     chosen = {
         name: check_positive(name, value) for name, value in sizes.items() if value is not None
     }
-    given = {
+    others = {
         "max_demos": max_demos, "temperature": temperature, "proposer": writer, "model": model,
         "max_tokens": max_tokens, "seed": seed,
     }  # fmt: skip
-    fit = fit_by(simba, given, {**sizes, "calls": calls})
+    fit = fit_by(simba, others, {**sizes, "calls": calls})
 
     def size(program: Program, metric: Any) -> _Size:
         fitted = _Size() if calls is None else _size_for(calls // rollout_calls(program, metric))
@@ -130,7 +130,7 @@ def simba(  # noqa: PLR0913 - each is an option
         return "" if calls is None else text
 
     recorded = sizes if calls is not None else attrs.asdict(attrs.evolve(_Size(), **chosen))
-    options = {**recorded, **given}
+    options = {**recorded, **others}
     if calls is not None:
         options["calls"] = calls
     requires = runs_on("select", "train")

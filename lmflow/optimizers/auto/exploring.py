@@ -109,20 +109,20 @@ def _draw_choices(
     drawn = [_draw(exploration) for _ in range(exploration.schedule.width)]
     wanted = [(at, opens) for at, (_, opens) in enumerate(drawn) if opens is not None]
     choices = [choice for choice, _ in drawn]
-    asked: list[tuple[int, int]] = []
+    requests: list[tuple[int, int]] = []
     for at, opens in wanted:
         if search.arms.coordinates[opens].kind == INSTRUCTION:
             if exploration.proposals > 0:
                 exploration.proposals -= 1
-                asked.append((at, opens))
+                requests.append((at, opens))
         else:
             choices[at] = _with_arm(choices[at], opens, new_demos(search, opens))
-    if asked:
+    if requests:
         label = f"propose[{exploration.turn}]"
         positions = yield from propose_arms(
-            search, exploration.writer, [opens for _, opens in asked], label
+            search, exploration.writer, [opens for _, opens in requests], label
         )
-        for (at, opens), position in zip(asked, positions, strict=True):
+        for (at, opens), position in zip(requests, positions, strict=True):
             choices[at] = _with_arm(choices[at], opens, position)
     return choices
 
