@@ -19,7 +19,7 @@ _BY_POSITION = {
 }
 
 _DECODING = 'lf.predict(..., options={"temperature": 0, "max_tokens": 200})'
-_ENDPOINT = 'lf.Executor(lf.model("openai/gpt-5-mini", base_url=..., api_key=...))'
+_ENDPOINT = 'lf.Executor(lf.model("openai/MODEL", base_url=..., api_key=...))'
 EXECUTOR_OPTIONS: Mapping[str, str] = {
     "cache": "lf.cached reuses recorded replies: lf.Executor(lf.cached(model, store), store).",
     "temperature": f"Decoding options are parameters of a step: {_DECODING}.",
