@@ -22,7 +22,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.cli.text.pager import page, pager_option
-from lmflow.cli.text.tables import terminal_width
+from lmflow.cli.text.tables import fitting_lines, terminal_width
 from lmflow.cli.text.terminal import line
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
@@ -32,7 +32,7 @@ from lmflow.stores.sqlite.lists.search import LATEST
 from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 from lmflow.values.widths import cut
-from lmflow.views.lines import took
+from lmflow.views.lines import counted, took
 
 _INDENT = 4
 """Columns before a snippet."""
@@ -143,12 +143,12 @@ def search(  # noqa: PLR0913 - one parameter an option
         click.echo(f"No call holds {text!r}: all words must occur. Write a prefix, wor*, or fewer.")
     elif more:
         how = f"--all, or --before {hits[-1].call}"
-        click.echo(f"{len(hits)} shown, there are more: {how}", err=True)
+        click.echo(f"{counted(len(hits), 'call')} shown, there are more: {how}", err=True)
 
 
 def _hit_lines(hit: CallHit) -> tuple[str, str]:
     head = f"{hit.run}  {hit.trace}  {clean(hit.address)}  {clean(hit.model)}  {hit.status}"
-    return head, f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}"
+    return fitting_lines(head), f"  {'<' if hit.where == 'answered' else '>'} {_marked(hit)}"
 
 
 def _marked(hit: CallHit) -> str:

@@ -12,6 +12,7 @@ import click
 from lmflow.cli.commands.completion import complete_ref
 from lmflow.cli.options import echo_json, json_option, limit_option, options_value, store_option
 from lmflow.cli.text.pager import page, pager_option
+from lmflow.cli.text.tables import fitting_lines
 from lmflow.cli.text.versions import log_lines, params_data
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.reader import Reader
@@ -93,9 +94,10 @@ def log(options: LogOptions) -> None:
             "No version." if looks else "No versions yet: a run stores the one that it runs."
         )
         return
-    page("\n".join(text for entry in entries for text in _lines(entry, options)))
+    text = "\n".join(text for entry in entries for text in _lines(entry, options))
+    page(fitting_lines(text) if options.oneline else text)
     if more:
-        click.echo(f"{len(entries)} shown, there are more: --all, or --limit N", err=True)
+        click.echo(f"{len(entries)} versions shown, there are more: --all, or --limit N", err=True)
 
 
 def _entries(reader: Reader, options: LogOptions) -> Iterator[_Entry]:
