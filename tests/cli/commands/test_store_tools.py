@@ -201,3 +201,23 @@ def test_files_of_rows_stay_at_home(here: Path) -> None:
                 "rows.jsonl, line 1: 'picture'" in result.stderr,
             ), (url, result.output)
     assert [] == sent
+
+
+def test_allowed_files_are_read_again(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """--allow-files is kept with an evaluation, so that it can be resumed and replayed."""
+    app = 'import lmflow as lf\nsee = lf.predict("see", "picture: Image -> answer")\n'
+    (here / "view.py").write_text(app, "utf-8")
+    pictures = here / "pictures"
+    pictures.mkdir()
+    (pictures / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (here / "data").mkdir()
+    rows = '{"id": "a", "picture": "../pictures/a.png", "answer": "two minutes"}\n'
+    (here / "data" / "rows.jsonl").write_text(rows, "utf-8")
+    with endpoint() as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        words = "view:see --data data/rows.jsonl --model openai/gpt-5-mini"
+        assert 1 == call(here, f"run {words}").exit_code
+        assert 0 == call(here, f"run {words} --allow-files pictures").exit_code
+        evaluation = done(here, f"eval {words} --metric exact_match:answer --allow-files pictures")
+        assert evaluation["root"] == done(here, f"resume {evaluation['run']}")["root"]
+    assert 0 == call(here, f"replay {evaluation['run']}").exit_code

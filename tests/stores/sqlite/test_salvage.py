@@ -1,6 +1,7 @@
 """The laws of rescues: no traceback, nothing wrong, all that can be read, and names for the rest."""
 
 import asyncio
+import gzip
 import random
 import sqlite3
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 import lmflow as lf
 from lmflow.errors import NotAStore, StoreError
@@ -238,3 +240,15 @@ def test_a_file_that_was_never_a_store(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(NotAStore, match="nothing of a store"):
         salvage(tmp_path / "old.db", tmp_path / "new.db")
     assert ["old.db"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_a_store_of_an_earlier_lmflow_is_rescued(tmp_path: Path) -> None:
+    """A file with an older schema gives a store of this one, with the same roots."""
+    recorded = ROOT / "tests" / "fixtures" / "recorded" / "store.db.gz"
+    (tmp_path / "old.db").write_bytes(gzip.decompress(recorded.read_bytes()))
+    rescue = salvage(tmp_path / "old.db", tmp_path / "new.db")
+    assert () == rescue.lost
+    before, after = _runs(tmp_path / "old.db"), _runs(tmp_path / "new.db")
+    assert {id_: run.root for id_, run in before.items()} == {
+        id_: run.root for id_, run in after.items()
+    }
