@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import operator
 import re
 
 # A fence may begin in an item of a list, behind the bullet.
@@ -42,8 +44,9 @@ def _fence_after(fence: str, mark: str, rest: str) -> str:
 
 
 def is_within(position: int, spans: list[tuple[int, int]]) -> bool:
-    """Tell whether a position lies within one of the spans."""
-    return any(start <= position < end for start, end in spans)
+    """Tell whether a position lies within one of the spans, which are in order."""
+    before = bisect.bisect_right(spans, position, key=operator.itemgetter(0))
+    return before > 0 and position < spans[before - 1][1]
 
 
 def unfenced(text: str) -> str:

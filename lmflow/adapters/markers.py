@@ -13,10 +13,13 @@ from collections.abc import Collection, Iterable, Iterator
 from lmflow.adapters.fences import fenced_spans, is_within, unfenced
 
 _MARKER = re.compile(
-    r"^([ \t]*)[#*]*[ \t]*\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][*]*[ \t]*:?[ \t]*", re.MULTILINE
+    r"^([ \t]*+)[#*]*+[ \t]*+\[\[[ \t#]*+([^\W\d]\w*+)[ \t#]*+\]\][*]*+[ \t]*+:?+[ \t]*+",
+    re.MULTILINE,
 )
-_INLINE = re.compile(r"()\[\[[ \t#]*([^\W\d]\w*)[ \t#]*\]\][ \t]*:?[ \t]*")
-_LABEL = re.compile(r"^([ \t]*)[#*]*[ \t]*(\w+)[ \t]*[*]*[ \t]*:[*]*[ \t]*", re.MULTILINE)
+"""Its repetitions are possessive: without them a line of spaces is read quadratically often."""
+
+_INLINE = re.compile(r"()\[\[[ \t#]*+([^\W\d]\w*+)[ \t#]*+\]\][ \t]*+:?+[ \t]*+")
+_LABEL = re.compile(r"^([ \t]*+)[#*]*+[ \t]*+(\w++)[ \t]*+[*]*+[ \t]*+:[*]*+[ \t]*+", re.MULTILINE)
 _TERMINATOR = re.compile(r"\n[ \t]*\[\[[ \t#]*(?:completed|end)[ \t#]*\]\]\s*\Z", re.IGNORECASE)
 """What ends a reply of marked sections: ``[[ ## completed ## ]]``, as DSPy asks for it."""
 

@@ -30,6 +30,7 @@ _TOKENS = {
 
 _BEGINNING = re.compile(rf"<(?P<tag>{_TAGS})>|{'|'.join(_TOKENS)}", re.IGNORECASE)
 _END = re.compile(rf"</(?:{_TAGS})>|{'|'.join(_TOKENS.values())}", re.IGNORECASE)
+_MARK = re.compile(rf"(?P<end>{_END.pattern})|{_BEGINNING.pattern}", re.IGNORECASE)
 _LATER_BEGINNING = re.compile(
     rf"^[ \t]*(?:<(?P<tag>think|thinking)>|{'|'.join(_TOKENS)})", re.IGNORECASE | re.MULTILINE
 )
@@ -70,10 +71,14 @@ _STARTS = (
     ),
 )
 
+_QUOTES = frozenset("`\"'(\u201c")
+_SPACE = re.compile(r"\s*")
 _FENCED_JSON = re.compile(r"```(?:json)?\s*")
 _DECODER = json.JSONDecoder(strict=False)
 
 Span = tuple[int, int]
+LastEnds = dict[str, int]
+"""By each closing tag, in lower case, the position of its last occurrence in a text."""
 
 
 def without_thinking(text: str, *, whole: bool = True) -> str:
@@ -117,26 +122,37 @@ def may_begin(text: str) -> bool:
 def _blocks(text: str, *, whole: bool = True) -> Iterator[tuple[Span, Span]]:
     """Find what isn't part of the reply, in order: the span with tags, and that of the thinking."""
     position, end = 0, len(text)
-    while (block := _block_at(text, position)) is not None:
+    last_ends = _last_ends(text)
+    while (block := _block_at(text, position, last_ends)) is not None:
         yield block
         position = block[0][1]
     if position and (reply := _wrapped_reply(text, position)):
         yield (position, reply[0]), (position, position)
         position, end = reply
-    yield from _later_blocks(text, position, end, whole=whole)
+    yield from _later_blocks(text, position, end, last_ends, whole=whole)
     if end < len(text):
         yield (end, len(text)), (end, end)
 
 
-def _block_at(text: str, position: int) -> tuple[Span, Span] | None:
+def _last_ends(text: str) -> LastEnds:
+    """The position of the last closing tag of each name, so that none is looked for in vain."""
+    return {mark[0].lower(): mark.start() for mark in _END.finditer(text)}
+
+
+def _after_space(text: str, position: int) -> int:
+    space = _SPACE.match(text, position)
+    return space.end() if space else position
+
+
+def _block_at(text: str, position: int, last_ends: LastEnds) -> tuple[Span, Span] | None:
     """The block that begins a text from a position on, or ends in it without a beginning."""
-    lead = position + len(text[position:]) - len(text[position:].lstrip())
+    lead = _after_space(text, position)
     if channel := _CHANNEL.match(text, lead):
         if channel["name"] == "final":
             return (position, channel.end()), (channel.end(), channel.end())
         return _closed(text, position, channel.end(), _CHANNEL_END)
     if beginning := _BEGINNING.match(text, lead):
-        return _closed(text, position, beginning.end(), _end_of(text, beginning))
+        return _closed(text, position, beginning.end(), _end_of(beginning, last_ends))
     if position == 0 and (untagged := _UNTAGGED.match(text)):
         name = "channel" if untagged["channel"] is not None else "process"
         return untagged.span(), untagged.span(name)
@@ -152,11 +168,11 @@ def _closed(text: str, start: int, inner: int, end: re.Pattern[str]) -> tuple[Sp
     return (start, closing.end()), (inner, closing.start())
 
 
-def _end_of(text: str, beginning: re.Match[str]) -> re.Pattern[str]:
+def _end_of(beginning: re.Match[str], last_ends: LastEnds) -> re.Pattern[str]:
     """The end that fits a beginning: the tag of the same name if the text has it, else any."""
-    if beginning["tag"]:
-        same = re.compile(rf"</{re.escape(beginning['tag'])}>", re.IGNORECASE)
-        return same if same.search(text, beginning.end()) else _END
+    tag = f"</{beginning['tag'].lower()}>" if beginning["tag"] else ""
+    if last_ends.get(tag, -1) >= beginning.end():
+        return re.compile(tag, re.IGNORECASE)
     return _END
 
 
@@ -164,9 +180,8 @@ def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
     """The first end of thinking without a beginning, if it isn't a mention of the tag."""
     open_blocks = 0
     position = max(position, _end_of_json(text, position))
-    marks = [*_BEGINNING.finditer(text, position), *_END.finditer(text, position)]
-    for mark in sorted(marks, key=re.Match.start):
-        if mark.re is _BEGINNING:
+    for mark in _MARK.finditer(text, position):
+        if not mark["end"]:
             open_blocks += 1
         elif open_blocks:
             open_blocks -= 1
@@ -177,7 +192,7 @@ def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
 
 def _end_of_json(text: str, position: int) -> int:
     """The end of the JSON value that a text is from a position on: its strings are no tags."""
-    start = position + len(text[position:]) - len(text[position:].lstrip())
+    start = _after_space(text, position)
     start += len(fence[0]) if (fence := _FENCED_JSON.match(text, start)) else 0
     if text[start : start + 1] not in {"{", "["}:
         return position
@@ -189,11 +204,24 @@ def _end_of_json(text: str, position: int) -> int:
 
 def _is_mention(text: str, tag: re.Match[str]) -> bool:
     """Tell whether a sentence speaks of a tag: quoted, or amid words of one line."""
-    before, after = text[: tag.start()].rpartition("\n")[2], text[tag.end() :].partition("\n")[0]
-    if before[-1:] in {"`", '"', "'", "(", "\u201c"} and after[:1]:
+    before, after = _character(text, tag.start() - 1), _character(text, tag.end())
+    if before in _QUOTES and after:
         return True
-    is_amid_words = before.rstrip()[-1:].isalnum() and before[-1:].isspace()
-    return is_amid_words and (after.lstrip()[:1].islower() or after[:1] in {",", ".", ";", ")"})
+    word_before = _character(text, _skip_spaces(text, tag.start() - 1, -1))
+    word_after = _character(text, _skip_spaces(text, tag.end(), 1))
+    is_amid_words = word_before.isalnum() and before.isspace()
+    return is_amid_words and (word_after.islower() or after in {",", ".", ";", ")"})
+
+
+def _character(text: str, position: int) -> str:
+    """The character at a position of a line, empty beyond the line's ends."""
+    return text[position] if 0 <= position < len(text) and text[position] != "\n" else ""
+
+
+def _skip_spaces(text: str, position: int, step: int) -> int:
+    while _character(text, position).isspace():
+        position += step
+    return position
 
 
 def _wrapped_reply(text: str, position: int) -> Span | None:
@@ -206,15 +234,18 @@ def _wrapped_reply(text: str, position: int) -> Span | None:
 
 
 def _later_blocks(
-    text: str, position: int, end: int, *, whole: bool
+    text: str, position: int, end: int, last_ends: LastEnds, *, whole: bool
 ) -> Iterator[tuple[Span, Span]]:
     """Blocks after the reply has begun; those in code fences are samples and so text."""
-    fences = fenced_spans(text[:end])
+    fences, last_within = fenced_spans(text[:end]), _last_ends(text[:end])
     while beginning := _LATER_BEGINNING.search(text, position, end):
-        closing = _end_of(text, beginning).search(text, beginning.end(), end)
-        if is_within(beginning.start(), fences) or (closing is None and whole):
-            position = beginning.end()
+        position = beginning.end()
+        pattern = _end_of(beginning, last_ends)
+        tags = last_within if pattern is _END else {pattern.pattern}
+        is_open = all(last_within.get(tag, -1) < position for tag in tags)
+        if is_within(beginning.start(), fences) or (is_open and whole):
             continue
-        block = _closed(text[:end], beginning.start(), beginning.end(), _end_of(text, beginning))
-        yield block
-        position = block[0][1]
+        closing = None if is_open else pattern.search(text, position, end)
+        span = beginning.start(), closing.end() if closing else end
+        yield span, (position, closing.start() if closing else end)
+        position = span[1]

@@ -41,17 +41,17 @@ def is_empty_list(text: str) -> bool:
 
 def item_lines(text: str) -> list[str]:
     """Split the text of a list into its items' lines; an indented line goes on with its item."""
-    items: list[str] = []
+    items: list[list[str]] = []
     lines = _LINE_END.split(text)
     bulleted = any(BULLET.match(line) for line in lines)
     for line in lines:
         if not line.strip():
             continue
         if bulleted and items and line[:1].isspace() and not BULLET.match(line):
-            items[-1] = f"{items[-1]} {line.strip()}"
+            items[-1].append(line.strip())
         else:
-            items.append(line)
-    return items
+            items.append([line])
+    return [" ".join(parts) for parts in items]
 
 
 def _end_of_announcement(lines: list[str]) -> int:
