@@ -55,7 +55,8 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         return
     with tempfile.TemporaryDirectory(prefix="lmflow-") as folder:
         copy = _copied(path, logs, Path(folder))
-        with contextlib.closing(_connected(copy, "mode=ro")) as db:
+        # The copy may be written: the journal of a commit that was cut short is rolled back there.
+        with contextlib.closing(_connected(copy, "mode=rw")) as db:
             yield db
 
 

@@ -147,3 +147,21 @@ def test_a_read_only_file_that_is_written_is_read_as_it_is(store: Path) -> None:
         lf.commit(writer, "prod", lf.Version(note="new"))
         with read_only(store.parent), reading(store) as reader:
             assert "new" == reader.version("prod").note
+
+
+def test_a_commit_that_was_cut_short_is_rolled_back(store: Path) -> None:
+    """A journal that a killed writer left is applied to a copy: the last whole commit is read."""
+    dead = store.with_name("dead.db")
+    with contextlib.closing(sqlite3.connect(store, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = DELETE")
+        db.execute("PRAGMA cache_size = 1")
+        db.execute("BEGIN IMMEDIATE")
+        db.execute("UPDATE run SET name = 'half'")
+        many = [(f"k{at}", "x" * 900) for at in range(400)]
+        db.executemany("INSERT INTO meta VALUES (?, ?)", many)
+        shutil.copyfile(store, dead)
+        shutil.copyfile(f"{store}-journal", f"{dead}-journal")
+        db.execute("ROLLBACK")
+    with read_only(dead.parent), reading(dead) as reader:
+        assert "half" not in {run.name for run in reader.runs(9, "")}
+        assert () == reader.check().problems
