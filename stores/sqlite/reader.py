@@ -18,6 +18,7 @@ from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text, hash_of
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.call_feed import CallFeed
+from lmflow.stores.sqlite.checks.verify import StoreCheck, StoreChecker
 from lmflow.stores.sqlite.datasets import DatasetReader
 from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.ids import Kind, Place, resolve_id, resolve_place
@@ -25,7 +26,6 @@ from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
 from lmflow.stores.sqlite.trace_reader import TraceReader
-from lmflow.stores.sqlite.checks.verify import StoreCheck, StoreChecker
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.store import ExecutionQuery

@@ -13,9 +13,9 @@ from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
 from lmflow.stores.damage import DAMAGE
 from lmflow.stores.sqlite.blobs.format import digest_bytes, digest_text, is_derivable
 from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.checks.roots import RootReader
 from lmflow.stores.sqlite.rescue.indexes import Indexes
 from lmflow.stores.sqlite.rescue.report import Losses
-from lmflow.stores.sqlite.checks.roots import RootReader
 from lmflow.values.record import Record
 
 _CHANGED = "its calls do not give its root"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmflow.errors import NewerSchema, NotAStore, StoreError
+from lmflow.stores.sqlite.checks.verify import StoreCheck
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, indexed_calls
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.rescue.datasets import Datasets
@@ -24,7 +25,6 @@ from lmflow.stores.sqlite.rescue.values import (
 )
 from lmflow.stores.sqlite.schema import APPLICATION, VERSION
 from lmflow.stores.sqlite.store import SqliteStore
-from lmflow.stores.sqlite.checks.verify import StoreCheck
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _NEWER_AT_MOST = VERSION + 7
