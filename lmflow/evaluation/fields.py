@@ -7,7 +7,7 @@ from typing import Any
 
 from lmflow.errors import BadScore, near
 from lmflow.evaluation.judges import Judge
-from lmflow.metrics import FunctionMetric, Metric
+from lmflow.metrics import FunctionMetric, Metric, name_of
 from lmflow.metrics.fields import pick
 from lmflow.programs.program import Program
 
@@ -25,17 +25,16 @@ def check_fields(
     """
     outputs = [field.name for field in program.signature.outputs]
     fields = list(dict.fromkeys(name for example in examples for name in example))
-    named: Iterable[Any] = metrics.values()
-    for metric in named:
+    for metric in metrics.values():
         output_reads, example_reads = _reads(metric)
         for name in output_reads:
             if name not in outputs:
                 problem = f"it reads the output {name!r}, which {program} does not give"
-                raise BadScore(metric.name, problem, _fix(metric, name, outputs, "field"))
+                raise BadScore(name_of(metric), problem, _fix(metric, name, outputs, "field"))
         for name in example_reads:
             if fields and name not in fields:
                 problem = f"it reads the field {name!r}, which no example has"
-                raise BadScore(metric.name, problem, _fix(metric, name, fields, "gold"))
+                raise BadScore(name_of(metric), problem, _fix(metric, name, fields, "gold"))
 
 
 def _reads(metric: Any) -> Reads:

@@ -17,6 +17,7 @@ VERSION: Any = lf.init(STEP)
 MAIN: Any = "main"
 UPPER: Any = str.upper
 SIGNATURE: Any = "question -> answer"
+NAME_ALONE: Any = lf.predict
 
 
 def one_argument(outputs: lf.Record) -> bool:
@@ -260,7 +261,7 @@ async def test_a_parameter_of_another_kind(slot: str, value: object, words: str)
             r"Write lf\.predict\('qa', 'question -> answer'\)",
         ),
         (
-            lambda: lf.predict("qa"),
+            lambda: NAME_ALONE("qa"),
             r"'qa' is the name of a step, whose signature is missing",
         ),
         (

@@ -66,7 +66,7 @@ async def test_a_step_finds_a_route_by_its_short_name() -> None:
     model = lf.routed({"fast": lf.scripted(["ok"]), "good": NAME})
     step = lf.predict("answer", "question -> answer", model="fast")
     async with lf.Executor(model) as ex:
-        assert "ok" == (await ex.run(step, question="?")).outputs.answer
+        assert lf.Record(answer="ok") == (await ex.run(step, question="?")).outputs
     assert isinstance(model, Routed)
 
 
