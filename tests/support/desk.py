@@ -24,7 +24,11 @@ import lmflow as lf
 from lmflow.messages.messages import ToolCall
 
 _WORD = re.compile(r"\b[A-Z][A-Z0-9_]*\b")
-_VARIABLES = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE", "COLUMNS")
+_VARIABLES = (
+    "OPENAI_API_KEY", "OPENAI_BASE_URL", "LMFLOW_STORE", "COLUMNS", "CI", "FORCE_COLOR", "NO_COLOR",
+    "PYTEST_ADDOPTS",
+)  # fmt: skip
+"""What a reader's shell hasn't, wherever the tests run."""
 
 
 @attrs.define(eq=False)
@@ -79,23 +83,28 @@ class Desk:
         if isinstance(say, Mapping):
             words = "\n".join(str(message.content) for message in request.messages)
             say = next((reply for key, reply in say.items() if key in words), "two minutes")
-        return say(request) if callable(say) else say
+        if callable(say):
+            return say(request)
+        return say
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[io.StringIO]:
         """Inside, the page's folder is where we are, and what is printed is kept."""
-        before = {name: os.environ.get(name) for name in _VARIABLES}
+        before = {name: os.environ.pop(name, None) for name in _VARIABLES}
         os.environ.update(OPENAI_API_KEY="none", OPENAI_BASE_URL=self.url, COLUMNS="120")
-        os.environ.pop("LMFLOW_STORE", None)
-        sys.path.insert(0, str(self.cwd))
+        path = str(self.cwd)
+        sys.path.insert(0, path)
         printed = io.StringIO()
         try:
-            with contextlib.chdir(self.cwd), contextlib.redirect_stdout(printed):
+            with contextlib.chdir(path), contextlib.redirect_stdout(printed):
                 yield printed
         finally:
-            sys.path.remove(str(self.cwd)) if str(self.cwd) in sys.path else None
+            with contextlib.suppress(ValueError):
+                sys.path.remove(path)
             for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+                os.environ.pop(name, None)
+                if value is not None:
+                    os.environ[name] = value
 
     def meant(self, word: str) -> str:
         """A command's word with what its capital words stand for."""

@@ -53,9 +53,8 @@ def python(example: Example) -> None:
     desk = Desk.of(example.namespace)
     file = desk.folder / f"{Path(example.path).stem}_{example.line}.py"
     source = "\n" * example.line + _source(example)
-    file.write_text(
-        source, encoding="utf-8"
-    )  # a function's identity is its source, so there is a file
+    # The identity of a metric or tool is its source, which Python reads from a file.
+    file.write_text(source, encoding="utf-8")
     code = compile(
         source, str(file), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
     )
@@ -73,8 +72,8 @@ def console(example: Example) -> None:
         words = shlex.split(line, comments=True)
         with desk.entered():
             code, printed = _run(desk, [desk.meant(word) for word in words], line)
-        wanted = re.search(r"#.*exit code (\d)", line)
-        assert (int(wanted[1]) if wanted else 0) == code, f"{line}\n{printed}"
+        wanted = re.findall(r"#.*exit code (\d)", line) or ["0"]
+        assert int(wanted[0]) == code, f"{line}\n{printed}"
         _compare(shown, printed, line)
         desk.printed = printed
 
