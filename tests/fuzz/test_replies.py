@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from streamed import folded
 
 import lmflow as lf
+from lmflow.adapters.registry import adapter_of
 from lmflow.adapters.thinking import thinking_of, without_thinking
 from lmflow.interpreter.partial import Partial, ReplySource, new_reader
 from lmflow.interpreter.predict import Unreadable, read_outputs
@@ -35,6 +36,8 @@ SCRAPS = st.sampled_from([
     *("<think>", "</think>", "<thinking>", "</reasoning>", "[THINK]", "\u25c1/think\u25b7"),
     *("<|channel|>analysis<|message|>", "<|end|>", "<|channel|>final<|message|>", "<|return|>"),
     *("```", "~~~", "\n```json\n", "\n", "    ", "- ", "1. ", "Here:\n\n", "None", "\r\n", "`"),
+    *("<answer>", "</answer>", "<n>", "</n>", "<names>", "<item>", "</item>", "<pairs/>", "<note"),
+    *('<entry key="', "&lt;", "&", "<", "</", "/>", "<![CDATA[", "]]>"),
     *('{"answer": "', '"}', '{"data": [{"answer": 1, "reason": 2}]}', "{", "}", "[", "]", ": "),
 ])  # fmt: skip
 replies = st.lists(SCRAPS | hostile_texts, max_size=8).map("".join) | json_texts
@@ -50,7 +53,7 @@ EXAMPLE = {
 objects = mutations(EXAMPLE).map(dumped)
 
 
-@pytest.mark.parametrize("adapter", ["chat", "json"])
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml", "two_step"])
 @pytest.mark.parametrize("signature", SIGNATURES)
 @given(text=replies | objects, whole=st.booleans())
 def test_whole_replies(adapter: str, signature: str, text: str, whole: bool) -> None:  # noqa: FBT001
@@ -61,12 +64,14 @@ def test_whole_replies(adapter: str, signature: str, text: str, whole: bool) -> 
         assert [field.name for field in sig.outputs] == [*outputs]
 
 
-@pytest.mark.parametrize("schema", [None, Record(type="object")], ids=["chat", "json"])
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml"])
 @given(text=replies | objects, cuts=st.lists(st.integers(0, 80), max_size=12))
-def test_replies_in_pieces(schema: Record | None, text: str, cuts: Sequence[int]) -> None:
+def test_replies_in_pieces(adapter: str, text: str, cuts: Sequence[int]) -> None:
     """However a reply is cut, its pieces make up the texts that the whole reply holds."""
     step = lf.predict("step", SIGNATURES[1])
-    reader = new_reader(ReplySource(step, ChatRequest((), schema=schema), "step[0]/call[0]"))
+    schema = Record(type="object") if adapter == "json" else None
+    request, form = ChatRequest((), schema=schema), adapter_of(adapter)
+    reader = new_reader(ReplySource(step, request, "step[0]/call[0]", adapter=form))
     parts: list[Partial] = []
     borders = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
     for start, end in pairwise(borders):
@@ -74,7 +79,7 @@ def test_replies_in_pieces(schema: Record | None, text: str, cuts: Sequence[int]
         parts += new
     parts += reader.feed("", last=True)[1]
     with contextlib.suppress(Unreadable):
-        outputs = read_outputs(step.signature, text, "json" if schema else "chat")
+        outputs = read_outputs(step.signature, text, adapter)
         fields = {name: value for name, value in folded(parts).items() if value}
         assert {name: value for name, value in outputs.items() if value} == fields
 
