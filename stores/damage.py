@@ -20,9 +20,7 @@ DAMAGE = (
 """The errors by which a row that something else than lmflow changed shows, when it is decoded."""
 
 SALVAGE = "Rescue what can be read into a new store: lmflow store salvage FILE NEW."
-RESTORE = (
-    "Restore it from a backup, or rescue what can be read: `lmflow store salvage FILE NEW`."
-)
+RESTORE = "Restore it from a backup, or rescue what can be read: `lmflow store salvage FILE NEW`."
 
 
 def damaged(store: str, thing: str, error: Exception | None = None) -> Tampered:

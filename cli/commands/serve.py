@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.loading.programs import load_program
+from lmflow.cli.loading.serving import open_for_requests, token_in, warn_of_reach
 from lmflow.cli.options import (
     Group,
     budget_options,
@@ -200,8 +200,8 @@ def serve(options: HttpOptions) -> None:
         signatures = {name: program for name, (_, program) in programs.items()}
         echo_json(document(signatures, token=bool(options.token_env)))
         return
-    token = _token(options.token_env)
-    with SqliteStore(options.store) as store:
+    token = token_in(options.token_env)
+    with open_for_requests(options.store) as store:
         asyncio.run(_serve_http(store, programs, refs, token, options))
 
 
@@ -225,7 +225,7 @@ async def _serve_http(
     log = ServerLog(options.as_json, options.quiet)
     async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
         service = _service(programs, ex, refs, limits)
-        _warn(host, token=bool(token))
+        warn_of_reach(host, token=bool(token))
 
         def started(address: str) -> None:
             log.started(*http_start(service, store.name, address, options.token_env, grace))
@@ -286,7 +286,7 @@ def mcp_serve(options: McpOptions) -> None:
             cut = await over_stdio(service, log.request)
         log.stopped(cut)
 
-    with SqliteStore(options.store) as store:
+    with open_for_requests(options.store) as store:
         asyncio.run(go(store))
 
 
@@ -335,28 +335,3 @@ def _service(programs: Programs, ex: Executor, refs: Mapping[str, str], limits: 
         for name, (target, program) in programs.items()
     ]
     return Service(offers, limits)
-
-
-def _token(variable: str) -> str:
-    """Return the token in an environment variable; empty if no variable is named."""
-    if not variable:
-        return ""
-    token = os.environ.get(variable, "").strip()
-    if not token:
-        raise click.ClickException(
-            f"the environment variable {variable} holds no token. Set it: "
-            f"export {variable}=\"$(python -c 'import secrets; print(secrets.token_urlsafe(32))')\""
-        )
-    return token
-
-
-def _warn(host: str, *, token: bool) -> None:
-    """Warn if other machines can reach the server."""
-    if is_loopback(host):
-        return
-    who = "with the token" if token else "WITHOUT A TOKEN: add --token-env NAME"
-    warning = (
-        f"warning: {host} can be reached from other machines, {who}. "
-        "It is plain HTTP: put TLS before it."
-    )
-    click.secho(warning, fg="yellow", err=True)

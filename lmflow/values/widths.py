@@ -13,10 +13,10 @@ _ZERO_WIDTH = frozenset({"Mn", "Me", "Cf"})
 
 
 def columns(text: str) -> int:
-    """Return the number of columns that a text on one line takes.
+    r"""Return the number of columns that a text on one line takes.
 
     Example:
-        >>> columns("tea"), columns("お茶"), columns("e\\u0301")
+        >>> columns("tea"), columns("お茶"), columns("e\u0301")
         (3, 4, 1)
     """
     return len(text) if text.isascii() else sum(width for _, width in _clusters(text))

@@ -19,8 +19,8 @@ from pictures_and_sounds import PNG
 
 import lmflow as lf
 from lmflow.errors import LmflowError, StoreError, Tampered
-from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.checks.health import health
+from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.recording import load
 from lmflow.stores.sqlite.store import reading

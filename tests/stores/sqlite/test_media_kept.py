@@ -22,8 +22,8 @@ from lmflow.cli.text.terminal import run_tree
 from lmflow.errors import BadData, ForeignFile, NoContent, Tampered
 from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.replays.fine_tuning import chats
-from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.checks.health import health
+from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.recording import load, save
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.events import RefMoved, VersionSaved

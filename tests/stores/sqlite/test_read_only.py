@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import lmflow as lf
+from lmflow.cli.loading.serving import open_for_requests
 from lmflow.errors import StoreError
 from lmflow.stores.sqlite import opening
 from lmflow.stores.sqlite.checks.health import health
@@ -165,3 +166,10 @@ def test_a_commit_that_was_cut_short_is_rolled_back(store: Path) -> None:
     with read_only(dead.parent), reading(dead) as reader:
         assert "half" not in {run.name for run in reader.runs(9, "")}
         assert () == reader.check().problems
+
+
+def test_a_server_does_not_start_on_it(store: Path) -> None:
+    """A server that could record no request says so at once."""
+    with read_only(store.parent), pytest.raises(StoreError, match="it is read-only"):
+        open_for_requests(str(store))
+    open_for_requests(str(store)).close()

@@ -1,0 +1,46 @@
+"""What a server needs before it starts: its store, its token, and a warning if others reach it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from lmflow.serve.requests import is_loopback
+from lmflow.stores.sqlite.opening import is_writable, read_only
+from lmflow.stores.sqlite.store import SqliteStore
+
+
+def open_for_requests(path: str) -> SqliteStore:
+    """Open the store that requests are recorded in; ``StoreError`` if it can only be read."""
+    store = SqliteStore(path)
+    if not is_writable(Path(path)):
+        store.close()
+        raise read_only(path)
+    return store
+
+
+def token_in(variable: str) -> str:
+    """Return the token in an environment variable; empty if no variable is named."""
+    if not variable:
+        return ""
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        raise click.ClickException(
+            f"the environment variable {variable} holds no token. Set it: "
+            f"export {variable}=\"$(python -c 'import secrets; print(secrets.token_urlsafe(32))')\""
+        )
+    return token
+
+
+def warn_of_reach(host: str, *, token: bool) -> None:
+    """Warn if other machines can reach the server."""
+    if is_loopback(host):
+        return
+    who = "with the token" if token else "WITHOUT A TOKEN: add --token-env NAME"
+    warning = (
+        f"warning: {host} can be reached from other machines, {who}. "
+        "It is plain HTTP: put TLS before it."
+    )
+    click.secho(warning, fg="yellow", err=True)
