@@ -1,5 +1,5 @@
 # Six verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
-#   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=4
+#   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=10
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
 #   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
