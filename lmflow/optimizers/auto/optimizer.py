@@ -74,8 +74,8 @@ def auto(  # noqa: PLR0913 - each is an option
     draws from its posterior say what is scored next (Thompson sampling). At last the best few race
     with the start. Stopped anywhere, it answers by the same rule with what it knows.
 
-    With one model step, `train` and `select` are both scored on, each candidate on rows that it
-    neither shows nor was written from; so `select` may be empty.
+    `train` and `select` are both scored on, each candidate on rows that it neither shows nor was
+    written from; so `select` may be empty. Demonstrations come from `train` alone.
 
     Of our own making; additive effects as in arXiv 2604.14585, proposals as in Opsahl-Ong et al.
     2024 (arXiv 2406.11695), reflection as in Agrawal et al. 2025 (arXiv 2507.19457).
