@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from docutils import nodes
+from hidden import COMMENT
 from sphinx.application import Sphinx
 
 _TABLE = re.compile(r"```\{toctree\}\n:caption: (.+?)\n(?::.*\n)*\n((?:\S+\n)+)```")
-_COMMENT = re.compile(r"<!--.*?-->\n?", re.DOTALL)
 
 
 def write(app: Sphinx, failure: Exception | None) -> None:
@@ -68,7 +68,7 @@ def _text(app: Sphinx, name: str) -> str:
     source = Path(app.env.doc2path(name)).read_text("utf-8")
     if "```{names}" in source or "```{commands}" in source:
         return app.env.get_doctree(name).astext()
-    return _COMMENT.sub("", source).strip()
+    return COMMENT.sub("", source).strip()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
