@@ -46,6 +46,9 @@ class Place:
     lineno: int
     message: str
 
+    def __str__(self) -> str:
+        return f"{self.path}:{self.lineno}: {self.message}"
+
 
 @attrs.frozen
 class Report:
