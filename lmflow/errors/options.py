@@ -67,6 +67,7 @@ OPTIMIZER_OPTIONS: Mapping[str, str] = {
     "task_model": "It is the executor's: lf.Executor(model, store).",
     "reflection_lm": "It is called model.",
     "max_metric_calls": "A budget bounds calls: ex.optimize(..., budget=lf.Budget(calls=N)).",
+    "budget": "A number of calls is calls=N; a budget goes to ex.optimize(..., budget=...).",
     "max_full_evals": "A budget bounds calls: ex.optimize(..., budget=lf.Budget(calls=N)).",
     "max_bootstrapped_demos": "It is called max_bootstrapped.",
     "max_labeled_demos": "It is called max_labeled.",

@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.data.dataset import Data
 from lmflow.errors import BadData
+from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.metrics import name_of
 from lmflow.optimizers.auto.arms import (
     DEMOS,
@@ -59,6 +60,7 @@ _LARGE = 200  # rollouts with which good runs need not be looked for
 _OWN_SD = 0.03  # that of what arms do together beyond what each does apart
 
 
+@explains_options(OPTIMIZER_OPTIONS)
 def auto(  # noqa: PLR0913 - each is an option
     *, calls: int | None = None, tokens: int | None = None, usd: float | None = None,
     safe: bool = False, theta: float | None = None, model: str = "", temperature: float = 1.0,
@@ -108,6 +110,9 @@ def auto(  # noqa: PLR0913 - each is an option
         buys 15 rows of the start version, 2 candidates at no proposal and about 3 comparisons of \
 10 rows; fewer than 3 proposals is no search, so it will only choose demonstrations
     """
+    if usd is not None and usd < 0:
+        msg = f"auto(usd=...) must be 0 or more, found {usd}"
+        raise ValueError(msg)
     limits = Limits(calls, tokens, usd, reserved)
     options = {
         "calls": calls, "tokens": tokens, "usd": usd, "safe": safe, "theta": theta, "model": model,

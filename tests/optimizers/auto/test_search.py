@@ -183,6 +183,8 @@ def test_options_are_checked() -> None:
     """Options of no use are refused where they are given."""
     with pytest.raises(ValueError, match="calls"):
         lf.auto(calls=-1)
+    with pytest.raises(ValueError, match="usd"):
+        lf.auto(usd=-0.5)
     with pytest.raises(TypeError, match="theta"):
         lf.auto(theta="high")  # type: ignore[arg-type]
     assert lf.auto(calls=3) == attrs.evolve(lf.auto(calls=3))
