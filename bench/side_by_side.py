@@ -96,9 +96,7 @@ def main() -> None:
         seconds, calls, gain = (statistics.fmean(column) for column in zip(*results, strict=True))
         first = first or seconds
         faster = f"{first / seconds:.1f}"
-        rows.append(
-            [str(breadth), f"{seconds:.1f}", faster, f"{calls:.0f}", f"{100 * gain:+.1f}"]
-        )
+        rows.append([str(breadth), f"{seconds:.1f}", faster, f"{calls:.0f}", f"{100 * gain:+.1f}"])
     print(table(rows, right=range(1, 5)))
 
 
