@@ -59,23 +59,27 @@ def nearness(trace: Trace, rollout: Rollout) -> tuple[bool, bool]:
 
 
 def nearest_to(rollout: Rollout, traces: Iterable[Trace]) -> Trace | None:
-    """Return the trace of a rollout's program whose inputs are most like the rollout's.
+    """Return the trace whose inputs are most like a rollout's: of its program if one is, else of
+    another one that takes the same inputs.
 
     Args:
         rollout: An execution that the test starts.
         traces: Recorded executions.
 
     Returns:
-        The trace; ``None`` if none is of the program.
+        The trace; ``None`` if none takes the same inputs.
     """
     inputs = pretty(rollout.pending.inputs)[:_LONGEST]
-    same_program = [trace for trace in traces if trace.name == str(rollout.program)]
+    names = rollout.pending.inputs.keys()
+    comparable = [trace for trace in traces if trace.inputs.keys() == names]
+    # A chain is named by its steps, so one with another step has another name.
+    same_program = [trace for trace in comparable if trace.name == str(rollout.program)]
 
     def likeness(trace: Trace) -> float:
         text = pretty(trace.inputs)[:_LONGEST]
         return difflib.SequenceMatcher(None, inputs, text, autojunk=False).ratio()
 
-    return max(same_program, key=likeness, default=None)
+    return max(same_program or comparable, key=likeness, default=None)
 
 
 def diverge_to(rollout: Rollout, trace: Trace) -> Divergence:

@@ -33,7 +33,7 @@ _KINDS = {
     "moved": "was recorded at another place",
     "new": "was not recorded",
     "dropped": "was recorded, and is not asked any more",
-    "unknown": "may not be asked any more",
+    "unknown": "depends on a reply that was not recorded",
     "reissued": "is sent anew each time",
 }
 
