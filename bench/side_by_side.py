@@ -48,7 +48,7 @@ class SlowModel:
 
     async def __call__(self, request: Any, send: Any) -> ChatReply:
         """Answer a request."""
-        return await send(lambda http: self._exchange(request))
+        return await send(lambda _: self._exchange(request))
 
     async def _exchange(self, request: Any) -> ChatReply:
         await asyncio.sleep(self.seconds)

@@ -26,7 +26,7 @@ def numbers(seed: int) -> random.Random:
 
 def observed(model: ScoreModel, rng: random.Random, count: int = 12) -> list[Observation]:
     """Some observations of random pairs of arms on random rows, learned by a model."""
-    arms = [[{}], [{}]]
+    arms: list[list[dict[int, float]]] = [[{}], [{}]]
     for at, kind in enumerate(KINDS):
         for _ in range(3):
             arms[at].append({model.mean_of[kind]: 1.0, model.add_column(kind): 1.0})
