@@ -21,8 +21,9 @@ def searched(optimizer: PlanOptimizer, gain: float) -> Seen:
     """A search in a world in which demonstrations add so much."""
 
     def answer(request: ChatRequest) -> str:
+        question = request.messages[-1].content
         chance = 0.4 + (gain if len(request.messages) > 2 else 0.0)
-        return "yes" if hashed(request.messages[-1].content) < chance else "no"
+        return "yes" if hashed(question) < chance else "no"
 
     traces = Traces(lf.init(STEP), DATA)
     return kept_going(optimizer, STEP, traces, METRIC, answer)

@@ -38,12 +38,12 @@ def reply(chances: Mapping[str, float], demos: float = 0.3) -> Callable[[ChatReq
     """A model that is right by a chance, which a word of the instruction or demonstrations raise."""
 
     def answer(request: ChatRequest) -> str:
-        system = request.messages[0].content
+        system, question = request.messages[0].content, request.messages[-1].content
         if system.startswith(PROPOSERS):
             return f"Answer wisely, {request.key[-5:]}."
         chance = 0.35 + sum(gain for word, gain in chances.items() if word in system)
         chance += demos if len(request.messages) > 2 else 0.0
-        luck = 0.8 * hashed(request.messages[-1].content) + 0.2 * hashed(request.key)
+        luck = 0.8 * hashed(question) + 0.2 * hashed(request.key)
         return "yes" if luck < chance else "no"
 
     return answer
