@@ -23,7 +23,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +35,8 @@ from lmflow.evaluation.stats import mean, paired_test
 from lmflow.models.local.llama_server import LlamaServer
 from lmflow.models.local.weights import locate
 from lmflow.models.providers.openai import OpenAI
-from lmflow.optimizers.combinators import count_model_calls
 from lmflow.optimizers.parts.plan import PlanOptimizer
+from lmflow.traces.counts import count_model_calls
 
 LIMIT, THREADS = (
     48,
@@ -180,12 +180,19 @@ def _tuned(done: lf.Optimization) -> dict[str, Any]:
             "demos": len(version["step.demos"])}  # fmt: skip
 
 
+_PLANNED: dict[str, Callable[..., PlanOptimizer]] = {
+    "auto": lf.auto, "gepa": lf.gepa, "simba": lf.simba,
+}  # fmt: skip
+
+
 def _optimizer(kind: str, calls: int, seed: int) -> PlanOptimizer:
     if kind == "random_search":
         return lf.random_search(max_bootstrapped=4, max_labeled=4, seed=seed)
     if kind == "mipro":
         return lf.mipro(candidates=_candidates(calls), trials=30, seed=seed)
-    msg = f"no optimizer {kind!r} is compared here; random_search and mipro are"
+    if kind in _PLANNED:  # ours alone: --libraries lmflow
+        return _PLANNED[kind](calls=calls, seed=seed)
+    msg = f"no optimizer {kind!r} is compared here; random_search and mipro are, and {_PLANNED.keys()}"
     raise SystemExit(msg)
 
 
