@@ -72,7 +72,7 @@ def _needed(search: Search, decision: Decision, rows: int) -> str:
         return "so it is not better"
     ratio = search.theta * decision.deviation / decision.difference
     more = min(_MOST_ROWS, max(1, math.ceil(rows * (ratio * ratio - 1))))
-    return f"which about {more:,} rows more would tell from nothing"
+    return f"and about {more:,} rows more would tell whether it is better"
 
 
 def _leaders(search: Search) -> list[Choice]:
