@@ -16,6 +16,7 @@ from lmflow.progress.notebook import shown_in_notebook
 from lmflow.progress.surroundings import Surroundings, shows_progress, surroundings_of
 from lmflow.progress.terminal import ForgivingStream, Screen
 from lmflow.progress.update import Listener, ProgressUpdate, silent
+from lmflow.values.printing import printable
 
 _SECONDS_BETWEEN_LINES = 30.0
 _FIX = (
@@ -110,7 +111,8 @@ class _Forgiving:
 
     def note(self, error: Exception) -> None:
         self.failed = True
-        words = f"progress failed ({type(error).__name__}: {error}) and is not shown any more"
+        problem = printable(f"{type(error).__name__}: {error}")  # it may quote a text from outside
+        words = f"progress failed ({problem}) and is not shown any more"
         with contextlib.suppress(RuntimeWarning):  # a filter may turn warnings into errors
             warnings.warn(words, RuntimeWarning, stacklevel=2)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, TextIO
 
@@ -20,28 +22,53 @@ _DROPPED_FIRST = ("phase", "cost", "calls", "title", "best", "time", "failures")
 _STYLES = {"failures": "red", "best": "green", "time": "dim", "title": "bold"}
 
 
+# The terminal belongs to the process, so two threads that begin to draw on it must take turns.
+_TURN = threading.Lock()
+_SCREEN = "lmflow_screen"
+"""The attribute of the redirected standard error that leads to the screen that is drawn on it."""
+
+
 class Screen:
     """The lines of progress of one executor. The first run that shows a bar opens the display, and
-    the last one that ends closes it, so that runs side by side don't write over each other.
+    the last one that ends closes it, so that runs side by side don't write over each other. An
+    executor whose runs begin while another one's display is open adds its lines there.
     """
 
     def __init__(self) -> None:
         self._lines: list[Now] = []
         self._live: Any = None
+        self._stream = sys.stderr
 
     @contextlib.contextmanager
     def line(self, now: Now) -> Iterator[None]:
         """Show a line until the block ends."""
-        self._lines.append(now)
-        if self._live is None:
-            self._live = _started(self._rendered)
+        with _TURN:
+            screen: Screen = getattr(sys.stderr, _SCREEN, self)
+            screen._lines.append(now)
+            screen._open()
         try:
             yield
         finally:
-            self._lines.remove(now)
-            if not self._lines:
-                live, self._live = self._live, None
-                live.stop()
+            with _TURN:
+                screen._lines.remove(now)
+                screen._close()
+
+    def _open(self) -> None:
+        """Show the lines, unless they are shown already."""
+        # Another display of rich has standard error: a second one would write over it.
+        if self._live is None and not _is_redirected():
+            self._stream = sys.stderr
+            self._live = _started(self._rendered)
+            setattr(sys.stderr, _SCREEN, self)
+            _move_logs(self._stream, sys.stderr)
+
+    def _close(self) -> None:
+        """Take the display away if it has no line any more."""
+        if not self._lines and self._live is not None:
+            live, self._live = self._live, None
+            redirected = sys.stderr
+            live.stop()
+            _move_logs(redirected, self._stream)
 
     def _rendered(self) -> Any:
         from rich.console import Group  # noqa: PLC0415 - only who shows a bar pays for it
@@ -146,6 +173,24 @@ class ForgivingStream:
             msg = "there is no stream"
             raise OSError(msg)
         return self._stream.fileno()
+
+
+def _is_redirected() -> bool:
+    """Tell whether a display of rich takes what is written to standard error."""
+    from rich.file_proxy import FileProxy  # noqa: PLC0415 - only who shows a bar pays for it
+
+    return isinstance(sys.stderr, FileProxy)
+
+
+# Handlers took `sys.stderr` when they were made, so rich's redirection does not reach them, and a
+# record would be written behind the bar.
+def _move_logs(old: Any, new: Any) -> None:
+    """Give the handlers of logs that write to a stream another one."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    for logger in loggers:
+        for handler in getattr(logger, "handlers", ()):
+            if isinstance(handler, logging.StreamHandler) and handler.stream is old:
+                handler.setStream(new)
 
 
 # Prints to standard output are moved above the line only if they go to the same terminal: rich

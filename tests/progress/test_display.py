@@ -147,3 +147,14 @@ def test_an_interrupt_of_a_function_goes_through() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         work(interrupted)
+
+
+def test_the_words_of_a_failing_function_stay_text() -> None:
+    """A warning has no control character of the error that it quotes."""
+
+    def fail(_: lf.ProgressUpdate) -> None:
+        raise ValueError("\x1b]0;title\x07")
+
+    with pytest.warns(RuntimeWarning, match="progress failed") as warned:
+        work(fail)
+    assert str(warned[0].message).isprintable()

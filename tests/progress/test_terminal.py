@@ -222,3 +222,64 @@ def test_a_forgiving_stream_never_fails(closed: bool) -> None:  # noqa: FBT001 -
         assert stream.encoding
         with pytest.raises(OSError):  # noqa: PT011 - a stream has no number of its own
             stream.fileno()
+
+
+TWO = """
+        async with lf.Executor(lf.scripted(model), concurrency=1) as other:
+            await asyncio.gather({first}, other.map(answer, [dict(question="why?")] * 9))
+"""
+
+
+def test_executors_side_by_side_share_one_display() -> None:
+    """Bars of two executors are drawn together, so that none writes over the other."""
+    first = 'ex.map(answer, [dict(question="how?")] * 20)'
+    status, shown, printed = on_terminal(TWO.format(first=first).strip())
+    assert (0, "printed\n") == (status, printed)
+    assert 1 == shown.count("[?25l") == shown.count("\x1b[?25l")
+    assert {"9", "20"} == set(re.findall(r"\d+/(\d+)", shown))
+
+
+def test_threads_share_one_display() -> None:
+    """Executors in two threads, too."""
+    body = """
+        def work(count):
+            lf.Sync(lf.scripted(model)).map(answer, [dict(question="how?")] * count)
+        await asyncio.gather(*(asyncio.to_thread(work, count) for count in (9, 20)))
+    """
+    status, shown, printed = on_terminal(body.strip())
+    assert (0, "printed\n") == (status, printed)
+    assert shown.count("\x1b[?25l") == shown.count("[?25l") == shown.count("\x1b[?25h")
+
+
+def test_a_log_on_the_terminal_appears_above_the_bar() -> None:
+    """A handler that was made before the bar does not write behind it, and has its stream back."""
+    body = """
+        import logging
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("app").info("before")
+        async def tell():
+            await asyncio.sleep(0.3)
+            logging.getLogger("app").info("meanwhile")
+        await asyncio.gather(ex.map(answer, [dict(question="how?")] * 20), tell())
+        logging.getLogger("app").info("after")
+        assert logging.root.handlers[0].stream is sys.stderr
+    """
+    status, shown, _ = on_terminal(body.strip())
+    assert 0 == status
+    assert "INFO:app:after" in shown
+    for record in ("app:meanwhile", "lmflow:run"):
+        before = shown.split(f"INFO:{record}")[0]
+        assert "/20" not in re.split(r"\x1b\[2K|\n|\r", before)[-1]
+
+
+def test_a_display_of_the_user_stays_alone() -> None:
+    """While another display of rich has standard error, no bar is drawn into it."""
+    body = """
+        from rich.console import Console
+        from rich.progress import Progress
+        with Progress(console=Console(file=sys.stderr, force_terminal=True)):
+            await ex.map(answer, [dict(question="how?")] * 20)
+    """
+    status, shown, _ = on_terminal(body.strip())
+    assert 0 == status
+    assert "/20" not in shown
