@@ -9,7 +9,7 @@ from pathlib import Path
 
 import toolz
 
-from lmflow.errors import NotFound, StoreError, Tampered, check_kind, short
+from lmflow.errors import LmflowError, NotFound, StoreError, Tampered, check_kind, short
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import VERSION, check_file, prepare, schema_of
@@ -17,7 +17,7 @@ from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.redaction import UNREDACTED
 from lmflow.traces.run_events import run_events
 from lmflow.traces.trace import Run
-from lmflow.values.whole_files import replacing
+from lmflow.values.whole_files import check_not_open, replacing
 
 EVENTS_AT_ONCE = 1000
 """Events of a transaction: a run of any size is written in bounded memory."""
@@ -35,14 +35,16 @@ def save_run(run: Run, path: Path | str) -> Path:
 
     Args:
         run: The run with its traces, such as ``store.run(ID)``.
-        path: The file; it is replaced as a whole, or not at all.
+        path: The file; it is replaced as a whole, or not at all. A store of several runs is never
+            replaced.
 
     Returns:
         The path.
 
     Raises:
         TypeError: ``run`` is not a run.
-        StoreError: The file can't be written, or the run holds texts that its executor redacts.
+        StoreError: The file can't be written, it is a store of several runs or one that is open, or
+            the run holds texts that its executor redacts.
 
     Example:
         >>> import tempfile
@@ -57,6 +59,7 @@ def save_run(run: Run, path: Path | str) -> Path:
     """
     check_kind("a run", run, Run, _RUN_FIX)
     _check_complete(run)
+    _check_replaceable(Path(path))
     with replacing(path) as draft:
         try:
             with SqliteStore(draft) as store:
@@ -94,7 +97,8 @@ def load_run(path: Path | str, run: str = "") -> Run:
     file = Path(path)
     if not check_file(file):
         fix = "Write it with lf.save_run(run, path)."
-        raise StoreError(str(path), "there is no such file", fix)
+        problem = "it is empty" if file.exists() else "there is no such file"
+        raise StoreError(str(path), problem, fix)
     with _opened(file) as db:
         reader = Reader(db, str(path))
         return reader.verify(run or _only_run(reader, str(path)))
@@ -113,6 +117,19 @@ def _check_complete(run: Run) -> None:
         problem = f"run {run.id} has yet to run {absent.label!r} under {short(absent.version)}"
         fix = "Finish it first: ex.resume(run, program)."
         raise StoreError("file", f"{problem}, a version that none of its traces has", fix)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Raise ``StoreError`` if a file is a store that somebody works with."""
+    check_not_open(path)
+    try:
+        with _opened(path) as db:
+            runs = len(Reader(db, str(path)).runs(2, ""))
+    except (LmflowError, OSError):
+        return  # there is none, or it is something else, which is replaced as a whole
+    if runs > 1:
+        fix = "Name another file; this one is untouched."
+        raise StoreError(str(path), "it is a store of several runs", fix)
 
 
 def _pack(path: Path) -> None:

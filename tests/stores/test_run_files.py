@@ -180,7 +180,7 @@ async def test_a_store_of_several_needs_a_name(tmp_path: Path) -> None:
     ("content", "error", "words"),
     [
         (None, StoreError, "there is no such file"),
-        (b"", StoreError, "there is no such file"),
+        (b"", StoreError, "it is empty"),
         (b"{}", NotAStore, "it isn't an SQLite database"),
         (b"\x80\x04\x95 a pickle", NotAStore, "it isn't an SQLite database"),
         (b"SQLite format 3\0" + b"\0" * 4096, StoreError, "run.db"),
@@ -309,3 +309,20 @@ def test_an_older_file_is_brought_up_to_date_in_memory(tmp_path: Path) -> None:
     (name,) = re.findall(r"lf.load_run\(path, '(\w+)'\)", str(several.value))
     assert name == lf.load_run(file, name).id
     assert before == file.read_bytes()
+
+
+async def test_a_store_is_never_replaced_by_a_run(run: lf.Run, tmp_path: Path) -> None:
+    """A file of several runs, or one that is open, is refused and stays; that of one is replaced."""
+    file = tmp_path / "lmflow.db"
+    with lf.SqliteStore(file) as store:
+        async with lf.Executor(model(), store) as ex:
+            await ex.map(ANSWER, ROWS)
+            await ex.map(ANSWER, ROWS)
+        with pytest.raises(StoreError, match="is open"):
+            lf.save_run(run, file)
+    with pytest.raises(StoreError, match="several runs"):
+        lf.save_run(run, file)
+    with lf.SqliteStore(file) as store:
+        assert 2 == len(store.runs())
+    other = lf.save_run(run, tmp_path / "run.db")
+    assert other == lf.save_run(run, other)

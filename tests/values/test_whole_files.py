@@ -1,10 +1,12 @@
 """The laws of files that are replaced as a whole: the new content, or what was there before."""
 
+import stat
 from pathlib import Path
 
 import pytest
 
 from lmflow.errors import StoreError
+from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.values.whole_files import replacing, write_whole
 
 
@@ -49,6 +51,32 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(StoreError), replacing(tmp_path / "x.txt"):
         pass
     assert [] == list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["", ".", "a\0b"])
+def test_a_name_of_no_file_is_refused(name: str) -> None:
+    """An empty name and one with a NUL are a StoreError like any other bad place."""
+    with pytest.raises(StoreError, match="names no file"):
+        write_whole(name, "x")
+
+
+def test_permissions_of_the_file_stay(tmp_path: Path) -> None:
+    """Replacing a file that only its owner may read does not open it to others."""
+    file = tmp_path / "x.txt"
+    write_whole(file, "old")
+    file.chmod(0o600)
+    write_whole(file, "new")
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+
+
+def test_a_database_is_never_replaced_by_a_text(tmp_path: Path) -> None:
+    """A store's file is refused, open or not, and stays as it was."""
+    file = tmp_path / "lmflow.db"
+    with SqliteStore(file), pytest.raises(StoreError, match="is open"):
+        write_whole(file, "x")
+    with pytest.raises(StoreError, match="is a database"):
+        write_whole(file, "x")
+    assert file.read_bytes().startswith(b"SQLite")
 
 
 def _write_half(file: Path) -> None:
