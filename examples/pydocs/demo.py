@@ -23,6 +23,7 @@ from lmflow.cli.text.terminal import line  # noqa: E402
 from lmflow.values.printing import clean  # noqa: E402
 
 STORE = HERE / "lmflow.db"
+WHOLE = 10  # with fewer questions the tuning is small too
 out = Console(highlight=False, soft_wrap=True)
 
 
@@ -81,9 +82,10 @@ async def run_demo(model: str, questions: int) -> None:
         raise SystemExit("demo: the replay gave another root")
     out.print("   [bold green]identical[/]")
 
-    from tuning import tune  # noqa: PLC0415 - after the path is set
+    from tuning import full_size, small_size, tune  # noqa: PLC0415 - after the path is set
 
-    await tune(f"local/{model}", out, title, no_network)
+    size = full_size() if questions >= WHOLE else small_size()
+    await tune(f"local/{model}", out, title, no_network, size)
     teach(run, model, time.perf_counter() - started)
 
 

@@ -58,15 +58,15 @@ def _stubborn(request: ChatRequest) -> str:
     return "atlas"
 
 
-async def _printed(model: Model, folder: Path) -> str:
+async def _printed(model: Model, folder: Path, size: tuning.Size) -> str:
     out = Console(record=True, width=130, soft_wrap=True, file=io.StringIO())
-    await tuning.tune(model, out, out.print, _nothing_off, folder / "lmflow.db")
+    await tuning.tune(model, out, out.print, _nothing_off, size, folder / "lmflow.db")
     return out.export_text()
 
 
 async def test_a_gain_is_shown(tmp_path: Path) -> None:
     """With a model that learns from examples the demo shows the gain, the roll back, the replay."""
-    text = await _printed(lf.scripted(_learner), tmp_path)
+    text = await _printed(lf.scripted(_learner), tmp_path, tuning.full_size())
     assert "before   0.167" in text
     assert "gain     0.833 [" in text
     assert "rolled back: 0.167" in text
@@ -74,9 +74,10 @@ async def test_a_gain_is_shown(tmp_path: Path) -> None:
     assert text.rstrip().endswith("identical")
 
 
-async def test_no_gain_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [tuning.full_size(), tuning.small_size()], ids=["full", "small"])
+async def test_no_gain_is_said(tmp_path: Path, size: tuning.Size) -> None:
     """With a model that learns nothing the demo says so, and the start version stays."""
-    text = await _printed(lf.scripted(_stubborn), tmp_path)
+    text = await _printed(lf.scripted(_stubborn), tmp_path, size)
     assert "no gain" in text
     assert "gain     " not in text.replace("no gain", "")
     assert text.rstrip().endswith("identical")
