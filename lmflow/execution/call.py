@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from lmflow.errors import CallError, StepTimeout, ToolFailed
+import attrs
+
+from lmflow.errors import CallError, ModelFailed, StepTimeout
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import NOTHING, ONE, Spent
 from lmflow.execution.costs import actual_or_worst, worst_case
 from lmflow.execution.listening import ListeningSession, OnText
 from lmflow.execution.logs import log_another_attempt, log_attempt
+from lmflow.execution.loop_resources import ends_the_task
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.interpreter.partial import ReplySource, reply_pieces
+from lmflow.messages.failures import check_reply, recordable, tool_failure, unsent_failure
 from lmflow.messages.replies import (
     ChatReply,
     EmbedReply,
@@ -61,6 +64,8 @@ class CallRunner:
         self._request: Request = call.request
         self._key = ""
         self._failed: CallAttempt | None = None
+        self._raised: CallError | None = None
+        self._replies: list[ModelReply] = []
 
     async def run(self) -> Outcome:
         """Return the reply. Raises the ``CallError`` that was recorded, ``BudgetExceeded``,
@@ -79,7 +84,7 @@ class CallRunner:
             model = trace.model(request.model)
             self._request = resolved = request.to(model.name, model.endpoint)
             self._key = resolved.key
-            perform = partial(model, resolved, self._send)
+            perform = partial(self._ask, model, resolved)
         if self._scope is None:
             return await self._in_slot(perform)
         return await self._in_time(self._scope, perform)
@@ -96,8 +101,8 @@ class CallRunner:
                 self._trace.on_text(source, piece)
         return outcome
 
-    # A TimeoutError that arrives while the scope has not expired is the user's or the model's own
-    # and is raised as it is. The scope's own is turned into a recorded StepTimeout.
+    # The TimeoutErrors of models and tools are recorded as their failures, so one that arrives here
+    # while the scope has not expired is a caller's. The scope's own becomes a StepTimeout.
     async def _in_time(self, scope: asyncio.Timeout, perform: Perform) -> Outcome:
         task = asyncio.current_task()
         self._cancellations_before = task.cancelling() if task else 0
@@ -135,13 +140,51 @@ class CallRunner:
 
     async def _record_overdue(self) -> Outcome:
         """Record the attempt that there is no time for, and raise its failure."""
+        return await self._record_unsent(failure_of(self._timeout_error()))
+
+    async def _record_unsent(self, outcome: Outcome) -> Outcome:
+        """Record an outcome for which nothing was sent; return the reply, or raise the failure."""
         trace, address, number, now = self._trace, self._address, self._attempt, time.time_ns()
-        failure = failure_of(self._timeout_error())
-        started = CallAttempt(address, self._request, self._key, number, None, now)
+        is_copy = not isinstance(outcome, Failure)
+        source, cost = (trace.trace_id, 0) if is_copy else ("", None)
+        started = CallAttempt(
+            address, self._request, self._key, number, None, now, cost=cost, source=source
+        )
         trace.connections.record(CallStarted(trace.trace_id, started))
-        ended = CallAttempt(address, self._request, self._key, number, failure, now, time.time_ns())
-        await trace.record_ended(ended)
-        raise failure.error()
+        await trace.record_ended(attrs.evolve(started, outcome=outcome, ended=time.time_ns()))
+        result: Outcome = outcome_or_raise(outcome)
+        return result
+
+    # What a model raises or returns must be what the last attempt recorded, since a replay answers
+    # with that. A model that fails outside of its attempts, or makes a reply of several, gets one
+    # more attempt, for which nothing is sent.
+    async def _ask(self, model: Model, request: ModelRequest) -> Outcome:
+        """Return a model's reply; whatever its code raises becomes a recorded failure."""
+        task = asyncio.current_task()
+        try:
+            reply: Any = await model(request, self._send)
+        except BaseException as error:
+            failure = None if ends_the_task(error, task) else recordable(error, request)
+            if failure is None or error is self._raised:
+                raise
+        else:
+            if self._replies and reply is self._replies[-1]:
+                return cast("Outcome", reply)
+            checked = self._checked(reply, request, model)
+            if not isinstance(checked, Failure):
+                return await self._record_unsent(checked)
+            failure = checked
+        if self._failed is not None and self._failed.outcome == failure:
+            raise failure.error() from None
+        return await self._record_unsent(failure)
+
+    def _checked(self, reply: Any, request: ModelRequest, model: Model) -> ModelReply | Failure:
+        """Return the reply of a model that made it of others; a failure if it sent nothing."""
+        try:
+            checked = check_reply(reply, request)
+        except ModelFailed as problem:
+            return failure_of(problem)
+        return checked if self._replies else unsent_failure(model.name)
 
     # Models get this method as their `Send`. A model that retries calls it once for each attempt,
     # so every attempt passes the budget and the recorder, whatever the model does between them.
@@ -152,7 +195,7 @@ class CallRunner:
         trace, resolved, worst = self._trace, self._request, NOTHING
         assert not isinstance(resolved, ToolRequest)  # noqa: S101 - tools are run, not sent
         for attempt in self._past:
-            outcome_or_raise(attempt.outcome)
+            self._raise_recorded(attempt.outcome)
         request = resolved if by is None else resolved.to(by.name, by.endpoint)
         key = self._key if request is resolved else request.key
         if not source:
@@ -164,10 +207,8 @@ class CallRunner:
         else:
             perform = partial(exchange, trace.connections.http)
         reply = await self._run_attempt(request, key, perform, worst, source)
-        if not isinstance(reply, ModelReply):
-            msg = f"{request.model} answered {reply!r}, expected a ChatReply or an EmbedReply"
-            raise TypeError(msg)
-        return reply
+        self._replies.append(cast("ModelReply", reply))
+        return self._replies[-1]
 
     def _worst_case(self, request: ModelRequest) -> Spent:
         account, prices = self._trace.account, self._trace.connections.prices
@@ -216,7 +257,7 @@ class CallRunner:
             self._attempt, actual = number + 1, None
             if self._failed is not None:
                 log_another_attempt(trace.trace_id, self._step, request, self._failed)
-            outcome = await self._outcome_of(perform, receipt)
+            outcome = await self._outcome_of(perform, receipt, request)
             self._give_slot_back()
             cost = 0 if source else self._cost(request, outcome)
             actual = actual_or_worst(outcome, cost, worst)
@@ -233,25 +274,45 @@ class CallRunner:
         self._raise_own_cancellation()
         if isinstance(outcome, Failure):
             self._failed = ended
-            raise outcome.error()
+            self._raise_recorded(outcome)
         return outcome
+
+    def _raise_recorded(self, outcome: Outcome | None) -> None:
+        """Raise the error of a recorded failure, and note that the record has it."""
+        if isinstance(outcome, Failure):
+            self._raised = outcome.error()
+            raise self._raised
 
     # Being too late is an outcome and must be recorded like any other, so the cancellation that the
     # expired scope sends is caught here, inside the scope; the scope then finds nothing to convert.
     #
     # Under a budget nothing is sent before its start is durable: a call that a crash left without a
     # record would be sent again by `resume`, and the server would count more than the budget.
-    async def _outcome_of(self, perform: Perform, started: WriteReceipt) -> Outcome:
+    async def _outcome_of(
+        self, perform: Perform, started: WriteReceipt, request: Request
+    ) -> Outcome:
+        task = asyncio.current_task()
         try:
             if self._trace.record_first:
                 await started.durable()
-            return await perform()
-        except CallError as problem:
-            return failure_of(problem)
+            return await self._performed(perform, request, task)
         except asyncio.CancelledError:
             if not self._expired:
                 raise
             return failure_of(self._timeout_error())
+
+    async def _performed(
+        self, perform: Perform, request: Request, task: asyncio.Task[Any] | None
+    ) -> Outcome:
+        """Return the outcome of a model's or a tool's code, whatever it raises or returns."""
+        try:
+            outcome = await perform()
+            return outcome if isinstance(request, ToolRequest) else check_reply(outcome, request)
+        except BaseException as error:
+            failure = None if ends_the_task(error, task) else recordable(error, request)
+            if failure is None:
+                raise
+            return failure
 
     def _cost(self, request: Request, outcome: Outcome) -> int | None:
         """Return the price of a reply in nano-dollars, ``None`` if it is unknown."""
@@ -277,19 +338,11 @@ class CallRunner:
             return StepTimeout(trace.name, trace.timeout or 0.0)
         return StepTimeout(self._address.rpartition("/")[0], self._call.timeout or 0.0)
 
-    async def _run_tool(self) -> ToolReply:
+    async def _run_tool(self) -> ToolReply | Failure:
         request, function = self._call.request, self._call.function
         assert isinstance(request, ToolRequest)  # noqa: S101 - the other kind of request
         assert function is not None  # noqa: S101 - a tool's call carries its function
-        inputs: Mapping[str, Any] = request.inputs
-        try:
-            if inspect.iscoroutinefunction(function):
-                result = await function(**inputs)
-            else:
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(
-                    self._trace.connections.tools, lambda: function(**inputs)
-                )
-            return ToolReply(plain(result, kept=True))
-        except Exception as error:  # noqa: BLE001 - a tool's failure is an outcome
-            raise ToolFailed(request.tool, type(error).__name__, str(error)) from None
+        result, error = await self._trace.connections.call_tool(function, request.inputs)
+        if error is not None:
+            return tool_failure(error, request.tool)
+        return ToolReply(plain(result, kept=True))

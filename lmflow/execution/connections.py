@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import secrets
 import weakref
 from collections.abc import Callable, Mapping
@@ -89,6 +90,20 @@ class Connections:
         self.writer.flush()
         return receipt
 
+    async def call_tool(
+        self, function: Callable[..., Any], inputs: Mapping[str, Any]
+    ) -> tuple[Any, BaseException | None]:
+        """Call a tool's function, a plain one in a thread; return its value, and the exception
+        that it raised in its thread. One that an ``async`` function raises is raised.
+        """
+        if inspect.iscoroutinefunction(function):
+            return await function(**inputs), None
+        loop = asyncio.get_running_loop()
+        result, error = await loop.run_in_executor(self.tools, _captured, function, inputs)
+        if error is None and inspect.isawaitable(result):
+            result = await result
+        return result, error
+
     def root(self, run: Run) -> str:
         """Return the root of a run as it is stored."""
         return run.root if self.redactor is None else self.redactor.root(run)
@@ -133,3 +148,14 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
         answers,
         record_first,
     )
+
+
+# A future refuses a StopIteration, and its waiter would wait for ever: so exceptions are returned.
+def _captured(
+    function: Callable[..., Any], inputs: Mapping[str, Any]
+) -> tuple[Any, BaseException | None]:
+    """Call a function in its thread; return its value, and the exception that it raised."""
+    try:
+        return function(**inputs), None
+    except BaseException as error:  # noqa: BLE001 - a tool's failure is an outcome
+        return None, error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from lmflow.errors import OtherEventLoop
 from lmflow.execution.batching_writer import BatchingWriter
@@ -56,3 +57,22 @@ async def _close_with_loop(http: HttpSession) -> AsyncGenerator[None]:
         yield
     finally:
         await http.close()
+
+
+def ends_the_task(error: BaseException, task: asyncio.Task[Any] | None) -> bool:
+    """Tell whether an exception that left the code of a model or tool is meant for the task that
+    runs it: Ctrl-C, a cancellation of the task, or the end of its coroutine.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return True
+    if isinstance(error, asyncio.CancelledError):
+        return task is None or task.cancelling() > 0
+    # A coroutine is closed from outside its task; code inside the task raised its own.
+    return isinstance(error, GeneratorExit) and (task is None or task is not _current_task())
+
+
+def _current_task() -> asyncio.Task[Any] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # no event loop runs any more
+        return None

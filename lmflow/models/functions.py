@@ -33,9 +33,9 @@ class FunctionModel:
                 answer = await self.answer(request)
             except CallError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever the function raises is an outcome
                 problem = f"{type(error).__name__}: {error}"
-                raise ModelFailed("request", problem) from error
+                raise ModelFailed("request", problem) from None
             return answer if isinstance(answer, ChatReply) else ChatReply(answer, model=self.name)
 
         return await send(exchange)

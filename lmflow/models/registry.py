@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from lmflow.errors import ModelUnavailable, clipped, near, safe_repr
+from lmflow.errors import ModelUnavailable, check_kind, clipped, near, safe_repr
 from lmflow.models.base import Model
 from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
@@ -53,6 +54,7 @@ PROVIDERS: Mapping[str, Provider] = {
     ),
     "vllm": Provider("http://127.0.0.1:8000/v1", "VLLM_BASE_URL", "VLLM_API_KEY", keyed=False),
 }
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _NAMES = (*PROVIDERS, "litellm", "local")
 
 
@@ -116,6 +118,12 @@ def _bare_model(
     timeout: float = SECONDS_PER_ATTEMPT,
 ) -> Model:
     """Make a model that fails at its first failure."""
+    check_kind("a model's name", name, str, f"Write it like {EXAMPLE_MODEL!r}.")
+    for what, text in (("base_url", base_url), ("api_key", api_key)):
+        if text is not None and not isinstance(text, str):
+            # The value isn't shown: it may hold the key.
+            msg = f"expected {what} to be a text or None, found {type(text).__name__}"
+            raise TypeError(msg)
     name = well_formed(name)
     provider, slash, rest = name.partition("/")
     if not slash or not rest:
@@ -166,6 +174,12 @@ def _check(name: str, defaults: Provider, url: str, key: str) -> None:
     if problem := url_problem(url):
         raise ModelUnavailable(
             name, problem, f"Write it like {defaults.example}; the key goes in api_key."
+        )
+    if _UNSENDABLE.search(key):
+        raise ModelUnavailable(
+            name,
+            "its key holds a line end or another character that no header can have",
+            f"Set {defaults.key_from}, or api_key=..., to the key alone.",
         )
     if not key and defaults.keyed and url == defaults.url:
         raise ModelUnavailable(

@@ -12,7 +12,12 @@ from lmflow.errors import near
 from lmflow.errors.options import PREDICT_OPTIONS, explains_options
 from lmflow.messages.requests import CACHED, MODES, ToolMode
 from lmflow.programs.embedding import Embed, check_signature
-from lmflow.programs.first_arguments import check_name, check_parameters, checked_demos
+from lmflow.programs.first_arguments import (
+    check_function,
+    check_name,
+    check_parameters,
+    checked_demos,
+)
 from lmflow.programs.program import Predict
 from lmflow.programs.tool import Tool
 from lmflow.signatures.declaration import from_function, signature_of
@@ -83,6 +88,7 @@ def predict(  # noqa: PLR0913 - each is a default of one parameter
     """
     if not isinstance(name, str):
         stub = name
+        check_function(stub)
         return predict(stub.__name__, from_function(stub), inspect.cleandoc(stub.__doc__ or ""))
     check_name(name, signature, instruction)
     check_parameters(instruction, options, model)

@@ -38,6 +38,15 @@ def checked_demos(demos: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
     return tuple(records)
 
 
+def check_function(stub: object) -> None:
+    """Raise ``TypeError`` if what stands for a step is neither a name nor a function."""
+    if not hasattr(stub, "__name__"):
+        found = f"{type(stub).__name__} {_shown(stub)}"
+        fix = 'Write lf.predict("answer", "question -> answer").'
+        msg = f"expected the name of a step, or a function that declares it, found {found}. {fix}"
+        raise TypeError(msg)
+
+
 def check_parameters(instruction: object, options: object, model: object) -> None:
     """Raise ``TypeError`` if a default parameter is of another kind."""
     check_kind("an instruction", instruction, str, 'It is one text: "Answer briefly.".')

@@ -96,7 +96,11 @@ def parse_arguments(side: str) -> list[tuple[ast.arg, ast.expr | None]]:
         msg = str(error)[:80] or "it is nested too deeply"
         raise SyntaxError(msg) from None
     tree = module.body[0]
-    is_plain = len(module.body) == 1 and ast.unparse(tree).endswith("):\n    ...")
+    try:
+        is_plain = len(module.body) == 1 and ast.unparse(tree).endswith("):\n    ...")
+    except RecursionError:
+        msg = "it is nested too deeply"
+        raise SyntaxError(msg) from None
     if (
         not isinstance(tree, ast.FunctionDef)
         or not is_plain

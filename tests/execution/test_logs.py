@@ -143,6 +143,9 @@ async def test_a_run_that_an_error_ends_is_told_by_its_class(log: pytest.LogCapt
 
     def cancelled(request: Any) -> str:
         del request
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel(SECRET)
         raise asyncio.CancelledError(SECRET)
 
     async with lf.Executor(lf.scripted(cancelled), concurrency=1) as ex:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 LARGEST_BODY = 50_000_000
 """How many bytes an answer may have."""
 _CONNECT_SECONDS = 10
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 class HttpSession:
@@ -78,6 +80,7 @@ class HttpSession:
             raise ModelFailed(
                 "request", f"{shown!r} is not a URL. Write it like http://127.0.0.1:8080/v1."
             )
+        _check_headers(headers, host_port(url))
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
@@ -99,6 +102,15 @@ class HttpSession:
         if self._session is not None:
             self._session.detach()
             self._session = None
+
+
+def _check_headers(headers: Mapping[str, str], server: str) -> None:
+    """``ModelFailed`` if a header can't be sent. Its value isn't shown: it may be the key."""
+    for name, value in headers.items():
+        if _UNSENDABLE.search(name + value):
+            words = f"the header {name!a} holds a line end or a control character"
+            fix = "Set the key to the key alone."
+            raise ModelFailed("auth", f"{server} wasn't asked: {words}. {fix}")
 
 
 def _encoded(body: Mapping[str, Any]) -> bytes:
