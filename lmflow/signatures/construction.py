@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
 import msgspec
 import toolz
 
-from lmflow.errors import near
+from lmflow.errors import BadSignature, clipped, near
 from lmflow.signatures.fields import Field
 from lmflow.signatures.members import is_pydantic, members_of, names_read
 from lmflow.signatures.wire_types import Codec, kind_of
-from lmflow.values.attributes import is_frozen_class
-from lmflow.values.record import Record
+from lmflow.values.attributes import is_frozen_class, written_fields
+from lmflow.values.record import Record, plain
+
+_STABLE = (
+    "Let its validators or __post_init__ leave such a value as it is, or compute it in a property."
+)
 
 
 class UncarriedType(TypeError):
@@ -68,10 +73,38 @@ def construct(
     }
     arguments |= {name: value[name] for name in unknown}
     try:
-        return _new_instance(kind, arguments, live=live)
+        instance = _new_instance(kind, arguments, live=live)
     except Exception as error:  # noqa: BLE001 - a user's class may raise anything
         msg = f"{kind.__name__}: {_error_message(error)}"
         raise ValueError(msg) from None
+    if _computes_fields(kind):
+        _check_stable(kind, instance, codecs.keys() | arguments.keys(), live=live)
+    return instance
+
+
+def _computes_fields(kind: Any) -> bool:
+    """Tell whether code of a class's own may give its fields other values than were given."""
+    hooks = ("__post_init__", "__attrs_post_init__", "__pydantic_fields__")
+    return any(hasattr(kind, hook) for hook in hooks)
+
+
+# A recorded object is built from its fields by each step that takes it, and again on a replay: one
+# whose fields change each time would reach each step with another value.
+def _check_stable(kind: Any, instance: Any, names: AbstractSet[str], *, live: bool) -> None:
+    """Raise ``BadSignature`` unless an object that is built of an object's fields equals it."""
+    fields = plain(written_fields(instance))
+    members = toolz.keyfilter(names.__contains__, written_fields(instance) or {})
+    try:
+        again = plain(written_fields(_new_instance(kind, members, live=live)))
+    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+        problem = f"it can't be built of its own fields again ({_error_message(error)})"
+        raise BadSignature(kind.__name__, problem, _STABLE) from None
+    changed = [name for name in fields if again[name] != fields[name]]
+    if changed:
+        name = changed[0]
+        values = f"{clipped(repr(fields[name]), 40)}, then {clipped(repr(again[name]), 40)}"
+        problem = f"{name} changes each time that an object is built of its own fields: {values}"
+        raise BadSignature(kind.__name__, problem, _STABLE)
 
 
 def convert_at(place: str, codec: Codec, value: Any) -> Any:

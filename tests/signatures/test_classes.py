@@ -249,3 +249,52 @@ async def test_neither_a_trace_nor_a_step_sees_a_change() -> None:
     assert ([["by the tool", "by the tool"]], 2) == (seen, len(outputs.page.lines))
     assert (1, trace.root) == (outputs.count, lf.replay(trace, twice).root)
     assert [] == trace.inputs.page.lines
+
+
+class Doubling(pydantic.BaseModel):
+    """A model whose validator changes what it has changed."""
+
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def doubled(cls, n: int) -> int:
+        """Change the value at each construction."""
+        return n * 2
+
+
+@dataclasses.dataclass
+class Counting:
+    """A dataclass that counts its constructions."""
+
+    n: int
+
+    def __post_init__(self) -> None:
+        """Change the value at each construction."""
+        self.n += 1
+
+
+class Stamped(pydantic.BaseModel):
+    """A model whose default differs from object to object, and whose validator is repeatable."""
+
+    name: str
+    number: int = pydantic.Field(default_factory=iter(range(100)).__next__)
+
+    @pydantic.field_validator("name")
+    @classmethod
+    def trimmed(cls, name: str) -> str:
+        """Leave a trimmed value as it is."""
+        return name.strip()
+
+
+@pytest.mark.parametrize("kind", [Doubling, Counting])
+def test_an_object_that_changes_at_each_construction_is_refused(kind: Any) -> None:
+    """A class whose objects can't be built again is refused by name: a replay would differ."""
+    with pytest.raises(BadSignature, match=f"'{kind.__name__}': n changes each time"):
+        convert({"n": 3}, kind)
+
+
+def test_repeatable_validators_and_fresh_defaults_are_carried() -> None:
+    """Validators that leave their own result as it is, and defaults of any kind, are carried."""
+    stamped = convert({"name": " a "}, Stamped)
+    assert stamped == convert(stamped, Stamped)
