@@ -33,6 +33,7 @@ from lmflow.evaluation.stats import (
 )
 from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import clean, printable
+from lmflow.views.lines import counted
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Table, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
 
@@ -184,7 +185,7 @@ class Comparison(JsonFields):
             count = f"{self.more_examples} more that differ alike would tell"
             return f"{which} is ahead by the same on every example, which are too few: {count}"
         if self.more_examples is not None:
-            return f"about {self.more_examples:,} more examples would (80 % power)"
+            return f"about {counted(self.more_examples, 'more example')} would (80 % power)"
         shown = format_score(detectable_difference(self.difference))
         return f"no difference was seen; one of {shown} would have been (80 % power)"
 

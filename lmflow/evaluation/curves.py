@@ -20,7 +20,7 @@ from lmflow.evaluation.samples import (
     rows_by_example,
     vote_function,
 )
-from lmflow.evaluation.stats import Estimate, mean
+from lmflow.evaluation.stats import Estimate, is_binary, mean, within
 from lmflow.library.search.voting import elected, vote_of
 from lmflow.metrics import Metric
 from lmflow.traces.trace import Run
@@ -201,11 +201,15 @@ def curves(  # noqa: PLR0913 - each is a choice of its own
     tokens = mean_if_known([row.tokens for row in rows])
     samples = {label: [_sample(row, by) for row in group] for label, group in groups.items()}
     scores_of = {label: [score for _, score in group] for label, group in samples.items()}
+    is_share = is_binary(value_or(row, 0.0) for row in rows)
+    average = _mean_share if is_share else mean
     points = [
         CurvePoint(
             k,
-            mean([best_at(scores, k) for scores in scores_of.values()]),
-            mean([vote_at(group, k, subsets, f"{seed}/{name}") for name, group in samples.items()]),
+            average([best_at(scores, k) for scores in scores_of.values()]),
+            average(
+                [vote_at(group, k, subsets, f"{seed}/{name}") for name, group in samples.items()]
+            ),
             _times(k, cost),
             _times(k, tokens),
             k * calls,
@@ -269,6 +273,11 @@ def _sizes(n: int) -> list[int]:
     if n <= _ALL_SIZES:
         return list(range(1, n + 1))
     return sorted({*(2**exponent for exponent in range(n.bit_length())), n})
+
+
+def _mean_share(values: Sequence[float]) -> Estimate:
+    """Return the mean of the shares of right answers, none of which can pass 1."""
+    return within(mean(values), 0.0, 1.0)
 
 
 def _times(k: int, cost: float | None) -> float | None:

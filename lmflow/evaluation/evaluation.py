@@ -13,13 +13,14 @@ import attrs
 import toolz
 
 from lmflow.errors import BadData, near, short
+from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.evaluation.charts import histogram
 from lmflow.evaluation.exports import COMPUTED, WRITTEN, EvaluationRows
 from lmflow.evaluation.rows import (
     Row,
     result_of,
     row_cells,
-    row_from_json,
+    rows_from_json,
     sum_if_known,
     value_or,
 )
@@ -36,7 +37,7 @@ _CELL_WIDTH = 40
 
 
 @attrs.frozen(slots=False, repr=False)
-class Evaluation(EvaluationRows):
+class Evaluation(ExplainsAttributes, EvaluationRows):
     """A program under a version on examples, scored by a metric, or by several of which the first
     is the primary one: it is what ``mean``, ``scored`` and ``failed`` speak of. ``by(name)`` is the
     evaluation by another one.
@@ -321,7 +322,7 @@ class Evaluation(EvaluationRows):
 def _fields_of_json(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: item for name, item in fields.items() if name not in COMPUTED},
-        "rows": tuple(map(row_from_json, fields["rows"])),
+        "rows": rows_from_json(fields["rows"], fields.get("cluster", "")),
         "others": Record(fields.get("others", {})),
         "judging": Judging(**fields.get("judging", {})),
     }

@@ -48,7 +48,8 @@ class EvaluationRows(JsonFields):
             '4'
         """
         cells = [dict(_cells(row, self.others)) for row in self.rows]
-        columns = list(dict.fromkeys(name for row in cells for name in _columns_first(row)))
+        names = dict.fromkeys(name for row in cells for name in row)
+        columns = sorted(names, key=_place)
         return [{name: row.get(name) for name in columns} for row in cells]
 
     def to_pandas(self) -> Any:
@@ -65,16 +66,19 @@ class EvaluationRows(JsonFields):
         except ImportError:
             raise ImportError(_PANDAS) from None
         rows = self.to_dicts()
-        return pandas.DataFrame(rows, columns=list(rows[0]) if rows else None)
+        table = pandas.DataFrame(rows, columns=list(rows[0]) if rows else None)
+        # A column without any value would be one of objects, of which pandas computes no mean.
+        unknown = [name for name in filter(_is_number, table) if table[name].isna().all()]
+        return table.astype(dict.fromkeys(unknown, float))
 
 
 _PARTS = ("id", "label", "example.", "outputs.", "score", "feedback", "failure")
 """The order of the columns, by how their names begin; the others come last."""
+_NUMBERS = ("cost", "tokens", "seconds")
 
 
-def _columns_first(row: dict[str, Any]) -> list[str]:
-    """Return the names of a row's columns, the parts in their order."""
-    return sorted(row, key=_place)
+def _is_number(column: str) -> bool:
+    return column in _NUMBERS or column.partition(".")[0] == "score"
 
 
 def _place(name: str) -> int:

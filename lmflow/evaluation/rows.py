@@ -118,6 +118,18 @@ def score_or_failure(metric: Metric, example: Record, trace: Trace) -> Score | F
         return failed(error)
 
 
+# No root is made of the cluster, so no hash says that the examples have the field.
+def rows_from_json(data: Iterable[Mapping[str, Any]], cluster: str) -> tuple[Row, ...]:
+    """Make the rows of an evaluation from their JSON values. ``ForeignFile`` if they are of none,
+    ``ValueError`` if an example lacks the field of the cluster.
+    """
+    rows = tuple(map(row_from_json, data))
+    if cluster and not all(cluster in row.example for row in rows):
+        msg = f"not every example has the cluster's field {cluster!r:.80}"
+        raise ValueError(msg)
+    return rows
+
+
 def row_from_json(data: Mapping[str, Any]) -> Row:
     """Make a row from its JSON values. ``ForeignFile`` if they are of none."""
     return read_json("row", data, lambda fields: Row(**_fields_from_json(fields)))

@@ -92,7 +92,8 @@ def mean(values: Sequence[float], clusters: Sequence[str] | None = None) -> Esti
     # Answers to questions on one document rise and fall together: taken as independent they would
     # make the interval too narrow by the square root of the cluster's size.
     if clusters is not None and len(set(clusters)) < len(values):
-        return _clustered(values, clusters)
+        estimate = _clustered(values, clusters)
+        return within(estimate, 0.0, 1.0) if is_binary(values) else estimate
     if is_binary(values):
         return wilson(round(math.fsum(values)), len(values))
     return _student(statistics.fmean(values), standard_error(values), len(values), "t")
@@ -210,6 +211,15 @@ def clustered_error(values: Sequence[float], clusters: Sequence[str]) -> float |
     return math.sqrt(square * len(sums) / (len(sums) - 1)) / len(values)
 
 
+# No mean lies beyond the bounds, so an interval cut there covers it as often.
+def within(estimate: Estimate, least: float, most: float) -> Estimate:
+    """Return an estimate whose interval ends at the bounds that no value can pass."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    low, high = max(least, estimate.low), min(most, estimate.high)
+    return attrs.evolve(estimate, low=low, high=high)
+
+
 def is_binary(values: Iterable[float]) -> bool:
     """Return whether each value is 0 or 1."""
     return all(value in {0.0, 1.0} for value in values)
@@ -252,6 +262,8 @@ def _clustered(values: Sequence[float], clusters: Sequence[str]) -> Estimate:
 def _clustered_test(differences: Sequence[float], clusters: Sequence[str]) -> Test:
     """Test clusters by Student's t; clusters without a spread by the sign test."""
     estimate = _clustered(differences, clusters)
+    if set(differences) <= {-1.0, 0.0, 1.0}:
+        estimate = within(estimate, -1.0, 1.0)
     if estimate.se is not None:
         return _with_least_p(_t_test(estimate), estimate.n)
     sums: dict[str, float] = dict.fromkeys(clusters, 0.0)

@@ -38,7 +38,8 @@ def read_json(kind: str, data: Mapping[str, Any], make: Callable[[dict[str, Any]
     Raises:
         ForeignFile: The JSON values are not those of such a value, or were changed.
     """
-    name = f"the JSON of a {kind}"
+    article = "an" if kind[0] in "aeiou" else "a"
+    name = f"the JSON of {article} {kind}"
     if not isinstance(data, Mapping):
         raise ForeignFile(name, f"it is a {type(data).__qualname__}, expected a mapping", _FIX)
     try:

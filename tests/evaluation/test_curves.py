@@ -155,3 +155,11 @@ async def test_cascades_are_of_the_same_examples() -> None:
     """Runs of other examples can't be put behind one another."""
     with pytest.raises(BadData, match="same examples"):
         lf.cascade_curve({"a": await sampled(1), "b": await sampled(1, rows=4)}, ROWS, METRIC)
+
+
+@given(seed=st.integers(0, 50), n=st.integers(1, 4))
+async def test_intervals_of_shares_end_at_1(seed: int, n: int) -> None:
+    """For scores of 0 and 1 no interval of pass@k or vote@k leaves 0 to 1."""
+    points = lf.curves(await sampled(n, seed), ROWS, METRIC).points
+    ends = [(each.low, each.high) for point in points for each in (point.best, point.vote)]
+    assert all(0 <= (low or 0) <= (high or 0) <= 1 for low, high in ends)

@@ -58,6 +58,23 @@ async def test_rows_have_all_columns() -> None:
     assert rows == json.loads(json.dumps(rows))
 
 
+def test_a_field_that_the_first_example_lacks_has_its_place() -> None:
+    """The order of the columns does not depend on which row has a value."""
+    rows = (
+        Row("ex[a]", lf.Record(id="a")),
+        Row("ex[b]", lf.Record(id="b", hint="h"), lf.Record(answer="4"), Score(1.0)),
+    )
+    names = list(lf.Evaluation("demo", rows).to_dicts()[0])
+    assert ["id", "label", "example.id", "example.hint", "outputs.answer", "score"] == names[:6]
+
+
+def test_columns_of_numbers_without_a_value_have_a_mean() -> None:
+    """In a table of pandas, unknown numbers are NaN, not objects, in every row too."""
+    pandas = pytest.importorskip("pandas")
+    table = lf.Evaluation("demo", (Row("ex[a]", lf.Record(id="a")),)).to_pandas()
+    assert all(pandas.isna(table[name].mean()) for name in ("score", "cost", "tokens", "seconds"))
+
+
 async def test_each_metric_has_its_columns() -> None:
     """The primary metric's columns have no suffix, the others' their names."""
     evaluation = await scored(lf.exact_match("answer"), lf.f1("answer"))
@@ -85,6 +102,13 @@ async def test_an_evaluation_comes_back() -> None:
     data["rows"][0]["score"]["value"] = 0.5
     with pytest.raises(ForeignFile, match="its root is"):
         lf.Evaluation.from_dict(data)
+
+
+async def test_a_cluster_that_no_example_has_is_refused() -> None:
+    """The cluster is not part of the root, so it is looked for in the examples."""
+    whole = (await scored(lf.exact_match("answer"))).to_dict()
+    with pytest.raises(ForeignFile, match="every example has the cluster's field 'doc'"):
+        lf.Evaluation.from_dict({**whole, "cluster": "doc"})
 
 
 async def test_a_comparison_becomes_json() -> None:

@@ -155,6 +155,17 @@ def test_repeating_each_value_adds_no_certainty(values: list[float], times: int)
         assert len(values) == repeated.n
 
 
+@given(values=st.lists(st.sampled_from([0.0, 1.0]), min_size=2, max_size=6))
+def test_clusters_of_zeros_and_ones_stay_between_them(values: list[float]) -> None:
+    """The interval of a clustered proportion ends at 0 and 1, that of a difference at -1 and 1."""
+    clusters = [str(n) for n in range(len(values))]
+    share = mean(values * 2, clusters * 2)
+    difference = paired_test([-value for value in values] * 2, clusters * 2).difference
+    for least, most, estimate in ((0, 1, share), (-1, 1, difference)):
+        if estimate.low is not None and estimate.high is not None:
+            assert least <= estimate.low <= estimate.value <= estimate.high <= most
+
+
 def test_one_cluster_says_nothing_of_the_spread() -> None:
     """All values of one document have no interval."""
     assert Estimate(0.5, None, None, None, 1, "none") == mean([0.0, 1.0], ["a", "a"])
