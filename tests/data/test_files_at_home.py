@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pictures_and_sounds import PNG
@@ -82,7 +83,11 @@ def test_links_are_followed(link: str, home: Path) -> None:
 @pytest.mark.parametrize("allowed", ["parent", "list", "path"])
 def test_a_folder_can_be_allowed(allowed: str, home: Path) -> None:
     """``allow_files`` names folders whose files rows may name too."""
-    places = {"parent": str(home.parent), "list": [home, home.parent], "path": home.parent}
+    places: dict[str, Any] = {
+        "parent": str(home.parent),
+        "list": [home, home.parent],
+        "path": home.parent,
+    }
     for cell in ("../other.png", str(home.parent / "other.png")):
         rows = lf.dataset(
             _rows(home, ".csv", cell), signature=SIGNATURE, allow_files=places[allowed]

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -73,9 +74,10 @@ WAYS = [_typed_at_a_terminal, _read_from_stdin, _given_as_an_argument, _executed
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_program_typed_at_a_prompt_runs_and_replays(way: object, tmp_path: Path) -> None:
+def test_a_program_typed_at_a_prompt_runs_and_replays(
+    way: Callable[[Path], str], tmp_path: Path
+) -> None:
     """Flows, metrics and tools work there, and the same lines have the same keys as elsewhere."""
-    assert callable(way)
     screen = way(tmp_path / "screen")
     assert "same root True yes" in screen
     assert "flow is v1:b2:" in screen

@@ -85,8 +85,8 @@ async def serving(
         assert runner.server is not None
         factory = connection_factory(table, runner.server)
         listener = await asyncio.get_running_loop().create_server(factory, "127.0.0.1", 0)
+        server = Server(listener.sockets[0].getsockname()[1], table, log)
         try:
-            server = Server(listener.sockets[0].getsockname()[1], table, log)
             yield server
         finally:
             if hold is not None:

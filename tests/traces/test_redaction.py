@@ -53,16 +53,17 @@ async def both(question, people):  # type: ignore[no-untyped-def]  # noqa: ANN00
     return {"answer": found.answer, "hello": " ".join(greeting.greeting for greeting in said)}
 
 
-INPUTS: dict[str, Any] = {"question": f"Who is {CANARY}?", "people": [{"name": CANARY}, {"name": "Bob"}]}
+INPUTS: dict[str, Any] = {
+    "question": f"Who is {CANARY}?",
+    "people": [{"name": CANARY}, {"name": "Bob"}],
+}
 REPLY = ChatReply(
     f"[[reason]]\nThey said {CANARY}.\n[[answer]]\n{CANARY} it is",
     reasoning=f"hm, {CANARY}", refusal="", logprobs=[CANARY], calls=(ToolCall("t", f'{{"x": "{CANARY}"}}', state={"thinking": [CANARY]}),),
 )  # fmt: skip
 
 
-async def _recorded(
-    store: lf.SqliteStore, program: lf.Program = both, **inputs: object
-) -> lf.Trace:
+async def _recorded(store: lf.SqliteStore, program: lf.Program = both, **inputs: Any) -> lf.Trace:
     async with lf.Executor(lf.scripted(lambda _: REPLY), store, redact=clean, secret=SECRET) as ex:
         return await ex.run(program, **(inputs or INPUTS))
 

@@ -92,7 +92,7 @@ def test_nobody_sees_half_a_corpus(tmp_path: Path) -> None:
 def test_a_failed_build_leaves_what_was_there(tmp_path: Path) -> None:
     """A build that is broken off leaves the corpus before it, and no draft."""
 
-    def broken(*_: int) -> None:
+    def broken(_: object) -> None:
         raise KeyboardInterrupt
 
     with Corpus.build(DOCS, tmp_path / "c.db") as before:

@@ -14,6 +14,7 @@ from lmflow.errors import NotFound, StoreError, Tampered
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest
 from lmflow.stores.sqlite.store import reading
+from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.traces.events import CallStarted, RunClosed, RunOpened
 from lmflow.traces.trace import CallAttempt
 
@@ -100,12 +101,14 @@ def test_a_full_disk_is_a_store_error(path: Path) -> None:
     """Where nothing more fits, the future fails, and what was kept stays."""
     with lf.SqliteStore(path) as store:
         store.append(RunOpened(_run("r0"))).result(10)
-        pages = store._committer._db.execute("PRAGMA page_count").fetchone()[0]
-        store._committer._db.execute(f"PRAGMA max_page_count = {pages}")
+        committer = store._committer
+        assert isinstance(committer, GroupCommitter)
+        pages = committer._db.execute("PRAGMA page_count").fetchone()[0]
+        committer._db.execute(f"PRAGMA max_page_count = {pages}")
         future = store.append(*(RunOpened(lf.Run(f"r{n}", "map", "x" * 9000)) for n in range(1, 9)))
         with pytest.raises(StoreError, match="Is the disk full"):
             future.result(10)
-        store._committer._db.execute("PRAGMA max_page_count = 100000")
+        committer._db.execute("PRAGMA max_page_count = 100000")
         store.append(RunOpened(_run("r9"))).result(10)
         assert ["r9", "r0"] == [run.id for run in store.runs()]
 
