@@ -31,12 +31,14 @@ class Column:
         rank: How soon the column is left out if the table is too wide, the highest first; 0 never.
         narrow: Gives a shorter form of a value, for tables that are too wide.
         whole: Whether its texts are never shortened, such as ids, which people copy.
+        enough: The columns that its texts are shortened to before whole columns are left out.
     """
 
     name: str
     rank: int = 0
     narrow: Callable[[Any], Any] | None = None
     whole: bool = False
+    enough: int = ENOUGH
 
 
 def column_table(
@@ -97,6 +99,14 @@ class _Drawn:
         """True if the column says nothing: its cells are empty or 0."""
         return all(cell in {"", "0"} for cell in self.cells)
 
+    def floor(self, least: int) -> int:
+        """Return the width that the column's texts are shortened to, if others keep ``least``."""
+        return min(least, self.column.enough)
+
+    def can_give(self, least: int) -> bool:
+        """Say whether the column's texts can still be shortened."""
+        return self.shortened(self.floor(least)).width < self.width
+
     def shortened(self, width: int) -> _Drawn:
         """Return the column with its texts cut to a width; ids and numbers stay whole."""
         if self.column.whole or self.right:
@@ -137,13 +147,13 @@ def _shortened(drawn: Sequence[_Drawn], width: int, least: int) -> list[_Drawn]:
     """Shorten the widest columns of texts, none below ``least``, until all fit or none gives."""
     drawn = list(drawn)
     while (excess := _total(drawn) - width) > 0:
-        widths = [one.width if one.shortened(least).width < one.width else 0 for one in drawn]
+        widths = [one.width if one.can_give(least) else 0 for one in drawn]
         widest = max(widths, default=0)
         if not widest:
             break
         place = widths.index(widest)
-        second = max((other for other in widths if other < widest), default=least)
-        goal = max(least, second, widest - excess)
+        second = max((other for other in widths if other < widest), default=0)
+        goal = max(drawn[place].floor(least), second, widest - excess)
         drawn[place] = drawn[place].shortened(min(goal, widest - 1))
     return drawn
 

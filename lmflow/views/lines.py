@@ -12,10 +12,10 @@ LINE_WIDTH = 100
 
 
 def when(at: int) -> str:
-    """Return a time in nanoseconds as local date and time; empty for 0."""
+    """Return a time in nanoseconds as date and time of UTC, as in all lists; empty for 0."""
     if not at:
         return ""
-    return dt.datetime.fromtimestamp(at / 1e9, tz=dt.UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return dt.datetime.fromtimestamp(at / 1e9, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def counted(count: int, noun: str, plural: str = "") -> str:

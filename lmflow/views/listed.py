@@ -30,6 +30,10 @@ class Listed:
     def __str__(self) -> str:
         return self.fitting(None)
 
+    def __repr__(self) -> str:
+        # A store may be closed or slow, so the one line reads nothing.
+        return f"<{type(self).__qualname__}: print it for the list>"
+
     def fitting(self, width: int | None) -> str:
         """Return the list of now as text that fits a width, if there is one."""
         return self._list().text(width)

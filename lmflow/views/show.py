@@ -16,7 +16,8 @@ from lmflow.views.page import Page
 _NO_MESSAGES = (
     "messages=True shows the calls of a trace or a run, found {}. "
     "An optimization has its run, lf.show(optimization.run, messages=True); that of an evaluation "
-    "is lf.show(evaluation.run, messages=True, store=store)."
+    "is lf.show(evaluation.run, messages=True, store=store), the last one of an executor "
+    "lf.show(ex.runs[-1], messages=True)."
 )
 _NO_STORE = "to show {0!r} by its id or name, say where it is: lf.show({0!r}, store=store)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -108,6 +109,14 @@ async def test_a_list_fits_the_terminal(
     assert "wider terminal" in " ".join(printed.split())
 
 
+def test_the_repr_of_a_list_reads_nothing(tmp_path: Path) -> None:
+    """One line says how to see the list, of a store that is closed too."""
+    store = lf.SqliteStore(tmp_path / "lmflow.db")
+    store.close()
+    assert "<SqliteRuns: print it for the list>" == repr(store.runs)
+    assert "<MemoryVersions: print it for the list>" == repr(lf.MemoryStore().versions)
+
+
 async def test_an_unknown_name_is_refused(store: lf.MemoryStore) -> None:
     """The error says that no kind of thing has the name."""
     with pytest.raises(lf.errors.NotFound, match="no trace and no version"):
@@ -120,6 +129,12 @@ def test_a_value_without_messages_is_refused() -> None:
     """The error says whose messages there are."""
     with pytest.raises(TypeError, match=r"found Version.*optimization\.run"):
         lf.show(VALUES["version"], messages=True)
+
+
+async def test_messages_of_an_executor_are_those_of_a_run(store: lf.MemoryStore) -> None:
+    """The error for a list of runs names its last one."""
+    with pytest.raises(TypeError, match=r"lf\.show\(ex\.runs\[-1\], messages=True\)"):
+        lf.show(store, messages=True)
 
 
 def test_a_notebook_displays_the_value(
