@@ -53,7 +53,7 @@ def read_only(folder: Path) -> Iterator[None]:
     ):
         pytest.skip("root can't make a folder read-only here: mount --bind is not allowed")
     try:
-        again = [mount, "-o", "remount,ro,bind", folder]
+        again = [mount, "-o", "remount,ro,bind", str(folder)]
         if subprocess.run(again, check=False).returncode:
             pytest.skip("root can't make a folder read-only here: it can't be mounted again")
         yield
@@ -125,7 +125,11 @@ def test_writes_are_refused_before_anything_is_sent(store: Path) -> None:
     sent: list[object] = []
 
     async def run(shelf: lf.SqliteStore) -> None:
-        model = lf.scripted(lambda request: "x" if sent.append(request) is None else "")
+        def answer(request: object) -> str:
+            sent.append(request)
+            return "x"
+
+        model = lf.scripted(answer)
         async with lf.Executor(model, shelf) as ex:
             await ex.run(STEP, question="why?")
 

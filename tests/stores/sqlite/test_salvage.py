@@ -198,7 +198,12 @@ def test_an_execution_without_a_call_can_be_resumed(sound: bytes, tmp_path: Path
     async def go() -> lf.Run:
         with lf.SqliteStore(tmp_path / "new.db") as store:
             stopped = next(run for run in store.runs() if run.status == "stopped")
-            model = lf.scripted(lambda request: "again" if sent.append(request) is None else "")
+
+            def answer(request: object) -> str:
+                sent.append(request)
+                return "again"
+
+            model = lf.scripted(answer)
             async with lf.Executor(model, store) as ex:
                 return await ex.resume(store.run(stopped.id), STEP)
 
