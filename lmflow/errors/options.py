@@ -111,6 +111,7 @@ BUDGET_OPTIONS: Mapping[str, str] = {
 
 
 PUT_OPTIONS: Mapping[str, str] = {
+    "": 'Values are given by path: version.put({"answer.instruction": "..."}, note="...").',
     "*": 'Values are given by path: version.put({"answer.instruction": "..."}, note="...").',
 }
 RENDER_OPTIONS: Mapping[str, str] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Never
 
+from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.programs.program import Program
 from lmflow.versions.version import Version
 
@@ -20,7 +21,7 @@ LINES = {
 """How each method is called."""
 
 
-class EnteredAsync:
+class EnteredAsync(ExplainsAttributes):
     """Base of the executor: ``with`` without ``async`` names what each is for."""
 
     def __enter__(self) -> Never:

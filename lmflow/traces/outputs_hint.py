@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn
+from typing import Any
+
+from lmflow.errors.missing_attributes import ExplainsAttributes, hint_of
 
 
-class HasOutputs:
+class HasOutputs(ExplainsAttributes):
     """Base of traces and runs: it explains an attribute that is missing."""
 
-    def __getattr__(self, name: str) -> NoReturn:
-        kind, fields = type(self).__name__, vars(self) if hasattr(self, "__dict__") else {}
-        msg = f"{kind!r} object has no attribute {name!r}"
-        if not name.startswith("_"):
-            msg += _hint(kind.lower(), name, fields)
-        raise AttributeError(msg, name=name)
+    def _attribute_hint(self, name: str) -> str:
+        fields = vars(self) if hasattr(self, "__dict__") else {}
+        return _hint(type(self).__name__.lower(), name, fields) or hint_of(type(self), name)
 
 
 def _hint(kind: str, name: str, fields: Any) -> str:

@@ -12,6 +12,9 @@ from lmflow.values.interchange import JsonValue
 from lmflow.values.record import plain
 
 _NONE = type(None)
+_GREATEST = 2**63 - 1
+"""The greatest time, cost or count that a store can hold."""
+
 _SCALARS: Mapping[str, tuple[type, ...]] = {
     "str": (str,),
     "RunKind": (str,),
@@ -40,7 +43,9 @@ class JsonFields(JsonValue):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.json_fields:
-            raise KeyError(name)
+            fields = ", ".join(self.json_fields)
+            msg = f"{type(self).__name__} has no field {name!r}; it has {fields}"
+            raise KeyError(msg)
         return written(getattr(self, name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -93,3 +98,5 @@ def check_scalars(value: Any) -> None:
         item, kinds = getattr(value, field.name), _SCALARS.get(str(field.type))
         if kinds is not None and (not isinstance(item, kinds) or item != item):  # noqa: PLR0124 - NaN
             raise TypeError(f"{field.name} is {item!r:.80}, expected {field.type}")
+        if isinstance(item, int) and abs(item) > _GREATEST:
+            raise TypeError(f"{field.name} is a number of more than 64 bits")

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import attrs
 
 from lmflow.errors import BadRef, ForeignFile, ForeignPaths, LmflowError, short
+from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.errors.options import PUT_OPTIONS, explains_options
 from lmflow.values.attributes import uncached
 from lmflow.values.interchange import JsonValue
@@ -31,7 +32,7 @@ _ID = re.compile(r"[0-9a-f]{12,64}")
 
 
 @attrs.frozen(kw_only=True, slots=False, repr=False)
-class Version(JsonValue):
+class Version(ExplainsAttributes, JsonValue):
     """An immutable map ``"step.slot" -> value`` with a content hash and parents, like a commit.
 
     Args:

@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors import NotComparable, short
+from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.evaluation.comparison import Comparison, compare
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.stats import Estimate, format_score
@@ -55,7 +56,7 @@ class Stage:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Optimization(JsonFields):
+class Optimization(ExplainsAttributes, JsonFields):
     """The result of an optimization. Printed, it says what it came to, how sure that is, and what
     it took.
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, Concatenate, Never, ParamSpec, Self, TypeVar
 
+from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.execution.budget import Left, Spent
 from lmflow.execution.events import Listener
 from lmflow.execution.executor import Executor
@@ -96,7 +97,7 @@ def _limiting(
     return limiting
 
 
-class Sync:
+class Sync(ExplainsAttributes):
     """An executor without ``await``: the same options and methods as ``Executor``, each of which
     blocks until its work is done. ``stream`` and ``events`` give ordinary iterators.
 
