@@ -54,7 +54,7 @@ MOST_CALLS_A_STEP = 10_000
 THETA, SAFE_THETA = 0.8, 1.28
 """Standard deviations by which a version must be better than the start, and if safety counts."""
 
-_TOTAL_SD = 0.08  # prior standard deviation of a whole version's effect
+_EFFECT_SD = 0.14  # prior standard deviation of what one step's choices add to its part
 _FIRST_DEMOS = 2  # sets of demonstrations a step that exploration begins with
 _LARGE = 200  # rollouts with which good runs need not be looked for
 _OWN_SD = 0.03  # that of what arms do together beyond what each does apart
@@ -200,10 +200,10 @@ def _begin(task: Task, limits: Limits, theta: float, rng: random.Random) -> Sear
     cost = rollout_calls(task.program, task.metric)
     rows = _ordered_rows(task, (limits.calls or 0) // cost, rng)
     steps = max(1, len(task.program.predictors))
-    effect = _TOTAL_SD / math.sqrt(2 * steps)
+    effect = _EFFECT_SD / (math.sqrt(2) * steps)
     kinds = (INSTRUCTION, DEMOS, REFLECTION)
     scales = Scales({**dict.fromkeys((*kinds, FORMAT), effect), OWN: _OWN_SD})
-    fitted = FittedModel(ScoreModel(kinds, _TOTAL_SD / steps), scales, effect, kinds)
+    fitted = FittedModel(ScoreModel(kinds, _EFFECT_SD / steps), scales, effect, kinds)
     arms = make_arms(task.program, task.version)
     return Search(task, rows, arms, fitted, Purse(limits), theta, rng, cost)
 
