@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import attrs
 
 from lmflow.errors import BudgetExceeded
-from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING
 from lmflow.execution.jobs.judging import Judging
@@ -78,7 +77,6 @@ class OptimizationTask:
         return attrs.evolve(version, note=note, origin=version.origin | provenance)
 
 
-@explains_options(JOB_OPTIONS)
 class PlanRun:
     """Runs an optimizer's plan in an open run, and keeps what it has come to."""
 
