@@ -97,6 +97,34 @@ PREDICT_OPTIONS: Mapping[str, str] = {
 }
 
 
+_STEP = 'It takes a step: lf.chain_of_thought(lf.predict("answer", "question -> answer")).'
+_OF_STEP = "It is the step's: lf.chain_of_thought(lf.predict(..., options={...}))."
+STEP_OPTIONS: Mapping[str, str] = {
+    "": _STEP,
+    "signature": _STEP,
+    "rationale_field": "The name of the output is name=.",
+    "rationale_type": "The name of the output is name=.",
+    **dict.fromkeys(("temperature", "max_tokens", "options", "demos", "n"), _OF_STEP),
+    **dict.fromkeys(("adapter", "model", "lm", "types"), _OF_STEP),
+}
+AGENT_OPTIONS: Mapping[str, str] = {
+    "max_iters": "It is called max_steps.",
+    "max_iterations": "It is called max_steps.",
+    "max_turns": "It is called max_steps.",
+    "temperature": 'It is a decoding option: options={"temperature": 0}.',
+    "max_tokens": 'It is a decoding option: options={"max_tokens": 200}.',
+    "system_prompt": "It is the third argument: instruction.",
+    "prompt": "It is the third argument: instruction.",
+    "lm": "The model's name is model=, a model itself the executor's.",
+    "llm": "The model's name is model=, a model itself the executor's.",
+}
+RETRY_OPTIONS: Mapping[str, str] = {
+    "retries": "It is called attempts, the first one included.",
+    "max_retries": "It is called attempts, the first one included.",
+    "num_retries": "It is called attempts, the first one included.",
+    "tries": "It is called attempts, the first one included.",
+    "max_attempts": "It is called attempts, the first one included.",
+}
 BUDGET_OPTIONS: Mapping[str, str] = {
     "max_calls": "It is called calls.",
     "requests": "It is called calls.",
@@ -116,6 +144,9 @@ PUT_OPTIONS: Mapping[str, str] = {
 }
 RENDER_OPTIONS: Mapping[str, str] = {
     "*": 'Inputs are one mapping: lf.render(step, {"question": "..."}).',
+}
+MEDIA_OPTIONS: Mapping[str, str] = {
+    "*": 'The source is the first argument: lf.Image("picture.png"), of bytes or a URL too.',
 }
 FIELD_OPTIONS: Mapping[str, str] = {
     "": 'A description is Annotated[str, "..."]; limits have names, lf.Field(ge=0).',

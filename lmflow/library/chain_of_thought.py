@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import attrs
 
+from lmflow.errors.options import STEP_OPTIONS, explains_options
 from lmflow.library.checks import check_step
 from lmflow.programs.program import Predict
 from lmflow.programs.reasoning import STEP_BY_STEP
 from lmflow.signatures.fields import Field
 
 
+@explains_options(STEP_OPTIONS)
 def chain_of_thought(step: Predict, *, name: str = "reasoning") -> Predict:
     """Let a step reason before it answers: add a text output before its others.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmflow.errors import check_kind
+from lmflow.errors import check_kind, clipped
 from lmflow.programs.program import Predict
 
 
@@ -25,4 +25,6 @@ def _check_least(name: str, value: int, least: int) -> int:
 
 def check_step(value: object) -> None:
     """Raise ``TypeError`` if a value isn't a step that asks a model."""
-    check_kind("a step", value, Predict, 'It is lf.predict("answer", "question -> answer").')
+    signature = value if isinstance(value, str) and "->" in value else "question -> answer"
+    line = f'lf.predict("answer", "{clipped(signature, 60)}")'
+    check_kind("a step", value, Predict, f"Write {line} in its place.")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 import attrs
 
 from lmflow.errors import FailureKind, ModelFailed, listed, near
+from lmflow.errors.options import RETRY_OPTIONS, explains_options
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Model, Send, send_as
@@ -32,6 +33,7 @@ ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
 """Kinds of failures that another model may mend."""
 
 
+@explains_options(RETRY_OPTIONS)
 def retrying(
     model: Model | str,
     *,

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from lmflow.errors import BadSignature
+from lmflow.errors import BadSignature, check_kind
 from lmflow.programs.flow import Flow
-from lmflow.programs.program import Program, check_programs
+from lmflow.programs.program import NamedProgram, Program, check_programs
 from lmflow.signatures.declaration import flow_signature, signature_of
 from lmflow.signatures.signature import Signature
 from lmflow.values.functions import function_of
@@ -47,17 +47,26 @@ def flow(
     """
     if callable(signature):
         raise _bare_decorator(signature)
+    check_kind("a list of programs", uses, Iterable, _list_line(uses))
     parts = tuple(uses)
     check_programs(*parts)
     stated = None if signature is None else signature_of(signature, types)
 
     def make(function: Callable[..., Any]) -> Flow:
+        _check_not_yielding(function)
         sig = flow_signature(function) if stated is None else stated
         _check_function(function, sig)
         code = function_of(function, version, closures=True)
         return Flow(name=function.__name__, signature=sig, function=code, uses=parts)
 
     return make
+
+
+def _check_not_yielding(function: Callable[..., Any]) -> None:
+    """Raise ``BadSignature`` if a function is a generator."""
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        fix = "A flow returns its outputs once: write `return`."
+        raise BadSignature(f"def {function.__name__}", "it yields", fix)
 
 
 def _check_function(function: Callable[..., Any], signature: Signature) -> None:
@@ -79,9 +88,14 @@ def _difference(expected: list[str], parameters: list[str]) -> str:
     text = f"the function takes {', '.join(parameters) or 'nothing'}"
     if more:
         line = ", ".join([*expected, *more])
-        text += f"; {', '.join(more)} is no input of the signature: add it, \"{line} -> ...\", or"
+        text += f'; {", ".join(more)} is no input of the signature: add it, "{line} -> ...", or'
         return f"{text} leave it out"
     return f"{text} and not the input {', '.join(less)}"
+
+
+def _list_line(uses: object) -> str:
+    """The line for ``uses=qa`` without brackets."""
+    return f"Write `uses=[{uses.frame if isinstance(uses, NamedProgram) else '...'}]`."
 
 
 def _bare_decorator(function: Callable[..., Any]) -> BadSignature:

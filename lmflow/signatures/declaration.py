@@ -146,9 +146,16 @@ def _inputs(function: Callable[..., Any], hints: Mapping[str, Any]) -> tuple[Fie
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
         is_rest = parameter.kind in {parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL}
-        if parameter.name not in hints or is_rest:
+        name = f"def {getattr(function, '__name__', repr(function))}"
+        if is_rest:
+            problem = f"{str(parameter).partition(':')[0]} takes any number of inputs"
+            fix = (
+                "Name each input, `question: str`; several values are one list, `texts: list[str]`."
+            )
+            raise BadSignature(name, problem, fix)
+        if parameter.name not in hints:
             raise BadSignature(
-                f"def {getattr(function, '__name__', repr(function))}",
+                name,
                 f"parameter {parameter.name!r} has no type",
                 f"Annotate each parameter, `{parameter.name}: str`.",
             )

@@ -146,4 +146,5 @@ def _correction(error: LookupError, types: Mapping[str, Any]) -> str:
         name,
         ["str", "int", "float", "bool", "list", "dict", "Literal", "Optional", *OWN_TYPES, *types],
     ).strip()
-    return guess or f"Give it by name: types={{{name!r}: ...}}."
+    own = f"A class of yours is given by name: types={{{name!r}: {name}}}."
+    return f"{guess} {own}".strip()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 import attrs
 
 from lmflow.errors import BadMedia, NoContent
+from lmflow.errors.options import MEDIA_OPTIONS, explains_options
 from lmflow.values.attributes import lean
 from lmflow.values.canonical_text import Leaf
 from lmflow.values.limits import too_deep
@@ -61,6 +62,7 @@ class Media(Leaf):
     family: ClassVar[str] = ""
     """The beginning of the media types that a class takes."""
 
+    @explains_options(MEDIA_OPTIONS)
     def __init__(
         self, source: bytes | str | os.PathLike[str], media_type: str = "", *, name: str = ""
     ) -> None:

@@ -176,7 +176,8 @@ def as_document(value: object) -> Document:
     if isinstance(value, Document):
         return value
     if not isinstance(value, Mapping) or not {"id", "text"} <= value.keys():
-        raise WrongType("a corpus", f"{value!r:.80}", "documents with an id and a text")
+        expected = 'documents with an id and a text, {"id": "1", "text": "..."}'
+        raise WrongType("a corpus", f"{value!r:.80}", expected)
     return Document(value["id"], value.get("title", ""), value["text"])
 
 

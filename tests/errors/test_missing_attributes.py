@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import pickle
+import re
 from typing import Any
 
 import pytest
 
 import lmflow as lf
-from lmflow.errors.missing_attributes import ExplainsAttributes
+from lmflow.errors.missing_attributes import _ELSEWHERE, ExplainsAttributes
 
 ANSWER = lf.predict("answer", "question -> answer")
 ROWS = [{"question": "a", "answer": "x"}, {"question": "b", "answer": "x"}]
@@ -52,6 +53,20 @@ def test_a_name_like_no_other_gets_python_s_words_alone() -> None:
     """Nothing is guessed for a name that is near none."""
     with pytest.raises(AttributeError, match=r"^'Version' object has no attribute 'zzzz'$"):
         lf.init(ANSWER).zzzz  # type: ignore[attr-defined]  # noqa: B018 - the access is the test
+
+
+@pytest.mark.parametrize("kind", sorted(_ELSEWHERE))
+def test_what_an_attribute_is_called_here_exists(kind: str) -> None:
+    """Each name that the table mentions is a public one, or an attribute of its class."""
+    classes = {"ex": lf.Executor}
+    for name in ("Trace", "Run", "Evaluation", "Optimization", "Version"):
+        classes[name.lower()] = getattr(lf, name)
+    for hint in _ELSEWHERE[kind].values():
+        for public in re.findall(r"\blf\.(\w+)", hint):
+            assert hasattr(lf, public)
+        for value, attribute in re.findall(r"\b([a-z]+)\.(?!json)([a-z]\w*)", hint):
+            names = {*dir(classes.get(value)), *getattr(classes.get(value), "__annotations__", ())}
+            assert value not in classes or attribute in names
 
 
 def test_private_names_are_not_explained() -> None:

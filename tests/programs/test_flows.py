@@ -140,7 +140,7 @@ def test_a_bare_decorator_shows_the_line() -> None:
         ("async def f(q: str) -> dict[str, str]: ...", "Return a NamedTuple, TypedDict, dataclass"),
         ("async def f(q: str) -> None: ...", "its result, None, doesn't say the names"),
         ("async def f(q: str) -> 'Nope': ...", "its module has no type 'Nope'"),
-        ("async def f(*q: str) -> str: ...", "parameter 'q' has no type"),
+        ("async def f(*q: str) -> str: ...", "*q takes any number of inputs"),
         ("def f(q: str) -> str: ...", "it is no async function"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import Self, TypeVar
+from typing import Never, Self, TypeVar
 
 from lmflow.execution.events import Listener, Missed
 from lmflow.execution.stream import Streaming
@@ -37,6 +37,11 @@ class SyncStream(Iterator[Partial]):
         if part is None:
             raise StopIteration
         return part
+
+    def __aiter__(self) -> Never:
+        """Raise ``TypeError``: it is read without ``async``."""
+        msg = "lf.Sync is for plain code: for part in stream. In async code: lf.Executor(...)"
+        raise TypeError(msg)
 
     def __enter__(self) -> Self:
         """Return the stream itself."""

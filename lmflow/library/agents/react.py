@@ -10,6 +10,7 @@ import attrs
 
 from lmflow.errors.calling import Unanswered
 from lmflow.errors.composing import BadSignature
+from lmflow.errors.options import AGENT_OPTIONS, explains_options
 from lmflow.errors.words import near
 from lmflow.interpreter.act import TRAJECTORY, Act, act_of
 from lmflow.interpreter.tools import (
@@ -116,6 +117,7 @@ class React(System):
             return Observation(use.name, "bad_arguments", text=str(problem))
 
 
+@explains_options(AGENT_OPTIONS)
 def react(  # noqa: PLR0913 - each is a choice of its own
     signature: str | Signature | Callable[..., Any],
     tools: Iterable[Program | Callable[..., Any]],
