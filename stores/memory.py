@@ -134,8 +134,12 @@ class MemoryRuns(Listed):
         self._lock = lock
 
     def __call__(self, limit: int = 20, before: str = "") -> Sequence[Run]:
-        """Return the latest runs without their traces, newest first, older than ``before``."""
+        """Return the latest runs without their traces, newest first, older than the run ``before``.
+        ``NotFound`` if there is no such run.
+        """
         runs = self._tables.runs
+        if before:
+            before = _resolve_id("run", before, runs, self._tables.store)
         ids = sorted((run for run in runs if not before or run < before), reverse=True)
         return [attrs.evolve(runs[run], wanted=()) for run in ids[:limit]]
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -20,6 +21,7 @@ import lmflow as lf
 from lmflow.errors import (
     BudgetExceeded,
     ModelFailed,
+    NotFound,
     NotRecorded,
     Redacted,
     ReplayDiverged,
@@ -140,6 +142,17 @@ async def resumed(store: Store, program: Program, model: Any, **options: Any) ->
     """The latest run of a store, finished."""
     async with lf.Executor(model, store, concurrency=2) as ex:
         return await ex.resume(store.run(store.runs()[0].id), program, **options)
+
+
+@pytest.mark.parametrize("kind", ["memory", "file"])
+async def test_a_run_of_another_store_is_not_finished_here(kind: str, tmp_path: Path) -> None:
+    """The error names the run before anything is sent, and the store goes on as before."""
+    run, model = await mapped(winding), Counting()
+    store: Any = lf.MemoryStore() if kind == "memory" else lf.SqliteStore(tmp_path / "lmflow.db")
+    async with lf.Executor(model, store) as ex:
+        with pytest.raises(NotFound, match=f"no run '{run.id}' to finish"):
+            await ex.resume(run, winding)
+        assert [] == store.runs()
 
 
 @pytest.mark.parametrize("fails", [0, 3], ids=["smooth", "retried"])

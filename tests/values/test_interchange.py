@@ -207,6 +207,14 @@ def test_what_is_no_such_value_is_refused(kind: Any, data: Any) -> None:
         kind.from_dict(data)
 
 
+@pytest.mark.parametrize("field", ["started", "ended"])
+def test_times_beyond_64_bits_are_refused(run: lf.Run, field: str) -> None:
+    """A number that no store could hold, and no clock show, is not read."""
+    data = through_text(run.traces[0].to_dict())
+    with pytest.raises(ForeignFile, match=f"{field} is a number of more than 64 bits"):
+        lf.Trace.from_dict({**data, field: 10**400})
+
+
 def test_fields_are_read_by_name(run: lf.Run) -> None:
     """``dict`` of a value is ``to_dict``; an unknown name is a KeyError; nothing is iterated."""
     trace: Any = run.traces[0]

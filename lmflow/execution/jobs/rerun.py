@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
 
 from lmflow.adapters.registry import AdapterRules
-from lmflow.errors import ReplayDiverged
+from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
@@ -20,6 +20,7 @@ from lmflow.replays.divergence import labelled_traces
 from lmflow.replays.reuse import resume_answers
 from lmflow.replays.simulate import ReplayCase, plan_answers, simulate
 from lmflow.traces.recorded import check_recorded
+from lmflow.traces.store import Recorder
 from lmflow.traces.trace import PlannedExecution, Run, RunKind, Trace
 from lmflow.versions.version import Version
 
@@ -103,12 +104,14 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         The finished run.
 
     Raises:
+        NotFound: This executor's store does not have the run.
         ReplayDiverged: Program, version or model are not those of the recorded part.
         BudgetExceeded: The budget ended the run.
     """
     progress = chosen(progress)
     check_recorded(run)
     session = self._session
+    _check_stored(session.recorder, run)
     if budget is not None:
         calls = [call for trace in run for call in trace.calls]
         prices = session.connections.prices
@@ -122,6 +125,18 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         rules=session.connections.adapter_rules,
     )
     return await complete_run(session, run, todo, progress)
+
+
+def _check_stored(recorder: Recorder, run: Run) -> None:
+    """Raise ``NotFound`` if a run is from another store: only its own can take what it lacks."""
+    runs: Callable[[int, str], Sequence[Run]] | None = getattr(recorder, "runs", None)
+    if runs is None:
+        return
+    try:
+        runs(1, run.id)  # those before it: nothing of the run is read
+    except NotFound as missing:
+        fix = "Give the executor the store that the run is from; a saved run is one, too."
+        raise NotFound(missing.store, f"no run {run.id!r} to finish", fix) from None
 
 
 def reruns(  # noqa: PLR0913 - what was recorded, and what it runs with now
