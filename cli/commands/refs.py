@@ -185,7 +185,8 @@ def reflog(ref: str, limit: int, store: str, *, as_json: bool) -> None:
         return
     page(fitting_lines("\n".join(map(reflog_line, moves))) or "No ref was moved yet.")
     if more:
-        click.echo(f"{len(moves)} moves shown, there are more: --all, or --limit N", err=True)
+        count = counted(len(moves), "move")
+        click.echo(f"{count} shown, there are more: --all, or --limit N", err=True)
 
 
 @attrs.frozen(kw_only=True)

@@ -95,6 +95,20 @@ def ls(
         more_line(len(rows), total, f"--all, or --before {rows[-1]['id']}")
 
 
+@attrs.frozen
+class _Shown:
+    """A run with the traces that are shown, and the number of traces and the root of all of it."""
+
+    run: Run
+    total: int
+    root: str
+
+    @staticmethod
+    def of(reader: Reader, run: Run) -> _Shown:
+        total = len(reader.labels(run.id))
+        return _Shown(run, total, run.root if total == len(run) else reader.root(run.id))
+
+
 @runs.command()
 @click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @click.option("--messages", is_flag=True, help="Print the exact messages and replies too.")
@@ -129,12 +143,13 @@ def show(  # noqa: PLR0913 - one parameter an option
             shown, total = _chosen(reader, run, conditions, limit)
         else:
             shown, total = [run_at(reader, run)], 0
+        parts = [_Shown.of(reader, recorded) for recorded in shown]
     if as_json:
-        data = [_run_data(recorded) for recorded in shown]
+        data = [_run_data(part) for part in parts]
         echo_json(data if conditions else data[0])
         return
     if shown:
-        tree = "\n".join(run_tree(recorded, messages=messages) for recorded in shown)
+        tree = "\n".join(run_tree(part.run, messages=messages, total=part.total) for part in parts)
         page(tree if messages else fitting_lines(tree))
     else:
         click.echo("No execution fulfils the conditions. Loosen a --where.")
@@ -208,12 +223,13 @@ def _print_check(checked: StoreCheck, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _run_data(run: Run) -> dict[str, Any]:
+def _run_data(shown: _Shown) -> dict[str, Any]:
     """Return a run as JSON values, each trace with its root."""
+    run = shown.run
     items = [
         {"label": label, "root": trace.root, **_trace_data(trace)} for label, trace in run.items
     ]
-    return {**_fields(run, frozenset({"items", "wanted"})), "root": run.root, "items": items}
+    return {**_fields(run, frozenset({"items", "wanted"})), "root": shown.root, "items": items}
 
 
 def _trace_data(trace: Trace) -> dict[str, Any]:

@@ -12,4 +12,4 @@ __all__ = ["UNKNOWN", "dollars", "mean_scores", "more_line"]
 def more_line(shown: int, total: int, how: str) -> None:
     """Say on standard error that only a part is shown, and how to see more."""
     if shown < total:
-        click.echo(f"{shown} of {total} shown; more: {how}", err=True)
+        click.echo(f"{shown:,} of {total:,} shown; more: {how}", err=True)

@@ -18,9 +18,11 @@ def line(value: Any, width: int = LINE_WIDTH) -> str:
     return printable(value, width)
 
 
-def run_tree(run: Run, *, messages: bool = False) -> str:
-    """Return a run as a tree: traces, calls with latency and tokens, results."""
-    return run.text(messages=messages)
+def run_tree(run: Run, *, messages: bool = False, total: int | None = None) -> str:
+    """Return a run as a tree: traces, calls with latency and tokens, results; ``total`` is the
+    number of traces of the whole run.
+    """
+    return run.text(messages=messages, total=total)
 
 
 def trace_tree(trace: Trace, label: str = "", *, messages: bool = False) -> Iterator[str]:

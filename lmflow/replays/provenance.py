@@ -18,6 +18,7 @@ from lmflow.replays.addresses import step_of_address
 from lmflow.traces.trace import CallAttempt, Trace
 from lmflow.values.json_text import load
 from lmflow.values.record import Record, canonical, pretty
+from lmflow.versions.blame import demo_origin
 from lmflow.versions.version import Version
 
 GetVersion = Callable[[str], Version]
@@ -171,7 +172,7 @@ def _demo_sources(line: tuple[Version, ...], path: str, turns: list[str]) -> Ite
         text = canonical(demo)
         version = since(line, path, functools.partial(_contains, text))
         place = [canonical(other) for other in version.params[path]].index(text)
-        origin = _demo_origin(version.origin, path, place)
+        origin = demo_origin(version.origin, path, place)
         yield Source(f"{path}[{position}]", version.id, version.note, demo, origin)
 
 
@@ -188,15 +189,6 @@ def _shows(turn: str, demo: Any) -> bool:
 
 def _contains(text: str, demos: Any) -> bool:
     return text in map(canonical, demos)
-
-
-def _demo_origin(origin: Record, path: str, place: int) -> Any:
-    """Return what made a demonstration: its own entry, its share of the list's, or the list's."""
-    own = origin.get(f"{path}[{place}]")
-    if own is not None:
-        return own
-    whole = origin.get(path)
-    return whole[place] if isinstance(whole, tuple) and place < len(whole) else whole
 
 
 def _reads(call: CallAttempt, earlier: CallAttempt) -> bool:

@@ -18,19 +18,19 @@ LIST_TITLE = "The latest runs of the store"
 
 RUN_COLUMNS = (
     Column("id", whole=True, narrow=lambda text: str(text)[-8:]),
-    Column("started", narrow=lambda text: str(text)[5:16]),
+    Column("started", rank=1, narrow=lambda text: str(text)[5:16]),
     Column("kind"),
-    Column("name"),
+    Column("name", enough=8),
     Column("status"),
-    Column("traces"),
-    Column("calls"),
-    Column("failed", rank=3),
-    Column("orphans", rank=5),
-    Column("tok_in", rank=4),
-    Column("tok_out", rank=4),
-    Column("seconds", rank=2),
-    Column("cost", rank=1),
-    Column("score", rank=1),
+    Column("traces", rank=4),
+    Column("calls", rank=2),
+    Column("failed", rank=5),
+    Column("orphans", rank=7),
+    Column("tok_in", rank=6),
+    Column("tok_out", rank=6),
+    Column("seconds", rank=4),
+    Column("cost", rank=3),
+    Column("score", rank=3, enough=12),
 )
 
 

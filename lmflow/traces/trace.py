@@ -15,7 +15,7 @@ from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
 from lmflow.traces.outputs_hint import HasOutputs
 from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
 from lmflow.traces.totals import totals
-from lmflow.traces.trace_text import result_text, trace_cells
+from lmflow.traces.trace_text import result_text, run_line, trace_cells
 from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import printable
 from lmflow.values.record import EMPTY, Record, digest
@@ -309,15 +309,14 @@ class Run(HasOutputs, JsonFields):
             facts += [totals(calls).words]
         return f"{printable(self.name, _NAME)} {self.id}: {', '.join(facts)}"
 
-    def text(self, *, messages: bool = False) -> str:
+    def text(self, *, messages: bool = False, total: int | None = None) -> str:
         """The run as ``lmflow runs show`` prints it: a line, then the tree of each trace.
 
         Args:
             messages: Whether each call is followed by its exact messages and its reply.
+            total: The number of traces of the whole run. A part of them has no root of the run.
         """
-        head = f"run {self.id}  {self.kind} of {printable(self.name)}  {self.status}"
-        took = duration(self.started, self.ended)
-        lines = [f"{head}  {took}  root {short(self.root)}"]
+        lines = [run_line(self, len(self) if total is None else total)]
         lines += [trace.text(messages=messages, label=label) for label, trace in self.items]
         return "\n".join(lines)
 

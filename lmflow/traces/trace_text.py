@@ -1,9 +1,10 @@
-"""Traces as words: how one ended, and its row in the table of a run."""
+"""Traces and runs as words: how a trace ended, its row in the table of a run, a run's headline."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from lmflow.errors import short
 from lmflow.traces.call_text import duration
 from lmflow.traces.totals import totals
 from lmflow.values.printing import printable
@@ -19,6 +20,16 @@ def result_text(trace: Any) -> str:
         return f"failed  {printable(trace.failure.kind)}: {printable(trace.failure.text, 160)}"
     orphans = f"{len(trace.orphans)} of {len(trace.calls)} calls are orphans (maybe billed)"
     return f"never ended; {orphans}"
+
+
+def run_line(run: Any, total: int) -> str:
+    """Return the line above a run's traces; if it has only some of ``total``, they are counted,
+    since the root is that of all.
+    """
+    head = f"run {run.id}  {run.kind} of {printable(run.name)}  {run.status}"
+    is_part = len(run) < total
+    which = f"{len(run):,} of {total:,} traces" if is_part else f"root {short(run.root)}"
+    return f"{head}  {duration(run.started, run.ended)}  {which}"
 
 
 def trace_cells(label: str, trace: Any) -> dict[str, Any]:

@@ -21,21 +21,33 @@ class Attribution:
     """A part of a parameter (a line, a demonstration, a key, the whole) and the version that
     introduced it.
 
-    ``path`` is the parameter's name in that version. ``whole`` is false if an ancestor that isn't
-    stored may have had the part before.
+    ``path`` is the parameter's name in that version, ``place`` the part's place in it. ``whole`` is
+    false if an ancestor that isn't stored may have had the part before.
     """
 
     part: str
     version: Version
     path: str
     whole: bool = True
+    place: int = 0
 
     @property
     def origin(self) -> Any:
-        """The rollout and address that produced the parameter, as the version records them;
-        ``None`` if a person wrote it.
+        """The rollout and address that produced the part, as the version records them; ``None`` if
+        a person wrote it.
         """
+        if isinstance(self.version.params[self.path], (tuple, list)):
+            return demo_origin(self.version.origin, self.path, self.place)
         return self.version.origin.get(self.path)
+
+
+def demo_origin(origin: Mapping[str, Any], path: str, place: int) -> Any:
+    """Return what made a demonstration: its own entry, its share of the list's, or the list's."""
+    own = origin.get(f"{path}[{place}]")
+    if own is not None:
+        return own
+    whole = origin.get(path)
+    return whole[place] if isinstance(whole, tuple) and place < len(whole) else whole
 
 
 def blame(version: Version, path: str, get: Get) -> tuple[Attribution, ...]:
@@ -79,7 +91,8 @@ def blame(version: Version, path: str, get: Get) -> tuple[Attribution, ...]:
                 waiting.append((older, before, inherited))
             remaining = {here: at for here, at in remaining.items() if here not in shared}
         introduced |= {
-            at: Attribution(parts[at][1], child, name, whole) for at in remaining.values()
+            at: Attribution(parts[at][1], child, name, whole, here)
+            for here, at in remaining.items()
         }
     return tuple(introduced[at] for at in sorted(introduced))
 

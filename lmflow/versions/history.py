@@ -11,6 +11,7 @@ import attrs
 from lmflow.errors import CyclicParent, MissingParent, UnknownVersion, short
 from lmflow.values.moments import period_end, period_text
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
 
 Get = Callable[[str], Version]
 
@@ -145,7 +146,7 @@ def point_in_reflog(ref: str, at: str, moves: Sequence[tuple[int, str, str]], no
     """
     if at.isdecimal():
         id_ = _before_moves(moves, int(at))
-        problem = f"{ref!r} was moved {len(moves)} times."
+        problem = f"{ref!r} was moved {counted(len(moves), 'time')}."
     else:
         try:
             end = period_end(period_text(at, now))

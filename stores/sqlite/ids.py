@@ -19,6 +19,9 @@ ID_END = 8
 LAST = "last"
 """The name of the newest run."""
 
+_SHORTEST = 6
+"""Characters of a run's id that stand for its version; a shorter name is more likely a typo."""
+
 _SHOWN = 4
 _RECENT = 300
 _COLUMN = {"run": "id", "trace": "uid"}
@@ -95,10 +98,22 @@ def _labelled_place(db: sqlite3.Connection, store: str, name: str) -> Place:
         raise NotFound(store, problem, "Name one of them, RUN/LABEL.")
     if parameters["run"]:
         labels = _labels_of(db, parameters["run"])
+        inner = [other for other in labels if label in label_names(other)]
+        if len(inner) == 1:
+            return _labelled_place(db, store, f"{parameters['run']}/{inner[0]}")
+        if inner:
+            places = [f"{run}/{other}" for other in inner]
+            problem = f"{label!r} is ambiguous: {len(inner)} executions of the run have it"
+            raise NotFound(store, f"{problem}, {_list(places)}", "Name one of them.")
         has = f"it has {_list(labels)}" if any(labels) else "its executions have no labels"
         problem = f"run {parameters['run']} has no execution {label!r}; {has}"
         raise NotFound(store, problem, _near_fix(label, _with_inner(labels)))
     raise _not_found(db, store, "run", name, "")
+
+
+def is_accidental(name: str, place: Place) -> bool:
+    """Say whether a name is so short that it may be the end of anybody's id, such as ``v2``."""
+    return len(name) < _SHORTEST and name != LAST and name not in label_names(place.label)
 
 
 def _runs_named(db: sqlite3.Connection, part: str) -> list[str]:

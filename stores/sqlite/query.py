@@ -1,4 +1,4 @@
-"""Answers SQL questions about a store; whatever is asked, nothing is written and no file opened."""
+"""Answers SQL queries of a store; whatever the SQL says, nothing is written and no file opened."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _STEPS = 20_000
 """Instructions of SQLite between two looks at the clock, some milliseconds."""
 
 _NAMED = re.compile(r"no such (table|column): (?:\w+\.)?(.+)")
-_ONLY_READS = "Only questions are answered: SELECT, WITH, VALUES, EXPLAIN and PRAGMA table_info."
-_SQL = 'Write one question in SQLite\'s SQL: lmflow sql "select id, calls, usd from v_runs".'
+_ONLY_READS = "Only queries are answered: SELECT, WITH, VALUES, EXPLAIN and PRAGMA table_info."
+_SQL = 'Write one query in SQLite\'s SQL: lmflow sql "select id, calls, usd from v_runs".'
 
 
 @attrs.frozen
@@ -96,7 +96,7 @@ def query(path: str | Path, sql: str, *, limit: int, seconds: float) -> Answer:
     except sqlite3.DatabaseError as error:
         raise unreadable(path, error) from error
     if cursor.description is None:
-        raise StoreError(str(path), "there is no question", _SQL)
+        raise StoreError(str(path), "there is no query", _SQL)
     columns = _distinct([str(column[0]) for column in cursor.description])
     return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
 
@@ -161,12 +161,12 @@ def _refused(
         return StoreError(str(path), "it is only read", _ONLY_READS)
     if words == "interrupted":
         fix = "Ask for less, or give it more, --timeout SECONDS."
-        return StoreError(str(path), f"the question took longer than {seconds:g} s", fix)
+        return StoreError(str(path), f"the query took longer than {seconds:g} s", fix)
     if "one statement" in words:
         return StoreError(str(path), "there are several statements", _SQL)
     match = _NAMED.match(words)
     if match is None:
-        return StoreError(str(path), f"the question can't be answered ({words})", _SQL)
+        return StoreError(str(path), f"the query can't be answered ({words})", _SQL)
     kind, name = match[1], match[2]
     columns = dict.fromkeys(column for own in names.values() for column in own)
     fix = near(name, names if kind == "table" else columns).strip()

@@ -21,7 +21,7 @@ from lmflow.stores.sqlite.call_feed import CallFeed
 from lmflow.stores.sqlite.checks.verify import StoreCheck, StoreChecker
 from lmflow.stores.sqlite.datasets import DatasetReader
 from lmflow.stores.sqlite.full_text import CallHit
-from lmflow.stores.sqlite.ids import Kind, Place, resolve_id, resolve_place
+from lmflow.stores.sqlite.ids import Kind, Place, is_accidental, resolve_id, resolve_place
 from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
@@ -167,7 +167,8 @@ class Reader:
         try:
             return self.versions.version(name)
         except UnknownVersion as unknown:
-            if unknown.matches or (place := self._place_or_none(name)) is None:
+            place = None if unknown.matches else self._place_or_none(name)
+            if place is None or is_accidental(name, place):
                 raise
         rows = self._db.execute(_VERSIONS_OF, {"run": place.run, "trace": place.trace}).fetchall()
         if len(rows) != 1:

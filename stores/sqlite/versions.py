@@ -302,10 +302,12 @@ class VersionReader:
         """Return the question for the newest version whose id is nearly the name; else nothing."""
         if near(name, self.refs()):
             return ""
+        digits = name.removeprefix("v1:b2:")
         query = "SELECT hash FROM version ORDER BY id DESC LIMIT ?"
-        rows = self._db.execute(query, (_RECENT,))
-        size = len(name.removeprefix("v1:b2:"))
-        return near(name.removeprefix("v1:b2:"), [row["hash"].hex()[:size] for row in rows]).strip()
+        ids = [row["hash"].hex() for row in self._db.execute(query, (_RECENT,))]
+        if len(digits) < SHORTEST and any(id_.startswith(digits.lower()) for id_ in ids):
+            return f"Give at least {SHORTEST} digits of an id."
+        return near(digits, [id_[: len(digits)] for id_ in ids]).strip()
 
     def _pruned(self, name: str) -> str:
         """Return when garbage collection removed a version of that name, empty if it did not."""

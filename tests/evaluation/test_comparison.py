@@ -149,6 +149,12 @@ def test_an_undecided_comparison_says_what_would_decide_it() -> None:
     )
 
 
+def test_one_more_example_is_one() -> None:
+    """The count and its noun agree."""
+    found = compare(*both([(0.5, 1.0)] * 5 + [(1.0, 1.0)] * 3))
+    assert found.verdict.endswith("n 8; about 1 more example would (80 % power)")
+
+
 def test_no_difference_says_what_would_have_been_seen() -> None:
     """As many wins as losses: 2.80 * sqrt(0.1 / 99) is what 100 examples would have shown."""
     assert (

@@ -170,3 +170,14 @@ def test_blame_tells_every_part_of_the_latest(texts: list[list[str]]) -> None:
     parts = blame(version, "a.instruction", kept.__getitem__)
     assert texts[-1] == [part.part for part in parts]
     assert all(part.part in part.version["a.instruction"].split("\n") for part in parts)
+
+
+def test_a_demonstration_has_its_own_origin() -> None:
+    """Of a list of origins each demonstration has the one at its place in the version."""
+    chosen = ROOT.put(
+        {"a.demos": [{"q": "2"}, {"q": "1"}, {"q": "3"}]},
+        origin={"a.demos": [{"example": "e2"}, {"example": "e1"}, {"example": "e3"}]},
+    )
+    known = {version.id: version for version in (ROOT, chosen)}
+    origins = [part.origin for part in blame(chosen, "a.demos", known.__getitem__)]
+    assert [Record(example="e2"), None, Record(example="e3")] == origins

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from markup import Markup
 
 from lmflow.evaluation.charts import histogram
+from lmflow.traces.run_rows import RunList
 from lmflow.values.printing import printable
+from lmflow.views.columns import Column, column_table
 from lmflow.views.tables import (
     columns_of,
     html_table,
@@ -149,3 +151,22 @@ def test_every_score_is_in_a_bar(values: list[float], bins: int) -> None:
 def test_no_scores_have_no_bars() -> None:
     """Nothing is said to be nothing."""
     assert "no scores" == histogram([])
+
+
+def test_columns_that_need_less_give_more() -> None:
+    """A column is shortened to its own least width before another is left out."""
+    rows = [{"id": "12345678", "name": "a" * 30, "cost": "$0.01"}]
+    columns = [Column("id", whole=True), Column("name", enough=10), Column("cost", rank=1)]
+    assert "12345678  aaaaaaaaa…  $0.01" == column_table(rows, columns, width=27).split("\n")[1]
+    assert "not shown: cost" in column_table(rows, columns, width=26)
+
+
+def test_a_list_of_runs_shows_cost_and_score_in_80_columns() -> None:
+    """Names of metrics and programs are shortened for them, and counts left out."""
+    row = {
+        "id": "01m8raaeq221xjz5vp", "started": "2026-12-01 08:07:44", "kind": "evaluate", "name": "rewrite >> answer",
+        "status": "stopped", "traces": 120, "calls": 240, "failed": 3, "orphans": 1, "tok_in": 12_345, "tok_out": 1_234,
+        "seconds": 12.3, "usd": 0.0123, "unpriced": 0, "scores": {"exact": 0.5, "brief": 1.0},
+    }  # fmt: skip
+    head = RunList("", [row]).text(80).split("\n")[0]
+    assert ["id", "started", "kind", "name", "status", "calls", "cost", "score"] == head.split()

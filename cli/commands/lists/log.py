@@ -21,6 +21,7 @@ from lmflow.traces.store import StoredVersion
 from lmflow.values.printing import clean
 from lmflow.versions.pickaxe import WordsChange, changed_in, paths_named, words_changes
 from lmflow.versions.version import Version
+from lmflow.views.lines import counted
 
 _MANY = 2**62
 
@@ -97,7 +98,8 @@ def log(options: LogOptions) -> None:
     text = "\n".join(text for entry in entries for text in _lines(entry, options))
     page(fitting_lines(text) if options.oneline else text)
     if more:
-        click.echo(f"{len(entries)} versions shown, there are more: --all, or --limit N", err=True)
+        count = counted(len(entries), "version")
+        click.echo(f"{count} shown, there are more: --all, or --limit N", err=True)
 
 
 def _entries(reader: Reader, options: LogOptions) -> Iterator[_Entry]:

@@ -269,3 +269,14 @@ def test_names_of_executions_are_the_same_everywhere(here: Path) -> None:
     assert done(here, "verify last")["sound"]
     assert done(here, "status last --program app:rag")["version"]
     assert 3 == len(call(here, f"runs export {place}").stdout.splitlines())
+
+
+def test_a_part_of_a_run_has_the_root_of_the_run_or_none(here: Path) -> None:
+    """A single execution is counted, and never shown with a root that no run has."""
+    run = done(here, "runs ls --where kind=evaluate --limit 1")[0]["id"]
+    whole = done(here, f"runs show {run}")
+    assert whole["root"] == done(here, f"runs show {run}/e1")["root"]
+    assert f"root {whole['root'][6:18]}" in call(here, f"runs show {run}").stdout
+    for part in (f"{run}/e1", f"{run} --where label=e1"):
+        head = call(here, f"runs show {part}").stdout.splitlines()[0]
+        assert head.endswith("  1 of 4 traces")

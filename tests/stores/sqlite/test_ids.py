@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lmflow as lf
-from lmflow.errors import NotFound
+from lmflow.errors import NotFound, UnknownVersion
 from lmflow.stores.sqlite.ids import Place
 from lmflow.stores.sqlite.lists.named import run_at, trace_at
 from lmflow.stores.sqlite.reader import Reader
@@ -18,6 +18,7 @@ from lmflow.traces.trace import Run, Trace
 VERSION = lf.Version(params={"a.instruction": "Answer."}, note="first")
 SECOND = VERSION.put({"a.instruction": "Say."})
 FIRST_RUN, SECOND_RUN, ALONE = "01aaaaaaaaaaaaaaaa", "01aabbbbbbbbbbbbbb", "01cccccccccccccccc"
+TUNED = "01adddddddddddddd1"
 
 
 def _trace(name: str, version: lf.Version = VERSION) -> Trace:
@@ -28,6 +29,11 @@ def _events() -> Iterator[Event]:
     items = {
         FIRST_RUN: [("ex[e1]", _trace("01aattttttttttt1x1")), ("ex[e2]", _trace("01aattttttttttt1x2"))],
         SECOND_RUN: [("ex[e1]", _trace("01aattttttttttt2x1")), ("ex[a%2Fb]", _trace("01aattttttttttt2x2", SECOND))],
+        TUNED: [
+            ("before/ex[e8]", _trace("01aattttttttttt4x1")),
+            ("cand[0]/ex[e9]", _trace("01aattttttttttt4x2")),
+            ("cand[1]/ex[e9]", _trace("01aattttttttttt4x3")),
+        ],
         ALONE: [("", _trace("01cctttttttttttt31"))],
     }  # fmt: skip
     for run, traces in items.items():
@@ -60,6 +66,8 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
         ("e2", Place(FIRST_RUN, "01aattttttttttt1x2", "ex[e2]")),
         (f"{SECOND_RUN}/ex[e1]", Place(SECOND_RUN, "01aattttttttttt2x1", "ex[e1]")),
         ("bbbb/e1", Place(SECOND_RUN, "01aattttttttttt2x1", "ex[e1]")),
+        (f"{TUNED}/e8", Place(TUNED, "01aattttttttttt4x1", "before/ex[e8]")),
+        (f"{TUNED}/1", Place(TUNED, "01aattttttttttt4x3", "cand[1]/ex[e9]")),
         ("bbbb/a%2Fb", Place(SECOND_RUN, "01aattttttttttt2x2", "ex[a%2Fb]")),
     ],
 )
@@ -77,6 +85,10 @@ def test_a_name_is_a_place(reader: Reader, name: str, place: Place) -> None:
         ("01aaaaaaaaaaaaaaac", f"Near: {FIRST_RUN}"),
         ("ex[e3]", "Near: ex["),
         (f"{FIRST_RUN}/e3", "has no execution 'e3'; it has ex[e1], ex[e2]"),
+        (
+            f"{TUNED}/e9",
+            f"2 executions of the run have it, {TUNED}/cand[0]/ex[e9], {TUNED}/cand[1]/",
+        ),
         ("last/e1", "its executions have no labels"),
         ("prod", "'prod' is a ref, not a run. `lmflow runs ls --where version=prod`"),
         (VERSION.id[6:14], "is a version, not a run"),
@@ -111,6 +123,23 @@ def test_a_run_stands_for_its_version(reader: Reader) -> None:
     assert SECOND == reader.version("bbbb/a%2Fb")
     with pytest.raises(NotFound, match="a run of 2 versions"):
         reader.version(SECOND_RUN)
+
+
+def test_a_short_name_is_no_run_by_accident(reader: Reader) -> None:
+    """Two characters end somebody's id; as a version they are a typo of a ref, not that run's."""
+    assert ALONE == reader.place("cc").run
+    for name in ("cc", "2x1", "31"):
+        with pytest.raises(UnknownVersion, match=f"no ref or version '{name}'"):
+            reader.version(name)
+    assert VERSION == reader.version("cccccc")
+    assert VERSION == reader.version("last")
+    assert VERSION == reader.version("e2")
+
+
+def test_too_few_digits_are_told(reader: Reader) -> None:
+    """The beginning of an id needs four digits; it isn't proposed as a name of its own."""
+    with pytest.raises(UnknownVersion, match="Give at least 4 digits of an id"):
+        reader.version(VERSION.id[6:9])
 
 
 def test_a_trace_id_is_preferred_where_a_trace_is_wanted(reader: Reader) -> None:
