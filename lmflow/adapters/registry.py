@@ -13,7 +13,7 @@ from lmflow.adapters.chat import CHAT
 from lmflow.adapters.structured import JSON
 from lmflow.adapters.two_step import TWO_STEP, two_step
 from lmflow.adapters.xml import XML
-from lmflow.errors import UnknownAdapter
+from lmflow.errors import UnknownAdapter, check_kind
 
 ADAPTER = "adapters/5"
 """The version of all messages, recorded with every trace: it changes when any message does."""
@@ -100,6 +100,8 @@ def adapter_of(
     """
     if isinstance(name, Adapter):
         return name
+    fix = 'It has a name, adapter="xml", or is made: lf.Adapter(...), lf.two_step(model).'
+    check_kind("an adapter", name, str, fix)
     all_known = (*ADAPTERS, *known)
     for adapter in all_known:
         if adapter.ref == (name or CHAT.name):

@@ -46,7 +46,11 @@ class MetricFailed(EvaluationError):
     kind: str
     text: str
 
-    template = "metric {metric} failed on every example; the first time with {kind}: {text:flat}"
+    template = (
+        "metric {metric} failed on every example; the first time with {kind}: {text:flat} "
+        "(The outputs are on record: lf.scores_from(ex.runs[-1], rows, metric), or `lmflow score`, "
+        "scores them anew at no call.)"
+    )
 
 
 @attrs.frozen(eq=False)

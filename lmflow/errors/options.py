@@ -148,6 +148,9 @@ RENDER_OPTIONS: Mapping[str, str] = {
 MEDIA_OPTIONS: Mapping[str, str] = {
     "*": 'The source is the first argument: lf.Image("picture.png"), of bytes or a URL too.',
 }
+HISTORY_OPTIONS: Mapping[str, str] = {
+    "*": "Turns are appended: lf.History().then(inputs, outputs).",
+}
 FIELD_OPTIONS: Mapping[str, str] = {
     "": 'A description is Annotated[str, "..."]; limits have names, lf.Field(ge=0).',
     "desc": 'A description is Annotated[str, "..."].',

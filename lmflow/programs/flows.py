@@ -53,7 +53,7 @@ def flow(
     stated = None if signature is None else signature_of(signature, types)
 
     def make(function: Callable[..., Any]) -> Flow:
-        _check_not_yielding(function)
+        _check_plain(function)
         sig = flow_signature(function) if stated is None else stated
         _check_function(function, sig)
         code = function_of(function, version, closures=True)
@@ -62,8 +62,12 @@ def flow(
     return make
 
 
-def _check_not_yielding(function: Callable[..., Any]) -> None:
-    """Raise ``BadSignature`` if a function is a generator."""
+def _check_plain(function: Callable[..., Any]) -> None:
+    """Raise ``BadSignature`` if a function is a generator, or an object that is called."""
+    if not inspect.isroutine(function):
+        kind = type(function).__name__
+        fix = "Write `async def` under @lf.flow; what it needs besides are inputs with defaults."
+        raise BadSignature(f"a {kind}", "it is no function with a name", fix)
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         fix = "A flow returns its outputs once: write `return`."
         raise BadSignature(f"def {function.__name__}", "it yields", fix)

@@ -120,7 +120,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(function, localns=_closed_over(function), include_extras=True)
     except NameError as problem:
         text = f"its module has no type {problem.name!r}"
-        fix = "Define the class at the top of the module, or leave out the quotes around its name."
+        fix = (
+            "Define the class at the top of the module: annotations in quotes, or under `from "
+            "__future__ import annotations`, are looked up there."
+        )
         raise BadSignature(f"def {name}", text, fix) from None
     if "return" not in hints:
         keyword = "async def" if inspect.iscoroutinefunction(function) else "def"

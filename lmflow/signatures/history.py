@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from lmflow.errors.options import HISTORY_OPTIONS, explains_constructor
 from lmflow.values.record import Record
 
 
@@ -29,6 +30,7 @@ class Turn:
                 raise ValueError(msg)
 
 
+@explains_constructor(HISTORY_OPTIONS)
 @attrs.frozen
 class History:
     """The earlier turns of a conversation, the oldest first.

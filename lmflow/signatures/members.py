@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import sys
 import types as pytypes
@@ -160,8 +161,11 @@ def _notes(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 def _hints(kind: Any) -> dict[str, Any]:
     """The annotations of a class. ``TypeError`` names a type that can't be looked up."""
-    try:
+    with contextlib.suppress(NameError):
         return typing.get_type_hints(kind, include_extras=True)
+    own_name = {getattr(kind, "__name__", ""): kind}  # a class of a function that contains itself
+    try:
+        return typing.get_type_hints(kind, localns=own_name, include_extras=True)
     except NameError as problem:
         name = kind.__name__ if isinstance(kind, (type, pytypes.FunctionType)) else str(kind)
         msg = f"{name} names the type {problem.name!r}, which its module doesn't have"

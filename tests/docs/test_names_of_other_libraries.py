@@ -71,7 +71,7 @@ def test_what_it_is_called_here_exists(name: str) -> None:
 
 def test_options_name_what_exists() -> None:
     """Each name of lmflow that a hint mentions is a public one."""
-    assert 12 == len(HINTS)
+    assert 13 == len(HINTS)
     for table in HINTS:
         for hint in table.values():
             for public in re.findall(r"\blf\.(\w+)", hint):

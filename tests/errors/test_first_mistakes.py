@@ -4,6 +4,7 @@ before anything is sent.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -71,6 +72,18 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
     "a picture by keyword": (
         lambda: lf.Image(url="https://example.org/a.png"),  # type: ignore[call-arg]
         'The source is the first argument: lf.Image("picture.png")',
+    ),
+    "a partial for a flow": (
+        lambda: lf.flow(uses=[ANSWER])(functools.partial(_plain, question="a")),
+        "Write `async def` under @lf.flow",
+    ),
+    "the messages of a history": (
+        lambda: lf.History(messages=[]),  # type: ignore[call-arg]
+        "Turns are appended: lf.History().then(inputs, outputs).",
+    ),
+    "the class of adapters": (
+        lambda: lf.predict("answer", "question -> answer", adapter=lf.Adapter),  # type: ignore[call-overload]
+        'It has a name, adapter="xml", or is made: lf.Adapter(...)',
     ),
     "a parameter by two arguments": (
         lambda: lf.init(ANSWER).put("answer.instruction", "Answer."),  # type: ignore[arg-type, call-arg]

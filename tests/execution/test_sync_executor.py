@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import BudgetExceeded, ModelFailed
+from lmflow.errors import BudgetExceeded, MetricFailed, ModelFailed
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
 MODEL = lf.scripted(lambda r: r.messages[-1].content[-1].upper())
@@ -370,3 +370,19 @@ def _interrupted(folder: Path, where: str, method: str) -> list[str]:
         assert "open\n" == child.stdout.readline()
         os.kill(child.pid, signal.SIGINT)
         return child.stdout.readlines()
+
+
+def test_outputs_survive_a_metric_that_fails() -> None:
+    """What the words of a failing metric promise holds: the outputs are scored at no call."""
+    answer = lf.predict("answer", "question -> answer")
+    rows = [{"question": "a", "answer": "x"}]
+    with lf.Sync(lf.scripted(["x"])) as ex:
+        with pytest.raises(MetricFailed, match=r"lf\.scores_from\(ex\.runs\[-1\], rows, metric\)"):
+            ex.evaluate(answer, rows, _reads_a_missing_field)
+        evaluation = lf.scores_from(ex.runs[-1], rows, lf.exact_match())
+    assert evaluation.mean is not None
+    assert 1.0 == evaluation.mean.value
+
+
+def _reads_a_missing_field(example: lf.Record, _: lf.Record) -> bool:
+    return bool(example.anser)

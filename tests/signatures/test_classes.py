@@ -298,3 +298,15 @@ def test_repeatable_validators_and_fresh_defaults_are_carried() -> None:
     """Validators that leave their own result as it is, and defaults of any kind, are carried."""
     stamped = convert({"name": " a "}, Stamped)
     assert stamped == convert(stamped, Stamped)
+
+
+def test_a_class_of_a_function_may_contain_itself() -> None:
+    """A recursive class is read though its module doesn't have its name."""
+
+    @dataclasses.dataclass
+    class Tree:
+        name: str
+        parts: list[Tree] = dataclasses.field(default_factory=list)
+
+    tree = convert({"name": "a", "parts": [{"name": "b"}]}, Tree)
+    assert Tree("a", [Tree("b")]) == tree
