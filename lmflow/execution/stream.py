@@ -7,13 +7,8 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Self
 
 from lmflow.execution.listening import OnText
-from lmflow.interpreter.partial import (
-    Partial,
-    Reader,
-    ReplySource,
-    new_reader,
-    restart_reader,
-)
+from lmflow.interpreter.pacing import PacedReader
+from lmflow.interpreter.partial import Partial, ReplySource, new_reader, restart_reader
 from lmflow.traces.trace import Trace
 
 
@@ -91,7 +86,7 @@ def _check_loop() -> None:
 
 def queue_parts(parts: asyncio.Queue[Partial | None]) -> OnText:
     """Return a listener that reads replies and queues the pieces of the outputs."""
-    readings: dict[str, tuple[ReplySource, Reader]] = {}
+    readings: dict[str, tuple[ReplySource, PacedReader]] = {}
 
     # A step that retries sends again under the same address: the new reply's source is another
     # object, and what was shown of the old reply is taken back.
@@ -99,12 +94,11 @@ def queue_parts(parts: asyncio.Queue[Partial | None]) -> OnText:
         step = source.address.rpartition("/")[0]
         retractions: tuple[Partial, ...] = ()
         if step not in readings:
-            readings[step] = source, new_reader(source)
+            readings[step] = source, PacedReader(new_reader(source))
         elif readings[step][0] is not source:
-            reader, retractions = restart_reader(readings[step][1], source)
-            readings[step] = source, reader
-        reader, pieces = readings[step][1].feed(text or "", last=text is None)
-        readings[step] = source, reader
+            reader, retractions = restart_reader(readings[step][1].reader, source)
+            readings[step] = source, PacedReader(reader)
+        pieces = readings[step][1].feed(text or "", last=text is None)
         for part in (*retractions, *pieces):
             parts.put_nowait(part)
 

@@ -81,11 +81,16 @@ def check_reply(reply: Any, request: ModelRequest) -> ModelReply:
         shown = f"{type(reply).__name__} {clipped(safe_repr(reply), 60)}"
         words = f"{request.model} answered with {shown}, expected {_article(expected)}"
         raise ModelFailed("bad_reply", f"{words}. Mend the model's code, or use another model.")
-    problem = _embed_problem(reply, request) if expected is EmbedReply else _chat_problem(reply)
+    checked: ModelReply = reply
+    problem = (
+        _embed_problem(checked, request)
+        if isinstance(checked, EmbedReply)
+        else _chat_problem(checked)
+    )
     if problem:
         words = f"{request.model} answered with {_article(expected)} whose {problem}"
         raise ModelFailed("bad_reply", f"{words}. Mend the model's code, or use another model.")
-    return reply
+    return checked
 
 
 def error_text(error: BaseException) -> str:
@@ -108,20 +113,19 @@ def _checked_failure(error: ModelFailed, model: str) -> ModelFailed:
     if error.kind not in _KINDS:
         words = f"{model} failed as {clipped(safe_repr(error.kind), 60)}: {error.text}"
         return ModelFailed("bad_reply", well_formed(words))
-    kept: dict[str, Any] = {
+    raw: Any = error.raw
+    fields: dict[str, Any] = {
         "kind": error.kind,
         "text": well_formed(str(error.text)),
         "status": error.status if _is_count(error.status) else None,
         "retry_after": error.retry_after if _is_wait(error.retry_after) else None,
-        "raw": well_formed(error.raw) if isinstance(error.raw, str) else "",
+        "raw": well_formed(raw) if isinstance(raw, str) else "",
     }
     if not isinstance(error, TooLong):
-        return ModelFailed(**kept)
-    sizes = {
-        name: size if _is_count(size) else None
-        for name, size in (("length", error.length), ("limit", error.limit))
-    }
-    return TooLong(**kept, **sizes)
+        return ModelFailed(**fields)
+    for name, size in (("length", error.length), ("limit", error.limit)):
+        fields[name] = size if _is_count(size) else None
+    return TooLong(**fields)
 
 
 def _is_wait(value: Any) -> bool:
@@ -141,12 +145,13 @@ def _embed_problem(reply: EmbedReply, request: ModelRequest) -> str:
 
 def _chat_problem(reply: ChatReply) -> str:
     """What is wrong with the fields of a reply, empty if nothing is."""
-    if not isinstance(reply.calls, tuple) or not all(map(_is_call, reply.calls)):
-        return f"calls are {clipped(safe_repr(reply.calls), 60)}, expected a tuple of ToolCall"
-    if not isinstance(reply.chunks, tuple) or not all(map(_is_count, reply.chunks)):
-        return f"chunks are {clipped(safe_repr(reply.chunks), 60)}, expected a tuple of numbers"
-    if not isinstance(reply.structured, bool | None):
-        return f"structured is {clipped(safe_repr(reply.structured), 60)}, expected a bool or None"
+    calls, chunks, structured = _unchecked(reply, "calls", "chunks", "structured")
+    if not isinstance(calls, tuple) or not all(map(_is_call, calls)):
+        return f"calls are {clipped(safe_repr(calls), 60)}, expected a tuple of ToolCall"
+    if not isinstance(chunks, tuple) or not all(map(_is_count, chunks)):
+        return f"chunks are {clipped(safe_repr(chunks), 60)}, expected a tuple of numbers"
+    if not isinstance(structured, bool | None):
+        return f"structured is {clipped(safe_repr(structured), 60)}, expected a bool or None"
     states = [call.state for call in reply.calls if call.state is not None]
     return (
         _text_problem(reply, _TEXTS)
@@ -154,6 +159,11 @@ def _chat_problem(reply: ChatReply) -> str:
         or _json_problem("logprobs", reply.logprobs)
         or _json_problem("calls' state", states)
     )
+
+
+def _unchecked(reply: Any, *names: str) -> list[Any]:
+    """The fields as what they may be: a model's code need not keep to their types."""
+    return [getattr(reply, name) for name in names]
 
 
 def _text_problem(reply: Any, names: tuple[str, ...]) -> str:

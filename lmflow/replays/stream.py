@@ -9,9 +9,9 @@ from typing import Any
 from lmflow.adapters.adapter import Adapter
 from lmflow.adapters.registry import own_adapters
 from lmflow.interpreter.driver import drive_pure
+from lmflow.interpreter.pacing import PacedReader
 from lmflow.interpreter.partial import (
     Partial,
-    Reader,
     ReplySource,
     new_reader,
     reply_pieces,
@@ -66,14 +66,13 @@ def replay_stream(
 
 
 def _read_replies(replies: list[tuple[ReplySource, ChatReply]]) -> Iterator[Partial]:
-    readers: dict[str, Reader] = {}
+    readers: dict[str, PacedReader] = {}
     for source, reply in replies:
         reader = new_reader(source)
         if reader.address in readers:
-            reader, retractions = restart_reader(readers[reader.address], source)
+            reader, retractions = restart_reader(readers[reader.address].reader, source)
             yield from retractions
+        paced = readers[reader.address] = PacedReader(reader)
         for piece in reply_pieces(reply):
-            reader, parts = reader.feed(piece)
-            yield from parts
-        readers[reader.address], parts = reader.feed("", last=True)
-        yield from parts
+            yield from paced.feed(piece)
+        yield from paced.feed("", last=True)

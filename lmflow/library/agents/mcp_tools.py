@@ -263,10 +263,17 @@ def _select(
     server: str, listing: list[dict[str, Any]], only: Collection[str]
 ) -> list[dict[str, Any]]:
     """Return the entries that ``only`` names, all if it is empty."""
-    names = [_name_of(entry) for entry in listing]
+    names = dict.fromkeys(map(_name_of, listing))
     for name in only:
         if name not in names:
-            text = f"it has no tool {name!r}; it has {', '.join(names) or 'none'}"
+            text = f"it has no tool {name!r}; it has {_some(names) or 'none'}"
             fix = f"Name those that it has, only=[...].{near(name, names)}"
             raise ToolsUnavailable(server, text, fix)
-    return [entry for entry in listing if not only or _name_of(entry) in only]
+    chosen = frozenset(only)
+    return [entry for entry in listing if not chosen or _name_of(entry) in chosen]
+
+
+def _some(names: Collection[str]) -> str:
+    more = len(names) - _NAMED
+    shown = ", ".join(list(names)[:_NAMED])
+    return f"{shown} and {more} more" if more > 0 else shown

@@ -110,6 +110,8 @@ class EventAccumulator:
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
         self._blocks: dict[int, dict[str, Any]] = {}
+        # Pieces are joined once, in `body`: adding each to the text before is quadratic.
+        self._pieces: dict[int, dict[str, list[str]]] = {}
 
     @property
     def finished(self) -> bool:
@@ -121,31 +123,40 @@ class EventAccumulator:
         match event["type"]:
             case "message_start":
                 self._message = dict(event["message"])
+                self._message["usage"] = dict(self._message.get("usage") or {})
             case "content_block_start":
                 self._blocks[event["index"]] = dict(event["content_block"])
+                self._pieces[event["index"]] = {}
                 return str(event["content_block"].get("text") or "")
             case "content_block_delta":
-                return self._add_delta(self._blocks[event["index"]], event["delta"])
+                return self._add_delta(event["index"], event["delta"])
             case "message_delta":
                 self._message |= event["delta"]
                 # The counts of a delta are totals, not increments: they replace the earlier ones.
-                usage = {**(self._message.get("usage") or {}), **(event.get("usage") or {})}
-                self._message["usage"] = usage
+                self._message.setdefault("usage", {}).update(event.get("usage") or {})
         return ""
 
     def body(self) -> dict[str, Any]:
         """The message as if it had not been streamed."""
-        blocks = [block for _, block in sorted(self._blocks.items())]
+        blocks = [self._joined(index) for index in sorted(self._blocks)]
         for block in blocks:
             if "partial_json" in block:
                 block["input"] = _input_or_text(block.pop("partial_json"))
         return {**self._message, "content": blocks}
 
-    def _add_delta(self, block: dict[str, Any], delta: Mapping[str, Any]) -> str:
+    def _add_delta(self, index: int, delta: Mapping[str, Any]) -> str:
+        pieces = self._pieces[index]
         for name in ("text", "thinking", "signature", "partial_json"):
             if name in delta:
-                block[name] = block.get(name, "") + delta[name]
+                pieces.setdefault(name, []).append(delta[name])
         return str(delta.get("text") or "")
+
+    def _joined(self, index: int) -> dict[str, Any]:
+        """A block with the pieces of its texts."""
+        block = dict(self._blocks[index])
+        for name, pieces in self._pieces[index].items():
+            block[name] = "".join([block.get(name) or "", *pieces])
+        return block
 
 
 def _input_or_text(text: str) -> Any:

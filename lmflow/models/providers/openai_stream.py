@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +13,7 @@ from lmflow.models.providers.openai_chat import (
     content_text,
     refusal_text,
 )
+from lmflow.models.transport.json_pieces import JsonPieces
 
 _JOINED_FIELDS = ("text", "summary", "data")
 
@@ -23,7 +23,11 @@ class ChunkAccumulator:
 
     def __init__(self) -> None:
         self._message: dict[str, Any] = {}
+        # Pieces are joined once, in `body`: adding each to the text before is quadratic.
+        self._texts: dict[str, list[str]] = {}
+        self._details: dict[str, _Details] = {}
         self._calls: list[_StreamedCall] = []
+        self._last_calls: dict[Any, _StreamedCall] = {}
         self._logprobs: dict[str, list[Any]] = {}
         self._envelope: dict[str, Any] = {}
         self._finish_reason: Any = None
@@ -49,7 +53,12 @@ class ChunkAccumulator:
 
     def body(self) -> dict[str, Any]:
         """The completion as if it had not been streamed."""
-        message = {**self._message, "tool_calls": [call.body() for call in self._calls]}
+        message = {
+            **self._message,
+            **{name: "".join(pieces) for name, pieces in self._texts.items()},
+            **{name: details.body() for name, details in self._details.items()},
+            "tool_calls": [call.body() for call in self._calls],
+        }
         choice = {
             "message": message,
             "finish_reason": self._finish_reason,
@@ -60,15 +69,15 @@ class ChunkAccumulator:
     def _add_delta(self, delta: Mapping[str, Any]) -> str:
         for name in ("content", "reasoning_content", "reasoning", "refusal"):
             if delta.get(name):
-                self._message[name] = self._message.get(name, "") + content_text(delta[name])
+                self._texts.setdefault(name, []).append(content_text(delta[name]))
         if refusal := refusal_text(delta.get("content")):
-            self._message["refusal"] = self._message.get("refusal", "") + refusal
+            self._texts.setdefault("refusal", []).append(refusal)
         for name in ("extra_content", "provider_specific_fields"):
             if delta.get(name):
-                self._message[name] = {**self._message.get(name, {}), **delta[name]}
+                self._message.setdefault(name, {}).update(**delta[name])
         for name in ("reasoning_details", "thinking_blocks"):
             for part in delta.get(name) or ():
-                _join_part(self._message.setdefault(name, []), part)
+                self._details.setdefault(name, _Details()).add(part)
         parts = delta.get("tool_calls") or ()
         if delta.get("function_call"):
             parts = [{"index": 0, "function": delta["function_call"]}]
@@ -79,10 +88,13 @@ class ChunkAccumulator:
     def _call_for(self, part: Mapping[str, Any]) -> _StreamedCall:
         """The call that a part continues, or a new one."""
         index = part.get("index")
-        candidates = [call for call in self._calls if index is None or call.index == index]
-        if candidates and candidates[-1].continues(part, indexed=index is not None):
-            return candidates[-1]
-        call = _StreamedCall(index)
+        place = _hashable(index)
+        last = self._last_calls.get(place)
+        if index is None:
+            last = self._calls[-1] if self._calls else None
+        if last is not None and last.continues(part, indexed=index is not None):
+            return last
+        call = self._last_calls[place] = _StreamedCall()
         self._calls.append(call)
         return call
 
@@ -91,10 +103,9 @@ class ChunkAccumulator:
 class _StreamedCall:
     """A tool call whose parts have arrived so far."""
 
-    index: Any
     id: str = ""
     name: str = ""
-    arguments: str = ""
+    arguments: JsonPieces = attrs.field(factory=JsonPieces)
     state: dict[str, Any] = attrs.field(factory=dict)
 
     def continues(self, part: Mapping[str, Any], *, indexed: bool) -> bool:
@@ -109,13 +120,13 @@ class _StreamedCall:
         if identifier and self.id:
             if identifier != self.id:
                 return indexed and self._goes_on(name, arguments)
-            return indexed or not (name and self._is_whole() and arguments)
+            return indexed or not (name and self.arguments.is_object and arguments)
         if not indexed:
             return not name and not identifier
         if not name or not self.name:
             return True
         if name == self.name or name.startswith(self.name):
-            return not (self._is_whole() and arguments)
+            return not (self.arguments.is_object and arguments)
         return not self.arguments
 
     def _goes_on(self, name: str, arguments: Any) -> bool:
@@ -124,7 +135,7 @@ class _StreamedCall:
         """
         if name not in {"", self.name} or not isinstance(arguments, str):
             return False
-        is_begun = bool(self.arguments.strip()) and not self._is_whole()
+        is_begun = self.arguments.is_begun and not self.arguments.is_object
         return is_begun and not arguments.lstrip().startswith("{")
 
     def add(self, part: Mapping[str, Any]) -> None:
@@ -137,34 +148,56 @@ class _StreamedCall:
         elif name != self.name:
             self.name += name
         arguments = arguments_text(function.get("arguments") or "")
-        if not (arguments == self.arguments and self._is_whole()):
-            self.arguments += arguments
+        if not (self.arguments.is_object and self.arguments.equals(arguments)):
+            self.arguments.add(arguments)
         for field in CALL_STATE:
             if part.get(field):
                 self.state[field] = part[field]
 
     def body(self) -> dict[str, Any]:
         """The call as if it had not been streamed."""
-        return {"function": {"name": self.name, "arguments": self.arguments}, **self.state}
-
-    def _is_whole(self) -> bool:
-        """True if the arguments so far are a JSON object."""
-        if not self.arguments.rstrip().endswith("}"):
-            return False
-        try:
-            json.loads(self.arguments, strict=False)
-        except (ValueError, RecursionError):
-            return False
-        return True
+        return {"function": {"name": self.name, "arguments": self.arguments.text}, **self.state}
 
 
-def _join_part(parts: list[Any], part: Any) -> None:
-    """Adds a piece of a list of details, whose pieces of one index are one detail."""
-    index = part.get("index") if isinstance(part, dict) else None
-    for earlier in parts:
-        if index is not None and earlier.get("index") == index:
-            for name, value in part.items():
-                joined = name in _JOINED_FIELDS and isinstance(earlier.get(name), str)
-                earlier[name] = earlier[name] + value if joined and value else value
+class _Details:
+    """A list of details, whose pieces of one index are one detail."""
+
+    def __init__(self) -> None:
+        self._parts: list[Any] = []
+        self._indexed: dict[Any, dict[str, Any]] = {}
+        self._pieces: dict[Any, dict[str, list[str]]] = {}
+
+    def add(self, part: Any) -> None:
+        """Adds a piece."""
+        index = part.get("index") if isinstance(part, dict) else None
+        place = _hashable(index)
+        earlier = None if index is None else self._indexed.get(place)
+        if earlier is not None:
+            self._join(earlier, self._pieces[place], part)
             return
-    parts.append(dict(part) if isinstance(part, dict) else part)
+        detail = dict(part) if isinstance(part, dict) else part
+        self._parts.append(detail)
+        if index is not None:
+            self._indexed[place], self._pieces[place] = detail, {}
+
+    def body(self) -> list[Any]:
+        """The details as if they had not been streamed."""
+        for place, joined in self._pieces.items():
+            for name, pieces in joined.items():
+                self._indexed[place][name] = "".join(pieces)
+        return self._parts
+
+    @staticmethod
+    def _join(
+        earlier: dict[str, Any], joined: dict[str, list[str]], part: Mapping[str, Any]
+    ) -> None:
+        for name, value in part.items():
+            if name not in _JOINED_FIELDS or not isinstance(earlier.get(name), str):
+                earlier[name] = value
+            elif value:
+                joined.setdefault(name, [earlier[name]]).append(value)
+
+
+def _hashable(index: Any) -> Any:
+    """An index, as a text if a server sends what no dictionary has as a key."""
+    return repr(index) if isinstance(index, (dict, list)) else index
