@@ -85,7 +85,7 @@ def show(value: Any, *, messages: bool = False, store: Any = None) -> None:
     if is_notebook(sys.modules):
         _display(value, messages=messages)
     else:
-        print(_text(value, messages=messages))  # noqa: T201 - what it is for
+        _print(_text(value, messages=messages))
 
 
 def _stored(name: str, store: Any) -> Any:
@@ -110,6 +110,12 @@ def _text(value: Any, *, messages: bool) -> str:
         return value.fitting(shutil.get_terminal_size().columns if on_terminal else None)
     text = value.diagram_text if isinstance(value, Drawn) else str(value)
     return clean(text)
+
+
+def _print(text: str) -> None:
+    """Print a text; a stream that has no lines of trees or foreign letters gets question marks."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding))  # noqa: T201 - what it is for
 
 
 def _display(value: Any, *, messages: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,6 +61,17 @@ def test_a_program_prints_as_its_parts(capsys: pytest.CaptureFixture[str]) -> No
     """Its text is the drawing, as ``str`` is its name."""
     lf.show(VALUES["pipe"])
     assert f"{lf.diagram(VALUES['pipe'])}\n" == capsys.readouterr().out
+
+
+def test_a_stream_without_the_characters_gets_question_marks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A tree is printed where only ASCII can be written, too."""
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", stream)
+    lf.show(VALUES["trace"])
+    stream.seek(0)
+    assert "?  in" in stream.read()
 
 
 def test_messages_are_printed_in_full(capsys: pytest.CaptureFixture[str]) -> None:
