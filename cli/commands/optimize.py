@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
@@ -30,6 +31,7 @@ from lmflow.execution.jobs.judging import FEWER_ROWS, JudgingPlan, plan_judging
 from lmflow.models.prices import cost_of
 from lmflow.optimizers.parts.limits import Limits
 from lmflow.optimizers.registry import OPTIMIZERS
+from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.versions.version import check_ref
@@ -176,7 +178,7 @@ class OptimizeOptions:
     "prior",
     multiple=True,
     metavar="RUN",
-    help="A run that auto or harvest learns from; repeatable.",
+    help="A run that auto or harvest learns from, or an execution, RUN/ex[e7]; repeatable.",
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its upper bound; send nothing.")
 @click.option("--curve", default="", metavar="FILE.svg", help="Write the learning curve as SVG.")
@@ -238,7 +240,8 @@ def _fractions(text: str) -> tuple[float, ...]:
 
 def _load(store: SqliteStore | Reader, spec: JobSpec, prior: Iterable[str]) -> Job:
     """Load the job, with the traces of prior runs."""
-    traces = tuple(trace for run in prior for trace in store.run(run))
+    with store.reading() if isinstance(store, SqliteStore) else nullcontext(store) as reader:
+        traces = tuple(trace for name in prior for trace in run_at(reader, name))
     return attrs.evolve(load_job(spec, store), prior=traces)
 
 

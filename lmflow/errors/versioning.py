@@ -31,7 +31,8 @@ class UnknownVersion(VersionError):
             ids = ", ".join(self.matches)
             return f"version {self.name!r} is ambiguous: {ids}. Give more digits."
         hint = self.hint or near(self.name, self.known).strip()
-        return f"no ref or version {self.name!r}; refs: {listed(self.known)}. {hint}".rstrip()
+        refs = f"refs: {listed(self.known)}" if self.known else "there are no refs"
+        return f"no ref or version {self.name!r}; {refs}. {hint}".rstrip()
 
 
 @attrs.frozen(eq=False)

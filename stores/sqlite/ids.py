@@ -69,8 +69,11 @@ def resolve_place(
         NotFound: If nothing has the name, or more than one thing.
     """
     name = well_formed(name)
-    if name == LAST and (row := db.execute("SELECT max(id) FROM run").fetchone())[0] is not None:
-        return Place(str(row[0]))
+    if name == LAST:
+        (newest,) = db.execute("SELECT max(id) FROM run").fetchone()
+        if newest is None:
+            raise NotFound(store, "it has no runs yet", "Record one: `lmflow run`.")
+        return Place(str(newest))
     for kind in kinds:
         ids = _matching_ids(db, kind, _COLUMN[kind], name)
         if name and (name in ids or len(ids) == 1):

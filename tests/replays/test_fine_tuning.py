@@ -432,6 +432,7 @@ def test_a_recorded_run_is_harvested(ready: Path) -> None:
     with lf.SqliteStore("lmflow.db") as store:
         assert ["evaluate"] == [run.kind for run in store.runs()]
     assert 0 == done(ready, f"{harvest} --prior {run} --dry-run")["calls"]
+    assert 0 == done(ready, f"{harvest} --prior last --dry-run")["calls"]
     found = done(ready, f"{harvest} --prior {run}")
     assert (0, found["version"]) == (
         found["spent"]["calls"],

@@ -91,7 +91,8 @@ def calls(options: CallsOptions) -> None:
         page_text(table(map(_row, rows), _COLUMNS))
         more_line(len(rows), total, f"--all, or --before {rows[-1].call}")
     else:
-        click.echo("No call fulfils the conditions. `lmflow runs ls` lists the runs.")
+        none = "No call fulfils the conditions. `lmflow runs ls` lists the runs."
+        click.echo(none if conditions or page else "No calls yet.")
 
 
 def call_data(call: ListedCall) -> dict[str, Any]:

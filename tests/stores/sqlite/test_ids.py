@@ -125,6 +125,15 @@ def test_a_run_stands_for_its_version(reader: Reader) -> None:
         reader.version(SECOND_RUN)
 
 
+def test_an_empty_store_has_no_last_run(tmp_path: Path) -> None:
+    """It says that there are no runs yet, and no refs."""
+    with lf.SqliteStore(tmp_path / "empty.db") as store, store.reading() as reader:
+        with pytest.raises(NotFound, match="it has no runs yet"):
+            run_at(reader, "last")
+        with pytest.raises(UnknownVersion, match="'main'; there are no refs"):
+            reader.version("main")
+
+
 def test_a_short_name_is_no_run_by_accident(reader: Reader) -> None:
     """Two characters end somebody's id; as a version they are a typo of a ref, not that run's."""
     assert ALONE == reader.place("cc").run
