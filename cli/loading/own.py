@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ def load_optimizer(name: str, options: Iterable[str]) -> PlanOptimizer:
     if ":" not in name:
         return _built(name, choose("optimizer", name, OPTIMIZERS), texts)
     value = load_object(name, "optimizer", _is_optimizer)
+    if inspect.isgeneratorfunction(value):
+        raise click.ClickException(f"{name} is a bare generator. Write `@lf.staged()` above it.")
     if not isinstance(value, PlanOptimizer):
         return _built(name, value, texts)
     if texts:

@@ -58,7 +58,11 @@ def load_object(target: str, kind: str, accepts: Callable[[Any], bool]) -> Any:
     names = [
         key for key, value in vars(module).items() if accepts(value) and not key.startswith("_")
     ]
-    raise click.ClickException(f"{module_name} has no {kind} {name!r}.{near(name, names)}")
+    problem = f"{module_name} has no {kind} {name!r}"
+    if hasattr(module, name):
+        problem = f"{name!r} in {module_name} is of the type {type(value).__name__}, no {kind}"
+        names = [each for each in names if each != name]
+    raise click.ClickException(f"{problem}.{near(name, names)}")
 
 
 def module_of(target: str) -> Any:

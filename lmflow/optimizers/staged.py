@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Never
 
 from lmflow.data.dataset import Data
 from lmflow.optimizers.parts.limits import Bound
@@ -15,7 +15,7 @@ Factory = Callable[..., PlanOptimizer]
 
 
 def staged(
-    *, bound: Callable[..., Bound | int] | None = None, parts: Iterable[str] = ()
+    *bare: Never, bound: Callable[..., Bound | int] | None = None, parts: Iterable[str] = ()
 ) -> Callable[[Callable[..., Plan]], Factory]:
     """Make the factory of an optimizer of a generator of ``(task, *, options)``.
 
@@ -24,6 +24,7 @@ def staged(
     from a seed among the options.
 
     Args:
+        *bare: Nothing; it is written with parentheses.
         bound: The most rollouts of the program that it needs, as a function of the program, the
             data, and the options by name: a number, or a ``Bound``. Without it it needs none.
         parts: The parts of the data that it can't do without: ``train``, ``select``, ``held``.
@@ -33,7 +34,8 @@ def staged(
         function's name and these options, which identify it on record.
 
     Raises:
-        TypeError: The function isn't a generator of a task and options by name.
+        TypeError: The function isn't a generator of a task and options by name, or ``@staged``
+            stands without parentheses.
 
     Example:
         >>> @staged()
@@ -43,6 +45,10 @@ def staged(
         >>> keep(note="as it was").options
         Record(note='as it was')
     """
+    if bare:
+        name = getattr(bare[0], "__name__", "the function")
+        msg = f"@lf.staged stands alone. Write `@lf.staged()` above `def {name}`."
+        raise TypeError(msg)
     required = frozenset(parts)
 
     def make(function: Callable[..., Plan]) -> Factory:

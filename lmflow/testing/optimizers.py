@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from typing import Any
 
 import attrs
@@ -89,11 +90,18 @@ def check_optimizer(optimizer: Optimizer, **task: Any) -> None:
             if it works only on programs or data of a kind.
 
     Raises:
+        TypeError: ``optimizer`` can't be called as one; it is the function that makes it, say.
         LawBroken: The optimizer breaks a law; the message has the law and what was found.
 
     Example:
         >>> check_optimizer(lf.labeled_few_shot(k=3))
     """
+    try:
+        inspect.signature(optimizer).bind(None, None, None)
+    except TypeError:
+        name = getattr(optimizer, "__name__", repr(optimizer))
+        msg = f"{name} is no optimizer. One is made by a call: check_optimizer({name}())."
+        raise TypeError(msg) from None
     check_laws(OPTIMIZER_LAWS, lambda: OptimizerCase(optimizer, **task))
 
 

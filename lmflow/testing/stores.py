@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.errors import ModelFailed, NotFound, RefChanged, UnknownVersion
+from lmflow.errors import ModelFailed, NotFound, RefChanged, UnknownVersion, check_kind
 from lmflow.execution.executor import Executor
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage, failure_of
 from lmflow.messages.requests import EmbedRequest
@@ -47,11 +47,14 @@ def check_store(make: Callable[[], Store]) -> None:
         make: Opens a new, empty store, for each law another one.
 
     Raises:
+        TypeError: ``make`` is a store instead of a function that opens one.
         LawBroken: The store breaks a law; the message has the law and what was found.
 
     Example:
         >>> check_store(lf.MemoryStore)
     """
+    line = "Each law needs an empty store: check_store(lf.MemoryStore)."
+    check_kind("a function that opens a store", make, Callable, line)  # type: ignore[arg-type]
     opened: list[Store] = []
 
     def fresh() -> Store:

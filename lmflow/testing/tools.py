@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Never
 
 import attrs
 
+from lmflow.errors import check_kind
 from lmflow.execution.executor import Executor
 from lmflow.messages.requests import LIVE
 from lmflow.models.scripted import scripted
@@ -27,14 +28,16 @@ class ToolCase:
     inputs: Mapping[str, Any]
 
 
-def check_tool(tool: Tool, /, **inputs: Any) -> None:
+def check_tool(tool: Tool, /, *extra: Never, **inputs: Any) -> None:
     """Check the laws of a tool. Its function is called a few times with these inputs.
 
     Args:
         tool: The tool.
+        *extra: Nothing; inputs are given by name.
         **inputs: Inputs that it can be called with.
 
     Raises:
+        TypeError: ``tool`` is not a tool, or inputs are given by position.
         LawBroken: The tool breaks a law; the message has the law and what was found.
 
     Example:
@@ -43,12 +46,17 @@ def check_tool(tool: Tool, /, **inputs: Any) -> None:
         ...
         lmflow.testing.laws.LawBroken: A tool takes its inputs by name...
     """
+    check_kind("a tool", tool, Tool, "Write @lf.tool above an annotated function.")
+    if extra:
+        names = ", ".join(f"{name}=..." for name in tool.signature.input_names)
+        msg = f"check_tool() takes inputs by name. Write check_tool({tool.name}, {names})."
+        raise TypeError(msg)
     check_laws(TOOL_LAWS, lambda: ToolCase(tool, inputs))
 
 
 async def _trace_of(case: ToolCase) -> Any:
     async with Executor(scripted([])) as ex:
-        return await ex.run(case.tool, **case.inputs)
+        return await ex.run(case.tool(**case.inputs))
 
 
 async def _its_result_has_the_outputs(case: ToolCase) -> None:

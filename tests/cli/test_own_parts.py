@@ -42,6 +42,9 @@ ready = numbered(tries=1)
 
 def not_one():
     return 3
+
+def bare(task):
+    yield from ()
 '''
 NAME = "own_parts_app"
 ROWS = '{"question": "a?", "answer": "yes"}\n{"question": "b?", "answer": "no"}\n'
@@ -120,3 +123,24 @@ def test_a_part_that_is_none_is_named(words: list[str], problem: str) -> None:
     optimizer = [] if "--optimizer" in words else ["--optimizer", f"{NAME}:ready"]
     output = _lmflow("optimize", f"{NAME}:answer", *data, *MODEL, *optimizer, *words, code=1)
     assert problem in output
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bare", "is a bare generator. Write `@lf.staged()` above it."),
+        ("answer", f"'answer' in {NAME} is of the type Predict, no optimizer."),
+    ],
+)
+def test_what_is_no_optimizer_says_what_it_is(name: str, words: str) -> None:
+    """A generator without its decorator, or a program, is named with what it is."""
+    files = ["--train", "more.jsonl", "--select", "rows.jsonl"]
+    words_of_command = [
+        "optimize",
+        f"{NAME}:answer",
+        *files,
+        "--metric",
+        "exact_match:answer",
+        *MODEL,
+    ]
+    assert words in _lmflow(*words_of_command, "--optimizer", f"{NAME}:{name}", code=1)

@@ -85,6 +85,10 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: lf.predict("answer", "question -> answer", adapter=lf.Adapter),  # type: ignore[call-overload]
         'It has a name, adapter="xml", or is made: lf.Adapter(...)',
     ),
+    "an optimizer's decorator alone": (
+        lambda: lf.staged(_search),  # type: ignore[arg-type]
+        "Write `@lf.staged()` above `def _search`.",
+    ),
     "a parameter by two arguments": (
         lambda: lf.init(ANSWER).put("answer.instruction", "Answer."),  # type: ignore[arg-type, call-arg]
         'version.put({"answer.instruction": "..."}, note="...")',

@@ -289,3 +289,40 @@ def test_a_law_names_itself() -> None:
 async def test_a_suite_runs_inside_a_loop() -> None:
     """A notebook, which has a running loop, can check a part too."""
     testing.check_model(lf.scripted(lambda _: "yes"))
+
+
+@lf.tool
+def release(version: str, store: str) -> str:
+    """Name a release."""
+    return f"{store} {version}"
+
+
+@lf.staged()
+def same_version(task: lf.Task) -> Any:
+    """Keep the version."""
+    yield from ()
+    return task.version
+
+
+def test_a_tool_may_have_inputs_named_like_options_of_a_run() -> None:
+    """The suite gives a tool its inputs whatever their names are."""
+    testing.check_tool(release, version="2.0", store="main")
+
+
+UNTYPED: Any = testing
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: UNTYPED.check_tool(release, {"version": "1"}), "check_tool(release, version=..."),
+        (lambda: UNTYPED.check_tool(len, text="a"), "Write @lf.tool above"),
+        (lambda: UNTYPED.check_store(lf.MemoryStore()), "check_store(lf.MemoryStore)."),
+        (lambda: UNTYPED.check_optimizer(same_version), "check_optimizer(same_version())."),
+    ],
+)
+def test_a_part_in_the_wrong_form_is_named(call: Callable[[], None], words: str) -> None:
+    """What isn't a part of the kind is no broken law: the line to write is named."""
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert words in str(caught.value)
