@@ -11,6 +11,7 @@ from lmflow.adapters.adapter import Adapter
 from lmflow.errors import short
 from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import Request, ToolRequest
+from lmflow.models.prices import cost_of
 from lmflow.programs.program import Program
 from lmflow.replays.addresses import step_of_address
 from lmflow.replays.differences import CallDiff, CallDifference, Divergence, TraceDiff
@@ -235,9 +236,12 @@ def _size(item: TraceDiff, call: CallDiff) -> tuple[int | None, int | None]:
         growth = _length(call.request) / max(1, _length(counterpart.request))
     recorded = outcome.usage.prompt + (outcome.usage.completion or 0)
     tokens = round(outcome.usage.prompt * growth) + (outcome.usage.completion or 0)
-    if counterpart.cost is None or not recorded:
-        return tokens, counterpart.cost
-    return tokens, round(counterpart.cost * tokens / recorded)
+    price = counterpart.cost
+    if counterpart.source:  # A reused reply cost nothing; sent again, it would.
+        price = cost_of(counterpart.request.model, outcome.usage, counterpart.started)
+    if price is None or not recorded:
+        return tokens, price
+    return tokens, round(price * tokens / recorded)
 
 
 def _call_of_same_step(item: TraceDiff, address: str) -> CallAttempt | None:

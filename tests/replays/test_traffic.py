@@ -4,6 +4,7 @@ nothing changes.
 
 from __future__ import annotations
 
+import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -90,3 +91,18 @@ def test_reused_replies_cost_nothing_again() -> None:
     (again,) = [trace for _, trace in what_if(run, ALL).results]
     assert again is not None
     assert NO_CALLS == recorded_cost(again)
+
+
+def test_a_reused_reply_has_a_price_once_it_is_sent() -> None:
+    """What cost nothing to reuse is estimated by the price list, and is unknown if that lacks the
+    model; it is never free.
+    """
+    longer = lf.init(ALL).put({"ask.instruction": "Ask in the words of a librarian."})
+    for model, is_known in (("openai/gpt-4o-mini", True), ("openai/MODEL", False)):
+        script = lf.scripted(lambda _: ChatReply("tea", usage=Usage(10, 2)), name=model)
+        with lf.Sync(script) as ex:
+            sent = ex.map(ALL, [{"question": "a"}])
+        again = attrs.evolve(sent, items=tuple(what_if(sent, ALL).results))
+        assert all(call.source and not call.cost for trace in again for call in trace.calls)
+        found = traffic_of(what_if(again, ALL, longer)).least
+        assert (is_known, 0 if is_known else 1) == (bool(found.cost), found.unknown)
