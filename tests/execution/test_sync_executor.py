@@ -271,6 +271,17 @@ def test_a_tool_may_call_it() -> None:
         assert lf.Record(y="Q") == ex.run(ask, x="q").outputs
 
 
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_its_store_may_be_closed_first(kind: str, tmp_path: Path) -> None:
+    """If all is on record, closing the executor after its store is no error."""
+    store: Any = lf.MemoryStore() if kind == "memory" else lf.SqliteStore(tmp_path / "lmflow.db")
+    ex = lf.Sync(MODEL, store)
+    ex.run(ANSWER, question="why?")
+    store.close()
+    ex.close()
+    assert 1 == len(store.runs())
+
+
 def test_a_forgotten_one_is_closed() -> None:
     """The garbage collector ends its thread."""
     gc.collect()
@@ -386,3 +397,37 @@ def test_outputs_survive_a_metric_that_fails() -> None:
 
 def _reads_a_missing_field(example: lf.Record, _: lf.Record) -> bool:
     return bool(example.anser)
+
+
+FORKED = """
+import os
+import lmflow as lf
+
+answer = lf.predict("answer", "question -> answer")
+ex = lf.Sync(lf.scripted(lambda _: "x"))
+ex.run(answer, question="a")
+child = os.fork()
+if child == 0:
+    try:
+        ex.run(answer, question="b")
+    except RuntimeError as error:
+        print(error, flush=True)
+    ex.close()
+    with lf.Sync(lf.scripted(["own"])) as own:
+        print(own.run(answer, question="b").outputs.answer, flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(ex.run(answer, question="c").outputs.answer)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform has no fork")
+def test_a_forked_process_makes_its_own() -> None:
+    """In a fork the parent's Sync refuses at once instead of waiting for ever; the parent's goes
+    on.
+    """
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKED]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    refusal, own, parent = done.stdout.splitlines()
+    assert "Make one in each process: with lf.Sync(model, store) as ex" in refusal
+    assert ("own", "x") == (own, parent)

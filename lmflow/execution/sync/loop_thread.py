@@ -15,6 +15,11 @@ _IN_ITS_OWN_LOOP = (
     "In a flow: await step(...); a metric asks no model: lf.Judge(program, ...)."
 )
 
+_OF_ANOTHER_PROCESS = (
+    "this lf.Sync began in the process that was forked: its thread stayed there. "
+    "Make one in each process: with lf.Sync(model, store) as ex: ..."
+)
+
 T = TypeVar("T")
 
 
@@ -42,7 +47,8 @@ class LoopThread:
         coroutine is cancelled, and the wait goes on until it has ended.
 
         Raises:
-            RuntimeError: The thread has ended, or the caller runs in the loop itself.
+            RuntimeError: The thread has ended, is one of the process that was forked, or the
+                caller runs in the loop itself.
             BaseException: What the coroutine raised.
         """
         if self.is_current:
@@ -75,13 +81,19 @@ class LoopThread:
         with self._lock:
             loop, is_over = self._loop, self.ended
             self.ended = True
-            if loop is None or is_over:
+            if loop is None or is_over or self._is_left_behind:
                 return
             loop.call_soon_threadsafe(self._finish, last, errors)
         if not self.is_current:
             self.join()
             if errors:
                 raise errors[0]
+
+    # A fork copies the object but not its thread, so that a call would wait for ever.
+    @property
+    def _is_left_behind(self) -> bool:
+        """Whether the process was forked after the thread began."""
+        return not self._thread.is_alive()
 
     def join(self) -> None:
         """Wait until the thread, whose end has begun, is over."""
@@ -111,6 +123,8 @@ class LoopThread:
                 raise RuntimeError(msg)
             if self._loop is None:
                 self._loop = self._start()
+            elif self._is_left_behind:
+                raise RuntimeError(_OF_ANOTHER_PROCESS)
             self._loop.call_soon_threadsafe(call.begin)
 
     def _start(self) -> asyncio.AbstractEventLoop:
