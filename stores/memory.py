@@ -68,7 +68,7 @@ class MemoryStore:
         """
         done: Future[None] = Future()
         with self._lock:
-            if self._closed:
+            if self._closed and events:
                 raise StoreError(self.name, "it is closed", "Make another.")
             try:
                 self._tables.write(events)

@@ -50,6 +50,8 @@ class GroupCommitter:
     def append(self, events: tuple[Event, ...]) -> Future[None]:
         """Queue events and return a future that is done after their COMMIT.
 
+        Without events it tells when all that was queued before is committed.
+
         Raises:
             StoreError: If the store is closed.
         """
@@ -59,9 +61,12 @@ class GroupCommitter:
         batch.done.set_running_or_notify_cancel()
         # The lock orders `append` and `close`: a batch behind the end mark would never be written.
         with self._lock:
-            if self._closed:
+            if self._closed and events:
                 raise StoreError(self._store, "it is closed", "Open it anew.")
-            self._queue.put(batch)
+            if self._closed:  # closing has written all of it
+                batch.done.set_result(None)
+            else:
+                self._queue.put(batch)
         return batch.done
 
     def close(self) -> None:
