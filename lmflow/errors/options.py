@@ -42,6 +42,10 @@ EXECUTOR_OPTIONS: Mapping[str, str] = {
     "db": 'A store is opened first: with lf.SqliteStore("notes.db") as store.',
 }
 JOB_OPTIONS: Mapping[str, str] = {
+    "()": (
+        "Write ex.map(program, rows), ex.evaluate(program, rows, metric) or "
+        "ex.optimize(optimizer, program, data, metric)."
+    ),
     "trainset": "The data are lf.Data(train=..., select=..., held=...), after the program.",
     "valset": "The data are lf.Data(train=..., select=..., held=...), after the program.",
     "devset": "The rows follow the program: ex.evaluate(program, rows, metric).",
@@ -175,7 +179,7 @@ def explains_options(
 
     Args:
         hints: What such options are called here; ``""`` is of arguments by position, ``"*"`` of
-            all other names.
+            all other names, ``"()"`` the whole call if an argument is missing.
 
     Returns:
         The decorator. The function it returns raises ``TypeError`` with the line that mends the
@@ -188,6 +192,11 @@ def explains_options(
         takes_more = any(
             each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters.values()
         )
+        needed = [
+            name
+            for name, each in parameters.items()
+            if each.kind in _BY_POSITION and each.default is each.empty
+        ]
         most = sum(each.kind in _BY_POSITION for each in parameters.values())
         label = function.__qualname__.removesuffix(".__init__")
 
@@ -198,6 +207,10 @@ def explains_options(
                     raise _unknown(label, name, names, hints)
             if len(args) > most and not takes_more and "" in hints:
                 msg = f"{label}() takes its options by name. {hints['']}"
+                raise TypeError(msg)
+            missing = [name for name in needed[len(args) :] if name not in kwargs]
+            if missing and "()" in hints:
+                msg = f"{label}() needs {', '.join(missing)}. {hints['()']}"
                 raise TypeError(msg)
             return function(*args, **kwargs)
 

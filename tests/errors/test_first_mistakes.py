@@ -89,6 +89,14 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: lf.staged(_search),  # type: ignore[arg-type]
         "Write `@lf.staged()` above `def _search`.",
     ),
+    "no metric": (
+        lambda: lf.Sync(lf.scripted(["x"])).evaluate(ANSWER, [{"question": "a"}]),  # type: ignore[call-arg]
+        "evaluate() needs metric. Write ex.map(program, rows), ex.evaluate(program, rows, metric)",
+    ),
+    "no data": (
+        lambda: lf.Sync(lf.scripted(["x"])).optimize(lf.mipro(), ANSWER, metric=len),  # type: ignore[call-arg]
+        "optimize() needs data.",
+    ),
     "a parameter by two arguments": (
         lambda: lf.init(ANSWER).put("answer.instruction", "Answer."),  # type: ignore[arg-type, call-arg]
         'version.put({"answer.instruction": "..."}, note="...")',
