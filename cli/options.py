@@ -15,6 +15,7 @@ import click
 
 from lmflow.cli.errors import one_line_errors
 from lmflow.cli.following import epilog, right_name
+from lmflow.cli.text.console import clean_streams
 from lmflow.values.record import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -226,6 +227,11 @@ def echo_json(value: Any) -> None:
 
 class Group(click.Group):
     """A group of commands whose errors are one line with the fix, not a traceback."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program; whatever it prints, errors of the words included, is clean."""
+        with clean_streams():
+            return click.Group.main(self, *args, **extra)
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Parse the words; an error, also of printing a help text, becomes one line."""

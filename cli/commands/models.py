@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from lmflow.cli.options import Group, echo_json, json_option
 from lmflow.cli.text.tables import Column, table
 from lmflow.models.local import weights
 from lmflow.models.local.catalogue import CATALOGUE
+from lmflow.progress.terminal import ForgivingStream
 from lmflow.values.printing import sized
 
 
@@ -103,7 +106,8 @@ def fetch(name: str) -> str:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    console = Console(file=ForgivingStream(sys.stderr))
+    with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task(f"pull {name}", total=None)
 
         def progress(phase: str, done: int, total: int) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import click
 
 from lmflow.cli.options import NO_PAGER, on_terminal, pager_option
+from lmflow.cli.text.console import shown
 
 __all__ = ["page", "pager_option"]
 
@@ -59,7 +60,7 @@ def _paged(text: str, command: list[str]) -> bool:
     with _interrupts_ignored():
         # The reader may leave before all is written.
         with contextlib.suppress(BrokenPipeError):
-            process.communicate(f"{text}\n")
+            process.communicate(f"{shown(text, styles=True)}\n")
         process.wait()
     return True
 

@@ -3,9 +3,28 @@
 from __future__ import annotations
 
 import difflib
+import re
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
+
+HIDDEN = (
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
+    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0001-\U000e007f]"
+)
+"""The characters that no terminal, page or log may get of a text from outside: controls but line
+ends and tabs, formats such as those of bidirectional text, and halves of surrogate pairs.
+"""
+_HIDDEN = re.compile(HIDDEN)
+
+
+def visible(text: str) -> str:
+    """The text with each of the ``HIDDEN`` characters replaced by U+FFFD."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _HIDDEN.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def near(name: str, known: Iterable[str]) -> str:
@@ -101,5 +120,5 @@ class LmflowError(Exception):
 
     def __str__(self) -> str:
         if not self.template:
-            return Exception.__str__(self)
-        return _WORDS.vformat(self.template, (self,), {})
+            return visible(Exception.__str__(self))
+        return visible(_WORDS.vformat(self.template, (self,), {}))

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import unicodedata
 from typing import Any
 
 from lmflow.errors import clipped
+from lmflow.errors.words import HIDDEN, visible
 from lmflow.values.record import pretty
 
 WIDEST = 120
 _UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
-_HIDDEN = frozenset({"Cc", "Cf", "Cs"})  # control, format, surrogate
+
+__all__ = ["HIDDEN", "WIDEST", "clean", "printable", "sized"]
 
 
 def clean(text: str) -> str:
     """The text with each control and format character but line ends and tabs replaced, so that no
     model can steer the terminal.
     """
-    return "".join(map(_visible, text))
+    return visible(text)
 
 
 def printable(value: Any, width: int = WIDEST) -> str:
@@ -38,9 +39,3 @@ def sized(size: float) -> str:
             short = f"{amount:.1f}" if amount < 10 else f"{amount:.0f}"  # noqa: PLR2004 - two digits
             return f"{short.removesuffix('.0')} {name}"
     return f"{size:.0f} B"
-
-
-def _visible(char: str) -> str:
-    if char in "\n\t" or unicodedata.category(char) not in _HIDDEN:
-        return char
-    return "\N{REPLACEMENT CHARACTER}"

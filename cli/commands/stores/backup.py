@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 import click
 
 from lmflow.cli.options import echo_json, json_option, store_option
+from lmflow.progress.terminal import ForgivingStream
 from lmflow.stores.sqlite.backup import Progress
 from lmflow.stores.sqlite.backup import backup as copy_store
 from lmflow.values.printing import sized
@@ -42,7 +44,7 @@ def _bar(*, quiet: bool) -> Iterator[Progress | None]:
     from rich.console import Console  # noqa: PLC0415 - needed only to copy
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
-    console = Console(stderr=True)
+    console = Console(file=ForgivingStream(sys.stderr))
     if quiet or not console.is_terminal:
         yield None
         return

@@ -20,7 +20,7 @@ from typing import Any
 import attrs
 
 from lmflow.errors.calling import ToolsUnavailable
-from lmflow.errors.words import near
+from lmflow.errors.words import near, visible
 from lmflow.library.agents.mcp_connection import RUN_INSIDE, Connection, McpError, McpServer
 from lmflow.messages.requests import LIVE
 from lmflow.programs.factories import check_mode
@@ -193,7 +193,7 @@ def _check_name(own_name: str, offered: Collection[str]) -> None:
 
 
 def _reason(problem: Exception) -> str:
-    text = " ".join(f"{type(problem).__name__}: {problem}".split())
+    text = visible(" ".join(f"{type(problem).__name__}: {problem}".split()))
     return text if len(text) <= _REASON_SHOWN else f"{text[: _REASON_SHOWN - 1]}…"
 
 
