@@ -46,6 +46,7 @@ _STEPS = 20_000
 
 _NAMED = re.compile(r"no such (table|column): (?:\w+\.)?(.+)")
 _ONLY_READS = "Only queries are answered: SELECT, WITH, VALUES, EXPLAIN and PRAGMA table_info."
+_INTERRUPTED = "interrupted"
 _SQL = 'Write one query in SQLite\'s SQL: lmflow sql "select id, calls, usd from v_runs".'
 
 
@@ -92,6 +93,9 @@ def query(path: str | Path, sql: str, *, limit: int, seconds: float) -> Answer:
                 cursor = db.execute(sql)
                 rows = [tuple(row) for row in _first(cursor, limit + 1)]
             except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
+                if str(error) == _INTERRUPTED and time.monotonic() <= deadline:
+                    # Ctrl-C is raised in the progress handler, where sqlite3 swallows it.
+                    raise KeyboardInterrupt from None
                 raise _refused(path, error, names, seconds) from None
     except sqlite3.DatabaseError as error:
         raise unreadable(path, error) from error
@@ -159,7 +163,7 @@ def _refused(
     words = str(error)
     if "authoriz" in words or "prohibited" in words or "readonly" in words:
         return StoreError(str(path), "it is only read", _ONLY_READS)
-    if words == "interrupted":
+    if words == _INTERRUPTED:
         fix = "Ask for less, or give it more, --timeout SECONDS."
         return StoreError(str(path), f"the query took longer than {seconds:g} s", fix)
     if "one statement" in words:

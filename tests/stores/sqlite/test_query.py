@@ -1,7 +1,9 @@
 """The laws of SQL over a store: what reads is answered, all else is refused, in bounds."""
 
+import _thread
 import asyncio
 import sqlite3
+import threading
 import time
 from pathlib import Path
 
@@ -145,3 +147,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         query(other, "select 1", limit=1, seconds=1)
     with pytest.raises(StoreError, match="no such file"):
         query(tmp_path / "none.db", "select 1", limit=1, seconds=1)
+
+
+def test_ctrl_c_is_no_timeout(store: Path) -> None:
+    """An interrupt ends a query as an interrupt, not as one that took too long."""
+    endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT max(x) FROM n"
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        query(store, endless, limit=1, seconds=30)
+    timer.join()
