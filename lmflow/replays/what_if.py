@@ -238,7 +238,7 @@ def _size(item: TraceDiff, call: CallDiff) -> tuple[int | None, int | None]:
     tokens = round(outcome.usage.prompt * growth) + (outcome.usage.completion or 0)
     price = counterpart.cost
     if counterpart.source:  # A reused reply cost nothing; sent again, it would.
-        price = cost_of(counterpart.request.model, outcome.usage, counterpart.started)
+        price = cost_of(counterpart.target, outcome.usage, counterpart.started)
     if price is None or not recorded:
         return tokens, price
     return tokens, round(price * tokens / recorded)

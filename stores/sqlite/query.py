@@ -14,7 +14,7 @@ import attrs
 from lmflow.errors import StoreError, near
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.opening import opened_to_read
-from lmflow.stores.sqlite.schema import check_file, check_readable
+from lmflow.stores.sqlite.schema import VERSION, check_file, check_readable, schema_of
 
 LONGEST = 256 * 2**20
 """Bytes that a value of a query may have, so that no query takes all memory."""
@@ -47,6 +47,10 @@ _STEPS = 20_000
 _NAMED = re.compile(r"no such (table|column): (?:\w+\.)?(.+)")
 _ONLY_READS = "Only queries are answered: SELECT, WITH, VALUES, EXPLAIN and PRAGMA table_info."
 _INTERRUPTED = "interrupted"
+_OLDER = (
+    "An earlier lmflow wrote the store: it gets the columns of now when it is opened for writing,"
+    " lf.SqliteStore(path)."
+)
 _SQL = 'Write one query in SQLite\'s SQL: lmflow sql "select id, calls, usd from v_runs".'
 
 
@@ -85,7 +89,7 @@ def query(path: str | Path, sql: str, *, limit: int, seconds: float) -> Answer:
             db.text_factory = _text
             db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
             db.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-            names = _names(db)
+            names, is_older = _names(db), schema_of(db, path) < VERSION
             db.execute("PRAGMA query_only = ON")
             db.set_authorizer(_authorized)
             db.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
@@ -96,7 +100,10 @@ def query(path: str | Path, sql: str, *, limit: int, seconds: float) -> Answer:
                 if str(error) == _INTERRUPTED and time.monotonic() <= deadline:
                     # Ctrl-C is raised in the progress handler, where sqlite3 swallows it.
                     raise KeyboardInterrupt from None
-                raise _refused(path, error, names, seconds) from None
+                refusal = _refused(path, error, names, seconds)
+                if is_older and _NAMED.match(str(error)):
+                    refusal = StoreError(refusal.store, refusal.problem, f"{refusal.fix} {_OLDER}")
+                raise refusal from None
     except sqlite3.DatabaseError as error:
         raise unreadable(path, error) from error
     if cursor.description is None:

@@ -2,6 +2,7 @@
 
 import _thread
 import asyncio
+import gzip
 import sqlite3
 import threading
 import time
@@ -157,3 +158,14 @@ def test_ctrl_c_is_no_timeout(store: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         query(store, endless, limit=1, seconds=30)
     timer.join()
+
+
+def test_an_older_store_says_why_it_lacks_a_column(tmp_path: Path) -> None:
+    """Views of a store that an earlier release wrote have fewer columns until it is written."""
+    recorded = Path(__file__).parents[2] / "fixtures" / "recorded" / "store.db.gz"
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress(recorded.read_bytes()))
+    with pytest.raises(StoreError, match=r"no such column: step.*An earlier lmflow wrote"):
+        query(path, "select step from v_calls", limit=1, seconds=5)
+    lf.SqliteStore(path).close()
+    assert ("step",) == query(path, "select step from v_calls", limit=1, seconds=5).columns
