@@ -17,7 +17,7 @@ from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
 from lmflow.traces.totals import totals
 from lmflow.traces.trace_text import result_text, run_line, trace_cells
 from lmflow.values.json_fields import JsonFields
-from lmflow.values.printing import printable
+from lmflow.values.printing import clean, printable
 from lmflow.values.record import EMPTY, Record, digest
 from lmflow.versions.version import Version
 from lmflow.views.lines import LINE_WIDTH, counted
@@ -177,7 +177,8 @@ class Trace(HasOutputs, JsonFields):
         status = "ok" if self.outputs is not None else "never ended"
         if self.failure is not None:
             status = f"failed by {printable(self.failure.kind, _NAME)}"
-        return f"{printable(self.name, _NAME)} {self.id}: {status}, {totals(self.calls).words}"
+        words = f"{status}, {totals(self.calls).words}"
+        return clean(f"{printable(self.name, _NAME)} {self.id}: {words}")
 
     def text(self, *, messages: bool = False, label: str = "trace") -> str:
         """The trace as ``lmflow runs show`` prints it: a tree of inputs, calls and result.
@@ -190,7 +191,7 @@ class Trace(HasOutputs, JsonFields):
         version = short(self.version.id)
         calls = (f"│  {line}" for line in call_lines(self.calls, messages=messages))
         lines = [
-            f"{printable(label) or 'trace'} {self.id}  version {version}  {took}",
+            f"{printable(label) or 'trace'} {printable(self.id)}  version {version}  {took}",
             f"│  in   {printable(self.inputs, LINE_WIDTH)}",
             *calls,
             f"└─ {self.result_text}",
@@ -307,7 +308,7 @@ class Run(HasOutputs, JsonFields):
             facts += [counted(len(self), "trace")]
             facts += [f"{failures:,} failed"] if failures else []
             facts += [totals(calls).words]
-        return f"{printable(self.name, _NAME)} {self.id}: {', '.join(facts)}"
+        return clean(f"{printable(self.name, _NAME)} {self.id}: {', '.join(facts)}")
 
     def text(self, *, messages: bool = False, total: int | None = None) -> str:
         """The run as ``lmflow runs show`` prints it: a line, then the tree of each trace.

@@ -7,7 +7,7 @@ from typing import Any
 from lmflow.errors import short
 from lmflow.traces.call_text import duration
 from lmflow.traces.totals import totals
-from lmflow.values.printing import printable
+from lmflow.values.printing import clean, printable
 from lmflow.views.amounts import dollars
 from lmflow.views.lines import LINE_WIDTH
 
@@ -26,7 +26,8 @@ def run_line(run: Any, total: int) -> str:
     """Return the line above a run's traces; if it has only some of ``total``, they are counted,
     since the root is that of all.
     """
-    head = f"run {run.id}  {run.kind} of {printable(run.name)}  {run.status}"
+    # No hash covers these: a file from elsewhere may have any text in them.
+    head = clean(f"run {run.id}  {run.kind} of {printable(run.name)}  {run.status}")
     is_part = len(run) < total
     which = f"{len(run):,} of {total:,} traces" if is_part else f"root {short(run.root)}"
     return f"{head}  {duration(run.started, run.ended)}  {which}"

@@ -326,3 +326,16 @@ async def test_a_store_is_never_replaced_by_a_run(run: lf.Run, tmp_path: Path) -
         assert 2 == len(store.runs())
     other = lf.save_run(run, tmp_path / "run.db")
     assert other == lf.save_run(run, other)
+
+
+async def test_words_that_no_hash_covers_stay_text(run: lf.Run, tmp_path: Path) -> None:
+    """Names, kinds and ids of a file from elsewhere can't steer the terminal."""
+    file = lf.save_run(run, tmp_path / "run.db")
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        words = ("\x1b]0;title\x07\u202e",) * 3
+        db.execute("UPDATE run SET name = ?, kind = ?, status = ?", words)
+        db.execute("UPDATE trace SET name = ?, uid = uid || ?", ("\x1b[31m", "\x1b[31m"))
+    loaded = lf.load_run(file)
+    for value in (loaded, loaded.traces[0]):
+        shown = f"{value}{value!r}{value._repr_html_()}{value._repr_markdown_()}"
+        assert not {"\x1b", "\x07", "\u202e"} & set(shown)
