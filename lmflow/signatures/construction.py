@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
@@ -17,6 +18,9 @@ from lmflow.signatures.members import is_pydantic, members_of, names_read
 from lmflow.signatures.wire_types import Codec, kind_of
 from lmflow.values.attributes import is_frozen_class, written_fields
 from lmflow.values.record import Record, plain
+
+_PYDANTIC_HOOKS = ("'type': 'function-", "'custom_init': True", "'post_init': '", "Mock")
+"""Where code of a class stands in pydantic's schema of it; one that isn't built is a mock."""
 
 _STABLE = (
     "Let its validators or __post_init__ leave such a value as it is, or compute it in a property."
@@ -82,10 +86,16 @@ def construct(
     return instance
 
 
+@functools.cache
 def _computes_fields(kind: Any) -> bool:
     """Tell whether code of a class's own may give its fields other values than were given."""
-    hooks = ("__post_init__", "__attrs_post_init__", "__pydantic_fields__")
-    return any(hasattr(kind, hook) for hook in hooks)
+    schema = getattr(kind, "__pydantic_core_schema__", None)
+    if schema is not None and not hasattr(kind, "__post_init__"):
+        return any(mark in repr(schema) for mark in _PYDANTIC_HOOKS)
+    is_own = attrs.has(kind) and not is_frozen_class(kind)
+    if is_own and any(field.converter for field in attrs.fields(kind)):
+        return True
+    return hasattr(kind, "__post_init__") or hasattr(kind, "__attrs_post_init__")
 
 
 # A recorded object is built from its fields by each step that takes it, and again on a replay: one

@@ -139,6 +139,8 @@ def _of_pydantic(kind: Any) -> Iterator[Member]:
         root = getattr(kind.model_fields["root"].annotation, "__name__", "its root's type")
         msg = f"{kind.__name__} is a RootModel, whose value has no fields: write {root} itself"
         raise TypeError(msg)
+    if not kind.__pydantic_complete__:  # it names a class that was defined after it
+        kind.model_rebuild(raise_errors=False)
     for name, info in kind.model_fields.items():
         notes: dict[str, Any] = {"description": info.description or ""}
         for extra in info.metadata:

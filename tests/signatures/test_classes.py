@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import json
-from typing import Any, NamedTuple, NotRequired, Optional, TypedDict
+from typing import Annotated, Any, NamedTuple, NotRequired, Optional, TypedDict
 
 import attrs
 import msgspec
@@ -287,7 +287,42 @@ class Stamped(pydantic.BaseModel):
         return name.strip()
 
 
-@pytest.mark.parametrize("kind", [Doubling, Counting])
+@attrs.define
+class Converting:
+    """An attrs class whose converter changes what it has changed."""
+
+    n: int = attrs.field(converter=lambda n: n + 1)
+
+
+class Initialized(pydantic.BaseModel):
+    """A model that counts its constructions."""
+
+    n: int
+
+    def model_post_init(self, _: Any) -> None:
+        """Change the value at each construction."""
+        self.n += 1
+
+
+class Annotating(pydantic.BaseModel):
+    """A model with a validator within an annotation."""
+
+    n: Annotated[int, pydantic.AfterValidator(lambda n: n + 1)]
+
+
+class Early(pydantic.BaseModel):
+    """A model of one that is defined after it."""
+
+    later: Later | None = None
+
+
+class Later(pydantic.BaseModel):
+    """The model that the one before it names."""
+
+    n: int
+
+
+@pytest.mark.parametrize("kind", [Doubling, Counting, Converting, Initialized, Annotating])
 def test_an_object_that_changes_at_each_construction_is_refused(kind: Any) -> None:
     """A class whose objects can't be built again is refused by name: a replay would differ."""
     with pytest.raises(BadSignature, match=f"'{kind.__name__}': n changes each time"):
@@ -310,3 +345,8 @@ def test_a_class_of_a_function_may_contain_itself() -> None:
 
     tree = convert({"name": "a", "parts": [{"name": "b"}]}, Tree)
     assert Tree("a", [Tree("b")]) == tree
+
+
+def test_a_model_may_name_one_that_comes_after_it() -> None:
+    """A name that pydantic has not looked up yet is looked up."""
+    assert Early(later=Later(n=1)) == convert({"later": {"n": 1}}, Early)
