@@ -287,11 +287,15 @@ class Stamped(pydantic.BaseModel):
         return name.strip()
 
 
+def _next(n: int) -> int:
+    return n + 1
+
+
 @attrs.define
 class Converting:
     """An attrs class whose converter changes what it has changed."""
 
-    n: int = attrs.field(converter=lambda n: n + 1)
+    n: int = attrs.field(converter=_next)
 
 
 class Initialized(pydantic.BaseModel):
