@@ -1,8 +1,9 @@
-# Six verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
+# Seven verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=10
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
 #   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
+#   make torture  kills, full disks, eight processes, bit flips    TORTURE=120 (seconds a test)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the site, into docs/_build
 
@@ -10,12 +11,13 @@ PYTHON ?= python3
 MODEL ?= smollm2-135m
 QUESTIONS ?=
 FUZZ ?= 22000
+TORTURE ?= 120
 
 BIN := .venv/bin
 STAMPS := .venv/.stamps
 BENCH ?= speed
 
-.PHONY: demo test coverage check fuzz bench docs
+.PHONY: demo test coverage check fuzz torture bench docs
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
@@ -35,6 +37,9 @@ check: $(STAMPS)/check
 
 fuzz: $(STAMPS)/test
 	LMFLOW_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist load tests/fuzz
+
+torture: $(STAMPS)/test
+	LMFLOW_TORTURE=$(TORTURE) $(BIN)/python -m pytest tests/torture tests/models/faults tests/laws/test_linear_streams.py tests/laws/test_linear_readers.py
 
 bench: $(STAMPS)/bench
 	$(BIN)/python bench/$(BENCH).py $(ARGS)
