@@ -8,7 +8,7 @@ from typing import Any
 from lmflow.adapters.base import Unreadable
 from lmflow.adapters.thinking import without_thinking
 from lmflow.errors import BadValue, near
-from lmflow.signatures.fields import Field
+from lmflow.signatures.fields import Field, fields_of, unwrap_annotated
 from lmflow.signatures.parsing import coerce, drop_unknown
 from lmflow.signatures.signature import Signature
 
@@ -52,6 +52,14 @@ def outputs_in(signature: Signature, values: Iterable[Any]) -> dict[str, Any]:
     except ValueError:
         if not seen:
             raise
+    objects = [value for value in seen if _is_only_object(signature, value)]
+    if objects:
+        return {signature.outputs[0].name: objects[0]}
+    return _outputs_within(signature, seen)
+
+
+def _outputs_within(signature: Signature, seen: list[Any]) -> dict[str, Any]:
+    """The outputs in a wrapper, or some of them, or the only one."""
     wrapped = [inner for value in seen for inner in _unwrapped(value)]
     for value in wrapped:
         if _has_all(signature, value):
@@ -77,10 +85,12 @@ def _has_all(signature: Signature, value: Any) -> bool:
 
 def _own_members(signature: Signature, value: Mapping[str, Any]) -> dict[str, Any]:
     """The outputs among an object's members; ``Unreadable`` if another one seems to be misspelt."""
-    if len(signature.outputs) == 1 and not _fits_named(signature, value):
-        field = signature.outputs[0]
-        if _fits(signature, field, value):  # a mapping that has a key of the output's name
-            return {field.name: value}
+    field = signature.outputs[0]
+    if _is_only_object(signature, value) and not _is_object_of(signature, value[field.name]):
+        return {field.name: value}
+    is_only = len(signature.outputs) == 1 and not _fits_named(signature, value)
+    if is_only and _fits(signature, field, value):  # a mapping with a key of the output's name
+        return {field.name: value}
     absent = [field.name for field in signature.outputs if field.name not in value]
     for name in value.keys() - _names(signature):
         if guess := near(name[:80], absent):
@@ -91,6 +101,26 @@ def _own_members(signature: Signature, value: Mapping[str, Any]) -> dict[str, An
         for field in signature.outputs
         if field.name in value
     }
+
+
+def _is_only_object(signature: Signature, value: Any) -> bool:
+    """Tell whether a value is the only output itself: an object with members of its class alone.
+
+    A member of the class may be called as the output is, or as one within it.
+    """
+    return len(signature.outputs) == 1 and bool(value) and _is_object_of(signature, value)
+
+
+def _is_object_of(signature: Signature, value: Any) -> bool:
+    """Tell whether a value is an object of the first output's class, with no other members."""
+    field = signature.outputs[0]
+    if not isinstance(value, dict) or fields_of(unwrap_annotated(field.type)[0]) is None:
+        return False
+    try:
+        signature.convert(field, coerce(value, field.type))
+    except (ValueError, BadValue, RecursionError):
+        return False
+    return True
 
 
 def _fits_named(signature: Signature, value: Mapping[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import json
 from typing import Annotated, Any
 
 import attrs
+import pydantic
 import pytest
 from driving import drive
 from hypothesis import given
@@ -285,3 +286,25 @@ def test_unknown_members_are_dropped_at_any_depth(adapter: str) -> None:
         read_outputs(sig, json.dumps({"ticket": {"title": "Fire", "urgncy": 5}}), adapter)
     with pytest.raises(Unreadable, match="nte"):
         read_outputs(signature("q -> a, note: str = ''"), '{"a": "x", "nte": "y"}', "json")
+
+
+class Part(pydantic.BaseModel):
+    """An object within another."""
+
+    count: int = 0
+
+
+class Whole(pydantic.BaseModel):
+    """An object whose member may be called as the output is."""
+
+    part: Part | None = None
+
+
+@pytest.mark.parametrize("name", ["part", "count", "whole"])
+@pytest.mark.parametrize("adapter", ["chat", "json"])
+def test_an_object_is_read_whole_whatever_the_output_is_called(name: str, adapter: str) -> None:
+    """A reply that is an object of the only output's class isn't taken for a wrapper around it."""
+    step = lf.predict("step", f"text -> {name}: Whole", types={"Whole": Whole}, adapter=adapter)
+    for reply in ('{"part": {"count": 5}}', f'{{"{name}": {{"part": {{"count": 5}}}}}}'):
+        trace = lf.run(step, model=lf.scripted([reply]), text="a")
+        assert Whole(part=Part(count=5)) == trace.outputs[name]
