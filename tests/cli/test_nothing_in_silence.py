@@ -74,7 +74,7 @@ def test_an_evaluation_without_a_model_leaves_no_run(ready: Path) -> None:
         with lf.SqliteStore(ready / "lmflow.db") as store:
             async with lf.Executor(store=store) as ex:
                 step = lf.predict("a", "question -> answer")
-                await ex.evaluate(step, [{"question": "?"}], lf.f1("answer"))
+                await ex.evaluate(step, [{"question": "?", "answer": "!"}], lf.f1("answer"))
 
     with pytest.raises(ModelUnavailable, match="no model was given"):
         asyncio.run(go())

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lmflow as lf
-from lmflow.errors import ProgramError, WrongType
+from lmflow.errors import ModelFailed, ProgramError, WrongType
 
 STEP = lf.predict("classify", "text -> label", "Say which.")
 ROWS = [{"text": f"t{n}", "label": "a"} for n in range(6)]
@@ -336,8 +336,8 @@ def test_a_definition_names_another_kind(make: Callable[[], object], words: str)
     ],
 )
 def test_a_script_that_answers_with_another_kind(script: Any, words: str) -> None:
-    """Is named in its own words, not by what fails on its answer."""
-    with pytest.raises(TypeError, match=words):
+    """Is named in its own words, not by what fails on its answer; it is a recorded failure."""
+    with pytest.raises(ModelFailed, match=words):
         lf.run(STEP, text="x", model=lf.scripted(script))
 
 

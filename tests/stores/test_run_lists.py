@@ -54,7 +54,7 @@ async def test_stores_list_their_versions_alike(tmp_path: Path) -> None:
     for store in (lf.MemoryStore(), lf.SqliteStore(tmp_path / "s.db")):
         await worked(store)
         lf.commit(store, "prod", lf.init(ANSWER).put({"answer.instruction": "No."}, note="shorter"))
-        listed.append(re.sub(r"20\d\d-.*? · ", "", str(store.versions)))
+        listed.append(re.sub(r"20\d\d-.*? · |\d\d:\d\d:\d\d", "", str(store.versions)))
         assert "The latest versions of the store" in store.versions._repr_html_()
         store.close()
     assert listed[0].splitlines()[0].endswith("(prod)  shorter")
