@@ -60,8 +60,11 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
             yield db
 
 
+# A reader that nobody closed is collected in whichever thread runs the garbage collection, and its
+# connection is closed there.
 def _connected(path: Path, mode: str) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?{mode}", uri=True, timeout=_TIMEOUT)
+    uri = f"{path.resolve().as_uri()}?{mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_TIMEOUT, check_same_thread=False)
 
 
 def _beside(path: Path, suffix: str) -> Path:
