@@ -77,7 +77,7 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
         if not content.strip() and not nullable(kind) and not is_nested(kind):
             msg = "it is empty"
             raise Unreadable(msg)
-        return read_json_value(value_in(content, kind, whole=whole), kind)
+        return read_json_value(value_in(trim(content), kind, whole=whole), kind)
 
     return collect_outputs(signature, contents, read_content)
 

@@ -19,6 +19,7 @@ from lmflow.adapters.xml import XML
 from lmflow.interpreter.partial import Partial, ReplySource, new_reader
 from lmflow.interpreter.predict import Unreadable, read_outputs
 from lmflow.messages.requests import ChatRequest
+from lmflow.signatures.declaration import parse_signature
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, plain
@@ -237,3 +238,10 @@ def test_text_comes_as_soon_as_it_is_certain() -> None:
         [("more", "4")],
     ]
     assert expected == shown
+
+
+def test_an_optional_text_is_read_without_the_lines_around_it() -> None:
+    """The line ends beside the tags are the form's, whether the text may be absent or not."""
+    signature = parse_signature("question -> a: str | None, b")
+    read = XML.read(signature, "<a>\nA\n</a>\n<b>\nx\n</b>", True)  # noqa: FBT003 - the shape of read
+    assert Record(a="A", b="x") == read
