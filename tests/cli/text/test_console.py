@@ -56,6 +56,7 @@ def _raw(text: str, *, styles: bool = False) -> set[str]:
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A store that is full of hostile text; the id of a run."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # `models rm` removes weights
     monkeypatch.syspath_prepend(str(tmp_path))
     sys.modules.pop("app", None)
     (tmp_path / "app.py").write_text(APP, "utf-8")
