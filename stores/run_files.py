@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-
-import toolz
 
 from lmflow.errors import LmflowError, NotFound, StoreError, Tampered, check_kind, short
 from lmflow.stores.damage import unreadable
@@ -63,7 +62,8 @@ def save_run(run: Run, path: Path | str) -> Path:
     with replacing(path) as draft:
         try:
             with SqliteStore(draft) as store:
-                for events in toolz.partition_all(EVENTS_AT_ONCE, run_events(run)):
+                stream = iter(run_events(run))
+                while events := tuple(itertools.islice(stream, EVENTS_AT_ONCE)):
                     store.append(*events).result()
             _pack(draft)
         except sqlite3.Error as error:

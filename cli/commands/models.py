@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import IO, cast
 
 import click
 
@@ -106,7 +107,7 @@ def fetch(name: str) -> str:
         DownloadColumn(),
         TimeRemainingColumn(),
     )
-    console = Console(file=ForgivingStream(sys.stderr))
+    console = Console(file=cast("IO[str]", ForgivingStream(sys.stderr)))
     with Progress(*columns, console=console, transient=True) as shown:
         task = shown.add_task(f"pull {name}", total=None)
 

@@ -32,7 +32,7 @@ class WriteReceipt:
             raise self._error
 
     def check(self) -> None:
-        """Raise the error of the write if it is known already: a store that can only be read refuses
+        """Raise the error of the write if it is known already: a store that is only read refuses
         events at once, before anything is sent.
         """
         if self._error is not None:

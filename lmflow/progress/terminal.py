@@ -140,7 +140,7 @@ class ForgivingStream:
     """
 
     def __init__(self, stream: TextIO | None) -> None:
-        # A command's streams print clean text alone; a display cleans its own, and moves the cursor.
+        # A command's streams print clean text alone; a display cleans its own and moves the cursor.
         self._stream = getattr(stream, "lmflow_unclean", stream)
 
     @property

@@ -118,7 +118,7 @@ CREATE VIEW v_datasets AS
                AS splits,
            {_time("named.at_ns")} AS at
     FROM dataset_name AS named JOIN dataset ON dataset.id = named.dataset;
-"""  # noqa: S608 - our own names
+"""
 
 _REQUEST = "CAST(request.data AS TEXT)"
 """The JSON text of a request, if it is not compressed."""
@@ -154,7 +154,7 @@ CREATE VIEW v_traces AS
     LEFT JOIN blob AS inputs ON inputs.id = trace.inputs
     LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
     LEFT JOIN blob AS failure ON failure.id = trace.failure;
-"""  # noqa: S608 - our own names
+"""
 
 _FRAME = "rtrim(rtrim(call.address, replace(call.address, '/', '')), '/')"
 """A call's address without its last part: ``rtrim`` drops all characters but slashes."""
@@ -204,4 +204,4 @@ CREATE VIEW v_traces AS
     LEFT JOIN blob AS inputs ON inputs.id = trace.inputs
     LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
     LEFT JOIN blob AS failure ON failure.id = trace.failure;
-"""  # noqa: S608 - our own names
+"""

@@ -53,7 +53,7 @@ CALLS: dict[str, tuple[Callable[[], Any], str]] = {
         "retrying() has no option 'retries'. It is called attempts",
     ),
     "one program for a list": (
-        lambda: lf.flow(uses=ANSWER),
+        lambda: lf.flow(uses=ANSWER),  # pyright: ignore[reportArgumentType]
         "Write `uses=[answer]`.",
     ),
     "a flow that yields": (lambda: lf.flow(uses=[ANSWER])(_yielding), "it yields"),

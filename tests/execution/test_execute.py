@@ -204,9 +204,7 @@ async def test_duplicate_ids_are_refused_first() -> None:
         ({"question": 3}, WrongType),
     ],
 )
-async def test_bad_inputs_are_refused_first(
-    inputs: dict[str, Any], error: type[Exception]
-) -> None:
+async def test_bad_inputs_are_refused_first(inputs: dict[str, Any], error: type[Exception]) -> None:
     """Inputs that don't fit are refused before anything is sent or recorded."""
     model, store = Slow(), lf.MemoryStore()
     async with lf.Executor(model, store) as ex:

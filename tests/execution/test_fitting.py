@@ -15,7 +15,9 @@ from lmflow.optimizers.parts.plan import Traces
 
 STEP = lf.predict("answer", "question -> answer", "Answer.", options={"max_tokens": 20})
 METRIC = lf.exact_match("answer")
-ANSWER: Any = by_hash({"Answer": "yes no", "You write": "Answer Answer-wisely", "What is": "Questions"})
+ANSWER: Any = by_hash(
+    {"Answer": "yes no", "You write": "Answer Answer-wisely", "What is": "Questions"}
+)
 ROWS = [{"question": f"{n} odd?", "answer": ["no", "yes"][n % 2]} for n in range(60)]
 DATA = lf.Data(ROWS[:30], ROWS[30:50], ROWS[50:])
 

@@ -102,7 +102,8 @@ def test_a_reused_reply_has_a_price_once_it_is_sent() -> None:
         script = lf.scripted(lambda _: ChatReply("tea", usage=Usage(10, 2)), name=model)
         with lf.Sync(script) as ex:
             sent = ex.map(ALL, [{"question": "a"}])
-        again = attrs.evolve(sent, items=tuple(what_if(sent, ALL).results))
+        results = what_if(sent, ALL).results
+        again = attrs.evolve(sent, items=tuple((label, trace) for label, trace in results if trace))
         assert all(call.source and not call.cost for trace in again for call in trace.calls)
         found = traffic_of(what_if(again, ALL, longer)).least
         assert (is_known, 0 if is_known else 1) == (bool(found.cost), found.unknown)

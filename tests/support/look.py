@@ -68,7 +68,11 @@ def _run(text: str, version: lf.Version) -> Run:
     tool = ToolRequest(text or "tool", "source", lf.Record(query=text))
     calls = (
         _call(f"answer[{text}]/call[0]", chat, ChatReply(text, usage=Usage(3, 4), reasoning=text)),
-        _call("look[0]/call[0]", tool, Failure("ToolFailed", lf.Record(tool=text, kind=text, text=text))),
+        _call(
+            "look[0]/call[0]",
+            tool,
+            Failure("ToolFailed", lf.Record(tool=text, kind=text, text=text)),
+        ),
         _call("look[0]/call[1]", tool, None),
     )
     done = Trace(

@@ -160,7 +160,9 @@ def test_people_are_shown_a_name_and_no_content(held: Media) -> None:
     assert re.search(r"sha256:[0-9a-f]{12}>|https://", str(held))
 
 
-@pytest.mark.parametrize(("size", "expected"), [(7, "7 B"), (12_345, "12 kB"), (3_400_000, "3.4 MB")])
+@pytest.mark.parametrize(
+    ("size", "expected"), [(7, "7 B"), (12_345, "12 kB"), (3_400_000, "3.4 MB")]
+)
 def test_sizes_are_told_in_round_numbers(size: int, expected: str) -> None:
     """As people read them."""
     assert f", {expected}, sha256:" in str(lf.File(b"x" * size, "text/plain"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterator
+from typing import IO, cast
 
 import click
 
@@ -44,7 +45,7 @@ def _bar(*, quiet: bool) -> Iterator[Progress | None]:
     from rich.console import Console  # noqa: PLC0415 - needed only to copy
     from rich.progress import Progress as Bar  # noqa: PLC0415
 
-    console = Console(file=ForgivingStream(sys.stderr))
+    console = Console(file=cast("IO[str]", ForgivingStream(sys.stderr)))
     if quiet or not console.is_terminal:
         yield None
         return

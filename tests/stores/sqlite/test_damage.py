@@ -81,9 +81,7 @@ USES: dict[str, Callable[[Path], object]] = {
     ),
     "check": _read(lambda r: r.check()),
     "search": _read(lambda r: r.search(["fine"])),
-    "trace_summaries": _read(
-        lambda r: [(t.inputs, t.outputs) for t in r.trace_summaries()]
-    ),
+    "trace_summaries": _read(lambda r: [(t.inputs, t.outputs) for t in r.trace_summaries()]),
     "versions": _read(_all_versions),
     "datasets": _read(lambda r: [r.dataset(named.name) for named in r.datasets.names()]),
     "follow": _read(lambda r: r.follow("", None).ended()),
