@@ -78,7 +78,9 @@ def construct(
     arguments |= {name: value[name] for name in unknown}
     try:
         instance = _new_instance(kind, arguments, live=live)
-    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything
         msg = f"{kind.__name__}: {_error_message(error)}"
         raise ValueError(msg) from None
     if _computes_fields(kind):
@@ -106,7 +108,9 @@ def _check_stable(kind: Any, instance: Any, names: AbstractSet[str], *, live: bo
     members = toolz.keyfilter(names.__contains__, written_fields(instance) or {})
     try:
         again = plain(written_fields(_new_instance(kind, members, live=live)))
-    except Exception as error:  # noqa: BLE001 - a user's class may raise anything
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - a user's class may raise anything
         problem = f"it can't be built of its own fields again ({_error_message(error)})"
         raise BadSignature(kind.__name__, problem, _STABLE) from None
     changed = [name for name in fields if again[name] != fields[name]]
@@ -164,7 +168,7 @@ def _takes_more(kind: Any) -> bool:
     return is_pydantic(kind) and kind.model_config.get("extra") == "allow"
 
 
-def _error_message(error: Exception) -> str:
+def _error_message(error: BaseException) -> str:
     """The message of an error that a class raised: pydantic's first, or the first argument."""
     errors = getattr(error, "errors", None)
     if callable(errors):

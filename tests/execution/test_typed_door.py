@@ -224,3 +224,21 @@ def test_a_step_s_name_of_another_kind_is_named(name: Any) -> None:
         lf.model(name)
     with pytest.raises(lf.errors.BadSignature):
         lf.predict("answer", f"a: {'|'.join(['int'] * 500)} -> b")
+
+
+@pytest.mark.parametrize("error", [KeyError, SystemExit, GeneratorExit, asyncio.CancelledError])
+async def test_what_the_class_of_an_output_raises_is_a_mistake_of_the_reply(
+    error: type[BaseException],
+) -> None:
+    """A class that refuses its values by any exception is a ``ParseFailure`` that replays."""
+
+    @attrs.frozen
+    class Picky:
+        size: int
+
+        def __attrs_post_init__(self) -> None:
+            raise error
+
+    step = lf.predict("answer", "question -> reply: Picky", types={"Picky": Picky})
+    model = lf.scripted({"": '[[ ## reply ## ]]\n{"size": 5}'})
+    assert ["ParseFailure"] * 2 == await _failures(model, step)
