@@ -5,6 +5,7 @@
 - ``console`` runs each line that begins with ``$``, and compares what it prints where the fence shows it, but for
   ids, times and what ``...`` stands for. ``lmflow`` asks ``openai/...`` of a server here, which answers as ``say`` does.
   ``RUN``, ``TRACE`` and ``VERSION`` are the newest of the store, ``OTHER`` is the run before, other capital words what the page defines.
+- ``bash`` runs each line; it has no prompt, so that a reader copies it whole.
 - ``text`` is compared with what the last fence before it printed; ``json`` and ``toml`` must be such.
 - After ``<!-- file: NAME -->`` a fence of any language is what the reader saves under that name.
 - Any other fence, and each that can't run, has ``<!-- skip: next "the reason" -->`` before it.
@@ -78,6 +79,15 @@ def console(example: Example) -> None:
         desk.printed = printed
 
 
+def shell(example: Example) -> None:
+    """Runs each line of a fence that is to be copied whole: no prompt, no output."""
+    desk = Desk.of(example.namespace)
+    for line in _source(example).splitlines():
+        with desk.entered():
+            code, printed = _run(desk, [desk.meant(word) for word in shlex.split(line)], line)
+        assert 0 == code, f"{line}\n{printed}"
+
+
 def text(example: Example) -> None:
     """Compares a text with what the fence before it printed."""
     _compare(_source(example), Desk.of(example.namespace).printed, "the fence before")
@@ -111,6 +121,7 @@ def unknown(example: Example) -> None:
 EVALUATORS: Mapping[str, Callable[[Example], None]] = {
     "python": python,
     "console": console,
+    "bash": shell,
     "text": text,
     "json": json_text,
     "toml": toml_text,
