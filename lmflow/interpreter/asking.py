@@ -12,7 +12,7 @@ from lmflow.adapters.base import Unreadable, user_message
 from lmflow.adapters.markers import marked_sections, text_before_markers
 from lmflow.adapters.structured import JSON
 from lmflow.adapters.thinking import without_thinking
-from lmflow.errors import ParseFailure
+from lmflow.errors import LmflowError, ParseFailure
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
@@ -58,7 +58,7 @@ async def ask_and_read(asking: Asking, messages: Messages) -> tuple[Record, Chat
         whole = reply.finish != "length"
         try:
             text = _without_known(wanted, known, reply.text) if known else reply.text
-            outputs = adapter.read(wanted, text, whole)
+            outputs = read_by(adapter, wanted, text, whole=whole)
             return (_merge(signature, known, outputs, reply.text) if known else outputs), reply
         except Unreadable as problem:
             problems.append(_with_cause(str(problem), reply.finish))
@@ -171,3 +171,20 @@ def _retry_message(adapter: Adapter, signature: Signature, problem: str) -> str:
     return "\n".join(
         filter(None, (f"That could not be read: {problem}.", form, adapter.cue(signature)))
     )
+
+
+def read_by(adapter: Adapter, signature: Signature, text: str, *, whole: bool) -> Record:
+    """Read the outputs by an adapter; whatever one of the user's raises is a reply's mistake."""
+    if adapter.shipped:
+        return adapter.read(signature, text, whole)
+    try:
+        outputs: Any = adapter.read(signature, text, whole)
+        if not isinstance(outputs, Mapping):
+            msg = f"it read {type(outputs).__name__}, expected a record of outputs"
+            raise Unreadable(msg)  # noqa: TRY301 - as what the adapter itself raises
+        return Record(outputs)
+    except (Unreadable, LmflowError):
+        raise
+    except Exception as error:  # noqa: BLE001 - the user's adapter may raise anything
+        problem = f"the adapter {adapter.name!r} can't read it ({type(error).__name__}: {error})"
+        raise Unreadable(problem) from None

@@ -19,7 +19,7 @@ from lmflow.adapters.registry import ADAPTER, NO_ADAPTER_RULES, AnyAdapter, adap
 from lmflow.adapters.thinking import thinking_of
 from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs
-from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of
+from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of, read_by
 from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.interpreter.similarity import nearest_by_vectors
 from lmflow.messages.messages import Message
@@ -58,7 +58,7 @@ def read_outputs(
     ``whole`` is false for a reply that was cut at the token limit, of which nothing missing is made
     up. ``Unreadable`` says what is missing or wrong.
     """
-    outputs = adapter_of(adapter).read(signature.for_model, text, whole)
+    outputs = read_by(adapter_of(adapter), signature.for_model, text, whole=whole)
     if signature.for_model is signature:
         return outputs
     return _with_metadata(signature, outputs, ChatReply(text))

@@ -13,6 +13,7 @@ from lmflow.adapters.thinking import without_thinking
 from lmflow.errors import NO_TOOLS, ModelFailed
 from lmflow.interpreter.act import NATIVE, TEXT, TRAJECTORY, Act, text_adapter
 from lmflow.interpreter.act_messages import act_messages, described_tools
+from lmflow.interpreter.asking import read_by
 from lmflow.interpreter.tools import (
     CallForm,
     ToolUse,
@@ -119,7 +120,7 @@ def _try_adapter(
     if adapter is None:
         return None, None
     try:
-        return adapter.read(step.reply_signature, text, False), None  # noqa: FBT003
+        return read_by(adapter, step.reply_signature, text, whole=False), None
     except Unreadable as problem:
         return None, problem
 
@@ -131,7 +132,7 @@ def _states_calls(step: Act, adapter: Adapter | None, text: str) -> bool:
     if adapter is None:
         return False
     try:
-        adapter.read(step.stated_signature, text, False)  # noqa: FBT003
+        read_by(adapter, step.stated_signature, text, whole=False)
     except Unreadable:
         return False
     return True

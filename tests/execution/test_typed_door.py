@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import attrs
+import own_adapter
 import pytest
 
 import lmflow as lf
@@ -242,3 +243,18 @@ async def test_what_the_class_of_an_output_raises_is_a_mistake_of_the_reply(
     step = lf.predict("answer", "question -> reply: Picky", types={"Picky": Picky})
     model = lf.scripted({"": '[[ ## reply ## ]]\n{"size": 5}'})
     assert ["ParseFailure"] * 2 == await _failures(model, step)
+
+
+@pytest.mark.parametrize("result", [KeyError("x"), None, 7])
+async def test_what_an_adapter_of_one_s_own_raises_is_a_mistake_of_the_reply(result: Any) -> None:
+    """An adapter that raises on a reply, or reads no record of it, is a ``ParseFailure``."""
+
+    def read(signature: Any, text: str, whole: bool) -> Any:  # noqa: FBT001 - the shape of read
+        del signature, text, whole
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    adapter = lf.Adapter("odd", own_adapter.form, answer=own_adapter.answer, read=read, version="1")
+    step = lf.predict("answer", "question -> reply", adapter=adapter)
+    assert ["ParseFailure"] * 2 == await _failures(lf.scripted({"": "x"}), step)
