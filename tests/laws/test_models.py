@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fakes import Door, Reply, Server, ask, serving
+from fakes import Reply, Server, ask, serving
 from pictures_and_sounds import PNG
 
 import lmflow as lf
@@ -18,6 +18,7 @@ from lmflow.models.providers.anthropic import Anthropic
 from lmflow.models.providers.litellm import litellm
 from lmflow.models.providers.openai import OpenAI
 from lmflow.testing import MODEL_LAWS, Law
+from lmflow.testing.models import Door
 
 KEY = "sk-canary-4f9d2c7e81b3"
 

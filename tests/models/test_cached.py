@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fakes import Door, ask
+from fakes import ask
 
 import lmflow as lf
 from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.models.base import Model
+from lmflow.testing.models import Door
 from lmflow.traces.store import Store
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")

@@ -6,7 +6,7 @@ from typing import Any
 
 import attrs
 import pytest
-from fakes import Door, ask
+from fakes import ask
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from lmflow.messages.replies import ChatReply, ModelReply, Usage
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Exchange, Http, Model, Send
 from lmflow.models.limited import Bucket, Limited
+from lmflow.testing.models import Door
 from lmflow.values.record import Record
 
 

@@ -1,11 +1,12 @@
 """The laws of models by name."""
 
 import pytest
-from fakes import Door, ask, serving
+from fakes import ask, serving
 
 import lmflow as lf
 from lmflow.errors import ModelUnavailable
 from lmflow.models.registry import PROVIDERS
+from lmflow.testing.models import Door
 
 KEY = "sk-canary-4f9d2c7e81b3"
 

@@ -6,7 +6,7 @@ import time
 
 import attrs
 import pytest
-from fakes import Door, Reply, ask, chat, refused, serving
+from fakes import Reply, ask, chat, refused, serving
 
 import lmflow as lf
 from lmflow.errors import FailureKind, ModelFailed, ReplayDiverged
@@ -16,6 +16,7 @@ from lmflow.models.base import Model
 from lmflow.models.providers.openai import OpenAI
 from lmflow.models.retries import TRANSIENT
 from lmflow.models.scripted import ScriptedAnswer
+from lmflow.testing.models import Door
 
 ANSWER = lf.predict("answer", "question -> answer", "ScriptedAnswer.")
 

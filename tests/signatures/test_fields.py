@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import Door, ask, chat, serving
+from fakes import ask, chat, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +18,7 @@ from lmflow.interpreter.predict import read_outputs
 from lmflow.messages.replies import ChatReply, Token, Usage
 from lmflow.models.providers.openai import OpenAI
 from lmflow.signatures.fields import Confidence, Reasoning, metadata_kind
+from lmflow.testing.models import Door
 
 PLAIN = lf.predict("answer", "question -> answer", "Answer.")
 THINK = lf.predict("answer", "question -> answer, thoughts: Reasoning", "Answer.")

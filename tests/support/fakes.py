@@ -5,18 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 from aiohttp import web
 
-from lmflow.errors import ModelFailed
 from lmflow.messages.messages import Message
-from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ChatRequest
-from lmflow.models.base import Exchange, Model
-from lmflow.models.transport.http import HttpSession
 
 
 @attrs.frozen
@@ -35,32 +31,6 @@ class Reply:
     parts: Sequence[str] = ()
     cut: bool = False
     stall: float = 0.0
-
-
-@attrs.define
-class Door:
-    """The executor's door without the executor: every attempt is kept as (who was asked, source,
-    outcome).
-    """
-
-    hear: Callable[[str], None] | None = None
-    attempts: list[tuple[str, str, ModelReply | ModelFailed]] = attrs.field(factory=list)
-
-    async def __call__(
-        self, exchange: Exchange, /, *, by: Model | None = None, source: str = ""
-    ) -> ModelReply:
-        """One attempt on a session of its own."""
-        session = HttpSession()
-        session.hear = self.hear
-        try:
-            reply = await exchange(session)
-        except ModelFailed as failure:
-            self.attempts.append((by.name if by else "", source, failure))
-            raise
-        finally:
-            await session.close()
-        self.attempts.append((by.name if by else "", source, reply))
-        return reply
 
 
 def ask(*texts: str, **changes: Any) -> ChatRequest:

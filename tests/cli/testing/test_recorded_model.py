@@ -2,11 +2,12 @@
 
 import attrs
 import pytest
-from fakes import Door, ask
+from fakes import ask
 
 import lmflow as lf
 from lmflow.cli.testing.recorded_model import RecordedModel
 from lmflow.errors import ModelUnavailable
+from lmflow.testing.models import Door
 
 
 def _recorded(endpoint: str, now: str) -> RecordedModel:

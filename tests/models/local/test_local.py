@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator
 
 import pytest
-from fakes import Door, ask
+from fakes import ask
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, TooLong
@@ -16,6 +16,7 @@ from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.local.local import Local, local
 from lmflow.models.local.weights import installed_weights
+from lmflow.testing.models import Door
 from lmflow.values.record import Record
 
 NAME = "smollm2-135m"

@@ -11,7 +11,7 @@ import json
 from typing import Any
 
 import pytest
-from fakes import Door, Reply, ask, serving, stream
+from fakes import Reply, ask, serving, stream
 
 from lmflow.errors import ModelFailed
 from lmflow.messages.messages import Message, ToolCall
@@ -19,6 +19,7 @@ from lmflow.messages.replies import ChatReply, Usage
 from lmflow.messages.requests import ChatRequest, EmbedRequest
 from lmflow.models.providers.anthropic import Anthropic
 from lmflow.models.providers.anthropic_messages import MAX_TOKENS, message_body, message_reply
+from lmflow.testing.models import Door
 from lmflow.values.record import Record, plain
 
 KEY = "key-ant-canary-4f9d2c7e81b3"

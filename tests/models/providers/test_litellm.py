@@ -9,12 +9,13 @@ from typing import Any
 
 import attrs
 import pytest
-from fakes import Door, ask
+from fakes import ask
 
 from lmflow.errors import ModelFailed, ModelUnavailable
 from lmflow.messages.replies import ChatReply, EmbedReply, Usage
 from lmflow.messages.requests import EmbedRequest
 from lmflow.models.providers.litellm import LiteLLM, litellm
+from lmflow.testing.models import Door
 from lmflow.values.record import Record
 
 KEY = "canary-4f9d2c7e81b3"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from agents import TOOLS
-from fakes import Door, Reply, chat, serving, stream
+from fakes import Reply, chat, serving, stream
 from hypothesis import given
 from hypothesis import strategies as st
 from pictures_and_sounds import PDF, PNG, WAV, media
@@ -30,6 +30,7 @@ from lmflow.models.providers.anthropic_messages import message_body
 from lmflow.models.providers.openai import OpenAI
 from lmflow.models.providers.openai_chat import PLAIN, chat_body
 from lmflow.models.providers.openai_content import content_of
+from lmflow.testing.models import Door
 from lmflow.values.attributes import lean
 from lmflow.values.media import Media
 from lmflow.values.record import Record, plain

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fakes import Door, Reply, Server, chat, refused, serving
+from fakes import Reply, Server, chat, refused, serving
 
 import lmflow as lf
 from lmflow.errors import LmflowError, ModelFailed
@@ -21,6 +21,7 @@ from lmflow.models.providers.openai import OpenAI
 from lmflow.models.retries import Retrying
 from lmflow.models.transport.addresses import endpoint_class, host_class
 from lmflow.models.wrap import retrying
+from lmflow.testing.models import Door
 
 KEY = "sk-canary-4f9d2c7e81b3"
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from fakes import Door, Reply, ask, chat, serving
+from fakes import Reply, ask, chat, serving
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +19,7 @@ from lmflow.models.transport.capabilities import number_calls
 from lmflow.models.transport.context_lengths import PromptSize, measure
 from lmflow.models.transport.json_text import scrub
 from lmflow.models.transport.responses import RAW_LIMIT, Server
+from lmflow.testing.models import Door
 from lmflow.values.record import Record
 
 CLOSED = Record(

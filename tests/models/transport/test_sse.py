@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import pytest
-from fakes import Door, Reply, ask, chat, refused, serving, stream
+from fakes import Reply, ask, chat, refused, serving, stream
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,6 +16,7 @@ from lmflow.errors import ModelFailed
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.models.providers.openai import OpenAI
 from lmflow.models.transport.sse import NotEvents, TextRelay, read_events
+from lmflow.testing.models import Door
 
 KEY = "sk-canary-4f9d2c7e81b3"
 
