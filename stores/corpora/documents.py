@@ -237,7 +237,9 @@ def _from_line(line: bytes, where: str, file: str) -> Document:
         return as_document(parse(line.decode("utf-8-sig")))
     except (ValueError, LmflowError) as error:
         raise StoreError(
-            file, f"{where}: {error}", 'Write {"id": "...", "title": "...", "text": "..."}.'
+            file,
+            f"{where}: {error}".rstrip("."),
+            'Write {"id": "...", "title": "...", "text": "..."}.',
         ) from error
 
 

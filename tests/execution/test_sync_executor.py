@@ -125,7 +125,9 @@ def test_wrong_arguments_are_named_as_ever() -> None:
     """A missing or unknown argument is a ``TypeError``, before anything is sent."""
     call: Any = lf.Sync.map
     with lf.Sync(MODEL) as ex:
-        with pytest.raises(TypeError, match="missing 1 required positional argument: 'examples'"):
+        with pytest.raises(
+            TypeError, match=r"map\(\) needs examples\. Write ex\.map\(program, rows\)"
+        ):
             call(ex, ANSWER)
         with pytest.raises(TypeError, match="has no option 'rows'"):
             call(ex, ANSWER, rows=ROWS)

@@ -28,7 +28,7 @@ step = lf.predict("answer", "question -> reply")
 with lf.SqliteStore(sys.argv[1]) as store, lf.Sync(lf.scripted({"": "x" * 500}), store) as ex:
     ex.map(step, [{"question": f"{sys.argv[2]} {n}" * 20} for n in range(int(sys.argv[3]))])
 """
-WORDS = ("Traceback", "unexpected")
+WORDS = ("Traceback", "Error: unexpected")
 
 
 def _cli(folder: Path, *words: str, **more: Any) -> subprocess.CompletedProcess[str]:
