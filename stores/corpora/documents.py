@@ -236,11 +236,9 @@ def _from_line(line: bytes, where: str, file: str) -> Document:
     try:
         return as_document(parse(line.decode("utf-8-sig")))
     except (ValueError, LmflowError) as error:
-        raise StoreError(
-            file,
-            f"{where}: {error}".rstrip("."),
-            'Write {"id": "...", "title": "...", "text": "..."}.',
-        ) from error
+        problem = f"{where}: {error}".rstrip(".")
+        fix = 'Write {"id": "...", "title": "...", "text": "..."}.'
+        raise StoreError(file, problem, fix) from error
 
 
 def _files(folder: Path, skipped: list[LmflowError]) -> Iterator[Path]:

@@ -377,7 +377,7 @@ def test_only_a_folder_is_a_folder(tmp_path: Path) -> None:
     [
         (b"{", "line 3: Expecting property name"),
         (b"\xff", "line 3: .*codec can't decode"),
-        (b"[1]", r"line 3: a corpus expects documents with an id and a text, found \[1\]"),
+        (b"[1]", r"line 3: a corpus expects documents with .*, found \[1\]\. Write"),
         (b'{"id": "b"}', "line 3: a corpus expects documents with an id and a text"),
         (b'{"id": 2, "text": ""}', "line 3: a document's id expects text, found 2"),
         (
