@@ -68,7 +68,7 @@ class MemoryStore:
         """
         done: Future[None] = Future()
         with self._lock:
-            if self._closed and events:
+            if self._closed:
                 raise StoreError(self.name, "it is closed", "Make another.")
             try:
                 self._tables.write(events)

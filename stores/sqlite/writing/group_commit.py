@@ -50,8 +50,6 @@ class GroupCommitter:
     def append(self, events: tuple[Event, ...]) -> Future[None]:
         """Queue events and return a future that is done after their COMMIT.
 
-        Without events it tells when all that was queued before is committed.
-
         Raises:
             StoreError: If the store is closed.
         """
@@ -61,12 +59,9 @@ class GroupCommitter:
         batch.done.set_running_or_notify_cancel()
         # The lock orders `append` and `close`: a batch behind the end mark would never be written.
         with self._lock:
-            if self._closed and events:
+            if self._closed:
                 raise StoreError(self._store, "it is closed", "Open it anew.")
-            if self._closed:  # closing has written all of it
-                batch.done.set_result(None)
-            else:
-                self._queue.put(batch)
+            self._queue.put(batch)
         return batch.done
 
     def close(self) -> None:
