@@ -61,6 +61,7 @@ class BatchingWriter:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._batch: WriteReceipt | None = None
+        self._last: WriteReceipt | None = None
         self._outcomes: deque[tuple[WriteReceipt, BaseException | None]] = deque()
         self._wake_up_scheduled = False
 
@@ -77,6 +78,7 @@ class BatchingWriter:
         receipt, self._batch = self._batch, None
         if receipt is None:
             return
+        self._last = receipt
         try:
             written = self._recorder.append(*receipt.events)
         except LmflowError as error:
@@ -89,6 +91,16 @@ class BatchingWriter:
             written.add_done_callback(
                 lambda future: self._hand_over(loop, receipt, future.exception())
             )
+
+    # Asking the recorder would fail if it was closed meanwhile, though closing wrote everything.
+    async def written(self) -> None:
+        """Wait until every event is durable; batches are written in order, so the last one tells.
+
+        Raises ``StoreError`` if the last batch could not be written.
+        """
+        self.flush()
+        if self._last is not None:
+            await self._last.durable()
 
     def rebind(self) -> None:
         """Go on in another event loop: hand over what the last one left, and expect no wake-up of

@@ -117,7 +117,7 @@ class Connections:
         await self.models.aclose()
         await self.loop.aclose()
         self.tools.shutdown(wait=False, cancel_futures=True)
-        await self.record_alone().durable()
+        await self.writer.written()
         for listener in self.listeners:
             listener.close()
 

@@ -11,7 +11,7 @@ import pytest
 from serving import ANSWER, Held, echo, served, until
 
 import lmflow as lf
-from lmflow.errors import Refused
+from lmflow.errors import Refused, StoreError
 from lmflow.serve import Limits
 from lmflow.serve.limits import AdmissionGate
 from lmflow.serve.service import Service, make_offers
@@ -245,7 +245,8 @@ async def test_a_store_that_is_gone_is_told() -> None:
     async with served(lf.serve.app(ANSWER, ex)) as client:
         store.close()
         got, health = await client.ask({"question": "q"}), await client.get("/healthz")
-    await ex.aclose()  # nothing is left to be recorded
+    with pytest.raises(StoreError):
+        await ex.aclose()
     assert (503, "StoreError") == (got.status, got.json["error"])
     assert (503, "failing", "StoreError") == (
         health.status,
