@@ -135,7 +135,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             _migrate(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
-        except sqlite3.OperationalError as error:
+        # Another process may have applied a migration meanwhile: then it is on record already
+        # (IntegrityError), or its tables are there (OperationalError).
+        except (sqlite3.OperationalError, sqlite3.IntegrityError) as error:
             if connection.in_transaction:
                 connection.rollback()
             if not attempts_left:
