@@ -92,15 +92,22 @@ class BatchingWriter:
                 lambda future: self._hand_over(loop, receipt, future.exception())
             )
 
-    # Asking the recorder would fail if it was closed meanwhile, though closing wrote everything.
+    # Asking the recorder would fail if it was closed meanwhile, though closing wrote everything. It
+    # is asked only if the last batch failed: by its own events, or since the store can't write.
     async def written(self) -> None:
-        """Wait until every event is durable; batches are written in order, so the last one tells.
+        """Wait until every event is settled; batches are written in order, so the last one tells.
 
-        Raises ``StoreError`` if the last batch could not be written.
+        Raises ``StoreError`` if the store can't write any more.
         """
         self.flush()
-        if self._last is not None:
+        if self._last is None:
+            return
+        try:
             await self._last.durable()
+        except LmflowError:
+            empty = self.add(())
+            self.flush()
+            await empty.durable()
 
     def rebind(self) -> None:
         """Go on in another event loop: hand over what the last one left, and expect no wake-up of

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import unicodedata
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -53,7 +54,7 @@ def _raw(text: str, *, styles: bool = False) -> set[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A store that is full of hostile text; the id of a run."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # `models rm` removes weights
@@ -80,7 +81,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         lf.commit(store, "prod", version.put({"answer.instruction": f"{EVIL} more"}, note=EVIL))
     CliRunner().invoke(main, ["export", "prod", "--out", "prod.json"])
     CliRunner().invoke(main, ["dataset", "import", "qa.jsonl", "--name", "qa"])
-    return first.id
+    yield first.id
+    sys.modules.pop("app", None)  # other tests have an app of their own
 
 
 @pytest.mark.parametrize("more", [[], ["--json"], ["--nope", EVIL]], ids=["text", "json", "wrong"])
