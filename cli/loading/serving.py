@@ -1,4 +1,4 @@
-"""What a server needs before it starts: its store, its token, and a warning if others reach it."""
+"""The needs of a server at its start: its store, its token, and a warning if others reach it."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _ESCAPES = "\\%&="
 _BACKSLASHES = tuple("\\" * count for count in (1, 2, 3, 4, 7, 8, 15, 16))
 """The backslashes before an escape in JSON, in JSON inside JSON, and in JSON inside that."""
 
-_BREAK = r"(?:\s|\\[rn])*"
+_BREAK = re.compile(r"(?:\s|\\[rn])*")
 """Where a long hexadecimal or base64 text is wrapped into lines."""
 
 _SAMPLE, _SAMPLES = 6, 4
@@ -118,8 +118,8 @@ class _Spelling:
 
 
 def _after_break(text: str, position: int) -> int:
-    match = re.compile(_BREAK).match(text, position)
-    return match.end() if match else position
+    line_break = _BREAK.match(text, position)
+    return line_break.end() if line_break else position
 
 
 @functools.lru_cache(maxsize=64)
@@ -130,7 +130,7 @@ def _spellings(secret: str) -> tuple[_Spelling, ...]:
     return (
         _spelling(tuple(map(_escapes_of, secret)), tuple(_ESCAPES), ""),
         *(
-            _spelling(tuple(map(_base64_digits_like, digits)), _samples(digits), _BREAK)
+            _spelling(tuple(map(_base64_digits_like, digits)), _samples(digits), _BREAK.pattern)
             for digits in recoded
         ),
     )
