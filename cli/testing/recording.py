@@ -60,7 +60,7 @@ class Recording:
     def __init__(self, path: Path, test: str, mode: str) -> None:
         self.path, self.test, self.mode = path, test, mode
         run = None if mode == "all" else load(path)
-        self.traces: tuple[Trace, ...] = run.traces if run else ()
+        self.traces: Sequence[Trace] = run.traces if run else ()
         self.replays = mode == "none" or (mode == "once" and run is not None)
         self.executions: list[Execution] = []
         self.outcome = ""

@@ -44,11 +44,11 @@ def log_run_ended(run: Run, spent: Spent) -> None:
     """Log that a run was closed: how many executions it has, what was sent, and what was reused."""
     if not LOGGER.isEnabledFor(logging.WARNING):
         return
-    failed = len(run.failures)
+    sums, failed = run.sums
     level = logging.WARNING if failed else logging.INFO
     if not LOGGER.isEnabledFor(level):
         return
-    reused = sum(1 for trace in run for call in trace.calls if call.source)
+    reused = sums.reused
     seconds = (run.ended - run.started) / _NANO
     facts = f"{counted(len(run), 'execution')}, {failed} failed; sent {spent}; reused {reused}"
     _log(

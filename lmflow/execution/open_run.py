@@ -13,9 +13,10 @@ import attrs
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import Spent
 from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
-from lmflow.execution.prepared_rollout import run_all
+from lmflow.execution.prepared_rollout import FinishedRollout
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
+from lmflow.execution.side_by_side import run_side_by_side
 from lmflow.programs.program import Program
 from lmflow.replays.simulate import ReplayCase
 from lmflow.traces.events import Event, RunClosed, RunOpened, VersionSaved
@@ -91,9 +92,21 @@ class OpenRun:
         within = (session or self.session).within()
         todo = within.with_answers(self._with_recorded_calls(rollouts))
         rollout_at = {next(self._positions): rollout for rollout in todo}
-        prepared = within.prepare_all(todo)
-        trace_at = await run_all(
-            self.run.id, rollout_at, prepared, within.connections.concurrency, step
+        prepare, trace_at = within.preparing(), dict[int, Trace]()
+        for rollout in todo:
+            prepare(rollout)
+
+        def ended(position: int, _: Rollout, finished: FinishedRollout) -> None:
+            trace_at[position] = finished.trace
+            step(finished.error is None)
+
+        await run_side_by_side(
+            self.run.id,
+            rollout_at.items(),
+            prepare,
+            within.connections.concurrency,
+            ended,
+            count=len(todo),
         )
         for position, trace in sorted(trace_at.items()):
             self._traces[rollout_at[position].label] = trace

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping
 
 import attrs
 
 from lmflow.adapters.registry import AdapterRules
 from lmflow.adapters.two_step import extraction_model
-from lmflow.errors import ENDING, BudgetExceeded
+from lmflow.errors import ENDING
 from lmflow.execution.account import Account
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.connections import Connections
 from lmflow.execution.costs import unbounded_media, worst_case
 from lmflow.execution.listening import OnText
-from lmflow.execution.live import LiveDriver, gather_strict
+from lmflow.execution.live import LiveDriver
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.execution.rollout import Rollout, new_id
 from lmflow.interpreter.asking import token_limits
@@ -159,36 +157,6 @@ def prepare(
         _check_bounds(connections, account, program, params)
     env = Env(params, adapters=rules)
     return PreparedRollout(connections, account, program, version, env, world, target, timeout)
-
-
-async def run_all(
-    run_id: str,
-    todo: Mapping[int, Rollout],
-    prepared: Iterable[PreparedRollout],
-    concurrency: int,
-    step: Callable[[bool], object],
-) -> dict[int, Trace]:
-    """Execute rollouts side by side and return their traces by position, all of them durable.
-
-    Rollouts that a budget stopped are missing. ``step`` is called after each with whether it
-    succeeded.
-    """
-    queue = iter(zip(todo.items(), prepared, strict=True))
-    finished: dict[int, FinishedRollout] = {}
-
-    async def work() -> None:
-        for (position, rollout), ready in queue:
-            with contextlib.suppress(BudgetExceeded):
-                finished[position] = await ready.execute(run_id, rollout, position)
-                step(finished[position].error is None)
-
-    # Not one task for each rollout, but for twice as many as may be open: half of them wait for
-    # their records to become durable, so the other half keeps all slots busy. A hundred thousand
-    # rollouts then cost no more memory at once than a hundred.
-    await gather_strict([work() for _ in range(min(2 * concurrency - 1, len(todo)))])
-    for receipt in {rollout.receipt for rollout in finished.values()}:
-        await receipt.durable()
-    return {position: rollout.trace for position, rollout in finished.items()}
 
 
 def model_places(connections: Connections, params: Record) -> Record:

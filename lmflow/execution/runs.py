@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 
 from lmflow.errors import BudgetExceeded
+from lmflow.execution.collected import Collected
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
 from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
-from lmflow.execution.prepared_rollout import run_all
+from lmflow.execution.prepared_rollout import FinishedRollout, PreparedRollout
 from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
+from lmflow.execution.side_by_side import Places, run_side_by_side
 from lmflow.progress.display import Progress
 from lmflow.progress.update import silent
 from lmflow.traces.events import Event, RunClosed, RunOpened
@@ -54,7 +56,9 @@ async def run_once(
             finished = await prepared.execute(run.id, rollout, 0, on_text)
         except BudgetExceeded:
             raise attrs.evolve(within.account.refusal(), run=run.id, total=1) from None
-        done = run_closed(run, {rollout.label: finished.trace})
+        collected = Collected(connections, run.id)
+        collected.add(0, rollout.label, finished.trace)
+        done = collected.closed(run)
         connections.recent.closed(done)
         log_run_ended(done, within.account.ledger.spent)
         closed = connections.record(_closing(connections, done))
@@ -76,23 +80,75 @@ async def complete_run(
     """Execute the rollouts that a run lacks, by position, and close it. ``opening`` is recorded
     first.
     """
-    within, connections = session.within(), session.connections
+    collected = Collected(session.connections, run.id)
+    for position, (label, trace) in _earlier(run, todo):
+        collected.add(position, label, trace)
+    within = session.within()
+    prepare = within.preparing()
+    for rollout in todo.values():
+        prepare(rollout)
+    return await execute_run(
+        within,
+        run,
+        todo.items(),
+        collected,
+        prepare,
+        progress=progress,
+        count=len(todo),
+        opening=opening,
+    )
+
+
+async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
+    within: Session,
+    run: Run,
+    places: Places,
+    collected: Collected,
+    prepare: Callable[[Rollout], PreparedRollout],
+    *,
+    progress: Progress | None,
+    count: int | None = None,
+    opening: Sequence[Event] = (),
+) -> Run:
+    """Execute the rollouts at places of a run as they are read, and close it.
+
+    Args:
+        within: The session that pays, with an account of its own.
+        run: The open run.
+        places: The rollouts with their positions in the run.
+        collected: What the run has come to already.
+        prepare: Prepares a rollout.
+        progress: Shows the progress.
+        count: The number of the rollouts, ``None`` if nobody knows.
+        opening: The events that open the run, which are recorded first.
+
+    Returns:
+        The closed run.
+
+    Raises:
+        BudgetExceeded: The budget ended it; what was read and not executed stays open.
+    """
+    connections, done = within.connections, collected.count
     await connections.loop.enter()
-    prepared = within.prepare_all(list(todo.values()))
     with _stopped_unless_closed(connections, run):
         await connections.record_alone(*opening).durable()
-        with tracked(within, progress, run.name, len(todo)) as tracker:
-            traces = await run_all(run.id, todo, prepared, connections.concurrency, tracker.step)
-        if len(traces) < len(todo):
-            refusal = within.account.refusal()
-            raise attrs.evolve(refusal, run=run.id, done=len(traces), total=len(todo))
-        done = run_closed(
-            run, {rollout.label: traces[position] for position, rollout in todo.items()}
-        )
-        connections.recent.closed(done)
-        await connections.record(_closing(connections, done)).durable()
-        log_run_ended(done, within.account.ledger.spent)
-    return done
+        with tracked(within, progress, run.name, count) as tracker:
+
+            def ended(position: int, rollout: Rollout, finished: FinishedRollout) -> None:
+                collected.add(position, rollout.label, finished.trace)
+                tracker.step(finished.error is None)
+
+            began = await run_side_by_side(
+                run.id, places, prepare, connections.concurrency, ended, count=count
+            )
+        done = collected.count - done
+        if done < began:
+            raise attrs.evolve(within.account.refusal(), run=run.id, done=done, total=began)
+        closed = collected.closed(run)
+        connections.recent.closed(closed)
+        await connections.record(_closing(connections, closed)).durable()
+        log_run_ended(closed, within.account.ledger.spent)
+    return closed
 
 
 def run_opened(run: Run, rollouts: Iterable[Rollout]) -> RunOpened:
@@ -101,17 +157,13 @@ def run_opened(run: Run, rollouts: Iterable[Rollout]) -> RunOpened:
     return RunOpened(run, tuple(versions.values()))
 
 
-def run_closed(run: Run, new_traces: Mapping[str, Trace]) -> Run:
-    """Return the closed run with its earlier and new traces, in the order that it was opened
-    with.
-    """
-    traces = {**dict(run.items), **new_traces}
-    order = [execution.label for execution in run.wanted] or list(traces)
-    items = tuple((label, traces[label]) for label in order)
-    failed = run.kind in {"run", "serve"} and any(trace.failure for trace in traces.values())
-    return attrs.evolve(
-        run, items=items, status="failed" if failed else "done", ended=time.time_ns()
-    )
+def _earlier(run: Run, todo: Mapping[int, Rollout]) -> Iterator[tuple[int, tuple[str, Trace]]]:
+    """Yield the executions that a run has already, with their positions."""
+    traces = dict(run.items)
+    labels = [execution.label for execution in run.wanted] or list(traces)
+    for position, label in enumerate(labels):
+        if position not in todo:
+            yield position, (label, traces[label])
 
 
 def _closing(connections: Connections, run: Run) -> RunClosed:

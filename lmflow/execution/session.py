@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -106,7 +106,7 @@ class Session:
         self,
         kind: RunKind,
         name: str,
-        rollouts: Sequence[Rollout],
+        rollouts: Iterable[Rollout],
         of: str = "",
         config: Record = EMPTY,
     ) -> Run:
@@ -129,22 +129,30 @@ class Session:
             return rollouts
         return [answers.rollout(rollout) for rollout in rollouts]
 
+    def prepare_all(self, rollouts: Iterable[Rollout]) -> list[PreparedRollout]:
+        """Prepare rollouts at the expense of this session's account; see ``preparing``."""
+        return list(map(self.preparing(), rollouts))
+
     # Rollouts of one program and version share what is prepared: checking parameters and resolving
     # models anew for each of a thousand examples would cost more than driving them.
-    def prepare_all(self, rollouts: Sequence[Rollout]) -> list[PreparedRollout]:
-        """Prepare rollouts at the expense of this session's account.
+    def preparing(self) -> Callable[[Rollout], PreparedRollout]:
+        """Return a function that prepares rollouts at the expense of this session's account.
 
-        Raises, before anything is sent, the error of a tool that can't run here, such as
+        It raises, before anything is sent, the error of a tool that can't run here, such as
         ``SandboxUnavailable``, and ``ModelUnavailable`` for a model that a part of a program names.
         Rollouts that reuse a recording may need neither, so they aren't checked.
         """
-        for program in {each.program for each in rollouts if each.reuse is NO_ANSWERS}:
-            check_tools(program)
-            for part in walk(program):
-                self.connections.models.places(part.named_models)
+        checked: set[Program] = set()
         prepared: dict[tuple[Program, Version], PreparedRollout] = {}
-        for rollout in rollouts:
-            key = rollout.program, rollout.version
+
+        def prepare_one(rollout: Rollout) -> PreparedRollout:
+            program = rollout.program
+            if rollout.reuse is NO_ANSWERS and program not in checked:
+                checked.add(program)
+                check_tools(program)
+                for part in walk(program):
+                    self.connections.models.places(part.named_models)
+            key = program, rollout.version
             if key not in prepared:
                 prepared[key] = prepare(
                     self.connections,
@@ -153,7 +161,9 @@ class Session:
                     target=self.target,
                     timeout=self.timeout,
                 )
-        return [prepared[rollout.program, rollout.version] for rollout in rollouts]
+            return prepared[key]
+
+        return prepare_one
 
     def world(self, program: Program, version: Version | str | None = None) -> Record:
         """Return the world that a program would run in; see ``Executor.world``."""

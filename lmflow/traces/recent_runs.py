@@ -12,7 +12,7 @@ import attrs
 from lmflow.errors import NotFound
 from lmflow.traces.run_rows import RunList, run_row
 from lmflow.traces.store import Recorder
-from lmflow.traces.totals import NO_CALLS, Totals, totals
+from lmflow.traces.totals import NO_CALLS, Totals
 from lmflow.traces.trace import Run
 from lmflow.views.lines import counted
 from lmflow.views.listed import Listed
@@ -62,8 +62,7 @@ class RecentRuns(Listed, Sequence[Run]):
         """Keep what a run came to."""
         if run.id not in self._entries:
             return
-        sums = totals(call for trace in run for call in trace.calls)
-        entry = _Entry(_without_traces(run), len(run), sums, weakref.ref(run))
+        entry = _Entry(_without_traces(run), len(run), run.sums[0], weakref.ref(run))
         self._entries[run.id] = entry
         if not self._is_readable and len(run) <= MOST_TRACES:
             self._hold(run)

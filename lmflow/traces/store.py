@@ -13,6 +13,7 @@ from lmflow.errors import short
 from lmflow.messages.replies import Outcome
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.hashed_files import HashedFiles
 from lmflow.values.printing import printable
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -152,11 +153,39 @@ class Recorder(Protocol):
 
 
 @runtime_checkable
+class FileStore(Protocol):
+    """A store that keeps files too, such as trained weights, in a folder beside it."""
+
+    @property
+    def files(self) -> HashedFiles:
+        """The folder of files by the sha256 of their content."""
+        ...
+
+
+def files_of(store: object) -> HashedFiles | None:
+    """Return the folder of a store's files, ``None`` if it keeps none."""
+    return store.files if isinstance(store, FileStore) else None
+
+
+@runtime_checkable
 class DatasetStore(Protocol):
     """A store that keeps data sets too."""
 
     def keep_dataset(self, data: Dataset) -> str:
         """Store a data set by its content alone and return its digest."""
+        ...
+
+
+@runtime_checkable
+class RunPages(Protocol):
+    """The runs of a store whose executions can be read a few at a time."""
+
+    def items(self, run: str, start: int, stop: int) -> Sequence[tuple[str, Trace]]:
+        """Return the labels and traces of a run from a place in it on, up to another.
+
+        Raises:
+            NotFound: If one of them is gone.
+        """
         ...
 
 

@@ -62,22 +62,49 @@ class Totals:
 NO_CALLS = Totals()
 
 
+class Sums:
+    """Sums over calls that are added one by one."""
+
+    __slots__ = (*("calls", "cost", "failed", "orphans", "read", "reused", "unpriced", "written"),)
+
+    def __init__(self) -> None:
+        self.calls = self.failed = self.orphans = self.reused = 0
+        self.read = self.written = self.unpriced = 0
+        self.cost: int | None = None
+
+    def add(self, calls: Iterable[CallAttempt]) -> None:
+        """Add calls. Tokens and costs are those of calls that were sent, not of reused ones."""
+        for call in calls:
+            self.calls += 1
+            status = call.status
+            self.failed += status == "failed"
+            self.orphans += status == "started"
+            if call.source:
+                self.reused += 1
+                continue
+            if isinstance(call.outcome, (ChatReply, EmbedReply)):
+                self.read += call.outcome.usage.prompt or 0
+                self.written += call.outcome.usage.completion or 0
+                self.unpriced += call.cost is None
+            if call.cost is not None:
+                self.cost = (self.cost or 0) + call.cost
+
+    def totals(self) -> Totals:
+        """Return the sums so far."""
+        return Totals(
+            self.calls,
+            self.failed,
+            self.orphans,
+            self.reused,
+            self.read,
+            self.written,
+            self.cost,
+            self.unpriced,
+        )
+
+
 def totals(calls: Iterable[CallAttempt]) -> Totals:
     """Add up calls. Tokens and costs are those of calls that were sent, not of reused ones."""
-    count = failed = orphans = reused = read = written = unpriced = 0
-    cost: int | None = None
-    for call in calls:
-        count += 1
-        status = call.status
-        failed += status == "failed"
-        orphans += status == "started"
-        if call.source:
-            reused += 1
-            continue
-        if isinstance(call.outcome, (ChatReply, EmbedReply)):
-            read += call.outcome.usage.prompt or 0
-            written += call.outcome.usage.completion or 0
-            unpriced += call.cost is None
-        if call.cost is not None:
-            cost = (cost or 0) + call.cost
-    return Totals(count, failed, orphans, reused, read, written, cost, unpriced)
+    sums = Sums()
+    sums.add(calls)
+    return sums.totals()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -13,15 +13,17 @@ from lmflow.traces.call_text import call_lines, duration
 from lmflow.traces.calls import CallAttempt
 from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
 from lmflow.traces.outputs_hint import HasOutputs
+from lmflow.traces.paged import Paged
 from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
-from lmflow.traces.totals import totals
-from lmflow.traces.trace_text import result_text, run_line, trace_cells
+from lmflow.traces.run_root import RunRoot
+from lmflow.traces.totals import Sums, Totals, totals
+from lmflow.traces.trace_text import result_text, run_headline, run_line, run_page
 from lmflow.values.json_fields import JsonFields
 from lmflow.values.printing import clean, printable
-from lmflow.values.record import EMPTY, Record, digest
+from lmflow.values.record import EMPTY, Record
 from lmflow.versions.version import Version
-from lmflow.views.lines import LINE_WIDTH, counted
-from lmflow.views.page import LINES_SHOWN, ROWS_SHOWN, Page, Table, Text
+from lmflow.views.lines import LINE_WIDTH
+from lmflow.views.page import LINES_SHOWN, Page, Text
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
@@ -220,7 +222,8 @@ class Run(HasOutputs, JsonFields):
         id: The run's id.
         kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize or test.
         name: The name of the program.
-        items: The labels and their traces, in order.
+        items: The labels and their traces, in order. Of a long run in a store they are read when
+            they are looked at.
         target: The program as ``module:program``; empty if the caller did not name it so.
         status: The state of the run: open, done, failed or stopped.
         started: The time of the start, in nanoseconds since the epoch.
@@ -239,18 +242,18 @@ class Run(HasOutputs, JsonFields):
     id: str
     kind: RunKind
     name: str
-    items: tuple[tuple[str, Trace], ...] = ()
+    items: Sequence[tuple[str, Trace]] = ()
     target: str = ""
     status: RunStatus = "open"
     started: int = 0
     ended: int = 0
     of: str = ""
-    wanted: tuple[PlannedExecution, ...] = ()
+    wanted: Sequence[PlannedExecution] = ()
     config: Record = attrs.field(factory=Record)
     result: str = ""
 
     def __iter__(self) -> Iterator[Trace]:
-        return iter(self.traces)
+        return (trace for _, trace in self.items)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Run:
@@ -265,8 +268,10 @@ class Run(HasOutputs, JsonFields):
         return len(self.items)
 
     @property
-    def traces(self) -> tuple[Trace, ...]:
+    def traces(self) -> Sequence[Trace]:
         """The traces, in the order of their labels."""
+        if isinstance(self.items, Paged):
+            return self.items.each(_second)
         return tuple(trace for _, trace in self.items)
 
     @property
@@ -275,7 +280,7 @@ class Run(HasOutputs, JsonFields):
         return tuple((label, trace.failure) for label, trace in self.items if trace.failure)
 
     def __repr__(self) -> str:
-        return f"<Run {self._headline}>"
+        return f"<Run {run_headline(self)}>"
 
     def __str__(self) -> str:
         return self.text()
@@ -288,27 +293,7 @@ class Run(HasOutputs, JsonFields):
 
     def page(self, *, messages: bool = False) -> Page:
         """The run as a notebook shows it; with ``messages`` those of the first traces in full."""
-        lines = (f"Run {self._headline}",)
-        if messages:
-            first = attrs.evolve(self, items=self.items[:ROWS_SHOWN])
-            hidden = len(self) - len(first)
-            more = f"\n… {counted(hidden, 'more trace')}" if hidden else ""
-            return Page(lines, (Text(f"{first.text(messages=True)}{more}", most=None),))
-        if len(self) == 1:
-            return Page(lines, (Text(self.text()),))
-        rows = [trace_cells(label, trace) for label, trace in self.items[:ROWS_SHOWN]]
-        return Page(lines, (Table(rows, "Traces", total=len(self), noun="trace"),))
-
-    @property
-    def _headline(self) -> str:
-        facts: list[str] = [self.kind, self.status]
-        if self.items:
-            calls = (call for trace in self for call in trace.calls)
-            failures = len(self.failures)
-            facts += [counted(len(self), "trace")]
-            facts += [f"{failures:,} failed"] if failures else []
-            facts += [totals(calls).words]
-        return clean(f"{printable(self.name, _NAME)} {self.id}: {', '.join(facts)}")
+        return run_page(self, messages=messages)
 
     def text(self, *, messages: bool = False, total: int | None = None) -> str:
         """The run as ``lmflow runs show`` prints it: a line, then the tree of each trace.
@@ -324,7 +309,23 @@ class Run(HasOutputs, JsonFields):
     @functools.cached_property
     def root(self) -> str:
         """The Merkle root over the labels and the roots of their traces."""
-        return digest("run", [[label, trace.root] for label, trace in self.items])
+        root = RunRoot()
+        for position, (label, trace) in enumerate(self.items):
+            root.add(position, label, trace.root)
+        return root.value()
+
+    @functools.cached_property
+    def sums(self) -> tuple[Totals, int]:
+        """The sums over all calls, and the number of executions that failed."""
+        sums, failures = Sums(), 0
+        for trace in self:
+            sums.add(trace.calls)
+            failures += trace.failure is not None
+        return sums.totals(), failures
+
+
+def _second(item: tuple[str, Trace]) -> Trace:
+    return item[1]
 
 
 def _trace_fields(fields: Mapping[str, Any]) -> dict[str, Any]:

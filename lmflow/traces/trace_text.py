@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from lmflow.errors import short
 from lmflow.traces.call_text import duration
 from lmflow.traces.totals import totals
 from lmflow.values.printing import clean, printable
 from lmflow.views.amounts import dollars
-from lmflow.views.lines import LINE_WIDTH
+from lmflow.views.lines import LINE_WIDTH, counted
+from lmflow.views.page import ROWS_SHOWN, Page, Table, Text
+
+_NAME = 60  # the characters of a name that a headline shows
 
 
 def result_text(trace: Any) -> str:
@@ -47,3 +52,28 @@ def trace_cells(label: str, trace: Any) -> dict[str, Any]:
         "cost": dollars(sums.usd) if sums.cost else None,
         "took": duration(trace.started, trace.ended),
     }
+
+
+def run_headline(run: Any) -> str:
+    """Return a run on one line: its name, id and state, and what its calls come to."""
+    facts: list[str] = [run.kind, run.status]
+    if run.items:
+        sums, failures = run.sums
+        facts += [counted(len(run), "trace")]
+        facts += [f"{failures:,} failed"] if failures else []
+        facts += [sums.words]
+    return clean(f"{printable(run.name, _NAME)} {run.id}: {', '.join(facts)}")
+
+
+def run_page(run: Any, *, messages: bool) -> Page:
+    """Return a run as a notebook shows it; with ``messages`` those of the first traces in full."""
+    lines = (f"Run {run_headline(run)}",)
+    if messages:
+        first = attrs.evolve(run, items=run.items[:ROWS_SHOWN])
+        hidden = len(run) - len(first)
+        more = f"\n… {counted(hidden, 'more trace')}" if hidden else ""
+        return Page(lines, (Text(f"{first.text(messages=True)}{more}", most=None),))
+    if len(run) == 1:
+        return Page(lines, (Text(run.text()),))
+    rows = [trace_cells(label, trace) for label, trace in run.items[:ROWS_SHOWN]]
+    return Page(lines, (Table(rows, "Traces", total=len(run), noun="trace"),))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import attrs
@@ -60,7 +60,7 @@ def written(value: Any) -> Any:
     """Return a field as JSON values."""
     if isinstance(value, JsonValue):
         return value.to_dict()
-    if isinstance(value, (tuple, list)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return [written(item) for item in value]
     return plain(value)
 

@@ -55,9 +55,20 @@ class SqliteRuns(Listed):
             return reader.traces_where(_read(conditions), limit)
 
     def get(self, run: str) -> Run:
-        """Return a run with all its traces; ``NotFound``, ``Tampered``."""
+        """Return a run with its traces, which are read when they are looked at if there are more
+        than 1,000; ``NotFound``, ``Tampered``.
+        """
         with self._reading() as reader:
             return reader.run(run)
+
+    def items(self, run: str, start: int, stop: int) -> Sequence[tuple[str, Trace]]:
+        """Return the labels and traces of a run from a place in it on, up to another.
+
+        Raises:
+            NotFound: If one of them is gone, as garbage collection removed it.
+        """
+        with self._reading() as reader:
+            return reader.long_runs.items(run, start, stop)
 
     def trace(self, trace: str) -> Trace:
         """Return a trace with all its calls; ``NotFound``, ``Tampered``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import attrs
@@ -25,11 +26,12 @@ from lmflow.stores.sqlite.ids import Kind, Place, is_accidental, resolve_id, res
 from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
+from lmflow.stores.sqlite.long_runs import LongRuns
 from lmflow.stores.sqlite.trace_reader import TraceReader
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.store import ExecutionQuery
-from lmflow.traces.trace import PlannedExecution, Run, Trace
+from lmflow.traces.trace import Run, Trace
 from lmflow.values.record import Record, digest, pretty
 from lmflow.versions.version import Version
 
@@ -50,10 +52,16 @@ class Reader:
     """Reads through one connection, which only one thread may use.
 
     ``versions`` and ``datasets`` read versions and data sets, ``listing`` lists what fulfils
-    conditions.
+    conditions, ``long_runs`` reads parts of runs. The traces of a long run are read when they are
+    looked at, through a reader that ``again`` opens; without it they are read at once.
     """
 
-    def __init__(self, connection: sqlite3.Connection, store: str) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        store: str,
+        again: Callable[[], AbstractContextManager[Reader]] | None = None,
+    ) -> None:
         self._db = connection
         self.store = store
         self._blobs = BlobReader(connection, store)
@@ -61,6 +69,7 @@ class Reader:
         self.datasets = DatasetReader(connection, store, self._blobs)
         self.listing = Listing(connection, store, self._blobs, self.versions)
         self._traces = TraceReader(connection, store, self._blobs, self.versions)
+        self.long_runs = LongRuns(connection, store, self._blobs, self._traces, again)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:
         """Return the latest runs without their traces, newest first, older than the run ``before``.
@@ -87,15 +96,13 @@ class Reader:
         return [{**dict(row), "scores": scores[row["id"]]} for row in rows]
 
     def run(self, run: str) -> Run:
-        """Return a run with all its traces; ``NotFound``, ``Tampered``."""
+        """Return a run with its traces, those of a long run when they are looked at; ``NotFound``,
+        ``Tampered``.
+        """
         run_id = resolve_id(self._db, self.store, "run", "id", run)
         row = self._db.execute("SELECT * FROM run WHERE id = ?", (run_id,)).fetchone()
-        rows = self._db.execute(
-            "SELECT label, trace FROM run_item WHERE run = ? ORDER BY position", (run_id,)
-        ).fetchall()
-        traces = self._traces.read([row["trace"] for row in rows])
-        items = tuple((row["label"], trace) for row, trace in zip(rows, traces, strict=True))
-        return attrs.evolve(self._run(row), items=items, wanted=self._planned(run_id))
+        items, planned = self.long_runs.all_items(run_id), self.long_runs.all_planned(run_id)
+        return attrs.evolve(self._run(row), items=items, wanted=planned)
 
     def runs_where(self, conditions: Iterable[Condition], limit: int) -> Sequence[Run]:
         """Return the latest runs that fulfil all conditions, without their traces, newest first."""
@@ -252,7 +259,7 @@ class Reader:
             Tampered: If a blob, key, version, trace's root or the run's root does not match.
         """
         verified = self.run(run)
-        for trace in verified.traces:
+        for trace in verified:
             self._verify_trace(trace)
         recorded = self.root(verified.id)
         if recorded and recorded != verified.root:
@@ -296,22 +303,6 @@ class Reader:
     def check(self) -> StoreCheck:
         """Derive every hash in the store again and return what is wrong; nothing is raised."""
         return StoreChecker(self._db, self.store).check()
-
-    def _planned(self, run: str) -> tuple[PlannedExecution, ...]:
-        query = (
-            "SELECT label, inputs, version.hash, sample FROM wanted"
-            " JOIN version ON version.id = wanted.version WHERE run = ? ORDER BY position"
-        )
-        rows = self._db.execute(query, (run,)).fetchall()
-        self._blobs.fetch(row["inputs"] for row in rows)
-        try:
-            return tuple(map(self._planned_execution, rows))
-        except DAMAGE as error:
-            raise damaged(self.store, f"what run {run} was begun for", error) from error
-
-    def _planned_execution(self, row: sqlite3.Row) -> PlannedExecution:
-        inputs = Record(self._blobs.get(row["inputs"]))
-        return PlannedExecution(row["label"], inputs, digest_text(row["hash"]), row["sample"])
 
     def _run(self, row: sqlite3.Row) -> Run:
         try:

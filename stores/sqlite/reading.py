@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -42,6 +43,6 @@ def reading(path: str | Path) -> Iterator[Reader]:
         with opened_to_read(path) as db:
             db.row_factory = sqlite3.Row
             check_readable(db, path)
-            yield Reader(db, str(path))
+            yield Reader(db, str(path), functools.partial(reading, path))
     except sqlite3.Error as error:
         raise unreadable(path, error) from error

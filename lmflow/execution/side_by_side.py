@@ -1,0 +1,101 @@
+"""Executes rollouts side by side, and tells of each that has ended."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+from lmflow.errors import BudgetExceeded
+from lmflow.execution.batching_writer import WriteReceipt
+from lmflow.execution.live import gather_strict
+from lmflow.execution.prepared_rollout import FinishedRollout, PreparedRollout
+from lmflow.execution.rollout import Rollout
+
+T = TypeVar("T")
+
+Places = Iterable[tuple[int, Rollout]] | AsyncIterable[tuple[int, Rollout]]
+"""Rollouts with their positions in the run, which are read as executions begin."""
+
+Ended = Callable[[int, Rollout, FinishedRollout], None]
+"""Is called with the position, the rollout and what it came to, after each execution."""
+
+_RECEIPTS = 4
+"""Executions whose records may be on their way to the store, by those that may be open."""
+
+
+class Feed(Generic[T]):
+    """Hands out the members of an iterable, each to one of those who wait for the next."""
+
+    def __init__(self, members: Iterable[T] | AsyncIterable[T]) -> None:
+        self._sync: Iterator[T] | None = None
+        self._async: AsyncIterator[T] | None = None
+        if isinstance(members, AsyncIterable):
+            self._async = aiter(members)
+        else:
+            self._sync = iter(members)
+        self._lock = asyncio.Lock()
+
+    async def next(self) -> T | None:
+        """Return the next member, ``None`` at the end."""
+        if self._sync is not None:
+            return next(self._sync, None)
+        # An asynchronous generator can't be asked again before it has answered.
+        async with self._lock:
+            if self._async is None:
+                return None
+            try:
+                return await anext(self._async)
+            except StopAsyncIteration:
+                self._async = None
+                return None
+
+    def end(self) -> None:
+        """Hand out nothing more."""
+        self._sync, self._async = None, None
+
+
+async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
+    run_id: str,
+    places: Places,
+    prepare: Callable[[Rollout], PreparedRollout],
+    concurrency: int,
+    ended: Ended,
+    *,
+    count: int | None,
+) -> int:
+    """Execute rollouts side by side until all of them are durable, and return how many began.
+
+    Those that a budget stopped aren't told of. ``count`` is the number of the rollouts, ``None``
+    if nobody knows: then nothing more is read once a budget has stopped one.
+    """
+    feed = Feed(places)
+    receipts: deque[WriteReceipt] = deque()
+    began = 0
+
+    async def work() -> None:
+        nonlocal began
+        while (place := await feed.next()) is not None:
+            position, rollout = place
+            began += 1
+            try:
+                finished = await prepare(rollout).execute(run_id, rollout, position)
+            except BudgetExceeded:
+                if count is None:
+                    feed.end()
+                continue
+            ended(position, rollout, finished)
+            if not receipts or receipts[-1] is not finished.receipt:
+                receipts.append(finished.receipt)
+            if len(receipts) > _RECEIPTS * concurrency:
+                await receipts.popleft().durable()
+
+    # Not one task for each rollout, but for twice as many as may be open: half of them wait for
+    # their records to become durable, so the other half keeps all slots busy. A hundred thousand
+    # rollouts then cost no more memory at once than a hundred.
+    workers = 2 * concurrency - 1 if count is None else min(2 * concurrency - 1, count)
+    await gather_strict([work() for _ in range(workers)])
+    for receipt in receipts:
+        await receipt.durable()
+    return began
