@@ -71,6 +71,9 @@ _STARTS = (
     ),
 )
 
+_MOST_BLOCKS = 1000
+"""Blocks that are looked for at the beginning of a reply: no model thinks more often."""
+
 _QUOTES = frozenset("`\"'(\u201c")
 _SPACE = re.compile(r"\s*")
 _FENCED_JSON = re.compile(r"```(?:json)?\s*")
@@ -123,7 +126,9 @@ def _blocks(text: str, *, whole: bool = True) -> Iterator[tuple[Span, Span]]:
     """Find what isn't part of the reply, in order: the span with tags, and that of the thinking."""
     position, end = 0, len(text)
     last_ends = _last_ends(text)
-    while (block := _block_at(text, position, last_ends)) is not None:
+    for _ in range(_MOST_BLOCKS):
+        if (block := _block_at(text, position, last_ends)) is None:
+            break
         yield block
         position = block[0][1]
     if position and (reply := _wrapped_reply(text, position)):

@@ -19,11 +19,15 @@ from lmflow.interpreter.driver import (
     open_frame,
     with_sample,
 )
+from lmflow.messages.replies import ChatReply
 from lmflow.programs.effects import Call, Effect, Fork, Pending
 from lmflow.traces.events import RaceWon
 from lmflow.values.record import Record
 
 T = TypeVar("T")
+
+LONG_REPLY = 50_000
+"""Characters of a reply beyond which a thread reads it, so that no other call waits meanwhile."""
 
 
 class LiveDriver:
@@ -39,7 +43,13 @@ class LiveDriver:
         coroutine, frame = open_frame(pending, outer)
         result, error, name = None, None, str(pending.program)
         try:
-            while not isinstance(effect := advance(coroutine, result, error, name), Done):
+            while True:
+                if isinstance(result, ChatReply) and len(result.text) > LONG_REPLY:
+                    effect = await asyncio.to_thread(advance, coroutine, result, error, name)
+                else:
+                    effect = advance(coroutine, result, error, name)
+                if isinstance(effect, Done):
+                    break
                 result, error = None, None
                 try:
                     result = await self._perform(effect, frame)

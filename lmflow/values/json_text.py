@@ -19,6 +19,9 @@ _OPEN = re.compile(
     re.VERBOSE,
 )
 _MOST_FENCES = 1000
+_MOST_VALUES = 1000
+"""Values amid prose that are looked at: no reply has its outputs after so many others."""
+
 _MOST_READS = 100_000
 """The most characters and slices of a broken text that may be read to mend it, each as often as it
 is read. Ordinary mending reads each character three times; texts that repeat an opening are read
@@ -65,7 +68,9 @@ def candidates(text: str, *, whole: bool = True) -> Iterator[Any]:
         with contextlib.suppress(ValueError):
             yield _strict(candidate)
     position = 0
-    while match := _OPEN.search(text, position):
+    for _ in range(_MOST_VALUES):
+        if (match := _OPEN.search(text, position)) is None:
+            break
         try:
             value, position = _DECODER.raw_decode(text, match.start())
         except (ValueError, RecursionError):
