@@ -209,6 +209,7 @@ from .optimizers.rules import infer_rules as infer_rules
 from .optimizers.simba import simba as simba
 from .optimizers.staged import staged as staged
 from .optimizers.synthesis import synthesize as synthesize
+from .optimizers.thresholds import fit_thresholds as fit_thresholds
 from .programs.combinators import (
     branch as branch,
 )

@@ -113,7 +113,7 @@ def _paths_to_tune(
     These are all of them after a change of the program, else those on the default model if it
     changed.
     """
-    params = program.defaults | version.params.only(*program.paths)
+    params = program.defaults | version.params.only(*program.known_paths)
     paths = [change.path for change in changes(program.defaults, params)]
     tuned = [path for path in paths if path.rpartition(".")[2] in _TUNED]
     if everything:

@@ -19,6 +19,7 @@ LmflowError
 ├── VersionError          a version can't be found or doesn't fit
 │   ├── UnknownVersion      no ref or version has the name
 │   ├── ForeignPaths        a version has paths that the program doesn't
+│   ├── BadParameter        a parameter has a value that its step can't use
 │   ├── UnfitDemos          demonstrations have no output of their step
 │   ├── MissingVector       a step selects by vectors, and one is missing
 │   ├── Conflict            a difference is applied to another version than its first
@@ -128,6 +129,7 @@ from lmflow.errors.replaying import (
 from lmflow.errors.serving import RefusalKind, Refused, Unservable
 from lmflow.errors.storing import NewerSchema, NotAStore, NotFound, StoreError, Tampered
 from lmflow.errors.versioning import (
+    BadParameter,
     BadRef,
     Clash,
     Conflict,
@@ -161,6 +163,7 @@ __all__ = [
     "BadCondition",
     "BadData",
     "BadMedia",
+    "BadParameter",
     "BadRef",
     "BadScore",
     "BadSignature",

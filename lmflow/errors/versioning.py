@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from lmflow.errors.words import LmflowError, clipped, listed, near, short
@@ -52,6 +54,22 @@ class ForeignPaths(VersionError):
     def hint(self) -> str:
         """The known path that is nearly the first of the paths, as a question."""
         return near(self.paths[0], self.known) if self.paths else ""
+
+
+@attrs.frozen(eq=False)
+class BadParameter(VersionError):
+    """A parameter has a value that its step can't use."""
+
+    path: str
+    found: Any
+    expected: str
+
+    template = "`{path}` is {shown}, expected {expected}"
+
+    @property
+    def shown(self) -> str:
+        """The value, shortened."""
+        return clipped(repr(self.found), 80)
 
 
 @attrs.frozen(eq=False)

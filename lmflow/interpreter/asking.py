@@ -44,25 +44,26 @@ class Asking:
         return Call(request, timeout=self.step.timeout, wanted=wanted, adapter=adapter)
 
 
-async def ask_and_read(asking: Asking, messages: Messages) -> tuple[Record, ChatReply]:
+async def ask_and_read(asking: Asking, messages: Messages) -> tuple[Record, list[ChatReply]]:
     """Ask for outputs, with one retry if they can't be read.
 
-    Returns the outputs and the last reply. ``ParseFailure`` has both replies.
+    Returns the outputs and the replies that they were read from, oldest first. ``ParseFailure`` has
+    both replies.
     """
     adapter, signature, schema = asking.adapter, asking.signature, asking.schema
     wanted, known = signature, EMPTY
     problems: list[str] = []
-    replies: list[str] = []
+    replies: list[ChatReply] = []
     for _ in range(2):
         reply: ChatReply = await asking.call(messages, schema, wanted, adapter)
+        replies.append(reply)
         whole = reply.finish != "length"
         try:
             text = _without_known(wanted, known, reply.text) if known else reply.text
             outputs = read_by(adapter, wanted, text, whole=whole)
-            return (_merge(signature, known, outputs, reply.text) if known else outputs), reply
+            return (_merge(signature, known, outputs, reply.text) if known else outputs), replies
         except Unreadable as problem:
             problems.append(_with_cause(str(problem), reply.finish))
-            replies.append(reply.text)
             if whole and problem.outputs:
                 known = Record(problem.outputs)
                 wanted = signature.without(known)
@@ -71,7 +72,8 @@ async def ask_and_read(asking: Asking, messages: Messages) -> tuple[Record, Chat
             complaint = _retry_message(adapter, wanted, problems[-1])
             messages = (*messages, Message("assistant", reply.text), Message("user", complaint))
     expected = _expected_outputs(signature)
-    raise ParseFailure(asking.step.name, expected, tuple(problems), tuple(replies))
+    texts = tuple(reply.text for reply in replies)
+    raise ParseFailure(asking.step.name, expected, tuple(problems), texts)
 
 
 async def ask_freely(asking: Asking, messages: Messages) -> ChatReply:

@@ -20,6 +20,7 @@ from lmflow.adapters.thinking import thinking_of
 from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs
 from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of, read_by
+from lmflow.interpreter.choices import Decision, decision_of
 from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.interpreter.similarity import nearest_by_vectors
 from lmflow.messages.messages import Message
@@ -88,10 +89,13 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
     messages = (*shared.head, *_input_messages(asking.adapter, step, inputs))
     extraction = asking.adapter.extraction
     if extraction is None:
-        outputs, reply = await ask_and_read(asking, messages)
+        outputs, replies = await ask_and_read(asking, messages)
+        reply = replies[-1]
     else:
         reply = await ask_freely(asking, messages)
-        outputs, _ = await ask_and_read(*extraction_of(asking, extraction, reply))
+        outputs, replies = await ask_and_read(*extraction_of(asking, extraction, reply))
+    if shared.decision is not None:
+        outputs = shared.decision.outputs(step.name, outputs, replies)
     return outputs if signature is step.signature else _fill_metadata(step, outputs, reply)
 
 
@@ -108,13 +112,14 @@ class _SharedParts:
 
     head: tuple[Message, ...]
     asking: Asking
+    decision: Decision | None
 
 
 def _shared_parts(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _SharedParts:
     adapter, signature = step_adapter(step, env), step.signature.for_model
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
     asking = Asking(step, adapter, signature, model, options, adapter.schema(signature))
-    return _SharedParts(_leading_messages(step, env, inputs), asking)
+    return _SharedParts(_leading_messages(step, env, inputs), asking, decision_of(step, env))
 
 
 def _leading_messages(

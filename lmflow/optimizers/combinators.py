@@ -113,7 +113,7 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
 
     def requires(program: Program, traces: Traces) -> None:
         del traces
-        if not any(fnmatchcase(path, pattern) for path in program.paths):
+        if not any(fnmatchcase(path, pattern) for path in program.known_paths):
             msg = f"no path of {program} fits {pattern!r}; it has {', '.join(program.paths)}"
             raise ProgramError(msg)
 

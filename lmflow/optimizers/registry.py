@@ -22,6 +22,7 @@ from lmflow.optimizers.random_search import random_search
 from lmflow.optimizers.rules import infer_rules
 from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
+from lmflow.optimizers.thresholds import fit_thresholds
 
 OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
     {
@@ -33,6 +34,7 @@ OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
         "random_search": random_search,
         "knn_few_shot": knn_few_shot,
         "synthesize": synthesize,
+        "fit_thresholds": fit_thresholds,
         "infer_rules": infer_rules,
         "opro": opro,
         "coordinate_ascent_opro": coordinate_ascent_opro,

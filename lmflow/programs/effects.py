@@ -85,7 +85,7 @@ class Pending:
         Raises:
             ForeignPaths: The program has no such path.
         """
-        check_paths(str(self.program), overlay, self.program.paths)
+        check_paths(str(self.program), overlay, self.program.known_paths)
         return attrs.evolve(self, overlay=self.overlay | overlay)
 
     def sampled(self, k: int) -> Pending:

@@ -50,6 +50,10 @@ class Env:
     def __getitem__(self, path: str) -> Any:
         return self.params[self.prefix + path]
 
+    def get(self, path: str) -> Any:
+        """Return a parameter that a version may lack; ``None`` if it does."""
+        return self.params.get(self.prefix + path)
+
     def once(self, key: Any, make: Callable[[], T]) -> T:
         """Compute a value derived from these parameters, once per key."""
         prefixed = (self.prefix, key)

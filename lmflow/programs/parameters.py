@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from lmflow.programs.decisions import check_decisions
 from lmflow.programs.program import Program, check_programs
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_paths
@@ -26,10 +27,12 @@ def init(program: Program) -> Version:
 def complete_params(program: Program, version: Version | None) -> Record:
     """Complete a version's parameters with the program's defaults for the paths that it lacks.
 
-    Raises ``ForeignPaths`` if the version has paths that the program lacks.
+    Raises ``ForeignPaths`` if the version has paths that the program lacks, ``BadParameter`` if it
+    has a threshold or weights by which no step can choose.
     """
     if version is None:
         return program.defaults
     fix = 'Was a step renamed? `lf.migrate(version, rename={"old": "new"})`.'
-    check_paths(str(program), version.params, program.paths, fix)
+    check_paths(str(program), version.params, program.known_paths, fix)
+    check_decisions(program, version.params)
     return program.defaults | version.params

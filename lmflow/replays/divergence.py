@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -79,11 +79,11 @@ def diff_trace(label: str, case: ReplayCase, reuse: Reuse, simulation: Simulatio
 
 def restrict_version(version: Version, program: Program) -> Version:
     """Return the version without the paths that the program doesn't have."""
-    params = version.params.only(*program.paths)
+    params = version.params.only(*program.known_paths)
     return version if len(params) == len(version.params) else attrs.evolve(version, params=params)
 
 
-def labelled_traces(recorded: Trace | Run) -> tuple[tuple[str, Trace], ...]:
+def labelled_traces(recorded: Trace | Run) -> Sequence[tuple[str, Trace]]:
     """Return the traces of a recording with their labels; a single trace has an empty one."""
     check_recorded(recorded)
     return (("", recorded),) if isinstance(recorded, Trace) else recorded.items

@@ -26,6 +26,7 @@ from lmflow.views.lines import LINE_WIDTH, counted
 from lmflow.views.page import page_html, page_markdown
 
 _TO_DICT = "Give what to_dict() returned, unchanged."
+_WITHOUT_DEFAULT = ("threshold", "weights")  # slots of steps that choose
 _NOTE = 60  # the characters of a note that a headline shows
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -92,7 +93,8 @@ class Version(ExplainsAttributes, JsonValue):
             origin: For a path, what produced its new value.
 
         Raises:
-            ForeignPaths: The version has no such path.
+            ForeignPaths: The version has no such path. ``step.threshold`` and ``step.weights``
+                need only the step: they have no default.
 
         Example:
             >>> version = lf.Version(params={"answer.instruction": "Answer."})
@@ -100,7 +102,8 @@ class Version(ExplainsAttributes, JsonValue):
             >>> child.parents == (version.id,)
             True
         """
-        check_paths("the version", changes, self.params)
+        own = [path for path in changes if not _is_optional(path, self.params)]
+        check_paths("the version", own, self.params)
         return Version(
             params=self.params | changes, parents=(self.id,), note=note, origin=Record(origin or {})
         )
@@ -225,6 +228,12 @@ def check_paths(holder: str, paths: Iterable[str], known: Iterable[str], fix: st
     foreign = tuple(path for path in paths if path not in known)
     if foreign:
         raise ForeignPaths(holder, foreign, known, fix)
+
+
+def _is_optional(path: str, params: Mapping[str, Any]) -> bool:
+    """Tell whether a path is one without default of a step that has parameters."""
+    step, _, slot = path.rpartition(".")
+    return slot in _WITHOUT_DEFAULT and any(known.rpartition(".")[0] == step for known in params)
 
 
 def check_ref(name: Any) -> str:

@@ -82,7 +82,7 @@ def ensemble(
     if not members:
         raise ValueError("ensemble needs at least one version")
     for member in members:
-        check_paths(str(program), member.params, program.paths)
+        check_paths(str(program), member.params, program.known_paths)
     return Ensemble(program, members, function_of(majority if reduce is None else reduce, version))
 
 

@@ -1,0 +1,39 @@
+"""Checks of the parameters by which steps choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lmflow.errors import BadParameter
+from lmflow.programs.program import THRESHOLD, WEIGHTS, Program
+
+_MOST = 1e12
+_LEAST = 1e-12
+
+
+def check_decisions(program: Program, params: Mapping[str, Any]) -> None:
+    """Raise ``BadParameter`` if a threshold or weights can't decide."""
+    for path in program.optional_paths:
+        value = params.get(path)
+        if value is None:
+            continue
+        name, _, slot = path.rpartition(".")
+        choice = program.predictors[name].choice
+        labels = choice.labels if choice else ()
+        if slot == THRESHOLD and not _is_number(value, 0.0, 1.0):
+            raise BadParameter(path, value, "a number from 0 to 1, or None for none")
+        if slot == WEIGHTS and not _are_weights(value, labels):
+            expected = f"numbers above 0 by some of the values {', '.join(labels)}"
+            raise BadParameter(path, value, expected)
+
+
+def _is_number(value: Any, low: float, high: float) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and low <= value <= high
+
+
+def _are_weights(value: Any, labels: Iterable[str]) -> bool:
+    if not isinstance(value, Mapping) or not set(value) <= set(labels):
+        return False
+    return all(_is_number(weight, _LEAST, _MOST) for weight in value.values())
