@@ -18,13 +18,24 @@ from lmflow.traces.events import (
     RefMoved,
     RunClosed,
     RunOpened,
+    RunPlanned,
     ScoreRecorded,
     TraceClosed,
     TraceOpened,
+    TraceReused,
     VersionSaved,
 )
-from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
 from lmflow.versions.version import Version, check_ref
+
+
+@attrs.frozen
+class Item:
+    """An execution of a run: its label, its trace, and whether an earlier run recorded it."""
+
+    label: str
+    trace: str
+    reused: bool = False
 
 
 @attrs.frozen
@@ -45,7 +56,7 @@ class MemoryTables:
     def __init__(self, store: str) -> None:
         self.store = store
         self.runs: dict[str, Run] = {}
-        self.items: dict[str, tuple[tuple[int, str, str], ...]] = {}
+        self.items: dict[str, dict[int, Item]] = {}
         self.traces: dict[str, Trace] = {}
         self.versions: dict[str, Version] = {}
         self.saved: dict[str, tuple[int, str]] = {}
@@ -74,9 +85,14 @@ class MemoryTables:
             case RunOpened(run, versions):
                 self._open_run(run, versions)
             case TraceOpened(run_id, label, position, trace):
-                self._set(self.items, run_id, (*self.items[run_id], (position, label, trace.id)))
+                self._set(self.items[run_id], position, Item(label, trace.id))
                 self._set(self.traces, trace.id, attrs.evolve(trace, code=None))
                 self._save(trace.version, trace.started, "")
+            case RunPlanned(run_id, _, executions):
+                self._plan(run_id, executions)
+            case TraceReused(run_id, label, position, trace_id):
+                item = Item(label, self.traces[trace_id].id, reused=True)
+                self._set(self.items[run_id], position, item)
             case CallStarted(trace_id, call) | CallEnded(trace_id, call):
                 self._call(trace_id, call)
             case RaceWon(trace_id, address, winner):
@@ -102,10 +118,16 @@ class MemoryTables:
             self._save(version, run.started, "")
         if run.id in self.runs:
             raise StoreError(self.store, f"run {run.id} was opened before")
-        for planned in run.wanted:
-            self._check_known(planned.version)
-        self._set(self.runs, run.id, run)
-        self._set(self.items, run.id, ())
+        self._set(self.items, run.id, {})
+        self._set(self.runs, run.id, attrs.evolve(run, wanted=()))
+        self._plan(run.id, run.wanted)
+
+    def _plan(self, run: str, executions: Iterable[PlannedExecution]) -> None:
+        planned = tuple(executions)
+        for execution in planned:
+            self._check_known(execution.version)
+        opened = self.runs[run]
+        self._set(self.runs, run, attrs.evolve(opened, wanted=(*opened.wanted, *planned)))
 
     def _close_trace(self, trace: Trace) -> None:
         self._change(

@@ -191,7 +191,9 @@ class Recorded:
         values = [
             score.value
             for score in self.scores(trace.id)
-            if score.value is not None and name in {"", score.name}
+            if score.value is not None
+            and name in {"", score.name}
+            and score.run in {"", self.run.id}
         ]
         return values[-1] if values else None
 

@@ -15,9 +15,10 @@ import attrs
 from lmflow.data.conditions import Condition, condition
 from lmflow.errors import LmflowError, MissingParent, NotFound, StoreError, UnknownVersion
 from lmflow.messages.replies import Outcome
-from lmflow.stores._memory_tables import MemoryTables
+from lmflow.stores._memory_tables import Item, MemoryTables
 from lmflow.stores.filters import Recorded
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
+from lmflow.traces.reused import as_reused
 from lmflow.traces.run_rows import LIST_TITLE, RunList, run_row
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.totals import totals
@@ -171,9 +172,14 @@ class MemoryRuns(Listed):
     def get(self, run: str) -> Run:
         """Return a run with all its traces; ``NotFound`` if no single run has the id."""
         run_id = _resolve_id("run", run, self._tables.runs, self._tables.store)
-        items = sorted(self._tables.items[run_id])
-        traces = tuple((label, self._tables.traces[trace]) for _, label, trace in items)
-        return attrs.evolve(self._tables.runs[run_id], items=traces)
+        with self._lock:
+            items = [item for _, item in sorted(self._tables.items[run_id].items())]
+            traces = tuple((item.label, self._trace_of(item)) for item in items)
+            return attrs.evolve(self._tables.runs[run_id], items=traces)
+
+    def _trace_of(self, item: Item) -> Trace:
+        trace = self._tables.traces[item.trace]
+        return as_reused(trace) if item.reused else trace
 
     def trace(self, trace: str) -> Trace:
         """Return a trace with all its calls; ``NotFound`` if no single trace has the id."""
@@ -208,7 +214,8 @@ class MemoryRuns(Listed):
         row = run_row(run, len(run), sums)
         values: dict[str, list[float]] = {}
         for trace in run:
-            latest = {score.name: score.value for score in self.scores(trace.id)}
+            scores = (score for score in self.scores(trace.id) if score.run in {"", run.id})
+            latest = {score.name: score.value for score in scores}
             for name, value in latest.items():
                 if value is not None:
                     values.setdefault(name, []).append(value)

@@ -13,10 +13,10 @@ import attrs
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import Spent
 from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
+from lmflow.execution.parts.side_by_side import run_side_by_side
 from lmflow.execution.prepared_rollout import FinishedRollout
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
-from lmflow.execution.side_by_side import run_side_by_side
 from lmflow.programs.program import Program
 from lmflow.replays.simulate import ReplayCase
 from lmflow.traces.events import Event, RunClosed, RunOpened, VersionSaved

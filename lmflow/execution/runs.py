@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from lmflow.errors import BudgetExceeded
-from lmflow.execution.collected import Collected
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
 from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
+from lmflow.execution.parts.collected import Collected
+from lmflow.execution.parts.side_by_side import Places, run_side_by_side
 from lmflow.execution.prepared_rollout import FinishedRollout, PreparedRollout
 from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
-from lmflow.execution.side_by_side import Places, run_side_by_side
 from lmflow.progress.display import Progress
 from lmflow.progress.update import silent
 from lmflow.traces.events import Event, RunClosed, RunOpened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from lmflow.traces.trace import CallAttempt, Run, RunStatus, Trace
+from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, RunStatus, Trace
 from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
@@ -18,6 +18,19 @@ class RunOpened:
 
 
 @attrs.frozen
+class RunPlanned:
+    """More executions that an open run is for, from a position on.
+
+    The opening of a run has all of a short run; a long one names them a few at a time. The store
+    has their versions already.
+    """
+
+    run: str
+    position: int
+    executions: tuple[PlannedExecution, ...]
+
+
+@attrs.frozen
 class TraceOpened:
     """An execution started, as ``label`` of a run. The store keeps its version too."""
 
@@ -25,6 +38,20 @@ class TraceOpened:
     label: str
     position: int
     trace: Trace
+
+
+@attrs.frozen
+class TraceReused:
+    """An execution that an earlier run recorded is that of ``label`` in a run, too.
+
+    The program was run again against its calls and did just the same, so nothing of it is recorded
+    anew. In this run its calls cost nothing.
+    """
+
+    run: str
+    label: str
+    position: int
+    trace: str
 
 
 @attrs.frozen
@@ -126,6 +153,7 @@ class ScoreRecorded:
         metric: The identity of the metric; empty for a person.
         who: The person; empty for a metric.
         at: The time, in nanoseconds since the epoch.
+        run: The run that the score belongs to; empty if it is the trace's, in whatever run.
     """
 
     trace: str
@@ -135,6 +163,7 @@ class ScoreRecorded:
     metric: str = attrs.field(default="", converter=well_formed)
     who: str = attrs.field(default="", converter=well_formed)
     at: int = 0
+    run: str = ""
 
 
 @attrs.frozen
@@ -150,7 +179,9 @@ class Pinned:
 
 Event = (
     RunOpened
+    | RunPlanned
     | TraceOpened
+    | TraceReused
     | CallStarted
     | CallEnded
     | RaceWon

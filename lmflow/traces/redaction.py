@@ -19,6 +19,7 @@ from lmflow.traces.events import (
     Event,
     RaceWon,
     RunOpened,
+    RunPlanned,
     TraceClosed,
     TraceOpened,
 )
@@ -99,6 +100,8 @@ class Redactor:
             case RunOpened(run, versions) if run.wanted:
                 planned = tuple(map(self._planned, run.wanted))
                 return RunOpened(attrs.evolve(run, wanted=planned), versions)
+            case RunPlanned(executions=executions):
+                return attrs.evolve(event, executions=tuple(map(self._planned, executions)))
             case RaceWon(trace_id, address, winner):
                 return RaceWon(trace_id, self.labels(address), self._winner(winner))
             case _:

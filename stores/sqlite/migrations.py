@@ -6,6 +6,7 @@ import sqlite_utils
 from sqlite_utils import Migrations
 
 from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_bigrams, index_earlier_calls
+from lmflow.stores.sqlite.lists.run_totals import CREATE_TOTALS
 from lmflow.stores.sqlite.views import DATASETS, LAZY, PLACES
 
 migrations = Migrations("lmflow")
@@ -70,6 +71,12 @@ def m008_bigrams(db: sqlite_utils.Database) -> None:
 def m009_places(db: sqlite_utils.Database) -> None:
     """Show the run and label of calls and traces, and the version and step of calls, in views."""
     _execute(db, PLACES)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m012_references(db: sqlite_utils.Database) -> None:
+    """Let runs refer to executions of earlier runs, and write the totals of a run at its end."""
+    _execute(db, CREATE_TOTALS)
 
 
 def _execute(db: sqlite_utils.Database, script: str) -> None:

@@ -24,9 +24,9 @@ from lmflow.stores.sqlite.datasets import DatasetReader
 from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.ids import Kind, Place, is_accidental, resolve_id, resolve_place
 from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
+from lmflow.stores.sqlite.lists.long_runs import LongRuns
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
-from lmflow.stores.sqlite.long_runs import LongRuns
 from lmflow.stores.sqlite.trace_reader import TraceReader
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
@@ -313,7 +313,14 @@ class Reader:
     def _score(self, trace: str, row: sqlite3.Row) -> ScoreRecorded:
         feedback = self._blobs.get(row["feedback"]) or ""
         return ScoreRecorded(
-            trace, row["name"], row["value"], feedback, row["metric"], row["who"], row["at_ns"]
+            trace,
+            row["name"],
+            row["value"],
+            feedback,
+            row["metric"],
+            row["who"],
+            row["at_ns"],
+            row["run"] if "run" in row.keys() else "",  # noqa: SIM118 - rows aren't mappings
         )
 
 

@@ -20,6 +20,10 @@ def _time(column: str) -> str:
     return f"datetime({column} / 1000000000, 'unixepoch')"
 
 
+short_hash, utc = _hash, _time
+"""The SQL of a hash and of a time as views show them."""
+
+
 def _excerpt(blob: str, path: str) -> str:
     """Return the SQL of a blob as text, of the member at ``path`` if the value has one.
 

@@ -17,6 +17,7 @@ from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.full_text import outcome_text
 from lmflow.stores.sqlite.ids import resolve_place
+from lmflow.stores.sqlite.lists.run_totals import has_references
 from lmflow.stores.sqlite.lists.where import ConditionFilters, Filter
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.values.record import pretty
@@ -35,7 +36,7 @@ SELECT run, name, avg(value) AS mean FROM (
     SELECT run_item.run, score.id, score.name, score.value,
            max(score.id) OVER (PARTITION BY run_item.run, score.trace, score.name) AS latest
     FROM run_item JOIN score ON score.trace = run_item.trace
-    WHERE run_item.run IN ({keys}) AND score.value IS NOT NULL
+    WHERE run_item.run IN ({keys}) AND score.value IS NOT NULL AND {own}
 ) WHERE id = latest GROUP BY run, name ORDER BY run, name
 """
 
@@ -146,7 +147,8 @@ class Listing:
         scores of one name the latest counts.
         """
         means: dict[str, dict[str, float]] = {run: {} for run in runs}
-        for row in select_in(self._db, _SCORES, runs):
+        own = "score.run IN ('', run_item.run)" if has_references(self._db) else "1"
+        for row in select_in(self._db, _SCORES.format(own=own, keys="{keys}"), runs):
             means[row["run"]][row["name"]] = row["mean"]
         return means
 

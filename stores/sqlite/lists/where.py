@@ -15,6 +15,7 @@ from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.filters import PARTS, Level, failure_words, level_of, outcome_errors
 from lmflow.stores.sqlite.blobs.format import digest_bytes, unpack
+from lmflow.stores.sqlite.lists.run_totals import has_references, reused_column
 from lmflow.values.unicode import well_formed
 
 _HOLDS = "lmflow_holds"
@@ -22,6 +23,7 @@ _HOLDS = "lmflow_holds"
 
 _OF_RUN = "FROM run_item JOIN call ON call.trace = run_item.trace WHERE run_item.run = run.id"
 _OF_TRACE = "FROM call WHERE call.trace = trace.id"
+_SENT = "call.source = '' AND NOT {reused}"
 _TOKENS = "call.tok_in IS NOT NULL OR call.tok_out IS NOT NULL"
 _SUM_TOKENS = "coalesce(call.tok_in, 0) + coalesce(call.tok_out, 0)"
 _LATEST = (
@@ -47,10 +49,8 @@ _COLUMNS: Mapping[tuple[Level, str], tuple[str, ...]] = {
     ("run", "started"): (_started("run"),),
     ("run", "seconds"): (_seconds("run"),),
     ("run", "calls"): (f"(SELECT count(*) {_OF_RUN})",),
-    ("run", "cost"): (f"(SELECT sum(call.cost) {_OF_RUN} AND call.source = '') / 1e9",),
-    ("run", "tokens"): (
-        f"(SELECT sum({_SUM_TOKENS}) {_OF_RUN} AND call.source = '' AND ({_TOKENS}))",
-    ),
+    ("run", "cost"): (f"(SELECT sum(call.cost) {_OF_RUN} AND {_SENT}) / 1e9",),
+    ("run", "tokens"): (f"(SELECT sum({_SUM_TOKENS}) {_OF_RUN} AND {_SENT} AND ({_TOKENS}))",),
     ("trace", "trace"): ("trace.uid",),
     ("trace", "program"): ("trace.name", "trace.target"),
     ("trace", "version"): (
@@ -176,7 +176,9 @@ class ConditionFilters:
             case "version" if criterion.operator == "=":
                 named = self._bound(_hash_of(criterion.literal))
                 return f"coalesce(trace.version = (SELECT id FROM version WHERE hash = {named}), 0)"
-        return self._compared(criterion, _COLUMNS[level, criterion.field])
+        reused = reused_column(self._db)
+        columns = [sql.replace("{reused}", reused) for sql in _COLUMNS[level, criterion.field]]
+        return self._compared(criterion, columns)
 
     def _score(self, criterion: Condition, level: Level) -> str:
         named = ""
@@ -184,6 +186,8 @@ class ConditionFilters:
             named = f" AND score.name = {self._bound(well_formed(criterion.name))}"
         if level == "trace":
             return _LATEST.format(trace="trace.id", named=named)
+        if has_references(self._db):
+            named += " AND score.run IN ('', run_item.run)"
         latest = _LATEST.format(trace="run_item.trace", named=named)
         return f"(SELECT avg({latest}) FROM run_item WHERE run_item.run = run.id)"
 

@@ -26,6 +26,9 @@ _STOP = "UPDATE run SET root = NULL, status = 'stopped', result = '' WHERE id = 
 _DERIVED = ("kind", "model", "status", "tok_in", "tok_out", "tok_cached")
 
 
+_PLACE = "INSERT OR IGNORE INTO run_item (run, position, label, trace) VALUES (?, 0, '', ?)"
+
+
 class Executions:
     """The runs, traces and calls of a rescued store, through the connection that writes it."""
 
@@ -110,7 +113,7 @@ class Executions:
                 " VALUES (?, 'run', ?, ?, 'stopped', ?, ?)",
                 (uid, name, target, started, ended),
             )
-            self._db.execute("INSERT OR IGNORE INTO run_item VALUES (?, 0, '', ?)", (uid, row))
+            self._db.execute(_PLACE, (uid, row))
 
     def _drop_traces(self) -> None:
         """Delete the traces whose inputs, world or version are lost."""

@@ -14,6 +14,7 @@ from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
+from lmflow.stores.sqlite.lists.run_totals import WRITE_TOTALS
 from lmflow.stores.sqlite.writing.statements import (
     CLOSE_TRACES,
     INSERT_ITEMS,
@@ -33,12 +34,14 @@ from lmflow.traces.events import (
     RefMoved,
     RunClosed,
     RunOpened,
+    RunPlanned,
     ScoreRecorded,
     TraceClosed,
     TraceOpened,
+    TraceReused,
     VersionSaved,
 )
-from lmflow.traces.trace import CallAttempt, Run, Trace
+from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
 from lmflow.values.record import Record, plain
 from lmflow.versions.version import Version
 
@@ -139,9 +142,9 @@ class RowWriter:
                 ):
                     if value is not None:
                         put += self._body(kind, value).hashes
-            case RunOpened(run):
-                for planned in run.wanted:
-                    put += self._body("inputs", planned.inputs).hashes
+            case RunOpened(Run(wanted=planned)) | RunPlanned(executions=planned):
+                for execution in planned:
+                    put += self._body("inputs", execution.inputs).hashes
 
     def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
         match event:
@@ -149,12 +152,16 @@ class RowWriter:
                 self._call(event.trace, event.call)
             case TraceOpened(run, label, position, trace):
                 self._trace(run, label, position, trace)
+            case TraceReused(run, label, position, trace):
+                self._items.append((run, position, label, self._row_of_trace(trace), 1))
             case TraceClosed(trace):
                 self._close_trace(trace)
             case RaceWon(trace, address, winner):
                 self._choice(trace, address, winner)
             case RunOpened(run, versions):
                 self._run(run, versions)
+            case RunPlanned(run, position, executions):
+                self._plan(run, position, executions)
             case RunClosed():
                 self._close_run(event)
             case VersionSaved(version, at, author):
@@ -170,29 +177,18 @@ class RowWriter:
         for version in versions:
             self._versions.put(version, run.started)
         config = json.dumps(plain(run.config), sort_keys=True)
-        self._db.execute(
-            INSERT_RUN,
-            (
-                run.id,
-                run.kind,
-                run.name,
-                run.target,
-                run.status,
-                run.started,
-                run.ended,
-                run.of,
-                config,
-                run.result,
-            ),
-        )
-        version_ids = {planned.version for planned in run.wanted}
+        place = (run.id, run.kind, run.name, run.target, run.status)
+        row = (*place, run.started, run.ended, run.of, config, run.result)
+        self._db.execute(INSERT_RUN, row)
+        self._plan(run.id, 0, run.wanted)
+
+    def _plan(self, run: str, first: int, executions: Sequence[PlannedExecution]) -> None:
+        version_ids = {planned.version for planned in executions}
         rows = {version_id: self._versions.row_of(version_id) for version_id in version_ids}
-        for position, planned in enumerate(run.wanted):
-            inputs = self._put("inputs", planned.inputs)
-            version_row = rows[planned.version]
-            self._planned.append(
-                (run.id, position, planned.label, inputs, version_row, planned.sample)
-            )
+        for position, planned in enumerate(executions, first):
+            inputs, version = self._put("inputs", planned.inputs), rows[planned.version]
+            row = (run, position, planned.label, inputs, version, planned.sample)
+            self._planned.append(row)
 
     def _close_run(self, closed: RunClosed) -> None:
         root = digest_bytes(closed.root) if closed.root else None
@@ -203,6 +199,8 @@ class RowWriter:
         if not changed.rowcount:
             msg = f"no run {closed.id!r} was opened"
             raise KeyError(msg)
+        self._flush()
+        self._db.execute(WRITE_TOTALS, {"run": closed.id})
 
     def _choice(self, trace: str, address: str, winner: str | int) -> None:
         self._flush()
@@ -230,7 +228,7 @@ class RowWriter:
                 trace.ended,
             )
         )
-        self._items.append((run, position, label, row_id))
+        self._items.append((run, position, label, row_id, 0))
         self._traces[trace.id] = row_id
         self._own.add(row_id)
 
@@ -295,7 +293,15 @@ class RowWriter:
         self._flush()
         trace = self._row_of_trace(scored.trace)
         (version,) = self._db.execute("SELECT version FROM trace WHERE id = ?", (trace,)).fetchone()
-        judgement = (scored.name, scored.value, feedback, scored.metric, scored.who, scored.at)
+        judgement = (
+            scored.name,
+            scored.value,
+            feedback,
+            scored.metric,
+            scored.who,
+            scored.at,
+            scored.run,
+        )
         self._db.execute(INSERT_SCORE, (trace, version, *judgement))
 
     def _put_optional(self, kind: str, value: Record | Any) -> int | None:

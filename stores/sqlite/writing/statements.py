@@ -6,7 +6,7 @@ INSERT_TRACES = """
 INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample,
                    started_ns, ended_ns) VALUES {rows}
 """
-INSERT_ITEMS = "INSERT INTO run_item (run, position, label, trace) VALUES {rows}"
+INSERT_ITEMS = "INSERT INTO run_item (run, position, label, trace, reused) VALUES {rows}"
 INSERT_PLANNED = "INSERT INTO wanted (run, position, label, inputs, version, sample) VALUES {rows}"
 UPSERT_CALLS = """
 INSERT INTO call (id, trace, address, attempt, key, kind, model, request, reply, status,
@@ -26,6 +26,6 @@ INSERT INTO run (id, kind, name, target, status, started_ns, ended_ns, of, confi
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_SCORE = """
-INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns, run)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """

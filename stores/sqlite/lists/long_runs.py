@@ -11,12 +11,14 @@ from lmflow.errors import NotFound
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
+from lmflow.stores.sqlite.lists.run_totals import reused_column
 from lmflow.stores.sqlite.trace_reader import TraceReader
 from lmflow.traces.paged import HELD, Paged
+from lmflow.traces.reused import as_reused
 from lmflow.traces.trace import PlannedExecution, Trace
 from lmflow.values.record import Record
 
-_ITEMS = "SELECT label, trace FROM run_item WHERE run = :run"
+_ITEMS = "SELECT label, trace, {reused} AS reused FROM run_item WHERE run = :run"
 _PLANNED = """
 SELECT label, inputs, version.hash, sample FROM wanted
 JOIN version ON version.id = wanted.version WHERE run = :run
@@ -87,9 +89,13 @@ class LongRuns:
         self, run: str, start: int, stop: int, *, gapless: bool
     ) -> Sequence[tuple[str, Trace]]:
         """Return labels and traces; ``gapless`` says that each position has one."""
-        rows = self._rows(_ITEMS + _WHERE[gapless], run, start, stop)
+        query = _ITEMS.format(reused=reused_column(self._db)) + _WHERE[gapless]
+        rows = self._rows(query, run, start, stop)
         traces = self._traces.read([row["trace"] for row in rows])
-        return [(row["label"], trace) for row, trace in zip(rows, traces, strict=True)]
+        return [
+            (row["label"], as_reused(trace) if row["reused"] else trace)
+            for row, trace in zip(rows, traces, strict=True)
+        ]
 
     def planned(
         self, run: str, start: int, stop: int, *, gapless: bool

@@ -1,0 +1,1 @@
+"""Parts of runs of many executions: side by side execution, and what it comes to."""
