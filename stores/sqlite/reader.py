@@ -25,6 +25,7 @@ from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.ids import Kind, Place, is_accidental, resolve_id, resolve_place
 from lmflow.stores.sqlite.lists.listing import AFTER_ALL_IDS, Listing
 from lmflow.stores.sqlite.lists.long_runs import LongRuns
+from lmflow.stores.sqlite.lists.outlines import Outlines
 from lmflow.stores.sqlite.lists.search import LATEST, SearchPage, search_calls
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summaries
 from lmflow.stores.sqlite.trace_reader import TraceReader
@@ -52,8 +53,9 @@ class Reader:
     """Reads through one connection, which only one thread may use.
 
     ``versions`` and ``datasets`` read versions and data sets, ``listing`` lists what fulfils
-    conditions, ``long_runs`` reads parts of runs. The traces of a long run are read when they are
-    looked at, through a reader that ``again`` opens; without it they are read at once.
+    conditions, ``outlines`` reads what screens show, ``long_runs`` reads parts of runs. The traces
+    of a long run are read when they are looked at, through a reader that ``again`` opens; without
+    it they are read at once.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Reader:
         self.datasets = DatasetReader(connection, store, self._blobs)
         self.listing = Listing(connection, store, self._blobs, self.versions)
         self._traces = TraceReader(connection, store, self._blobs, self.versions)
+        self.outlines = Outlines(self.listing, self._traces)
         self.long_runs = LongRuns(connection, store, self._blobs, self._traces, again)
 
     def runs(self, limit: int, before: str) -> Sequence[Run]:

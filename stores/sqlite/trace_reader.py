@@ -6,6 +6,7 @@ import functools
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import toolz
 
@@ -58,6 +59,27 @@ class TraceReader:
         for chunk in batches(list(dict.fromkeys(rows)), CHUNK):
             by_row |= self._chunk(chunk)
         return by_row
+
+    def call(self, trace: int, address: str, attempt: int) -> CallAttempt | None:
+        """Return one call of the trace in a row, ``None`` if it has no such call."""
+        query = "SELECT * FROM call WHERE trace = ? AND address = ? AND attempt = ?"
+        row = self._db.execute(query, (trace, address, attempt)).fetchone()
+        try:
+            return None if row is None else self._call(row)
+        except DAMAGE as error:
+            raise damaged(self._store, f"call {row['id']}", error) from error
+
+    def values(self, trace: int) -> tuple[Any, Any, Any]:
+        """Return inputs, outputs and failure of the trace in a row as JSON values."""
+        query = "SELECT inputs, outputs, failure FROM trace WHERE id = ?"
+        row = self._db.execute(query, (trace,)).fetchone()
+        if row is None:
+            raise damaged(self._store, f"row {trace} of the table trace")
+        try:
+            inputs, outputs, failure = map(self._blobs.get, row)
+        except DAMAGE as error:
+            raise damaged(self._store, f"row {trace} of the table trace", error) from error
+        return inputs, outputs, failure
 
     def _chunk(self, rows: Sequence[int]) -> dict[int, Trace]:
         traces = select_in(self._db, "SELECT * FROM trace WHERE id IN ({keys})", rows)
