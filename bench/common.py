@@ -94,7 +94,9 @@ def child(*command: str) -> Iterator[Child]:
 
 @contextlib.contextmanager
 def mock_server() -> Iterator[str]:
-    """The address of a server of chat completions, in a process of its own on the loopback."""
+    """The address of a server of chat completions, in a process of its own on the loopback. Under
+    ``/NAME@50/v1`` it waits 50 ms before it answers as it does under ``/NAME/v1``.
+    """
     with child(sys.executable, str(HERE / "common.py"), "serve") as server:
         yield f"http://127.0.0.1:{server.line()['port']}"
 
@@ -147,9 +149,16 @@ class _Mock(asyncio.Protocol):
             if len(self._data) < whole:
                 return
             body, self._data = self._data[end + 4 : whole], self._data[whole:]
-            assert self._transport is not None
-            path = "/" + head.split(" ", 2)[1].split("/")[1]
-            self._transport.write(_answer(_last_word(body)) if path == ECHO else _ANSWERS[path])
+            name, _, delay = head.split(" ", 2)[1].split("/")[1].partition("@")
+            answer = _answer(_last_word(body)) if f"/{name}" == ECHO else _ANSWERS[f"/{name}"]
+            self._write(answer, int(delay or 0) / 1000)
+
+    def _write(self, answer: bytes, seconds: float) -> None:
+        assert self._transport is not None
+        if seconds:
+            asyncio.get_running_loop().call_later(seconds, self._transport.write, answer)
+        else:
+            self._transport.write(answer)
 
 
 def _last_word(body: bytes) -> str:

@@ -167,6 +167,23 @@ async def _one(session: object, url: str, token: str, found: Load) -> None:
         found.traces[body["trace"]] = token
 
 
+def measured(rounds: int, clients: int = 64, seconds: float = 4.0) -> Iterator[tuple[str, ...]]:
+    """The rows of ``speed.py``: both asked once a round, as fast as the clients can."""
+    with tempfile.TemporaryDirectory() as folder, mock_server() as model:
+        store = Path(folder) / "bench.db"
+        loads: dict[str, list[Load]] = {"lmflow": [], "bare": []}
+        with served(model, store) as servers:
+            warm = [loaded(server, clients, WARM) for server in servers.values()]
+            for number in range(rounds):
+                turn = list(servers.items())[:: -1 if number % 2 else 1]
+                for name, server in turn:
+                    loads[name].append(loaded(server, clients, seconds))
+        checked(store, [warm[0], *loads["lmflow"]])
+    for what, ours, theirs, _, part in compared(f"serve, {clients} clients", loads):
+        bar = "≤ 2.5" if "CPU" in what else ""
+        yield (what, ours, "bare handler", theirs, part, bar)
+
+
 def compared(what: str, loads: Mapping[str, Sequence[Load]]) -> Iterator[tuple[str, ...]]:
     """The rows of one way of asking."""
     ours, theirs = loads["lmflow"], loads["bare"]
