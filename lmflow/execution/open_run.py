@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,17 +13,19 @@ import attrs
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import Spent
 from lmflow.execution.logs import log_run_begun, log_run_ended, log_run_stopped
+from lmflow.execution.parts.references import Candidate, Recordings, matching_traces
 from lmflow.execution.parts.side_by_side import run_side_by_side
-from lmflow.execution.prepared_rollout import FinishedRollout
+from lmflow.execution.prepared_rollout import FinishedRollout, PreparedRollout
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
-from lmflow.programs.program import Program
-from lmflow.replays.simulate import ReplayCase
-from lmflow.traces.events import Event, RunClosed, RunOpened, VersionSaved
-from lmflow.traces.store import ExecutionQuery, Recorder
+from lmflow.traces.events import Event, RunClosed, RunOpened, TraceReused, VersionSaved
 from lmflow.traces.trace import Run, RunKind, RunStatus, Trace
+from lmflow.values.batches import batches
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
+
+_LOOKED_UP = 128
+"""The rollouts that are looked up in the store at once."""
 
 Step = Callable[[bool], object]
 """Is called after each execution with whether it succeeded."""
@@ -33,8 +35,8 @@ class OpenRun:
     """A run that executions are added to: entering it records its opening, leaving it closes it.
 
     With ``reuse``, recorded calls of earlier executions of the same program, parameters, inputs
-    and sample answer requests that are still the same; an execution that is reused throughout
-    costs nothing.
+    and sample answer requests that are still the same. An execution that is reused throughout
+    costs nothing, and the run refers to it instead of recording it anew.
     """
 
     def __init__(self, run: Run, session: Session, *, reuse: bool) -> None:
@@ -44,7 +46,7 @@ class OpenRun:
         self._traces: dict[str, Trace] = {}
         self._positions = itertools.count()
         self._result = ""
-        self._places: dict[Program, Callable[[Version], Record]] = {}
+        self._recordings = Recordings(session)
 
     async def __aenter__(self) -> Self:
         """Record the opening of the run."""
@@ -90,30 +92,63 @@ class OpenRun:
         recorded; the executions that it stopped stay open in the store.
         """
         within = (session or self.session).within()
-        todo = within.with_answers(self._with_recorded_calls(rollouts))
-        rollout_at = {next(self._positions): rollout for rollout in todo}
+        place_of = {next(self._positions): rollout for rollout in rollouts}
         prepare, trace_at = within.preparing(), dict[int, Trace]()
-        for rollout in todo:
+        for rollout in rollouts:
             prepare(rollout)
 
         def ended(position: int, _: Rollout, finished: FinishedRollout) -> None:
             trace_at[position] = finished.trace
             step(finished.error is None)
 
+        def referred(position: int, trace: Trace) -> None:
+            trace_at[position] = trace
+            step(trace.failure is None)
+
         await run_side_by_side(
             self.run.id,
-            rollout_at.items(),
+            self._unrecorded(within, place_of, prepare, referred),
             prepare,
             within.connections.concurrency,
             ended,
-            count=len(todo),
+            count=len(rollouts),
         )
         for position, trace in sorted(trace_at.items()):
-            self._traces[rollout_at[position].label] = trace
-        if len(trace_at) < len(todo):
+            self._traces[place_of[position].label] = trace
+        if len(trace_at) < len(rollouts):
             refusal = within.account.refusal()
-            raise attrs.evolve(refusal, run=self.run.id, done=len(trace_at), total=len(todo))
-        return [trace_at[position] for position in rollout_at]
+            raise attrs.evolve(refusal, run=self.run.id, done=len(trace_at), total=len(rollouts))
+        return [trace_at[position] for position in place_of]
+
+    async def _unrecorded(
+        self,
+        within: Session,
+        place_of: Mapping[int, Rollout],
+        prepare: Callable[[Rollout], PreparedRollout],
+        referred: Callable[[int, Trace], None],
+    ) -> AsyncIterator[tuple[int, Rollout]]:
+        """Yield the rollouts to execute, with the recorded calls that they may use. For those that
+        a recorded execution answers throughout, a reference is recorded instead.
+        """
+        for part in batches(list(place_of.items()), _LOOKED_UP):
+            receipt = WriteReceipt()
+            receipt.settle(None)
+            candidates = self._candidates([rollout for _, rollout in part])
+            for (position, _), candidate in zip(part, candidates, strict=True):
+                rollout = candidate.rollout
+                trace = self._recordings.reference(candidate, prepare(rollout))
+                if trace is None:
+                    yield position, within.with_answers([rollout])[0]
+                    continue
+                event = TraceReused(self.run.id, rollout.label, position, trace.id)
+                receipt = self.session.connections.record(event)
+                referred(position, trace)
+            await receipt.durable()
+
+    def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
+        if not self._reuse:
+            return list(map(Candidate, rollouts))
+        return self._recordings.candidates(rollouts)
 
     def traces_under(self, label: str) -> list[Trace]:
         """Return the run's traces so far whose labels begin with a label, in order."""
@@ -124,7 +159,7 @@ class OpenRun:
         """Count the rollouts that no recorded execution can answer."""
         if not self._reuse:
             return len(rollouts)
-        return sum(1 for trace in _matching_traces(self.session.recorder, rollouts) if not trace)
+        return sum(1 for trace in matching_traces(self.session.recorder, rollouts) if not trace)
 
     async def record(self, *events: Event) -> None:
         """Record events that belong to the run, and wait until they are durable."""
@@ -161,26 +196,6 @@ class OpenRun:
             result=result,
         )
 
-    def _with_recorded_calls(self, rollouts: Sequence[Rollout]) -> list[Rollout]:
-        if not self._reuse:
-            return list(rollouts)
-        recorded_traces = _matching_traces(self.session.recorder, rollouts)
-        return [
-            self._with_trace(rollout, trace)
-            for rollout, trace in zip(rollouts, recorded_traces, strict=True)
-        ]
-
-    # A redacted trace holds hashes in place of requests, so nothing in it can answer a request.
-    def _with_trace(self, rollout: Rollout, trace: Trace | None) -> Rollout:
-        if trace is None or trace.world.get("redacted"):
-            return rollout
-        program = rollout.program
-        if program not in self._places:
-            self._places[program] = self.session.model_places(program)
-        places = self._places[program](rollout.version)
-        case = ReplayCase(trace, program, rollout.version, places)
-        return attrs.evolve(rollout, reuse=case.cached_answers)
-
 
 def open_run(  # noqa: PLR0913 - the run's own fields
     session: Session, kind: RunKind, name: str, config: Record, of: str = "", *, reuse: bool
@@ -193,16 +208,3 @@ def open_run(  # noqa: PLR0913 - the run's own fields
 def traces_by_label(rollouts: Sequence[Rollout], traces: Sequence[Trace]) -> Mapping[str, Trace]:
     """Map the labels of rollouts to their traces."""
     return {rollout.label: trace for rollout, trace in zip(rollouts, traces, strict=True)}
-
-
-def _matching_traces(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | None]:
-    queries = [
-        ExecutionQuery(
-            rollout.program.key,
-            rollout.version.tree,
-            rollout.pending.inputs,
-            rollout.pending.sample or 0,
-        )
-        for rollout in rollouts
-    ]
-    return store.recorded(queries)

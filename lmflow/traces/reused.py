@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import Any
 
 from lmflow.traces.calls import CallAttempt
 from lmflow.traces.trace import Trace
 
 
-def as_reused(trace: Trace) -> Trace:
+def as_reused(trace: Trace, code: Any = None) -> Trace:
     """Return an execution as it is in a run that only refers to it: its calls cost nothing there,
-    and their source is the execution itself. Id, times and root stay.
+    and their source is the execution itself. Id, times and root stay; ``code`` is the program.
     """
-    return attrs.evolve(trace, calls=tuple(_reused_call(call, trace.id) for call in trace.calls))
+    return trace.finished(
+        calls=tuple(_reused_call(call, trace.id) for call in trace.calls),
+        choices=trace.choices,
+        world=trace.world,
+        outputs=trace.outputs,
+        failure=trace.failure,
+        ended=trace.ended,
+        code=code,
+    )
 
 
 # One constructor call: `attrs.evolve` would look at every field, once a call.

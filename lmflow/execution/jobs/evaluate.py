@@ -236,7 +236,15 @@ def _score_events(evaluation: Evaluation) -> Sequence[ScoreRecorded]:
     """Return the events that record the scores by each metric."""
     now = time.time_ns()
     return [
-        ScoreRecorded(row.trace, name, row.score.value, row.score.feedback, each.metric, "", now)
+        ScoreRecorded(
+            row.trace,
+            name,
+            row.score.value,
+            row.score.feedback,
+            each.metric,
+            at=now,
+            run=evaluation.run,
+        )
         for name, each in ((name, evaluation.by(name)) for name in evaluation.metrics)
         for row in each.rows
         if row.score is not None

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from typing import Any, Generic, TypeVar
 
 from lmflow.errors import BudgetExceeded
 from lmflow.execution.batching_writer import WriteReceipt
@@ -31,6 +39,7 @@ class Feed(Generic[T]):
     def __init__(self, members: Iterable[T] | AsyncIterable[T]) -> None:
         self._sync: Iterator[T] | None = None
         self._async: AsyncIterator[T] | None = None
+        self._source: Any = members
         if isinstance(members, AsyncIterable):
             self._async = aiter(members)
         else:
@@ -54,6 +63,14 @@ class Feed(Generic[T]):
     def end(self) -> None:
         """Hand out nothing more."""
         self._sync, self._async = None, None
+
+    async def aclose(self) -> None:
+        """Close the generator that is read, if it is one, so that its `finally` blocks run here."""
+        source, self._async = self._source, None
+        if isinstance(source, AsyncGenerator):
+            await source.aclose()
+        elif isinstance(source, Generator):
+            source.close()
 
 
 async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
@@ -95,7 +112,10 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
     # their records to become durable, so the other half keeps all slots busy. A hundred thousand
     # rollouts then cost no more memory at once than a hundred.
     workers = 2 * concurrency - 1 if count is None else min(2 * concurrency - 1, count)
-    await gather_strict([work() for _ in range(workers)])
+    try:
+        await gather_strict([work() for _ in range(workers)])
+    finally:
+        await feed.aclose()
     for receipt in receipts:
         await receipt.durable()
     return began
