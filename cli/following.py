@@ -17,6 +17,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "runs export": ("lmflow verify RUN", "lmflow gc --older-than 30d"),
     "runs calls": ("lmflow runs show RUN --messages", "lmflow costs --by step"),
     "costs": ("lmflow runs calls --where CONDITION", "lmflow replay --where CONDITION --version B"),
+    "ui": ("lmflow runs ls", "lmflow runs show RUN"),
     "why": ("lmflow blame VERSION STEP.instruction", "lmflow score TRACE --name NAME --value 0"),
     "status": ("lmflow log VERSION", "lmflow optimize MODULE:PROGRAM --optimizer NAME"),
     "replay": ("lmflow replay RUN --version REF", "lmflow diff A B"),

@@ -26,6 +26,7 @@ SECTIONS = {
         "runs": ("runs:runs", "List recorded runs and show them."),
         "costs": ("lists.costs:costs_", "Sum calls, tokens, money and time."),
         "why": ("explain:why", "Show where an answer comes from."),
+        "ui": ("ui:ui", "Look at the store in a browser."),
         "status": ("status:status", "Compare a version's last run with the program of now."),
     },
     "Time travel": {

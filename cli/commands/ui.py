@@ -1,0 +1,92 @@
+"""The command ``ui``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import click
+
+from lmflow.cli.loading.serving import warn_of_reach
+from lmflow.cli.options import Group, json_option, store_option
+from lmflow.stores.sqlite.store import reading
+
+
+@attrs.frozen(kw_only=True)
+class UiOptions:
+    """The options of ``ui``."""
+
+    host: str
+    port: int
+    launch: bool
+    store: str
+    as_json: bool
+
+
+@click.group(cls=Group, invoke_without_command=True)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option(
+    "--port",
+    default=8808,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="The port; 0 takes a free one.",
+)
+@click.option("--open", "launch", is_flag=True, help="Open the page in the browser.")
+@store_option
+@json_option
+@click.pass_context
+def ui(ctx: click.Context, /, **options: Any) -> None:
+    """Look at the store in a browser: runs, traces, versions, comparisons, what-if.
+
+    Prints a link with a token, and follows processes that record into the store meanwhile. Pages
+    read through a read-only connection; what writes is a form that records who sent it. Ctrl-C
+    stops the server. --json prints a line of JSON at start.
+
+    \b
+    Example:
+      lmflow ui --port 0
+    """
+    if ctx.invoked_subcommand is None:
+        _serve(UiOptions(**options))
+
+
+def _serve(options: UiOptions) -> None:
+    serve, access_of, application = _import_ui()
+    with reading(options.store):
+        pass  # so that a store that is missing or damaged is an error here
+    warn_of_reach(options.host, token=True)
+    access = access_of(options.host)
+
+    def started(address: str) -> None:
+        _print_start(options, f"{address}/?token={access.token}")
+
+    asyncio.run(serve(application(options.store, access), (options.host, options.port), started))
+
+
+def _print_start(options: UiOptions, url: str) -> None:
+    if options.as_json:
+        click.echo(json.dumps({"event": "started", "url": url, "store": options.store}))
+    else:
+        click.echo(f"{options.store} in the browser: {url}")
+        click.echo("The link lets whoever has it see the store. Ctrl-C stops the server.", err=True)
+    if options.launch:
+        click.launch(url)
+
+
+def _import_ui() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
+    """Return what serves the pages; the error for a missing extra names the install line."""
+    try:
+        from lmflow.cli.loading.viewing import view_of  # noqa: PLC0415 - an extra
+        from lmflow.ui.access import Access  # noqa: PLC0415 - an extra
+        from lmflow.ui.serving import serve  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        if error.name not in {"jinja2", "markupsafe"}:
+            raise
+        raise click.ClickException(
+            "the package jinja2 is missing. Install it: pip install 'lmflow-dsl[ui]'."
+        ) from None
+    return serve, Access.new, view_of

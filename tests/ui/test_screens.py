@@ -1,0 +1,86 @@
+"""Every screen is a page, JSON and fragments, filled and empty."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import View, viewing
+
+PAGES = {
+    "runs": "/",
+    "runs of a condition": "/?where=kind=evaluate",
+    "trace": "/traces/{trace}",
+    "call": "/traces/{trace}/call?call=x",
+}
+"""The path of each screen; {run} and {trace} are filled in."""
+
+OF_EMPTY_STORES = ("runs", "runs of a condition")
+
+
+async def names(view: View) -> dict[str, str]:
+    """Ids of the store: its first run, and an execution of it."""
+    rows = (await view.json("/"))["rows"]
+    run = next(row["id"] for row in rows if row["kind"] == "run")
+    return {"run": run, "trace": (await view.json(f"/traces/{run}"))["trace"]["trace"]}
+
+
+@pytest.mark.parametrize("page", PAGES)
+async def test_screens_are_pages_and_json(filled: Path, page: str) -> None:
+    """A screen answers with HTML that has a title and the command, and with the same as JSON."""
+    async with viewing(filled) as view:
+        path = PAGES[page].format(**await names(view))
+        status, text = await view.get(path)
+        assert 200 == status
+        assert "· lmflow</title>" in text
+        assert 'id="cli">lmflow ' in text
+        assert isinstance(await view.json(path), dict)
+
+
+@pytest.mark.parametrize("page", OF_EMPTY_STORES)
+async def test_screens_of_an_empty_store(empty: Path, page: str) -> None:
+    """A screen of an empty store says what to do."""
+    async with viewing(empty) as view:
+        status, text = await view.get(PAGES[page])
+        assert 200 == status
+        assert 'class="empty"' in text
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"),
+    [
+        ("/?where=nonsense", 400, "nonsense"),
+        ("/?limit=abc", 400, "a number from 0 to 500"),
+        ("/traces/nothing", 404, "nothing"),
+        ("/nothing", 404, "Not Found"),
+    ],
+)
+async def test_bad_requests_are_explained(filled: Path, path: str, status: int, words: str) -> None:
+    """A request that can't be answered gets its status and the reason, as page and as JSON."""
+    async with viewing(filled) as view:
+        found, text = await view.get(path)
+        assert status == found
+        assert words in text
+        mark = "&" if "?" in path else "?"
+        async with view.session.get(f"{view.url}{path}{mark}format=json") as response:
+            problem: dict[str, Any] = await response.json()
+            assert status == response.status == problem["status"]
+
+
+async def test_unknown_fragments_are_refused(filled: Path) -> None:
+    """A part that the page doesn't have is a bad request."""
+    async with viewing(filled) as view:
+        status, text = await view.get("/?fragment=nothing")
+        assert 400 == status
+        assert "a part of this page" in text
+
+
+async def test_lists_go_on_where_they_stopped(filled: Path) -> None:
+    """Pages of two runs each, one after the other, are the list of all runs."""
+    async with viewing(filled) as view:
+        every = [row["id"] for row in (await view.json("/"))["rows"]]
+        listed: list[str] = []
+        data = await view.json("/?limit=2")
+        while data["next"]:
+            listed += [row["id"] for row in data["rows"]]
+            data = await view.json(f"/?limit=2&before={data['next']}")
+        assert every == listed + [row["id"] for row in data["rows"]]
