@@ -185,6 +185,8 @@ from .optimizers.few_shot import (
 from .optimizers.few_shot import (
     labeled_few_shot as labeled_few_shot,
 )
+from .optimizers.finetune import better_together as better_together
+from .optimizers.finetune import bootstrap_finetune as bootstrap_finetune
 from .optimizers.folds import cross_fit as cross_fit
 from .optimizers.gepa import gepa as gepa
 from .optimizers.knn import knn_few_shot as knn_few_shot

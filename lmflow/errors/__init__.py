@@ -54,6 +54,7 @@ LmflowError
 │   ├── BadData             rows can't be read as examples, or can't be split
 │   ├── BadScore            a metric returned something that makes no score
 │   ├── MetricFailed        a metric raised on every example
+│   ├── TrainingFailed      a training job failed
 │   └── NotComparable       two evaluations can't be paired
 ├── ReplayDiverged        the program sent another request than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
@@ -115,6 +116,7 @@ from lmflow.errors.evaluating import (
     BadScore,
     EvaluationError,
     MetricFailed,
+    TrainingFailed,
     NotComparable,
 )
 from lmflow.errors.replaying import (
@@ -216,6 +218,7 @@ __all__ = [
     "ToolFailed",
     "ToolsUnavailable",
     "Unanswered",
+    "TrainingFailed",
     "Unbounded",
     "Undecided",
     "UndeclaredProgram",

@@ -36,6 +36,18 @@ class BadScore(EvaluationError):
 
 
 @attrs.frozen(eq=False)
+class TrainingFailed(LmflowError):
+    """A training job failed, so there are no weights: the version stays, and what was trained so
+    far is kept for the next try.
+    """
+
+    trainer: str
+    text: str
+
+    template = "training by {trainer} failed: {text}"
+
+
+@attrs.frozen(eq=False)
 class MetricFailed(EvaluationError):
     """A metric raised on every example: the metric is wrong, so no output gets a score of 0.
 

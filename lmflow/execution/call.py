@@ -13,7 +13,8 @@ import attrs
 from lmflow.errors import CallError, ModelFailed, StepTimeout
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import NOTHING, ONE, Spent
-from lmflow.execution.costs import actual_or_worst, worst_case
+from lmflow.execution.costs import actual_or_worst, tool_price, worst_case
+from lmflow.execution.files import bound_to_files
 from lmflow.execution.listening import ListeningSession, OnText
 from lmflow.execution.logs import log_another_attempt, log_attempt
 from lmflow.execution.loop_resources import ends_the_task
@@ -35,6 +36,7 @@ from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import NO_ANSWERS, outcome_or_raise
 from lmflow.traces.events import CallStarted
+from lmflow.traces.store import files_of
 from lmflow.traces.trace import CallAttempt
 from lmflow.values.record import plain
 
@@ -79,7 +81,7 @@ class CallRunner:
                 return self._play_back(request, reply)
         if isinstance(request, ToolRequest):
             self._request, self._key = request, request.key
-            perform: Perform = partial(self._run_attempt, request, request.key, self._run_tool)
+            perform: Perform = self._call_tool
         else:
             model = trace.model(request.model)
             self._request = resolved = request.to(model.name, model.endpoint)
@@ -314,8 +316,19 @@ class CallRunner:
                 raise
             return failure
 
+    async def _call_tool(self) -> Outcome:
+        """Run a tool; one that has a price is reserved in the budget first."""
+        account = self._trace.account
+        worst = tool_price(str(self._step), self._call, priced=account.priced)
+        if worst.cost and account.bounded:
+            await account.reserve(worst)
+        return await self._run_attempt(self._request, self._key, self._run_tool, worst)
+
     def _cost(self, request: Request, outcome: Outcome) -> int | None:
         """Return the price of a reply in nano-dollars, ``None`` if it is unknown."""
+        if isinstance(request, ToolRequest):
+            price = self._call.price
+            return price(request.inputs) if price and isinstance(outcome, ToolReply) else None
         if isinstance(outcome, (ChatReply, EmbedReply)) and not isinstance(request, ToolRequest):
             return self._trace.connections.prices(request.model, outcome.usage, time.time_ns())
         return None
@@ -342,7 +355,9 @@ class CallRunner:
         request, function = self._call.request, self._call.function
         assert isinstance(request, ToolRequest)  # noqa: S101 - the other kind of request
         assert function is not None  # noqa: S101 - a tool's call carries its function
-        result, error = await self._trace.connections.call_tool(function, request.inputs)
+        connections = self._trace.connections
+        function = bound_to_files(function, files_of(connections.recorder))
+        result, error = await connections.call_tool(function, request.inputs)
         if error is not None:
             return tool_failure(error, request.tool)
         return ToolReply(plain(result, kept=True))

@@ -26,7 +26,7 @@ from lmflow.progress.terminal import Screen
 from lmflow.traces.events import Event
 from lmflow.traces.recent_runs import RecentRuns
 from lmflow.traces.redaction import Redactor
-from lmflow.traces.store import Recorder
+from lmflow.traces.store import Recorder, files_of
 from lmflow.traces.trace import Run
 
 _MOST_TOOL_THREADS = 32
@@ -137,7 +137,7 @@ def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its cons
     """Make the connections of an executor; nothing is opened before a call needs it."""
     redactor = Redactor(redact, secret or secrets.token_bytes(32)) if redact else None
     return Connections(
-        Models(model, answers.model if answers else None),
+        Models(model, answers.model if answers else None, files_of(recorder)),
         HttpSession(),
         ThreadPoolExecutor(min(concurrency, _MOST_TOOL_THREADS), "lmflow-tool"),
         concurrency,

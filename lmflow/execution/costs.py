@@ -8,10 +8,13 @@ import attrs
 
 from lmflow.errors import Unbounded
 from lmflow.execution.budget import NOTHING, Prices, Spent, unpriced
-from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, Usage
-from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest
+from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, ToolReply, Usage
+from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest, ToolRequest
+from lmflow.programs.effects import Call
+from lmflow.programs.program import Program
+from lmflow.programs.tool import Tool
 from lmflow.traces.trace import CallAttempt
-from lmflow.values.record import pretty
+from lmflow.values.record import EMPTY, pretty
 
 PER_REQUEST = 64
 PER_MESSAGE = 32
@@ -23,6 +26,9 @@ _PRICE_FIX = (
     "Set no usd in the budget, or give the price:"
     " Executor(prices=lambda model, usage, at: nano_dollars)."
 )
+
+_UNPRICED = "runs a job whose price isn't known"
+_JOB_FIX = "Set no usd in the budget, or give the trainer its price."
 
 
 def worst_case(
@@ -60,6 +66,28 @@ def worst_case(
         model = request.model or "the default model"
         raise Unbounded(step, f"asks {model}, whose price isn't known", _PRICE_FIX)
     return Spent(1, prompt + completion, max(costs, default=0), int(not costs))
+
+
+def tool_price(step: str, call: Call, *, priced: bool) -> Spent:
+    """Return what a tool's call costs, which is no call of a model.
+
+    Raises:
+        Unbounded: Nobody can tell its price though one is needed.
+    """
+    request = call.request
+    if call.price is None or not isinstance(request, ToolRequest):
+        return NOTHING
+    cost = call.price(request.inputs)
+    if cost is None and priced:
+        raise Unbounded(step, _UNPRICED, _JOB_FIX)
+    return Spent(cost=cost) if cost else NOTHING
+
+
+def check_prices(program: Program, *, priced: bool) -> None:
+    """Raise ``Unbounded`` if a tool of a program runs jobs whose price must be known and isn't."""
+    for name, step in program.steps.items():
+        if priced and isinstance(step, Tool) and step.price and step.price(EMPTY) is None:
+            raise Unbounded(name, _UNPRICED, _JOB_FIX)
 
 
 def unbounded_media(step: str) -> Unbounded:
@@ -108,9 +136,12 @@ def actual_or_worst(outcome: Outcome | None, cost: int | None, worst: Spent) -> 
             worst.cost if cost is None else cost,
             int(tokens is None or cost is None),
         )
+    if isinstance(outcome, ToolReply):
+        return worst if cost is None else attrs.evolve(worst, cost=cost)
     if isinstance(outcome, Failure) and _is_free(outcome.data.get("status")):
         return Spent(1)
-    return attrs.evolve(worst, calls=1, unknown=1)
+    is_tool = worst.cost > 0 and not worst.calls
+    return attrs.evolve(worst, calls=int(not is_tool), unknown=1)
 
 
 def spent_on(
@@ -142,6 +173,8 @@ def spent_on(
             if measured:
                 worst = worst_case(call.address, call.request, prices, call.started)
             total += actual_or_worst(call.outcome, call.cost, worst)
+        elif isinstance(call.request, ToolRequest) and call.cost and not call.source:
+            total += Spent(cost=call.cost)
     return total
 
 

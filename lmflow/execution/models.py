@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from lmflow.errors import ModelUnavailable
 from lmflow.models.base import Model, place
-from lmflow.models.registry import checked_model
-from lmflow.models.registry import model as model_named
+from lmflow.models.registry import checked_model, model_in
 from lmflow.models.wrap import Routed
+from lmflow.values.hashed_files import HashedFiles
 from lmflow.values.record import Record
+
+if TYPE_CHECKING:
+    from lmflow.models.local.adapters import LocalPlace
 
 Substitute = Callable[[str, Callable[[], Model]], Model]
 """Gives the model to use for a name; the second argument makes the model that the name means."""
 
 
 class Models:
-    """The models that an executor was given or has made by name, or their substitutes. Raises
-    ``TypeError`` if the default is not a model.
+    """The models that an executor was given or has made by name, or their substitutes. Local models
+    of one base share a server, and find trained weights in ``files``. Raises ``TypeError`` if the
+    default is not a model.
     """
 
-    def __init__(self, default: str | Model | None, substitute: Substitute | None = None) -> None:
+    def __init__(
+        self,
+        default: str | Model | None,
+        substitute: Substitute | None = None,
+        files: HashedFiles | None = None,
+    ) -> None:
         if not isinstance(default, (str, type(None))):
             checked_model(default)
         self._default = default
         self._substitute = substitute
         self._created: dict[str, Model] = {}
+        self._files = files
+        self._place: LocalPlace | None = None
         self._substitutes: dict[str, Model] = {}
 
     @property
@@ -56,6 +68,13 @@ class Models:
             await model.aclose()
         self._created.clear()
 
+    def _local_place(self) -> LocalPlace:
+        if self._place is None:
+            from lmflow.models.local.adapters import LocalPlace  # noqa: PLC0415 - slow to import
+
+            self._place = LocalPlace(self._files)
+        return self._place
+
     def _real_model(self, name: str) -> Model:
         default = self._default
         if name == "" and default is None:
@@ -67,5 +86,5 @@ class Models:
             return default.models[name]
         full_name = name or str(default)
         if full_name not in self._created:
-            self._created[full_name] = model_named(full_name)
+            self._created[full_name] = model_in(full_name, self._local_place)
         return self._created[full_name]

@@ -102,7 +102,7 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
 async def run_tool(tool: Tool, inputs: Record) -> Record:
     """Call a tool's function once, and convert its result to a record of the tool's outputs."""
     request = ToolRequest(tool.name, tool.function.identity, inputs, mode=tool.mode)
-    reply = await Call(request, tool.function.call, tool.timeout)
+    reply = await Call(request, tool.function.call, tool.timeout, price=tool.price)
     return tool.signature.outcome(tool.name, reply.value)
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -16,6 +16,9 @@ from lmflow.models.providers.openai import OPENAI, OpenAI
 from lmflow.models.retries import retried
 from lmflow.models.transport.addresses import endpoint_class, url_problem
 from lmflow.values.unicode import well_formed
+
+if TYPE_CHECKING:
+    from lmflow.models.local.adapters import LocalPlace
 
 AZURE_VERSION = "2024-10-21"
 SECONDS_PER_ATTEMPT = 120.0
@@ -49,6 +52,7 @@ PROVIDERS: Mapping[str, Provider] = {
     "openrouter": Provider(
         "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"
     ),
+    "together": Provider("https://api.together.xyz/v1", "TOGETHER_BASE_URL", "TOGETHER_API_KEY"),
     "ollama": Provider(
         "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", "OLLAMA_API_KEY", keyed=False
     ),
@@ -69,7 +73,7 @@ def model(
 
     Args:
         name: ``openai/MODEL``, ``anthropic/MODEL``, ``azure/DEPLOYMENT``,
-            ``openrouter/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
+            ``openrouter/ORG/MODEL``, ``together/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
             ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or ``local/path/to/file.gguf``.
             ``openai`` with a base URL is any OpenAI-compatible endpoint.
         base_url: Takes precedence over the provider's variable (``OPENAI_BASE_URL``, ...).
@@ -89,6 +93,13 @@ def model(
         'ollama/MODEL'
     """
     return retried(_bare_model(name, base_url, api_key, timeout))
+
+
+def model_in(name: str, place: Callable[[], LocalPlace]) -> Model:
+    """Make the model that a name means; a local one is given the place whose servers and
+    weights it shares.
+    """
+    return retried(_bare_model(name, place=place))
 
 
 def model_of(source: Model | str) -> Model:
@@ -116,6 +127,7 @@ def _bare_model(
     base_url: str | None = None,
     api_key: str | None = None,
     timeout: float = SECONDS_PER_ATTEMPT,
+    place: Callable[[], LocalPlace] | None = None,
 ) -> Model:
     """Make a model that fails at its first failure."""
     check_kind("a model's name", name, str, f"Write it like {EXAMPLE_MODEL!r}.")
@@ -135,7 +147,7 @@ def _bare_model(
     if provider == "local":
         from lmflow.models.local.local import local  # noqa: PLC0415 - needs the extra
 
-        return local(rest)
+        return local(rest, place=place and place())
     if provider == "litellm":
         from lmflow.models.providers.litellm import litellm  # noqa: PLC0415 - needs the extra
 

@@ -11,6 +11,7 @@ from lmflow.optimizers.auto.optimizer import auto
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.finetune import better_together, bootstrap_finetune
 from lmflow.optimizers.folds import cross_fit
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
@@ -35,6 +36,7 @@ OPTIMIZERS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
         "knn_few_shot": knn_few_shot,
         "synthesize": synthesize,
         "fit_thresholds": fit_thresholds,
+        "bootstrap_finetune": bootstrap_finetune,
         "infer_rules": infer_rules,
         "opro": opro,
         "coordinate_ascent_opro": coordinate_ascent_opro,
@@ -55,6 +57,7 @@ _COMBINATORS: Mapping[str, Callable[..., PlanOptimizer]] = MappingProxyType(
         "chain": chain,
         "first_best": first_best,
         "cross_fit": cross_fit,
+        "better_together": better_together,
     }
 )
 
@@ -92,7 +95,7 @@ def optimizer_from_options(name: str, options: Mapping[str, Any]) -> PlanOptimiz
 
 
 def _argument(option: str, value: Any) -> Any:
-    if option == "optimizer":
+    if option in {"optimizer", "prompts", "weights"}:
         return optimizer_from_options(*value)
     if option == "optimizers":
         return tuple(optimizer_from_options(*inner) for inner in value)

@@ -30,7 +30,7 @@ class Call:
 
     ``function`` is the tool's function, which only the live driver runs. ``wanted`` is the
     signature of the outputs that a model's reply must hold, ``None`` if the step doesn't say.
-    ``adapter`` is the form in which they were asked for.
+    ``adapter`` is the form in which they were asked for. ``price`` says what a tool's call costs.
     """
 
     request: Request
@@ -38,6 +38,7 @@ class Call:
     timeout: float | None = None
     wanted: Any = attrs.field(default=None, repr=False)
     adapter: Any = attrs.field(default=None, repr=False)
+    price: Callable[[Mapping[str, Any]], int | None] | None = attrs.field(default=None, repr=False)
 
     def __await__(self) -> Generator[Call, Any, Any]:
         return (yield self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
@@ -12,6 +12,11 @@ from lmflow.programs.program import Program, Step
 from lmflow.values.functions import Function
 from lmflow.values.record import Record
 
+Price = Callable[[Mapping[str, Any]], int | None]
+"""Returns what a call with some inputs costs, in nano-dollars; ``None`` if nobody can tell. No
+inputs at all ask whether prices are known.
+"""
+
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
 class Tool(Step):
@@ -20,7 +25,8 @@ class Tool(Step):
     ``mode`` (cached, pure, live) says how recorded answers may be used again. ``description`` is
     what a model that may call the tool is told of it; ``parameters`` is the JSON schema of the
     inputs, ``None`` for the signature's own. ``check`` raises if the function can't run here, since
-    an extra is missing for example.
+    an extra is missing for example. ``price`` says what a call costs, ``None`` if calls cost
+    nothing.
     """
 
     function: Function
@@ -29,6 +35,7 @@ class Tool(Step):
     description: str = ""
     parameters: Record | None = None
     check: Callable[[], None] | None = attrs.field(default=None, eq=False, repr=False)
+    price: Price | None = attrs.field(default=None, eq=False, repr=False)
 
     @property
     def identity(self) -> Any:

@@ -50,7 +50,9 @@ class HashedFiles:
 
     def free(self) -> int:
         """Return the bytes that are free on the folder's disk."""
-        folder = next(path for path in (self.folder, *self.folder.absolute().parents) if path.exists())
+        folder = next(
+            path for path in (self.folder, *self.folder.absolute().parents) if path.exists()
+        )
         return shutil.disk_usage(folder).free
 
     def add(self, file: Path) -> str:

@@ -13,17 +13,20 @@ from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import reading
 from lmflow.stores.sqlite.schema import check_file, prepare
+from lmflow.stores.sqlite.weights import weights_folder
 from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.stores.sqlite.writing.no_commit import NoCommitter
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
+from lmflow.values.hashed_files import HashedFiles
 from lmflow.versions.version import Version
 
 __all__ = ["SqliteStore", "reading"]
@@ -100,6 +103,11 @@ class SqliteStore:
             StoreError: If the store is closed, or can only be read.
         """
         return self._committer.append(events)
+
+    @property
+    def files(self) -> HashedFiles:
+        """The folder of trained weights beside the store's file, by the sha256 of their content."""
+        return weights_folder(self.path)
 
     def run(self, run: str) -> Run:
         """Return ``runs.get(run)``: a run with all its traces.
@@ -195,6 +203,10 @@ class SqliteStore:
     def pointer(self, name: str) -> SqlitePointer:
         """Return a pointer that resolves a name again and again on one connection."""
         return SqlitePointer(self.reading, self.name, name)
+
+    def feed(self) -> contextlib.AbstractContextManager[SqliteFeed]:
+        """Open a feed of what ended, for exporters, on a connection of its own."""
+        return opened_feed(self.path)
 
     def reading(self) -> contextlib.AbstractContextManager[Reader]:
         """Open a reader on a read-only connection of its own."""

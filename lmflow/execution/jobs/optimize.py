@@ -19,6 +19,7 @@ from lmflow.evaluation.metric_kinds import warn_of_dspy
 from lmflow.evaluation.several import check_one_metric, named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
+from lmflow.execution.costs import check_prices
 from lmflow.execution.jobs.fitting import fit_to_budget
 from lmflow.execution.jobs.front import front_of
 from lmflow.execution.jobs.judging import Judging, judged_rows
@@ -125,7 +126,7 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     traces = attrs.evolve(traces, prior=prior_traces(program, data, prior))
     optimizer.check(program, traces)
     check_fields(named_metrics(metric), program, (*data.train, *data.select, *data.held))
-    _look_up_models(self._session, optimizer, program, start, metric)
+    _look_up_models(self._session, session, optimizer, program, start, metric)
     task = OptimizationTask(optimizer, program, traces, metric)
     parts = data.train, data.select, data.held
     settings = task.config | (
@@ -135,8 +136,9 @@ async def optimize(  # noqa: PLR0913 - the parts of an optimization
     return await run_optimization(run, task, progress, judge_rows=judge_rows, ref=ref)
 
 
-def _look_up_models(
+def _look_up_models(  # noqa: PLR0913, PLR0917 - the parts of an optimization
     session: Session,
+    budgeted: Session,
     optimizer: PlanOptimizer,
     program: Program,
     start: Version,
@@ -148,6 +150,9 @@ def _look_up_models(
     """
     for helper, version in optimizer.helpers(program, start):
         session.model_places(helper)(version)
+        if session.connections.answers is None:
+            check_tools(helper)
+            check_prices(helper, priced=budgeted.account.priced)
     if isinstance(metric, Judge):
         session.model_places(metric.program)(metric.under)
     if session.connections.answers is None:

@@ -85,6 +85,9 @@ def _serve(settings: Mapping[str, Any]) -> Any:
         params.n_batch = params.n_ubatch = settings["context"]
     if settings["threads"]:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
+    if settings["adapters"]:
+        adapters = [xllamacpp.CommonAdapterLoraInfo(path, 1.0) for path in settings["adapters"]]
+        params.lora_adapters, params.lora_init_without_apply = adapters, True
     return xllamacpp.Server(params)
 
 

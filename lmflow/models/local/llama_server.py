@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,11 +28,12 @@ class LlamaServer:
     """Serves one ``.gguf`` file on 127.0.0.1 at a free port, to clients that have ``api_key``.
 
     The server answers ``slots`` requests at once, each with ``context`` tokens, by ``threads``
-    threads (llama.cpp's choice by default). The child process ends at ``stop()``, or when this
+    threads (llama.cpp's choice by default). A request chooses among the ``adapters`` by their
+    positions; by default none is applied. The child process ends at ``stop()``, or when this
     process ends, however it does; Ctrl-C alone doesn't end the child.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the choices of a server
         self,
         path: Path,
         *,
@@ -40,6 +41,7 @@ class LlamaServer:
         context: int = 4096,
         threads: int | None = None,
         embedding: bool = False,
+        adapters: Sequence[Path] = (),
     ) -> None:
         self.path = path
         self.api_key = secrets.token_urlsafe(24)
@@ -48,6 +50,7 @@ class LlamaServer:
             "context": context,
             "threads": threads,
             "embedding": embedding,
+            "adapters": [str(adapter) for adapter in adapters],
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None

@@ -21,10 +21,11 @@ _COUNTS = frozenset(
         "examples", "factor", "finalists", "folds", "full_every", "instructions", "iterations", "k",
         "max_bootstrapped", "max_calls", "max_demos", "max_labeled", "max_tokens", "merges",
         "minibatch", "reserved", "rounds", "rules", "select", "sets", "size", "steps", "tokens",
-        "trials",
+        "trials", "invented", "rank", "epochs", "longest",
     }
 )  # fmt: skip
 _POSITIVE = frozenset({"block", "full_every", "instructions", "minibatch", "sets"})
+_NAMES = frozenset({("bootstrap_finetune", "steps")})  # those of steps of a program
 _NUMBERS = frozenset({"headroom", "perfect", "stop_at", "temperature", "theta", "threshold", "usd"})
 
 
@@ -33,7 +34,7 @@ def check_option(optimizer: str, option: str, value: Any) -> None:
     too small.
     """
     name = f"{optimizer}({option}=...)"
-    if option in _COUNTS and value is not None:
+    if option in _COUNTS and value is not None and (optimizer, option) not in _NAMES:
         _require(isinstance(value, int) and not isinstance(value, bool), name, "a count", value)
         least = 1 if option in _POSITIVE else 0
         if value < least:

@@ -1,0 +1,146 @@
+"""What training a small local model on a larger one's runs brings, and the tokens that it saves.
+
+python bench/weights.py [train curve] [--seeds 0 1 2] [--store weights.db] [--threads 2]
+
+The task is that of examples/desks: the training questions and the held-back ones were written apart.
+``train`` lets the larger model, prompted with demonstrations, teach the small one, once a seed, and
+judges both on the held-back questions. ``curve`` scores the larger model with more and more
+demonstrations on the same questions: tokens a call against score. Both go on where they stopped.
+
+It needs the extras local and train, and `lmflow models pull` of both models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "examples" / "desks"))
+
+from desks import data, right, route  # noqa: E402 - beside the examples
+
+import lmflow as lf  # noqa: E402 - after the path
+
+SMALL, LARGE = "local/smollm2-135m", "local/qwen2.5-coder-1.5b"
+SHOWN = (0, 6, 12, 24, 48)
+TEACHER_SHOWS = 12
+SLOTS = 4
+
+
+@attrs.frozen
+class Trained:
+    """What one seed came to."""
+
+    seed: int
+    before: str
+    after: str
+    gain: str
+    chats: int
+    seconds: float
+    load: str
+    tokens: float
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.before} -> {self.after}, gain {self.gain};"
+            f" {self.chats} chats, {self.seconds:.0f} s in all (load {self.load}),"
+            f" {self.tokens:.1f} tokens a call"
+        )
+
+
+def prompted(demos: int) -> lf.Version:
+    """The larger model with so many training questions as demonstrations, evenly of each desk."""
+    rows = sorted(data().train, key=lambda row: str(row["id"]))
+    by_desk = [[row for row in rows if row["desk"] == desk] for desk in _desks(rows)]
+    mixed = [row for turn in zip(*by_desk, strict=True) for row in turn]
+    shown = [row.only("question", "desk") for row in mixed[:demos]]
+    return lf.init(route).put(
+        {"route.model": LARGE, "route.demos": shown}, note=f"{demos} demonstrations"
+    )
+
+
+def _desks(rows: list[lf.Record]) -> Iterator[str]:
+    yield from dict.fromkeys(str(row["desk"]) for row in rows)
+
+
+def tokens_a_call(evaluation: lf.Evaluation, run: lf.Run) -> float:
+    """The tokens read and written in a call, on average."""
+    del evaluation
+    replies = [call.outcome for trace in run.traces for call in trace.calls]
+    counts = [
+        (reply.usage.prompt or 0) + (reply.usage.completion or 0)
+        for reply in replies
+        if hasattr(reply, "usage")
+    ]
+    return sum(counts) / max(1, len(counts))
+
+
+async def train(store: lf.SqliteStore, seed: int) -> Trained:
+    """Teach the small model, and judge it and the start on the held-back questions."""
+    parts = data()
+    rows = lf.Data(parts.train, (), parts.held)
+    optimizer = lf.bootstrap_finetune(
+        teacher=prompted(TEACHER_SHOWS), rounds=2, base=SMALL, seed=seed
+    )
+    began = time.monotonic()
+    async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
+        result = await ex.optimize(optimizer, route, rows, right, progress=lf.silent)
+        seconds = time.monotonic() - began
+        await ex.evaluate(route, parts.held, right, version=result.version, progress=lf.silent)
+        tokens = tokens_a_call(None, ex.runs[-1])  # type: ignore[arg-type]
+    comparison = result.comparison
+    origin = result.version.origin["route.model"]
+    return Trained(
+        seed,
+        str(result.before.mean) if result.before else "",
+        str(result.after.mean) if result.after else "",
+        str(comparison.difference) if comparison else "",
+        origin["chats"],
+        seconds,
+        f"{os.getloadavg()[1]:.1f}",
+        tokens,
+    )
+
+
+async def curve(store: lf.SqliteStore) -> None:
+    """Score the larger model with more and more demonstrations."""
+    async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
+        for demos in SHOWN:
+            began = time.monotonic()
+            evaluation = await ex.evaluate(
+                route, data().held, right, version=prompted(demos), progress=lf.silent
+            )
+            tokens = tokens_a_call(evaluation, ex.runs[-1])
+            seconds = time.monotonic() - began
+            print(
+                f"{LARGE}, {demos} demonstrations: {evaluation.mean},"
+                f" {tokens:.1f} tokens a call, {seconds:.0f} s",
+                flush=True,
+            )
+
+
+async def main() -> None:
+    """Run what is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", nargs="*", default=["train", "curve"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--store", default="weights.db")
+    options = parser.parse_args()
+    with lf.SqliteStore(options.store) as store:
+        if "train" in options.what:
+            for seed in options.seeds:
+                print(await train(store, seed), flush=True)
+        if "curve" in options.what:
+            await curve(store)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
