@@ -62,6 +62,9 @@ LmflowError
 ├── Refused               a server doesn't take a request
 ├── Unservable            a server can't start
 ├── BadCondition          a condition on executions can't be read
+├── TelemetryError        traces can't be sent or read
+│   ├── ExportRefused       a server took no spans
+│   └── NotReplayable       a trace was imported and has no program
 ├── Unrecorded            the recording of a test doesn't hold an execution
 ├── NetworkShut           a program tried to reach a host while the network is shut
 ├── NotBisectable         no first bad version can be searched between two versions
@@ -116,8 +119,8 @@ from lmflow.errors.evaluating import (
     BadScore,
     EvaluationError,
     MetricFailed,
-    TrainingFailed,
     NotComparable,
+    TrainingFailed,
 )
 from lmflow.errors.replaying import (
     NetworkShut,
@@ -130,6 +133,7 @@ from lmflow.errors.replaying import (
 )
 from lmflow.errors.serving import RefusalKind, Refused, Unservable
 from lmflow.errors.storing import NewerSchema, NotAStore, NotFound, StoreError, Tampered
+from lmflow.errors.telemetry import ExportRefused, NotReplayable, TelemetryError
 from lmflow.errors.versioning import (
     BadParameter,
     BadRef,
@@ -180,6 +184,7 @@ __all__ = [
     "CyclicParent",
     "DuplicateStep",
     "EvaluationError",
+    "ExportRefused",
     "FailureKind",
     "ForeignFile",
     "ForeignPaths",
@@ -202,6 +207,7 @@ __all__ = [
     "NotDriven",
     "NotFound",
     "NotRecorded",
+    "NotReplayable",
     "OtherEventLoop",
     "ParseFailure",
     "ProgramError",
@@ -214,11 +220,12 @@ __all__ = [
     "StepTimeout",
     "StoreError",
     "Tampered",
+    "TelemetryError",
     "TooLong",
     "ToolFailed",
     "ToolsUnavailable",
-    "Unanswered",
     "TrainingFailed",
+    "Unanswered",
     "Unbounded",
     "Undecided",
     "UndeclaredProgram",

@@ -29,6 +29,10 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "traces": (5, "errors values messages views versions data"),
     "interpreter": (6, "errors values messages signatures versions adapters programs traces"),
     "stores": (6, "errors values messages progress views versions data traces"),
+    "telemetry": (
+        7,
+        "errors values messages versions adapters data signatures programs traces interpreter",
+    ),
     "library": (
         7,
         "errors values messages metrics signatures versions adapters models programs interpreter",
@@ -37,17 +41,25 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
         7,
         "errors values messages views versions adapters models programs traces interpreter",
     ),
+    "training": (
+        8,
+        "errors values messages signatures models programs replays",
+    ),
     "evaluation": (
         8,
         "errors values messages metrics views versions data programs traces library",
     ),
     "optimizers": (
         9,
-        "errors values messages metrics versions data models programs traces interpreter library replays evaluation",
+        "errors values messages metrics versions data signatures models programs traces interpreter library replays training evaluation",
     ),
     "execution": (
         10,
         "errors values messages metrics progress views versions adapters data models programs traces interpreter replays evaluation optimizers",
+    ),
+    "collector": (
+        11,
+        "errors values models traces telemetry",
     ),
     "serve": (
         11,
@@ -64,7 +76,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     ),
     "cli": (
         13,
-        "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve ui lmflow",
+        "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve ui lmflow telemetry collector",
     ),
 }
 HIGHEST = 14
@@ -74,8 +86,15 @@ LINES_OF_A_FILE = 350
 
 # Who may import what is slow to import or reaches outside.
 OWNERS = {
-    "aiohttp": ("lmflow.models", "lmflow.serve", "lmflow.ui", "lmflow.cli.loading.viewing"),
+    "aiohttp": (
+        "lmflow.models",
+        "lmflow.serve",
+        "lmflow.collector",
+        "lmflow.ui",
+        "lmflow.cli.loading.viewing",
+    ),
     "asyncio": (
+        "lmflow.collector",
         "lmflow.execution",
         "lmflow.models",
         "lmflow.serve",
