@@ -64,6 +64,12 @@ def splits_of(name: str, parts: Any) -> dict[str, Dataset]:
 
 def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
     """The rows as records. ``TypeError`` if they aren't mappings."""
+    check_rows(rows)
+    return tuple(map(record_of, rows))
+
+
+def check_rows(rows: object) -> None:
+    """Raise ``TypeError`` unless a value can be iterated over for examples."""
     if isinstance(rows, (str, Path)):
         path = str(rows)
         msg = f"expected examples, found the text {path!r}. Read a file: lf.dataset({path!r})."
@@ -73,10 +79,10 @@ def records(rows: Iterable[Mapping[str, Any]]) -> tuple[Record, ...]:
         msg = f"expected a list of examples, found one mapping {found}. Write [{{...}}]."
         raise TypeError(msg)
     check_kind("examples", rows, Iterable, "Give rows, or a part of the data: data.held.")
-    return tuple(map(_record, rows))
 
 
-def _record(row: Mapping[str, Any]) -> Record:
+def record_of(row: Mapping[str, Any]) -> Record:
+    """A row as a record. ``TypeError`` if it isn't a mapping."""
     if isinstance(row, Record):
         return row
     check_kind("an example", row, Mapping, 'Its fields have names: {"question": ...}.')

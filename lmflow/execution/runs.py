@@ -108,6 +108,7 @@ async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
     *,
     progress: Progress | None,
     count: int | None = None,
+    go_on: bool = True,
     opening: Sequence[Event] = (),
 ) -> Run:
     """Execute the rollouts at places of a run as they are read, and close it.
@@ -120,6 +121,7 @@ async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
         prepare: Prepares a rollout.
         progress: Shows the progress.
         count: The number of the rollouts, ``None`` if nobody knows.
+        go_on: Whether rollouts are read once a budget has stopped one.
         opening: The events that open the run, which are recorded first.
 
     Returns:
@@ -139,11 +141,18 @@ async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
                 tracker.step(finished.error is None)
 
             began = await run_side_by_side(
-                run.id, places, prepare, connections.concurrency, ended, count=count
+                run.id,
+                places,
+                prepare,
+                connections.concurrency,
+                ended,
+                count=count,
+                go_on=go_on,
             )
         done = collected.count - done
         if done < began:
-            raise attrs.evolve(within.account.refusal(), run=run.id, done=done, total=began)
+            total = began if count is None else count
+            raise attrs.evolve(within.account.refusal(), run=run.id, done=done, total=total)
         closed = collected.closed(run)
         connections.recent.closed(closed)
         await connections.record(_closing(connections, closed)).durable()

@@ -12,7 +12,7 @@ from lmflow.data.dataset import Dataset
 from lmflow.errors import short
 from lmflow.messages.replies import Outcome
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
-from lmflow.traces.trace import Run, Trace
+from lmflow.traces.trace import PlannedExecution, Run, Trace
 from lmflow.values.hashed_files import HashedFiles
 from lmflow.values.printing import printable
 from lmflow.values.record import Record
@@ -181,7 +181,15 @@ class RunPages(Protocol):
     """The runs of a store whose executions can be read a few at a time."""
 
     def items(self, run: str, start: int, stop: int) -> Sequence[tuple[str, Trace]]:
-        """Return the labels and traces of a run from a place in it on, up to another.
+        """Return the labels and traces of a run at positions, from ``start`` on, up to ``stop``.
+
+        Raises:
+            NotFound: If one of them is gone.
+        """
+        ...
+
+    def planned(self, run: str, start: int, stop: int) -> Sequence[PlannedExecution]:
+        """Return the executions that a run was started for, at positions.
 
         Raises:
             NotFound: If one of them is gone.

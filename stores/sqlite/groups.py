@@ -17,7 +17,7 @@ from lmflow.stores.sqlite.reading import Reading
 from lmflow.traces.events import RefMoved, ScoreRecorded
 from lmflow.traces.run_rows import LIST_TITLE, RunList
 from lmflow.traces.store import ExecutionQuery, StoredVersion
-from lmflow.traces.trace import Run, Trace
+from lmflow.traces.trace import PlannedExecution, Run, Trace
 from lmflow.traces.version_list import VersionList
 from lmflow.versions.version import Version
 from lmflow.views.listed import Listed
@@ -62,13 +62,18 @@ class SqliteRuns(Listed):
             return reader.run(run)
 
     def items(self, run: str, start: int, stop: int) -> Sequence[tuple[str, Trace]]:
-        """Return the labels and traces of a run from a place in it on, up to another.
+        """Return the labels and traces of a run at positions, from ``start`` on, up to ``stop``.
 
         Raises:
             NotFound: If one of them is gone, as garbage collection removed it.
         """
         with self._reading() as reader:
             return reader.long_runs.items(run, start, stop)
+
+    def planned(self, run: str, start: int, stop: int) -> Sequence[PlannedExecution]:
+        """Return the executions that a run was started for, at positions; ``NotFound``."""
+        with self._reading() as reader:
+            return reader.long_runs.planned(run, start, stop, gapless=True)
 
     def trace(self, trace: str) -> Trace:
         """Return a trace with all its calls; ``NotFound``, ``Tampered``."""

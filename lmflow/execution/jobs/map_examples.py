@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+import functools
+from collections.abc import AsyncIterable, Sequence
+from itertools import chain, islice
 from typing import Any, Never
 
-from lmflow.data.dataset import records
+from lmflow.data.dataset import check_rows, records
 from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.evaluate import sampled
-from lmflow.execution.rollout import Rollout, version_with_overlay
+from lmflow.execution.jobs.long_map import RowRollouts, Rows, map_long
+from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import run_rollouts
 from lmflow.execution.session import HasSession, Session
-from lmflow.programs.program import Program, pending_of
+from lmflow.programs.program import Program
 from lmflow.progress.display import Progress, chosen
+from lmflow.traces.paged import HELD
 from lmflow.traces.trace import Run
 from lmflow.values.record import Record
-from lmflow.values.unicode import well_formed
 from lmflow.versions.version import Version
 
 
@@ -26,7 +28,7 @@ from lmflow.versions.version import Version
 async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of its own
     self: HasSession,
     program: Program,
-    examples: Iterable[Mapping[str, Any]],
+    examples: Rows,
     *extra: Never,
     version: Version | str | None = None,
     samples: int = 1,
@@ -38,9 +40,15 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     Bad inputs are refused before anything is sent. Executions are labelled ``ex[id]``, after
     the position if an example has no ``id``, and ``/n[k]`` if there are several samples.
 
+    A million examples need no more memory than a thousand: of a run of more than 1,000 executions
+    in a ``SqliteStore``, traces are read when they are looked at. More than 1,000 examples of an
+    iterator, and those of an asynchronous one, are read as executions begin; then a bad one ends
+    the run when it is reached, and ``ex.resume(run, program, examples)`` goes on.
+
     Args:
         program: The program.
-        examples: The examples; only the program's inputs and ``id`` are read.
+        examples: The examples, also an iterator or asynchronous iterator; only the program's inputs
+            and ``id`` are read.
         *extra: Nothing; a version is given by keyword.
         version: A version, or the name of a ref or version in the store; the defaults if ``None``.
         samples: How often each example runs, each time with a sample number of its own.
@@ -59,8 +67,28 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     check_order("map", extra, examples)
     progress = chosen(progress)
     session = self._session.bounded(budget)
-    rollouts = map_rollouts(session, program, records(examples), version, samples)
-    return await run_rollouts(session, "map", str(program), rollouts, progress=progress)
+    rows, is_long = _read_ahead(examples)
+    if not is_long:
+        rollouts = map_rollouts(session, program, records(rows), version, samples)
+        return await run_rollouts(session, "map", str(program), rollouts, progress=progress)
+    base, root = session.version(version), session.root_version(version)
+    sampling = functools.partial(sampled, samples=samples)
+    making = RowRollouts(program, base, root, sampling)
+    return await map_long(session, rows, making, samples, progress)
+
+
+def _read_ahead(examples: Rows) -> tuple[Any, bool]:
+    """Return the examples, and whether there are more than are held; of an iterator the first are
+    read for that.
+    """
+    if isinstance(examples, AsyncIterable):
+        return examples, True
+    check_rows(examples)
+    if isinstance(examples, Sequence):
+        return examples, len(examples) > HELD
+    reading = iter(examples)
+    first = list(islice(reading, HELD + 1))
+    return (chain(first, reading), True) if len(first) > HELD else (first, False)
 
 
 def map_rollouts(
@@ -72,21 +100,5 @@ def map_rollouts(
 ) -> list[Rollout]:
     """Make the rollouts of ``Executor.map``. Raises ``ValueError`` if two rows have the same id."""
     base, root = session.version(version), session.root_version(version)
-    pendings = [pending_of(program, row) for row in rows]
-    rollouts = []
-    for pending, label in zip(pendings, _distinct_labels(rows), strict=True):
-        for sample, name in sampled(pending, label, samples):
-            rollouts.append(Rollout(sample, version_with_overlay(sample, base), name, first=root))
-    return rollouts
-
-
-def _distinct_labels(rows: Sequence[Record]) -> list[str]:
-    ids = [well_formed(str(row.get("id", position))) for position, row in enumerate(rows)]
-    repeated = next((name for name, count in Counter(ids).items() if count > 1), None)
-    if repeated is not None:
-        msg = (
-            f"the example id {repeated!r} appears twice:"
-            " ids label examples in the run, so they must differ"
-        )
-        raise ValueError(msg)
-    return [f"ex[{name}]" for name in ids]
+    making = RowRollouts(program, base, root, functools.partial(sampled, samples=samples))
+    return [rollout for row in rows for rollout in making.of(row)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 
@@ -14,7 +15,7 @@ from lmflow.traces.paged import HELD, Paged, Read
 from lmflow.traces.run_root import RunRoot
 from lmflow.traces.store import RunPages
 from lmflow.traces.totals import Sums
-from lmflow.traces.trace import Run, RunStatus, Trace
+from lmflow.traces.trace import PlannedExecution, Run, Trace
 
 Item = tuple[str, Trace]
 
@@ -34,6 +35,8 @@ class Collected:
             self._pages = pages
         self._run_id, self._hold = run_id, hold
         self._held: dict[int, Item] | None = {}
+        self._plan: list[PlannedExecution] | None = []
+        self._planned = 0
         self._codes: dict[str, Program] = {}
         self._root, self._sums = RunRoot(), Sums()
         self.count = self.failures = 0
@@ -52,12 +55,31 @@ class Collected:
         if self._pages is not None and len(self._held) > self._hold:
             self._held = None
 
+    def plan(self, executions: Sequence[PlannedExecution]) -> None:
+        """Add executions that the run is planned for beside those that it was opened with."""
+        self._planned += len(executions)
+        if self._plan is not None:
+            self._plan += executions
+            if self._pages is not None and len(self._plan) > self._hold:
+                self._plan = None
+
     def closed(self, run: Run) -> Run:
         """Return the run as it ended, with all its executions."""
         failed = run.kind in {"run", "serve"} and self.failures
-        status: RunStatus = "failed" if failed else "done"
-        closed = attrs.evolve(run, items=self._items(), status=status, ended=time.time_ns())
+        closed = attrs.evolve(
+            run,
+            items=self._items(),
+            wanted=self._wanted() if self._planned else run.wanted,
+            status="failed" if failed else "done",
+            ended=time.time_ns(),
+        )
         return known(closed, self._root.value(), self._sums.totals(), self.failures)
+
+    def _wanted(self) -> Sequence[PlannedExecution]:
+        if self._plan is not None:
+            return tuple(self._plan)
+        assert self._pages is not None  # noqa: S101 - else the plan is held
+        return Paged(functools.partial(self._pages.planned, self._run_id), self._planned)
 
     def _items(self) -> Sequence[Item]:
         if self._held is not None:

@@ -80,12 +80,13 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
     concurrency: int,
     ended: Ended,
     *,
-    count: int | None,
+    count: int | None = None,
+    go_on: bool = True,
 ) -> int:
     """Execute rollouts side by side until all of them are durable, and return how many began.
 
     Those that a budget stopped aren't told of. ``count`` is the number of the rollouts, ``None``
-    if nobody knows: then nothing more is read once a budget has stopped one.
+    if nobody knows. Unless they ``go_on``, nothing more is read once a budget has stopped one.
     """
     feed = Feed(places)
     receipts: deque[WriteReceipt] = deque()
@@ -99,7 +100,7 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
             try:
                 finished = await prepare(rollout).execute(run_id, rollout, position)
             except BudgetExceeded:
-                if count is None:
+                if not go_on:
                     feed.end()
                 continue
             ended(position, rollout, finished)
