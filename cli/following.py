@@ -39,6 +39,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "pin rm": ("lmflow pin ls", "lmflow gc"),
     "pin ls": ("lmflow show VERSION", "lmflow gc"),
     "export": ("lmflow import FILE --store OTHER", "lmflow backup FILE"),
+    "export otlp": ("lmflow runs ls", "lmflow export otlp --to URL --follow"),
     "import": ("lmflow log REF", "lmflow show VERSION"),
     "eval": ("lmflow compare RUN OTHER", "lmflow runs show RUN"),
     "compare": ("lmflow diff A B", "lmflow ref set REF B"),

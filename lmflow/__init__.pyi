@@ -10,6 +10,7 @@ from .adapters.base import text_for_model as text_for_model
 from .adapters.reading import read_texts as read_texts
 from .adapters.truncation import Cut as Cut
 from .adapters.two_step import two_step as two_step
+from .collector.exporting import otlp as otlp
 from .data.dataset import Data as Data
 from .data.dataset import Dataset as Dataset
 from .data.dataset import example_id as example_id

@@ -10,6 +10,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_ref
 from lmflow.cli.errors import writing
+from lmflow.cli.lazy import LazyCommands
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (
     echo_json,
@@ -19,6 +20,7 @@ from lmflow.cli.options import (
     store_option,
     user_name,
 )
+from lmflow.cli.subcommands import CommandWithMore
 from lmflow.data.file_rows import ENDINGS
 from lmflow.errors import ForeignFile, short
 from lmflow.programs.dspy import from_dspy, to_dspy
@@ -64,7 +66,13 @@ class ExportOptions:
     as_json: bool
 
 
-@click.command("export")
+@click.command(
+    "export",
+    cls=CommandWithMore,
+    more=LazyCommands({
+        "otlp": ("export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
+    }),
+)
 @click.argument("names", nargs=-1, metavar="[VERSION]...", shell_complete=complete_ref)
 @click.option("--only", is_flag=True, help="Leave out the ancestors.")
 @click.option(
@@ -81,7 +89,8 @@ class ExportOptions:
 def export(options: ExportOptions) -> None:
     """Write versions with their ancestors and refs as JSON.
 
-    Without VERSION the versions of all refs are written.
+    Without VERSION the versions of all refs are written. `lmflow export otlp` sends executions to
+    an OpenTelemetry endpoint instead.
 
     \b
     Example:

@@ -69,7 +69,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
         12,
         "errors values messages views versions data models programs traces interpreter replays evaluation optimizers execution serve",
     ),
-    "lmflow": (12, "errors signatures programs execution"),
+    "lmflow": (12, "errors signatures programs execution collector"),
     "testing": (
         12,
         "errors values messages metrics signatures versions adapters data models programs traces interpreter replays optimizers execution",
@@ -88,6 +88,7 @@ LINES_OF_A_FILE = 350
 OWNERS = {
     "aiohttp": (
         "lmflow.models",
+        "lmflow.training.together",
         "lmflow.serve",
         "lmflow.collector",
         "lmflow.ui",
@@ -97,6 +98,7 @@ OWNERS = {
         "lmflow.collector",
         "lmflow.execution",
         "lmflow.models",
+        "lmflow.training",
         "lmflow.serve",
         "lmflow.ui",
         "lmflow.cli",
