@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.commands.completion import complete_program
 from lmflow.cli.loading.serving import warn_of_reach
 from lmflow.cli.options import Group, json_option, store_option
 from lmflow.stores.sqlite.store import reading
@@ -21,6 +22,7 @@ class UiOptions:
 
     host: str
     port: int
+    targets: tuple[str, ...]
     launch: bool
     store: str
     as_json: bool
@@ -34,6 +36,14 @@ class UiOptions:
     show_default=True,
     type=click.IntRange(0, 65535),
     help="The port; 0 takes a free one.",
+)
+@click.option(
+    "--program",
+    "targets",
+    multiple=True,
+    metavar="MODULE:PROGRAM",
+    shell_complete=complete_program,
+    help="A program that what-if and divergence may run; repeatable.",
 )
 @click.option("--open", "launch", is_flag=True, help="Open the page in the browser.")
 @store_option
@@ -64,7 +74,8 @@ def _serve(options: UiOptions) -> None:
     def started(address: str) -> None:
         _print_start(options, f"{address}/?token={access.token}")
 
-    asyncio.run(serve(application(options.store, access), (options.host, options.port), started))
+    app = application(options.store, access, options.targets)
+    asyncio.run(serve(app, (options.host, options.port), started))
 
 
 def _print_start(options: UiOptions, url: str) -> None:

@@ -6,7 +6,7 @@ import shlex
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -21,6 +21,18 @@ MOST = 500
 """The rows of a list that one request can get."""
 
 
+class Programs(Protocol):
+    """The programs that pages may run."""
+
+    def add(self, target: str) -> None:
+        """Import a program, so that pages may run it."""
+        ...
+
+    def __call__(self, target: str) -> Any:
+        """Return a program that was loaded; ``NotLoaded``."""
+        ...
+
+
 @attrs.frozen(eq=False)
 class Sources:
     """Everything that a screen may use from outside this package; the command line passes it.
@@ -30,9 +42,9 @@ class Sources:
         reading: Opens a reader of the store, on a read-only connection of its own.
         costs: Sums what calls cost: ``costs(reader, by, conditions)``, a mapping for each group.
         evaluation: Returns the evaluation that a run recorded: ``evaluation(reader, run)``.
-        program: Loads the program of a target, ``MODULE:PROGRAM``.
-        replay: Runs a recording under a version: ``await replay(run, version, calls, usd)``, which
-            returns the id of the new run.
+        program: Returns the loaded program of a target, ``MODULE:PROGRAM``; ``add`` loads one.
+        replay: Runs a recording under a version: ``await replay(run, version, calls, usd, reason)``
+            returns the id of the new run once that is under way.
         append: Stores events: ``append(*events)``; returns once they are durable.
         who: The name that is recorded with what a person writes.
     """
@@ -41,7 +53,7 @@ class Sources:
     reading: Callable[[], AbstractContextManager[Any]]
     costs: Callable[..., Sequence[Mapping[str, Any]]]
     evaluation: Callable[[Any, Any], Any]
-    program: Callable[[str], Any]
+    program: Programs
     replay: Callable[..., Awaitable[str]]
     append: Callable[..., None]
     who: str = ""

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from lmflow.ui.pages import Act, Screen
+from lmflow.ui.programs import LOAD
+from lmflow.ui.screens.compare import COMPARE
+from lmflow.ui.screens.divergence import DIVERGENCE
+from lmflow.ui.screens.matrix import HISTORY, MATRIX
+from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
 from lmflow.ui.screens.trace import CALL, TRACE
+from lmflow.ui.screens.what_if import RUN_WHAT_IF, WHAT_IF
 
 SCREENS: tuple[Screen, ...] = (
     RUNS,
+    RUN,
+    VERIFY,
     TRACE,
     CALL,
+    COMPARE,
+    MATRIX,
+    HISTORY,
+    DIVERGENCE,
+    WHAT_IF,
 )
 """The pages; those with a word stand in the navigation."""
 
-ACTS: tuple[Act, ...] = ()
+ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF)
 """What forms may do."""

@@ -61,11 +61,11 @@ class View:
 
 
 @contextlib.asynccontextmanager
-async def viewing(store: Path | str) -> AsyncIterator[View]:
+async def viewing(store: Path | str, targets: tuple[str, ...] = ()) -> AsyncIterator[View]:
     """The web view of a store, with a client that followed the printed link."""
     access = Access.new()
     runner = web.AppRunner(
-        view_of(str(store), access),
+        view_of(str(store), access, targets),
         handler_cancellation=True,
         access_log=None,
         shutdown_timeout=0.2,
@@ -83,13 +83,13 @@ async def viewing(store: Path | str) -> AsyncIterator[View]:
 
 
 @contextlib.contextmanager
-def viewed(store: Path | str) -> Iterator[tuple[str, str]]:
+def viewed(store: Path | str, targets: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """The web view of a store in a thread of its own: its address and the printed link."""
     started, ended = threading.Event(), threading.Event()
     found: list[tuple[str, str]] = []
 
     async def serve() -> None:
-        async with viewing(store) as view:
+        async with viewing(store, targets) as view:
             found.append((view.url, f"{view.url}/?token={view.access.token}"))
             started.set()
             await asyncio.to_thread(ended.wait)

@@ -11,17 +11,28 @@ PAGES = {
     "runs of a condition": "/?where=kind=evaluate",
     "trace": "/traces/{trace}",
     "call": "/traces/{trace}/call?call=x",
+    "run": "/runs/{run}",
+    "failures of a run": "/runs/{run}?only=failed",
+    "verification": "/runs/{run}/verify",
+    "comparison": "/compare?run={first}&run={second}",
+    "comparison without runs": "/compare",
+    "examples": "/examples",
+    "history of an example": "/examples/ex[h0]?program=rewrite+%3E%3E+search+%3E%3E+answer",
+    "divergence without its program": "/runs/{run}/divergence",
+    "what-if without its program": "/runs/{run}/what-if",
 }
 """The path of each screen; {run} and {trace} are filled in."""
 
-OF_EMPTY_STORES = ("runs", "runs of a condition")
+OF_EMPTY_STORES = ("runs", "runs of a condition", "comparison without runs", "examples")
 
 
 async def names(view: View) -> dict[str, str]:
-    """Ids of the store: its first run, and an execution of it."""
+    """Ids of the store: a run, an execution of it, and two evaluations."""
     rows = (await view.json("/"))["rows"]
     run = next(row["id"] for row in rows if row["kind"] == "run")
-    return {"run": run, "trace": (await view.json(f"/traces/{run}"))["trace"]["trace"]}
+    second, first = (row["id"] for row in rows if row["kind"] == "evaluate")
+    trace = (await view.json(f"/traces/{run}"))["trace"]["trace"]
+    return {"run": run, "trace": trace, "first": first, "second": second}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -55,6 +56,17 @@ SELECT name, value FROM (
     FROM run_item JOIN score ON score.trace = run_item.trace
     WHERE run_item.run = :run AND score.value IS NOT NULL AND score.run IN ('', :run)
 ) WHERE id = latest
+"""
+_CELLS = """
+SELECT run_item.run, run_item.label, trace.uid AS trace, version.hash AS version,
+       CASE WHEN trace.failure IS NOT NULL THEN 'failed'
+            WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
+       (SELECT avg(value) FROM score WHERE score.trace = trace.id AND score.value IS NOT NULL
+        AND score.run IN ('', run_item.run)) AS score
+FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
+WHERE run_item.run IN (SELECT value FROM json_each(:runs))
+      AND (:label = '' OR run_item.label = :label OR run_item.label LIKE :label || '/%') AND run_item.label LIKE 'ex[%'
+ORDER BY run_item.run DESC, run_item.position
 """
 _ROOT = "SELECT root FROM run WHERE id = :run"
 
@@ -161,6 +173,13 @@ class Outlines:
         for row in self._rows(_VALUES, run=run):
             values.setdefault(row["name"], []).append(row["value"])
         return values
+
+    def cells(self, runs: Sequence[str], label: str = "") -> list[dict[str, Any]]:
+        """Return status and mean score of each execution of an example in runs, or of the one with
+        a label.
+        """
+        rows = self._rows(_CELLS, runs=json.dumps(list(runs)), label=label)
+        return [{**dict(row), "version": digest_text(row["version"])} for row in rows]
 
     def root(self, run: str) -> str:
         """Return the root of a run by its whole id, empty if it is gone or has none."""
