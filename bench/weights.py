@@ -32,6 +32,7 @@ import lmflow as lf  # noqa: E402 - after the path
 SMALL, LARGE = "local/smollm2-135m", "local/qwen2.5-coder-1.5b"
 SHOWN = (0, 6, 12, 24, 48)
 TEACHER_SHOWS = 12
+EPOCHS = 5
 SLOTS = 4
 
 
@@ -88,7 +89,7 @@ async def train(store: lf.SqliteStore, seed: int) -> Trained:
     parts = data()
     rows = lf.Data(parts.train, (), parts.held)
     optimizer = lf.bootstrap_finetune(
-        teacher=prompted(TEACHER_SHOWS), rounds=2, base=SMALL, seed=seed
+        teacher=prompted(TEACHER_SHOWS), rounds=2, base=SMALL, epochs=EPOCHS, seed=seed
     )
     began = time.monotonic()
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:

@@ -14,6 +14,7 @@ from lmflow.cli.options import echo_json, json_option, program_option, store_opt
 from lmflow.cli.text.terminal import line
 from lmflow.errors import VersionError, short
 from lmflow.programs.compatibility import checked_params, stale
+from lmflow.programs.decisions import known_paths
 from lmflow.programs.program import Program
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
@@ -113,7 +114,7 @@ def _paths_to_tune(
     These are all of them after a change of the program, else those on the default model if it
     changed.
     """
-    params = program.defaults | version.params.only(*program.known_paths)
+    params = program.defaults | version.params.only(*known_paths(program))
     paths = [change.path for change in changes(program.defaults, params)]
     tuned = [path for path in paths if path.rpartition(".")[2] in _TUNED]
     if everything:

@@ -13,8 +13,7 @@ import attrs
 from lmflow.errors import CallError, ModelFailed, StepTimeout
 from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.budget import NOTHING, ONE, Spent
-from lmflow.execution.costs import actual_or_worst, tool_price, worst_case
-from lmflow.execution.files import bound_to_files
+from lmflow.execution.costs import actual_or_worst, actual_price, tool_price, worst_case
 from lmflow.execution.listening import ListeningSession, OnText
 from lmflow.execution.logs import log_another_attempt, log_attempt
 from lmflow.execution.loop_resources import ends_the_task
@@ -23,7 +22,6 @@ from lmflow.interpreter.partial import ReplySource, reply_pieces
 from lmflow.messages.failures import check_reply, recordable, tool_failure, unsent_failure
 from lmflow.messages.replies import (
     ChatReply,
-    EmbedReply,
     Failure,
     ModelReply,
     Outcome,
@@ -36,7 +34,6 @@ from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import NO_ANSWERS, outcome_or_raise
 from lmflow.traces.events import CallStarted
-from lmflow.traces.store import files_of
 from lmflow.traces.trace import CallAttempt
 from lmflow.values.record import plain
 
@@ -261,7 +258,8 @@ class CallRunner:
                 log_another_attempt(trace.trace_id, self._step, request, self._failed)
             outcome = await self._outcome_of(perform, receipt, request)
             self._give_slot_back()
-            cost = 0 if source else self._cost(request, outcome)
+            price = actual_price(self._call, request, outcome, trace.connections.prices)
+            cost = 0 if source else price
             actual = actual_or_worst(outcome, cost, worst)
         finally:
             if worst is not NOTHING:
@@ -320,18 +318,9 @@ class CallRunner:
         """Run a tool; one that has a price is reserved in the budget first."""
         account = self._trace.account
         worst = tool_price(str(self._step), self._call, priced=account.priced)
-        if worst.cost and account.bounded:
+        if worst is not NOTHING:
             await account.reserve(worst)
         return await self._run_attempt(self._request, self._key, self._run_tool, worst)
-
-    def _cost(self, request: Request, outcome: Outcome) -> int | None:
-        """Return the price of a reply in nano-dollars, ``None`` if it is unknown."""
-        if isinstance(request, ToolRequest):
-            price = self._call.price
-            return price(request.inputs) if price and isinstance(outcome, ToolReply) else None
-        if isinstance(outcome, (ChatReply, EmbedReply)) and not isinstance(request, ToolRequest):
-            return self._trace.connections.prices(request.model, outcome.usage, time.time_ns())
-        return None
 
     # The scope cancels the task once. If the count rose by more than that, somebody else cancelled
     # the task in the same moment, and to go on would lose that cancellation.
@@ -355,9 +344,7 @@ class CallRunner:
         request, function = self._call.request, self._call.function
         assert isinstance(request, ToolRequest)  # noqa: S101 - the other kind of request
         assert function is not None  # noqa: S101 - a tool's call carries its function
-        connections = self._trace.connections
-        function = bound_to_files(function, files_of(connections.recorder))
-        result, error = await connections.call_tool(function, request.inputs)
+        result, error = await self._trace.connections.call_tool(function, request.inputs)
         if error is not None:
             return tool_failure(error, request.tool)
         return ToolReply(plain(result, kept=True))

@@ -28,6 +28,7 @@ from lmflow.traces.recent_runs import RecentRuns
 from lmflow.traces.redaction import Redactor
 from lmflow.traces.store import Recorder, files_of
 from lmflow.traces.trace import Run
+from lmflow.values.hashed_files import bound_to_files
 
 _MOST_TOOL_THREADS = 32
 
@@ -96,6 +97,7 @@ class Connections:
         """Call a tool's function, a plain one in a thread; return its value, and the exception
         that it raised in its thread. One that an ``async`` function raises is raised.
         """
+        function = bound_to_files(function, files_of(self.recorder))
         if inspect.iscoroutinefunction(function):
             return await function(**inputs), None
         loop = asyncio.get_running_loop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 
 import attrs
@@ -9,7 +10,13 @@ import attrs
 from lmflow.errors import Unbounded
 from lmflow.execution.budget import NOTHING, Prices, Spent, unpriced
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, ToolReply, Usage
-from lmflow.messages.requests import ChatRequest, EmbedRequest, ModelRequest, ToolRequest
+from lmflow.messages.requests import (
+    ChatRequest,
+    EmbedRequest,
+    ModelRequest,
+    Request,
+    ToolRequest,
+)
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.programs.tool import Tool
@@ -112,6 +119,16 @@ def prompt_bound(request: ModelRequest) -> int:
     if request.schema is not None:
         bound += _byte_count(pretty(request.schema))
     return bound
+
+
+def actual_price(call: Call, request: Request, outcome: Outcome, prices: Prices) -> int | None:
+    """Return the price of an outcome in nano-dollars, ``None`` if it is unknown."""
+    if isinstance(request, ToolRequest):
+        price = call.price if isinstance(outcome, ToolReply) else None
+        return price and price(request.inputs)
+    if isinstance(outcome, (ChatReply, EmbedReply)):
+        return prices(request.model, outcome.usage, time.time_ns())
+    return None
 
 
 # A server that answers with an error status does not bill, unless it gave up after it had begun.

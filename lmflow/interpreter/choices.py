@@ -17,8 +17,8 @@ import attrs
 from lmflow.errors import NoLogprobs
 from lmflow.messages.replies import ChatReply, Token
 from lmflow.programs.environment import Env
-from lmflow.programs.program import THRESHOLD, WEIGHTS, Predict
-from lmflow.signatures.choices import Choice
+from lmflow.programs.program import Predict
+from lmflow.signatures.choices import THRESHOLD, WEIGHTS, Choice, choice_of
 from lmflow.values.record import EMPTY, Record
 
 _DIGITS = 9  # as of a reply's confidence: exp differs in the last digits between machines
@@ -64,7 +64,7 @@ class Decision:
 
 def decision_of(step: Predict, env: Env) -> Decision | None:
     """Return a step's decision under parameters; ``None`` if the reply's own value counts."""
-    choice = step.choice
+    choice = choice_of(step.signature)
     threshold, weights = env.get(f"{step.name}.{THRESHOLD}"), env.get(f"{step.name}.{WEIGHTS}")
     if choice is None or (threshold is None and not weights):
         return None

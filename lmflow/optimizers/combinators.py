@@ -34,6 +34,7 @@ from lmflow.optimizers.parts.scoring import (
     score_version,
 )
 from lmflow.optimizers.parts.verdict import judge_differences
+from lmflow.programs.decisions import known_paths
 from lmflow.programs.program import Program
 from lmflow.values.record import Record
 from lmflow.versions.diff import diff
@@ -113,7 +114,7 @@ def only(pattern: str, optimizer: PlanOptimizer) -> PlanOptimizer:
 
     def requires(program: Program, traces: Traces) -> None:
         del traces
-        if not any(fnmatchcase(path, pattern) for path in program.known_paths):
+        if not any(fnmatchcase(path, pattern) for path in known_paths(program)):
             msg = f"no path of {program} fits {pattern!r}; it has {', '.join(program.paths)}"
             raise ProgramError(msg)
 

@@ -16,14 +16,15 @@ from lmflow.errors import BadData, ProgramError
 from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.evaluation.judges import Judge
 from lmflow.interpreter.choices import Decision
+from lmflow.optimizers.decisions import RecordedDecisions, decision_params, undecided
 from lmflow.optimizers.parts.bootstrap import adapt_version
-from lmflow.optimizers.parts.decisions import RecordedDecisions, decision_params, undecided
 from lmflow.optimizers.parts.needs import Need, traces_of_examples
 from lmflow.optimizers.parts.plan import PRIOR, TRAIN, Plan, PlanOptimizer, Task, plan_optimizer
 from lmflow.optimizers.parts.randomness import randomness
 from lmflow.optimizers.parts.verdict import Verdict, judge_differences
 from lmflow.programs.parameters import complete_params
-from lmflow.programs.program import THRESHOLD, WEIGHTS, Predict, Program
+from lmflow.programs.program import Program
+from lmflow.signatures.choices import THRESHOLD, WEIGHTS, Choice, choice_of
 from lmflow.traces.trace import Trace
 from lmflow.values.record import EMPTY, Record
 
@@ -67,8 +68,8 @@ def fit_thresholds(*, folds: int = 5, seed: int = 0) -> PlanOptimizer:
     def plan(task: Task) -> Plan:
         traces = _traces_of_start(task)
         params, origin, reasons = Record(), dict[str, Any](), list[str]()
-        for step, predictor in _choosing(task.program):
-            fit = _fit_step(task, traces, step, predictor, params, folds, seed)
+        for step, choice in _choosing(task.program):
+            fit = _fit_step(task, traces, step, choice, params, folds, seed)
             if fit.is_kept:
                 own = decision_params(step, fit.decision)
                 params |= own
@@ -117,11 +118,12 @@ class _Fit:
         return f"{_shown(self.decision)} {kept}, {self.verdict}; {folds}"
 
 
-def _choosing(program: Program) -> Iterator[tuple[str, Predict]]:
+def _choosing(program: Program) -> Iterator[tuple[str, Choice]]:
     """Yield the steps that choose, by name."""
     for name, step in program.predictors.items():
-        if step.choice is not None:
-            yield name, step
+        choice = choice_of(step.signature)
+        if choice is not None:
+            yield name, choice
 
 
 def _traces_of_start(task: Task) -> list[tuple[Record, Trace]]:
@@ -146,17 +148,17 @@ def _fit_step(  # noqa: PLR0913, PLR0917 - the state of a fit
     task: Task,
     traces: Sequence[tuple[Record, Trace]],
     step: str,
-    predictor: Predict,
+    choice: Choice,
     others: Record,
     folds: int,
     seed: int,
 ) -> _Fit:
-    rows = [_row(task, example, trace, step, predictor) for example, trace in traces]
+    rows = [_row(task, example, trace, step, choice) for example, trace in traces]
     rows = [row for row in rows if row.shares]
     if not rows:
         problem = f"no prior trace has the logprobs of {step!r}"
         raise BadData("the data", problem, f"Ask for them, lf.predict(..., {_LOGPROBS}).")
-    start = _start_decision(task, step, predictor)
+    start = _start_decision(task, step, choice)
     differences, worse, used = list[float](), 0, 0
     for fold in _divide(task, rows, folds, seed):
         left_out = {id(row) for row in fold}
@@ -176,19 +178,15 @@ def _fit_step(  # noqa: PLR0913, PLR0917 - the state of a fit
     )
 
 
-def _row(
-    task: Task, example: Record, trace: Trace, step: str, predictor: Predict
-) -> RecordedDecisions:
-    assert predictor.choice is not None  # noqa: S101 - only steps that choose are fitted
-    return RecordedDecisions(task.program, trace, example, task.metric, step, predictor.choice)
+def _row(task: Task, example: Record, trace: Trace, step: str, choice: Choice) -> RecordedDecisions:
+    return RecordedDecisions(task.program, trace, example, task.metric, step, choice)
 
 
-def _start_decision(task: Task, step: str, predictor: Predict) -> Decision:
+def _start_decision(task: Task, step: str, choice: Choice) -> Decision:
     """Return the decision of the start version; without parameters the likeliest value's."""
-    assert predictor.choice is not None  # noqa: S101 - only steps that choose are fitted
     params = task.version.params
     weights = params.get(f"{step}.{WEIGHTS}") or EMPTY
-    return Decision(predictor.choice, params.get(f"{step}.{THRESHOLD}"), weights)
+    return Decision(choice, params.get(f"{step}.{THRESHOLD}"), weights)
 
 
 def _divide(

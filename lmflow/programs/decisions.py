@@ -1,25 +1,53 @@
-"""Checks of the parameters by which steps choose."""
+"""The parameters by which steps choose: paths that a version may have and that have no default."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from lmflow.errors import BadParameter
-from lmflow.programs.program import THRESHOLD, WEIGHTS, Program
+from lmflow.signatures.choices import THRESHOLD, WEIGHTS, choice_of, decision_slots
 
 _MOST = 1e12
 _LEAST = 1e-12
 
 
-def check_decisions(program: Program, params: Mapping[str, Any]) -> None:
+class HasPaths(Protocol):
+    """The part of a program that says which parameters it has."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths of the parameters."""
+        ...
+
+    @property
+    def predictors(self) -> Mapping[str, Any]:
+        """The steps that ask a model, by the names that their parameter paths begin with."""
+        ...
+
+
+def optional_paths(program: HasPaths) -> tuple[str, ...]:
+    """Return the paths of the decisions of a program's steps."""
+    return tuple(
+        f"{name}.{slot}"
+        for name, step in program.predictors.items()
+        for slot in decision_slots(step.signature)
+    )
+
+
+def known_paths(program: HasPaths) -> tuple[str, ...]:
+    """Return all paths that a version of a program's parameters may have."""
+    return (*program.paths, *optional_paths(program))
+
+
+def check_decisions(program: HasPaths, params: Mapping[str, Any]) -> None:
     """Raise ``BadParameter`` if a threshold or weights can't decide."""
-    for path in program.optional_paths:
+    for path in optional_paths(program):
         value = params.get(path)
         if value is None:
             continue
         name, _, slot = path.rpartition(".")
-        choice = program.predictors[name].choice
+        choice = choice_of(program.predictors[name].signature)
         labels = choice.labels if choice else ()
         if slot == THRESHOLD and not _is_number(value, 0.0, 1.0):
             raise BadParameter(path, value, "a number from 0 to 1, or None for none")

@@ -10,6 +10,7 @@ import attrs
 
 from lmflow.errors import NotDriven
 from lmflow.messages.requests import Request
+from lmflow.programs.decisions import known_paths
 from lmflow.values.record import EMPTY, Record
 from lmflow.versions.version import check_paths
 
@@ -86,7 +87,7 @@ class Pending:
         Raises:
             ForeignPaths: The program has no such path.
         """
-        check_paths(str(self.program), overlay, self.program.known_paths)
+        check_paths(str(self.program), overlay, known_paths(self.program))
         return attrs.evolve(self, overlay=self.overlay | overlay)
 
     def sampled(self, k: int) -> Pending:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lmflow.programs.decisions import check_decisions
+from lmflow.programs.decisions import check_decisions, known_paths
 from lmflow.programs.program import Program, check_programs
 from lmflow.values.record import Record
 from lmflow.versions.version import Version, check_paths
@@ -33,6 +33,6 @@ def complete_params(program: Program, version: Version | None) -> Record:
     if version is None:
         return program.defaults
     fix = 'Was a step renamed? `lf.migrate(version, rename={"old": "new"})`.'
-    check_paths(str(program), version.params, program.known_paths, fix)
+    check_paths(str(program), version.params, known_paths(program), fix)
     check_decisions(program, version.params)
     return program.defaults | version.params

@@ -20,7 +20,6 @@ from lmflow.programs.composed_signatures import piped
 from lmflow.programs.drawn import Drawn
 from lmflow.programs.effects import Pending
 from lmflow.programs.predictor_signatures import check_predictor
-from lmflow.signatures.choices import Choice, choice_of
 from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature, first_missing
 from lmflow.values.attributes import uncached
@@ -28,9 +27,6 @@ from lmflow.values.record import EMPTY, Record, digest, plain
 from lmflow.versions.version import Version
 
 Body = Coroutine[Any, Any, Any]
-
-THRESHOLD, WEIGHTS = "threshold", "weights"
-"""The slots by which a version may decide how a step that chooses reads its reply."""
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -141,18 +137,6 @@ class Program(Drawn):
     def paths(self) -> tuple[str, ...]:
         """The paths of the parameters."""
         return tuple(self.defaults)
-
-    @functools.cached_property
-    def optional_paths(self) -> tuple[str, ...]:
-        """The paths that a version may have beyond ``paths``; they have no default."""
-        return tuple(
-            f"{name}.{slot}" for name, step in self.predictors.items() for slot in step.more_slots
-        )
-
-    @property
-    def known_paths(self) -> tuple[str, ...]:
-        """All paths that a version of the parameters may have."""
-        return (*self.paths, *self.optional_paths)
 
     def named(self, name: str) -> Program:
         """Put the program under a name, so that it has parameters ``name.step.slot`` of its own.
@@ -276,20 +260,6 @@ class Predict(Step):
         if self.similar:
             slots |= {"vectors": Record(), "near": ()}
         return slots
-
-    @functools.cached_property
-    def choice(self) -> Choice | None:
-        """The output by which the step chooses among values, ``None`` without exactly one."""
-        return choice_of(self.signature)
-
-    @property
-    def more_slots(self) -> tuple[str, ...]:
-        """The slots that a version may have and that have no default: weights of the values that
-        the step chooses among, and a threshold if there are two.
-        """
-        if self.choice is None:
-            return ()
-        return (THRESHOLD, WEIGHTS) if self.choice.has_threshold else (WEIGHTS,)
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)

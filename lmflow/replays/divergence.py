@@ -11,6 +11,7 @@ from lmflow.adapters.adapter import Adapter
 from lmflow.adapters.chat import without_cue
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest, Request, ToolRequest
+from lmflow.programs.decisions import known_paths
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.replays.addresses import frames_of, may_depend, step_of_address
@@ -79,7 +80,7 @@ def diff_trace(label: str, case: ReplayCase, reuse: Reuse, simulation: Simulatio
 
 def restrict_version(version: Version, program: Program) -> Version:
     """Return the version without the paths that the program doesn't have."""
-    params = version.params.only(*program.known_paths)
+    params = version.params.only(*known_paths(program))
     return version if len(params) == len(version.params) else attrs.evolve(version, params=params)
 
 

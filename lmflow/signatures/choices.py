@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import attrs
@@ -10,6 +11,9 @@ from lmflow.signatures.fields import origin_and_args, unwrap_annotated
 from lmflow.signatures.signature import Signature
 
 TRUE, FALSE = "true", "false"
+THRESHOLD, WEIGHTS = "threshold", "weights"
+"""The slots by which a version may decide how a step that chooses reads its reply."""
+
 _FORMS = {TRUE: ("true", "yes"), FALSE: ("false", "no")}
 _FEWEST = 2
 
@@ -43,6 +47,8 @@ class Choice:
         return _FORMS[label] if self.is_bool else (label,)
 
 
+# A version is completed before each execution, so this is asked as often as anything runs.
+@functools.lru_cache(maxsize=1024)
 def choice_of(signature: Signature) -> Choice | None:
     """Return the choice of a signature; ``None`` unless exactly one output is a ``bool`` or a
     ``Literal`` of two texts or more.
@@ -50,6 +56,16 @@ def choice_of(signature: Signature) -> Choice | None:
     found = [_choice(field.name, field.type) for field in signature.outputs]
     choices = [choice for choice in found if choice is not None]
     return choices[0] if len(choices) == 1 else None
+
+
+def decision_slots(signature: Signature) -> tuple[str, ...]:
+    """Return the slots of a signature's choice, which have no default: weights of its values, and a
+    threshold if there are two.
+    """
+    choice = choice_of(signature)
+    if choice is None:
+        return ()
+    return (THRESHOLD, WEIGHTS) if choice.has_threshold else (WEIGHTS,)
 
 
 def _choice(name: str, kind: Any) -> Choice | None:

@@ -15,6 +15,7 @@ from lmflow.metrics import exact_match
 from lmflow.models.scripted import scripted
 from lmflow.optimizers.parts.needs import PlannedRollout
 from lmflow.optimizers.parts.plan import Optimizer, PlanOptimizer, Traces
+from lmflow.programs.decisions import known_paths
 from lmflow.programs.factories import predict
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program
@@ -149,7 +150,7 @@ def _any_part_of_the_answers_resumes(case: OptimizerCase) -> None:
 def _what_it_returns_fits_and_descends(case: OptimizerCase) -> None:
     """The version has paths of the program alone, and is the start version or a child of it."""
     version, start = case.whole.version, case.traces.version
-    foreign = sorted(set(version.params) - set(case.program.known_paths))
+    foreign = sorted(set(version.params) - set(known_paths(case.program)))
     same([], foreign, "the paths that the program lacks")
     is_child = version.id == start.id or version.parents == (start.id,)
     holds(is_child, f"the parents of the version are {version.parents}, expected {start.id}")
@@ -160,7 +161,7 @@ def _each_need_could_be_the_last(case: OptimizerCase) -> None:
     label for each rollout.
     """
     for need in case.whole.needs:
-        foreign = sorted(set(need.best.params) - set(case.program.known_paths))
+        foreign = sorted(set(need.best.params) - set(known_paths(case.program)))
         same([], foreign, "the paths that the program lacks")
         same(len(need.rollouts), len(need.labels), "the number of labels of a need")
 
@@ -210,7 +211,7 @@ def _a_metric_that_fails_ends_no_search(case: OptimizerCase) -> None:
     except ValueError as problem:
         msg = f"the metric's error ended the search: {problem}"
         raise LawBroken(msg) from problem
-    foreign = sorted(set(seen.version.params) - set(case.program.known_paths))
+    foreign = sorted(set(seen.version.params) - set(known_paths(case.program)))
     same([], foreign, "the paths that the program lacks")
 
 
@@ -232,7 +233,7 @@ async def _an_executor_runs_it(case: OptimizerCase) -> None:
             optimizer, case.program, traces.data, case.metric, prior=traces.prior
         )
     same(len(requests), result.spent.calls, "the calls that the optimization counts")
-    foreign = sorted(set(result.version.params) - set(case.program.known_paths))
+    foreign = sorted(set(result.version.params) - set(known_paths(case.program)))
     same([], foreign, "the paths that the program lacks")
 
 

@@ -8,8 +8,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
@@ -103,6 +104,21 @@ class HashedFiles:
         size = path.stat().st_size
         path.unlink(missing_ok=True)
         return size
+
+
+@runtime_checkable
+class KeepsFiles(Protocol):
+    """A tool's function that keeps files."""
+
+    def with_files(self, files: HashedFiles | None) -> Callable[..., Any]:
+        """Return the function with the folder that it keeps files in, ``None`` for its own."""
+        ...
+
+
+def bound_to_files(function: Callable[..., Any], files: HashedFiles | None) -> Callable[..., Any]:
+    """Return a tool's function with the files of a store, if it keeps any."""
+    keeper: Any = function
+    return keeper.with_files(files) if isinstance(keeper, KeepsFiles) else function
 
 
 def sha256_of(file: Path) -> str:

@@ -13,6 +13,7 @@ import lmflow as lf
 from lmflow.errors import BadParameter, ForeignPaths, NoLogprobs
 from lmflow.interpreter.choices import Decision, shares_of
 from lmflow.messages.replies import ChatReply
+from lmflow.programs.decisions import optional_paths
 from lmflow.signatures.choices import Choice, choice_of
 
 DESK = Choice("desk", ("tech", "technology", "billing"))
@@ -114,7 +115,7 @@ def test_versions_without_decisions_are_as_before() -> None:
     """The defaults of a step that chooses have no threshold, so its trees are the old ones."""
     step = lf.predict("spam", "mail -> spam: bool")
     assert ("instruction", "demos", "options", "model", "adapter") == tuple(step.slots)
-    assert not any(path in lf.init(step) for path in step.optional_paths)
+    assert not any(path in lf.init(step) for path in optional_paths(step))
 
 
 async def test_wrong_decisions_are_refused_before_a_call() -> None:

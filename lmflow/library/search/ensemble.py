@@ -8,6 +8,7 @@ import attrs
 
 from lmflow.library.search.sampling import Search, Tried, successes
 from lmflow.library.search.voting import elected, vote_of
+from lmflow.programs.decisions import known_paths
 from lmflow.programs.effects import Fork
 from lmflow.programs.program import Program, check_programs, pending_of
 from lmflow.values.functions import Function, function_of
@@ -82,7 +83,7 @@ def ensemble(
     if not members:
         raise ValueError("ensemble needs at least one version")
     for member in members:
-        check_paths(str(program), member.params, program.known_paths)
+        check_paths(str(program), member.params, known_paths(program))
     return Ensemble(program, members, function_of(majority if reduce is None else reduce, version))
 
 

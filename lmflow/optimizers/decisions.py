@@ -12,11 +12,12 @@ from lmflow.interpreter.choices import Decision, shares_of
 from lmflow.interpreter.driver import Frame, drive_pure
 from lmflow.messages.replies import ChatReply
 from lmflow.metrics import score_of
+from lmflow.programs.decisions import optional_paths
 from lmflow.programs.effects import Pending
-from lmflow.programs.program import THRESHOLD, WEIGHTS, Program
+from lmflow.programs.program import Program
 from lmflow.replays.exact import recall
 from lmflow.replays.reuse import recorded_env
-from lmflow.signatures.choices import Choice
+from lmflow.signatures.choices import THRESHOLD, WEIGHTS, Choice
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -27,7 +28,8 @@ Decisions = tuple[str, ...]
 
 def undecided(version: Version, program: Program) -> Version:
     """Return the version without thresholds and weights."""
-    names = [path for path in version.params if path not in program.optional_paths]
+    optional = optional_paths(program)
+    names = [path for path in version.params if path not in optional]
     return Version(params=version.params.only(*names))
 
 
