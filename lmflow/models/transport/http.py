@@ -16,26 +16,34 @@ import msgspec
 from lmflow.errors import ModelFailed
 from lmflow.models.base import Response, Stream
 from lmflow.models.transport.addresses import host_port
+from lmflow.models.transport.routes import Route, TooLarge, read_body, route
 from lmflow.values.unicode import well_formed
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
+
     import aiohttp
 
 LARGEST_BODY = 50_000_000
 """How many bytes an answer may have."""
 _CONNECT_SECONDS = 10
+_MOST_ROUTES = 64
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 
 class HttpSession:
     """Sends all requests of an executor over kept connections, without cookies: no answer can
     change a later request. Nobody listens to the replies as they arrive.
+
+    ``ssl`` is the TLS context of all connections; the system's certificates if ``None``.
     """
 
     hear: Callable[[str], None] | None = None
 
-    def __init__(self) -> None:
+    def __init__(self, ssl: SSLContext | None = None) -> None:
+        self._ssl = ssl
         self._session: aiohttp.ClientSession | None = None
+        self._routes: dict[tuple[str, tuple[tuple[str, str], ...]], Route | None] = {}
 
     async def post(
         self, url: str, headers: Mapping[str, str], body: Mapping[str, Any], seconds: float
@@ -44,8 +52,13 @@ class HttpSession:
         timeout, bad_reply) if no whole answer arrives.
         """
         try:
+            if (known := self._route(url, headers)) is not None:
+                return await known.post(_encoded(body), seconds)
             async with self._open(url, headers, body, _timeout(total=seconds)) as answer:
-                return Response(answer.status, answer.headers, await _read(answer, url))
+                read = await read_body(answer.content, LARGEST_BODY)
+                return Response(answer.status, answer.headers, read)
+        except TooLarge:
+            raise _too_large(url) from None
         except _transport_errors() as error:
             raise _failure(error, url, seconds) from None
 
@@ -65,6 +78,17 @@ class HttpSession:
         except _transport_errors() as error:
             raise _failure(error, url, seconds) from None
 
+    def _route(self, url: str, headers: Mapping[str, str]) -> Route | None:
+        """The route of a URL and headers; ``None`` if the session itself has to send."""
+        key = (url, tuple(headers.items()))
+        if key not in self._routes:
+            # Headers that differ with every request must not fill the memory.
+            if len(self._routes) >= _MOST_ROUTES:
+                self._routes.clear()
+            session, sent = self._checked(url, headers), _all_headers(headers)
+            self._routes[key] = route(session, url, sent, _timeout(), LARGEST_BODY)
+        return self._routes[key]
+
     def _open(
         self,
         url: str,
@@ -72,6 +96,16 @@ class HttpSession:
         body: Mapping[str, Any],
         timeout: aiohttp.ClientTimeout,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+        return self._checked(url, headers).post(
+            url,
+            data=_encoded(body),
+            headers=_all_headers(headers),
+            timeout=timeout,
+            allow_redirects=False,
+        )
+
+    def _checked(self, url: str, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+        """The session, once a URL and headers can be sent. Raises ``ModelFailed`` if they can't."""
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
         parts = urlsplit(url)
@@ -83,25 +117,28 @@ class HttpSession:
         _check_headers(headers, host_port(url))
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), cookie_jar=aiohttp.DummyCookieJar()
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
+                cookie_jar=aiohttp.DummyCookieJar(),
             )
-        data = _encoded(body)
-        all_headers = {"Content-Type": "application/json", **headers}
-        return self._session.post(
-            url, data=data, headers=all_headers, timeout=timeout, allow_redirects=False
-        )
+        return self._session
 
     async def close(self) -> None:
         """Closes the connections; the next request opens new ones."""
+        self._routes.clear()
         if self._session is not None:
             await self._session.close()
             self._session = None
 
     def drop(self) -> None:
         """Forgets the connections of an event loop that is closed: nothing can close them there."""
+        self._routes.clear()
         if self._session is not None:
             self._session.detach()
             self._session = None
+
+
+def _all_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    return {"Content-Type": "application/json", **headers}
 
 
 def _check_headers(headers: Mapping[str, str], server: str) -> None:
@@ -148,17 +185,6 @@ def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
         return ModelFailed("timeout", f"{server} gave no answer within {seconds:g} s. {fix}")
     fix = "Is the server up, and the base URL right?"
     return ModelFailed("unreachable", f"{server} can't be reached ({_cause(error)}). {fix}")
-
-
-async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
-    # Joined once at the end: adding each piece to the ones before takes quadratically long.
-    pieces, size = list[bytes](), 0
-    while chunk := await answer.content.read(LARGEST_BODY + 1):
-        pieces.append(chunk)
-        size += len(chunk)
-        if size > LARGEST_BODY:
-            raise _too_large(url)
-    return b"".join(pieces)
 
 
 async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:

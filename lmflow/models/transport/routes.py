@@ -1,0 +1,185 @@
+"""A route to one URL: sends each POST over a pooled connection with a head that was made once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import attrs
+
+from lmflow.models.base import Response
+
+if TYPE_CHECKING:
+    import aiohttp
+    from aiohttp.client_proto import ResponseHandler
+    from aiohttp.connector import Connection
+
+# aiohttp frames or connects in another way because of these, so its session has to send them.
+_FRAMING = frozenset(
+    {
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_SWITCHING_PROTOCOLS = 101
+_FINAL = 200
+
+
+class TooLarge(Exception):
+    """An answer has more bytes than the caller takes."""
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """The requests to one URL with equal headers, over the connections of aiohttp's own pool.
+
+    aiohttp's session makes every request anew: its URL, headers, cookies, timers and writer, which
+    is three quarters of a request's cost. A route makes that once. Connections, TLS, the parser and
+    decompression stay aiohttp's, and so do the bytes on the wire and the errors.
+    """
+
+    connector: aiohttp.BaseConnector
+    request: aiohttp.ClientRequest
+    head: bytes
+    timeout: aiohttp.ClientTimeout
+    largest: int
+
+    async def post(self, body: bytes, seconds: float) -> Response:
+        """Send one body and read the whole answer.
+
+        Args:
+            body: The body.
+            seconds: The most that all of it may take, connecting included.
+
+        Returns:
+            The status, headers and body of the answer, whatever the status is.
+
+        Raises:
+            TimeoutError: It took longer.
+            aiohttp.ClientError: No answer, or only a part of one, arrived.
+            TooLarge: The answer has more bytes than ``largest``.
+        """
+        async with asyncio.timeout(seconds):
+            connection = await self.connector.connect(self.request, [], self.timeout)
+            # A connection whose answer was not read to its end, because of an error or since the
+            # caller was cancelled, would give the rest of it to the next request: it is closed.
+            try:
+                response = await self._exchange(connection, body)
+            except BaseException:
+                connection.close()
+                raise
+            if _has_unsent(connection):
+                connection.close()
+            else:
+                connection.release()
+            return response
+
+    async def _exchange(self, connection: Connection, body: bytes) -> Response:
+        protocol, transport = connection.protocol, connection.transport
+        if protocol is None or transport is None:
+            raise ConnectionResetError("the connection was closed")
+        protocol.set_response_params(read_until_eof=True)
+        transport.write(b"%s%d\r\n\r\n%s" % (self.head, len(body), body))
+        message, content = await self._answer(protocol)
+        return Response(message.code, message.headers, await self._read(content))
+
+    async def _answer(
+        self, protocol: ResponseHandler
+    ) -> tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader]:
+        while True:
+            try:
+                message, content = await protocol.read()
+            except Exception as error:
+                raise _as_of_session(error, self.request) from error
+            # Interim answers (100 Continue, 103 Early Hints) come before the one that counts.
+            if message.code >= _FINAL or message.code == _SWITCHING_PROTOCOLS:
+                return message, content
+
+    async def _read(self, content: aiohttp.StreamReader) -> bytes:
+        if content.is_eof() and content.exception() is None:
+            body: bytes = content.read_nowait(-1)
+            if len(body) > self.largest:
+                raise TooLarge
+            return body
+        return await read_body(content, self.largest)
+
+
+async def read_body(content: aiohttp.StreamReader, largest: int) -> bytes:
+    """Read a body to its end. Raises ``TooLarge`` once it has more than ``largest`` bytes."""
+    # Joined once at the end: adding each piece to the ones before takes quadratically long.
+    pieces, size = list[bytes](), 0
+    while chunk := await content.read(largest + 1):
+        pieces.append(chunk)
+        size += len(chunk)
+        if size > largest:
+            raise TooLarge
+    return b"".join(pieces)
+
+
+def route(
+    session: aiohttp.ClientSession,
+    url: str,
+    headers: Mapping[str, str],
+    timeout: aiohttp.ClientTimeout,
+    largest: int,
+) -> Route | None:
+    """Make the route of a URL and headers that a session would send a POST with.
+
+    Args:
+        session: The session; the route shares its connections.
+        url: The URL.
+        headers: All headers but those that aiohttp adds.
+        timeout: How long connecting may take.
+        largest: The most bytes of an answer.
+
+    Returns:
+        The route; ``None`` if the session itself must send such requests: the URL has credentials,
+        or a header changes how a request is framed.
+    """
+    import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
+    from multidict import CIMultiDict  # noqa: PLC0415 - aiohttp brings it, and yarl
+    from yarl import URL  # noqa: PLC0415
+
+    where = URL(url)
+    if where.user or where.password or session.connector is None:
+        return None
+    if not _FRAMING.isdisjoint(name.lower() for name in headers):
+        return None
+    loop = asyncio.get_running_loop()
+    # As in the session, of names that differ in case alone the last one counts.
+    merged = CIMultiDict[str]()
+    for name, value in headers.items():
+        merged[name] = value
+    # A request without a body has aiohttp's own headers: what it sends before Content-Length.
+    request = aiohttp.ClientRequest("POST", where, headers=merged, loop=loop)
+    lines = [f"POST {where.raw_path_qs} HTTP/1.1"]
+    lines += [
+        f"{name}: {value}"
+        for name, value in request.headers.items()
+        if name.lower() not in _FRAMING - {"host"}
+    ]
+    head = "\r\n".join([*lines, "Content-Length: "]).encode()
+    return Route(session.connector, request, head, timeout, largest)
+
+
+def _as_of_session(error: Exception, request: aiohttp.ClientRequest) -> Exception:
+    """The error that aiohttp's session raises in place of one of its parser."""
+    from aiohttp import ClientResponseError, http  # noqa: PLC0415 - importing it is slow
+
+    if not isinstance(error, http.HttpProcessingError):
+        return error
+    status, words, headers = error.code, error.message, error.headers
+    info = request.request_info
+    return ClientResponseError(info, (), status=status, message=words, headers=headers)
+
+
+def _has_unsent(connection: Connection) -> bool:
+    """Tell whether a part of the body still waits to be sent: the server answered before it."""
+    transport = connection.transport
+    return transport is not None and transport.get_write_buffer_size() > 0
