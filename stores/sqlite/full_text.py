@@ -16,7 +16,7 @@ from lmflow.messages.replies import ChatReply, Failure, Outcome, outcome_of
 from lmflow.messages.requests import ChatRequest, Request
 from lmflow.stores.bigrams import phrase, runs, spaced, units
 from lmflow.stores.damage import DAMAGE
-from lmflow.stores.sqlite.blobs.format import parts_of, unpack, unpack_text
+from lmflow.stores.sqlite.blobs.format import names_parts, parts_of, unpack, unpack_text
 from lmflow.values.unicode import well_formed
 
 _WORD = re.compile(r"[^\W_]+")
@@ -34,13 +34,13 @@ BIGRAMS = 8
 """The schema since which the index has unspaced scripts as bigrams."""
 
 _EARLIER = """
-SELECT call.id, request.enc, request.data, reply.enc, reply.data FROM call
+SELECT call.id, {parts}, request.enc, request.data, reply.enc, reply.data FROM call
 JOIN blob AS request ON request.id = call.request JOIN blob AS reply ON reply.id = call.reply
 WHERE call.kind = 'chat' ORDER BY call.id
 """
 _HITS = """
 SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid AS trace,
-       call.request, call.reply,
+       call.reply,
        (SELECT run FROM run_item WHERE run_item.trace = trace.id ORDER BY run LIMIT 1) AS run
 FROM (
     SELECT search.rowid FROM search {joined} WHERE search MATCH :words
@@ -176,7 +176,8 @@ def _earlier_texts(
         db: The store.
         escaped_only: Whether calls without any escape are left out: they have ASCII only.
     """
-    earlier = db.execute(_EARLIER)
+    parts = "call.prefix, call.last" if names_parts(db) else "NULL, NULL"
+    earlier = db.execute(_EARLIER.format(parts=parts))
     while batch := earlier.fetchmany(1000):
         entries = [_stored_texts(db, row, escaped_only=escaped_only) for row in batch]
         yield [entry for entry in entries if entry is not None]
@@ -214,19 +215,27 @@ def snippet(text: str, words: Iterable[str], width: int = 120) -> Snippet:
 
 
 def _stored_texts(
-    db: sqlite3.Connection, row: tuple[int, int, bytes, int, bytes], *, escaped_only: bool
+    db: sqlite3.Connection, row: Sequence[Any], *, escaped_only: bool
 ) -> tuple[int, str, str] | None:
     """Return a call's number and its indexed texts, ``None`` if they can't be read."""
-    call, enc, request, reply_enc, reply = row
+    call, prefix, last, enc, request, reply_enc, reply = row
     try:
-        *_, last = parts_of("request", unpack(enc, request))
-        blob = db.execute("SELECT enc, data FROM blob WHERE id = ?", (last,)).fetchone()
-        message, answer = unpack_text(*blob), unpack_text(reply_enc, reply)
+        if prefix is None:
+            *_, last = parts_of("request", unpack(enc, request))
+        message, answer = _message(db, last), unpack_text(reply_enc, reply)
         if escaped_only and "\\u" not in message and "\\u" not in answer:
             return None
         return call, json.loads(message)["content"], outcome_text(outcome_of(json.loads(answer)))
     except DAMAGE:
         return None
+
+
+def _message(db: sqlite3.Connection, blob: int | None) -> str:
+    """Return the form of the last message of a request, of an empty one if it has none."""
+    if blob is None:
+        return '{"content":""}'
+    row = db.execute("SELECT enc, data FROM blob WHERE id = ?", (blob,)).fetchone()
+    return unpack_text(*row)
 
 
 def _places(line: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:

@@ -212,13 +212,13 @@ class _Collector:
 
     def _sweep_trace(self, trace: int, children: list[tuple[str, str]]) -> None:
         query = (
-            "SELECT id, request, reply FROM call"
+            "SELECT id, reply FROM call"
             " WHERE trace = ? AND kind = 'chat' AND reply IS NOT NULL"
         )
-        for call, request, reply in self._db.execute(query, (trace,)).fetchall():
+        for call, reply in self._db.execute(query, (trace,)).fetchall():
             outcome = self._outcome(call, reply)
             # The index has no text of its own: SQLite needs the same words to delete their entries.
-            if words := index_entry(self._blobs.request(request), outcome):
+            if words := index_entry(self._blobs.request_of(call), outcome):
                 self._db.execute(DELETE_WORDS, (call, *words))
         for table, column in children:
             self._db.execute(f"DELETE FROM {table} WHERE {column} = ?", (trace,))

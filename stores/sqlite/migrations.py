@@ -7,7 +7,7 @@ from sqlite_utils import Migrations
 
 from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_bigrams, index_earlier_calls
 from lmflow.stores.sqlite.lists.run_totals import CREATE_TOTALS
-from lmflow.stores.sqlite.views import DATASETS, LAZY, PLACES
+from lmflow.stores.sqlite.views import DATASETS, LAZY, PARTS, PLACES
 
 migrations = Migrations("lmflow")
 
@@ -71,6 +71,12 @@ def m008_bigrams(db: sqlite_utils.Database) -> None:
 def m009_places(db: sqlite_utils.Database) -> None:
     """Show the run and label of calls and traces, and the version and step of calls, in views."""
     _execute(db, PLACES)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m011_parts(db: sqlite_utils.Database) -> None:
+    """Let a call name the parts of its request, which needs no blob of its own then."""
+    _execute(db, PARTS)
 
 
 @migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]

@@ -24,8 +24,10 @@ from lmflow.versions.version import Version
 CHUNK = 128
 """Traces that are read at once."""
 
-_TRACE_BLOBS, _CALL_BLOBS = ("inputs", "world", "outputs", "failure"), ("request", "reply")
-"""The columns that name blobs."""
+_TRACE_BLOBS = ("inputs", "world", "outputs", "failure")
+_CALL_BLOBS = ("request", "reply")
+_PARTS = ("prefix", "last")
+"""The columns that name blobs; the last ones are there since schema 11."""
 
 _CALLS = "SELECT * FROM call WHERE trace IN ({keys}) ORDER BY id"
 
@@ -88,9 +90,7 @@ class TraceReader:
         thing = "the table trace, call or choice"
         by_row: dict[int, Trace] = {}
         try:
-            self._blobs.fetch(
-                [*_column_values(traces, _TRACE_BLOBS), *_column_values(calls, _CALL_BLOBS)]
-            )
+            self._blobs.fetch(_blobs_of(traces, calls))
             version = functools.cache(self._versions.at)
             calls_of, choices_of = toolz.groupby("trace", calls), toolz.groupby("trace", choices)
             for row in traces:
@@ -131,7 +131,7 @@ class TraceReader:
         reply = self._blobs.get(row["reply"])
         return CallAttempt(
             row["address"],
-            self._blobs.request(row["request"]),
+            self._blobs.request(row),
             digest_text(row["key"]),
             row["attempt"],
             outcome_of(reply) if reply else None,
@@ -140,6 +140,13 @@ class TraceReader:
             row["cost"],
             row["source"],
         )
+
+
+def _blobs_of(traces: Sequence[sqlite3.Row], calls: Sequence[sqlite3.Row]) -> list[int | None]:
+    """Return the blobs that rows of traces and of calls name."""
+    parts = _PARTS if calls and "prefix" in calls[0].keys() else ()  # noqa: SIM118 - see `keys`
+    columns = (*_CALL_BLOBS, *parts)
+    return [*_column_values(traces, _TRACE_BLOBS), *_column_values(calls, columns)]
 
 
 def _column_values(rows: Iterable[sqlite3.Row], names: tuple[str, ...]) -> list[int | None]:

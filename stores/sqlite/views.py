@@ -209,3 +209,23 @@ CREATE VIEW v_traces AS
     LEFT JOIN blob AS outputs ON outputs.id = trace.outputs
     LEFT JOIN blob AS failure ON failure.id = trace.failure;
 """
+
+PARTS = f"""
+ALTER TABLE call ADD COLUMN prefix INTEGER REFERENCES blob(id);
+ALTER TABLE call ADD COLUMN last INTEGER REFERENCES blob(id);
+DROP VIEW v_calls;
+CREATE VIEW v_calls AS
+    SELECT call.id, {_item("run")}, {_item("label")}, trace.uid AS trace, trace.name AS program,
+           {_hash("version.hash")} AS version, {STEP} AS step, call.address, call.attempt,
+           call.kind, call.model, call.status, {_excerpt("last", "$.content")} AS asked,
+           {_excerpt("reply", "$.text")} AS answered,
+           call.tok_in, call.tok_out, call.tok_cached, call.cost / 1e9 AS usd,
+           round((call.ended_ns - call.started_ns) / 1e6, 1) AS ms,
+           {_time("call.started_ns")} AS started, call.source, {_hash("call.key")} AS key
+    FROM call JOIN trace ON trace.id = call.trace JOIN version ON version.id = trace.version
+    LEFT JOIN blob AS request ON request.id = call.request
+    LEFT JOIN blob AS last ON last.id = coalesce(call.last, CASE
+         WHEN call.kind = 'chat' AND request.enc = 0 THEN CASE
+         WHEN json_valid({_REQUEST}) THEN json_extract({_REQUEST}, '$.messages.last[0]') END END)
+    LEFT JOIN blob AS reply ON reply.id = call.reply;
+"""

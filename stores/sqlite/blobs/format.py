@@ -4,20 +4,26 @@ A blob is a JSON value under the hash of its canonical form. Three kinds have a 
 
 - ``message`` is one message; ``prefix`` is the list of the ids of the messages before the last, so
   that requests of one conversation share it.
-- ``request`` is a request; in a chat request ``messages`` is ``{"prefix": id, "last": [id]}``.
+- ``shape`` is a chat request without its messages. A call names the shape, the prefix and the last
+  message of its request, so that a new request adds its last message alone.
+- ``request`` is a request to a tool or for embeddings. Before schema 11 chat requests were such
+  blobs too, with ``{"prefix": id, "last": [id]}`` as ``messages``; they are read as ever.
 - ``media`` is the content of a picture, sound or file, as it is, under its own SHA-256; other
   blobs name it by ``"sha256:..."``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import attrs
+import msgspec
 
 from lmflow.stores.sqlite.blobs.media import MEDIA
 from lmflow.values.canonical_text import KEYED, hash_bytes, hash_text
@@ -55,9 +61,14 @@ def pack(text: str) -> tuple[int, bytes]:
     return (ZLIB, compressed) if len(compressed) < len(plain) else (PLAIN, plain)
 
 
+def unpack_bytes(enc: int, data: bytes) -> bytes:
+    """Return the text that was packed, as ASCII bytes."""
+    return _inflated(data) if enc else data
+
+
 def unpack_text(enc: int, data: bytes) -> str:
     """Return the text that was packed."""
-    return (_inflated(data) if enc else data).decode("ascii")
+    return unpack_bytes(enc, data).decode("ascii")
 
 
 def _inflated(data: bytes) -> bytes:
@@ -73,7 +84,22 @@ def _inflated(data: bytes) -> bytes:
 
 def unpack(enc: int, data: bytes) -> Any:
     """Return the JSON value that was packed."""
-    return json.loads(unpack_text(enc, data))
+    return read_form(unpack_bytes(enc, data))
+
+
+def read_form(form: bytes) -> Any:
+    """Return the JSON value of a canonical form."""
+    try:
+        return msgspec.json.decode(form)
+    except msgspec.MsgspecError:
+        # The standard library reads a few more texts, such as halves of surrogate pairs, and its
+        # errors say what is wrong with the others.
+        return json.loads(form)
+
+
+def hash_form(kind: str, form: bytes) -> bytes:
+    """Return the hash of a value whose canonical form is ``form``."""
+    return hashlib.blake2b(b"%s\0%s" % (kind.encode(), form), digest_size=DIGEST).digest()
 
 
 def digest_bytes(digest: str) -> bytes:
@@ -139,6 +165,14 @@ def contents_named(text: str) -> list[bytes]:
     return [bytes.fromhex(digits) for digits in _CONTENT.findall(text)]
 
 
+def names_parts(db: sqlite3.Connection) -> bool:
+    """Tell whether the calls of a store, which may have an earlier schema, name the parts of their
+    requests.
+    """
+    column = "SELECT 1 FROM pragma_table_info('call') WHERE name = 'prefix'"
+    return db.execute(column).fetchone() is not None
+
+
 def parts_of(kind: str, value: Any) -> list[int]:
     """Return the ids of the blobs that a blob is composed of.
 
@@ -147,14 +181,10 @@ def parts_of(kind: str, value: Any) -> list[int]:
         value: Its JSON value.
 
     Returns:
-        The messages of a prefix; the prefix and the last message of a chat request; none of others.
+        The messages of a prefix; the prefix and the last message of a chat request that has its own
+        blob; none of others.
     """
     if kind == "prefix":
         return list(value) if isinstance(value, list) else []
     messages = value.get("messages") if kind == "request" and isinstance(value, dict) else None
     return [messages["prefix"], *messages["last"]] if isinstance(messages, dict) else []
-
-
-def with_message_ids(fields: dict[str, Any], prefix: int, last: list[int]) -> dict[str, Any]:
-    """Return the fields of a chat request with the ids of its messages instead of their texts."""
-    return {**fields, "messages": {"prefix": prefix, "last": last}}

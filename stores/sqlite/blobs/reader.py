@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
+
 from lmflow.errors import Tampered
 from lmflow.messages.messages import Message, message_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
+from lmflow.stores.damage import damaged
 from lmflow.stores.sqlite.blobs.format import (
+    DIGEST,
     digest_bytes,
     digest_text,
+    hash_form,
     parts_of,
+    read_form,
     unpack,
-    unpack_text,
+    unpack_bytes,
 )
 from lmflow.stores.sqlite.blobs.media import MEDIA, check_content, content_loader
 from lmflow.stores.sqlite.bulk import select_in
-from lmflow.values.canonical_text import hash_text
+from lmflow.values.attributes import lean
+from lmflow.values.canonical_text import Form
 from lmflow.values.media import MARK, attach_media
-from lmflow.values.record import Record, digest
+from lmflow.values.record import Record, canonical, digest
 
 REMEMBERED = 5_000
 """Values that are remembered."""
@@ -47,6 +54,7 @@ class BlobReader:
         self._home = str(Path(store).absolute())
         self._values: dict[int, Any] = {}
         self._rows: dict[int, Row] = {}
+        self._openings: dict[tuple[int, int], _Opening] = {}
 
     def fetch(self, blobs: Iterable[int | None]) -> None:
         """Read the rows of blobs, and of the messages of requests, in few queries.
@@ -79,46 +87,140 @@ class BlobReader:
             self._values[blob] = value
         return self._values[blob]
 
-    def request(self, blob: int) -> Request:
-        """Return the request of a blob."""
-        value: Request = self.get(blob)
-        return value
+    def request(self, call: sqlite3.Row) -> Request:
+        """Return the request of a row of the table ``call``.
+
+        Raises:
+            Tampered: If a part does not match its hash, or the parts do not give the key.
+        """
+        if not is_in_parts(call):
+            whole: Request = self.get(call["request"])
+            return whole
+        head = self._opening(call["request"], call["prefix"])
+        key, request = head.request(None if call["last"] is None else self.get(call["last"]))
+        if len(call["key"]) == DIGEST and key != call["key"]:
+            problem = f"the key of call {call['id']} doesn't match its request"
+            raise Tampered(self._store, problem, "It was changed outside lmflow.")
+        return request
+
+    def request_of(self, call: int) -> Request:
+        """Return the request of the call with a number; ``Tampered``."""
+        cursor = self._db.cursor()
+        cursor.row_factory = sqlite3.Row
+        row = cursor.execute("SELECT * FROM call WHERE id = ?", (call,)).fetchone()
+        if row is None:
+            raise damaged(self._store, f"row {call} of the table call")
+        return self.request(row)
+
+    def _opening(self, shape: int, prefix: int) -> _Opening:
+        """Return what requests of one shape with the same messages before the last share."""
+        if (opening := self._openings.get((shape, prefix))) is None:
+            if len(self._openings) >= REMEMBERED:
+                self._openings.clear()
+            opening = _Opening.of(self.get(shape), self.get(prefix))
+            self._openings[shape, prefix] = opening
+        return opening
 
     def _checked(self, blob: int, hashed: bytes, kind: str, enc: int, data: bytes) -> Any:
         """Return the value of a row if it matches its hash."""
         try:
-            found_hash, value = self._derive(kind, unpack_text(enc, data))
+            derived, value = self._derive(kind, unpack_bytes(enc, data))
         except Tampered:
             raise
         except Exception as error:
             problem = f"can't be read ({type(error).__name__})"
             raise self._tampered(blob, kind, hashed, problem) from error
-        if digest_bytes(found_hash) != hashed:
-            raise self._tampered(blob, kind, hashed, f"hashes to {found_hash[:18]}")
+        if derived != hashed:
+            raise self._tampered(blob, kind, hashed, f"hashes to {digest_text(derived)[:18]}")
         return value
 
-    def _derive(self, kind: str, form: str) -> tuple[str, Any]:
+    def _derive(self, kind: str, form: bytes) -> tuple[bytes, Any]:
         """Return the hash that a blob should have, and its value.
 
         The hash of a prefix or a request is that of what it is composed of, not of the ids, which
         differ from store to store.
         """
-        value = json.loads(form)
-        if MARK in form:
+        value = read_form(form)
+        if _MARK in form:
             value = attach_media(value, lambda digest: content_loader(self._home, digest))
-        if kind == "prefix":
-            messages = [self.get(blob) for blob in value]
-            digests = [digest("message", message) for message in messages]
-            return digest("prefix", digests), [message_of(message) for message in messages]
-        if kind == "request":
-            request = _request(value, self)
-            return request.key, request
-        return hash_text(kind, form), value
+        match kind:
+            case "prefix":
+                turns = [self.get(blob) for blob in value]
+                digests = [digest_text(hash_form("message", turn.form)) for turn in turns]
+                return digest_bytes(digest("prefix", digests)), turns
+            case "request":
+                request = _request(value, self)
+                return digest_bytes(request.key), request
+            case "shape":
+                return hash_form(kind, form), _shape(value)
+            case "message":
+                return hash_form(kind, form), Turn(message_of(value), form)
+        return hash_form(kind, form), value
 
     def _tampered(self, blob: int, kind: str, hashed: bytes, problem: str) -> Tampered:
         shown = digest_text(hashed)[:18]
         fix = "It was changed outside lmflow."
         return Tampered(self._store, f"{kind} blob {blob} ({shown}) {problem}", fix)
+
+
+def is_in_parts(call: sqlite3.Row) -> bool:
+    """Tell whether a row of the table ``call`` names the parts of its request.
+
+    Before schema 11 the table had no such columns, and each request was a blob.
+    """
+    return "prefix" in call.keys() and call["prefix"] is not None  # noqa: SIM118 - a row's values
+
+
+@attrs.frozen
+class Turn:
+    """A message, and its canonical form."""
+
+    message: Message
+    form: bytes
+
+
+@attrs.frozen
+class _Opening:
+    """What requests share: all but the last message. ``hash`` has taken in the form so far, so that
+    a key costs as much as its last message is long.
+    """
+
+    shape: ChatRequest
+    messages: tuple[Message, ...]
+    hash: Any
+    end: bytes
+
+    @classmethod
+    def of(cls, shape: ChatRequest, turns: Sequence[Turn]) -> _Opening:
+        # The key is that of the request as one value: its form is written as far as it is known,
+        # around a mark for the last message, which no form can hold.
+        forms = [Form(turn.form.decode("ascii")) for turn in turns]
+        fields = lean(shape) | {"messages": [*forms, Form(_LAST)]}
+        start, end = canonical(fields).encode("ascii").split(_LAST.encode())
+        messages = tuple(turn.message for turn in turns)
+        return cls(shape, messages, hashlib.blake2b(b"chat\0" + start, digest_size=DIGEST), end)
+
+    def request(self, last: Turn | None) -> tuple[bytes, ChatRequest]:
+        """Return the request with this last message, and its key."""
+        shape = self.shape
+        if last is None:
+            return digest_bytes(shape.key), shape
+        hashing = self.hash.copy()
+        hashing.update(last.form + self.end)
+        request = ChatRequest(
+            (*self.messages, last.message),
+            shape.model,
+            shape.endpoint,
+            shape.options,
+            shape.tools,
+            shape.schema,
+            shape.sample,
+        )
+        return hashing.digest(), request
+
+
+_LAST = "\0"
+_MARK = MARK.encode()
 
 
 def _message_blobs(enc: int, data: bytes) -> list[int]:
@@ -133,6 +235,16 @@ def _message_blobs(enc: int, data: bytes) -> list[int]:
         return []
 
 
+def _shape(value: dict[str, Any]) -> ChatRequest:
+    """Return a chat request without messages."""
+    fields = {name: item for name, item in value.items() if name != "is"}
+    if "tools" in fields:
+        fields["tools"] = tuple(map(Record, fields["tools"]))
+    if "schema" in fields:
+        fields["schema"] = Record(fields["schema"])
+    return ChatRequest((), **fields)
+
+
 def _request(value: dict[str, Any], reader: BlobReader) -> Request:
     fields = {name: item for name, item in value.items() if name != "is"}
     match value["is"]:
@@ -141,10 +253,5 @@ def _request(value: dict[str, Any], reader: BlobReader) -> Request:
         case "EmbedRequest":
             return EmbedRequest(**{**fields, "texts": tuple(fields["texts"])})
     messages = fields.pop("messages")
-    prefix: Sequence[Message] = reader.get(messages["prefix"])
-    last = [message_of(reader.get(blob)) for blob in messages["last"]]
-    if "tools" in fields:
-        fields["tools"] = tuple(map(Record, fields["tools"]))
-    if "schema" in fields:
-        fields["schema"] = Record(fields["schema"])
-    return ChatRequest((*prefix, *last), **fields)
+    turns: list[Turn] = [*reader.get(messages["prefix"]), *map(reader.get, messages["last"])]
+    return attrs.evolve(_shape(fields), messages=tuple(turn.message for turn in turns))

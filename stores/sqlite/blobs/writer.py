@@ -5,19 +5,21 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable
 
+import attrs
+
 from lmflow.errors import NoContent
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest, Request, ToolRequest
 from lmflow.stores.sqlite.blobs.format import (
     DIGEST,
     Body,
+    body_of,
     content_hash,
     content_hashes,
     digest_bytes,
     digest_text,
     pack,
     stored_media,
-    with_message_ids,
 )
 from lmflow.stores.sqlite.blobs.media import MEDIA, RAW
 from lmflow.stores.sqlite.bulk import insert_rows, select_in
@@ -32,7 +34,33 @@ CACHED = 50_000
 REMEMBERED_CHARACTERS = 20_000_000
 """Characters of messages whose hashes are remembered."""
 
+SHARED = 500
+"""Shapes, and beginnings of requests, that are remembered by their objects."""
+
+RequestIds = tuple[int, int | None, int | None]
+"""The blobs of a request as a row of the table ``call`` names them: request, prefix, last."""
+
 _INSERT = "INSERT INTO blob (id, hash, kind, enc, size, data) VALUES {rows}"
+
+
+@attrs.frozen
+class _Head:
+    """The messages before the last of a request: hash of the list, and hash and form of each."""
+
+    source: tuple[Message, ...]
+    prefix: bytes
+    messages: list[tuple[bytes, str]]
+
+
+@attrs.frozen
+class _Parts:
+    """A chat request in the parts that are stored. ``source`` keeps it alive, under its id."""
+
+    source: ChatRequest
+    shape: Body
+    head: _Head
+    last: tuple[bytes, str] | None
+    media: tuple[Media, ...]
 
 
 class BlobWriter:
@@ -47,7 +75,9 @@ class BlobWriter:
         self._ids: dict[bytes, int] = {}
         self._messages: dict[Message, tuple[bytes, str]] = {}
         self._prefixes: dict[tuple[bytes, ...], bytes] = {}
-        self._parts: dict[bytes, tuple[list[tuple[bytes, str]], bytes]] = {}
+        self._parts: dict[int, _Parts] = {}
+        self._heads: dict[tuple[int, ...], _Head] = {}
+        self._shapes: dict[tuple[object, ...], tuple[Body, object]] = {}
         self._characters = 0
         self.forget()
 
@@ -75,6 +105,7 @@ class BlobWriter:
         self._next = last + 1
         self._parts.clear()
         if self._characters > REMEMBERED_CHARACTERS:
+            self._heads.clear()
             self._messages.clear()
             self._prefixes.clear()
             self._characters = 0
@@ -105,44 +136,101 @@ class BlobWriter:
         self._put_contents(body.media)
         return self._put(body.hashed, body.kind, body.text)
 
-    def gather(self, request: Request, hashed: bytes, put: list[bytes]) -> None:
-        """Add the hashes of the blobs of a request, whose own hash is ``hashed``, to ``put``."""
-        if hashed in self._ids or hashed in self._parts:
-            return
-        put.append(hashed)
-        put += content_hashes(_media_of(request))
-        if isinstance(request, ChatRequest):
-            messages, prefix = self._parts[hashed] = self._split(request)
-            put += [message for message, _ in messages]
-            put.append(prefix)
+    def gather(self, request: Request, key: bytes, put: list[bytes]) -> None:
+        """Add the hashes of the blobs of a request to ``put``.
 
-    def request(self, request: Request, hashed: bytes) -> int:
-        """Return the id of a request, whose own hash is ``hashed``, new if it is not stored yet."""
-        if (blob := self._ids.get(hashed)) is not None:
+        Args:
+            request: The request; it must live until ``request`` has put it.
+            key: The hash under which it is stored if it is no chat request.
+            put: The list.
+        """
+        if not isinstance(request, ChatRequest):
+            put.append(key)
+            put += content_hashes(_media_of(request))
+        elif id(request) not in self._parts:
+            self._gather_parts(self._split(request), put)
+
+    def _gather_parts(self, parts: _Parts, put: list[bytes]) -> None:
+        put.append(parts.shape.hashed)
+        put.append(parts.head.prefix)
+        if parts.last is not None:
+            put.append(parts.last[0])
+        # The messages of a stored prefix are stored. While garbage is swept each must be touched.
+        if self._sweeping or parts.head.prefix not in self._ids:
+            put += [message for message, _ in parts.head.messages]
+        put += content_hashes(parts.media)
+
+    def request(self, request: Request, key: bytes) -> RequestIds:
+        """Return the ids of the blobs of a request, new if they are not stored yet.
+
+        Args:
+            request: The request.
+            key: The hash under which it is stored if it is no chat request.
+
+        Returns:
+            Its shape, the messages before the last and the last; the request alone if it is no
+            chat request.
+        """
+        if not isinstance(request, ChatRequest):
+            return self._whole(request, key), None, None
+        parts = self._parts.get(id(request)) or self._split(request)
+        self._put_contents(parts.media)
+        last = None if parts.last is None else self._put(parts.last[0], "message", parts.last[1])
+        shape = self._put(parts.shape.hashed, "shape", parts.shape.text)
+        return shape, self._put_head(parts.head), last
+
+    def _whole(self, request: Request, key: bytes) -> int:
+        if (blob := self._ids.get(key)) is not None:
             return blob
-        fields = lean(request)
         self._put_contents(_media_of(request))
-        if isinstance(request, ChatRequest):
-            parts = self._parts.pop(hashed, None) or self._split(request)
-            fields = self._with_messages(fields, *parts)
-        return self._put(hashed, "request", canonical({"is": type(request).__name__, **fields}))
+        form = canonical({"is": type(request).__name__, **lean(request)})
+        return self._put(key, "request", form)
 
-    def _with_messages(
-        self, fields: dict[str, object], messages: list[tuple[bytes, str]], prefix: bytes
-    ) -> dict[str, object]:
-        ids = [self._put(message, "message", form) for message, form in messages]
-        prefix_id = self._put(prefix, "prefix", canonical(ids[:-1]))
-        return with_message_ids(fields, prefix_id, ids[-1:])
+    def _put_head(self, head: _Head) -> int:
+        if not self._sweeping and (blob := self._ids.get(head.prefix)) is not None:
+            return blob
+        ids = [self._put(message, "message", form) for message, form in head.messages]
+        return self._put(head.prefix, "prefix", canonical(ids))
 
-    def _split(self, request: ChatRequest) -> tuple[list[tuple[bytes, str]], bytes]:
-        """Return the hashes and forms of a request's messages, and the hash of the prefix."""
-        messages = [self._message(message) for message in request.messages[:-1]]
-        prefix = self._prefix(tuple([hashed for hashed, _ in messages]))
+    def _split(self, request: ChatRequest) -> _Parts:
+        """Return the parts of a request, and remember them until the next transaction."""
+        last = None
         if request.messages:
             # The last message is most often seen once, so remembering it would waste memory.
             form = request.messages[-1].form
-            messages.append((hash_bytes("message", form), form))
-        return messages, prefix
+            last = hash_bytes("message", form), form
+        media = tuple(_media_of(request))
+        head = self._head(request.messages[:-1])
+        parts = _Parts(request, self._shape(request), head, last, media)
+        self._parts[id(request)] = parts
+        return parts
+
+    def _shape(self, request: ChatRequest) -> Body:
+        """Return a request without its messages as it is stored."""
+        options, tools, schema = request.options, request.tools, request.schema
+        names = (request.model, request.endpoint, request.sample)
+        key = (*names, id(options), id(tools), id(schema))
+        if (entry := self._shapes.get(key)) is None:
+            if len(self._shapes) >= SHARED:
+                self._shapes.clear()
+            fields = {"is": type(request).__name__, **lean(request)}
+            fields.pop("messages", None)
+            # The objects stay alive with the entry, so that no other object gets their ids.
+            entry = self._shapes[key] = body_of("shape", fields), (options, tools, schema)
+        return entry[0]
+
+    def _head(self, messages: tuple[Message, ...]) -> _Head:
+        """Return the messages before the last as they are stored."""
+        key = tuple(map(id, messages))
+        if (head := self._heads.get(key)) is None:
+            entries = list(map(self._message, messages))
+            prefix = self._prefix(tuple([hashed for hashed, _ in entries]))
+            head = _Head(messages, prefix, entries)
+            if not any(message.attached for message in messages):
+                if len(self._heads) >= SHARED:
+                    self._heads.clear()
+                self._heads[key] = head
+        return head
 
     def _message(self, message: Message) -> tuple[bytes, str]:
         """Return the hash and the canonical form of a message."""

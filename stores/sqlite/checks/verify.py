@@ -9,7 +9,7 @@ import attrs
 
 from lmflow.errors import Tampered, short
 from lmflow.stores.damage import DAMAGE, damaged
-from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.blobs.format import digest_text, names_parts
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.checks.indexes import index_problems
 from lmflow.stores.sqlite.checks.roots import RootReader
@@ -106,6 +106,10 @@ class StoreChecker:
             " LEFT JOIN blob ON blob.id = call.request"
             " WHERE length(call.key) = 32 AND blob.hash IS NOT call.key"
         )
+        if names_parts(self._db):
+            query += " AND call.prefix IS NULL"
+            in_parts = "SELECT * FROM call WHERE prefix IS NOT NULL ORDER BY id"
+            self._each("call", in_parts, self._blobs.request)
         for row in self._db.execute(query):
             self._note(f"the key of {row['uid']} {row['address']} doesn't match its request")
         return int(self._db.execute("SELECT count(*) FROM call").fetchone()[0])

@@ -41,7 +41,7 @@ def search_calls(
 def _hit(row: sqlite3.Row, store: str, blobs: BlobReader, page: SearchPage) -> CallHit:
     try:
         outcome = outcome_of(blobs.get(row["reply"]))
-        texts = full_text.indexed_texts(blobs.request(row["request"]), outcome) or ("", "")
+        texts = full_text.indexed_texts(blobs.request_of(row["id"]), outcome) or ("", "")
     except DAMAGE as error:
         raise damaged(store, f"call {row['id']}", error) from error
     prompt, answer = (full_text.snippet(text, page.words) for text in texts)

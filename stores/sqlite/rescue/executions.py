@@ -150,7 +150,7 @@ class Executions:
 
     def _facts(self, call: sqlite3.Row) -> tuple[Any, ...]:
         """Return the columns of a call that its request and reply give; an error if one is lost."""
-        request = self._blobs.request(call["request"])
+        request = self._blobs.request(call)
         key = digest_text(call["key"])
         if is_derivable(key) and digest_bytes(request.key) != call["key"]:
             raise Tampered(self._store, f"the key of call {call['id']} is wrong")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmflow.messages.replies import ChatReply, EmbedReply, Outcome, outcome_to
-from lmflow.messages.requests import ToolRequest
+from lmflow.messages.requests import ChatRequest, ToolRequest
 from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, is_derivable
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
@@ -248,8 +248,7 @@ class RowWriter:
     def _call(self, trace: str, call: CallAttempt) -> None:
         outcome = call.outcome
         reply = None if outcome is None else self._blobs.put(self._reply(outcome))
-        own = _request_hash(call)
-        request = self._blobs.request(call.request, own)
+        request = self._blobs.request(call.request, _request_hash(call))
         place = (self._row_of_trace(trace), call.address, call.attempt)
         row_id = self._call_id(place)
         if outcome is None and row_id in self._calls:
@@ -257,10 +256,10 @@ class RowWriter:
         self._calls[row_id] = (
             row_id,
             *place,
-            own if is_derivable(call.key) else digest_bytes(call.key),
+            digest_bytes(call.key),
             call.kind,
             _model_or_tool(call),
-            request,
+            *request,
             reply,
             call.status,
             *_tokens(outcome),
@@ -335,7 +334,12 @@ class RowWriter:
 
 
 def _request_hash(call: CallAttempt) -> bytes:
-    """Return the hash of the request as it is stored; in a redacted run it is not the key."""
+    """Return the hash under which a request is stored, empty if it is stored in parts.
+
+    In a redacted run the hash is not the key.
+    """
+    if isinstance(call.request, ChatRequest):
+        return b""
     return digest_bytes(call.key if is_derivable(call.key) else call.request.key)
 
 

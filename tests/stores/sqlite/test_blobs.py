@@ -10,13 +10,20 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from lmflow.errors import Tampered
-from lmflow.messages.messages import Message
-from lmflow.messages.requests import ChatRequest, Request, ToolRequest
+from lmflow.messages.messages import Message, ToolCall
+from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, digest_text, pack, unpack
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.migrations import migrations
 from lmflow.values.record import Record, canonical, digest
+
+_BLOB_TABLE = """
+CREATE TABLE blob (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
+    enc INTEGER NOT NULL, size INTEGER NOT NULL, data BLOB NOT NULL
+)
+"""
 
 
 @pytest.fixture
@@ -57,12 +64,18 @@ def _put(db: sqlite3.Connection, body: Body) -> int:
     return blob
 
 
-def _asked(db: sqlite3.Connection, request: Request) -> int:
+def _asked(db: sqlite3.Connection, request: Request) -> sqlite3.Row:
+    """Store a request, and return what a row of the table ``call`` has of it."""
+    key = digest_bytes(request.key)
     writer = BlobWriter(db)
     writer.begin()
-    blob = writer.request(request, digest_bytes(request.key))
+    ids = writer.request(request, key)
     writer.flush()
-    return blob
+    cursor = db.cursor()
+    cursor.row_factory = sqlite3.Row
+    query = "SELECT 1 AS id, ? AS key, ? AS request, ? AS prefix, ? AS last"
+    row: sqlite3.Row = cursor.execute(query, (key, *ids)).fetchone()
+    return row
 
 
 def test_a_digest_has_32_bytes() -> None:
@@ -113,23 +126,70 @@ def test_a_kind_is_part_of_the_hash(db: sqlite3.Connection) -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [_chat("a"), _chat("a", "b", "c"), ToolRequest("t", "i", Record(a=[1, None]), 2)]
+    "request_",
+    [
+        _chat(),
+        _chat("a"),
+        _chat("a", "b", "c"),
+        ChatRequest((Message("user", "é\x00\ud83d😀"), Message("tool", "4", answers="call_0"))),
+        ChatRequest(
+            (Message("assistant", "", (ToolCall("t", "{}", state={"sig": [1]}),)),),
+            tools=(Record(name="t", parameters={"type": "object"}),),
+            schema=Record(type="object"),
+            sample=3,
+        ),
+        ToolRequest("t", "i", Record(a=[1, None]), 2),
+        EmbedRequest(("a", "é"), "p/m"),
+    ],
 )
 def test_a_request_reads_back(db: sqlite3.Connection, request_: Request) -> None:
-    """A request is what it was."""
-    blob = _asked(db, request_)
-    assert request_ == BlobReader(db, "s").request(blob)
+    """A request is what it was, with the key that it had."""
+    read = BlobReader(db, "s").request(_asked(db, request_))
+    assert (request_, request_.key) == (read, read.key)
+
+
+@given(
+    st.lists(st.text(max_size=20), max_size=4),
+    st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3),
+    st.integers(0, 3),
+)
+def test_the_parts_of_a_request_give_its_key(
+    contents: list[str], options: dict[str, int | str], sample: int
+) -> None:
+    """Whatever is asked, the key derived from the stored parts is that of the request."""
+    messages = tuple(Message("user", content) for content in contents)
+    asked = ChatRequest(messages, "p/m", "e", Record(options), sample=sample)
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        db.execute(_BLOB_TABLE)
+        assert asked == BlobReader(db, "s").request(_asked(db, asked))
+
+
+@pytest.mark.parametrize("part", ["request", "prefix", "last"])
+def test_parts_that_do_not_belong_together_are_tampered(db: sqlite3.Connection, part: str) -> None:
+    """Parts that are sound one by one don't give the key of another request."""
+    row = _asked(db, _chat("a", "b", "c"))
+    other = _asked(db, ChatRequest((Message("user", "x"), Message("user", "y")), "p/other"))
+    mixed = {name: row[name] for name in row.keys()} | {part: other[part]}  # noqa: SIM118
+    columns = ", ".join(f"? AS {name}" for name in mixed)
+    cursor = db.cursor()
+    cursor.row_factory = sqlite3.Row
+    found = cursor.execute(f"SELECT {columns}", tuple(mixed.values())).fetchone()
+    with pytest.raises(Tampered, match="the key of call 1 doesn't match its request"):
+        BlobReader(db, "s").request(found)
 
 
 def test_messages_are_shared(db: sqlite3.Connection) -> None:
-    """Of requests that begin alike, each message and the common beginning are stored once."""
+    """Of requests that begin alike, each message, the common beginning and what else they have in
+    common are stored once.
+    """
     writer = BlobWriter(db)
     writer.begin()
     for last in "xyz":
         request = _chat("one", "two", last)
         writer.request(request, digest_bytes(request.key))
     writer.flush()
-    assert (5, 1, 3) == (_count(db, "message"), _count(db, "prefix"), _count(db, "request"))
+    kinds = ("message", "prefix", "shape", "request")
+    assert [5, 1, 1, 0] == [_count(db, kind) for kind in kinds]
 
 
 def test_a_value_is_read_once(db: sqlite3.Connection) -> None:
@@ -163,18 +223,18 @@ def test_a_missing_blob_is_tampered(db: sqlite3.Connection) -> None:
 def test_a_changed_message_is_found_through_its_request(db: sqlite3.Connection) -> None:
     """Whoever reads a request reads the messages that were asked."""
     request = _chat("one", "two")
-    blob = _asked(db, request)
+    row = _asked(db, request)
     db.execute(
         "UPDATE blob SET data = CAST(replace(CAST(data AS TEXT), 'one', 'won') AS BLOB) WHERE kind = 'message'"
     )
     with pytest.raises(Tampered, match="message blob"):
-        BlobReader(db, "s").request(blob)
+        BlobReader(db, "s").request(row)
 
 
 def test_a_key_is_the_address_of_a_request(db: sqlite3.Connection) -> None:
-    """A request is found by the hash of what was asked."""
-    request = _chat("one")
-    blob = _asked(db, request)
+    """A request of a tool is found by the hash of what was asked."""
+    request = ToolRequest("t", "i", Record(a=1))
+    blob = _asked(db, request)["request"]
     assert [(blob,)] == db.execute(
         "SELECT id FROM blob WHERE hash = ?", (digest_bytes(request.key),)
     ).fetchall()

@@ -240,7 +240,7 @@ def test_an_empty_table(table: str) -> None:
     ("statement", "use", "words"),
     [
         ("UPDATE blob SET data = x'00' WHERE kind = 'reply'", "runs", "reply blob"),
-        ("UPDATE blob SET data = x'00' WHERE kind = 'request'", "gc", "request blob"),
+        ("UPDATE blob SET data = x'00' WHERE kind = 'prefix'", "gc", "prefix blob"),
         ("UPDATE run SET config = '{'", "runs", "run .* can't be read"),
         ("DELETE FROM version", "runs", "row 1 of the table version is missing"),
         ("DELETE FROM trace", "runs", "row 1 of the table trace is missing"),

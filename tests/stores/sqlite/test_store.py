@@ -156,7 +156,8 @@ async def test_messages_are_stored_once(path: Path) -> None:
     await _recorded(path, "abcdefgh")
     with closing(sqlite3.connect(path)) as db:
         kinds = dict(db.execute("SELECT kind, count(*) FROM blob GROUP BY kind").fetchall())
-    assert (8, 1, 11) == (kinds["request"], kinds["prefix"], kinds["message"])
+    assert (1, 1, 11) == (kinds["shape"], kinds["prefix"], kinds["message"])
+    assert "request" not in kinds
 
 
 async def test_an_untouched_store_verifies(path: Path) -> None:
@@ -281,9 +282,9 @@ async def test_a_run_is_read_in_few_queries(path: Path) -> None:
 async def test_a_request_that_can_not_be_read_is_named(path: Path) -> None:
     """Reading ahead hides nothing: the blob that is broken is told."""
     run = await _recorded(path)
-    _change(path, "UPDATE blob SET data = CAST('[' AS BLOB), enc = 0 WHERE kind = 'request'")
+    _change(path, "UPDATE blob SET data = CAST('[' AS BLOB), enc = 0 WHERE kind = 'shape'")
     with (
-        pytest.raises(Tampered, match=r"request blob \d+ .* can't be read"),
+        pytest.raises(Tampered, match=r"shape blob \d+ .* can't be read"),
         lf.SqliteStore(path) as store,
     ):
         store.run(run.id)
