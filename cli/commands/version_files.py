@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
@@ -27,7 +28,9 @@ from lmflow.programs.dspy import from_dspy, to_dspy
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import check_file
 from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.stores.sqlite.weights import CarriedWeights, carry_weights, weights_folder
 from lmflow.traces.events import Event, RefMoved, VersionSaved
+from lmflow.values.hashed_files import HashedFiles
 from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_json, to_text
 from lmflow.versions.history import lineage
 from lmflow.versions.version import Version, check_ref
@@ -69,9 +72,11 @@ class ExportOptions:
 @click.command(
     "export",
     cls=CommandWithMore,
-    more=LazyCommands({
-        "otlp": ("export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
-    }),
+    more=LazyCommands(
+        {
+            "otlp": ("export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
+        }
+    ),
 )
 @click.argument("names", nargs=-1, metavar="[VERSION]...", shell_complete=complete_ref)
 @click.option("--only", is_flag=True, help="Leave out the ancestors.")
@@ -90,7 +95,8 @@ def export(options: ExportOptions) -> None:
     """Write versions with their ancestors and refs as JSON.
 
     Without VERSION the versions of all refs are written. `lmflow export otlp` sends executions to
-    an OpenTelemetry endpoint instead.
+    an OpenTelemetry endpoint instead. With --out, trained weights that VERSION names are copied to
+    FILE.weights, where `lmflow import` finds them.
 
     \b
     Example:
@@ -108,11 +114,16 @@ def export(options: ExportOptions) -> None:
         return
     with writing(options.out):
         options.out.write_text(text, encoding="utf-8")
+    files = weights_folder(Path(options.store))
+    carried = carry_weights(versions, files, weights_folder(options.out))
     ids = [version.id for version in versions]
     if options.as_json:
-        echo_json({"out": str(options.out), "versions": ids})
-    else:
-        click.echo(f"{', '.join(map(short, ids))} in {options.out}")
+        weights = {"weights": [*carried.copied, *carried.present]}
+        missing = {"missing_weights": list(carried.missing)}
+        echo_json({"out": str(options.out), "versions": ids, **weights, **missing})
+        return
+    lines = [f"{', '.join(map(short, ids))} in {options.out}"]
+    click.echo("\n".join([*lines, *_weights_lines(carried, weights_folder(options.out))]))
 
 
 @attrs.frozen(kw_only=True)
@@ -156,10 +167,22 @@ def import_(options: ImportOptions) -> None:
             f"{file} has {len(tips)} latest versions; import it without --ref, then `ref set`."
         )
     lines = _store_bundle(options.store, imported, ref, file.name)
+    target = weights_folder(Path(options.store))
+    carried = carry_weights(imported.versions, weights_folder(file), target)
+    lines += _weights_lines(carried, target)
     if options.as_json:
         echo_json({"versions": [version.id for version in imported.versions], "said": lines})
     else:
         click.echo("\n".join(lines))
+
+
+def _weights_lines(carried: CarriedWeights, target: HashedFiles) -> Iterator[str]:
+    """Yield what was done with the trained weights that versions name."""
+    files = len(carried.copied) + len(carried.present)
+    if files:
+        yield f"{counted(files, 'file')} of trained weights in {target.folder}"
+    for sha256 in carried.missing:
+        yield f"the weights {sha256[:12]} are missing: copy their file to {target.path(sha256)}"
 
 
 def _text(reader: Reader, versions: list[Version], options: ExportOptions) -> str:

@@ -14,6 +14,7 @@ from lmflow.cli.text.tables import table
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.gc import GarbageCounts, collect, shrink
 from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.stores.sqlite.weights import SweptWeights, sweep_weights
 from lmflow.traces.events import Pinned
 from lmflow.values.printing import sized
 from lmflow.views.lines import counted
@@ -97,22 +98,25 @@ def pin_ls(store: str, *, as_json: bool) -> None:
 def gc(age: str | None, store: str, *, yes: bool, vacuum: bool, as_json: bool) -> None:
     """Remove what no ref, reflog, pin or run reaches.
 
-    With --older-than old runs are removed too.
+    With --older-than old runs are removed too. Files of trained weights are removed a day after the
+    last version that names them.
 
     \b
     Example:
       lmflow gc --older-than 30d
     """
     swept = collect(store, older_than=_nanoseconds(age) if age else None, dry_run=not yes)
+    weights = sweep_weights(store, dry_run=not yes)
     if yes and vacuum:
         shrink(store)
     if as_json:
-        echo_json({**attrs.asdict(swept), "done": yes})
+        files = {"weights": weights.files, "weights_bytes": weights.bytes}
+        echo_json({**attrs.asdict(swept), **files, "done": yes})
         return
-    if swept == GarbageCounts():
+    if swept == GarbageCounts() and not weights.files:
         click.echo("Nothing to remove.")
         return
-    click.echo(f"{'removed' if yes else 'would remove'} {_counts(swept)}")
+    click.echo(f"{'removed' if yes else 'would remove'} {_counts(swept, weights)}")
     if not yes:
         click.echo("Nothing was removed: `lmflow gc --yes` does it.")
 
@@ -141,9 +145,12 @@ def _nanoseconds(age: str) -> int:
     return min(nanoseconds, time.time_ns())  # no run is older than the epoch
 
 
-def _counts(swept: GarbageCounts) -> str:
+def _counts(swept: GarbageCounts, weights: SweptWeights) -> str:
     parts = [counted(swept.versions, "version"), counted(swept.blobs, "blob"), sized(swept.bytes)]
     if swept.runs:
         inner = f"{counted(swept.traces, 'trace')}, {counted(swept.calls, 'call')}"
         parts.insert(0, f"{counted(swept.runs, 'run')} ({inner})")
+    if weights.files:
+        what = counted(weights.files, "file")
+        parts.append(f"{what} of trained weights, {sized(weights.bytes)}")
     return ", ".join(parts)

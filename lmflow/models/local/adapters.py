@@ -125,10 +125,11 @@ class LocalPlace:
         _, sha256 = split_name(name)
         if not sha256:
             return None
+        files = self._files or trained_files()
         try:
-            return (self._files or trained_files()).check(sha256)
+            return files.check(sha256)
         except (StoreError, ValueError) as error:
-            fix = "Bring the file, lmflow weights pull FROM, or roll back to a version without it."
+            fix = f"Copy its file into {files.folder}, or use a version with other weights."
             raise ModelUnavailable(f"local/{name}", str(error).rstrip("."), fix) from None
 
 
