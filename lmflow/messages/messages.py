@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -81,6 +82,13 @@ class Message:
     @property
     def form(self) -> Form:
         """The canonical form of the fields that differ from their defaults."""
+        return self._form
+
+    # Requests share their first messages, and each message is written twice: in its request's key
+    # and in the store. The cache is no field, so it is neither compared nor pickled, and libraries
+    # that walk over what an object holds leave out what begins with an underscore.
+    @functools.cached_property
+    def _form(self) -> Form:
         if self.calls or self.answers or self.attached:
             return Form(canonical(lean(self)))
         # Nearly every message is a role and a content: its form is written without sorting fields.

@@ -11,7 +11,8 @@ import attrs
 from lmflow.errors import CallError, ModelFailed, StepTimeout, ToolFailed, TooLong
 from lmflow.messages.messages import ToolCall
 from lmflow.values.attributes import lean
-from lmflow.values.record import Record, plain
+from lmflow.values.canonical_text import text_form
+from lmflow.values.record import Record, canonical, plain
 from lmflow.values.unicode import well_formed
 from lmflow.values.vectors import Vector, compact
 
@@ -114,6 +115,14 @@ class ChatReply:
         present = {name: value for name, value in optional.items() if value}
         return ["chat", self.text, self.finish, present]
 
+    @property
+    def content_form(self) -> str:
+        """The canonical form of the content."""
+        if self.calls or self.refusal:
+            return canonical(self.content)
+        # Nearly every reply is a text alone: its form is written without making the values first.
+        return f'["chat",{text_form(self.text)},{text_form(self.finish)},{{}}]'
+
 
 def _top(row: Mapping[str, Any]) -> tuple[tuple[str, float], ...]:
     return tuple(
@@ -149,6 +158,11 @@ class EmbedReply:
         """The part that a replay must reproduce."""
         return ["embed", self.vectors]
 
+    @property
+    def content_form(self) -> str:
+        """The canonical form of the content."""
+        return canonical(self.content)
+
 
 @attrs.frozen
 class ToolReply:
@@ -160,6 +174,11 @@ class ToolReply:
     def content(self) -> Any:
         """The part that a replay must reproduce."""
         return ["tool", self.value]
+
+    @property
+    def content_form(self) -> str:
+        """The canonical form of the content."""
+        return canonical(self.content)
 
 
 @attrs.frozen
@@ -173,6 +192,11 @@ class Failure:
     def content(self) -> Any:
         """The part that a replay must reproduce."""
         return ["failure", self.kind, self.data]
+
+    @property
+    def content_form(self) -> str:
+        """The canonical form of the content."""
+        return canonical(self.content)
 
     def error(self) -> CallError:
         """The error that is thrown into the flow, rebuilt: the same live and in a replay."""

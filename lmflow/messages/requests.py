@@ -9,7 +9,8 @@ import attrs
 
 from lmflow.messages.messages import Message, message_text
 from lmflow.values.attributes import lean
-from lmflow.values.record import Record, digest, pretty, record
+from lmflow.values.canonical_text import hash_text, text_form
+from lmflow.values.record import Record, canonical, digest, kept_form, pretty, record
 from lmflow.values.unicode import well_formed
 
 ToolMode = Literal["cached", "pure", "live"]
@@ -52,9 +53,28 @@ class ChatRequest:
     @property
     def key(self) -> str:
         """The digest of all fields. API keys, timeouts and client ids aren't part of a request."""
-        return digest(
-            "chat", lean(self) | {"messages": [message.form for message in self.messages]}
-        )
+        return hash_text("chat", self.form)
+
+    # Each call writes this form once, so it is written field by field, in the order of the fields'
+    # names: of the general encoder's work only the parts that differ between calls remain.
+    @property
+    def form(self) -> str:
+        """The canonical form of the fields that differ from their defaults."""
+        messages = ",".join([message.form for message in self.messages])
+        parts = [f'"messages":[{messages}]']
+        if self.endpoint:
+            parts.insert(0, f'"endpoint":{text_form(self.endpoint)}')
+        if self.model:
+            parts.append(f'"model":{text_form(self.model)}')
+        if self.options:
+            parts.append(f'"options":{kept_form(self.options)}')
+        if self.sample:
+            parts.append(f'"sample":{canonical(self.sample)}')
+        if self.schema is not None:
+            parts.append(f'"schema":{kept_form(self.schema)}')
+        if self.tools:
+            parts.append(f'"tools":[{",".join(map(kept_form, self.tools))}]')
+        return f"{{{','.join(parts)}}}"
 
     @property
     def attaches(self) -> bool:

@@ -9,8 +9,9 @@ import attrs
 
 from lmflow.traces.addresses import in_lost_branch
 from lmflow.traces.json_form import read_json, record_of_json
+from lmflow.values.canonical_text import hash_text, text_form
 from lmflow.values.json_fields import JsonFields
-from lmflow.values.record import Record, digest
+from lmflow.values.record import Record, canonical
 from lmflow.values.unicode import well_formed
 
 
@@ -66,14 +67,20 @@ def root_of(
     depends on timing, and the same execution would have another root each time.
     """
     counted = [call for call in calls if not (choices and in_lost_branch(call.address, choices))]
-    leaves = sorted(
-        [call.address, digest("leaf", [call.address, call.key, call.outcome.content])]
-        for call in counted
-    )
+    leaves = sorted([(call.address, _leaf(call)) for call in counted])
+    pairs = ",".join([f'[{text_form(address)},"{leaf}"]' for address, leaf in leaves])
     failed_with = None if failure is None else {"kind": failure.kind, "text": failure.text}
-    return digest(
-        "trace", {"calls": leaves, "choices": choices, "outputs": outputs, "failure": failed_with}
+    form = (
+        f'{{"calls":[{pairs}],"choices":{canonical(choices)},'
+        f'"failure":{canonical(failed_with)},"outputs":{canonical(outputs)}}}'
     )
+    return hash_text("trace", form)
+
+
+def _leaf(call: Any) -> str:
+    """Return the hash of a call: of its address, its key and what it was answered."""
+    answer = call.outcome.content_form
+    return hash_text("leaf", f"[{text_form(call.address)},{text_form(call.key)},{answer}]")
 
 
 def failed(error: BaseException) -> Failed:

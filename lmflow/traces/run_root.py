@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from lmflow.values.record import canonical
+from lmflow.values.canonical_text import text_form
 
 _PREFIX = "v1:b2:"
 
@@ -23,7 +23,7 @@ class RunRoot:
 
     def add(self, position: int, label: str, root: str) -> None:
         """Add the root of the execution at a position, from 0 on."""
-        self._waiting[position] = canonical([label, root])
+        self._waiting[position] = f"[{text_form(label)},{text_form(root)}]"
         while self._next in self._waiting:
             pair = self._waiting.pop(self._next)
             self._hash.update((f",{pair}" if self._next else pair).encode("ascii"))

@@ -44,9 +44,10 @@ class Record(Immutable, JsonValue, Mapping[str, Any]):
         ('a', 'b')
     """
 
-    __slots__ = ("_digest", "_items")
+    __slots__ = ("_digest", "_form", "_items")
     _items: dict[str, Any]
     _digest: str | None
+    _form: str
 
     def __init__(self, mapping: Mapping[str, Any] | None = None, /, **fields: Any) -> None:
         if type(mapping) is Record and not fields:  # both are immutable, so they can share items
@@ -265,6 +266,17 @@ def canonical(value: Any) -> str:
         return _canonical(value)
     except _UNUSUAL:
         return _long_form(value)
+
+
+def kept_form(value: Any) -> str:
+    """The canonical form of a value that many others share, which a record remembers."""
+    if type(value) is not Record:
+        return canonical(value)
+    try:
+        return value._form  # noqa: SLF001 - beside its class
+    except AttributeError:
+        object.__setattr__(value, "_form", canonical(value))
+        return value._form  # noqa: SLF001
 
 
 def write_form(value: Any) -> tuple[str, bool]:

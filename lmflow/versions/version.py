@@ -63,6 +63,10 @@ class Version(ExplainsAttributes, JsonValue):
         """
         return digest("version", [self.tree, list(self.parents), self.note, self.origin])
 
+    # Executions are looked up by their version: hashing all parameters each time would cost more.
+    def __hash__(self) -> int:
+        return hash(self.id)
+
     def __getitem__(self, path: str) -> Any:
         check_paths("the version", (path,), self.params)
         return self.params[path]

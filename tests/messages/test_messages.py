@@ -1,15 +1,19 @@
 """Requests have keys that never change, whichever way they are found."""
 
+import copy
+
 from hypothesis import given
 from hypothesis import strategies as st
+from reference_forms import reference_key, reference_root
+from strategies import json_values, records
 
 from lmflow.messages.messages import Message, ToolCall
-from lmflow.messages.replies import ChatReply, Failure, ToolReply
+from lmflow.messages.replies import ChatReply, Failure, Outcome, ToolReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
 from lmflow.traces.redaction import agrees
 from lmflow.traces.trace import CallAttempt, Failed, root_of
 from lmflow.values.attributes import lean
-from lmflow.values.record import EMPTY, Record, canonical, digest
+from lmflow.values.record import EMPTY, Record, canonical
 
 PLAIN = ChatRequest((Message("user", "Hi"),))
 FULL = ChatRequest(
@@ -35,6 +39,25 @@ CALLS = (
     ),
 )
 messages = st.builds(Message, st.sampled_from(["system", "user"]), st.text())
+tool_calls = st.lists(st.builds(ToolCall, st.text(), st.text(), st.text()), max_size=2).map(tuple)
+turns = messages | st.builds(Message, st.just("assistant"), st.text(), tool_calls, st.text())
+requests = st.builds(
+    ChatRequest,
+    st.lists(turns, max_size=3).map(tuple),
+    st.text(),
+    st.text(),
+    options=records,
+    tools=st.lists(records, max_size=2).map(tuple),
+    schema=st.none() | records,
+    sample=st.integers(0, 3),
+)
+addresses = st.text().map(lambda text: text.replace("/", "!"))
+outcomes = (
+    st.builds(ChatReply, st.text(), st.text(), calls=tool_calls, refusal=st.text())
+    | st.builds(ChatReply, st.text())
+    | st.builds(ToolReply, json_values)
+    | st.builds(Failure, st.text(), records)
+)
 
 
 def test_keys_are_stable() -> None:
@@ -59,14 +82,35 @@ def test_a_form_is_the_canonical_form(message: Message) -> None:
     assert canonical(lean(message)) == message.form
 
 
+@given(requests)
+def test_a_key_is_the_digest_of_the_fields(request: ChatRequest) -> None:
+    """The key of a request, which is written field by field, is the digest of its fields."""
+    assert reference_key(request) == request.key == copy.copy(request).key
+
+
+@given(
+    st.lists(st.tuples(addresses, st.text(), outcomes), max_size=4),
+    records,
+    st.none() | records,
+    st.none() | st.builds(Failed, st.text(), st.text()),
+)
+def test_a_root_is_the_digest_of_the_calls_and_the_result(
+    told: list[tuple[str, str, Outcome]],
+    choices: Record,
+    outputs: Record | None,
+    failure: Failed | None,
+) -> None:
+    """The root of an execution, which is written part by part, is the digest of all parts."""
+    calls = [CallAttempt(at, PLAIN, key, 0, outcome) for at, key, outcome in told]
+    expected = reference_root(calls, choices, outputs, failure)
+    assert expected == root_of(calls, choices, outputs, failure)
+
+
 @given(st.lists(messages, max_size=3), st.lists(messages, max_size=3))
 def test_equal_requests_have_equal_keys(a: list[Message], b: list[Message]) -> None:
     """A recorded call agrees with a request exactly where the keys do."""
     recorded, asked = ChatRequest(tuple(a)), ChatRequest(tuple(b))
     assert (recorded.key == asked.key) == agrees(CallAttempt("x", recorded, recorded.key), asked)
-    assert recorded.key == digest(
-        "chat", lean(recorded) | {"messages": [lean(message) for message in a]}
-    )
 
 
 def test_to_changes_only_where_it_is_asked() -> None:

@@ -13,11 +13,21 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import example, given
+from reference_forms import reference_form
 from strategies import json_values, records
 
 from lmflow.errors import BadValue, short
 from lmflow.values.canonical_text import Form
-from lmflow.values.record import Record, canonical, digest, freeze, plain, pretty, same_form
+from lmflow.values.record import (
+    Record,
+    canonical,
+    digest,
+    freeze,
+    kept_form,
+    plain,
+    pretty,
+    same_form,
+)
 
 VECTOR = "v1:b2:40cb82752d0fc272f454deae0580ba2a53ed014a068239c08720b515bd8b5d73"
 
@@ -137,10 +147,16 @@ class _Point:
 @example({"a": {"b": _Level.LOW}})
 def test_the_quick_way_writes_as_the_slow(value: Any) -> None:
     """What is encoded without a copy has the form of the copy, byte by byte."""
-    slow = json.dumps(
-        plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
-    )
-    assert slow == canonical(value)
+    assert reference_form(value) == canonical(value)
+
+
+@given(json_values)
+def test_a_kept_form_is_the_canonical_form(value: Any) -> None:
+    """A form that a record remembers is the one that it would be written with anew."""
+    kept = Record(it=value)
+    first = kept_form(kept)
+    assert reference_form(kept) == first == kept_form(kept) == kept_form({"it": value})
+    assert first == kept_form(copy.deepcopy(kept)) == kept_form(Record(plain(kept)))
 
 
 @pytest.mark.parametrize("value", ["\udc80", ["\udc80"], {"\udc80": _Level.LOW}])
