@@ -20,13 +20,20 @@ def test_the_terminal_is_as_the_commands_print() -> None:
         for name, text in drawn.items()
         if text != (PICTURES / f"{name}.svg").read_text("utf-8")
     ]
-    assert {*drawn, *DIAGRAMS} == {path.stem for path in PICTURES.glob("*.svg")}
+    assert {*drawn, *DIAGRAMS, "performance"} == {path.stem for path in PICTURES.glob("*.svg")}
 
 
 @pytest.mark.parametrize("name", DIAGRAMS)
 def test_a_diagram_is_as_it_is_drawn(name: str) -> None:
     """Whoever changes a diagram changes the script; `python docs/pictures/diagrams.py` draws them anew."""
     assert DIAGRAMS[name]() == (PICTURES / f"{name}.svg").read_text("utf-8")
+
+
+def test_the_curves_are_as_they_were_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The picture shows the figures that are kept; `python docs/pictures/curves.py` draws it anew."""
+    monkeypatch.syspath_prepend(PICTURES)
+    draw = runpy.run_path(str(PICTURES / "curves.py"))["draw"]
+    assert draw() == (PICTURES / "performance.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize("path", sorted(PICTURES.glob("*.svg")), ids=lambda path: path.stem)
