@@ -139,7 +139,13 @@ class ImportOptions:
     as_json: bool
 
 
-@click.command("import")
+@click.command(
+    "import",
+    cls=CommandWithMore,
+    more=LazyCommands({
+        "traces": ("import_traces:import_traces", "Import traces of another system."),
+    }),
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--ref", default="", help="Point this ref at the file's latest version.")
 @_FORMAT
@@ -152,6 +158,7 @@ def import_(options: ImportOptions) -> None:
     """Store the versions of a file under their ids.
 
     A file that was changed is refused. Refs of the file are set if the store has none of that name.
+    `lmflow import traces` imports what another system recorded instead.
 
     \b
     Example:

@@ -31,7 +31,7 @@ TEXTS = (
     "tool",
     "error",
 )
-RUN_KINDS = ("run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test")
+RUN_KINDS = ("run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import")
 CALL_KINDS = ("chat", "embed", "tool")
 STATUSES = ("open", "done", "failed", "stopped", "started", "ok")
 CHOICES: Mapping[str, tuple[str, ...]] = {

@@ -22,6 +22,7 @@ from lmflow.replays.reuse import (
     recorded_env,
     resolved,
 )
+from lmflow.traces.foreign import check_replayable
 from lmflow.traces.recorded import check_recorded
 from lmflow.traces.redaction import agrees
 from lmflow.traces.trace import Run, Trace, failed
@@ -76,6 +77,7 @@ def replay(
 def _replay_trace(
     trace: Trace, program: Program | None, envs: _Envs, known: tuple[Adapter, ...]
 ) -> Trace:
+    check_replayable(trace)
     code = program or trace.code
     if code is None:
         msg = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -13,9 +14,11 @@ from lmflow.interpreter.act import Act
 from lmflow.interpreter.driver import Frame, drive_pure
 from lmflow.interpreter.predict import step_adapter
 from lmflow.programs.effects import Pending
+from lmflow.programs.environment import Env
 from lmflow.programs.program import Predict, Program
 from lmflow.replays.exact import recall
 from lmflow.replays.reuse import recorded_env
+from lmflow.traces.foreign import foreign_facts
 from lmflow.traces.trace import Trace
 from lmflow.values.record import EMPTY, Record
 
@@ -46,7 +49,13 @@ def completed_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
 
 
 def all_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
-    """Return the completed and the failed steps of an execution; see ``completed_steps``."""
+    """Return the completed and the failed steps of an execution; see ``completed_steps``.
+
+    Those of an imported trace are the ones that were bound when it was imported.
+    """
+    facts = foreign_facts(trace)
+    if facts is not None:
+        return _bound_steps(facts, program)
     steps: list[RecordedStep] = []
 
     def watch(pending: Pending, frame: Frame, ending: Record | CallError) -> None:
@@ -71,3 +80,22 @@ def all_steps(trace: Trace, program: Program) -> tuple[RecordedStep, ...]:
         if trace.failure is None:  # the recorded execution succeeded, so this one must too
             raise
     return tuple(steps)
+
+
+def _bound_steps(facts: Mapping[str, Any], program: Program) -> tuple[RecordedStep, ...]:
+    """Return the steps of an imported trace that the program has; their addresses name the spans
+    that they come from.
+    """
+    found: list[RecordedStep] = []
+    for bound in facts.get("steps", ()):
+        step = program.predictors.get(bound["step"])
+        if step is None:
+            continue
+        inputs, outputs = Record(bound["inputs"]), Record(bound["outputs"])
+        defaults = program.defaults
+        own = {f"{step.name}.{slot}": defaults[f"{bound['step']}.{slot}"] for slot in step.slots}
+        adapter = None if isinstance(step, Act) else step_adapter(step, Env(Record(own)))
+        found.append(
+            RecordedStep(bound["step"], bound["address"], inputs, outputs, adapter=adapter)
+        )
+    return tuple(found)

@@ -26,13 +26,14 @@ def run_events(run: Run) -> Iterator[Event]:
     yield RunOpened(run, tuple(versions.values()))
     for position, (label, trace) in enumerate(run.items):
         yield TraceOpened(run.id, label, position, trace)
-        yield from _trace_events(trace)
+        yield from trace_events(trace)
     if run.status != "open":
         root = "" if run.status == "stopped" else run.root
         yield RunClosed(run.id, run.status, root, run.ended, run.result)
 
 
-def _trace_events(trace: Trace) -> Iterator[Event]:
+def trace_events(trace: Trace) -> Iterator[Event]:
+    """Yield the events of an execution after its opening."""
     for call in trace.calls:
         ended = call.outcome is not None
         yield CallEnded(trace.id, call) if ended else CallStarted(trace.id, call)

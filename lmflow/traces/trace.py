@@ -27,7 +27,9 @@ from lmflow.views.page import LINES_SHOWN, Page, Text
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
-RunKind = Literal["run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test"]
+RunKind = Literal[
+    "run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import"
+]
 RunStatus = Literal["open", "done", "failed", "stopped"]
 
 _NAME = 60  # the characters of a name that a headline shows
@@ -220,7 +222,7 @@ class Run(HasOutputs, JsonFields):
 
     Args:
         id: The run's id.
-        kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize or test.
+        kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize, test or import.
         name: The name of the program.
         items: The labels and their traces, in order. Of a long run in a store they are read when
             they are looked at.

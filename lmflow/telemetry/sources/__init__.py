@@ -1,0 +1,1 @@
+"""What other systems write, read as raw spans: one module a system."""
