@@ -276,6 +276,12 @@ from .stores.sqlite.store import SqliteStore as SqliteStore
 from .traces.refs import commit as commit
 from .traces.trace import Run as Run
 from .traces.trace import Trace as Trace
+from .training.job import Job as Job
+from .training.job import Quote as Quote
+from .training.job import Weights as Weights
+from .training.lora import lora as lora
+from .training.together import together as together
+from .training.trainer import Trainer as Trainer
 from .values.json_fields import jsonable as jsonable
 from .values.media import Audio as Audio
 from .values.media import File as File
