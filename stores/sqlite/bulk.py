@@ -6,9 +6,11 @@ busy threads a statement a row is slow.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -36,6 +38,22 @@ def select_in(db: sqlite3.Connection, query: str, keys: Sequence[Any]) -> list[A
             rows += db.execute(statement, keys[at : at + size]).fetchall()
             at += size
     return rows
+
+
+@contextlib.contextmanager
+def collection_paused() -> Iterator[None]:
+    """Pause the collection of reference cycles while many values are made that all stay.
+
+    The collector would walk over all of them again and again, and free nothing. If threads pause it
+    at the same time, the first to come restores it, maybe early.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 @functools.lru_cache(maxsize=256)

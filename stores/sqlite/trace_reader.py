@@ -14,11 +14,11 @@ from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
-from lmflow.stores.sqlite.bulk import select_in
+from lmflow.stores.sqlite.bulk import collection_paused, select_in
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.trace import CallAttempt, Failed, Trace
 from lmflow.values.batches import batches
-from lmflow.values.record import Record
+from lmflow.values.record import EMPTY, Record
 from lmflow.versions.version import Version
 
 CHUNK = 128
@@ -46,6 +46,7 @@ class TraceReader:
         self._store = store
         self._blobs = blobs
         self._versions = versions
+        self._worlds: dict[int, Record] = {}
 
     def read(self, rows: Sequence[int]) -> list[Trace]:
         """Return the traces of rows, in their order."""
@@ -58,8 +59,9 @@ class TraceReader:
     def by_row(self, rows: Sequence[int]) -> dict[int, Trace]:
         """Return the traces of rows, a chunk at a time in few queries."""
         by_row: dict[int, Trace] = {}
-        for chunk in batches(list(dict.fromkeys(rows)), CHUNK):
-            by_row |= self._chunk(chunk)
+        with collection_paused():
+            for chunk in batches(list(dict.fromkeys(rows)), CHUNK):
+                by_row |= self._chunk(chunk)
         return by_row
 
     def call(self, trace: int, address: str, attempt: int) -> CallAttempt | None:
@@ -107,7 +109,7 @@ class TraceReader:
         row: sqlite3.Row,
         version: Version,
         calls: Iterable[sqlite3.Row],
-        choices: Iterable[sqlite3.Row],
+        choices: Sequence[sqlite3.Row],
     ) -> Trace:
         outputs, failure = self._blobs.get(row["outputs"]), self._blobs.get(row["failure"])
         return Trace(
@@ -116,16 +118,24 @@ class TraceReader:
             name=row["name"],
             version=version,
             inputs=Record(self._blobs.get(row["inputs"])),
-            world=Record(self._blobs.get(row["world"])),
+            world=self._world(row["world"]),
             target=row["target"],
             sample=row["sample"],
             calls=tuple(map(self._call, calls)),
-            choices=Record({item["address"]: json.loads(item["winner"]) for item in choices}),
+            choices=_choices(choices) if choices else EMPTY,
             outputs=None if outputs is None else Record(outputs),
             failure=Failed(**failure) if failure else None,
             started=row["started_ns"],
             ended=row["ended_ns"],
         )
+
+    def _world(self, blob: int) -> Record:
+        """Return the world in a blob; the executions of a run share one."""
+        if (world := self._worlds.get(blob)) is None:
+            if len(self._worlds) >= CHUNK:
+                self._worlds.clear()
+            world = self._worlds[blob] = Record(self._blobs.get(blob))
+        return world
 
     def _call(self, row: sqlite3.Row) -> CallAttempt:
         reply = self._blobs.get(row["reply"])
@@ -140,6 +150,10 @@ class TraceReader:
             row["cost"],
             row["source"],
         )
+
+
+def _choices(rows: Iterable[sqlite3.Row]) -> Record:
+    return Record({row["address"]: json.loads(row["winner"]) for row in rows})
 
 
 def _blobs_of(traces: Sequence[sqlite3.Row], calls: Sequence[sqlite3.Row]) -> list[int | None]:

@@ -181,8 +181,10 @@ class Turn:
 
 @attrs.frozen
 class _Opening:
-    """What requests share: all but the last message. ``hash`` has taken in the form so far, so that
-    a key costs as much as its last message is long.
+    """What requests share: all but the last message.
+
+    ``hash`` has taken in the form so far, so that a key costs as much as its last message is long.
+    It is ``None`` if the form must be written as a whole: a shape that holds media has another one.
     """
 
     shape: ChatRequest
@@ -196,17 +198,15 @@ class _Opening:
         # around a mark for the last message, which no form can hold.
         forms = [Form(turn.form.decode("ascii")) for turn in turns]
         fields = lean(shape) | {"messages": [*forms, Form(_LAST)]}
-        start, end = canonical(fields).encode("ascii").split(_LAST.encode())
-        messages = tuple(turn.message for turn in turns)
-        return cls(shape, messages, hashlib.blake2b(b"chat\0" + start, digest_size=DIGEST), end)
+        start, mark, end = canonical(fields).encode("ascii").partition(_LAST.encode())
+        hashing = hashlib.blake2b(b"chat\0" + start, digest_size=DIGEST) if mark else None
+        return cls(shape, tuple(turn.message for turn in turns), hashing, end)
 
     def request(self, last: Turn | None) -> tuple[bytes, ChatRequest]:
         """Return the request with this last message, and its key."""
         shape = self.shape
         if last is None:
             return digest_bytes(shape.key), shape
-        hashing = self.hash.copy()
-        hashing.update(last.form + self.end)
         request = ChatRequest(
             (*self.messages, last.message),
             shape.model,
@@ -216,6 +216,10 @@ class _Opening:
             shape.schema,
             shape.sample,
         )
+        if self.hash is None:
+            return digest_bytes(request.key), request
+        hashing = self.hash.copy()
+        hashing.update(last.form + self.end)
         return hashing.digest(), request
 
 

@@ -10,7 +10,8 @@ INSERT_ITEMS = "INSERT INTO run_item (run, position, label, trace, reused) VALUE
 INSERT_PLANNED = "INSERT INTO wanted (run, position, label, inputs, version, sample) VALUES {rows}"
 UPSERT_CALLS = """
 INSERT INTO call (id, trace, address, attempt, key, kind, model, request, prefix, last,
-                  reply, status, tok_in, tok_out, tok_cached, cost, source, started_ns, ended_ns) VALUES {rows}
+                  reply, status, tok_in, tok_out, tok_cached, cost, source,
+                  started_ns, ended_ns) VALUES {rows}
 ON CONFLICT DO UPDATE SET reply = excluded.reply, status = excluded.status,
     tok_in = excluded.tok_in, tok_out = excluded.tok_out, tok_cached = excluded.tok_cached,
     cost = excluded.cost, source = excluded.source, ended_ns = excluded.ended_ns

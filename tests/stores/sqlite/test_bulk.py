@@ -1,12 +1,13 @@
 """Rows in bulk: as many as there are, in few statements."""
 
+import gc
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from lmflow.stores.sqlite.bulk import SIZES, insert_rows, select_in
+from lmflow.stores.sqlite.bulk import SIZES, collection_paused, insert_rows, select_in
 
 
 @pytest.fixture
@@ -41,3 +42,17 @@ def test_statements_are_few(db: sqlite3.Connection) -> None:
     db.set_trace_callback(queries.append)
     insert_rows(db, "INSERT INTO pair (a, b) VALUES {rows}", [(1, "x")] * 1000)
     assert 1000 // SIZES[0] + 5 >= len([query for query in queries if query.startswith("INSERT")])
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_collection_is_as_it_was_afterwards(enabled: bool) -> None:
+    """Collection is paused within the block, and then as it was, also after an error."""
+    before = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with pytest.raises(KeyError), collection_paused():
+            assert not gc.isenabled()
+            raise KeyError
+        assert enabled == gc.isenabled()
+    finally:
+        (gc.enable if before else gc.disable)()
