@@ -18,6 +18,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "runs calls": ("lmflow runs show RUN --messages", "lmflow costs --by step"),
     "costs": ("lmflow runs calls --where CONDITION", "lmflow replay --where CONDITION --version B"),
     "ui": ("lmflow runs ls", "lmflow runs show RUN"),
+    "ui export": ("lmflow runs show RUN --messages", "lmflow runs export RUN"),
     "why": ("lmflow blame VERSION STEP.instruction", "lmflow score TRACE --name NAME --value 0"),
     "status": ("lmflow log VERSION", "lmflow optimize MODULE:PROGRAM --optimizer NAME"),
     "replay": ("lmflow replay RUN --version REF", "lmflow diff A B"),

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
 import click
 
-from lmflow.cli.commands.completion import complete_program
+from lmflow.cli.commands.completion import complete_program, complete_run
 from lmflow.cli.loading.serving import warn_of_reach
-from lmflow.cli.options import Group, json_option, store_option
+from lmflow.cli.options import Group, echo_json, json_option, limit_option, store_option
 from lmflow.stores.sqlite.store import reading
+from lmflow.views.lines import counted
 
 
 @attrs.frozen(kw_only=True)
@@ -64,6 +67,46 @@ def ui(ctx: click.Context, /, **options: Any) -> None:
         _serve(UiOptions(**options))
 
 
+@ui.command("export")
+@click.argument("run", shell_complete=complete_run)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The file; by default RUN.html. It must not exist.",
+)
+@limit_option(100, "executions")
+@store_option
+@json_option
+def export_command(run: str, out: Path | None, limit: int, store: str, *, as_json: bool) -> None:
+    """Write a run as one HTML file, which needs no server and loads nothing.
+
+    It has the summary, and the executions with their messages.
+
+    \b
+    Example:
+      lmflow ui export RUN --out run.html
+    """
+    with _explained():
+        from lmflow.cli.loading.viewing import sources_of  # noqa: PLC0415 - an extra
+        from lmflow.ui.export import export_run  # noqa: PLC0415 - an extra
+    text, count, total = export_run(sources_of(store), run, limit)
+    file = out or Path(f"{_plain(run)}.html")
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise click.ClickException(f"{file} exists: give another, --out FILE.") from None
+    if as_json:
+        echo_json({"file": str(file), "executions": count, "total": total})
+    else:
+        click.echo(f"{file}: {count:,} of {counted(total, 'execution')}")
+
+
+def _plain(run: str) -> str:
+    """Return the name of a run as the name of a file."""
+    return "".join(sign if sign.isalnum() else "-" for sign in run)
+
+
 def _serve(options: UiOptions) -> None:
     serve, access_of, application = _import_ui()
     with reading(options.store):
@@ -89,15 +132,22 @@ def _print_start(options: UiOptions, url: str) -> None:
 
 
 def _import_ui() -> tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]:
-    """Return what serves the pages; the error for a missing extra names the install line."""
-    try:
+    """Return what serves the pages."""
+    with _explained():
         from lmflow.cli.loading.viewing import view_of  # noqa: PLC0415 - an extra
         from lmflow.ui.access import Access  # noqa: PLC0415 - an extra
         from lmflow.ui.serving import serve  # noqa: PLC0415 - an extra
+    return serve, Access.new, view_of
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Name the install line if the extra is missing."""
+    try:
+        yield
     except ModuleNotFoundError as error:
         if error.name not in {"jinja2", "markupsafe"}:
             raise
         raise click.ClickException(
             "the package jinja2 is missing. Install it: pip install 'lmflow-dsl[ui]'."
         ) from None
-    return serve, Access.new, view_of

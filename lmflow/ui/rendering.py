@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -60,6 +60,7 @@ def make_templates() -> Templates:
         "score": score,
         "pretty": lambda value: value if isinstance(value, str) else pretty(value),
         "line": line,
+        "brief": brief,
     }
     environment.globals |= {
         "link": link,
@@ -109,3 +110,16 @@ def line(value: Any, width: int = _LONGEST) -> str:
     text = value if isinstance(value, str) else "" if value is None else pretty(value)
     text = " ".join(text.split())
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def brief(
+    record: Mapping[str, Any] | None, width: int = 90, *, without: Sequence[str] = ("id",)
+) -> Markup:
+    """Draw a record on a line: the name and the value of each field, shortened."""
+    fields = {name: value for name, value in (record or {}).items() if name not in without}
+    each = max(width // max(len(fields), 1), 16)
+    field = Markup('<span class="name">{}</span> {}')
+    drawn = [
+        field.format(visible(name), visible(line(value, each))) for name, value in fields.items()
+    ]
+    return Markup('<span class="brief">{}</span>').format(Markup(" · ").join(drawn))

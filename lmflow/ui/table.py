@@ -9,7 +9,7 @@ from lmflow.ui.screens.divergence import DIVERGENCE
 from lmflow.ui.screens.matrix import HISTORY, MATRIX
 from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
-from lmflow.ui.screens.trace import CALL, TRACE
+from lmflow.ui.screens.trace import CALL, TRACE, WHY
 from lmflow.ui.screens.what_if import RUN_WHAT_IF, WHAT_IF
 
 SCREENS: tuple[Screen, ...] = (
@@ -18,6 +18,7 @@ SCREENS: tuple[Screen, ...] = (
     VERIFY,
     TRACE,
     CALL,
+    WHY,
     COMPARE,
     MATRIX,
     HISTORY,

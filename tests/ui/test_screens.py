@@ -11,6 +11,7 @@ PAGES = {
     "runs of a condition": "/?where=kind=evaluate",
     "trace": "/traces/{trace}",
     "call": "/traces/{trace}/call?call=x",
+    "why": "/traces/{trace}/why",
     "run": "/runs/{run}",
     "failures of a run": "/runs/{run}?only=failed",
     "verification": "/runs/{run}/verify",

@@ -121,7 +121,17 @@ def _row(id_: str, sides: Sequence[_Side], metric: str) -> dict[str, Any]:
     for side, cell in zip(sides[1:], cells[1:], strict=True):
         cell["verdict"] = _verdict(first["score"], cell["score"])
         cell["parts_at"] = _first_difference(sides[0].traces, side.traces, first, cell)
-    return {"id": id_, "example": plain(example), "cells": cells}
+    return {"id": id_, "example": plain(example), "cells": cells, "alike": _alike(cells)}
+
+
+def _alike(cells: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the names of the outputs that are the same on every side that has outputs."""
+    outputs = [cell["outputs"] for cell in cells if cell["outputs"] is not None]
+    if len(outputs) < 2:  # noqa: PLR2004 - nothing to compare with
+        return []
+    return [
+        name for name in outputs[0] if all(outputs[0][name] == each.get(name) for each in outputs)
+    ]
 
 
 def _cell(side: _Side, id_: str, metric: str) -> dict[str, Any]:

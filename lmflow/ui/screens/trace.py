@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -11,8 +12,10 @@ import attrs
 from lmflow.errors import short
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, EmbedRequest, ToolRequest
+from lmflow.replays.provenance import why
 from lmflow.traces.calls import CallAttempt
 from lmflow.ui.pages import Asked, Screen, Shown, command_line
+from lmflow.ui.screens.trees import with_frames
 from lmflow.values.record import plain, pretty
 
 _ATTEMPT = re.compile(r"(.+)#([1-9]\d{0,4})", re.DOTALL)
@@ -61,6 +64,14 @@ def load_call(asked: Asked) -> Shown:
     return Shown(chosen, command_line("runs", "show", outline.trace, "--messages"), data)
 
 
+def load_why(asked: Asked) -> Shown:
+    """Explain where the outputs of an execution come from."""
+    trace = asked.reader.trace(asked.reader.place(asked.path["trace"], "trace").trace)
+    data = {"trace": trace.id, "why": plain(why(trace, asked.reader.version).to_json())}
+    return Shown(f"Why {trace.name}", command_line("why", trace.id), data)
+
+
+WHY = Screen("/traces/{trace}/why", "why.html", load_why)
 TRACE = Screen("/traces/{trace}", "trace.html", load_trace)
 CALL = Screen("/traces/{trace}/call", "call.html", load_call)
 
@@ -68,20 +79,29 @@ CALL = Screen("/traces/{trace}/call", "call.html", load_call)
 def rows_of(calls: Sequence[Any], words: str = "") -> Iterator[dict[str, Any]]:
     """Yield the rows of a tree: each call below its frames, a frame at the time of its first call.
 
-    With ``words`` only calls are left whose address, model or status has them, with their frames.
+    A step that made one call is a single row. With ``words`` only calls are left whose address,
+    model or status has them, with their frames.
     """
-    open_frames: list[str] = []
-    for call in _in_order(calls):
-        if words.casefold() not in f"{call.address} {call.model} {call.status}".casefold():
-            continue
-        *frames, leaf = call.address.split("/")
-        shared = 0
-        while shared < min(len(frames), len(open_frames)) and frames[shared] == open_frames[shared]:
-            shared += 1
-        for depth in range(shared, len(frames)):
-            yield {"frame": frames[depth], "depth": depth, "path": "/".join(frames[: depth + 1])}
-        open_frames = frames
-        yield {"leaf": leaf, "depth": len(frames), "call": call_row(call)}
+    wanted = words.casefold()
+    sizes = Counter(_frame_of(call) for call in calls)
+
+    def path_of(row: Mapping[str, Any]) -> str:
+        frame = _frame_of(row["outline"])
+        return frame if frame and sizes[frame] == 1 else str(row["address"])
+
+    rows = [
+        {**call_row(call), "outline": call}
+        for call in _in_order(calls)
+        if wanted in f"{call.address} {call.model} {call.status}".casefold()
+    ]
+    for row in with_frames(rows, path_of):
+        if "item" in row:
+            del row["item"]["outline"]
+        yield row
+
+
+def _frame_of(call: Any) -> str:
+    return str(call.address).rpartition("/")[0]
 
 
 def call_row(call: Any) -> dict[str, Any]:
