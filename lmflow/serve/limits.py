@@ -140,6 +140,9 @@ class AdmissionGate:
         return len(self._cut)
 
     async def _wait_for_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once: no wait needs a bound
+            return
         self.waiting += 1
         try:
             async with asyncio.timeout(self._limits.timeout):

@@ -120,6 +120,12 @@ class Service:
         self.offers = {offer.name: offer for offer in offers}
         self.limits = limits
         self.gate = AdmissionGate(limits)
+        # Requests without a budget of their own share one limited executor for each program.
+        self._bounded = {
+            name: offer.ex.limited(timeout=limits.timeout)
+            for name, offer in self.offers.items()
+            if limits.budget is None
+        }
 
     @contextlib.asynccontextmanager
     async def turn(self, offer: Offer, pending: Pending, label: str = "") -> AsyncIterator[Turn]:
@@ -128,8 +134,13 @@ class Service:
         """
         async with self.gate.enter():
             version, first = offer.resolve()
-            bounded = offer.ex.limited(self.limits.budget, timeout=self.limits.timeout)
-            yield Turn(offer, bounded, version, first, pending, label)
+            yield Turn(offer, self._executor(offer), version, first, pending, label)
+
+    def _executor(self, offer: Offer) -> Executor:
+        bounded = self._bounded.get(offer.name)
+        if bounded is not None:
+            return bounded
+        return offer.ex.limited(self.limits.budget, timeout=self.limits.timeout)
 
     def close(self) -> None:
         """Closes the pointers."""
