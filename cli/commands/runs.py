@@ -23,6 +23,7 @@ from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import reading
 from lmflow.traces.run_rows import RUN_COLUMNS, shown_row
+from lmflow.traces.totals import Totals
 from lmflow.traces.trace import Run, Trace
 from lmflow.views.lines import counted
 
@@ -97,23 +98,34 @@ def ls(
 
 @attrs.frozen
 class _Shown:
-    """A run with the traces that are shown, and the number of traces and the root of all of it."""
+    """A run with the traces that are shown, and the number of traces, the root and the totals of
+    all of it.
+    """
 
     run: Run
     total: int
     root: str
+    sums: Totals
 
     @staticmethod
     def of(reader: Reader, run: Run) -> _Shown:
-        total = len(reader.labels(run.id))
-        return _Shown(run, total, run.root if total == len(run) else reader.root(run.id))
+        total, sums = reader.long_runs.totals(run.id)
+        root = run.root if total == len(run) else reader.root(run.id)
+        return _Shown(run, total, root, sums)
+
+    def tree(self, *, messages: bool) -> str:
+        """Return the run as a tree; of a run that is cut, with a line of totals after the first."""
+        first, _, rest = run_tree(self.run, messages=messages, total=self.total).partition("\n")
+        if len(self.run) == self.total:
+            return f"{first}\n{rest}" if rest else first
+        return f"{first}\nall {counted(self.total, 'trace')}: {self.sums.words}\n{rest}"
 
 
 @runs.command()
 @click.argument("run", default="", metavar="[RUN]", shell_complete=complete_run)
 @click.option("--messages", is_flag=True, help="Print the exact messages and replies too.")
 @where_option("executions")
-@limit_option(20, "executions that --where chooses")
+@limit_option(100, "executions")
 @pager_option
 @store_option
 @json_option
@@ -129,8 +141,8 @@ def show(  # noqa: PLR0913 - one parameter an option
     """Show a run as a tree of traces and calls.
 
     RUN is the id of a run or trace, its beginning or end, `last` for the newest run, a label such
-    as ex[e7], or RUN/ex[e7]. With --where the executions that fulfil all conditions are shown, of
-    RUN or of all runs.
+    as ex[e7], or RUN/ex[e7]. Of a long run the first 100 executions are shown; --all shows all of
+    them. With --where the executions that fulfil all conditions are shown, of RUN or of all runs.
 
     \b
     Example:
@@ -142,14 +154,15 @@ def show(  # noqa: PLR0913 - one parameter an option
         if conditions:
             shown, total = _chosen(reader, run, conditions, limit)
         else:
-            shown, total = [run_at(reader, run)], 0
-        parts = [_Shown.of(reader, recorded) for recorded in shown]
+            recorded = run_at(reader, run)
+            shown, total = [attrs.evolve(recorded, items=recorded.items[:limit])], len(recorded)
+        parts = [_Shown.of(reader, part) for part in shown]
     if as_json:
         data = [_run_data(part) for part in parts]
         echo_json(data if conditions else data[0])
         return
     if shown:
-        tree = "\n".join(run_tree(part.run, messages=messages, total=part.total) for part in parts)
+        tree = "\n".join(part.tree(messages=messages) for part in parts)
         page(tree if messages else fitting_lines(tree))
     else:
         click.echo("No execution fulfils the conditions. Loosen a --where.")
@@ -229,7 +242,8 @@ def _run_data(shown: _Shown) -> dict[str, Any]:
     items = [
         {"label": label, "root": trace.root, **_trace_data(trace)} for label, trace in run.items
     ]
-    return {**_fields(run, frozenset({"items", "wanted"})), "root": shown.root, "items": items}
+    fields = _fields(run, frozenset({"items", "wanted"}))
+    return {**fields, "root": shown.root, "traces": shown.total, "items": items}
 
 
 def _trace_data(trace: Trace) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.progress.display import Progress
 from lmflow.traces.events import Event, RunPlanned, VersionSaved
-from lmflow.traces.trace import Run
+from lmflow.traces.trace import PlannedExecution, Run
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -89,19 +89,18 @@ async def map_long(
     resumed without them. Those of an iterator are planned as they come.
     """
     within = session.within()
-    prepare, known = within.preparing(), isinstance(rows, Sequence)
+    prepare = within.preparing()
     base = rollouts.base or init(rollouts.program)
     any_rollout = Rollout(Pending(rollouts.program, Record()), base, first=rollouts.root)
     prepare(any_rollout)
-    if known:
-        for row in rows:
-            for rollout in rollouts.of(row):
-                prepare(rollout)
-    config = Record() if known else STREAMED
+    if isinstance(rows, Sequence):
+        for rollout in _each(rows, rollouts):
+            prepare(rollout)
+    config = Record() if isinstance(rows, Sequence) else STREAMED
     run = within.new_run("map", str(rollouts.program), (), config=config)
     collected = Collected(within.connections, run.id)
-    plan = _Plan(within, run.id, collected)
-    if known:
+    plan = Plan(within, run.id, collected)
+    if isinstance(rows, Sequence):
         places = _all_planned(rows, rollouts.afresh(), plan)
     else:
         places = _planned_as_read(rows, rollouts.afresh(), plan)
@@ -118,56 +117,70 @@ async def map_long(
     )
 
 
-class _Plan:
+class Plan:
     """Records what a run is for, a few executions at a time."""
 
     def __init__(self, session: Session, run: str, collected: Collected) -> None:
-        self._session, self._run, self._collected = session, run, collected
+        self._session, self._run, self.collected = session, run, collected
         self._versions: set[str] = set()
-        self.position = 0
 
-    def record(self, rollouts: Sequence[Rollout]) -> WriteReceipt:
-        """Record more executions."""
+    def note(self, executions: Sequence[PlannedExecution]) -> None:
+        """Note executions that are on record already."""
+        self.collected.plan(executions)
+
+    def record(self, rollouts: Sequence[Rollout], position: int) -> WriteReceipt:
+        """Record more executions, from a position on."""
         events: list[Event] = []
         for rollout in rollouts:
             if rollout.version.id not in self._versions:
                 self._versions.add(rollout.version.id)
                 events.append(VersionSaved(rollout.version, time.time_ns()))
         planned = planned_executions(rollouts)
-        self._collected.plan(planned)
-        events.append(RunPlanned(self._run, self.position, planned))
-        self.position += len(rollouts)
+        self.collected.plan(planned)
+        events.append(RunPlanned(self._run, position, planned))
         return self._session.connections.record(*events)
 
 
 async def _all_planned(
-    rows: Iterable[Mapping[str, Any]], rollouts: RowRollouts, plan: _Plan
+    rows: Iterable[Mapping[str, Any]], rollouts: RowRollouts, plan: Plan
 ) -> AsyncIterator[tuple[int, Rollout]]:
     """Plan all executions, and yield them once that is durable."""
-    planning = _each(rows, rollouts.afresh())
+    planning, position = _each(rows, rollouts.afresh()), 0
     while part := list(islice(planning, _PLANNED)):
-        await plan.record(part).durable()
+        await plan.record(part, position).durable()
+        position += len(part)
     for place in enumerate(_each(rows, rollouts)):
         yield place
 
 
 async def _planned_as_read(
-    rows: Rows, rollouts: RowRollouts, plan: _Plan
+    rows: Rows, rollouts: RowRollouts, plan: Plan
 ) -> AsyncIterator[tuple[int, Rollout]]:
     """Yield executions as their examples are read; each is planned before it begins."""
+    position = 0
     if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            part, first = rollouts.of(row), plan.position
-            plan.record(part)
-            for place in enumerate(part, first):
-                yield place
+        async for rollout in read_rollouts(rows, rollouts):
+            plan.record([rollout], position)
+            yield position, rollout
+            position += 1
         return
     reading = _each(rows, rollouts)
     while part := list(islice(reading, _PLANNED)):
-        first = plan.position
-        await plan.record(part).durable()
-        for place in enumerate(part, first):
-            yield place
+        await plan.record(part, position).durable()
+        for rollout in part:
+            yield position, rollout
+            position += 1
+
+
+async def read_rollouts(rows: Rows, rollouts: RowRollouts) -> AsyncIterator[Rollout]:
+    """Yield the rollouts of examples as these are read."""
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            for rollout in rollouts.of(row):
+                yield rollout
+        return
+    for rollout in _each(rows, rollouts):
+        yield rollout
 
 
 def _each(rows: Iterable[Mapping[str, Any]], rollouts: RowRollouts) -> Iterator[Rollout]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Never
 
@@ -10,9 +11,11 @@ from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
+from lmflow.execution.jobs.long_map import Rows
+from lmflow.execution.jobs.long_resume import is_streamed, needs_examples, resume_long
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import complete_run, run_rollouts
-from lmflow.execution.session import HasSession
+from lmflow.execution.session import HasSession, Session
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
 from lmflow.progress.display import Progress, chosen
@@ -81,6 +84,7 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
     self: HasSession,
     run: Run,
     program: Program,
+    examples: Rows | None = None,
     *,
     retry_failures: bool = False,
     budget: Budget | None = None,
@@ -94,6 +98,8 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
     Args:
         run: The run, as read from this executor's store.
         program: The program.
+        examples: The examples of a map that read more than 1,000 from an iterator; no other run
+            needs them.
         retry_failures: Whether failed executions run again.
         budget: The most that the whole run may spend: recorded calls count, open ones as maybe
             billed.
@@ -105,7 +111,8 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
 
     Raises:
         NotFound: This executor's store does not have the run.
-        ReplayDiverged: Program, version or model are not those of the recorded part.
+        ReplayDiverged: Program, version, model or examples are not those of the recorded part, or
+            the examples are missing.
         BudgetExceeded: The budget ended the run.
     """
     progress = chosen(progress)
@@ -113,9 +120,14 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
     session = self._session
     _check_stored(session.recorder, run)
     if budget is not None:
-        calls = [call for trace in run for call in trace.calls]
+        calls = (call for trace in run for call in trace.calls)
         prices = session.connections.prices
         session = session.within(budget, spent_on(calls, prices, measured=budget.measured))
+    if examples is not None:
+        going_on = functools.partial(_going_on, session, program, retry_failures=retry_failures)
+        return await resume_long(session, run, program, examples, going_on, progress)
+    if is_streamed(run):
+        raise needs_examples(run)
     todo = remaining(
         run,
         program,
@@ -125,6 +137,17 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         rules=session.connections.adapter_rules,
     )
     return await complete_run(session, run, todo, progress)
+
+
+def _going_on(
+    session: Session, program: Program, label: str, trace: Trace, *, retry_failures: bool
+) -> Rollout | None:
+    """Return the rollout that goes on with an execution, ``None`` if it has ended for good."""
+    if trace.done and not (retry_failures and trace.failure is not None):
+        return None
+    rules = session.connections.adapter_rules
+    case = _replay_case(trace, program, None, session.model_places(program), rules)
+    return _continued(case, label, retry_failures=retry_failures)
 
 
 def _check_stored(recorder: Recorder, run: Run) -> None:

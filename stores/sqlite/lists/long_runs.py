@@ -15,6 +15,7 @@ from lmflow.stores.sqlite.lists.run_totals import reused_column
 from lmflow.stores.sqlite.trace_reader import TraceReader
 from lmflow.traces.paged import HELD, Paged
 from lmflow.traces.reused import as_reused
+from lmflow.traces.totals import Totals
 from lmflow.traces.trace import PlannedExecution, Trace
 from lmflow.values.record import Record
 
@@ -84,6 +85,29 @@ class LongRuns:
         ``NotFound`` if one is missing.
         """
         return self.part(run, start, stop, gapless=True)
+
+    def totals(self, run: str) -> tuple[int, Totals]:
+        """Return the number of a run's executions and the totals of their calls."""
+        row = self._db.execute("SELECT * FROM v_runs WHERE id = ?", (run,)).fetchone()
+        return row["traces"], Totals(
+            calls=row["calls"],
+            failed=row["failed"],
+            orphans=row["orphans"],
+            reused=row["reused"],
+            read=row["tok_in"],
+            written=row["tok_out"],
+            cost=None if row["usd"] is None else round(row["usd"] * 1e9),
+            unpriced=row["unpriced"],
+        )
+
+    def refers(self, run: str, trace: str) -> bool:
+        """Tell whether a run only refers to an execution, which an earlier run recorded."""
+        query = (
+            f"SELECT {reused_column(self._db)} FROM run_item"
+            " JOIN trace ON trace.id = run_item.trace WHERE run = ? AND uid = ?"
+        )
+        row = self._db.execute(query, (run, trace)).fetchone()
+        return row is not None and bool(row[0])
 
     def part(
         self, run: str, start: int, stop: int, *, gapless: bool

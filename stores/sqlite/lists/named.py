@@ -6,6 +6,7 @@ import attrs
 
 from lmflow.errors import NotFound
 from lmflow.stores.sqlite.reader import Reader
+from lmflow.traces.reused import as_reused
 from lmflow.traces.trace import Run, Trace
 
 _SHOWN = 4
@@ -25,6 +26,8 @@ def run_at(reader: Reader, name: str) -> Run:
     if not place.run:
         raise NotFound(reader.store, f"trace {place.trace} is in no run", "Name a run.")
     trace = reader.trace(place.trace)
+    if reader.long_runs.refers(place.run, place.trace):
+        trace = as_reused(trace)
     return attrs.evolve(reader.run_alone(place.run), items=((place.label, trace),))
 
 
