@@ -3,9 +3,10 @@
 python bench/weights.py [train curve] [--seeds 0 1 2] [--store weights.db] [--threads 2]
 
 The task is that of examples/desks: the training questions and the held-back ones were written apart.
-``train`` lets the larger model, prompted with demonstrations, teach the small one, once a seed, and
-judges both on the held-back questions. ``curve`` scores the larger model with more and more
-demonstrations on the same questions: tokens a call against score. Both go on where they stopped.
+``train`` lets the larger model, told what each desk knows, teach the small one, which is told
+nothing, once a seed, and judges both on the held-back questions. ``curve`` scores the larger model
+on the same questions, told so, and shown more and more demonstrations instead: tokens a call
+against score. Both go on where they stopped.
 
 It needs the extras local and train, and `lmflow models pull` of both models.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -31,8 +33,15 @@ import lmflow as lf  # noqa: E402 - after the path
 
 SMALL, LARGE = "local/smollm2-135m", "local/qwen2.5-coder-1.5b"
 SHOWN = (0, 6, 12, 24, 48)
-TEACHER_SHOWS = 12
-EPOCHS = 5
+EPOCHS, BATCH = 6, 4
+TOLD = """Name the desk of the library that answers the question.
+
+- atlas: where something is
+- census: how many, how much, how far, how long, how old: a number
+- diary: when something was, is or happens
+- ladder: how to do or make something, step by step
+- lexicon: what a word or idea is or means
+- portrait: who a person is, or who did something"""
 SLOTS = 4
 
 
@@ -46,13 +55,14 @@ class Trained:
     gain: str
     chats: int
     seconds: float
+    cpu: float
     load: str
     tokens: float
 
     def __str__(self) -> str:
         return (
             f"seed {self.seed}: {self.before} -> {self.after}, gain {self.gain};"
-            f" {self.chats} chats, {self.seconds:.0f} s in all (load {self.load}),"
+            f" {self.chats} chats, {self.seconds:.0f} s in all, {self.cpu:.0f} s of CPU (load {self.load}),"
             f" {self.tokens:.1f} tokens a call"
         )
 
@@ -66,6 +76,12 @@ def prompted(demos: int) -> lf.Version:
     return lf.init(route).put(
         {"route.model": LARGE, "route.demos": shown}, note=f"{demos} demonstrations"
     )
+
+
+def told() -> lf.Version:
+    """The larger model with an instruction that says what each desk knows."""
+    changes = {"route.model": LARGE, "route.instruction": TOLD}
+    return lf.init(route).put(changes, note="told what each desk knows")
 
 
 def _desks(rows: list[lf.Record]) -> Iterator[str]:
@@ -89,7 +105,7 @@ async def train(store: lf.SqliteStore, seed: int) -> Trained:
     parts = data()
     rows = lf.Data(parts.train, (), parts.held)
     optimizer = lf.bootstrap_finetune(
-        teacher=prompted(TEACHER_SHOWS), rounds=2, base=SMALL, epochs=EPOCHS, seed=seed
+        teacher=told(), base=SMALL, epochs=EPOCHS, batch=BATCH, seed=seed
     )
     began = time.monotonic()
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
@@ -97,6 +113,7 @@ async def train(store: lf.SqliteStore, seed: int) -> Trained:
         seconds = time.monotonic() - began
         await ex.evaluate(route, parts.held, right, version=result.version, progress=lf.silent)
         tokens = tokens_a_call(None, ex.runs[-1])  # type: ignore[arg-type]
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     comparison = result.comparison
     origin = result.version.origin["route.model"]
     return Trained(
@@ -106,6 +123,7 @@ async def train(store: lf.SqliteStore, seed: int) -> Trained:
         str(comparison.difference) if comparison else "",
         origin["chats"],
         seconds,
+        usage.ru_utime + usage.ru_stime,
         f"{os.getloadavg()[1]:.1f}",
         tokens,
     )
@@ -114,16 +132,18 @@ async def train(store: lf.SqliteStore, seed: int) -> Trained:
 async def curve(store: lf.SqliteStore) -> None:
     """Score the larger model with more and more demonstrations."""
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
-        for demos in SHOWN:
+        versions = {"told": told()} | {
+            f"{demos} demonstrations": prompted(demos) for demos in SHOWN
+        }
+        for name, version in versions.items():
             began = time.monotonic()
             evaluation = await ex.evaluate(
-                route, data().held, right, version=prompted(demos), progress=lf.silent
+                route, data().held, right, version=version, progress=lf.silent
             )
             tokens = tokens_a_call(evaluation, ex.runs[-1])
             seconds = time.monotonic() - began
             print(
-                f"{LARGE}, {demos} demonstrations: {evaluation.mean},"
-                f" {tokens:.1f} tokens a call, {seconds:.0f} s",
+                f"{LARGE}, {name}: {evaluation.mean}, {tokens:.1f} tokens a call, {seconds:.0f} s",
                 flush=True,
             )
 

@@ -113,7 +113,7 @@ def bootstrap_finetune(  # noqa: PLR0913 - each is an option
     def bound(program: Program, data: Data) -> Bound:
         del program
         taught = rounds * len(data.train) + invented
-        return Bound(taught + 1 + 2 * len(data.select), invented)
+        return Bound(taught + 2 * len(data.select), invented + 1)
 
     def requires(program: Program, traces: Any) -> None:
         weights.steps(program)

@@ -4,7 +4,10 @@ any others.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import attrs
@@ -87,7 +90,7 @@ def _said(call: Call, answer: Answer) -> Any:
         if call.function is None:
             problem = "a call of a tool carries no function"
             raise LawBroken(problem)
-        return ToolReply(plain(call.function(**call.request.inputs)))
+        return ToolReply(plain(_awaited(call.function(**call.request.inputs))))
     if not isinstance(call.request, ChatRequest):
         problem = f"only chats and tools are simulated, found {call.request}"
         raise LawBroken(problem)
@@ -147,3 +150,12 @@ def kept_going(  # noqa: PLR0913, PLR0917 - the inputs of an optimization
         problem = f"it returned {version!r}, expected a Version"
         raise LawBroken(problem)
     return Seen(version, tuple(needs), answers)
+
+
+# The caller may run in an event loop, which can't wait for another one, so a thread does.
+def _awaited(value: Any) -> Any:
+    """Return what a tool's function gives, also if it is ``async``."""
+    if not inspect.iscoroutine(value):
+        return value
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, value).result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -23,6 +24,7 @@ from lmflow.optimizers.auto.optimizer import auto
 from lmflow.optimizers.bootstrap_tpe import bootstrap_optuna
 from lmflow.optimizers.combinators import chain, first_best, guard, only, within
 from lmflow.optimizers.few_shot import bootstrap_few_shot, harvest, labeled_few_shot
+from lmflow.optimizers.finetune import bootstrap_finetune
 from lmflow.optimizers.folds import cross_fit
 from lmflow.optimizers.gepa import gepa
 from lmflow.optimizers.knn import knn_few_shot
@@ -36,6 +38,8 @@ from lmflow.optimizers.rules import infer_rules
 from lmflow.optimizers.simba import simba
 from lmflow.optimizers.synthesis import synthesize
 from lmflow.testing import OPTIMIZER_LAWS, Law, OptimizerCase
+from lmflow.training.job import Job, Quote, Weights
+from lmflow.training.place import TrainingPlace
 
 think = lf.predict("think", "question -> thought", "Think of it.")
 decide = lf.nearest(lf.predict("decide", "question, thought -> answer", "Decide it."), k=2)
@@ -55,6 +59,32 @@ SIZES = {"train": 12, "select": 9, "held": 8}
 METRIC = lf.exact_match("answer")
 GRADE = lf.predict("grade", "question, response -> score: float", "Grade it.")
 JUDGE = lf.Judge(GRADE, reads={"question": "example.question", "response": "outputs.answer"})
+
+
+@attrs.frozen
+class UntrainedTrainer:
+    """A trainer whose weights are those of the program's own model."""
+
+    name: str = "untrained"
+
+    def check(self, base: str) -> None:
+        """Any base will do."""
+
+    def quote(self, job: Job) -> Quote:
+        """It costs nothing."""
+        return Quote(job.tokens, 0.0, 0)
+
+    async def train(self, job: Job, place: TrainingPlace) -> Weights:
+        """Give the model that there is."""
+        del place
+        return Weights("", job.base, job.trainer, job.key)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a training keeps without a store is kept in a folder of the test."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
 
 MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
     "labeled_few_shot": lambda seed: labeled_few_shot(k=3, seed=seed),
@@ -79,6 +109,9 @@ MAKERS: dict[str, Callable[[int], PlanOptimizer]] = {
         candidates=2, max_bootstrapped=2, max_labeled=3, seed=seed
     ),
     "synthesize": lambda seed: synthesize(count=2, attempts=5, seed=seed),
+    "bootstrap_finetune": lambda seed: bootstrap_finetune(
+        trainer=UntrainedTrainer(), invented=2, rounds=2, seed=seed
+    ),
     "synthesize_one_step": lambda seed: only(
         "decide.*", synthesize(count=2, attempts=5, seed=seed)
     ),
