@@ -78,7 +78,7 @@ def ui(ctx: click.Context, /, **options: Any) -> None:
 @store_option
 @json_option
 def export_command(run: str, out: Path | None, limit: int, store: str, *, as_json: bool) -> None:
-    """Write a run as one HTML file, which needs no server and loads nothing.
+    """Write a run as one HTML file that loads nothing.
 
     It has the summary, and the executions with their messages.
 
