@@ -47,6 +47,8 @@ SELECT DISTINCT version.id, version.hash FROM run_item JOIN trace ON trace.id = 
 JOIN version ON version.id = trace.version
 WHERE run_item.run = :run AND (:trace = '' OR trace.uid = :trace) ORDER BY version.id DESC
 """
+# The index has the first eight bytes of a key, in an earlier schema the whole key.
+OF_KEY = "substr(call.key, 1, 8) = substr(:key, 1, 8) AND call.key = :key"
 
 
 class Reader:
@@ -201,9 +203,9 @@ class Reader:
         """Return the newest reply for a request's key and its trace's id, ``None`` for none."""
         row = self._db.execute(
             "SELECT trace.uid, call.reply FROM call JOIN trace ON trace.id = call.trace"
-            " WHERE call.key = ? AND call.status = 'ok'"
+            f" WHERE {OF_KEY} AND call.status = 'ok'"
             " ORDER BY call.ended_ns DESC, call.id DESC LIMIT 1",
-            (digest_bytes(key),),
+            {"key": digest_bytes(key)},
         ).fetchone()
         if row is None:
             return None
@@ -233,9 +235,9 @@ class Reader:
     def calls_of_key(self, key: str, limit: int = 3) -> list[tuple[str, str, str]]:
         """Return the last calls with a key: trace, address and the reply as text."""
         rows = self._db.execute(
-            "SELECT uid, address, reply FROM call JOIN trace ON trace.id = call.trace WHERE key = ?"
-            " ORDER BY call.id DESC LIMIT ?",
-            (digest_bytes(key), limit),
+            "SELECT uid, address, reply FROM call JOIN trace ON trace.id = call.trace"
+            f" WHERE {OF_KEY} ORDER BY call.id DESC LIMIT :limit",
+            {"key": digest_bytes(key), "limit": limit},
         )
         return [(row["uid"], row["address"], pretty(self._blobs.get(row["reply"]))) for row in rows]
 

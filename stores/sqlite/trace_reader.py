@@ -68,8 +68,10 @@ class TraceReader:
         """Return one call of the trace in a row, ``None`` if it has no such call."""
         query = "SELECT * FROM call WHERE trace = ? AND address = ? AND attempt = ?"
         row = self._db.execute(query, (trace, address, attempt)).fetchone()
+        if row is None:
+            return None
         try:
-            return None if row is None else self._call(row)
+            return self._call(row)
         except DAMAGE as error:
             raise damaged(self._store, f"call {row['id']}", error) from error
 

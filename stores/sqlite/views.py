@@ -213,6 +213,8 @@ CREATE VIEW v_traces AS
 PARTS = f"""
 ALTER TABLE call ADD COLUMN prefix INTEGER REFERENCES blob(id);
 ALTER TABLE call ADD COLUMN last INTEGER REFERENCES blob(id);
+DROP INDEX call_key;
+CREATE INDEX call_key ON call(substr(key, 1, 8));
 DROP VIEW v_calls;
 CREATE VIEW v_calls AS
     SELECT call.id, {_item("run")}, {_item("label")}, trace.uid AS trace, trace.name AS program,

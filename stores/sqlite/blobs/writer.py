@@ -18,6 +18,7 @@ from lmflow.stores.sqlite.blobs.format import (
     content_hashes,
     digest_bytes,
     digest_text,
+    is_derivable,
     pack,
     stored_media,
 )
@@ -136,16 +137,16 @@ class BlobWriter:
         self._put_contents(body.media)
         return self._put(body.hashed, body.kind, body.text)
 
-    def gather(self, request: Request, key: bytes, put: list[bytes]) -> None:
+    def gather(self, request: Request, key: str, put: list[bytes]) -> None:
         """Add the hashes of the blobs of a request to ``put``.
 
         Args:
             request: The request; it must live until ``request`` has put it.
-            key: The hash under which it is stored if it is no chat request.
+            key: The key of the call; a keyed hash in a redacted run.
             put: The list.
         """
         if not isinstance(request, ChatRequest):
-            put.append(key)
+            put.append(_stored_hash(request, key))
             put += content_hashes(_media_of(request))
         elif id(request) not in self._parts:
             self._gather_parts(self._split(request), put)
@@ -160,31 +161,31 @@ class BlobWriter:
             put += [message for message, _ in parts.head.messages]
         put += content_hashes(parts.media)
 
-    def request(self, request: Request, key: bytes) -> RequestIds:
+    def request(self, request: Request, key: str) -> RequestIds:
         """Return the ids of the blobs of a request, new if they are not stored yet.
 
         Args:
             request: The request.
-            key: The hash under which it is stored if it is no chat request.
+            key: The key of the call; a keyed hash in a redacted run.
 
         Returns:
             Its shape, the messages before the last and the last; the request alone if it is no
             chat request.
         """
         if not isinstance(request, ChatRequest):
-            return self._whole(request, key), None, None
+            return self._whole(request, _stored_hash(request, key)), None, None
         parts = self._parts.get(id(request)) or self._split(request)
         self._put_contents(parts.media)
         last = None if parts.last is None else self._put(parts.last[0], "message", parts.last[1])
         shape = self._put(parts.shape.hashed, "shape", parts.shape.text)
         return shape, self._put_head(parts.head), last
 
-    def _whole(self, request: Request, key: bytes) -> int:
-        if (blob := self._ids.get(key)) is not None:
+    def _whole(self, request: Request, hashed: bytes) -> int:
+        if (blob := self._ids.get(hashed)) is not None:
             return blob
         self._put_contents(_media_of(request))
         form = canonical({"is": type(request).__name__, **lean(request)})
-        return self._put(key, "request", form)
+        return self._put(hashed, "request", form)
 
     def _put_head(self, head: _Head) -> int:
         if not self._sweeping and (blob := self._ids.get(head.prefix)) is not None:
@@ -283,6 +284,11 @@ class BlobWriter:
         self._rows.append((blob, hashed, kind, enc, size, data))
         self._ids[hashed] = blob
         return blob
+
+
+def _stored_hash(request: Request, key: str) -> bytes:
+    """Return the hash under which a request is stored that is no chat request."""
+    return digest_bytes(key if is_derivable(key) else request.key)
 
 
 def _media_of(request: Request) -> list[Media]:

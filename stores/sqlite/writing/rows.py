@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lmflow.messages.replies import ChatReply, EmbedReply, Outcome, outcome_to
-from lmflow.messages.requests import ChatRequest, ToolRequest
-from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, is_derivable
+from lmflow.messages.requests import ToolRequest
+from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
@@ -128,7 +128,7 @@ class RowWriter:
         """Add the hashes of the blobs of an event to ``put``."""
         match event:
             case CallStarted(_, call) | CallEnded(_, call):
-                self._blobs.gather(call.request, _request_hash(call), put)
+                self._blobs.gather(call.request, call.key, put)
                 if call.outcome is not None:
                     put += self._reply(call.outcome).hashes
             case TraceOpened(_, _, _, trace):
@@ -248,7 +248,7 @@ class RowWriter:
     def _call(self, trace: str, call: CallAttempt) -> None:
         outcome = call.outcome
         reply = None if outcome is None else self._blobs.put(self._reply(outcome))
-        request = self._blobs.request(call.request, _request_hash(call))
+        request = self._blobs.request(call.request, call.key)
         place = (self._row_of_trace(trace), call.address, call.attempt)
         row_id = self._call_id(place)
         if outcome is None and row_id in self._calls:
@@ -331,16 +331,6 @@ class RowWriter:
                 raise KeyError(msg)
             self._traces[trace] = row[0]
         return self._traces[trace]
-
-
-def _request_hash(call: CallAttempt) -> bytes:
-    """Return the hash under which a request is stored, empty if it is stored in parts.
-
-    In a redacted run the hash is not the key.
-    """
-    if isinstance(call.request, ChatRequest):
-        return b""
-    return digest_bytes(call.key if is_derivable(call.key) else call.request.key)
 
 
 def _model_or_tool(call: CallAttempt) -> str:

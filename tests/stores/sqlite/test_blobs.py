@@ -69,7 +69,7 @@ def _asked(db: sqlite3.Connection, request: Request) -> sqlite3.Row:
     key = digest_bytes(request.key)
     writer = BlobWriter(db)
     writer.begin()
-    ids = writer.request(request, key)
+    ids = writer.request(request, request.key)
     writer.flush()
     cursor = db.cursor()
     cursor.row_factory = sqlite3.Row
@@ -186,7 +186,7 @@ def test_messages_are_shared(db: sqlite3.Connection) -> None:
     writer.begin()
     for last in "xyz":
         request = _chat("one", "two", last)
-        writer.request(request, digest_bytes(request.key))
+        writer.request(request, request.key)
     writer.flush()
     kinds = ("message", "prefix", "shape", "request")
     assert [5, 1, 1, 0] == [_count(db, kind) for kind in kinds]

@@ -2,7 +2,7 @@
 
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 import pytest
@@ -44,15 +44,16 @@ def test_statements_are_few(db: sqlite3.Connection) -> None:
     assert 1000 // SIZES[0] + 5 >= len([query for query in queries if query.startswith("INSERT")])
 
 
-@pytest.mark.parametrize("enabled", [True, False])
-def test_collection_is_as_it_was_afterwards(enabled: bool) -> None:
+@pytest.mark.parametrize("start", [gc.enable, gc.disable])
+def test_collection_is_as_it_was_afterwards(start: Callable[[], None]) -> None:
     """Collection is paused within the block, and then as it was, also after an error."""
     before = gc.isenabled()
-    (gc.enable if enabled else gc.disable)()
+    start()
     try:
         with pytest.raises(KeyError), collection_paused():
-            assert not gc.isenabled()
             raise KeyError
-        assert enabled == gc.isenabled()
+        assert (start is gc.enable) == gc.isenabled()
+        with collection_paused():
+            assert not gc.isenabled()
     finally:
         (gc.enable if before else gc.disable)()

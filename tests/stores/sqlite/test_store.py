@@ -8,11 +8,14 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlite_utils import Database
 
 import lmflow as lf
 from lmflow.errors import NotFound, StoreError, Tampered
 from lmflow.messages.messages import Message
 from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite.migrations import migrations
+from lmflow.stores.sqlite.reader import OF_KEY
 from lmflow.stores.sqlite.store import reading
 from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.traces.events import CallStarted, RunClosed, RunOpened
@@ -51,11 +54,16 @@ def _run(name: str) -> lf.Run:
 
 
 def test_acknowledged_is_readable_elsewhere(path: Path) -> None:
-    """When the future is done, another connection sees it."""
+    """When the future is done, every reader sees it; after ``settle`` other programs do."""
     with lf.SqliteStore(path) as store, closing(sqlite3.connect(path)) as other:
         for number in range(20):
             store.append(RunOpened(_run(f"r{number}"))).result(10)
-            assert number + 1 == other.execute("SELECT count(*) FROM run").fetchone()[0]
+            if number % 2:
+                with reading(path) as reader:
+                    assert number + 1 == len(reader.runs(50, ""))
+            else:
+                store.settle()
+                assert number + 1 == other.execute("SELECT count(*) FROM run").fetchone()[0]
 
 
 def test_closing_writes_what_is_queued(path: Path) -> None:
@@ -288,3 +296,13 @@ async def test_a_request_that_can_not_be_read_is_named(path: Path) -> None:
         lf.SqliteStore(path) as store,
     ):
         store.run(run.id)
+
+
+@pytest.mark.parametrize("steps", [{"stop_before": "m011_parts"}, {}])
+def test_a_key_is_looked_up_in_an_index(steps: dict[str, str]) -> None:
+    """Whether the index has whole keys or the first bytes of them, no table is searched."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as db:
+        migrations.apply(Database(db), **steps)
+        plan = f"EXPLAIN QUERY PLAN SELECT id FROM call WHERE {OF_KEY}"  # noqa: S608 - a constant
+        (*_, found), *more = db.execute(plan, {"key": bytes(32)}).fetchall()
+    assert (True, []) == (found.startswith("SEARCH call USING") and "call_key" in found, more)

@@ -252,7 +252,8 @@ def _old_store(path: Path, schema: int) -> None:
                 (call, call, request),
             )
         if schema < VERSION:
-            migrations.apply(database, stop_before=STEPS[schema])
+            later = next(name for name in STEPS if int(name[1:4]) > schema)
+            migrations.apply(database, stop_before=later)
         db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute(f"PRAGMA user_version = {schema}")
         db.execute("PRAGMA journal_mode = WAL")
