@@ -19,6 +19,7 @@ from lmflow.execution.budget import Prices
 from lmflow.execution.events import Listener
 from lmflow.execution.loop_resources import LoopResources
 from lmflow.execution.models import Models
+from lmflow.execution.parts.preparations import Preparations
 from lmflow.execution.rollout import Answers
 from lmflow.models.base import Model
 from lmflow.models.transport.http import HttpSession
@@ -54,6 +55,7 @@ class Connections:
     listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
     screen: Screen = attrs.field(factory=Screen)
+    preparations: Preparations = attrs.field(factory=Preparations)
     recent: RecentRuns = attrs.field(
         default=attrs.Factory(lambda self: RecentRuns(self.recorder), takes_self=True)
     )

@@ -16,6 +16,7 @@ from lmflow.execution.costs import unbounded_media, worst_case
 from lmflow.execution.listening import OnText
 from lmflow.execution.live import LiveDriver
 from lmflow.execution.open_trace import OpenTrace
+from lmflow.execution.parts.preparations import Preparation
 from lmflow.execution.rollout import Rollout, new_id
 from lmflow.interpreter.asking import token_limits
 from lmflow.interpreter.driver import Frame
@@ -143,20 +144,30 @@ def prepare(
     Raises ``ForeignPaths``, ``ModelUnavailable``, or ``Unbounded`` if the budget must know what
     each step may cost and a step has no bound.
     """
-    program, version = rollout.program, rollout.version
+    program, version, first = rollout.program, rollout.version, rollout.first or rollout.version
+    prepared = connections.preparations.get(
+        program, version, first, lambda: _preparation(connections, program, version, first)
+    )
+    if account.measured:
+        _check_bounds(connections, account, program, prepared.env.params)
+    return PreparedRollout(
+        connections, account, program, version, prepared.env, prepared.world, target, timeout
+    )
+
+
+def _preparation(
+    connections: Connections, program: Program, version: Version, first: Version
+) -> Preparation:
     params = checked_params(program, version)
     rules = connections.adapter_rules
     world = Record(adapter=ADAPTER, models=model_places(connections, params))
     if rules.pairs:
         world |= {"adapters": rules.to_json()}
-    if stale_paths := stale(program, version, rollout.first or version):
+    if stale_paths := stale(program, version, first):
         world |= {"stale": stale_paths}
     if connections.redactor is not None:
         world |= {UNREDACTED: True}
-    if account.measured:
-        _check_bounds(connections, account, program, params)
-    env = Env(params, adapters=rules)
-    return PreparedRollout(connections, account, program, version, env, world, target, timeout)
+    return Preparation(program, Env(params, adapters=rules), world)
 
 
 def model_places(connections: Connections, params: Record) -> Record:

@@ -21,7 +21,7 @@ from lmflow.execution.session import Session
 from lmflow.progress.display import Progress
 from lmflow.progress.update import silent
 from lmflow.traces.events import Event, RunClosed, RunOpened
-from lmflow.traces.trace import Run, RunKind, Trace
+from lmflow.traces.trace import Run, RunKind, RunStatus, Trace
 
 
 async def run_rollouts(  # noqa: PLR0913 - the run's own fields
@@ -47,7 +47,7 @@ async def run_once(
     within, connections = session.within(), session.connections
     await connections.loop.enter()
     (rollout,) = session.with_answers([rollout])
-    (prepared,) = within.prepare_all([rollout])
+    prepared = within.preparing()(rollout)
     run = session.new_run(kind, str(rollout.program), [rollout])
     with _stopped_unless_closed(connections, run):
         opened = connections.record_alone(run_opened(run, [rollout]))
@@ -56,9 +56,7 @@ async def run_once(
             finished = await prepared.execute(run.id, rollout, 0, on_text)
         except BudgetExceeded:
             raise attrs.evolve(within.account.refusal(), run=run.id, total=1) from None
-        collected = Collected(connections, run.id)
-        collected.add(0, rollout.label, finished.trace)
-        done = collected.closed(run)
+        done = _closed_once(run, rollout.label, finished.trace)
         connections.recent.closed(done)
         log_run_ended(done, within.account.ledger.spent)
         closed = connections.record(_closing(connections, done))
@@ -158,6 +156,25 @@ async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
         await connections.record(_closing(connections, closed)).durable()
         log_run_ended(closed, within.account.ledger.spent)
     return closed
+
+
+# One constructor call: `attrs.evolve` would look at every field, once a run.
+def _closed_once(run: Run, label: str, trace: Trace) -> Run:
+    """Return a run of one execution as it ended."""
+    status: RunStatus = "failed" if trace.failure and run.kind in {"run", "serve"} else "done"
+    return Run(
+        run.id,
+        run.kind,
+        run.name,
+        ((label, trace),),
+        run.target,
+        status,
+        run.started,
+        time.time_ns(),
+        run.of,
+        run.wanted,
+        run.config,
+    )
 
 
 def run_opened(run: Run, rollouts: Iterable[Rollout]) -> RunOpened:

@@ -129,10 +129,6 @@ class Session:
             return rollouts
         return [answers.rollout(rollout) for rollout in rollouts]
 
-    def prepare_all(self, rollouts: Iterable[Rollout]) -> list[PreparedRollout]:
-        """Prepare rollouts at the expense of this session's account; see ``preparing``."""
-        return list(map(self.preparing(), rollouts))
-
     # Rollouts of one program and version share what is prepared: checking parameters and resolving
     # models anew for each of a thousand examples would cost more than driving them.
     def preparing(self) -> Callable[[Rollout], PreparedRollout]:
