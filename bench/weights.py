@@ -33,7 +33,7 @@ import lmflow as lf  # noqa: E402 - after the path
 
 SMALL, LARGE = "local/smollm2-135m", "local/qwen2.5-coder-1.5b"
 SHOWN = (0, 6, 12, 24, 48)
-EPOCHS, BATCH = 6, 4
+EPOCHS, BATCH = 5, 4
 TOLD = """Name the desk of the library that answers the question.
 
 - atlas: where something is

@@ -7,6 +7,7 @@ trained. The loss is the cross entropy of the replies alone.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import math
 import random
@@ -139,6 +140,7 @@ class _Trainer:
         self._torch, self._model, self._rows, self._recipe = torch, model, rows, recipe
         self._seed, self._folder, self._tell = seed, folder, tell
         self._steps = recipe.steps(len(rows))
+        self._shared = _shared_start(rows)
         self._weights = {
             name: value for name, value in model.named_parameters() if value.requires_grad
         }
@@ -190,25 +192,40 @@ class _Trainer:
         return value, sum(len(row.tokens) for row in batch)
 
     # Only the positions before learned tokens go through the head, which is a fifth of a small
-    # model's work: prompts are long and replies short.
+    # model's work: prompts are long and replies short. The start that all chats share, such as the
+    # instruction, is computed once a batch; the gradient is the same.
     def _loss(self, batch: Sequence[_Row]) -> Any:
         torch, longest = self._torch, max(len(row.tokens) for row in batch)
-        padding = [longest - len(row.tokens) for row in batch]
-        tokens = torch.tensor(
-            [[*row.tokens, *([0] * more)] for row, more in zip(batch, padding, strict=True)]
+        tokens, mask, labels = (
+            torch.zeros((len(batch), longest), dtype=torch.long),
+            torch.zeros((len(batch), longest), dtype=torch.long),
+            torch.full((len(batch), longest), _IGNORED),
         )
-        mask = torch.tensor(
-            [[1] * len(row.tokens) + [0] * more for row, more in zip(batch, padding, strict=True)]
-        )
-        labels = torch.full(tokens.shape, _IGNORED)
         for at, row in enumerate(batch):
-            labels[at, row.start : len(row.tokens)] = tokens[at, row.start : len(row.tokens)]
+            end = len(row.tokens)
+            tokens[at, :end], mask[at, :end] = torch.tensor(row.tokens), 1
+            labels[at, row.start : end] = tokens[at, row.start : end]
+        labels = labels[:, self._shared :]
         causal = self._model.base_model.model
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self._recipe.bf16):
-            hidden = causal.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+            hidden = self._hidden(causal.model, tokens, mask)
             learned = labels[:, 1:] != _IGNORED
             logits = causal.lm_head(hidden[:, :-1][learned])
         return torch.nn.functional.cross_entropy(logits.float(), labels[:, 1:][learned])
+
+    def _hidden(self, model: Any, tokens: Any, mask: Any) -> Any:
+        """Return the last hidden states after the start that all chats share."""
+        if not self._shared:
+            return model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        start = model(input_ids=tokens[:1, : self._shared], use_cache=True).past_key_values
+        start.batch_repeat_interleave(len(tokens))
+        rest = model(
+            input_ids=tokens[:, self._shared :],
+            attention_mask=mask,
+            past_key_values=start,
+            use_cache=True,
+        )
+        return rest.last_hidden_state
 
     def _save(self, step: int) -> None:
         """Write a checkpoint beside the last one, and put it in its place."""
@@ -255,6 +272,18 @@ class _Trainer:
             }
         self._tell({"resumed": step})
         return step
+
+
+def _shared_start(rows: Sequence[_Row]) -> int:
+    """Return how many tokens all chats begin with; each keeps a token before what is learned."""
+    shared = min(row.start for row in rows) - 1
+    first = rows[0].tokens
+    for row in rows:
+        same = itertools.takewhile(
+            lambda pair: pair[0] == pair[1], zip(first, row.tokens, strict=False)
+        )
+        shared = min(shared, sum(1 for _ in same))
+    return max(0, shared)
 
 
 def _rate_share(step: int, steps: int) -> float:
