@@ -83,7 +83,9 @@ async def measured(size: int) -> dict[str, float]:
                     lambda: ex.evaluate(STEP, list(rows(size, "set")), lf.exact_match("answer")),
                 )
                 stopped = store.run(await _stopped(ex, size))
-                await _timed(took, "resume", store, lambda: ex.resume(stopped, STEP))
+                await _timed(
+                    took, "resume", store, lambda: ex.resume(stopped, STEP, rows(size, "half"))
+                )
         name = run.id
         del run
         _timed_now(took, "read", lambda: _read(path, name))
