@@ -1,14 +1,17 @@
 """The laws of blobs: values by their hash, once each, whole or refused."""
 
+import gzip
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlite_utils import Database
 
+import lmflow as lf
 from lmflow.errors import Tampered
 from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
@@ -16,8 +19,10 @@ from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes, diges
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.migrations import migrations
+from lmflow.stores.sqlite.store import reading
 from lmflow.values.record import Record, canonical, digest
 
+_RECORDED = Path(__file__).parents[2] / "fixtures" / "recorded" / "store.db.gz"
 _BLOB_TABLE = """
 CREATE TABLE blob (
     id INTEGER PRIMARY KEY AUTOINCREMENT, hash BLOB NOT NULL UNIQUE, kind TEXT NOT NULL,
@@ -238,3 +243,20 @@ def test_a_key_is_the_address_of_a_request(db: sqlite3.Connection) -> None:
     assert [(blob,)] == db.execute(
         "SELECT id FROM blob WHERE hash = ?", (digest_bytes(request.key),)
     ).fetchall()
+
+
+async def test_calls_of_both_forms_stand_in_one_store(tmp_path: Path) -> None:
+    """A store whose requests are blobs goes on with requests in parts; all of it verifies."""
+    path = tmp_path / "old.db"
+    path.write_bytes(gzip.decompress(_RECORDED.read_bytes()))
+    with lf.SqliteStore(path) as store:
+        earlier = [run.id for run in store.runs()]
+        async with lf.Executor(lf.scripted(lambda _: "4"), store) as ex:
+            run = await ex.map(lf.predict("answer", "question -> answer"), [{"question": "2+2?"}])
+    with reading(path) as reader:
+        assert () == reader.check().problems
+        assert run == reader.verify(run.id)
+        assert earlier == [reader.verify(name).id for name in earlier]
+    with closing(sqlite3.connect(path)) as db:
+        forms = "SELECT DISTINCT prefix IS NULL FROM call WHERE kind = 'chat' ORDER BY 1"
+        assert [(0,), (1,)] == db.execute(forms).fetchall()
