@@ -52,7 +52,7 @@ class Connections:
     answers: Answers | None = None
     record_first: bool = False
     random: Random = attrs.field(factory=Random)
-    listeners: weakref.WeakSet[Listener] = attrs.field(factory=weakref.WeakSet)
+    listeners: set[weakref.ref[Listener]] = attrs.field(factory=set)
     streams: set[asyncio.Task[Any]] = attrs.field(factory=set)
     screen: Screen = attrs.field(factory=Screen)
     preparations: Preparations = attrs.field(factory=Preparations)
@@ -80,7 +80,7 @@ class Connections:
         if self.redactor is not None:
             events = tuple(map(self.redactor.event, events))
         if self.listeners:
-            for listener in self.listeners:
+            for listener in self._listening():
                 listener.hear(events)
         return self.writer.add(events)
 
@@ -122,8 +122,17 @@ class Connections:
         await self.loop.aclose()
         self.tools.shutdown(wait=False, cancel_futures=True)
         await self.writer.written()
-        for listener in self.listeners:
+        for listener in self._listening():
             listener.close()
+
+    # A listener that nobody holds any more is forgotten. A `WeakSet` would do the same, at five
+    # calls of Python for each event, of which nearly all have no listener.
+    def add_listener(self, listener: Listener) -> None:
+        """Let a listener hear all events from now on, for as long as somebody holds it."""
+        self.listeners.add(weakref.ref(listener, self.listeners.discard))
+
+    def _listening(self) -> list[Listener]:
+        return [held for reference in self.listeners if (held := reference()) is not None]
 
 
 def connect(  # noqa: PLR0913, PLR0917 - the choices of an executor, as its constructor names them

@@ -187,7 +187,7 @@ class Executor(EnteredAsync):
             An async iterator of events. Raises ``ValueError`` if ``limit`` is less than 1.
         """
         listener = Listener(limit)
-        self._session.connections.listeners.add(listener)
+        self._session.connections.add_listener(listener)
         return listener
 
     def world(

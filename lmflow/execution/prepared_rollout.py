@@ -108,14 +108,6 @@ class PreparedRollout:
     def _finished_trace(
         self, trace: Trace, open_trace: OpenTrace, outputs: Record | None, error: Exception | None
     ) -> Trace:
-        prepared_models = self.world.models
-        used = {
-            name: place(model)
-            for name, model in open_trace.models.items()
-            if name not in prepared_models
-        }
-        models = {**open_trace.reuse.places, **prepared_models, **used}
-        unchanged = models.keys() <= prepared_models.keys()
         calls = open_trace.calls
         if len(calls) > 1:
             calls = sorted(calls, key=_start_order)
@@ -126,8 +118,17 @@ class PreparedRollout:
             failure=failed(error) if error else None,
             ended=time.time_ns(),
             code=trace.code,
-            world=self.world if unchanged else self.world | {"models": models},
+            world=self._world_of(open_trace),
         )
+
+    def _world_of(self, open_trace: OpenTrace) -> Record:
+        """Return the world with the models that were asked beside those of the parameters."""
+        models = self.world["models"]
+        places, used = open_trace.reuse.places, open_trace.models
+        if used.keys() <= models.keys() and places.keys() <= models.keys():
+            return self.world
+        added = {name: place(model) for name, model in used.items() if name not in models}
+        return self.world | {"models": {**places, **models, **added}}
 
 
 def prepare(

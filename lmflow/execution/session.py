@@ -140,14 +140,18 @@ class Session:
         """
         checked: set[Program] = set()
         prepared: dict[tuple[Program, Version], PreparedRollout] = {}
+        latest: PreparedRollout | None = None
 
         def prepare_one(rollout: Rollout) -> PreparedRollout:
+            nonlocal latest
             program = rollout.program
             if rollout.reuse is NO_ANSWERS and program not in checked:
                 checked.add(program)
                 check_tools(program)
                 for part in walk(program):
                     self.connections.models.places(part.named_models)
+            if latest and latest.program is program and latest.version is rollout.version:
+                return latest
             key = program, rollout.version
             if key not in prepared:
                 prepared[key] = prepare(
@@ -157,7 +161,8 @@ class Session:
                     target=self.target,
                     timeout=self.timeout,
                 )
-            return prepared[key]
+            latest = prepared[key]
+            return latest
 
         return prepare_one
 
