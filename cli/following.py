@@ -78,6 +78,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "mcp": ("lmflow runs tail", "lmflow ref set REF VERSION"),
     "mcp serve": ("lmflow runs tail", "lmflow ref set REF VERSION"),
     "otlp": ("lmflow runs ls --where kind=import", "lmflow runs show RUN"),
+    "mcp store": ("lmflow runs ls", "lmflow mcp serve MODULE:PROGRAM"),
     "models": ("lmflow models pull NAME", "lmflow run MODULE:PROGRAM --model local/NAME"),
     "models ls": ("lmflow models pull NAME", "lmflow run MODULE:PROGRAM --model local/NAME"),
     "models pull": ("lmflow run MODULE:PROGRAM --model local/NAME", "lmflow models rm NAME"),

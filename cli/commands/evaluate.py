@@ -172,7 +172,7 @@ def compare(options: CompareOptions) -> None:
     if not options.data and not options.target and len(options.metric) <= 1:
         metric = "".join(options.metric)
         with reading(options.store) as reader:
-            a, b = _recorded(reader, options.a, options.b)
+            a, b = recorded_evaluations(reader, options.a, options.b)
     elif options.data and options.metric and options.target:
         a, b = _evaluated(options)
     else:
@@ -197,7 +197,7 @@ def _evaluated(options: CompareOptions) -> tuple[Evaluation, Evaluation]:
     return a, b
 
 
-def _recorded(reader: Reader, *names: str) -> tuple[Evaluation, ...]:
+def recorded_evaluations(reader: Reader, *names: str) -> tuple[Evaluation, ...]:
     """Return recorded evaluations from their recorded scores; the user's code is not loaded.
 
     Their examples are those of the store or of the files, for all of them or for none: an example

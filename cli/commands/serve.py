@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -288,6 +289,35 @@ def mcp_serve(options: McpOptions) -> None:
 
     with open_for_requests(options.store) as store:
         asyncio.run(go(store))
+
+
+@mcp.command("store")
+@click.argument("targets", nargs=-1, metavar="[MODULE:PROGRAM]...", shell_complete=complete_program)
+@store_option
+@json_option
+def mcp_store(targets: tuple[str, ...], store: str, *, as_json: bool) -> None:
+    """Serve a store to agents, as MCP tools that read, on standard input and output.
+
+    The tools are runs, trace, diff, why, what_if, search, status and compare. Answers are at most
+    16,000 characters; a longer one says how to read on. what_if plans only the programs that are
+    named here, and sends nothing.
+
+    \b
+    Example:
+      lmflow mcp store app:rag
+    """
+    _import_mcp()
+    from lmflow.cli.actions.store_tools import store_tools  # noqa: PLC0415 - needs the extra
+    from lmflow.serve.mcp_tools import serve_tools  # noqa: PLC0415 - needs the extra
+
+    with reading(store):
+        pass  # so that a missing store is an error here, not of each tool
+    programs = {target: load_program(target) for target in targets}
+    tools = store_tools(store, programs)
+    if as_json:
+        started = {"store": store, "tools": [tool.name for tool in tools]}
+        click.echo(json.dumps(started), err=True)
+    asyncio.run(serve_tools("lmflow-store", tools))
 
 
 def _import_mcp() -> Callable[[Service, AccessLog], Awaitable[int]]:

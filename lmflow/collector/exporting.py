@@ -60,10 +60,11 @@ def look_spans(look: Look, options: SpanOptions) -> list[Span]:
 
 def check_semconv(semconv: str) -> Semconv:
     """Return the version of the conventions. ``TelemetryError`` if there is no such one here."""
-    if semconv not in TABLE:
+    version = next((known for known in TABLE if known == semconv), None)
+    if version is None:
         problem = f"{semconv!r} is no version of the semantic conventions that lmflow writes"
         raise TelemetryError(problem, f"Name one of {listed(TABLE)}.")
-    return semconv
+    return version
 
 
 class Exporter:

@@ -155,7 +155,8 @@ class Sender:
         if wait is not None:
             return wait
         # Full jitter: exporters that failed together don't come back together.
-        return min(self.endpoint.longest_wait, 0.5 * 2**tried) * random.uniform(0.5, 1)  # noqa: S311
+        longest = min(self.endpoint.longest_wait, 0.5 * 2.0**tried)
+        return longest * random.uniform(0.5, 1)  # noqa: S311
 
     def _refused(self, problem: str) -> ExportRefused:
         return ExportRefused(f"{self.endpoint.name} took no spans: {problem}", _FIX)

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, TextIO, cast
 
 import attrs
@@ -36,6 +36,10 @@ from lmflow.serve.stop_signals import stop_signals
 
 _OK = 200
 _LABEL = "call"
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def mcp_server(service: Service, log: AccessLog = no_log) -> Server[Any]:
@@ -80,19 +84,32 @@ async def over_stdio(service: Service, log: AccessLog = no_log) -> int:
 
     Prints of programs go to standard error, and programs that read standard input get nothing.
     """
+    cut = 0
+
+    def count() -> None:
+        nonlocal cut
+        cut = service.gate.open + service.gate.waiting
+
+    await until_stopped(mcp_server(service, log), count)
+    return cut
+
+
+async def until_stopped(server: Server[Any], stopping: Callable[[], None] = _nothing) -> None:
+    """Serve on standard input and output until the input ends, or SIGTERM or Ctrl-C; ``stopping``
+    is called before what is open is cut off.
+    """
     with stop_signals() as (stop, _), _protocol_input() as lines:
         tasks = [
-            asyncio.create_task(_converse(mcp_server(service, log), lines)),
+            asyncio.create_task(_converse(server, lines)),
             asyncio.create_task(stop.wait()),
         ]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        cut = service.gate.open + service.gate.waiting
+        stopping()
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
     if not tasks[0].cancelled():
         tasks[0].result()
-    return cut
 
 
 async def _converse(server: Server[Any], lines: _Lines) -> None:

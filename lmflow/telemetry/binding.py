@@ -232,9 +232,10 @@ def _taken(
 def _at(facts: Any, path: str) -> Any:
     """Return the value at a path, ``None`` if there is none; a key may hold dots."""
     root, _, rest = path.partition(".")
-    if root == "attributes" and rest in facts[root]:
-        return facts[root][rest]
     value = facts
+    if root == "attributes":
+        key = max((name for name in facts[root] if _begins(rest, name)), key=len, default="")
+        value, path = facts[root].get(key), rest[len(key) :]
     for name, position in _PATH.findall(path):
         value = _decoded(value)
         if position:
@@ -243,6 +244,10 @@ def _at(facts: Any, path: str) -> Any:
         else:
             value = value.get(name) if isinstance(value, Mapping) else None
     return value
+
+
+def _begins(path: str, key: str) -> bool:
+    return path == key or path.startswith((f"{key}.", f"{key}["))
 
 
 def _decoded(value: Any) -> Any:

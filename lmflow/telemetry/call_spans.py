@@ -100,10 +100,12 @@ def _usage(usage: Usage, names: Names, prefix: str) -> dict[str, Any]:
 
 
 def _cost(cost: int | None) -> dict[str, Any]:
-    """Return the price, also by the name that Phoenix reads; nothing if it isn't known."""
+    """Return the price, also by the names of OpenInference and MLflow; nothing if it isn't known."""
     if cost is None:
         return {}
-    return {"lmflow.cost.nano_usd": cost, "llm.cost.total": cost / _NANO}
+    usd = cost / _NANO
+    by_kind = dumps({"total_cost": usd})
+    return {"lmflow.cost.nano_usd": cost, "llm.cost.total": usd, "mlflow.llm.cost": by_kind}
 
 
 def _chat(call: CallAttempt, request: ChatRequest, options: CallOptions) -> dict[str, Any]:

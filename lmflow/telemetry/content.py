@@ -106,7 +106,13 @@ def read_reply(value: Any) -> ChatReply:
         elif kind in texts:
             texts[kind] += _text(part.get("content"))
     finish = str(value.get("finish_reason") or "stop")
-    return ChatReply(finish=_FINISHES_READ.get(finish, finish), calls=tuple(calls), **texts)
+    return ChatReply(
+        finish=_FINISHES_READ.get(finish, finish),
+        calls=tuple(calls),
+        text=texts["text"],
+        reasoning=texts["reasoning"],
+        refusal=texts["refusal"],
+    )
 
 
 def arguments_text(value: Any) -> str:

@@ -109,7 +109,7 @@ def foreign_call(span: RawSpan, address: str) -> ForeignCall | None:
         address=address,
         request=request,
         outcome=outcome,
-        attempt=attempt if _is_count(attempt) else 0,
+        attempt=int(attempt or 0) if _is_count(attempt) else 0,
         started=span.started,
         ended=max(1, span.started, span.ended),
         cost=_cost(span),
@@ -250,7 +250,7 @@ def _is_count(value: Any) -> bool:
 
 def _cost(span: RawSpan) -> int | None:
     own = span.attributes.get("lmflow.cost.nano_usd")
-    if _is_count(own):
+    if own is not None and _is_count(own):
         return int(own)
     for name in ("llm.cost.total", "gen_ai.usage.cost"):
         usd = span.attributes.get(name)

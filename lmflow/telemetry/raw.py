@@ -63,7 +63,23 @@ class RawSpan:
 
     def to_json(self) -> dict[str, Any]:
         """Return the span as JSON values."""
-        return attrs.asdict(self)
+        # By hand, since attrs.asdict copies every value of every attribute.
+        return {
+            "trace": self.trace,
+            "id": self.id,
+            "parent": self.parent,
+            "name": self.name,
+            "started": self.started,
+            "ended": self.ended,
+            "attributes": self.attributes,
+            "events": [
+                {"name": event.name, "at": event.at, "attributes": event.attributes}
+                for event in self.events
+            ],
+            "error": self.error,
+            "resource": self.resource,
+            "dropped": self.dropped,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RawSpan:
