@@ -92,9 +92,10 @@ class OpenRun:
         recorded; the executions that it stopped stay open in the store.
         """
         within = (session or self.session).within()
-        place_of = {next(self._positions): rollout for rollout in rollouts}
+        todo = within.with_answers(rollouts)
+        place_of = {next(self._positions): rollout for rollout in todo}
         prepare, trace_at = within.preparing(), dict[int, Trace]()
-        for rollout in rollouts:
+        for rollout in todo:
             prepare(rollout)
 
         def ended(position: int, _: Rollout, finished: FinishedRollout) -> None:
@@ -107,7 +108,7 @@ class OpenRun:
 
         await run_side_by_side(
             self.run.id,
-            self._unrecorded(within, place_of, prepare, referred),
+            self._unrecorded(place_of, prepare, referred),
             prepare,
             within.connections.concurrency,
             ended,
@@ -122,7 +123,6 @@ class OpenRun:
 
     async def _unrecorded(
         self,
-        within: Session,
         place_of: Mapping[int, Rollout],
         prepare: Callable[[Rollout], PreparedRollout],
         referred: Callable[[int, Trace], None],
@@ -138,7 +138,7 @@ class OpenRun:
                 rollout = candidate.rollout
                 trace = self._recordings.reference(candidate, prepare(rollout))
                 if trace is None:
-                    yield position, within.with_answers([rollout])[0]
+                    yield position, candidate.reusing
                     continue
                 event = TraceReused(self.run.id, rollout.label, position, trace.id)
                 receipt = self.session.connections.record(event)
@@ -146,7 +146,7 @@ class OpenRun:
             await receipt.durable()
 
     def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
-        if not self._reuse:
+        if not self._reuse or self.session.connections.answers is not None:
             return list(map(Candidate, rollouts))
         return self._recordings.candidates(rollouts)
 

@@ -12,6 +12,7 @@ from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
 from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
+from lmflow.replays.reuse import NO_ANSWERS, Reuse
 from lmflow.replays.simulate import ReplayCase
 from lmflow.replays.throughout import is_same_throughout
 from lmflow.traces.reused import as_reused
@@ -23,12 +24,20 @@ from lmflow.versions.version import Version
 
 @attrs.frozen(eq=False)
 class Candidate:
-    """A rollout with the recorded execution of the same program, parameters, inputs and sample,
-    whose calls it may use; ``trace`` is ``None`` if there is none.
+    """A rollout with the recorded execution of the same program, parameters, inputs and sample, and
+    the calls of it that may be used; ``trace`` is ``None`` if there is none.
     """
 
     rollout: Rollout
     trace: Trace | None = None
+    reuse: Reuse = NO_ANSWERS
+
+    @property
+    def reusing(self) -> Rollout:
+        """The rollout, answered by the recorded calls where its requests are the same."""
+        if self.trace is None:
+            return self.rollout
+        return attrs.evolve(self.rollout, reuse=self.reuse)
 
 
 class Recordings:
@@ -37,8 +46,7 @@ class Recordings:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._places: dict[Program, Callable[[Version], Record]] = {}
-        connections = session.connections
-        self._may_refer = connections.redactor is None and connections.answers is None
+        self._may_refer = session.connections.redactor is None
 
     def candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
         """Return the rollouts with what the store has of each."""
@@ -59,7 +67,7 @@ class Recordings:
         env, sample = prepared.env, rollout.pending.sample or 0
         pending = Pending(prepared.program, rollout.pending.inputs)
         env = attrs.evolve(env, sample=sample) if sample else env
-        if not is_same_throughout(trace, pending, env, rollout.reuse):
+        if not is_same_throughout(trace, pending, env, candidate.reuse):
             return None
         for call in trace.answers.values():
             log_reuse(trace.id, call, trace.id)
@@ -74,7 +82,7 @@ class Recordings:
             self._places[program] = self._session.model_places(program)
         places = self._places[program](rollout.version)
         case = ReplayCase(trace, program, rollout.version, places)
-        return Candidate(attrs.evolve(rollout, reuse=case.cached_answers), trace)
+        return Candidate(rollout, trace, case.cached_answers)
 
 
 def matching_traces(store: Recorder, rollouts: Sequence[Rollout]) -> Sequence[Trace | None]:
