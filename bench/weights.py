@@ -84,6 +84,11 @@ def told() -> lf.Version:
     return lf.init(route).put(changes, note="told what each desk knows")
 
 
+def _teacher(model: str | None) -> lf.Version:
+    """The version that teaches: the larger model, or the small instruction on a model."""
+    return told() if model is None else lf.init(route).put({"route.model": model})
+
+
 def _desks(rows: list[lf.Record]) -> Iterator[str]:
     yield from dict.fromkeys(str(row["desk"]) for row in rows)
 
@@ -100,12 +105,12 @@ def tokens_a_call(evaluation: lf.Evaluation, run: lf.Run) -> float:
     return sum(counts) / max(1, len(counts))
 
 
-async def train(store: lf.SqliteStore, seed: int) -> Trained:
+async def train(store: lf.SqliteStore, seed: int, teacher: lf.Version) -> Trained:
     """Teach the small model, and judge it and the start on the held-back questions."""
     parts = data()
     rows = lf.Data(parts.train, (), parts.held)
     optimizer = lf.bootstrap_finetune(
-        teacher=told(), base=SMALL, epochs=EPOCHS, batch=BATCH, seed=seed
+        teacher=teacher, base=SMALL, epochs=EPOCHS, batch=BATCH, seed=seed
     )
     began = time.monotonic()
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
@@ -154,11 +159,14 @@ async def main() -> None:
     parser.add_argument("what", nargs="*", default=["train", "curve"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--store", default="weights.db")
+    parser.add_argument(
+        "--teacher", help="the name of a model that teaches instead, such as one trained before"
+    )
     options = parser.parse_args()
     with lf.SqliteStore(options.store) as store:
         if "train" in options.what:
             for seed in options.seeds:
-                print(await train(store, seed), flush=True)
+                print(await train(store, seed, _teacher(options.teacher)), flush=True)
         if "curve" in options.what:
             await curve(store)
 

@@ -152,7 +152,7 @@ class WeightsSource:
         del metric
         steps = self.steps(program)
         params = student_params(program, init(program), steps)
-        chats = tuple(_expected_chats(params, steps, data))
+        chats = tuple(_expected_chats(program, params, steps, data))
         quote = self.trainer.quote(Job(self.trainer.name, self.base, chats, self.recipe, self.seed))
         head = f"trains {self.base} by {self.trainer.name} on at most {len(chats)} chats"
         return f"{head}, {quote_text(quote)}"
@@ -203,10 +203,21 @@ def _chats(
                 yield Record(toolz.dissoc(chat.to_json(), "step"))
 
 
-def _expected_chats(params: Record, steps: Sequence[str], data: Data) -> Iterator[Record]:
+def _expected_chats(
+    program: Program, params: Record, steps: Sequence[str], data: Data
+) -> Iterator[Record]:
     """Yield about what chats of the training examples would be."""
     for example in data.train:
         for step in steps:
-            system = {"role": "system", "content": params[f"{step}.instruction"]}
-            user = {"role": "user", "content": pretty(example)}
-            yield Record(messages=[system, user])
+            yield _expected_chat(program, params, step, example)
+
+
+def _expected_chat(program: Program, params: Record, step: str, example: Record) -> Record:
+    """Return a step's chat of an example; about so long a one if the example lacks its fields."""
+    signature = program.predictors[step].signature
+    inputs = example.only(*signature.input_names)
+    outputs = example.only(*(field.name for field in signature.outputs))
+    if len(inputs) + len(outputs) == len(signature.inputs) + len(signature.outputs):
+        return Record(student_chat(program, params, step, inputs, outputs).to_json())
+    system = {"role": "system", "content": params[f"{step}.instruction"]}
+    return Record(messages=[system, {"role": "user", "content": pretty(example)}])
