@@ -1,4 +1,4 @@
-# Seven verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
+# Eight verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=10
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
@@ -6,6 +6,7 @@
 #   make torture  kills, full disks, eight processes, bit flips    TORTURE=120 (seconds a test)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the site, into docs/_build
+#   make screenshots  the screens of the web view, into docs/_build/screens (needs Chromium)
 
 PYTHON ?= python3
 MODEL ?= smollm2-135m
@@ -17,7 +18,7 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 BENCH ?= speed
 
-.PHONY: demo test coverage check fuzz torture bench docs
+.PHONY: demo test coverage check fuzz torture bench docs screenshots
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
@@ -49,11 +50,14 @@ docs: $(STAMPS)/docs
 	$(BIN)/python docs/check_site.py docs/_build
 	@echo "docs/_build/index.html"
 
+screenshots: $(STAMPS)/test
+	$(BIN)/python docs/pictures/screens.py $(ARGS)
+
 # A stamp says that the extras were installed for the pyproject.toml of that time.
 $(STAMPS)/local: EXTRAS = [local,optuna]
 $(STAMPS)/test: EXTRAS = [local,test,notebook]
 $(STAMPS)/check: EXTRAS = [local,test,check]
-$(STAMPS)/bench: EXTRAS = [local,dense,optuna]
+$(STAMPS)/bench: EXTRAS = [local,dense,optuna,ui]
 $(STAMPS)/docs: EXTRAS = [docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python

@@ -2,8 +2,7 @@
 
 A scripted model fills a store: evaluations under several versions, an optimization, a map with
 failures. Then Chromium opens each screen. It needs the extras ``ui`` and ``test``, and Chromium.
-``--chosen`` also writes the four pictures that stand in the pages, with a palette so that they
-stay small.
+``--chosen`` also writes the four pictures that stand in the pages.
 """
 
 from __future__ import annotations
@@ -146,6 +145,33 @@ def shoot(store: Path, out: Path, only: tuple[str, ...] = ()) -> list[str]:
     return said
 
 
+CHOSEN = {
+    "ui-runs": ("runs", "light"),
+    "ui-trace": ("trace", "dark"),
+    "ui-compare": ("compare", "light"),
+    "ui-examples": ("examples", "light"),
+}
+"""The pictures that stand in the pages: a screen and a scheme for each."""
+
+MOST_BYTES = 80_000
+
+
+def choose(store: Path) -> None:
+    """Take the pictures that stand in the pages, of the upper part of each screen."""
+    names = ids(store)
+    with viewed(store, (TARGET,)) as (url, entrance):
+        for file, (screen, scheme) in CHOSEN.items():
+            size = {"width": 1160, "height": 420}
+            with browsing(color_scheme=scheme, viewport=size) as context:
+                page = context.new_page()
+                page.goto(entrance)
+                page.goto(url + SCREENS[screen].format(**names))
+                page.wait_for_timeout(400)
+                path = HERE / f"{file}.png"
+                page.screenshot(path=str(path))
+                assert path.stat().st_size <= MOST_BYTES, path  # noqa: S101 - pages stay small
+
+
 def _shoot(page: Any, url: str, file: Path) -> None:
     page.goto(url)
     page.wait_for_timeout(200)  # the live sign, and what loads by itself
@@ -157,12 +183,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=OUT, help="the folder of the pictures")
     parser.add_argument("--store", type=Path, help="a store that was filled already, or is to be")
+    parser.add_argument("--chosen", action="store_true", help="also those of the pages")
     parser.add_argument("only", nargs="*", help="the names of screens")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        store = options.store or Path(folder) / "lmflow.db"
+        store = options.store or Path(folder) / "teas.db"
         if not store.exists():
             fill(store)
+        if options.chosen:
+            choose(store)
         said = shoot(store, options.out, tuple(options.only))
     print(f"{len(SCREENS) * 4} pictures in {options.out}")
     if said:

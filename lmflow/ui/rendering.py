@@ -69,6 +69,10 @@ def make_templates() -> Templates:
         "state": state,
         "difference": difference,
     }
+    # A fragment is a block alone, which doesn't see what its page imports.
+    parts: Any = environment.get_template("parts.html").module
+    environment.globals |= {"version_of": parts.version_of, "score_list": parts.score_list}
+    environment.globals["replay"] = environment.get_template("parts_replay.html").module
     return Templates(environment)
 
 

@@ -1,5 +1,7 @@
 """Every screen is a page, JSON and fragments, filled and empty."""
 
+import re
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ PAGES = {
 }
 """The path of each screen; {run} and {trace} are filled in."""
 
+OTHER_FRAGMENTS: set[str] = set()
+"""Fragments that have tests of their own."""
+
 OF_EMPTY_STORES = ("runs", "runs of a condition", "comparison without runs", "examples")
 
 
@@ -46,6 +51,46 @@ async def test_screens_are_pages_and_json(filled: Path, page: str) -> None:
         assert "· lmflow</title>" in text
         assert 'id="cli">lmflow ' in text
         assert isinstance(await view.json(path), dict)
+
+
+FRAGMENTS = (
+    ("runs", "rows"),
+    ("runs", "live"),
+    ("trace", "rows"),
+    ("trace", "tree"),
+    ("call", "call"),
+    ("why", "why"),
+    ("run", "rows"),
+    ("run", "live"),
+    ("run", "summary"),
+    ("run", "costs"),
+    ("verification", "result"),
+    ("comparison", "rows"),
+    ("examples", "rows"),
+)
+"""The parts of pages that are loaded alone."""
+
+
+@pytest.mark.parametrize(("page", "fragment"), FRAGMENTS)
+async def test_fragments_are_parts_of_their_page(filled: Path, page: str, fragment: str) -> None:
+    """A part is the same text as in the page, small, and none is without a test."""
+    async with viewing(filled) as view:
+        path = PAGES[page].format(**await names(view))
+        mark = "&" if "?" in path else "?"
+        status, part = await view.get(f"{path}{mark}fragment={fragment}")
+        whole = (await view.get(path))[1]
+        assert 200 == status
+        assert part.strip() in whole
+        assert 64_000 >= len(part.encode())
+
+
+def test_every_fragment_has_a_test() -> None:
+    """Whatever a template or a live page loads alone is in the list above."""
+    folder = resources.files("lmflow.ui") / "templates"
+    texts = [file.read_text("utf-8") for file in folder.iterdir() if file.name.endswith(".html")]
+    pattern = r"""fragment='(\w+)'|data-refresh="(\w+)\""""
+    found = {one or other for text in texts for one, other in re.findall(pattern, text)}
+    assert found <= {fragment for _, fragment in FRAGMENTS} | OTHER_FRAGMENTS
 
 
 @pytest.mark.parametrize("page", OF_EMPTY_STORES)

@@ -9,7 +9,7 @@ from lmflow.errors import short
 from lmflow.evaluation.stats import mean
 from lmflow.ui.pages import FIRST, Asked, Screen, Shown, command_line
 
-_COUNTED_SCORES = 20_000  # scores of one page whose intervals are derived while it loads
+_COUNTED_SCORES = 5_000  # scores of one page whose intervals are derived while it loads
 
 
 def load_runs(asked: Asked) -> Shown:
