@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import attrs
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, wait_random_exponential
 
 from lmflow.errors import FailureKind, ModelFailed
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
 from lmflow.models.base import Model, Send, Wrapper
 from lmflow.values.record import Record
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
 ATTEMPTS = 4
 """How often a request is sent at most, unless the caller says otherwise."""
@@ -39,8 +42,10 @@ class Retrying(Wrapper):
 
     async def _retry(self, request: ModelRequest, send: Send, failure: ModelFailed) -> ModelReply:
         """The reply after a first failure."""
-        # tenacity's objects cost more than a call on a quick server, so they are made only after
-        # the first failure; its first attempt raises that failure again, to be counted.
+        # tenacity is slow to import, and its objects cost more than a call on a quick server: it is
+        # only used after a first failure, which its first attempt raises again, to be counted.
+        from tenacity import AsyncRetrying, retry_if_exception  # noqa: PLC0415
+
         failures = [failure]
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(self._is_transient),
@@ -64,6 +69,8 @@ class Retrying(Wrapper):
         return state.attempt_number >= self.attempts.get(error.kind, 1)
 
     def _seconds_to_wait(self, state: RetryCallState) -> float:
+        from tenacity import wait_random_exponential  # noqa: PLC0415 - slow, see _retry
+
         error = state.outcome.exception() if state.outcome else None
         retry_after = error.retry_after if isinstance(error, ModelFailed) else None
         # Jitter: callers that a server refused together must not come back together.

@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import unquote, unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
 
 from lmflow.errors import BadMedia
 from lmflow.values.unicode import well_formed
@@ -106,6 +105,8 @@ def _path_of_url(kind: str, url: str) -> str:
     if parts.netloc not in {"", "localhost"} or not parts.path:
         problem = f"{url!r:.200} names no file of this machine"
         raise BadMedia(kind, problem, "Write a path in the folder of the data.")
+    from urllib.request import url2pathname  # noqa: PLC0415 - slow to import, and seldom used
+
     return url2pathname(parts.path)
 
 
