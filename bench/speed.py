@@ -80,8 +80,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--stores", nargs="+", choices=OURS, default=list(OURS))
     parser.add_argument("--rows", type=int, nargs="+", default=[10_000, 100_000], help="of memory")
     parser.add_argument("--no-dspy", action="store_true")
-    parser.add_argument("--write", type=Path, help="a page whose tables are written anew")
+    parser.add_argument("--write", type=_absolute, help="a page whose tables are written anew")
     return parser.parse_args()
+
+
+def _absolute(path: str) -> Path:
+    """A path that stays right when serving changes the folder."""
+    return Path(path).resolve()
 
 
 def _rounds_of(name: str, options: argparse.Namespace) -> str:
