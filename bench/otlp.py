@@ -105,19 +105,25 @@ def sink() -> str:
     return f"http://127.0.0.1:{server.server_port}"
 
 
+async def timed(store: Any, model: Any, rows: Any, url: str, took: list[float]) -> None:
+    """Add the seconds of a map, exported to a URL meanwhile if there is one."""
+    exporting: Any = lf.otlp(store, url) if url else lf.Executor()
+    async with exporting, lf.Executor(model, store, prices=PRICES, concurrency=8) as ex:
+        started = time.perf_counter()
+        await ex.map(ANSWER, rows)
+        took.append(time.perf_counter() - started)
+
+
 async def speed(folder: Path) -> None:
     """Print spans a second, and what an exporter beside an executor costs the recorder."""
     url = sink()
     rows = [{"question": str(n)} for n in range(EXECUTIONS)]
     times: dict[str, list[float]] = {"alone": [], "exported": []}
     for number in range(3):
-        for name in times:
+        for name, took in times.items():
             with lf.SqliteStore(folder / f"{name}{number}.db") as store:
-                async with lf.Executor(lf.scripted(script, name=NAME), store, prices=PRICES) as ex:
-                    async with lf.otlp(store, url) if name == "exported" else lf.Executor():
-                        started = time.perf_counter()
-                        await ex.map(ANSWER, rows)
-                        times[name].append(time.perf_counter() - started)
+                model = lf.scripted(script, name=NAME)
+                await timed(store, model, rows, url if name == "exported" else "", took)
     alone, exported = (min(times[name]) for name in ("alone", "exported"))
     print(
         f"recorder, {EXECUTIONS:,} executions as fast as they go: alone {alone:.2f} s, exported {exported:.2f} s, {exported / alone - 1:+.1%}"
@@ -156,13 +162,9 @@ async def paced(folder: Path) -> None:
     url, rows = sink(), [{"question": str(n)} for n in range(EXECUTIONS)]
     times: dict[str, list[float]] = {"alone": [], "exported": []}
     for number in range(3):
-        for name in times:
+        for name, took in times.items():
             with lf.SqliteStore(folder / f"p{name}{number}.db") as store:
-                async with lf.Executor(Slow(), store, prices=PRICES, concurrency=8) as ex:
-                    async with lf.otlp(store, url) if name == "exported" else lf.Executor():
-                        started = time.perf_counter()
-                        await ex.map(ANSWER, rows)
-                        times[name].append(time.perf_counter() - started)
+                await timed(store, Slow(), rows, url if name == "exported" else "", took)
     alone, exported = (min(times[name]) for name in ("alone", "exported"))
     print(
         f"recorder, 8 calls of 20 ms at once: alone {alone:.2f} s, exported {exported:.2f} s, {exported / alone - 1:+.1%}"
@@ -249,16 +251,10 @@ def mlflow_spans(url: str, experiment: str) -> tuple[list[dict[str, Any]], dict[
         sums.update(json.loads(metadata.get("mlflow.trace.tokenUsage", "{}")))
         sums.update(json.loads(metadata.get("mlflow.trace.cost", "{}")))
         whole = fetched(f"{url}/api/3.0/mlflow/traces/get?trace_id={trace['trace_id']}")
-        for span in whole["trace"]["spans"]:
-            spans.append(
-                {
-                    "trace": trace["trace_id"],
-                    "id": span["span_id"],
-                    "parent": span.get("parent_span_id", ""),
-                    "name": span["name"],
-                    "attributes": {},
-                }
-            )
+        spans += [
+            {"id": span["span_id"], "parent": span.get("parent_span_id", ""), "name": span["name"]}
+            for span in whole["trace"]["spans"]
+        ]
     return spans, dict(sums)
 
 

@@ -100,7 +100,7 @@ def _usage(usage: Usage, names: Names, prefix: str) -> dict[str, Any]:
 
 
 def _cost(cost: int | None) -> dict[str, Any]:
-    """Return the price, also by the names of OpenInference and MLflow; nothing if it isn't known."""
+    """Return the price, also as OpenInference and MLflow name it; nothing if it isn't known."""
     if cost is None:
         return {}
     usd = cost / _NANO

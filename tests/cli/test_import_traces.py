@@ -94,8 +94,9 @@ def test_a_second_import_adds_nothing(here: Path) -> None:
                 )
             ]
             return {
-                name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0] for name in names
-            }  # noqa: S608
+                name: db.execute(f"SELECT count(*) FROM {name}").fetchone()[0]  # noqa: S608 - names of tables
+                for name in names
+            }
 
     before = rows()
     again = lmflow(here, "import traces spans.pb")
