@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 import attrs
 
@@ -10,6 +11,7 @@ from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import outcome_text
+from lmflow.stores.sqlite.opening import settle_log
 from lmflow.values.record import pretty
 
 _OPEN = """
@@ -77,6 +79,7 @@ class CallFeed:
 
     def ended(self) -> list[EndedCall]:
         """Return the calls that ended since the last look, in the order of their ends."""
+        settle_log(Path(self._store), self._db)
         (changes,) = self._db.execute("PRAGMA data_version").fetchone()
         if changes == self._changes:
             return []
@@ -96,6 +99,7 @@ class CallFeed:
     @property
     def over(self) -> bool:
         """``True`` once the followed run has ended; a feed of a whole store is never over."""
+        settle_log(Path(self._store), self._db)
         row = self._db.execute("SELECT status FROM run WHERE id = ?", (self._run,)).fetchone()
         return row is not None and row[0] != "open"
 

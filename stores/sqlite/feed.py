@@ -15,7 +15,7 @@ from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
-from lmflow.stores.sqlite.opening import is_writable, read_only
+from lmflow.stores.sqlite.opening import is_writable, read_only, settle_log
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.feed import Cursor, EndedExecution, EndedRun, Look, PlacedScore
@@ -104,6 +104,7 @@ class SqliteFeed:
 
     def look(self, cursor: Cursor, limit: int) -> Look:
         """Return what ended since a cursor, at most ``limit`` executions."""
+        settle_log(Path(self._name), self._db)
         self._db.execute("BEGIN")  # so that all queries see one state of the store
         try:
             return self._look(self._valid(cursor), limit)

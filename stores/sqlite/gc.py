@@ -24,6 +24,7 @@ from lmflow.stores.sqlite.generation import generation_of, next_idle, next_sweep
 from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.reachability import BATCH, GRACE, Marker, references
 from lmflow.stores.sqlite.schema import check_file, prepare
+from lmflow.stores.sqlite.writing.settling import settle, settle_within
 
 
 @attrs.frozen
@@ -67,6 +68,7 @@ def collect(
     db = sqlite3.connect(path, timeout=30.0, isolation_level=None)
     try:
         prepare(db, Path(path))
+        settle(db, str(path))
         collector = _Collector(db, str(path), time.time_ns() if now is None else now)
         return collector.collect(older_than, dry_run=dry_run)
     except sqlite3.Error as error:
@@ -140,8 +142,13 @@ class _Collector:
         return attrs.evolve(counts, versions=versions, blobs=blobs + contents, bytes=size + more)
 
     def _start(self, next_generation: Callable[[int], int]) -> None:
-        """Start another generation, with an empty ``touched``."""
+        """Start another generation, with an empty ``touched`` and log.
+
+        A piece in the log refers to versions that nothing else may refer to; in a sweeping
+        generation writers keep none.
+        """
         with self._writing():
+            settle_within(self._db, self._store)
             self._db.execute("DELETE FROM touched")
             self._generation = next_generation(generation_of(self._db))
             update = "UPDATE meta SET value = ? WHERE key = 'gc'"
@@ -211,10 +218,7 @@ class _Collector:
         self._bury("run", run)
 
     def _sweep_trace(self, trace: int, children: list[tuple[str, str]]) -> None:
-        query = (
-            "SELECT id, reply FROM call"
-            " WHERE trace = ? AND kind = 'chat' AND reply IS NOT NULL"
-        )
+        query = "SELECT id, reply FROM call WHERE trace = ? AND kind = 'chat' AND reply IS NOT NULL"
         for call, reply in self._db.execute(query, (trace,)).fetchall():
             outcome = self._outcome(call, reply)
             # The index has no text of its own: SQLite needs the same words to delete their entries.

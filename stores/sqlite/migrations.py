@@ -8,6 +8,7 @@ from sqlite_utils import Migrations
 from lmflow.stores.sqlite.full_text import CREATE_INDEX, index_bigrams, index_earlier_calls
 from lmflow.stores.sqlite.lists.run_totals import CREATE_TOTALS
 from lmflow.stores.sqlite.views import DATASETS, LAZY, PARTS, PLACES
+from lmflow.stores.sqlite.writing.waiting import CREATE_LOG
 
 migrations = Migrations("lmflow")
 
@@ -83,6 +84,12 @@ def m011_parts(db: sqlite_utils.Database) -> None:
 def m012_references(db: sqlite_utils.Database) -> None:
     """Let runs refer to executions of earlier runs, and write the totals of a run at its end."""
     _execute(db, CREATE_TOTALS)
+
+
+@migrations()  # type: ignore[misc, untyped-decorator, unused-ignore]
+def m013_log(db: sqlite_utils.Database) -> None:
+    """Create the log, in which events are durable before rows are made of them."""
+    _execute(db, CREATE_LOG)
 
 
 def _execute(db: sqlite_utils.Database, script: str) -> None:

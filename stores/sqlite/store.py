@@ -15,7 +15,7 @@ from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
-from lmflow.stores.sqlite.opening import is_writable
+from lmflow.stores.sqlite.opening import is_writable, settle_log
 from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import reading
@@ -47,7 +47,8 @@ class SqliteStore:
 
     ``runs``, ``versions`` and ``datasets`` group its reads; the other methods are shortcuts. The
     future of ``append`` is done after COMMIT: acknowledged events survive a kill of this process,
-    and with ``durable=True`` a power cut too.
+    and with ``durable=True`` a power cut too. They are committed to a log, of which rows are made a
+    little later, also by the next process that reads or writes the store; ``settle`` waits for it.
 
     Args:
         path: The file; it is created if it does not exist.
@@ -103,6 +104,12 @@ class SqliteStore:
             StoreError: If the store is closed, or can only be read.
         """
         return self._committer.append(events)
+
+    def settle(self) -> None:
+        """Wait until all that was acknowledged stands in the tables and views, for programs that
+        read the file without lmflow. lmflow itself sees it at once.
+        """
+        self._committer.settle()
 
     @property
     def files(self) -> HashedFiles:
@@ -210,6 +217,7 @@ class SqliteStore:
 
     def reading(self) -> contextlib.AbstractContextManager[Reader]:
         """Open a reader on a read-only connection of its own."""
+        self._committer.settle()
         return reading(self.path)
 
     def close(self) -> None:
@@ -227,6 +235,7 @@ class SqliteStore:
             raise StoreError(self.name, f"it can't be opened ({error})", fix) from error
         try:
             prepare(db, self.path)
+            settle_log(self.path, db)  # a process that was killed may have left something
             # In WAL mode NORMAL loses no commit if the process dies, only the last ones if the
             # power fails; the file is never corrupt. FULL flushes the WAL at each commit.
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")

@@ -11,6 +11,7 @@ import attrs
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.opening import is_writable, opened_to_read
 from lmflow.stores.sqlite.schema import VERSION, check_file, schema_of
+from lmflow.stores.sqlite.writing.waiting import log_problems
 
 SQLITE = sqlite3.sqlite_version
 MINIMUM = (3, 37)
@@ -28,7 +29,8 @@ class Health:
         size: The size of the file, in bytes.
         schema: Its schema version.
         current: The schema version that this lmflow writes.
-        problem: The first problem that SQLite finds; empty for none.
+        problem: The first problem that SQLite finds, or the first piece of the log of which no rows
+            can be made; empty for none.
         wal: The size of the write-ahead log, in bytes.
         calls: The number of calls.
         orphans: The calls that never ended, in runs that did.
@@ -105,7 +107,7 @@ def _examined(db: sqlite3.Connection, path: Path) -> Health:
         size=path.stat().st_size,
         schema=schema,
         current=VERSION,
-        problem="" if problem == "ok" else str(problem),
+        problem=str(problem) if problem != "ok" else "; ".join(log_problems(db)[:1]),
         wal=wal.stat().st_size if wal.exists() else 0,
         calls=count("SELECT coalesce(max(id), 0) FROM call"),
         orphans=count(f"{started} <> 'open'"),

@@ -14,6 +14,7 @@ from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.checks.indexes import index_problems
 from lmflow.stores.sqlite.checks.roots import RootReader
 from lmflow.stores.sqlite.versions import VersionReader
+from lmflow.stores.sqlite.writing.waiting import log_problems
 
 MOST = 100
 """Problems that are reported."""
@@ -59,7 +60,7 @@ class StoreChecker:
         """Check the file and its indexes, then derive again: blobs, the keys of calls, the roots of
         traces and runs, versions.
         """
-        for problem in index_problems(self._db, MOST):
+        for problem in (*index_problems(self._db, MOST), *log_problems(self._db)):
             self._note(problem)
         blobs = self._each(
             "blob", "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])

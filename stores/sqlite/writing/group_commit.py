@@ -2,7 +2,8 @@
 
 A commit waits for the disk, about a millisecond, whatever it holds. While one commit waits, the
 batches of other threads queue up, and the next commit takes them all; so the more calls end at
-once, the fewer commits each of them costs.
+once, the fewer commits each of them costs. A commit adds a row to the log (see ``log``); rows of
+their own are made of it when nothing is queued, or when much waits.
 """
 
 from __future__ import annotations
@@ -17,27 +18,44 @@ from concurrent.futures import Future
 import attrs
 
 from lmflow.errors import LmflowError, StoreError
+from lmflow.stores.sqlite.writing.log import Log
 from lmflow.stores.sqlite.writing.rows import RowWriter
+from lmflow.stores.sqlite.writing.settling import Reached, unnoticed
 from lmflow.traces.events import Event
 
 LARGEST_BATCH = 1000
 """Batches a transaction, so that readers of the WAL are not kept waiting for one huge commit."""
 
 
+IDLE = 0.05
+"""Seconds without a batch after which rows are made of what waits in the log."""
+
+
 @attrs.frozen(eq=False)
 class _Batch:
-    """Events that are written all or none, and the future that says that they are durable."""
+    """Events that are written all or none, and the future that says that they are durable.
+
+    A batch that ``settles`` has no events: it is done once the log holds none either.
+    """
 
     events: tuple[Event, ...]
+    settles: bool = False
     done: Future[None] = attrs.field(factory=Future)
 
 
 class GroupCommitter:
-    """Writes batches of events on a thread of its own, through the one connection that writes."""
+    """Writes batches of events on a thread of its own, through the one connection that writes.
 
-    def __init__(self, db: sqlite3.Connection, store: str) -> None:
+    ``reached`` is told each point of a commit that is reached, so that tests can end the process
+    there.
+    """
+
+    def __init__(self, db: sqlite3.Connection, store: str, reached: Reached = unnoticed) -> None:
+        db.row_factory = sqlite3.Row
         self._db = db
         self._store = store
+        self._rows = RowWriter(db)
+        self._log = Log(db, store, self._rows, reached)
         self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._failed_write: sqlite3.OperationalError | None = None
@@ -53,7 +71,14 @@ class GroupCommitter:
         Raises:
             StoreError: If the store is closed.
         """
-        batch = _Batch(events)
+        return self._enqueue(_Batch(events))
+
+    def settle(self) -> None:
+        """Wait until rows are made of all that was appended so far, if the store can be written."""
+        if not self._closed:
+            self._enqueue(_Batch((), settles=True)).result()
+
+    def _enqueue(self, batch: _Batch) -> Future[None]:
         # The future is running from the start, so it can't be cancelled: a caller that stops
         # waiting does not undo what is queued.
         batch.done.set_running_or_notify_cancel()
@@ -75,15 +100,26 @@ class GroupCommitter:
         self._db.close()
 
     def _work(self) -> None:
-        rows = RowWriter(self._db)
         is_open = True
         while is_open:
             batches, is_open = self._next_batches()
-            self._write(rows, batches)
+            self._write([batch for batch in batches if not batch.settles])
+            self._make_room()
+            if settling := [batch for batch in batches if batch.settles]:
+                self._settle_log(settling)
+        self._settle_log([])
 
     def _next_batches(self) -> tuple[list[_Batch], bool]:
-        """Wait for a batch, take all others that are queued, and say whether more may come."""
-        first = self._queue.get()
+        """Wait for a batch, take all others that are queued, and say whether more may come.
+
+        While none is queued, rows are made of what waits in the log.
+        """
+        try:
+            first = self._queue.get(timeout=IDLE if self._log.waits else None)
+        except queue.Empty:
+            with contextlib.suppress(sqlite3.Error):  # it stays in the log, and is tried again
+                self._log.settle_step()
+            return [], True
         if first is None:
             return [], False
         batches = [first]
@@ -95,17 +131,56 @@ class GroupCommitter:
                 batches.append(batch)
         return batches, True
 
-    def _write(self, rows: RowWriter, batches: Sequence[_Batch]) -> None:
+    def _write(self, batches: Sequence[_Batch]) -> None:
         """Commit all batches at once; if that fails, one by one, so that only bad ones fail."""
         if not batches:
             return
         events = [event for batch in batches for event in batch.events]
-        if _commit(rows, self._db, events) is None:
+        if self._commit(events) is None:
             for batch in batches:
                 batch.done.set_result(None)
             return
         for batch in batches:
-            self._settle(batch.done, _commit(rows, self._db, batch.events))
+            self._settle(batch.done, self._commit(batch.events))
+
+    def _commit(self, events: Sequence[Event]) -> Exception | None:
+        """Write events in one transaction; return the error if they can't be written."""
+        try:
+            if not events or not self._log.keep(events):
+                self._write_rows(events)
+        except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
+            return error
+        return None
+
+    def _write_rows(self, events: Sequence[Event]) -> None:
+        """Write the rows of events at once, after those of all that waits in the log."""
+        if events:
+            self._log.settle()
+        try:
+            # IMMEDIATE takes the write lock at once. A deferred transaction would read ids first
+            # and ask for the lock later, which fails with SQLITE_BUSY if another process wrote
+            # meanwhile.
+            self._db.execute("BEGIN IMMEDIATE")
+            self._rows.write(events)
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._rows.forget()
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    def _make_room(self) -> None:
+        """Make rows until what waits in the log is within its bounds."""
+        with contextlib.suppress(sqlite3.Error):  # it stays in the log, and is tried again
+            while self._log.is_full:
+                self._log.settle_step()
+
+    def _settle_log(self, batches: Sequence[_Batch]) -> None:
+        # If the store can't be written now, readers look into the log themselves.
+        with contextlib.suppress(sqlite3.Error):
+            self._log.settle()
+        for batch in batches:
+            batch.done.set_result(None)
 
     def _settle(self, done: Future[None], error: Exception | None) -> None:
         if error is None:
@@ -121,19 +196,3 @@ class GroupCommitter:
             fix = "Is the disk full?" if isinstance(error, sqlite3.OperationalError) else ""
             problem = f"it can't keep what happened ({type(error).__name__}: {error})"
             done.set_exception(StoreError(self._store, problem, fix))
-
-
-def _commit(rows: RowWriter, db: sqlite3.Connection, events: Sequence[Event]) -> Exception | None:
-    """Write events in one transaction; return the error if they can't be written."""
-    try:
-        # IMMEDIATE takes the write lock at once. A deferred transaction would read ids first and
-        # ask for the lock later, which fails with SQLITE_BUSY if another process wrote meanwhile.
-        db.execute("BEGIN IMMEDIATE")
-        rows.write(events)
-        db.execute("COMMIT")
-    except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
-        rows.forget()
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        return error
-    return None

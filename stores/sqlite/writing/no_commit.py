@@ -19,5 +19,8 @@ class NoCommitter:
         del events
         raise read_only(self._store)
 
+    def settle(self) -> None:
+        """Do nothing: readers look into the log themselves."""
+
     def close(self) -> None:
         """Do nothing: no file is open."""
