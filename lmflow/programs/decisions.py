@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from lmflow.errors import BadParameter
 from lmflow.signatures.choices import THRESHOLD, WEIGHTS, choice_of, decision_slots
@@ -12,21 +12,8 @@ _MOST = 1e12
 _LEAST = 1e-12
 
 
-class HasPaths(Protocol):
-    """The part of a program that says which parameters it has."""
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The paths of the parameters."""
-        ...
-
-    @property
-    def predictors(self) -> Mapping[str, Any]:
-        """The steps that ask a model, by the names that their parameter paths begin with."""
-        ...
-
-
-def optional_paths(program: HasPaths) -> tuple[str, ...]:
+# The programs are not typed here: their module imports this one.
+def optional_paths(program: Any) -> tuple[str, ...]:
     """Return the paths of the decisions of a program's steps."""
     return tuple(
         f"{name}.{slot}"
@@ -35,12 +22,12 @@ def optional_paths(program: HasPaths) -> tuple[str, ...]:
     )
 
 
-def known_paths(program: HasPaths) -> tuple[str, ...]:
+def known_paths(program: Any) -> tuple[str, ...]:
     """Return all paths that a version of a program's parameters may have."""
     return (*program.paths, *optional_paths(program))
 
 
-def check_decisions(program: HasPaths, params: Mapping[str, Any]) -> None:
+def check_decisions(program: Any, params: Mapping[str, Any]) -> None:
     """Raise ``BadParameter`` if a threshold or weights can't decide."""
     for path in optional_paths(program):
         value = params.get(path)

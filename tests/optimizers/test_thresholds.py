@@ -105,7 +105,7 @@ async def test_weights_turn_to_the_value_that_is_underrated() -> None:
 
     def answer(request: Any) -> ChatReply:
         desk = request.messages[-1].content.split()[-2]
-        shares = dict.fromkeys(("red", "green", "blue"), 0.1)
+        shares: dict[str, float] = dict.fromkeys(("red", "green", "blue"), 0.1)
         shares[desk] = 0.3 if desk == "blue" else 0.8
         shares["red"] += 0.3 if desk == "blue" else 0.0
         return tokens(shares)
