@@ -86,7 +86,7 @@ async def run_predict(step: Predict, env: Env, inputs: Record) -> Record:
         else env.once(step, lambda: _shared_parts(step, env, inputs))
     )
     asking, signature = shared.asking, step.signature.for_model
-    messages = (*shared.head, *_input_messages(asking.adapter, step, inputs))
+    messages = (*shared.head, *_messages_of_inputs(shared, step, inputs))
     extraction = asking.adapter.extraction
     if extraction is None:
         outputs, replies = await ask_and_read(asking, messages)
@@ -113,13 +113,25 @@ class _SharedParts:
     head: tuple[Message, ...]
     asking: Asking
     decision: Decision | None
+    tail: str
 
 
 def _shared_parts(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _SharedParts:
     adapter, signature = step_adapter(step, env), step.signature.for_model
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
     asking = Asking(step, adapter, signature, model, options, adapter.schema(signature))
-    return _SharedParts(_leading_messages(step, env, inputs), asking, decision_of(step, env))
+    head, tail = _leading_messages(step, env, inputs), _tail(adapter, signature)
+    return _SharedParts(head, asking, decision_of(step, env), tail)
+
+
+def _messages_of_inputs(
+    shared: _SharedParts, step: Predict, inputs: Mapping[str, Any]
+) -> tuple[Message, ...]:
+    """Write the earlier turns and the inputs of one call; most steps have inputs alone."""
+    signature, marks = shared.asking.signature, shared.asking.adapter.marks
+    if signature.histories or step.cuts:
+        return _input_messages(shared.asking.adapter, step, inputs)
+    return (user_message(signature.marked_inputs, inputs, tail=shared.tail, marks=marks),)
 
 
 def _leading_messages(
@@ -143,9 +155,13 @@ def _input_messages(
 ) -> tuple[Message, ...]:
     """Write the earlier turns and the inputs, with the adapter's cue a line below them."""
     signature = step.signature.for_model
-    cue = adapter.cue(signature)
-    tail = f"\n{cue}" if cue else ""
+    tail = _tail(adapter, signature)
     return _history_and_inputs(adapter, signature, inputs, step.cuts, tail=tail)
+
+
+def _tail(adapter: Adapter, signature: Signature) -> str:
+    cue = adapter.cue(signature)
+    return f"\n{cue}" if cue else ""
 
 
 def _history_and_inputs(  # noqa: PLR0913, PLR0917 - each is a part of its own

@@ -190,10 +190,11 @@ def resolved(
     A model that chooses among others is resolved to the one that the recording says it chose.
     Raises ``ReplayDiverged`` if the recorded run knows no model of that name.
     """
-    if not isinstance(request, ToolRequest) and request.model not in world["models"]:
-        expected = f"models: {pretty(world['models'])}"
+    models = world["models"]
+    if not isinstance(request, ToolRequest) and request.model not in models:
+        expected = f"models: {pretty(models)}"
         raise ReplayDiverged(address, expected, f"model: {request.model or 'the default'}")
-    return resolve_model(request, world["models"], recorded)
+    return resolve_model(request, models, recorded)
 
 
 def resolve_model(
