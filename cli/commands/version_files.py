@@ -28,7 +28,7 @@ from lmflow.programs.dspy import from_dspy, to_dspy
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import check_file
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.stores.sqlite.weights import CarriedWeights, carry_weights, weights_folder
+from lmflow.stores.weights import CarriedWeights, carry_weights, weights_folder
 from lmflow.traces.events import Event, RefMoved, VersionSaved
 from lmflow.values.hashed_files import HashedFiles
 from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_json, to_text
@@ -142,9 +142,11 @@ class ImportOptions:
 @click.command(
     "import",
     cls=CommandWithMore,
-    more=LazyCommands({
-        "traces": ("import_traces:import_traces", "Import traces of another system."),
-    }),
+    more=LazyCommands(
+        {
+            "traces": ("import_traces:import_traces", "Import traces of another system."),
+        }
+    ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--ref", default="", help="Point this ref at the file's latest version.")

@@ -20,9 +20,9 @@ from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import reading
 from lmflow.stores.sqlite.schema import check_file, prepare
-from lmflow.stores.sqlite.weights import weights_folder
 from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.stores.sqlite.writing.no_commit import NoCommitter
+from lmflow.stores.weights import weights_folder
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace

@@ -14,7 +14,7 @@ import lmflow as lf
 from lmflow.cli.main import main
 from lmflow.errors import ModelUnavailable, StoreError
 from lmflow.models.local.adapters import LocalPlace
-from lmflow.stores.sqlite.weights import carry_weights, sweep_weights, weights_folder
+from lmflow.stores.weights import carry_weights, sweep_weights, weights_folder
 from lmflow.values.hashed_files import HashedFiles
 from lmflow.values.weights_names import adapted_name, files_of, split_name
 

@@ -14,7 +14,7 @@ from lmflow.cli.text.tables import table
 from lmflow.errors import UnknownVersion, short
 from lmflow.stores.sqlite.gc import GarbageCounts, collect, shrink
 from lmflow.stores.sqlite.store import SqliteStore, reading
-from lmflow.stores.sqlite.weights import SweptWeights, sweep_weights
+from lmflow.stores.weights import SweptWeights, sweep_weights
 from lmflow.traces.events import Pinned
 from lmflow.values.printing import sized
 from lmflow.views.lines import counted
