@@ -84,15 +84,22 @@ def evaluations() -> Iterator[Event]:
         yield RunClosed(run.id, "done", "", k + 2)
 
 
-async def timed(session: aiohttp.ClientSession, url: str, times: int = TIMES) -> tuple[float, int]:
-    """Return the 95th percentile of a page's time in milliseconds, and its size."""
-    took, size = [], 0
+async def timed(
+    session: aiohttp.ClientSession, url: str, process: int, times: int = TIMES
+) -> tuple[float, int]:
+    """Return the 95th percentile of a page's time in milliseconds, and its size; print the time that
+    the server's processor spent on one, which other work on the machine doesn't change.
+    """
+    took, size, spent = [], 0, _cpu_ms(process)
     for _ in range(times):
         before = time.perf_counter()
         async with session.get(url) as response:
             size = len(await response.read())
             assert response.ok, url
         took.append((time.perf_counter() - before) * 1e3)
+    print(
+        f"  {url.partition('/')[2][-44:]:44}{(_cpu_ms(process) - spent) / times:10.1f} ms of processor time a request"
+    )
     return statistics.quantiles(took, n=20)[-1], size
 
 
@@ -158,20 +165,27 @@ async def measured(url: str, link: str, store: Path, process: int) -> None:
             "a run": f"/runs/{run}", "executions of a run, a fragment": "/runs/y-eval-0001?fragment=rows",
         }  # fmt: skip
         for name, path in lists.items():
-            took, size = await timed(session, url + path)
+            took, size = await timed(session, url + path, process)
             say(name, took, "ms", LIST_MS)
             say(f"{name}, bytes", size, "B", FRAGMENT_BYTES)
-        took, size = await timed(session, f"{url}/traces/x-long-trace")
+        took, size = await timed(session, f"{url}/traces/x-long-trace", process)
         say("a trace of 10,000 calls", took, "ms", TRACE_MS)
         say("its page, bytes", size, "B", FRAGMENT_BYTES)
-        took, size = await timed(session, f"{url}/traces/x-long-trace?start=5000&fragment=rows")
+        took, size = await timed(
+            session, f"{url}/traces/x-long-trace?start=5000&fragment=rows", process
+        )
         say("a part of its tree", took, "ms", TRACE_MS)
         say("its fragment, bytes", size, "B", FRAGMENT_BYTES)
-        took, _ = await timed(session, f"{url}/examples?program=graded&limit=500", 10)
+        took, _ = await timed(session, f"{url}/examples?program=graded&limit=500", process, 10)
         say("a grid of 500 x 40", took, "ms", MATRIX_MS)
         say("from a call to a page", await lag(session, url, store), "s", LAG_SECONDS)
         say("memory of the server", _memory(process), "MB", MEMORY_MB)
         say("a recorder is slower by", 100 * await slowed(session, url, store), "%", 100 * SLOWED)
+
+
+def _cpu_ms(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 10.0
 
 
 def _memory(process: int) -> float:

@@ -82,7 +82,7 @@ def _identical(asked: Asked, row: Mapping[str, Any]) -> bool:
     """Tell whether a run repeats another one and came to the same root."""
     if not row["of"] or not row["root"]:
         return False
-    return short(asked.outlines.root(row["of"])) == row["root"]
+    return bool(short(asked.outlines.root(row["of"])) == row["root"])
 
 
 def _refs_by_version(reader: Any) -> dict[str, list[str]]:
