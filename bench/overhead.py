@@ -3,7 +3,8 @@ and replay is timed.
 
 Run it as ``python bench/overhead.py``; with ``--profile`` the busiest functions of the live and the
 replay half follow. Every figure is of one process on one thread (and the store's writer), best of
-three.
+three. The second table has the CPU of the core alone, without a store: the ways take turns, and the
+function calls, which no other process disturbs, are counted once.
 """
 
 from __future__ import annotations
@@ -72,6 +73,43 @@ def replayed(run: lf.Run) -> float:
     return best
 
 
+def core(count: int, rounds: int = 5) -> list[tuple[str, float, float]]:
+    """The CPU and the Python function calls of one call, each way: name, microseconds, calls."""
+    with asyncio.Runner() as runner:
+        ex = lf.Executor(lf.scripted(lambda _: REPLY), concurrency=64)
+        recording = runner.run(ex.map(STEP, rows(count)))
+
+        async def one_by_one() -> None:
+            for row in rows(count):
+                await ex.run(STEP, **row)
+
+        ways: dict[str, Callable[[], object]] = {
+            "ex.map": lambda: runner.run(ex.map(STEP, rows(count))),
+            "ex.run": lambda: runner.run(one_by_one()),
+            "replay": lambda: lf.replay(recording),
+        }
+        times: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(rounds):
+            for name, way in ways.items():
+                times[name].append(_cpu(way) / count * 1e6)
+        figures = [(name, min(times[name]), _calls(way) / count) for name, way in ways.items()]
+        runner.run(ex.aclose())
+    return figures
+
+
+def _cpu(way: Callable[[], object]) -> float:
+    gc.collect()
+    begun = time.process_time()
+    way()
+    return time.process_time() - begun
+
+
+def _calls(way: Callable[[], object]) -> int:
+    profile = cProfile.Profile()
+    profile.runcall(way)
+    return int(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser()
@@ -92,6 +130,9 @@ def main() -> None:
                 )
         _, run = asyncio.run(recorded(lf.MemoryStore(), 64, options.count))
         print(f"{'replay':<8} {'':>11} {replayed(run):>9,.0f}")
+        print(f"\n{'core':<8} {'CPU µs':>11} {'functions':>9}")
+        for name, cpu, calls in core(options.count):
+            print(f"{name:<8} {cpu:>11,.0f} {calls:>9,.0f}")
         if options.profile:
             store = stores["sqlite"]()
             _profiled(lambda: asyncio.run(recorded(store, 64, options.count)))
