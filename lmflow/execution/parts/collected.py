@@ -10,7 +10,6 @@ import attrs
 
 from lmflow.execution.connections import Connections
 from lmflow.programs.program import Program
-from lmflow.traces.known import known
 from lmflow.traces.paged import HELD, Paged, Read
 from lmflow.traces.run_root import RunRoot
 from lmflow.traces.store import RunPages
@@ -73,7 +72,11 @@ class Collected:
             status="failed" if failed else "done",
             ended=time.time_ns(),
         )
-        return known(closed, self._root.value(), self._sums.totals(), self.failures)
+        # What its traces give, so that nobody has to read them for it. They aren't fields: a run
+        # with other items, as `attrs.evolve` makes one, computes its own.
+        sums = self._sums.totals(), self.failures
+        vars(closed).update(root=self._root.value(), sums=sums)
+        return closed
 
     def _wanted(self) -> Sequence[PlannedExecution]:
         if self._plan is not None:
