@@ -81,7 +81,7 @@ def core(count: int, rounds: int = 5) -> list[tuple[str, float, float]]:
 
         async def one_by_one() -> None:
             for row in rows(count):
-                await ex.run(STEP, **row)
+                await ex.run(STEP(**row))
 
         ways: dict[str, Callable[[], object]] = {
             "ex.map": lambda: runner.run(ex.map(STEP, rows(count))),
