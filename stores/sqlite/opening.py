@@ -35,7 +35,7 @@ def read_only(store: str) -> StoreError:
 def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
     """Open a store that exists on a read-only connection of its own.
 
-    What waits in the store's log is made into rows first, so that all that was acknowledged is seen;
+    Rows are made of what waits in the store's log first, so that all that was acknowledged is seen;
     where nothing can be written, that happens in a temporary copy.
 
     Where nothing can be written, SQLite can't keep the index of a write-ahead log beside the file.

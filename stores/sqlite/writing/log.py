@@ -188,7 +188,9 @@ class Log:
         self._forget()
         return None
 
-    def _fits(self, event: Event, places: list[_Place]) -> bool:
+    def _fits(  # noqa: PLR0911 - one return a kind
+        self, event: Event, places: list[_Place]
+    ) -> bool:
         match event:
             case CallStarted(trace) | CallEnded(trace) | RaceWon(trace) | ScoreRecorded(trace):
                 return self._has_trace(trace)

@@ -18,7 +18,7 @@ from lmflow.errors import LmflowError
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.versions import VersionReader
-from lmflow.stores.sqlite.writing.pieces import VersionOf, events_of
+from lmflow.stores.sqlite.writing.piece_reader import VersionOf, events_of
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.traces.events import Event
 from lmflow.versions.version import Version

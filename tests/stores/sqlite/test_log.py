@@ -20,7 +20,8 @@ from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.query import query
 from lmflow.stores.sqlite.reading import reading
 from lmflow.stores.sqlite.writing import group_commit, log
-from lmflow.stores.sqlite.writing.pieces import NotAPiece, events_of, written_piece
+from lmflow.stores.sqlite.writing.piece_reader import events_of
+from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece
 from lmflow.stores.sqlite.writing.waiting import log_waits
 from lmflow.traces.calls import CallAttempt
 from lmflow.traces.events import (
