@@ -270,8 +270,12 @@ async def real_servers(folder: Path) -> None:
                 await export(store, phoenix, content=True, headers={})
                 with store.feed() as feed:
                     feed.move(Endpoint(phoenix).name, Cursor())
-            await asyncio.sleep(5)
-            shown = phoenix_spans(phoenix)
+            shown: list[dict[str, Any]] = []
+            for _ in range(60):  # Phoenix takes spans into a queue
+                await asyncio.sleep(1)
+                shown = phoenix_spans(phoenix)
+                if len(shown) >= len(sent):
+                    break
             print(
                 f"Phoenix: {len(shown)} spans, the same tree: {tree(shown) == tree(sent)}, {phoenix_sums(phoenix, set())}"
             )

@@ -79,7 +79,7 @@ SECTIONS = {
         "serve": ("serve:serve", "Serve programs over HTTP and record each request."),
         "mcp": ("serve:mcp", "Serve programs as tools of the Model Context Protocol."),
         "otlp": (
-            "import_traces:otlp",
+            "traces.import_traces:otlp",
             "Receive traces of other systems by OpenTelemetry.",
         ),
         "models": ("models:models", "List, pull and remove weights of local models."),

@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from lmflow.execution.rollout import new_id
-from lmflow.stores.sqlite.spool import Spool, known_worlds
+from lmflow.stores.sqlite.exchange.spool import Spool, known_worlds
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.telemetry.binding import Binding, Bound, bind
 from lmflow.telemetry.foreign import ForeignTrace, assemble, foreign_id

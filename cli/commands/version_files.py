@@ -74,7 +74,7 @@ class ExportOptions:
     cls=CommandWithMore,
     more=LazyCommands(
         {
-            "otlp": ("export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
+            "otlp": ("traces.export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
         }
     ),
 )
@@ -144,7 +144,7 @@ class ImportOptions:
     cls=CommandWithMore,
     more=LazyCommands(
         {
-            "traces": ("import_traces:import_traces", "Import traces of another system."),
+            "traces": ("traces.import_traces:import_traces", "Import traces of another system."),
         }
     ),
 )

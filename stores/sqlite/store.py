@@ -13,7 +13,7 @@ from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
-from lmflow.stores.sqlite.feed import SqliteFeed, opened_feed
+from lmflow.stores.sqlite.exchange.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.opening import is_writable, settle_log
 from lmflow.stores.sqlite.pointer import SqlitePointer

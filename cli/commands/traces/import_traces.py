@@ -27,7 +27,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.collector.receiver import listen
-from lmflow.stores.sqlite.spool import Spool
+from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.telemetry.binding import Binding, rule, take
 from lmflow.telemetry.protobuf import check_installed

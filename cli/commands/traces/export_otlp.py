@@ -22,7 +22,7 @@ from lmflow.cli.options import (
 from lmflow.collector.exporting import Exported, Exporter, check_semconv
 from lmflow.collector.sending import Endpoint, Sender
 from lmflow.errors import ExportRefused
-from lmflow.stores.sqlite.feed import check_store
+from lmflow.stores.sqlite.exchange.feed import check_store
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.telemetry.mapping import SpanOptions
 from lmflow.telemetry.names import TABLE

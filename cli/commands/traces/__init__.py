@@ -1,0 +1,1 @@
+"""Commands that send recordings to other systems, and take in theirs."""
