@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lmflow.errors import StoreError
 from lmflow.stores.damage import SALVAGE
-from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.schema import check_file, check_readable
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 
 Progress = Callable[[int, int], None]
 """Is called with the number of pages that were copied, and of all."""

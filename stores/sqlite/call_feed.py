@@ -11,7 +11,7 @@ from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import outcome_text
-from lmflow.stores.sqlite.opening import settle_log
+from lmflow.stores.sqlite.writing.settled import settle_log
 from lmflow.values.record import pretty
 
 _OPEN = """

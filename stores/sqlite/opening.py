@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmflow.errors import StoreError
-from lmflow.stores.sqlite.writing.waiting import log_waits
 
 LARGEST_COPY = 2**30
 """Bytes of a store that is copied to be read: one whose log has commits and can't be opened."""
@@ -32,11 +31,8 @@ def read_only(store: str) -> StoreError:
 
 
 @contextlib.contextmanager
-def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a store that exists on a read-only connection of its own.
-
-    Rows are made of what waits in the store's log first, so that all that was acknowledged is seen;
-    where nothing can be written, that happens in a temporary copy.
+def opened_as_is(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open a store that exists on a read-only connection of its own, without what waits in its log.
 
     Where nothing can be written, SQLite can't keep the index of a write-ahead log beside the file.
     Without a log the file is read as it is; with one, a copy of both is read, so that no commit is
@@ -46,16 +42,6 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         StoreError: If the log of a large store can't be read here.
         sqlite3.Error: If SQLite can't open the file.
     """
-    with _opened(path) as db:
-        if not log_waits(db) or (is_writable(path) and _settled(path)):
-            yield db
-            return
-        with contextlib.closing(_settled_copy(db, path)) as copy:
-            yield copy
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[sqlite3.Connection]:
     if is_writable(path) or _is_open_elsewhere(path):
         # `mode=ro` and not `immutable=1`: another process may be writing, and only a connection
         # that takes locks and reads the WAL sees what it has committed.
@@ -72,39 +58,6 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
         # The copy may be written: the journal of a commit that was cut short is rolled back there.
         with contextlib.closing(_connected(copy, "mode=rw")) as db:
             yield db
-
-
-def settle_log(path: Path, db: sqlite3.Connection) -> None:
-    """Make rows of what waits in the log of a store that ``db`` follows, if it can be written."""
-    if log_waits(db) and is_writable(path):
-        _settled(path)
-
-
-def _settled(path: Path) -> bool:
-    # Rows are written by code that reads stores, and few readers find anything in the log.
-    from lmflow.stores.sqlite.writing.settling import settle_file  # noqa: PLC0415 - see above
-
-    return settle_file(path)
-
-
-def _settled_copy(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
-    """Return a temporary copy of a store, in memory or a file that SQLite deletes, with rows made
-    of its log.
-    """
-    from lmflow.stores.sqlite.schema import prepare  # noqa: PLC0415 - as above
-    from lmflow.stores.sqlite.writing.settling import settle  # noqa: PLC0415 - as above
-
-    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    try:
-        db.backup(copy)
-        prepare(copy, path)
-        settle(copy, str(path))
-        copy.row_factory = None
-        copy.execute("PRAGMA query_only = ON")
-    except BaseException:
-        copy.close()
-        raise
-    return copy
 
 
 # A reader that nobody closed is collected in whichever thread runs the garbage collection, and its

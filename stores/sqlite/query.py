@@ -13,8 +13,8 @@ import attrs
 
 from lmflow.errors import StoreError, near
 from lmflow.stores.damage import unreadable
-from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.schema import VERSION, check_file, check_readable, schema_of
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 
 LONGEST = 256 * 2**20
 """Bytes that a value of a query may have, so that no query takes all memory."""

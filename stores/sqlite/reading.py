@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lmflow.errors import StoreError
 from lmflow.stores.damage import unreadable
-from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import check_file, check_readable
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 
 Reading = Callable[[], AbstractContextManager[Reader]]
 """Opens a reader."""

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmflow.errors import NotFound, StoreError
-from lmflow.stores.sqlite.opening import opened_to_read
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import READABLE, check_file, prepare, schema_of
 from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 from lmflow.traces.run_events import run_events
 from lmflow.traces.trace import Run
 

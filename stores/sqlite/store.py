@@ -15,13 +15,14 @@ from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
-from lmflow.stores.sqlite.opening import is_writable, settle_log
+from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.pointer import SqlitePointer
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.reading import reading
 from lmflow.stores.sqlite.schema import check_file, prepare
 from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.stores.sqlite.writing.no_commit import NoCommitter
+from lmflow.stores.sqlite.writing.settled import settle_log
 from lmflow.stores.weights import weights_folder
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion

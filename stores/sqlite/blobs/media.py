@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from lmflow.errors import NoContent, Tampered
-from lmflow.stores.sqlite.opening import opened_to_read
+from lmflow.stores.sqlite.opening import opened_as_is
 from lmflow.values.media import SHA
 
 MEDIA = "media"
@@ -38,7 +38,7 @@ def _read(store: str, digest: str) -> bytes:
     """Read a content through a connection of its own: the caller may be any thread, much later."""
     hashed = bytes.fromhex(digest.removeprefix(SHA))
     try:
-        with opened_to_read(Path(store)) as db:
+        with opened_as_is(Path(store)) as db:
             row = db.execute(_CONTENT, (hashed,)).fetchone()
     except sqlite3.Error as error:
         raise NoContent(f"{digest[:19]} ({store}: {error})") from error

@@ -9,8 +9,9 @@ from pathlib import Path
 import attrs
 
 from lmflow.stores.damage import unreadable
-from lmflow.stores.sqlite.opening import is_writable, opened_to_read
+from lmflow.stores.sqlite.opening import is_writable
 from lmflow.stores.sqlite.schema import VERSION, check_file, schema_of
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 from lmflow.stores.sqlite.writing.waiting import log_problems
 
 SQLITE = sqlite3.sqlite_version

@@ -15,8 +15,9 @@ from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
-from lmflow.stores.sqlite.opening import is_writable, read_only, settle_log
+from lmflow.stores.sqlite.opening import is_writable, read_only
 from lmflow.stores.sqlite.reader import Reader
+from lmflow.stores.sqlite.writing.settled import settle_log
 from lmflow.traces.events import ScoreRecorded
 from lmflow.traces.feed import Cursor, EndedExecution, EndedRun, Look, PlacedScore
 from lmflow.traces.reused import as_reused

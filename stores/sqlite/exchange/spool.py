@@ -12,7 +12,7 @@ import attrs
 
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
-from lmflow.stores.sqlite.opening import opened_to_read
+from lmflow.stores.sqlite.writing.settled import opened_to_read
 
 _CREATE = """
 CREATE TABLE IF NOT EXISTS span (

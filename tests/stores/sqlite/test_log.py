@@ -14,12 +14,11 @@ from lmflow.errors import StoreError
 from lmflow.messages.messages import Message, ToolCall
 from lmflow.messages.replies import ChatReply, Failure, ToolReply, Usage
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
-from lmflow.stores.sqlite import opening
 from lmflow.stores.sqlite.checks.health import health
 from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.query import query
 from lmflow.stores.sqlite.reading import reading
-from lmflow.stores.sqlite.writing import group_commit, log
+from lmflow.stores.sqlite.writing import group_commit, log, settled
 from lmflow.stores.sqlite.writing.piece_reader import events_of
 from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece
 from lmflow.stores.sqlite.writing.waiting import log_waits
@@ -212,7 +211,7 @@ def test_a_store_that_is_only_read_shows_its_log(
 ) -> None:
     """Rows of the log are made in a temporary copy if the file can't be written; it stays as is."""
     store.append(_opened(), CallEnded("t1", _call()), _closed()).result(10)
-    monkeypatch.setattr(opening, "is_writable", lambda _: False)
+    monkeypatch.setattr(settled, "is_writable", lambda _: False)
     with reading(path) as reader:
         assert _closed().trace.root == reader.trace("t1").root
     assert 1 == _waiting(path)
