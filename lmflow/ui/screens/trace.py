@@ -32,7 +32,7 @@ def load_trace(asked: Asked) -> Shown:
     words = asked.text("find")
     tree = list(rows_of(calls, words))
     start = asked.number("start", 0, len(tree) or 1)
-    part = tree[start : start + PART]
+    part = [_shown(row) for row in tree[start : start + PART]]
     chosen = asked.text("call") or _first_call(calls)
     data = {
         "trace": attrs.asdict(outline),
@@ -77,7 +77,7 @@ CALL = Screen("/traces/{trace}/call", "call.html", load_call)
 
 
 def rows_of(calls: Sequence[Any], words: str = "") -> Iterator[dict[str, Any]]:
-    """Yield the rows of a tree: each call below its frames, a frame at the time of its first call.
+    """Return the rows of a tree: each call below its frames, a frame at the time of its first call.
 
     A step that made one call is a single row. With ``words`` only calls are left whose address,
     model or status has them, with their frames.
@@ -90,14 +90,16 @@ def rows_of(calls: Sequence[Any], words: str = "") -> Iterator[dict[str, Any]]:
         return frame if frame and sizes[frame] == 1 else str(row["address"])
 
     rows = [
-        {**call_row(call), "outline": call}
+        {"address": call.address, "outline": call}
         for call in _in_order(calls)
         if wanted in f"{call.address} {call.model} {call.status}".casefold()
     ]
-    for row in with_frames(rows, path_of):
-        if "item" in row:
-            del row["item"]["outline"]
-        yield row
+    return with_frames(rows, path_of)
+
+
+def _shown(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a row of the tree as JSON values; only those that are shown are made."""
+    return {**row, "item": call_row(row["item"]["outline"])} if "item" in row else row
 
 
 def _frame_of(call: Any) -> str:
