@@ -20,7 +20,7 @@ from lmflow.values.record import plain, pretty
 
 _ATTEMPT = re.compile(r"(.+)#([1-9]\d{0,4})", re.DOTALL)
 
-PART = 100
+PART = 80
 """The rows of a tree that one request gets."""
 
 
