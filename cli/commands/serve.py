@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
+from lmflow.cli.commands.traces.mcp_store import mcp_store
 from lmflow.cli.loading.programs import load_program
-from lmflow.cli.loading.serving import open_for_requests, token_in, warn_of_reach
+from lmflow.cli.loading.serving import import_mcp, open_for_requests, token_in, warn_of_reach
 from lmflow.cli.options import (
     Group,
     budget_options,
@@ -34,7 +34,6 @@ from lmflow.serve.connections import ConnectionTable
 from lmflow.serve.limits import Limits
 from lmflow.serve.openapi import document
 from lmflow.serve.requests import Guard, is_loopback
-from lmflow.serve.results import AccessLog
 from lmflow.serve.server import ServerCallbacks
 from lmflow.serve.server import serve as serve_http
 from lmflow.serve.service import Offer, Service, make_offer
@@ -253,6 +252,9 @@ def mcp() -> None:
     """
 
 
+mcp.add_command(mcp_store)
+
+
 @mcp.command("serve")
 @_TARGETS
 @_REFS
@@ -274,7 +276,7 @@ def mcp_serve(options: McpOptions) -> None:
     Example:
       lmflow mcp serve app:rag --ref prod --model openai/MODEL
     """
-    over_stdio = _import_mcp()
+    over_stdio = import_mcp()
     programs = _load_programs(options.targets)
     refs = _refs(options.refs, programs)
     log = ServerLog(options.as_json, err=True)
@@ -289,48 +291,6 @@ def mcp_serve(options: McpOptions) -> None:
 
     with open_for_requests(options.store) as store:
         asyncio.run(go(store))
-
-
-@mcp.command("store")
-@click.argument("targets", nargs=-1, metavar="[MODULE:PROGRAM]...", shell_complete=complete_program)
-@store_option
-@json_option
-def mcp_store(targets: tuple[str, ...], store: str, *, as_json: bool) -> None:
-    """Serve a store to agents, as MCP tools that read, on standard input and output.
-
-    The tools are runs, trace, diff, why, what_if, search, status and compare. Answers are at most
-    16,000 characters; a longer one says how to read on. what_if plans only the programs that are
-    named here, and sends nothing.
-
-    \b
-    Example:
-      lmflow mcp store app:rag
-    """
-    _import_mcp()
-    from lmflow.cli.actions.store_tools import store_tools  # noqa: PLC0415 - needs the extra
-    from lmflow.serve.mcp_tools import serve_tools  # noqa: PLC0415 - needs the extra
-
-    with reading(store):
-        pass  # so that a missing store is an error here, not of each tool
-    programs = {target: load_program(target) for target in targets}
-    tools = store_tools(store, programs)
-    if as_json:
-        started = {"store": store, "tools": [tool.name for tool in tools]}
-        click.echo(json.dumps(started), err=True)
-    asyncio.run(serve_tools("lmflow-store", tools))
-
-
-def _import_mcp() -> Callable[[Service, AccessLog], Awaitable[int]]:
-    """Return the function that serves MCP; the error for a missing extra names the install line."""
-    try:
-        from lmflow.serve.mcp import over_stdio  # noqa: PLC0415 - an extra, and slow to import
-    except ModuleNotFoundError as error:
-        if error.name not in {"mcp", "mcp_types"}:
-            raise
-        raise click.ClickException(
-            "the package mcp (2 or newer) is missing. Install it: pip install 'lmflow-dsl[mcp]'."
-        ) from None
-    return over_stdio
 
 
 def _load_programs(targets: Iterable[str]) -> Programs:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import click
 
 from lmflow.serve.requests import is_loopback
+from lmflow.serve.results import AccessLog
+from lmflow.serve.service import Service
 from lmflow.stores.sqlite.opening import is_writable, read_only
 from lmflow.stores.sqlite.store import SqliteStore
 
@@ -44,3 +47,16 @@ def warn_of_reach(host: str, *, token: bool) -> None:
         "It is plain HTTP: put TLS before it."
     )
     click.secho(warning, fg="yellow", err=True)
+
+
+def import_mcp() -> Callable[[Service, AccessLog], Awaitable[int]]:
+    """Return the function that serves MCP; the error for a missing extra names the install line."""
+    try:
+        from lmflow.serve.mcp import over_stdio  # noqa: PLC0415 - an extra, and slow to import
+    except ModuleNotFoundError as error:
+        if error.name not in {"mcp", "mcp_types"}:
+            raise
+        raise click.ClickException(
+            "the package mcp (2 or newer) is missing. Install it: pip install 'lmflow-dsl[mcp]'."
+        ) from None
+    return over_stdio

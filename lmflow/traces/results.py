@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -13,6 +13,10 @@ from lmflow.values.canonical_text import hash_text, text_form
 from lmflow.values.json_fields import JsonFields
 from lmflow.values.record import Record, canonical
 from lmflow.values.unicode import well_formed
+
+RunKind = Literal[
+    "run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import"
+]
 
 
 @attrs.frozen

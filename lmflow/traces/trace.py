@@ -15,6 +15,7 @@ from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
 from lmflow.traces.outputs_hint import HasOutputs
 from lmflow.traces.paged import Paged
 from lmflow.traces.results import Failed, PlannedExecution, failed, root_of
+from lmflow.traces.results import RunKind as RunKind  # noqa: PLC0414 - read from here, too
 from lmflow.traces.run_root import RunRoot
 from lmflow.traces.totals import Sums, Totals, totals
 from lmflow.traces.trace_text import result_text, run_headline, run_line, run_page
@@ -27,9 +28,6 @@ from lmflow.views.page import LINES_SHOWN, Page, Text
 
 __all__ = ["CallAttempt", "Failed", "PlannedExecution", "Run", "Trace", "failed", "root_of"]
 
-RunKind = Literal[
-    "run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import"
-]
 RunStatus = Literal["open", "done", "failed", "stopped"]
 
 _NAME = 60  # the characters of a name that a headline shows

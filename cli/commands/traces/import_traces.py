@@ -29,8 +29,9 @@ from lmflow.cli.options import (
 from lmflow.collector.receiver import listen
 from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.stores.sqlite.store import SqliteStore
-from lmflow.telemetry.binding import Binding, rule, take
+from lmflow.telemetry.binding import Binding
 from lmflow.telemetry.protobuf import check_installed
+from lmflow.telemetry.rules import rule, take
 from lmflow.telemetry.sources.documents import FORMS
 from lmflow.values.printing import clean
 from lmflow.views.lines import counted
