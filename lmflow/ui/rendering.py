@@ -13,6 +13,7 @@ from markupsafe import Markup
 from lmflow.errors import short
 from lmflow.errors.words import visible
 from lmflow.ui.drawing import bar, difference, state
+from lmflow.ui.graph import draw_row
 from lmflow.ui.pages import link
 from lmflow.values.record import pretty
 from lmflow.views.amounts import dollars
@@ -68,11 +69,14 @@ def make_templates() -> Templates:
         "bar": bar,
         "state": state,
         "difference": difference,
+        "draw_row": draw_row,
     }
     # A fragment is a block alone, which doesn't see what its page imports.
     parts: Any = environment.get_template("parts.html").module
     environment.globals |= {"version_of": parts.version_of, "score_list": parts.score_list}
-    environment.globals["replay"] = environment.get_template("parts_replay.html").module
+    environment.globals["values"] = parts.values
+    for name in ("replay", "versions"):
+        environment.globals[name] = environment.get_template(f"parts_{name}.html").module
     return Templates(environment)
 
 

@@ -10,6 +10,7 @@ from lmflow.ui.screens.matrix import HISTORY, MATRIX
 from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
 from lmflow.ui.screens.trace import CALL, TRACE, WHY
+from lmflow.ui.screens.versions import BLAME, REF, ROLL_BACK, VERSION, VERSIONS
 from lmflow.ui.screens.what_if import RUN_WHAT_IF, WHAT_IF
 
 SCREENS: tuple[Screen, ...] = (
@@ -24,8 +25,12 @@ SCREENS: tuple[Screen, ...] = (
     HISTORY,
     DIVERGENCE,
     WHAT_IF,
+    VERSIONS,
+    VERSION,
+    BLAME,
+    REF,
 )
 """The pages; those with a word stand in the navigation."""
 
-ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF)
+ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK)
 """What forms may do."""

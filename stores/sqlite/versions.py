@@ -147,9 +147,13 @@ class VersionReader:
         ).fetchone()
         return self._saved(row, version)
 
-    def latest(self, limit: int) -> Iterator[StoredVersion]:
-        """Yield the versions that were stored last, newest first."""
-        for row in self._db.execute("SELECT * FROM version ORDER BY id DESC LIMIT ?", (limit,)):
+    def latest(self, limit: int, before: str = "") -> Iterator[StoredVersion]:
+        """Yield the versions that were stored last, newest first, or the last ones before a
+        version.
+        """
+        row_id = self.row_of_name(before) if before else LONGEST
+        query = "SELECT * FROM version WHERE id < ? ORDER BY id DESC LIMIT ?"
+        for row in self._db.execute(query, (row_id, limit)):
             yield self._saved(row, self.at(row["id"]))
 
     def count(self) -> int:

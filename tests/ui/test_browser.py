@@ -25,6 +25,7 @@ def _paths(page: Any) -> list[str]:
         f"/compare?run={evaluations[1]}&run={evaluations[0]}", "/compare", "/examples",
         "/examples/ex[h0]?program=rewrite+%3E%3E+search+%3E%3E+answer", f"/runs/{run}/divergence",
         f"/runs/{mapped}/what-if", "/nothing",
+        "/versions", "/versions/prod", "/versions/prod/blame", "/refs/prod",
     ]  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def test_screens_have_no_violations(store: str, request: pytest.FixtureRequest) 
     with viewed(request.getfixturevalue(store)) as (url, entrance), browsing(**options) as context:
         page, _ = _listen(context)
         page.goto(entrance)
-        paths = _paths(page) if store == "filled" else ["/", "/compare", "/examples"]
+        paths = _paths(page) if store == "filled" else ["/", "/compare", "/examples", "/versions"]
         for path in paths:
             page.goto(url + path)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
@@ -62,7 +63,9 @@ def test_hostile_text_is_only_text(tmp_path: Path) -> None:
     store = tmp_path / "store.db"
     ids = hostile_store(store)
     paths = ["/", *(f"/runs/{run}" for run in ids.runs), *(f"/traces/{trace}" for trace in ids.traces),
-             f"/compare?run={ids.evaluations[0]}&run={ids.evaluations[1]}", "/examples"]  # fmt: skip
+             f"/compare?run={ids.evaluations[0]}&run={ids.evaluations[1]}", "/examples",
+             "/versions", "/versions?q=one", "/versions/two?against=one", "/versions/one/blame",
+             "/refs/one"]  # fmt: skip
     with viewed(store) as (url, entrance), browsing() as context:
         page, said = _listen(context)
         foreign: list[str] = []

@@ -23,13 +23,21 @@ PAGES = {
     "history of an example": "/examples/ex[h0]?program=rewrite+%3E%3E+search+%3E%3E+answer",
     "divergence without its program": "/runs/{run}/divergence",
     "what-if without its program": "/runs/{run}/what-if",
+    "versions": "/versions",
+    "history of a version": "/versions?q=prod",
+    "version": "/versions/prod",
+    "version against another": "/versions/prod?against=main",
+    "blame": "/versions/prod/blame",
+    "blame of a parameter": "/versions/prod/blame?path=answer.demos",
+    "ref": "/refs/prod",
+    "ref and a place": "/refs/prod?to=94107ed30961",
 }
 """The path of each screen; {run} and {trace} are filled in."""
 
 OTHER_FRAGMENTS: set[str] = set()
 """Fragments that have tests of their own."""
 
-OF_EMPTY_STORES = ("runs", "runs of a condition", "comparison without runs", "examples")
+OF_EMPTY_STORES = ("runs", "runs of a condition", "comparison without runs", "examples", "versions")
 
 
 async def names(view: View) -> dict[str, str]:
@@ -67,6 +75,7 @@ FRAGMENTS = (
     ("verification", "result"),
     ("comparison", "rows"),
     ("examples", "rows"),
+    ("versions", "rows"),
 )
 """The parts of pages that are loaded alone."""
 

@@ -40,6 +40,15 @@ WHERE run_item.run = :run AND run_item.position > :after
       AND (NOT :failed OR trace.failure IS NOT NULL)
 ORDER BY run_item.position LIMIT :limit
 """
+_BRANCH = """
+SELECT run_item.label, trace.uid AS trace, version.hash AS version,
+       CASE WHEN trace.failure IS NOT NULL THEN 'failed'
+            WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
+       trace.started_ns, trace.ended_ns
+FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
+WHERE run_item.run = :run AND substr(run_item.label, 1, length(:branch)) = :branch
+ORDER BY run_item.position LIMIT :limit
+"""
 _FAILURES = """
 SELECT count(*) FROM run_item JOIN trace ON trace.id = run_item.trace
 WHERE run_item.run = :run AND trace.failure IS NOT NULL
@@ -157,6 +166,11 @@ class Outlines:
         """
         rows = self._rows(_EXECUTIONS, run=run, limit=limit, after=after, failed=failed)
         return [dict(row) for row in rows]
+
+    def branch(self, run: str, branch: str, limit: int) -> list[dict[str, Any]]:
+        """Return the executions of a run whose label begins with a branch, ``turn[1]/``."""
+        rows = self._rows(_BRANCH, run=run, branch=branch, limit=limit)
+        return [{**dict(row), "version": digest_text(row["version"])} for row in rows]
 
     def failures(self, run: str) -> int:
         """Return the number of a run's executions that failed."""
