@@ -7,7 +7,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import attrs
 
@@ -60,7 +60,7 @@ def look_spans(look: Look, options: SpanOptions) -> list[Span]:
 
 def check_semconv(semconv: str) -> Semconv:
     """Return the version of the conventions. ``TelemetryError`` if there is no such one here."""
-    version = next((known for known in TABLE if known == semconv), None)
+    version: Semconv | None = cast("Semconv", semconv) if semconv in TABLE else None
     if version is None:
         problem = f"{semconv!r} is no version of the semantic conventions that lmflow writes"
         raise TelemetryError(problem, f"Name one of {listed(TABLE)}.")

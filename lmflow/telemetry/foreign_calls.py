@@ -241,7 +241,7 @@ def _count(span: RawSpan, name: str) -> int | None:
     value = span.attributes.get(name)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if _is_count(value) else None
+    return value if isinstance(value, int) and _is_count(value) else None
 
 
 def _is_count(value: Any) -> bool:
