@@ -20,7 +20,7 @@ import attrs
 from lmflow.errors import LmflowError, StoreError
 from lmflow.stores.sqlite.writing.log import Log
 from lmflow.stores.sqlite.writing.rows import RowWriter
-from lmflow.stores.sqlite.writing.settling import Reached, unnoticed
+from lmflow.stores.sqlite.writing.settling import Reached, settle_within, unnoticed
 from lmflow.traces.events import Event
 
 LARGEST_BATCH = 1000
@@ -161,6 +161,8 @@ class GroupCommitter:
             # and ask for the lock later, which fails with SQLITE_BUSY if another process wrote
             # meanwhile.
             self._db.execute("BEGIN IMMEDIATE")
+            # Another process may have kept a piece since: its rows come first here, too.
+            settle_within(self._db, self._store)
             self._rows.write(events)
             self._db.execute("COMMIT")
         except BaseException:
@@ -168,6 +170,7 @@ class GroupCommitter:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._log.written(events)
 
     def _make_room(self) -> None:
         """Make rows until what waits in the log is within its bounds."""

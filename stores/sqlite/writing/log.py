@@ -77,6 +77,7 @@ class Log:
         self._count = 0
         self._bytes = 0
         self._generation = -1
+        self._opened: set[str] = set()
         self._forget()
 
     @property
@@ -123,6 +124,14 @@ class Log:
         self._bytes += len(data)
         return True
 
+    def written(self, events: Sequence[Event]) -> None:
+        """Note which runs are this process's own, after events were written as rows at once."""
+        for event in events:
+            if type(event) is RunOpened:
+                self._opened.add(event.run.id)
+            elif type(event) is RunClosed:
+                self._opened.discard(event.id)
+
     def settle_step(self) -> None:
         """Make rows of the oldest pieces of this process, in one transaction.
 
@@ -159,6 +168,7 @@ class Log:
                 self._traces.discard(event.trace.id)
             elif type(event) is RunClosed:
                 self._runs.discard(event.id)
+                self._opened.discard(event.id)
 
     def _forget(self) -> None:
         self._runs: set[str] = set()
@@ -225,10 +235,14 @@ class Log:
         )
 
     def _takes(self, table: str, run: str, position: int, places: list[_Place]) -> bool:
-        """Take a place of a run; ``False`` if there is no such run, or the place is taken."""
+        """Take a place of a run; ``False`` if another process opened it, or the place is taken.
+
+        A place that a piece of another process takes can't be seen. So only who opened a run keeps
+        pieces with its places, and a process that resumes the run writes rows.
+        """
         place = table, run, position
         if (
-            not self._has_run(run)
+            run not in self._opened
             or place in self._pending
             or self._has(_TAKEN[table], run, position)
         ):
@@ -241,6 +255,7 @@ class Log:
         if self._has_run(run):
             return False
         self._runs.add(run)
+        self._opened.add(run)
         return True
 
     def _is_new_trace(self, trace: str) -> bool:

@@ -52,7 +52,8 @@ from lmflow.traces.events import (
 from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
 from lmflow.values.attributes import lean
 from lmflow.values.media import MARK
-from lmflow.values.record import canonical, kept_form, write_form
+from lmflow.values.kept_forms import kept_form
+from lmflow.values.record import canonical, write_form
 
 
 class NotAPiece(Exception):
@@ -60,6 +61,7 @@ class NotAPiece(Exception):
 
 
 _ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(PieceEntries)
 
 
 def written_piece(events: Sequence[Event]) -> bytes:
@@ -71,7 +73,10 @@ def written_piece(events: Sequence[Event]) -> bytes:
     """
     draft = _Draft()
     entries = [draft.entry(event) for event in events]
-    return _ENCODER.encode(PieceEntries(FORM, list(draft.texts), list(draft.heads), entries))
+    data = _ENCODER.encode(PieceEntries(FORM, list(draft.texts), list(draft.heads), entries))
+    # What can't be decoded again, such as a boolean as a number, would be lost in a crash.
+    _DECODER.decode(data)
+    return data
 
 
 class _Draft:

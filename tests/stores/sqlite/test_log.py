@@ -153,6 +153,29 @@ def test_events_that_need_rows_at_once_are_no_piece() -> None:
             written_piece([event])
 
 
+def test_what_can_not_be_read_back_is_no_piece() -> None:
+    """Values that a piece would take and a reader refuse are written as rows at once."""
+    with pytest.raises(ValueError, match="bool"):
+        written_piece([ScoreRecorded("t1", "exact", True)])
+
+
+def test_a_place_of_a_run_is_taken_once(store: lf.SqliteStore, path: Path) -> None:
+    """Of two processes that resume a run, neither is told that its execution is stored if the other
+    has the place; no acknowledged piece turns out to be bad later.
+    """
+    store.settle()
+    with lf.SqliteStore(path) as one, lf.SqliteStore(path) as other:
+        one.append(_opened("t1", 0)).result(10)
+        with pytest.raises(StoreError, match="run_item"):
+            other.append(_opened("t2", 0)).result(10)
+        other.append(_opened("t3", 1)).result(10)
+        for loser in (one, store):
+            with pytest.raises(StoreError, match="run_item"):
+                loser.append(_opened("t4", 1)).result(10)
+        assert ["t1", "t3"] == [trace.id for trace in one.run("r1").traces]
+    assert 0 == _waiting(path)
+
+
 def test_every_reader_sees_what_waits(store: lf.SqliteStore, path: Path) -> None:
     """Readers of this process and others, feeds and SQL see what is acknowledged, in the log or
     not; ``settle`` makes rows of it for programs that read the tables.
