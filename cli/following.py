@@ -42,7 +42,10 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "export": ("lmflow import FILE --store OTHER", "lmflow backup FILE"),
     "export otlp": ("lmflow runs ls", "lmflow export otlp --to URL --follow"),
     "import": ("lmflow log REF", "lmflow show VERSION"),
-    "import traces": ("lmflow runs show RUN", "lmflow dataset from-runs --where kind=import --name N"),
+    "import traces": (
+        "lmflow runs show RUN",
+        "lmflow dataset from-runs --where kind=import --name N",
+    ),
     "eval": ("lmflow compare RUN OTHER", "lmflow runs show RUN"),
     "compare": ("lmflow diff A B", "lmflow ref set REF B"),
     "score": ("lmflow dataset from-runs --where CONDITION --name NAME", "lmflow why TRACE"),

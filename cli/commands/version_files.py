@@ -74,7 +74,10 @@ class ExportOptions:
     cls=CommandWithMore,
     more=LazyCommands(
         {
-            "otlp": ("traces.export_otlp:export_otlp", "Send executions to an OpenTelemetry endpoint."),
+            "otlp": (
+                "traces.export_otlp:export_otlp",
+                "Send executions to an OpenTelemetry endpoint.",
+            ),
         }
     ),
 )

@@ -10,7 +10,8 @@ import attrs
 from lmflow.messages.messages import Message, message_text
 from lmflow.values.attributes import lean
 from lmflow.values.canonical_text import hash_text, text_form
-from lmflow.values.record import Record, canonical, digest, kept_form, pretty, record
+from lmflow.values.kept_forms import kept_form
+from lmflow.values.record import Record, canonical, digest, pretty, record
 from lmflow.values.unicode import well_formed
 
 ToolMode = Literal["cached", "pure", "live"]

@@ -268,17 +268,6 @@ def canonical(value: Any) -> str:
         return _long_form(value)
 
 
-def kept_form(value: Any) -> str:
-    """The canonical form of a value that many others share, which a record remembers."""
-    if type(value) is not Record:
-        return canonical(value)
-    try:
-        return value._form  # noqa: SLF001 - beside its class
-    except AttributeError:
-        object.__setattr__(value, "_form", canonical(value))
-        return value._form  # noqa: SLF001
-
-
 def write_form(value: Any) -> tuple[str, bool]:
     """The canonical form of ``value``, and whether the value is made of JSON values alone."""
     try:

@@ -25,7 +25,8 @@ async def test_a_thread_reads_a_long_reply(length: int, is_beside: bool) -> None
     step = lf.predict("step", "question -> answer", adapter=adapter)
     text = "x" * (length - len('answer=""'))
     async with lf.Executor(lf.scripted(lambda _: f'answer="{text}"')) as ex:
-        assert text == (await ex.run(step, question="?")).outputs.answer
+        trace = await ex.run(step, question="?")
+    assert lf.Record(answer=text) == trace.outputs
     assert [is_beside] == [thread != threading.get_ident() for thread in threads]
 
 
@@ -34,7 +35,7 @@ def test_a_failure_to_read_a_long_reply_is_the_steps_own() -> None:
     replies = iter(["nothing " * LONG_REPLY, "[[ ## n ## ]]\n7"])
     step = lf.predict("step", "question -> n: int")
     trace = lf.run(step, question="?", model=lf.scripted(lambda _: next(replies)))
-    assert 7 == trace.outputs.n
+    assert lf.Record(n=7) == trace.outputs
 
 
 def test_a_value_after_a_thousand_others_is_not_looked_for() -> None:

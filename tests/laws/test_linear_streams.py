@@ -21,6 +21,7 @@ from lmflow.models.providers.anthropic_messages import EventAccumulator
 from lmflow.models.providers.openai_stream import ChunkAccumulator
 from lmflow.models.transport import http
 from lmflow.models.transport.json_pieces import JsonPieces
+from lmflow.models.transport.routes import TooLarge, read_body
 from lmflow.models.transport.sse import TextRelay
 
 DELTAS = 2_000
@@ -173,10 +174,12 @@ async def test_a_long_line_is_joined_once_and_then_refused() -> None:
     piece, url = b"x" * 65_536, "http://127.0.0.1:1/v1"
     began = time.process_time()
     lines = [line async for line in http._lines(_Answer(piece, 740), url)]  # type: ignore[arg-type]
-    body = await http._read(_Answer(piece, 740), url)  # type: ignore[arg-type]
+    body = await read_body(_Answer(piece, 740), http.LARGEST_BODY)  # type: ignore[arg-type]
     assert time.process_time() - began < 2
     assert [740 * 65_536] == [len(line) for line in lines]
     assert 740 * 65_536 == len(body)
+    with pytest.raises(TooLarge):
+        await read_body(_Answer(piece, 920), http.LARGEST_BODY)  # type: ignore[arg-type]
     with pytest.raises(ModelFailed, match="more than 50 MB"):
         [line async for line in http._lines(_Answer(piece, 920), url)]  # type: ignore[arg-type]
 

@@ -108,7 +108,11 @@ OWNERS = {
     "click": ("lmflow.cli",),
     "jinja2": ("lmflow.ui",),
     "mcp": ("lmflow.library.agents.mcp_connection", "lmflow.serve.mcp", "lmflow.serve.mcp_tools"),
-    "mcp_types": ("lmflow.library.agents.mcp_listing", "lmflow.serve.mcp", "lmflow.serve.mcp_tools"),
+    "mcp_types": (
+        "lmflow.library.agents.mcp_listing",
+        "lmflow.serve.mcp",
+        "lmflow.serve.mcp_tools",
+    ),
     "pydantic_monty": ("lmflow.library.agents.sandbox_process",),
     "rich": ("lmflow.progress", "lmflow.cli"),
     "sqlite3": ("lmflow.stores",),

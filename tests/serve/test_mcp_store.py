@@ -106,7 +106,7 @@ async def test_a_long_answer_is_read_page_by_page(store: lf.SqliteStore) -> None
 async def test_lists_are_paged(store: lf.SqliteStore) -> None:
     """A list names the run after which the next page begins."""
     async with client(store) as asked:
-        seen, before = [], {}
+        seen, before = list[str](), dict[str, Any]()
         while before is not None:
             page = json.loads(await text(asked, "runs", limit=1, **before))
             seen += [run["id"] for run in page["runs"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -30,7 +31,7 @@ MEDIA = [
 @st.composite
 def messages(draw: st.DrawFn) -> Message:
     """Any message that a request may have."""
-    role = draw(st.sampled_from(["system", "user", "assistant", "tool"]))
+    role: Any = draw(st.sampled_from(["system", "user", "assistant", "tool"]))
     content = draw(TEXTS)
     if role == "tool":
         return Message("tool", content, answers=draw(st.sampled_from(["call_0", "call_1"])))

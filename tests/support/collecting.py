@@ -43,7 +43,7 @@ def collector() -> Iterator[Collector]:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             found.requests += 1
             found.headers.append({name.lower(): value for name, value in self.headers.items()})
-            status, headers, answer = 200, {}, accepted(0, "")
+            status, headers, answer = 200, dict[str, str](), accepted(0, "")
             if found.answers:
                 status, headers, answer = found.answers.pop(0)
             if status == 200:

@@ -26,15 +26,21 @@ def _paths(page: Any) -> list[str]:
         "/examples/ex[h0]?program=rewrite+%3E%3E+search+%3E%3E+answer", f"/runs/{run}/divergence",
         f"/runs/{mapped}/what-if", "/nothing",
         "/versions", "/versions/prod", "/versions/prod/blame", "/refs/prod",
+        "/optimizations", f"/optimizations/{run}",
     ]  # fmt: skip
 
 
 def _listen(context: Any) -> tuple[Any, list[str]]:
     """A page, and what its console, its dialogs and its errors say."""
-    page, said = context.new_page(), []
+    page, said = context.new_page(), list[str]()
+
+    def dismiss(dialog: Any) -> None:
+        said.append(dialog.message)
+        dialog.dismiss()
+
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    page.on("dialog", dismiss)
     return page, said
 
 
@@ -46,15 +52,18 @@ def test_screens_have_no_violations(store: str, request: pytest.FixtureRequest) 
     with viewed(request.getfixturevalue(store)) as (url, entrance), browsing(**options) as context:
         page, _ = _listen(context)
         page.goto(entrance)
-        paths = _paths(page) if store == "filled" else ["/", "/compare", "/examples", "/versions"]
+        paths = (
+            _paths(page)
+            if store == "filled"
+            else ["/", "/compare", "/examples", "/versions", "/optimizations"]
+        )
         for path in paths:
             page.goto(url + path)
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
             for scheme in SCHEMES:
                 page.emulate_media(color_scheme=scheme)
                 rules = None if scheme == "light" else ["color-contrast"]
-                options = {"runOnly": rules} if rules else None
-                results = axe.run(page, options=options)
+                results = axe.run(page, options={"runOnly": rules} if rules else None)
                 assert 0 == results.violations_count, f"{path}: {results.generate_report()}"
 
 

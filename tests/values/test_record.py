@@ -18,12 +18,12 @@ from strategies import json_values, records
 
 from lmflow.errors import BadValue, short
 from lmflow.values.canonical_text import Form
+from lmflow.values.kept_forms import kept_form
 from lmflow.values.record import (
     Record,
     canonical,
     digest,
     freeze,
-    kept_form,
     plain,
     pretty,
     same_form,

@@ -51,8 +51,8 @@ from lmflow.traces.events import (
 )
 from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
 from lmflow.values.attributes import lean
-from lmflow.values.media import MARK
 from lmflow.values.kept_forms import kept_form
+from lmflow.values.media import MARK
 from lmflow.values.record import canonical, write_form
 
 
