@@ -133,6 +133,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
             # `check_file` of another process would take the file for somebody else's.
             connection.execute(f"PRAGMA application_id = {APPLICATION}")
             connection.execute("PRAGMA journal_mode = WAL")
+            if _is_empty(connection):
+                _create(connection)
+                continue  # another process may have been first: look what is there now
             _migrate(connection)
             connection.execute(f"PRAGMA user_version = {VERSION}")
         # Another process may have applied a migration meanwhile: then it is on record already
@@ -144,6 +147,24 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
                 problem, fix = f"it can't be set up ({error})", "Is its folder writable?"
                 raise StoreError(str(path), problem, fix) from error
             time.sleep(0.05)
+
+
+def _is_empty(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    """Make the schema of a new store in one transaction, without sqlite-utils.
+
+    Importing sqlite-utils takes half a second of CPU if pandas is installed, which it imports.
+    """
+    from lmflow.stores.sqlite.schema_changes import apply_all  # noqa: PLC0415 - only needed once
+
+    connection.execute("BEGIN IMMEDIATE")
+    if _is_empty(connection):
+        apply_all(connection)
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.commit()
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

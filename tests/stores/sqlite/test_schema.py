@@ -1,8 +1,10 @@
 """The laws of the schema: whose file is it, and what is in ours."""
 
+import hashlib
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +16,7 @@ import lmflow as lf
 from lmflow.errors import NewerSchema, NotAStore, StoreError
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.stores.sqlite.migrations import migrations
-from lmflow.stores.sqlite.schema import APPLICATION, VERSION, check_file
+from lmflow.stores.sqlite.schema import APPLICATION, VERSION, check_file, prepare
 from lmflow.stores.sqlite.store import reading
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
@@ -119,6 +121,120 @@ def test_opening_again_changes_nothing(path: Path) -> None:
         with closing(sqlite3.connect(path)) as db:
             dumps.append(list(db.iterdump()))
     assert dumps[0] == dumps[1]
+
+
+SCHEMAS = {13: "774ceeb8cff8c5b6"}
+"""The digest of what stands in ``sqlite_master``, by ``user_version``."""
+
+
+def _described(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All that makes a schema: texts, kinds of tables, columns, what is in a new store."""
+    with closing(sqlite3.connect(path)) as db:
+        texts = "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY rowid"
+        columns = (
+            "SELECT m.name, c.* FROM sqlite_master AS m, pragma_table_xinfo(m.name) AS c"
+            " WHERE m.type IN ('table', 'view') ORDER BY m.name, c.cid"
+        )
+        kinds = "SELECT name, type, ncol, wr, strict FROM pragma_table_list ORDER BY name"
+        names = "SELECT id, migration_set, name FROM _sqlite_migrations ORDER BY id"
+        meta = "SELECT * FROM meta ORDER BY key"
+        return {sql: db.execute(sql).fetchall() for sql in (texts, columns, kinds, names, meta)}
+
+
+def _migrated(path: Path) -> Path:
+    """Make a store by sqlite-utils, one migration after the other."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        migrations.apply(sqlite_utils.Database(db))
+    return path
+
+
+def test_a_new_store_has_the_schema_of_a_migrated_one(path: Path, tmp_path: Path) -> None:
+    """Plain SQL makes, text by text, what all migrations make, and puts the same names on
+    record.
+    """
+    lf.SqliteStore(path).close()
+    assert _described(_migrated(tmp_path / "migrated.db")) == _described(path)
+
+
+def test_no_migration_is_pending_in_a_new_store(path: Path) -> None:
+    """To sqlite-utils, and so to an earlier lmflow, a new store is one that was migrated."""
+    lf.SqliteStore(path).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        migrated = sqlite_utils.Database(db)
+        assert [] == migrations.pending(migrated)
+        assert [] == [one for one in migrations.applied(migrated) if "+00:00" not in one.applied_at]
+
+
+def test_the_schema_of_a_version_never_changes(path: Path) -> None:
+    """A schema that differs has a number of its own: who has the earlier one would never get it,
+    and a run in a file would be refused.
+    """
+    lf.SqliteStore(path).close()
+    with closing(sqlite3.connect(path)) as db:
+        # The tables inside the index of full texts are SQLite's own affair.
+        sql = "SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'search!_%' ESCAPE '!'"
+        rows = sorted(db.execute(sql), key=str)
+    assert SCHEMAS[VERSION] == hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
+
+
+CREATOR = """
+import sys, lmflow as lf
+for _ in range(2):
+    lf.SqliteStore(sys.argv[1]).close()
+print(sorted({"sqlite_utils", "pandas", "numpy"} & set(sys.modules)))
+"""
+
+
+def test_a_new_store_needs_no_sqlite_utils(path: Path) -> None:
+    """Neither making a store nor opening it again imports what only migrations need."""
+    command = [sys.executable, "-c", CREATOR, str(path)]
+    assert b"[]\n" == subprocess.run(command, check=True, capture_output=True).stdout
+
+
+@pytest.mark.parametrize("table", ["_sqlite_migrations", "score", "log"])
+def test_a_store_is_made_whole_or_not_at_all(table: str, path: Path, tmp_path: Path) -> None:
+    """If making a store is cut short anywhere, the file has no table; the next one makes all."""
+
+    def refuse(action: int, name: str | None, *_: str | None) -> int:
+        is_cut = action == sqlite3.SQLITE_CREATE_TABLE and name == table
+        return sqlite3.SQLITE_DENY if is_cut else sqlite3.SQLITE_OK
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.set_authorizer(refuse)
+        with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
+            prepare(db, path)
+    with closing(sqlite3.connect(path)) as db:
+        assert [] == db.execute("SELECT name FROM sqlite_master").fetchall()
+    lf.SqliteStore(path).close()
+    assert _described(_migrated(tmp_path / "migrated.db")) == _described(path)
+
+
+def test_many_may_make_a_store_at_once(path: Path, tmp_path: Path) -> None:
+    """Of those that open a new file at the same moment one makes the schema, and all get it."""
+    start, found = threading.Barrier(6), list[int]()
+
+    def make() -> None:
+        with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as db:
+            start.wait()
+            prepare(db, path)
+            found.append(db.execute("PRAGMA user_version").fetchone()[0])
+
+    makers = [threading.Thread(target=make) for _ in range(6)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [VERSION] * 6 == found
+    assert _described(_migrated(tmp_path / "migrated.db")) == _described(path)
+
+
+def test_a_store_that_migrations_left_unfinished_is_finished(path: Path, tmp_path: Path) -> None:
+    """A file in which an earlier lmflow made some tables and was killed gets the others."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(f"PRAGMA application_id = {APPLICATION}")
+        migrations.apply(sqlite_utils.Database(db), stop_before="m005_versions")
+    lf.SqliteStore(path).close()
+    assert _described(_migrated(tmp_path / "migrated.db")) == _described(path)
 
 
 @pytest.fixture
