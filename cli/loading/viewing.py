@@ -17,6 +17,12 @@ from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
+from lmflow.cli.loading.searches import (
+    prove_search,
+    search_budget,
+    search_executions,
+    search_scores,
+)
 from lmflow.cli.options import user_name
 from lmflow.data.conditions import Condition
 from lmflow.errors import BudgetExceeded, Unservable
@@ -31,7 +37,7 @@ from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import Event, ScoreRecorded, VersionSaved
 from lmflow.traces.trace import Run
 from lmflow.ui.access import Access
-from lmflow.ui.pages import Sources
+from lmflow.ui.pages import Searches, Sources
 from lmflow.ui.programs import LoadedPrograms
 from lmflow.ui.server import application
 from lmflow.ui.table import ACTS, SCREENS
@@ -59,6 +65,7 @@ def sources_of(store: str, targets: Iterable[str] = ()) -> Sources:
         replay=_Replays(store, programs, who),
         append=functools.partial(_append, store),
         who=who,
+        searches=Searches(search_executions, search_scores, search_budget, prove_search),
     )
 
 

@@ -34,6 +34,25 @@ class Programs(Protocol):
 
 
 @attrs.frozen(eq=False)
+class Searches:
+    """What the command line knows of recorded optimizations.
+
+    Args:
+        rows: Lists the executions of a run with what each spent: ``rows(reader, run, limit)``.
+        scores: Scores executions again: ``scores(reader, run, rows)``, a mapping with ``scores``,
+            ``select``, ``metric`` and ``problem``.
+        budget: Returns a run's limits, ``calls`` and ``usd``.
+        prove: Replays a run offline: ``prove(reader, run)``, a mapping with ``version`` and
+            ``same``. It imports the program.
+    """
+
+    rows: Callable[..., Sequence[Mapping[str, Any]]]
+    scores: Callable[..., Mapping[str, Any]]
+    budget: Callable[..., Mapping[str, Any]]
+    prove: Callable[..., Mapping[str, Any]]
+
+
+@attrs.frozen(eq=False)
 class Sources:
     """Everything that a screen may use from outside this package; the command line passes it.
 
@@ -46,6 +65,7 @@ class Sources:
         replay: Runs a recording under a version: ``await replay(run, version, calls, usd, reason)``
             returns the id of the new run once that is under way.
         append: Stores events: ``append(*events)``; returns once they are durable.
+        searches: Reads recorded optimizations.
         who: The name that is recorded with what a person writes.
     """
 
@@ -56,6 +76,7 @@ class Sources:
     program: Programs
     replay: Callable[..., Awaitable[str]]
     append: Callable[..., None]
+    searches: Searches
     who: str = ""
 
 

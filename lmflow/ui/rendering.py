@@ -15,6 +15,7 @@ from lmflow.errors.words import visible
 from lmflow.ui.drawing import bar, difference, state
 from lmflow.ui.graph import draw_row
 from lmflow.ui.pages import link
+from lmflow.ui.plots import curve_plot
 from lmflow.values.record import pretty
 from lmflow.views.amounts import dollars
 from lmflow.views.lines import counted, took, when
@@ -70,6 +71,7 @@ def make_templates() -> Templates:
         "state": state,
         "difference": difference,
         "draw_row": draw_row,
+        "curve_plot": curve_plot,
     }
     # A fragment is a block alone, which doesn't see what its page imports.
     parts: Any = environment.get_template("parts.html").module

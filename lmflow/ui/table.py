@@ -7,6 +7,7 @@ from lmflow.ui.programs import LOAD
 from lmflow.ui.screens.compare import COMPARE
 from lmflow.ui.screens.divergence import DIVERGENCE
 from lmflow.ui.screens.matrix import HISTORY, MATRIX
+from lmflow.ui.screens.optimization import OPTIMIZATION, OPTIMIZATIONS, REPLAYED
 from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
 from lmflow.ui.screens.trace import CALL, TRACE, WHY
@@ -29,6 +30,9 @@ SCREENS: tuple[Screen, ...] = (
     VERSION,
     BLAME,
     REF,
+    OPTIMIZATIONS,
+    OPTIMIZATION,
+    REPLAYED,
 )
 """The pages; those with a word stand in the navigation."""
 

@@ -31,13 +31,23 @@ PAGES = {
     "blame of a parameter": "/versions/prod/blame?path=answer.demos",
     "ref": "/refs/prod",
     "ref and a place": "/refs/prod?to=94107ed30961",
+    "optimizations": "/optimizations",
+    "optimization": "/optimizations/{optimized}",
+    "replay of an optimization": "/optimizations/{optimized}/replayed",
 }
 """The path of each screen; {run} and {trace} are filled in."""
 
 OTHER_FRAGMENTS: set[str] = set()
 """Fragments that have tests of their own."""
 
-OF_EMPTY_STORES = ("runs", "runs of a condition", "comparison without runs", "examples", "versions")
+OF_EMPTY_STORES = (
+    "runs",
+    "runs of a condition",
+    "comparison without runs",
+    "examples",
+    "versions",
+    "optimizations",
+)
 
 
 async def names(view: View) -> dict[str, str]:
@@ -46,7 +56,14 @@ async def names(view: View) -> dict[str, str]:
     run = next(row["id"] for row in rows if row["kind"] == "run")
     second, first = (row["id"] for row in rows if row["kind"] == "evaluate")
     trace = (await view.json(f"/traces/{run}"))["trace"]["trace"]
-    return {"run": run, "trace": trace, "first": first, "second": second}
+    optimized = next(row["id"] for row in rows if row["kind"] == "optimize")
+    return {
+        "run": run,
+        "trace": trace,
+        "first": first,
+        "second": second,
+        "optimized": optimized,
+    }
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -76,6 +93,8 @@ FRAGMENTS = (
     ("comparison", "rows"),
     ("examples", "rows"),
     ("versions", "rows"),
+    ("optimizations", "live"),
+    ("optimization", "live"),
 )
 """The parts of pages that are loaded alone."""
 
