@@ -108,17 +108,13 @@ class HttpSession:
         """The session, once a URL and headers can be sent. Raises ``ModelFailed`` if they can't."""
         import aiohttp  # noqa: PLC0415 - importing it is slow, and replay never needs it
 
-        parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            shown = url.rpartition("@")[2]
-            raise ModelFailed(
-                "request", f"{shown!r} is not a URL. Write it like http://127.0.0.1:8080/v1."
-            )
+        from lmflow.models.transport.connector import Connector  # noqa: PLC0415 - it imports it
+
+        _check_url(url)
         _check_headers(headers, host_port(url))
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0, ssl=self._ssl or True),
-                cookie_jar=aiohttp.DummyCookieJar(),
+                connector=Connector(self._ssl), cookie_jar=aiohttp.DummyCookieJar()
             )
         return self._session
 
@@ -139,6 +135,23 @@ class HttpSession:
 
 def _all_headers(headers: Mapping[str, str]) -> dict[str, str]:
     return {"Content-Type": "application/json", **headers}
+
+
+def _check_url(url: str) -> None:
+    """``ModelFailed`` if requests can't be sent to a URL. Its credentials aren't shown."""
+    from yarl import URL  # noqa: PLC0415 - aiohttp brings it
+
+    try:
+        host = urlsplit(url).hostname and URL(url).raw_host
+        sendable = urlsplit(url).scheme in {"http", "https"} and bool(host)
+        (host or "").encode("idna")  # as looking up its address does
+    except ValueError:  # a port that isn't a number, an open bracket, a label of 70 characters
+        sendable = False
+    if not sendable:
+        shown = url.rpartition("@")[2].partition("?")[0]
+        raise ModelFailed(
+            "request", f"{shown!r} is not a URL. Write it like http://127.0.0.1:8080/v1."
+        )
 
 
 def _check_headers(headers: Mapping[str, str], server: str) -> None:
@@ -209,4 +222,9 @@ def _too_large(url: str) -> ModelFailed:
 
 
 def _cause(error: BaseException) -> str:
+    import aiohttp  # noqa: PLC0415 - see above
+
+    # The words of this one name the whole URL, and the query of a URL may hold a key.
+    if isinstance(error, aiohttp.ClientResponseError):
+        return f"{error.status}, {error.message}"
     return str(getattr(error, "os_error", None) or error) or type(error).__name__

@@ -27,8 +27,7 @@ _FRAMING = frozenset(
         "upgrade",
     }
 )
-_SWITCHING_PROTOCOLS = 101
-_FINAL = 200
+_INTERIM = frozenset(range(100, 200)) - {101}  # after 101 no other answer comes
 
 
 class TooLarge(Exception):
@@ -98,7 +97,7 @@ class Route:
             except Exception as error:
                 raise _as_of_session(error, self.request) from error
             # Interim answers (100 Continue, 103 Early Hints) come before the one that counts.
-            if message.code >= _FINAL or message.code == _SWITCHING_PROTOCOLS:
+            if message.code not in _INTERIM:
                 return message, content
 
     async def _read(self, content: aiohttp.StreamReader) -> bytes:

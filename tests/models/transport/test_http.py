@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fakes import Reply, serving
+from raw_http import Answer, raw_server
 
 from lmflow.errors import ModelFailed
 from lmflow.models.transport import http
@@ -92,3 +93,30 @@ async def test_no_answer_changes_a_later_request(session: HttpSession) -> None:
         for _ in range(2):
             await session.post(url, {}, {}, 5.0)
     assert [None, None] == [seen.headers.get("Cookie") for seen in server.seen]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://host/",
+        "http://127.0.0.1:99999/",
+        "http://[::1/",
+        "http://a..b/",
+        f"http://{'a' * 70}/",
+        "http://me:sec/ret@host/?key=secret",
+        "http://host:secret@:1/",
+    ],
+)
+async def test_what_is_no_url_is_a_failure_without_secrets(session: HttpSession, url: str) -> None:
+    """A base URL with a mistake fails typed, and its credentials and query aren't shown."""
+    with pytest.raises(ModelFailed, match="is not a URL") as caught:
+        await session.post(url, {}, {}, 1.0)
+    assert ("request", False) == (caught.value.kind, "sec" in str(caught.value))
+
+
+async def test_a_failure_hides_the_query(session: HttpSession) -> None:
+    """The query of a URL may hold a key, so no failure shows it."""
+    async with raw_server(Answer([b"220 smtp ready\r\n\r\n"])) as server:
+        with pytest.raises(ModelFailed, match="400, Bad status line") as caught:
+            await session.post(f"{server.url}?api_key=secret", {}, {}, 1.0)
+    assert "secret" not in str(caught.value)

@@ -52,6 +52,7 @@ ANSWERS: dict[str, Answer] = {
     "until the end": Answer([b"HTTP/1.1 200 OK\r\n\r\nabc"], "close"),
     "after 100": Answer([b"HTTP/1.1 100 Continue\r\n\r\n", plain(b"abc")]),
     "after 103 twice": Answer([b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 2, plain(b"a")]),
+    "099": Answer([plain(b"abc", "099 Below")]),
     "101": Answer(
         [b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"]
     ),

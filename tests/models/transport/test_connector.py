@@ -1,0 +1,111 @@
+"""The law of the pool: a connection on which bytes came while it was idle is not used again."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+import trustme
+from raw_http import Answer, RawServer, plain, raw_server
+
+from lmflow.errors import ModelFailed
+from lmflow.models.transport.http import HttpSession
+
+KEY = {"Authorization": "Bearer secret"}
+BY_SESSION = {"Connection": "keep-alive", **KEY}
+STALE = plain(b"stale")
+LATE: dict[str, list[bytes | float]] = {
+    "a whole answer": [0.02, STALE],
+    "the head of one": [0.02, b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"],
+    "what isn't HTTP": [0.02, b"stale"],
+    "two in pieces": [0.02, STALE[:9], 0.01, STALE[9:] + STALE],
+}
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[HttpSession]:
+    """A session that is closed at the end."""
+    found = HttpSession()
+    yield found
+    await found.close()
+
+
+async def _streamed(session: HttpSession, server: RawServer, headers: Mapping[str, str]) -> bytes:
+    async with session.stream(server.url, headers, {}, 2.0) as answer:
+        return b"".join([line async for line in answer.lines])
+
+
+@pytest.mark.parametrize("late", LATE.values(), ids=LATE)
+@pytest.mark.parametrize("headers", [KEY, BY_SESSION], ids=["route", "session"])
+async def test_bytes_for_nobody_are_no_answer(
+    session: HttpSession, late: list[bytes | float], headers: dict[str, str]
+) -> None:
+    """What comes after an answer, while nobody asks, is never the answer to the next request."""
+    async with raw_server(Answer([plain(b"first"), *late]), Answer([plain(b"second")])) as server:
+        first = await session.post(server.url, headers, {}, 2.0)
+        await asyncio.sleep(0.08)
+        second = await session.post(server.url, headers, {}, 2.0)
+    assert (b"first", b"second", 2) == (first.body, second.body, server.connections)
+
+
+async def test_a_stream_begins_with_its_own_bytes(session: HttpSession) -> None:
+    """Streams take connections of the same pool, and no other answer's bytes."""
+    late = Answer([plain(b"first"), 0.02, STALE])
+    async with raw_server(late, Answer([plain(b"second")])) as server:
+        await session.post(server.url, KEY, {}, 2.0)
+        await asyncio.sleep(0.06)
+        assert b"second" == await _streamed(session, server, KEY)
+
+
+async def test_bytes_that_the_loop_has_not_read_are_seen(session: HttpSession) -> None:
+    """A stale answer may still be in the socket when the next request takes the connection."""
+    late = Answer([plain(b"first"), 0.02, STALE])
+    async with raw_server(late, Answer([plain(b"second")])) as server:
+        await session.post(server.url, KEY, {}, 2.0)
+        _pooled(session).pause_reading()  # a busy loop: bytes arrive, and nobody reads them
+        await asyncio.sleep(0.06)
+        second = await session.post(server.url, KEY, {}, 2.0)
+    assert (b"second", 2) == (second.body, server.connections)
+
+
+def _pooled(session: HttpSession) -> asyncio.ReadTransport:
+    assert session._session is not None
+    assert session._session.connector is not None
+    ((pooled,),) = session._session.connector._conns.values()
+    transport = pooled[0].transport
+    assert transport is not None
+    return transport
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_clean_connection_is_used_again(*, tls: bool) -> None:
+    """One connection carries request after request, over TLS as well."""
+    serving, asking = _contexts() if tls else (None, None)
+    session = HttpSession(asking)
+    async with raw_server(Answer([plain(b"a")]), tls=serving) as server:
+        for _ in range(5):
+            await session.post(server.url, KEY, {}, 2.0)
+            await asyncio.sleep(0.01)
+        await session.close()
+    assert 1 == server.connections
+
+
+async def test_a_post_is_sent_once(session: HttpSession) -> None:
+    """If the server closes a kept connection at a request, nobody sends it a second time."""
+    ends = [Answer([plain(b"a")]), Answer([], "close"), Answer([plain(b"b")])]
+    async with raw_server(*ends) as server:
+        await session.post(server.url, KEY, {}, 2.0)
+        with pytest.raises(ModelFailed, match="can't be reached"):
+            await session.post(server.url, KEY, {}, 2.0)
+    assert (2, 1) == (len(server.bodies), server.connections)
+
+
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(serving)
+    asking = ssl.create_default_context()
+    authority.configure_trust(asking)
+    return serving, asking
