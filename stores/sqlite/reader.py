@@ -249,7 +249,10 @@ class Reader:
             " WHERE uid = ? ORDER BY score.id",
             (uid,),
         )
-        return [self._score(uid, row) for row in rows]
+        try:
+            return [self._score(uid, row) for row in rows]
+        except DAMAGE as error:
+            raise damaged(self.store, f"a score of trace {uid}", error) from error
 
     def trace_summaries(self, conditions: Iterable[Condition] = ()) -> Iterator[TraceSummary]:
         """Yield a summary of each execution that fulfils all conditions, oldest first."""
@@ -317,16 +320,9 @@ class Reader:
 
     def _score(self, trace: str, row: sqlite3.Row) -> ScoreRecorded:
         feedback = self._blobs.get(row["feedback"]) or ""
-        return ScoreRecorded(
-            trace,
-            row["name"],
-            row["value"],
-            feedback,
-            row["metric"],
-            row["who"],
-            row["at_ns"],
-            row["run"] if "run" in row.keys() else "",  # noqa: SIM118 - rows aren't mappings
-        )
+        fields = (row["name"], row["value"], feedback, row["metric"], row["who"], row["at_ns"])
+        run = row["run"] if "run" in row.keys() else ""  # noqa: SIM118 - rows aren't mappings
+        return ScoreRecorded(trace, *fields, run)
 
 
 def _run(row: sqlite3.Row) -> Run:

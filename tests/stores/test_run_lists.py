@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from click.testing import CliRunner
 
 import lmflow as lf
 from lmflow.cli.main import main
+from lmflow.data.conditions import Condition, condition
 from lmflow.messages.replies import ChatReply, Usage
+from lmflow.stores.sqlite.gc import collect
+from lmflow.stores.sqlite.lists.costs import Grouping, costs
+from lmflow.stores.sqlite.reader import Reader
 
 ANSWER = lf.predict("answer", "question -> answer", "Answer.")
 ROWS = [{"id": f"e{n}", "question": str(n), "answer": "yes"} for n in range(4)]
@@ -46,6 +53,38 @@ async def test_stores_list_their_runs_alike(tmp_path: Path) -> None:
         await worked(sqlite)
         assert without_times(str(sqlite.runs)) == without_times(str(memory.runs))
         assert 4 == len(str(memory.runs).splitlines())
+
+
+async def test_a_run_that_refers_to_executions_pays_nothing(tmp_path: Path) -> None:
+    """Their calls count as reused in its row of the costs, and as sent in that of their first run,
+    also if the first run is not among the chosen ones, and when it is gone.
+    """
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+        await worked(store)
+        referring, paid, alone = store.runs(9)
+        root = store.run(referring.id).root
+        with store.reading() as reader:
+            expected = {alone.id: (1, 0), paid.id: (3, 1), referring.id: (0, 4)}
+            assert expected == _sent_and_reused(reader, ("run",))
+            chosen = [condition(f"run={referring.id}")]
+            assert [(0, 4)] == list(_sent_and_reused(reader, ("model",), chosen).values())
+            assert [(4, 0)] == list(_sent_and_reused(reader, ("model",)).values())
+            executions = reader.outlines.executions(referring.id, 9)
+            assert [None] * 4 == [row["cost"] for row in executions]
+        with closing(sqlite3.connect(store.path)) as db, db:
+            db.execute("UPDATE run SET started_ns = 1 WHERE id = ?", (paid.id,))
+        collect(store.path, older_than=10**15, dry_run=False)
+        with store.reading() as reader:
+            expected = {alone.id: (1, 0), referring.id: (0, 4)}
+            assert expected == _sent_and_reused(reader, ("run",))
+            assert root == reader.verify(referring.id).root
+
+
+def _sent_and_reused(
+    reader: Reader, by: Sequence[Grouping], conditions: Sequence[Condition] = ()
+) -> dict[str, tuple[int, int]]:
+    groups = costs(reader.listing, by, conditions)
+    return {cost.keys[by[0]]: (cost.calls, cost.reused) for cost in groups}
 
 
 async def test_stores_list_their_versions_alike(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import attrs
@@ -94,10 +95,15 @@ class BlobReader:
             Tampered: If a part does not match its hash, or the parts do not give the key.
         """
         if not is_in_parts(call):
-            whole: Request = self.get(call["request"])
+            whole = self.get(call["request"])
+            if not isinstance(whole, (ChatRequest, EmbedRequest, ToolRequest)):
+                raise self._misplaced(call, "request")
             return whole
-        head = self._opening(call["request"], call["prefix"])
-        key, request = head.request(None if call["last"] is None else self.get(call["last"]))
+        head = self._opening(call)
+        last = self.get(call["last"])
+        if not isinstance(last, (Turn, NoneType)):
+            raise self._misplaced(call, "last")
+        key, request = head.request(last)
         if len(call["key"]) == DIGEST and key != call["key"]:
             problem = f"the key of call {call['id']} doesn't match its request"
             raise Tampered(self._store, problem, "It was changed outside lmflow.")
@@ -112,14 +118,23 @@ class BlobReader:
             raise damaged(self._store, f"row {call} of the table call")
         return self.request(row)
 
-    def _opening(self, shape: int, prefix: int) -> _Opening:
+    def _opening(self, call: sqlite3.Row) -> _Opening:
         """Return what requests of one shape with the same messages before the last share."""
-        if (opening := self._openings.get((shape, prefix))) is None:
+        place = call["request"], call["prefix"]
+        if (opening := self._openings.get(place)) is None:
+            shape, turns = map(self.get, place)
+            if not isinstance(shape, ChatRequest) or shape.messages:
+                raise self._misplaced(call, "request")
+            if not isinstance(turns, list) or not all(isinstance(turn, Turn) for turn in turns):
+                raise self._misplaced(call, "prefix")
             if len(self._openings) >= REMEMBERED:
                 self._openings.clear()
-            opening = _Opening.of(self.get(shape), self.get(prefix))
-            self._openings[shape, prefix] = opening
+            opening = self._openings[place] = _Opening.of(shape, turns)
         return opening
+
+    def _misplaced(self, call: sqlite3.Row, part: str) -> Tampered:
+        problem = f"the {part} of call {call['id']} is blob {call[part]}, which is something else"
+        return Tampered(self._store, problem, "It was changed outside lmflow.")
 
     def _checked(self, blob: int, hashed: bytes, kind: str, enc: int, data: bytes) -> Any:
         """Return the value of a row if it matches its hash."""

@@ -1,7 +1,8 @@
 """What recorded calls cost, summed by day, version, step, model or run.
 
 A reused reply was paid for once, by the call that it was copied from, so copies count as reused and
-add neither tokens nor money nor time.
+add neither tokens nor money nor time. Grouped by run, or chosen by conditions on runs, the calls of
+an execution count in each run that has it: as reused in those that refer to it.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import attrs
 
 from lmflow.data.conditions import Condition, step_name
+from lmflow.stores.filters import level_of
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.lists.listing import Listing
 
@@ -23,24 +25,23 @@ _KEYS: Mapping[Grouping, str] = {
     "version": "version.hash",
     "step": "call.address",
     "model": "call.kind || ' ' || call.model",
-    "run": "place.run",
+    "run": "run_item.run",
 }
 _JOINS: Mapping[Grouping, str] = {
     "version": " JOIN version ON version.id = trace.version",
-    "run": " LEFT JOIN (SELECT trace, min(run) AS run FROM run_item GROUP BY trace) AS place"
-    " ON place.trace = call.trace",
 }
+_PLACES = " LEFT JOIN run_item ON run_item.trace = call.trace"
 _SENT = "call.source = ''"
-_SUMS = f"""
-       min(call.id) AS first, sum({_SENT}) AS calls,
-       sum(NOT {_SENT}) AS reused,
-       sum({_SENT} AND call.status = 'failed') AS failed,
-       coalesce(sum(CASE WHEN {_SENT} THEN call.tok_in END), 0) AS tok_in,
-       coalesce(sum(CASE WHEN {_SENT} THEN call.tok_out END), 0) AS tok_out,
-       sum(CASE WHEN {_SENT} THEN call.cost END) AS cost,
-       sum({_SENT} AND call.kind <> 'tool' AND call.status = 'ok' AND call.cost IS NULL)
+_SUMS = """
+       min(call.id) AS first, sum({sent}) AS calls,
+       sum(NOT {sent}) AS reused,
+       sum({sent} AND call.status = 'failed') AS failed,
+       coalesce(sum(CASE WHEN {sent} THEN call.tok_in END), 0) AS tok_in,
+       coalesce(sum(CASE WHEN {sent} THEN call.tok_out END), 0) AS tok_out,
+       sum(CASE WHEN {sent} THEN call.cost END) AS cost,
+       sum({sent} AND call.kind <> 'tool' AND call.status = 'ok' AND call.cost IS NULL)
            AS unpriced,
-       coalesce(sum(CASE WHEN {_SENT} AND call.ended_ns > 0
+       coalesce(sum(CASE WHEN {sent} AND call.ended_ns > 0
                     THEN call.ended_ns - call.started_ns END), 0) / 1e9 AS seconds
 FROM call JOIN trace ON trace.id = call.trace
 """
@@ -85,10 +86,16 @@ def costs(
 
     Days, runs and versions are in the order of time, other groups with the dearest first.
     """
-    chosen = listing.filter(conditions, "call")
+    conditions = tuple(conditions)
+    by_place = "run" in by or any(level_of(one, "call") == "run" for one in conditions)
+    chosen = listing.filter(conditions, "call", place=by_place)
     keys = [f"{_KEYS[name]} AS {name}" for name in by]
     joined = "".join(_JOINS.get(name, "") for name in by)
-    select = ", ".join([*keys, ""]) + _SUMS
+    sent = _SENT
+    if by_place:
+        joined += _PLACES
+        sent = f"({_SENT} AND NOT coalesce({listing.reused()}, 0))"
+    select = ", ".join([*keys, ""]) + _SUMS.format(sent=sent)
     query = f"SELECT {select} {joined} WHERE {chosen.sql}"
     query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"
     # Many addresses are of one step: they are few beside the calls, and cheaper to read in Python.

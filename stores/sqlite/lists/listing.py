@@ -17,7 +17,7 @@ from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.full_text import outcome_text
 from lmflow.stores.sqlite.ids import resolve_place
-from lmflow.stores.sqlite.lists.run_totals import has_references
+from lmflow.stores.sqlite.lists.run_totals import has_references, reused_column
 from lmflow.stores.sqlite.lists.where import ConditionFilters, Filter
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.values.record import pretty
@@ -147,16 +147,29 @@ class Listing:
         scores of one name the latest counts.
         """
         means: dict[str, dict[str, float]] = {run: {} for run in runs}
-        own = "score.run IN ('', run_item.run)" if has_references(self._db) else "1"
-        for row in select_in(self._db, _SCORES.format(own=own, keys="{keys}"), runs):
+        query = _SCORES.format(own=self.own_scores(), keys="{keys}")
+        for row in select_in(self._db, query, runs):
             means[row["run"]][row["name"]] = row["mean"]
         return means
 
-    def filter(self, conditions: Iterable[Condition], listed: Any) -> Filter:
-        """Return conditions as SQL for a query of ``listed`` things, ids in them resolved."""
+    def filter(
+        self, conditions: Iterable[Condition], listed: Any, *, place: bool = False
+    ) -> Filter:
+        """Return conditions as SQL for a query of ``listed`` things, ids in them resolved; with
+        ``place`` conditions on a run must hold for that of the query's ``run_item``.
+        """
         if self._filters is None:
             self._filters = ConditionFilters(self._db, self.store)
-        return self._filters.filter([self._resolved(c) for c in conditions], listed)
+        resolved = [self._resolved(c) for c in conditions]
+        return self._filters.filter(resolved, listed, place=place)
+
+    def own_scores(self) -> str:
+        """Return the SQL that tells whether a score counts in the run of a ``run_item``."""
+        return "score.run IN ('', run_item.run)" if has_references(self._db) else "1"
+
+    def reused(self) -> str:
+        """Return the SQL that tells whether a row of ``run_item`` is a reference."""
+        return reused_column(self._db)
 
     def rows(self, query: str, chosen: Filter, more: dict[str, Any] | None = None) -> Any:
         """Return the rows of a query with a filter in it."""

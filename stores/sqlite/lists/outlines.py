@@ -32,9 +32,10 @@ SELECT run_item.run, run_item.position, run_item.label, trace.uid AS trace,
             WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
        trace.started_ns, trace.ended_ns,
        (SELECT avg(value) FROM score WHERE score.trace = trace.id AND score.value IS NOT NULL
-        AND score.run IN ('', run_item.run)) AS score,
+        AND {own}) AS score,
        (SELECT count(*) FROM call WHERE call.trace = trace.id) AS calls,
-       (SELECT sum(cost) FROM call WHERE call.trace = trace.id AND source = '') AS cost
+       (SELECT sum(cost) FROM call
+        WHERE call.trace = trace.id AND source = '' AND NOT {reused}) AS cost
 FROM run_item JOIN trace ON trace.id = run_item.trace
 WHERE run_item.run = :run AND run_item.position > :after
       AND (NOT :failed OR trace.failure IS NOT NULL)
@@ -63,7 +64,7 @@ SELECT name, value FROM (
     SELECT score.id, score.name, score.value,
            max(score.id) OVER (PARTITION BY score.trace, score.name) AS latest
     FROM run_item JOIN score ON score.trace = run_item.trace
-    WHERE run_item.run = :run AND score.value IS NOT NULL AND score.run IN ('', :run)
+    WHERE run_item.run = :run AND score.value IS NOT NULL AND {own}
 ) WHERE id = latest
 """
 _CELLS = """
@@ -71,7 +72,7 @@ SELECT run_item.run, run_item.label, trace.uid AS trace, version.hash AS version
        CASE WHEN trace.failure IS NOT NULL THEN 'failed'
             WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
        (SELECT avg(value) FROM score WHERE score.trace = trace.id AND score.value IS NOT NULL
-        AND score.run IN ('', run_item.run)) AS score
+        AND {own}) AS score
 FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
 WHERE run_item.run IN (SELECT value FROM json_each(:runs))
       AND (:label = '' OR run_item.label = :label OR run_item.label LIKE :label || '/%') AND run_item.label LIKE 'ex[%'
@@ -202,5 +203,7 @@ class Outlines:
 
     def _rows(self, query: str, **values: Any) -> Sequence[Any]:
         everything = self._listing.filter((), "trace")
+        query = query.replace("{own}", self._listing.own_scores())
+        query = query.replace("{reused}", self._listing.reused())
         rows: Sequence[Any] = self._listing.rows(query, everything, values)
         return rows

@@ -30,6 +30,10 @@ _LATEST = (
     "(SELECT value FROM score WHERE score.trace = {trace} AND value IS NOT NULL{named}"
     " ORDER BY score.id DESC LIMIT 1)"
 )
+_IN_SOME_RUN = (
+    "SELECT 1 FROM run_item JOIN run ON run.id = run_item.run WHERE run_item.trace = trace.id"
+)
+_IN_PLACE = "SELECT 1 FROM run WHERE run.id = run_item.run"
 _BLOB = "(SELECT enc FROM blob WHERE id = {0}), (SELECT data FROM blob WHERE id = {0})"
 
 
@@ -105,14 +109,19 @@ class ConditionFilters:
         self._checks: list[Callable[[Any, Any], bool]] = []
         self._damage: Exception | None = None
         self._parameters: dict[str, Any] = {}
+        self._run_holds = _IN_SOME_RUN
         db.create_function(_HOLDS, 3, self._holds)
 
-    def filter(self, conditions: Iterable[Condition], listed: Level) -> Filter:
+    def filter(
+        self, conditions: Iterable[Condition], listed: Level, *, place: bool = False
+    ) -> Filter:
         """Return the filter of a query of ``listed`` things.
 
-        The query has the table ``listed``; one of calls has the table ``trace`` too.
+        The query has the table ``listed``; one of calls has the table ``trace`` too. With ``place``
+        it has a row of ``run_item``, on whose run conditions on a run must hold.
         """
         self._parameters = {}
+        self._run_holds = _IN_PLACE if place else _IN_SOME_RUN
         own: list[str] = []
         wanted: list[tuple[Level, str]] = []
         for criterion in conditions:
@@ -149,10 +158,7 @@ class ConditionFilters:
         """Return the SQL of a condition on the thing itself, or on what it belongs to."""
         sql = self._sql(criterion.positive, level, alone=listed == "call")
         if level == "run" and listed != "run":
-            sql = (
-                "EXISTS (SELECT 1 FROM run_item JOIN run ON run.id = run_item.run"
-                f" WHERE run_item.trace = trace.id AND {sql})"
-            )
+            sql = f"EXISTS ({self._run_holds} AND {sql})"
         return f"NOT {sql}" if criterion.operator == "!=" else sql
 
     def _sql(  # noqa: PLR0911 - one return a field

@@ -193,7 +193,7 @@ def test_a_changed_blob(data: st.DataObject, uses: list[str]) -> None:
 COLUMNS = [
     ("trace", column) for column in ("version", "inputs", "outputs", "world", "failure", "program", "root", "started_ns")
 ] + [
-    ("call", "request"), ("call", "reply"), ("call", "key"), ("call", "trace"), ("call", "status"), ("call", "cost"),
+    ("call", "request"), ("call", "prefix"), ("call", "last"), ("call", "reply"), ("call", "key"), ("call", "trace"), ("call", "status"), ("call", "cost"),
     ("run", "config"), ("run", "root"), ("run", "status"), ("run_item", "trace"), ("wanted", "inputs"),
     ("wanted", "version"), ("version", "params"), ("version", "origin"), ("version", "hash"), ("parent", "hash"),
     ("ref", "version"), ("item", "example"), ("dataset", "hash"), ("score", "feedback"), ("reflog", "after"),
@@ -221,6 +221,19 @@ TABLES = [
     "blob", "version", "parent", "ref", "reflog", "run", "trace", "run_item", "call", "choice", "wanted", "score", "pin",
     "tombstone", "touched", "meta", "dataset", "item", "dataset_name", "search", "v_runs",
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("column", ["request", "prefix", "last"])
+def test_a_part_of_a_request_that_is_something_else(column: str) -> None:
+    """Calls name blobs of every kind as a part of their requests."""
+    for blob in _ids("blob"):
+        _holds(_changed((f"UPDATE call SET {column} = ?", (blob,))), "verify", "gc", "follow")
+
+
+def test_feedback_that_is_something_else() -> None:
+    """Scores name blobs of every kind as their feedback."""
+    for blob in _ids("blob"):
+        _holds(_changed(("UPDATE score SET feedback = ?", (blob,))), "scores")
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -156,7 +156,7 @@ def test_events_that_need_rows_at_once_are_no_piece() -> None:
 def test_what_can_not_be_read_back_is_no_piece() -> None:
     """Values that a piece would take and a reader refuse are written as rows at once."""
     with pytest.raises(ValueError, match="bool"):
-        written_piece([ScoreRecorded("t1", "exact", True)])
+        written_piece([ScoreRecorded("t1", "exact", value=True)])
 
 
 def test_a_place_of_a_run_is_taken_once(store: lf.SqliteStore, path: Path) -> None:
