@@ -13,8 +13,10 @@ import attrs
 import click
 from aiohttp import web
 
+from lmflow.cli.commands.stores.doctor import local_checks
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
+from lmflow.cli.loading.promoting import add_example
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
 from lmflow.cli.loading.searches import (
@@ -65,6 +67,8 @@ def sources_of(store: str, targets: Iterable[str] = ()) -> Sources:
         replay=_Replays(store, programs, who),
         append=functools.partial(_append, store),
         who=who,
+        checks=functools.partial(_checks, store),
+        add_example=functools.partial(add_example, store),
         searches=Searches(search_executions, search_scores, search_budget, prove_search),
     )
 
@@ -85,6 +89,11 @@ def _evaluation(reader: Reader, run: Run) -> Evaluation:
     """Return an evaluation as its run recorded it."""
     datasets = recorded_datasets(run, reader)
     return recorded_evaluation(run, reader, datasets[0] if datasets else None)
+
+
+def _checks(store: str) -> list[dict[str, Any]]:
+    """Return what `lmflow doctor` finds without sending anything, as JSON values."""
+    return [attrs.asdict(check) for check in local_checks(store)]
 
 
 def _append(store: str, *events: Event) -> None:

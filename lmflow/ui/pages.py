@@ -66,6 +66,8 @@ class Sources:
             returns the id of the new run once that is under way.
         append: Stores events: ``append(*events)``; returns once they are durable.
         searches: Reads recorded optimizations.
+        checks: Checks the installation and the store; sends nothing.
+        add_example: Adds an example to a data set: ``add_example(name, split, example, trace)``.
         who: The name that is recorded with what a person writes.
     """
 
@@ -77,6 +79,8 @@ class Sources:
     replay: Callable[..., Awaitable[str]]
     append: Callable[..., None]
     searches: Searches
+    checks: Callable[[], Sequence[Mapping[str, Any]]]
+    add_example: Callable[..., str]
     who: str = ""
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from lmflow.ui.pages import Act, Screen
 from lmflow.ui.programs import LOAD
 from lmflow.ui.screens.compare import COMPARE
+from lmflow.ui.screens.datasets import DATASET, DATASETS, PROMOTE, PROMOTION
 from lmflow.ui.screens.divergence import DIVERGENCE
+from lmflow.ui.screens.health import HASHES, HEALTH
 from lmflow.ui.screens.matrix import HISTORY, MATRIX
 from lmflow.ui.screens.optimization import OPTIMIZATION, OPTIMIZATIONS, REPLAYED
 from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
+from lmflow.ui.screens.search import SEARCH
 from lmflow.ui.screens.trace import CALL, TRACE, WHY
 from lmflow.ui.screens.versions import BLAME, REF, ROLL_BACK, VERSION, VERSIONS
 from lmflow.ui.screens.what_if import RUN_WHAT_IF, WHAT_IF
@@ -33,8 +36,14 @@ SCREENS: tuple[Screen, ...] = (
     OPTIMIZATIONS,
     OPTIMIZATION,
     REPLAYED,
+    SEARCH,
+    DATASETS,
+    DATASET,
+    PROMOTION,
+    HEALTH,
+    HASHES,
 )
 """The pages; those with a word stand in the navigation."""
 
-ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK)
+ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK, PROMOTE)
 """What forms may do."""

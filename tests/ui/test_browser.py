@@ -27,6 +27,7 @@ def _paths(page: Any) -> list[str]:
         f"/runs/{mapped}/what-if", "/nothing",
         "/versions", "/versions/prod", "/versions/prod/blame", "/refs/prod",
         "/optimizations", f"/optimizations/{run}",
+        "/search?q=tea", "/datasets", f"/traces/{trace}/promote", "/health", "/health/hashes",
     ]  # fmt: skip
 
 
@@ -55,7 +56,15 @@ def test_screens_have_no_violations(store: str, request: pytest.FixtureRequest) 
         paths = (
             _paths(page)
             if store == "filled"
-            else ["/", "/compare", "/examples", "/versions", "/optimizations"]
+            else [
+                "/",
+                "/compare",
+                "/examples",
+                "/versions",
+                "/optimizations",
+                "/search",
+                "/datasets",
+            ]
         )
         for path in paths:
             page.goto(url + path)
@@ -74,7 +83,7 @@ def test_hostile_text_is_only_text(tmp_path: Path) -> None:
     paths = ["/", *(f"/runs/{run}" for run in ids.runs), *(f"/traces/{trace}" for trace in ids.traces),
              f"/compare?run={ids.evaluations[0]}&run={ids.evaluations[1]}", "/examples",
              "/versions", "/versions?q=one", "/versions/two?against=one", "/versions/one/blame",
-             "/refs/one"]  # fmt: skip
+             "/refs/one", "/search?q=script", "/datasets"]  # fmt: skip
     with viewed(store) as (url, entrance), browsing() as context:
         page, said = _listen(context)
         foreign: list[str] = []

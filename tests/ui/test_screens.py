@@ -34,6 +34,12 @@ PAGES = {
     "optimizations": "/optimizations",
     "optimization": "/optimizations/{optimized}",
     "replay of an optimization": "/optimizations/{optimized}/replayed",
+    "search": "/search?q=tea",
+    "search with conditions": "/search?q=min*&where=status%3Dok",
+    "data sets": "/datasets",
+    "adding an execution to a data set": "/traces/{trace}/promote",
+    "health": "/health",
+    "hashes": "/health/hashes",
 }
 """The path of each screen; {run} and {trace} are filled in."""
 
@@ -47,6 +53,7 @@ OF_EMPTY_STORES = (
     "examples",
     "versions",
     "optimizations",
+    "data sets",
 )
 
 
@@ -94,6 +101,8 @@ FRAGMENTS = (
     ("examples", "rows"),
     ("versions", "rows"),
     ("optimizations", "live"),
+    ("search", "rows"),
+    ("hashes", "result"),
     ("optimization", "live"),
 )
 """The parts of pages that are loaded alone."""

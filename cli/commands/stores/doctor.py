@@ -92,6 +92,12 @@ def doctor(model: str, store: str, *, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+def local_checks(store: str) -> Iterator[Check]:
+    """Yield the checks of the installation and of a store; nothing is sent."""
+    yield from _machine()
+    yield from _store(store)
+
+
 def _machine() -> Iterator[Check]:
     yield Check(
         "lmflow", "ok", f"{__version__} on Python {'.'.join(map(str, sys.version_info[:3]))}"
