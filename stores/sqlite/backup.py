@@ -19,7 +19,8 @@ Progress = Callable[[int, int], None]
 _PAGES = 1000
 """Pages that are copied between two reports, 4 MB."""
 
-_SUFFIXES = ("", "-wal", "-shm", "-journal")
+_JOURNALS = ("-wal", "-shm", "-journal")
+_SUFFIXES = ("", *_JOURNALS)
 
 
 def backup(
@@ -123,6 +124,9 @@ def _publish(draft: Path, target: Path, *, overwrite: bool) -> int:
         os.fsync(file.fileno())
     size = draft.stat().st_size
     if overwrite:
+        # What belongs to the file that was there would be read as the journal of the new one.
+        for suffix in _JOURNALS:
+            target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
         draft.replace(target)
         return size
     try:

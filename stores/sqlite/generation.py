@@ -15,7 +15,7 @@ from lmflow.stores.damage import damaged
 def generation_of(db: sqlite3.Connection) -> int:
     """Return the current generation; ``Tampered`` if the store has none."""
     row = db.execute("SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'gc'").fetchone()
-    if row is None:
+    if row is None or row[0] is None:
         _, _, path = db.execute("PRAGMA database_list").fetchone()
         raise damaged(path, "the row gc of the table meta")
     return int(row[0])

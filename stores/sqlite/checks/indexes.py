@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
@@ -26,9 +27,21 @@ def index_problems(db: sqlite3.Connection, most: int) -> Iterator[str]:
         if found != "ok":
             yield from (f"SQLite: {line}" for line in str(found).splitlines() if line.strip())
     try:
-        yield from _full_text_problems(db)
+        with _one_moment(db):
+            problems = list(_full_text_problems(db))
     except sqlite3.DatabaseError as error:
-        yield f"the full-text index can't be read ({error})"
+        problems = [f"the full-text index can't be read ({error})"]
+    yield from problems
+
+
+@contextlib.contextmanager
+def _one_moment(db: sqlite3.Connection) -> Iterator[None]:
+    """Let queries see the store as it is now, whatever other processes write meanwhile."""
+    db.execute("BEGIN")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
 
 
 def _rows(db: sqlite3.Connection, query: str) -> list[tuple[object, ...]]:

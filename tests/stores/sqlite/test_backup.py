@@ -78,6 +78,17 @@ def test_nothing_is_replaced_unless_told_so(store: Path, tmp_path: Path) -> None
     assert copy.read_bytes().startswith(b"SQLite format 3")
 
 
+def test_a_copy_that_was_used_is_replaced(store: Path, tmp_path: Path) -> None:
+    """No journal of the copy that is replaced is read as the new one's."""
+    copy = tmp_path / "copy.db"
+    for count in range(1, 4):
+        backup(store, copy, overwrite=True)
+        with reading(copy) as reader:
+            assert (count, ()) == (len(reader.runs(9, "")), reader.check().problems)
+            asyncio.run(_fill(copy, 40))  # its journal stays as long as somebody reads
+        asyncio.run(_fill(store))
+
+
 @pytest.mark.parametrize(
     ("target", "words"),
     [("store.db", "the store itself"), ("none/copy.db", "folder does not exist"), ("", "a folder")],

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 import lmflow as lf
 from lmflow.errors import ModelFailed, StoreError
 from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite import full_text
+from lmflow.stores.sqlite.checks import indexes
 from lmflow.stores.sqlite.full_text import match_expression, snippet
 from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.store import reading
@@ -222,3 +224,22 @@ async def test_collected_calls_leave_the_index(tmp_path: Path) -> None:
         db.execute("INSERT INTO search (search) VALUES ('integrity-check')")
         query = "SELECT count(*) FROM search WHERE search MATCH ?"
         assert (0,) == db.execute(query, (match_expression(["首"]),)).fetchone()
+
+
+def test_a_call_that_ends_while_the_index_is_checked_is_no_problem(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index and the calls are compared as they are at one moment."""
+
+    def indexed_calls(db: sqlite3.Connection) -> object:
+        async def go() -> None:
+            with lf.SqliteStore(filled / "lmflow.db") as store:
+                async with lf.Executor(lf.scripted(lambda _: "Later."), store) as ex:
+                    await ex.run(ANSWER, question="When?")
+
+        asyncio.run(go())
+        return full_text.indexed_calls(db)
+
+    monkeypatch.setattr(indexes, "indexed_calls", indexed_calls)
+    with reading("lmflow.db") as reader:
+        assert () == reader.check().problems
