@@ -17,7 +17,7 @@ from lmflow.stores.sqlite.rescue.executions import Executions
 from lmflow.stores.sqlite.rescue.indexes import Indexes
 from lmflow.stores.sqlite.rescue.pages import HEADER, MAGIC, Pages
 from lmflow.stores.sqlite.rescue.report import Losses, Rescue
-from lmflow.stores.sqlite.rescue.tables import TABLES, Scan, Shape, scan, shapes
+from lmflow.stores.sqlite.rescue.tables import LOG, TABLES, Scan, Shape, scan, shapes
 from lmflow.stores.sqlite.rescue.values import (
     drop_unsure_pointers,
     drop_wrong_blobs,
@@ -25,6 +25,7 @@ from lmflow.stores.sqlite.rescue.values import (
 )
 from lmflow.stores.sqlite.schema import APPLICATION, VERSION
 from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.sqlite.writing.settling import settle
 
 _SUFFIXES = ("", "-wal", "-shm", "-journal")
 _NEWER_AT_MOST = VERSION + 7
@@ -104,6 +105,7 @@ def _filled(db: sqlite3.Connection, path: Path, new: Path) -> Rescue:
     for entries in indexed_calls(db):
         db.executemany(f"{INSERT_WORDS} VALUES (?, ?, ?)", entries)
     db.execute("COMMIT")
+    _settle_log(db, store, losses)
     db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     checked = _checked(db, new)
     return Rescue(
@@ -117,6 +119,14 @@ def _filled(db: sqlite3.Connection, path: Path, new: Path) -> Rescue:
         losses.lines,
         losses.more,
     )
+
+
+def _settle_log(db: sqlite3.Connection, store: str, losses: Losses) -> None:
+    """Make rows of the pieces of the log, and name those of which none can be made."""
+    db.execute(f"UPDATE {LOG} SET problem = ''")
+    settle(db, store)
+    for row in db.execute(f"DELETE FROM {LOG} RETURNING id, problem").fetchall():
+        losses.note(f"piece {row['id']} of the log can't become rows ({row['problem']})")
 
 
 def _fill(db: sqlite3.Connection, path: Path, indexes: Indexes, losses: Losses) -> None:
@@ -152,7 +162,7 @@ def _lines(seen: Scan) -> Iterator[str]:
     if seen.unknown:
         belong = "1 page belongs" if seen.unknown == 1 else f"{seen.unknown} pages belong"
         yield f"{belong} to nothing that can be read"
-    for table in TABLES:
+    for table in (*TABLES, LOG):
         if pages := seen.lost_pages.get(table, 0):
             yield f"{pages} {'page' if pages == 1 else 'pages'} of the table {table} can't be read"
         if rows := seen.unreadable.get(table, 0):

@@ -26,6 +26,11 @@ TABLES = (
 )  # fmt: skip
 """The tables that are rescued, each after those that it refers to."""
 
+LOG = "log"
+"""The table of what waits to become rows; earlier schemas have none. A page that no tree leads to
+is never taken for one of it: what was in it may be rows already.
+"""
+
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "INTEGER": (int,),
     "TEXT": (str,),
@@ -84,7 +89,7 @@ class Shape:
 
 def shapes(db: sqlite3.Connection) -> dict[str, Shape]:
     """Return the shapes of the tables of a new store."""
-    return {table: _shape(db, table) for table in TABLES}
+    return {table: _shape(db, table) for table in (*TABLES, LOG)}
 
 
 def _shape(db: sqlite3.Connection, table: str) -> Shape:

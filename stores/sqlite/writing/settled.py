@@ -52,7 +52,6 @@ def _settled_copy(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         prepare(copy, path)
         settle(copy, str(path))
         copy.row_factory = None
-        copy.execute("PRAGMA query_only = ON")
     except BaseException:
         copy.close()
         raise

@@ -18,6 +18,7 @@ from lmflow.stores.sqlite.checks.health import health
 from lmflow.stores.sqlite.gc import collect
 from lmflow.stores.sqlite.query import query
 from lmflow.stores.sqlite.reading import reading
+from lmflow.stores.sqlite.rescue.salvage import salvage
 from lmflow.stores.sqlite.writing import group_commit, log, settled
 from lmflow.stores.sqlite.writing.piece_reader import events_of
 from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece
@@ -237,6 +238,7 @@ def test_a_store_that_is_only_read_shows_its_log(
     monkeypatch.setattr(settled, "is_writable", lambda _: False)
     with reading(path) as reader:
         assert _closed().trace.root == reader.trace("t1").root
+        assert () == reader.check().problems
     assert 1 == _waiting(path)
 
 
@@ -269,6 +271,19 @@ def test_a_piece_that_can_not_become_rows_is_kept_and_named(
     assert found is not None
     assert problem == found.problem
     assert 1 == _waiting(path)
+
+
+def test_what_waits_is_rescued(store: lf.SqliteStore, path: Path, tmp_path: Path) -> None:
+    """Rows are made of the log in the rescued store; a piece that can't be read is named."""
+    store.append(_opened(), CallEnded("t1", _call()), _closed()).result(10)
+    assert () == salvage(path, tmp_path / "new.db").lost
+    with reading(tmp_path / "new.db") as reader:
+        assert _closed().trace.root == reader.trace("t1").root
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("INSERT INTO log (events) VALUES (x'c0ffee')")
+    rescue = salvage(path, tmp_path / "newer.db")
+    (line,) = rescue.lost
+    assert (1, True) == (rescue.traces, line.startswith("piece 2 of the log can't become rows"))
 
 
 @pytest.mark.parametrize(
