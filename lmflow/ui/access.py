@@ -74,9 +74,12 @@ class Access:
         if not self._is_own_host(request.host):
             return "the request names another host than this server's"
         origin = request.headers.get("Origin", "")
-        if origin and origin != f"http://{request.host}":
-            return "the request comes from a page of another origin"
         site = request.headers.get("Sec-Fetch-Site", "")
+        # A page that sends no referrer posts its own forms with the origin "null"; no other page
+        # can make a browser call that the same origin.
+        is_own = origin == f"http://{request.host}" or (origin, site) == ("null", "same-origin")
+        if origin and not is_own:
+            return "the request comes from a page of another origin"
         if request.method not in READS and (site not in _OWN_SITES or not origin):
             return "the form comes from a page of another origin"
         return ""

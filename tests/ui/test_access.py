@@ -70,3 +70,20 @@ async def test_no_path_leads_to_the_disk(empty: Path, name: str) -> None:
     """Files come from a fixed table."""
     async with viewing(empty) as view:
         assert 404 == (await view.get(f"/static/{name}"))[0]
+
+
+@pytest.mark.parametrize(
+    ("site", "status"), [("same-origin", 400), ("cross-site", 403), ("same-site", 403), ("", 403)]
+)
+async def test_a_form_without_a_referrer_is_of_its_own_page(
+    empty: Path, site: str, status: int
+) -> None:
+    """Browsers name no origin for forms of pages without a referrer: then the site has to be ours.
+
+    400 says that the form came through, and lacked its fields.
+    """
+    async with viewing(empty) as view:
+        headers = {"Origin": "null"} | ({"Sec-Fetch-Site": site} if site else {})
+        data = {"form_token": view.access.form_token}
+        async with view.session.post(f"{view.url}/rollback", data=data, headers=headers) as got:
+            assert status == got.status
