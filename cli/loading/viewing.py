@@ -34,6 +34,7 @@ from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
 from lmflow.progress.update import silent
 from lmflow.stores.sqlite.lists.costs import Grouping, costs
+from lmflow.stores.sqlite.lists.pairs import pairs
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import Event, ScoreRecorded, VersionSaved
@@ -69,6 +70,7 @@ def sources_of(store: str, targets: Iterable[str] = ()) -> Sources:
         who=who,
         checks=functools.partial(_checks, store),
         add_example=functools.partial(add_example, store),
+        pairs=pairs,
         searches=Searches(search_executions, search_scores, search_budget, prove_search),
     )
 

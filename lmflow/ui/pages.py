@@ -67,6 +67,8 @@ class Sources:
         append: Stores events: ``append(*events)``; returns once they are durable.
         searches: Reads recorded optimizations.
         checks: Checks the installation and the store; sends nothing.
+        pairs: Lists executions of the same inputs: ``pairs(reader, version, other, limit)``, each
+            with ``a``, ``b``, ``row_a`` and ``row_b``.
         add_example: Adds an example to a data set: ``add_example(name, split, example, trace)``.
         who: The name that is recorded with what a person writes.
     """
@@ -81,6 +83,7 @@ class Sources:
     searches: Searches
     checks: Callable[[], Sequence[Mapping[str, Any]]]
     add_example: Callable[..., str]
+    pairs: Callable[..., Sequence[Any]]
     who: str = ""
 
 

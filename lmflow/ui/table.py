@@ -8,6 +8,7 @@ from lmflow.ui.screens.compare import COMPARE
 from lmflow.ui.screens.datasets import DATASET, DATASETS, PROMOTE, PROMOTION
 from lmflow.ui.screens.divergence import DIVERGENCE
 from lmflow.ui.screens.health import HASHES, HEALTH
+from lmflow.ui.screens.label import JUDGE, LABEL, PAIRS, PREFER
 from lmflow.ui.screens.matrix import HISTORY, MATRIX
 from lmflow.ui.screens.optimization import OPTIMIZATION, OPTIMIZATIONS, REPLAYED
 from lmflow.ui.screens.run import RUN, VERIFY
@@ -36,6 +37,8 @@ SCREENS: tuple[Screen, ...] = (
     OPTIMIZATIONS,
     OPTIMIZATION,
     REPLAYED,
+    LABEL,
+    PAIRS,
     SEARCH,
     DATASETS,
     DATASET,
@@ -45,5 +48,5 @@ SCREENS: tuple[Screen, ...] = (
 )
 """The pages; those with a word stand in the navigation."""
 
-ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK, PROMOTE)
+ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK, PROMOTE, JUDGE, PREFER)
 """What forms may do."""

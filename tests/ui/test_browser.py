@@ -27,6 +27,7 @@ def _paths(page: Any) -> list[str]:
         f"/runs/{mapped}/what-if", "/nothing",
         "/versions", "/versions/prod", "/versions/prod/blame", "/refs/prod",
         "/optimizations", f"/optimizations/{run}",
+        "/label", "/label/pairs?a=94107ed30961&b=9ac65e8dd61e",
         "/search?q=tea", "/datasets", f"/traces/{trace}/promote", "/health", "/health/hashes",
     ]  # fmt: skip
 
@@ -83,7 +84,8 @@ def test_hostile_text_is_only_text(tmp_path: Path) -> None:
     paths = ["/", *(f"/runs/{run}" for run in ids.runs), *(f"/traces/{trace}" for trace in ids.traces),
              f"/compare?run={ids.evaluations[0]}&run={ids.evaluations[1]}", "/examples",
              "/versions", "/versions?q=one", "/versions/two?against=one", "/versions/one/blame",
-             "/refs/one", "/search?q=script", "/datasets"]  # fmt: skip
+             "/refs/one", "/search?q=script", "/datasets",
+             "/label", "/label/pairs?a=one&b=two"]  # fmt: skip
     with viewed(store) as (url, entrance), browsing() as context:
         page, said = _listen(context)
         foreign: list[str] = []

@@ -34,6 +34,10 @@ PAGES = {
     "optimizations": "/optimizations",
     "optimization": "/optimizations/{optimized}",
     "replay of an optimization": "/optimizations/{optimized}/replayed",
+    "label": "/label",
+    "label of a condition": "/label?where=kind%3Devaluate&name=helpful",
+    "pairs": "/label/pairs?a=94107ed30961&b=9ac65e8dd61e",
+    "pairs without versions": "/label/pairs",
     "search": "/search?q=tea",
     "search with conditions": "/search?q=min*&where=status%3Dok",
     "data sets": "/datasets",
@@ -54,6 +58,8 @@ OF_EMPTY_STORES = (
     "versions",
     "optimizations",
     "data sets",
+    "label",
+    "pairs without versions",
 )
 
 
