@@ -69,14 +69,24 @@ class GroupCommitter:
         """Queue events and return a future that is done after their COMMIT.
 
         Raises:
-            StoreError: If the store is closed.
+            StoreError: If the store is closed, or this process was forked from the one that
+                opened it.
         """
+        if not (self._closed or self._thread.is_alive()):
+            problem = "another process opened it, from which this one was forked"
+            raise StoreError(self._store, problem, "Open it anew in this process.")
         return self._enqueue(_Batch(events))
 
     def settle(self) -> None:
         """Wait until rows are made of all that was appended so far, if the store can be written."""
-        if not self._closed:
-            self._enqueue(_Batch((), settles=True)).result()
+        # A process that was forked has no such thread; its readers look into the log themselves.
+        if self._closed or not self._thread.is_alive():
+            return
+        try:
+            done = self._enqueue(_Batch((), settles=True))
+        except StoreError:  # another thread has closed it, which makes the rows
+            return
+        done.result()
 
     def _enqueue(self, batch: _Batch) -> Future[None]:
         # The future is running from the start, so it can't be cancelled: a caller that stops
@@ -91,6 +101,9 @@ class GroupCommitter:
 
     def close(self) -> None:
         """Write what is queued and end the thread. Closing twice is harmless."""
+        if not self._thread.is_alive():
+            self._closed = True  # a forked process must not touch the connection
+            return
         with self._lock:
             if self._closed:
                 return

@@ -15,6 +15,7 @@ from pathlib import Path
 import attrs
 
 from lmflow.errors import LmflowError
+from lmflow.stores.damage import DAMAGE
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.versions import VersionReader
@@ -34,7 +35,7 @@ TIMEOUT = 5.0
 _WAITING = "SELECT id FROM log WHERE problem = '' ORDER BY id LIMIT ?"
 _STILL = "SELECT id FROM log WHERE problem = '' AND id IN ({keys})"
 _BAD = (
-    *(LmflowError, LookupError, TypeError, ValueError, OverflowError),
+    *(LmflowError, *DAMAGE),
     *(sqlite3.IntegrityError, sqlite3.InterfaceError, sqlite3.ProgrammingError),
 )
 """Errors of a piece itself; the others, such as a full disk, may be over when it is tried again."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -256,12 +257,19 @@ def test_a_store_that_is_locked_shows_its_log(
     assert 1 == _waiting(path)
 
 
+def _spoiled(outcome: str) -> bytes:
+    piece = msgspec.msgpack.decode(written_piece([CallEnded("t1", _call())]))
+    piece[3][0][6] = outcome
+    return msgspec.msgpack.encode(piece)
+
+
+@pytest.mark.parametrize("piece", [b"no piece", *map(_spoiled, ["[0]", '"x"', "{", "[" * 5000])])
 def test_a_piece_that_can_not_become_rows_is_kept_and_named(
-    store: lf.SqliteStore, path: Path
+    store: lf.SqliteStore, path: Path, piece: bytes
 ) -> None:
     """A damaged piece holds up no other; ``verify`` and ``doctor`` name it."""
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("INSERT INTO log (events) VALUES (x'c0ffee')")
+        db.execute("INSERT INTO log (events) VALUES (?)", (piece,))
     store.append(_opened()).result(10)
     with reading(path) as reader:
         assert "t1" == reader.trace("t1").id

@@ -1,5 +1,6 @@
 """The laws of the SQLite store: what is acknowledged is there, what is changed is found."""
 
+import os
 import re
 import sqlite3
 import subprocess
@@ -306,3 +307,32 @@ def test_a_key_is_looked_up_in_an_index(steps: dict[str, str]) -> None:
         plan = f"EXPLAIN QUERY PLAN SELECT id FROM call WHERE {OF_KEY}"  # noqa: S608 - a constant
         (*_, found), *more = db.execute(plan, {"key": bytes(32)}).fetchall()
     assert (True, []) == (found.startswith("SEARCH call USING") and "call_key" in found, more)
+
+
+_FORKED = """
+import os, sys
+import lmflow as lf
+with lf.SqliteStore(sys.argv[1]) as store:
+    lf.commit(store, "prod", lf.Version(note="before"))
+    child = os.fork()
+    if not child:
+        print(store.version("prod").note, flush=True)
+        try:
+            store.append()
+        except lf.errors.StoreError as error:
+            print(error.problem, flush=True)
+        store.close()
+        os._exit(0)
+    os.waitpid(child, 0)
+    lf.commit(store, "prod", lf.Version(note="after"))
+    print(store.version("prod").note)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system can't fork")
+def test_a_forked_process_reads_and_is_told_to_open_the_store_anew(path: Path) -> None:
+    """It has no thread that writes, so its writes fail at once; its parent's go on."""
+    command = [sys.executable, "-W", "ignore", "-c", _FORKED, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    problem = "another process opened it, from which this one was forked"
+    assert ["before", problem, "after"] == done.stdout.splitlines()
