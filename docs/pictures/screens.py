@@ -102,6 +102,19 @@ SCREENS = {
     "examples": "/examples",
     "divergence": "/runs/{first}/divergence?version=candidate",
     "what-if": "/runs/{first}/what-if?version=candidate",
+    "versions": "/versions",
+    "version": "/versions/candidate?against=prod",
+    "blame": "/versions/candidate/blame",
+    "ref": "/refs/candidate",
+    "optimizations": "/optimizations",
+    "optimization": "/optimizations/{optimized}",
+    "label": "/label?where=kind%3Devaluate",
+    "pairs": "/label/pairs?a=prod&b=prod~1",
+    "search": "/search?q=minutes",
+    "datasets": "/datasets",
+    "dataset": "/datasets/teas",
+    "promote": "/traces/{traced}/promote",
+    "health": "/health",
 }
 """The path of each screen; ids are filled in."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -19,7 +19,7 @@ def load_search(asked: Asked) -> Shown:
     conditions, where = asked.conditions(), asked.texts("where")
     before = asked.number("before", 0, most=2**62)
     words = _words(text)
-    hits: Sequence[Any] = ()
+    hits: list[Any] = []
     if words:
         hits = asked.reader.search(words, limit + 1, before or _LATEST, conditions)
     shown = hits[:limit]
