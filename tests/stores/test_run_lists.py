@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 import lmflow as lf
@@ -53,6 +54,32 @@ async def test_stores_list_their_runs_alike(tmp_path: Path) -> None:
         await worked(sqlite)
         assert without_times(str(sqlite.runs)) == without_times(str(memory.runs))
         assert 4 == len(str(memory.runs).splitlines())
+
+
+async def test_a_stopped_run_that_goes_on_is_added_up_again(tmp_path: Path) -> None:
+    """Its calls count at once, not when it ends: its process may be killed before."""
+    rows = [{"question": str(n)} for n in range(6)]
+    step = lf.predict("answer", "question -> answer", "Answer.", options={"max_tokens": 9})
+    with lf.SqliteStore(tmp_path / "s.db") as store:
+
+        def answered(_: object) -> str:
+            calls.append(_calls_listed(store))
+            return "yes"
+
+        calls: list[int] = []
+        async with lf.Executor(lf.scripted(answered), store, concurrency=1) as ex:
+            with pytest.raises(lf.errors.BudgetExceeded):
+                await ex.map(step, rows, budget=lf.Budget(calls=2))
+            await ex.resume(store.run(store.runs(1)[0].id), step)
+        # Nothing waits until it is stored that a call has started.
+        assert all(before <= listed <= before + 1 for before, listed in enumerate(calls))
+        assert 6 == _calls_listed(store)
+
+
+def _calls_listed(store: lf.SqliteStore) -> int:
+    with store.reading() as reader:
+        (summary,) = reader.summaries(9)
+        return int(summary["calls"])
 
 
 async def test_a_run_that_refers_to_executions_pays_nothing(tmp_path: Path) -> None:

@@ -68,6 +68,14 @@ FROM run_item LEFT JOIN call ON call.trace = run_item.trace WHERE run_item.run =
 """
 """Writes the totals of the run ``:run``."""
 
+FORGET_TOTALS = "DELETE FROM run_total WHERE run = ?"
+"""Lets a run be added up again, since it goes on."""
+
+FORGET_TOTALS_OF = """
+DELETE FROM run_total WHERE run IN (SELECT run FROM run_item WHERE trace = ?)
+"""
+"""Lets the runs with an execution be added up again, since the execution goes on."""
+
 _COLUMN = "SELECT 1 FROM pragma_table_info('run_item') WHERE name = 'reused'"
 
 

@@ -14,7 +14,7 @@ from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
-from lmflow.stores.sqlite.lists.run_totals import WRITE_TOTALS
+from lmflow.stores.sqlite.lists.run_totals import FORGET_TOTALS, FORGET_TOTALS_OF, WRITE_TOTALS
 from lmflow.stores.sqlite.writing.statements import (
     CLOSE_TRACES,
     INSERT_ITEMS,
@@ -74,7 +74,7 @@ class RowWriter:
         self._blobs.forget(sweeping=sweeping)
         self._versions.forget(sweeping=sweeping)
         self._traces: dict[str, int] = {}
-        self._own: set[int] = set()
+        self._own: dict[int, str] = {}
         self._open: dict[_Place, int] = {}
         self._clear()
 
@@ -118,6 +118,7 @@ class RowWriter:
         self._blobs.flush()
         insert_rows(self._db, INSERT_TRACES, self._new_traces)
         insert_rows(self._db, INSERT_ITEMS, self._items)
+        self._db.executemany(FORGET_TOTALS, {item[:1] for item in self._items})
         insert_rows(self._db, INSERT_PLANNED, self._planned)
         insert_rows(self._db, UPSERT_CALLS, list(self._calls.values()))
         insert_rows(self._db, f"{INSERT_WORDS} VALUES {{rows}}", self._words)
@@ -201,6 +202,8 @@ class RowWriter:
             raise KeyError(msg)
         self._flush()
         self._db.execute(WRITE_TOTALS, {"run": closed.id})
+        # What comes later, such as a call that nobody waited for, makes the totals wrong.
+        self._own = {trace: run for trace, run in self._own.items() if run != closed.id}
 
     def _choice(self, trace: str, address: str, winner: str | int) -> None:
         self._flush()
@@ -230,7 +233,7 @@ class RowWriter:
         )
         self._items.append((run, position, label, row_id, 0))
         self._traces[trace.id] = row_id
-        self._own.add(row_id)
+        self._own[row_id] = run
 
     def _close_trace(self, trace: Trace) -> None:
         row_id = self._row_of_trace(trace.id)
@@ -243,7 +246,7 @@ class RowWriter:
             trace.ended,
         )
         self._traces.pop(trace.id, None)
-        self._own.discard(row_id)
+        self._own.pop(row_id, None)
 
     def _call(self, trace: str, call: CallAttempt) -> None:
         outcome = call.outcome
@@ -278,9 +281,12 @@ class RowWriter:
 
         Only calls of traces that another process, or an earlier one, opened need a query.
         """
+        is_own = place[0] in self._own
+        if not is_own:
+            self._db.execute(FORGET_TOTALS_OF, place[:1])
         if (row_id := self._open.pop(place, None)) is not None:
             return row_id
-        if place[0] not in self._own:
+        if not is_own:
             query = "SELECT id FROM call WHERE trace = ? AND address = ? AND attempt = ?"
             if row := self._db.execute(query, place).fetchone():
                 return int(row[0])
