@@ -160,14 +160,19 @@ class VersionReader:
         """Return the number of stored versions."""
         return int(self._db.execute("SELECT count(*) FROM version").fetchone()[0])
 
-    def log(self, name: str) -> Iterator[StoredVersion]:
-        """Yield a version and its stored ancestors, each once, newest first, read one by one."""
+    def log(self, name: str, skip: int = 0) -> Iterator[StoredVersion]:
+        """Yield a version and its stored ancestors, each once, newest first, read one by one; the
+        first ``skip`` of them are passed over without being read.
+        """
         start = self.row_of_name(name)
         queue, visited = [(0, start)], {start}
         while queue:
             _, row_id = heapq.heappop(queue)
-            row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
-            yield self._saved(row, self.at(row_id))
+            if skip > 0:
+                skip -= 1
+            else:
+                row = self._db.execute("SELECT * FROM version WHERE id = ?", (row_id,)).fetchone()
+                yield self._saved(row, self.at(row_id))
             for parent in self._parents(row_id):
                 if parent["id"] is not None and parent["id"] not in visited:
                     visited.add(parent["id"])

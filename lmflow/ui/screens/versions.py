@@ -29,7 +29,7 @@ def load_versions(asked: Asked) -> Shown:
     limit, name = asked.number("limit", FIRST), asked.text("q")
     start, before = asked.number("start", 0, most=10**6), asked.text("before")
     if name:
-        log = itertools.islice(asked.reader.versions.log(name), start, start + limit + 1)
+        log = itertools.islice(asked.reader.versions.log(name, start), limit + 1)
     else:
         log = asked.reader.versions.latest(limit + 1, before)
     entries = list(log)

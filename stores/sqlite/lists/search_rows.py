@@ -12,12 +12,13 @@ SELECT trace.id AS row, run_item.label, trace.uid AS trace, trace.name, trace.pr
        version.hash AS version, trace.started_ns, trace.ended_ns,
        CASE WHEN trace.failure IS NOT NULL THEN 'failed'
             WHEN trace.outputs IS NOT NULL THEN 'done' ELSE 'open' END AS status,
-       count(call.id) FILTER (WHERE call.source = '') AS sent,
-       count(call.id) FILTER (WHERE call.source <> '') AS reused,
-       coalesce(sum(call.cost) FILTER (WHERE call.source = ''), 0) AS cost,
-       count(call.id) FILTER (WHERE call.source = '' AND call.cost IS NULL) AS unpriced,
+       count(call.id) FILTER (WHERE call.source = '' AND NOT {reused}) AS sent,
+       count(call.id) FILTER (WHERE call.source <> '' OR {reused}) AS reused,
+       coalesce(sum(call.cost) FILTER (WHERE call.source = '' AND NOT {reused}), 0) AS cost,
+       count(call.id) FILTER (WHERE call.source = '' AND NOT {reused} AND call.cost IS NULL)
+       AS unpriced,
        coalesce(sum(coalesce(call.tok_in, 0) + coalesce(call.tok_out, 0))
-                FILTER (WHERE call.source = ''), 0) AS tokens
+                FILTER (WHERE call.source = '' AND NOT {reused}), 0) AS tokens
 FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
 LEFT JOIN call ON call.trace = trace.id AND call.kind <> 'tool'
 WHERE run_item.run = :run GROUP BY run_item.position ORDER BY run_item.position LIMIT :limit
@@ -26,7 +27,8 @@ WHERE run_item.run = :run GROUP BY run_item.position ORDER BY run_item.position 
 
 def search_rows(listing: Listing, run: str, limit: int) -> list[dict[str, Any]]:
     """Return the first executions of a run, by its whole id, in their order."""
-    rows = listing.rows(_ROWS, listing.filter((), "trace"), {"run": run, "limit": limit})
+    query = _ROWS.replace("{reused}", listing.reused())
+    rows = listing.rows(query, listing.filter((), "trace"), {"run": run, "limit": limit})
     return [
         {
             **dict(row),
