@@ -1,6 +1,7 @@
 """The screen of an optimization says what the optimization itself says, also while it runs."""
 
 import asyncio
+import itertools
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 from browsing import viewing
+from hostile_text import HOSTILE
 
 import lmflow as lf
 from lmflow.execution.jobs.optimization import Optimization
@@ -138,3 +140,28 @@ async def test_a_search_is_followed_while_it_runs(tmp_path: Path) -> None:
             await task
             after = await view.json(f"/optimizations/{run}")
             assert ("done", None) == (after["run"]["status"], after["left"])
+
+
+async def test_hostile_proposals_are_only_text(tmp_path: Path) -> None:
+    """What proposers write stands escaped on the pages of the search, its versions and blame."""
+    path, texts = tmp_path / "store.db", itertools.cycle(HOSTILE)
+    program = lf.predict("answer", "question -> answer", "Answer.")
+    rows = [{"id": f"e{at}", "question": f"{'q' * at}?", "answer": "1"} for at in range(12)]
+
+    def answer(request: Any) -> str:
+        told = request.messages[0].content
+        return next(texts) if told.startswith("You write instructions") else str(told.count("<"))
+
+    with lf.SqliteStore(path) as store:
+        async with lf.Executor(lf.scripted(answer), store) as ex:
+            data = lf.Data(train=rows[:6], select=rows[6:])
+            search = lf.gepa(iterations=12)
+            result = await ex.optimize(search, program, data, lf.exact_match("answer"))
+    async with viewing(path) as view:
+        page = await view.json(f"/optimizations/{result.run.id}")
+        assert page["proposals"]["total"] > 1
+        versions = [each["version"] for each in page["candidates"]]
+        paths = [f"/versions/{each}{rest}" for each in versions for rest in ("", "/blame")]
+        for place in ("/optimizations", f"/optimizations/{result.run.id}", "/versions", *paths):
+            text = (await view.get(place))[1]
+            assert [] == [each for each in HOSTILE if "<" in each and each in text]
