@@ -123,9 +123,10 @@ async def test_words_of_any_error_can_be_asked_for(tmp_path: Path) -> None:
         raise ValueError("no \ud800" + str(request)[:0])
 
     step = lf.predict("a", "q -> answer")
-    async with lf.Executor(lf.scripted(broken), lf.SqliteStore(tmp_path / "store.db")) as ex:
-        with pytest.raises(ModelFailed):
-            await ex.run(step, q="why?")
+    with lf.SqliteStore(tmp_path / "store.db") as store:
+        async with lf.Executor(lf.scripted(broken), store) as ex:
+            with pytest.raises(ModelFailed):
+                await ex.run(step, q="why?")
     assert {"v_traces": 1} == {"v_traces": _ask_all(tmp_path / "store.db")["v_traces"]}
     with closing(sqlite3.connect(tmp_path / "store.db")) as db:
         ((words,),) = db.execute("SELECT failure FROM v_traces").fetchall()
