@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import functools
 import json
@@ -73,7 +74,11 @@ class HttpSession:
         # silence between two reads is bounded. A cancelled caller leaves the block, which closes
         # the connection: the server stops generating, and nothing is paid for unread tokens.
         try:
-            async with self._open(url, headers, body, _timeout(sock_read=seconds)) as answer:
+            async with contextlib.AsyncExitStack() as stack:
+                # aiohttp bounds what it reads alone: a server may never read a long request.
+                async with asyncio.timeout(seconds):
+                    opened = self._open(url, headers, body, _timeout(sock_read=seconds))
+                    answer = await stack.enter_async_context(opened)
                 yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
         except _transport_errors() as error:
             raise _failure(error, url, seconds) from None

@@ -71,6 +71,8 @@ class Route:
             try:
                 response = await self._exchange(connection, body)
             except BaseException:
+                if (transport := connection.transport) is not None and _has_unsent(connection):
+                    transport.abort()  # else it stays open until a server that doesn't read ends
                 connection.close()
                 raise
             if _has_unsent(connection):

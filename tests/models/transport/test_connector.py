@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import trustme
-from raw_http import Answer, RawServer, plain, raw_server
+from raw_http import Answer, plain, raw_server
 
 from lmflow.errors import ModelFailed
 from lmflow.models.transport.http import HttpSession
 
 KEY = {"Authorization": "Bearer secret"}
 BY_SESSION = {"Connection": "keep-alive", **KEY}
+Ask = Callable[[HttpSession, str, dict[str, str], float], Awaitable[bytes]]
 STALE = plain(b"stale")
 LATE: dict[str, list[bytes | float]] = {
     "a whole answer": [0.02, STALE],
@@ -32,8 +34,12 @@ async def session() -> AsyncIterator[HttpSession]:
     await found.close()
 
 
-async def _streamed(session: HttpSession, server: RawServer, headers: Mapping[str, str]) -> bytes:
-    async with session.stream(server.url, headers, {}, 2.0) as answer:
+async def _post(session: HttpSession, url: str, body: dict[str, str], seconds: float) -> bytes:
+    return (await session.post(url, KEY, body, seconds)).body
+
+
+async def _streamed(session: HttpSession, url: str, body: dict[str, str], seconds: float) -> bytes:
+    async with session.stream(url, KEY, body, seconds) as answer:
         return b"".join([line async for line in answer.lines])
 
 
@@ -56,7 +62,7 @@ async def test_a_stream_begins_with_its_own_bytes(session: HttpSession) -> None:
     async with raw_server(late, Answer([plain(b"second")])) as server:
         await session.post(server.url, KEY, {}, 2.0)
         await asyncio.sleep(0.06)
-        assert b"second" == await _streamed(session, server, KEY)
+        assert b"second" == await _streamed(session, server.url, {}, 2.0)
 
 
 async def test_bytes_that_the_loop_has_not_read_are_seen(session: HttpSession) -> None:
@@ -100,6 +106,17 @@ async def test_a_post_is_sent_once(session: HttpSession) -> None:
         with pytest.raises(ModelFailed, match="can't be reached"):
             await session.post(server.url, KEY, {}, 2.0)
     assert (2, 1) == (len(server.bodies), server.connections)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("ask", [_post, _streamed], ids=["post", "stream"])
+async def test_a_server_that_reads_nothing_is_a_timeout(session: HttpSession, ask: Ask) -> None:
+    """A long request that a server doesn't read is bounded too, streamed or not."""
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
+        with pytest.raises(ModelFailed) as caught:
+            await asyncio.wait_for(ask(session, url, {"q": "a" * 20_000_000}, 0.2), 5.0)
+    assert "timeout" == caught.value.kind
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
