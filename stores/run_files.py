@@ -13,6 +13,8 @@ from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.stores.sqlite.schema import VERSION, check_file, prepare, schema_of
 from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.sqlite.writing.settled import settled_copy
+from lmflow.stores.sqlite.writing.waiting import log_waits
 from lmflow.traces.redaction import UNREDACTED
 from lmflow.traces.run_events import run_events
 from lmflow.traces.trace import Run
@@ -153,7 +155,12 @@ def _opened(path: Path) -> Iterator[sqlite3.Connection]:
                     yield newer
                 return
             _check_schema(db, path)
-            yield db
+            if not log_waits(db):
+                yield db
+                return
+            with contextlib.closing(settled_copy(db, path)) as whole:
+                whole.row_factory = sqlite3.Row
+                yield whole
     except sqlite3.Error as error:
         raise unreadable(path, error) from error
 

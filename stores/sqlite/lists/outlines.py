@@ -75,7 +75,8 @@ SELECT run_item.run, run_item.label, trace.uid AS trace, version.hash AS version
         AND {own}) AS score
 FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
 WHERE run_item.run IN (SELECT value FROM json_each(:runs))
-      AND (:label = '' OR run_item.label = :label OR run_item.label LIKE :label || '/%') AND run_item.label LIKE 'ex[%'
+      AND (:label = '' OR run_item.label = :label OR run_item.label LIKE :label || '/%')
+      AND run_item.label LIKE 'ex[%'
 ORDER BY run_item.run DESC, run_item.position
 """
 _ROOT = "SELECT root FROM run WHERE id = :run"

@@ -32,7 +32,7 @@ def opened_to_read(path: Path) -> Iterator[sqlite3.Connection]:
         if not log_waits(db) or (is_writable(path) and settle_file(path)):
             yield db
             return
-        with contextlib.closing(_settled_copy(db, path)) as copy:
+        with contextlib.closing(settled_copy(db, path)) as copy:
             yield copy
 
 
@@ -42,7 +42,7 @@ def settle_log(path: Path, db: sqlite3.Connection) -> None:
         settle_file(path)
 
 
-def _settled_copy(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+def settled_copy(db: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     """Return a temporary copy of a store, in memory or a file that SQLite deletes, with rows made
     of its log.
     """

@@ -226,6 +226,7 @@ def test_a_killed_process_leaves_its_log_to_the_next(path: Path, tmp_path: Path)
                 data = path.with_name(f"store.db{suffix}").read_bytes()
                 (tmp_path / f"left.db{suffix}").write_bytes(data)
     assert 1 == _waiting(tmp_path / "left.db")
+    assert _closed().trace.root == lf.load_run(tmp_path / "left.db").traces[0].root
     with lf.SqliteStore(tmp_path / "left.db") as left:
         assert 0 == _waiting(tmp_path / "left.db")
         assert _closed().trace.root == left.trace("t1").root
