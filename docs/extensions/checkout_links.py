@@ -14,6 +14,7 @@ PAGES = {
     "../bench/README.md": "project/measurements.md",
     "../lmflow/execution/README.md": "project/execution.md",
     "../lmflow/replays/README.md": "project/replays.md",
+    "../lmflow/ui/README.md": "project/screens.md",
 }
 """Files beside the pages' folder, and the pages that include them."""
 

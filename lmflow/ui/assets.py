@@ -34,5 +34,5 @@ def load_assets() -> dict[str, Asset]:
 
 
 def _asset(name: str, media: str) -> Asset:
-    content = (resources.files(__package__) / "static" / name).read_bytes()
+    content = (resources.files("lmflow.ui") / "static" / name).read_bytes()
     return Asset(content, media, hashlib.sha256(content).hexdigest()[:12])

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from collecting import collector
 from commanding import call, commands, done, endpoint
 from serving import command as serving
 
@@ -18,10 +19,14 @@ from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.events import RefMoved, VersionSaved
 
 LEAVES = [(name, command) for name, command in commands() if not isinstance(command, click.Group)]
-ENDLESS = {"lmflow serve"}  # what goes on until it is told to stop
+ENDLESS = {"lmflow serve", "lmflow ui", "lmflow otlp"}  # what goes on until it is told to stop
 NETWORK = {
     "lmflow models pull"
 }  # what fetches from a package index, which is taken away here: it ends in one line
+
+SPANS = """{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "5b8efff798038103d269b633813fc60c",
+"spanId": "eee19b7ec3c1b174", "name": "chat", "startTimeUnixNano": "1", "endTimeUnixNano": "2"}]}]}]}
+""".replace(",\n", ", ")
 
 
 def examples(name: str) -> list[str]:
@@ -46,6 +51,7 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PIP_FIND_LINKS", str(here))
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("XDG_CACHE_HOME", str(here / "cache"))
+    (here / "spans.jsonl").write_text(SPANS, encoding="utf-8")
     with endpoint() as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         done(here, "run app:rag --set question=decorator --model openai/gpt-5-mini")
@@ -93,7 +99,9 @@ def test_the_examples_work(name: str, ready: Path) -> None:
         if name in ENDLESS:
             _begins_and_stops(ready, line)
             continue
-        result = call(ready, re.sub(r"\bRUN\b", run["id"], line.removeprefix("lmflow ")))
+        words = re.sub(r"\bRUN\b", run["id"], line.removeprefix("lmflow "))
+        with collector() as receiver:
+            result = call(ready, words.replace("http://127.0.0.1:4318", receiver.url))
         if name in NETWORK:
             assert re.fullmatch(r"Error: [^\n]+", result.stderr.strip()), result.output
         else:
@@ -102,8 +110,9 @@ def test_the_examples_work(name: str, ready: Path) -> None:
 
 def _begins_and_stops(ready: Path, line: str) -> None:
     """A command that serves says so, and ends well when it is told to."""
-    words = shlex.split(line.replace("app:", f"{(ready / 'name').read_text('utf-8')}:"))[2:]
-    with serving(*words, folder=ready) as server:
+    line = line.replace("app:", f"{(ready / 'name').read_text('utf-8')}:")
+    _, verb, *words = shlex.split(line)
+    with serving(*words, folder=ready, verb=verb) as server:
         assert server.url.startswith("http://127.0.0.1:")
         assert 0 == server.stop()
 

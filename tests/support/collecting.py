@@ -7,6 +7,7 @@ import gzip
 import http.server
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import attrs
 
@@ -56,7 +57,7 @@ def collector() -> Iterator[Collector]:
             self.wfile.write(answer)
             found.heard()
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - as the base has it
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)

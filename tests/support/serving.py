@@ -156,7 +156,7 @@ class Process:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return str(self.started["address"])
+        return str(self.started.get("address") or self.started["url"])
 
     def line(self) -> Any:
         """The next line that it says."""
@@ -170,13 +170,13 @@ class Process:
 
 
 @contextlib.contextmanager
-def command(*words: str, folder: Path, **env: str) -> Iterator[Process]:
-    """The command ``lmflow serve``, started and listening, in a folder while the block lasts."""
+def command(*words: str, folder: Path, verb: str = "serve", **env: str) -> Iterator[Process]:
+    """A command that serves, started and listening, in a folder while the block lasts."""
     line = [
         sys.executable,
         "-c",
         "from lmflow.cli.main import main; main()",
-        "serve",
+        verb,
         *words,
         "--port",
         "0",

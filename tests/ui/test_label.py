@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from browsing import View, browsing, viewed, viewing
@@ -40,6 +41,7 @@ async def _judgements(view: View, trace: str, name: str) -> list[dict[str, objec
 async def test_the_queue_is_worked_off(judged: Path) -> None:
     """Each judgement is recorded once, with name, value and comment, and the queue gets shorter."""
     async with viewing(judged) as view:
+        data: Any = {}
         for left in range(8, 0, -1):
             data = await view.json("/label?name=helpful")
             assert left == data["left"]
@@ -79,7 +81,7 @@ async def test_other_judgements_are_refused(
 async def test_a_blind_comparison_counts_preferences(judged: Path) -> None:
     """The better answer is chosen wherever it stands, and the tally says whose it was."""
     async with viewing(judged) as view:
-        places = []
+        places, form = list[str](), dict[str, str]()
         for left in range(4, 0, -1):
             data = await view.json("/label/pairs?a=a&b=b")
             assert left == data["left"]

@@ -81,10 +81,11 @@ class OtlpOptions:
 @json_option
 @options_value(OtlpOptions)
 def export_otlp(options: OtlpOptions) -> None:
-    """Send recorded executions to an OpenTelemetry endpoint, from where the last export stopped.
+    """Send executions to an OpenTelemetry endpoint.
 
-    The store keeps how far each endpoint got. Spans have the same ids each time, so that a repeated
-    export doubles nothing. Without --content no message, input or output leaves the store.
+    Each export begins where the last one stopped: the store keeps how far each endpoint got. Spans
+    have the same ids each time, so that a repeated export doubles nothing. Without --content no
+    message, input or output leaves the store.
 
     \b
     Example:

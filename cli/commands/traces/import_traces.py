@@ -27,6 +27,7 @@ from lmflow.cli.options import (
     store_option,
 )
 from lmflow.collector.receiver import listen
+from lmflow.serve.stop_signals import stop_signals
 from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.telemetry.binding import Binding
@@ -152,10 +153,11 @@ def import_traces(options: ImportOptions) -> None:
 @json_option
 @options_value(ReceiveOptions)
 def otlp(options: ReceiveOptions) -> None:
-    """Receive traces of other systems, as an OpenTelemetry endpoint on this machine.
+    """Receive traces of other systems by OpenTelemetry.
 
-    POST /v1/traces takes protobuf and JSON. Spans are kept in a file beside the store until their
-    trace is whole; then it is imported as by `lmflow import traces`. Ctrl-C stops it.
+    It listens on this machine alone. POST /v1/traces takes protobuf and JSON. Spans are kept in a
+    file beside the store until their trace is whole; then it is imported as by `lmflow import
+    traces`. Ctrl-C or SIGTERM stops it.
 
     \b
     Example:
@@ -165,8 +167,7 @@ def otlp(options: ReceiveOptions) -> None:
     plan = _plan("otlp", options)
     with SqliteStore(options.store) as store, _spool(options.store) as spool:
         counts = Counts()
-        with contextlib.suppress(KeyboardInterrupt):
-            asyncio.run(_receive(store, spool, plan, options, counts))
+        asyncio.run(_receive(store, spool, plan, options, counts))
         _flush(store, spool, plan, counts, time.time())
     _print(counts, options.as_json)
 
@@ -193,11 +194,19 @@ async def _receive(
     url = f"http://127.0.0.1:{port}/v1/traces"
     click.echo(json.dumps({"url": url}) if options.as_json else f"receiving traces at {url}")
     try:
-        while True:
-            await asyncio.sleep(min(1.0, options.quiet))
-            await asyncio.to_thread(_flush, store, spool, plan, counts, time.time() - options.quiet)
+        with stop_signals() as (stop, _):
+            while not await _is_set(stop, min(1.0, options.quiet)):
+                before = time.time() - options.quiet
+                await asyncio.to_thread(_flush, store, spool, plan, counts, before)
     finally:
         await runner.cleanup()
+
+
+async def _is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for an event for some seconds at most; return whether it is set."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(event.wait(), seconds)
+    return event.is_set()
 
 
 def _flush(

@@ -19,7 +19,9 @@ from lmflow.stores.sqlite.store import reading
 @store_option
 @json_option
 def mcp_store(targets: tuple[str, ...], store: str, *, as_json: bool) -> None:
-    """Serve a store to agents, as MCP tools that read, on standard input and output.
+    """Serve a store to agents, as MCP tools that read.
+
+    It speaks on standard input and output.
 
     The tools are runs, trace, diff, why, what_if, search, status and compare. Answers are at most
     16,000 characters; a longer one says how to read on. what_if plans only the programs that are
