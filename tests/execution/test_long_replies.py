@@ -1,5 +1,6 @@
 """Long replies are read beside the event loop, and with bounded looks at what they repeat."""
 
+import asyncio
 import itertools
 import threading
 
@@ -28,6 +29,28 @@ async def test_a_thread_reads_a_long_reply(length: int, is_beside: bool) -> None
         trace = await ex.run(step, question="?")
     assert lf.Record(answer=text) == trace.outputs
     assert [is_beside] == [thread != threading.get_ident() for thread in threads]
+
+
+async def test_a_run_is_cancelled_while_a_thread_reads() -> None:
+    """A cancellation doesn't wait for the thread, and the executor goes on afterwards."""
+    reading, finish = threading.Event(), threading.Event()
+
+    def read(signature: lf.Signature, text: str, whole: bool) -> lf.Record:  # noqa: FBT001 - the shape of read
+        reading.set()
+        finish.wait(10)
+        return PAIRS.read(signature, text, whole)
+
+    adapter = lf.Adapter("pairs", PAIRS.form, answer=PAIRS.answer, read=read, version="1")
+    step = lf.predict("step", "question -> answer", adapter=adapter)
+    text = f'answer="{"x" * LONG_REPLY}"'
+    async with lf.Executor(lf.scripted(lambda _: text)) as ex:
+        task = asyncio.create_task(ex.run(step, question="?"))
+        await asyncio.to_thread(reading.wait, 10)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 5)
+        finish.set()
+        assert lf.Record(answer="x" * LONG_REPLY) == (await ex.run(step, question="!")).outputs
 
 
 def test_a_failure_to_read_a_long_reply_is_the_steps_own() -> None:
