@@ -53,11 +53,12 @@ class UiOptions:
 @json_option
 @click.pass_context
 def ui(ctx: click.Context, /, **options: Any) -> None:
-    """Look at the store in a browser: runs, traces, versions, comparisons, what-if.
+    """Look at the store in a browser.
 
-    Prints a link with a token, and follows processes that record into the store meanwhile. Pages
-    read through a read-only connection; what writes is a form that records who sent it. Ctrl-C
-    stops the server. --json prints a line of JSON at start.
+    Runs, traces, versions, comparisons, optimizations and what-if have screens. Prints a link with
+    a token, and follows processes that record into the store meanwhile. Pages read through a
+    read-only connection; what writes is a form that records who sent it. Ctrl-C stops the server.
+    --json prints a line of JSON at start.
 
     \b
     Example:

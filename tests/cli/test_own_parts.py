@@ -61,7 +61,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "rows.jsonl").write_text(ROWS)
     (tmp_path / "more.jsonl").write_text('{"question": "c?", "answer": "yes"}\n')
     model = lf.scripted(lambda _: "answer=yes\nn=3", name="own/model")
-    monkeypatch.setattr("lmflow.execution.models.model_named", lambda _: model)
+    monkeypatch.setattr("lmflow.execution.models.model_in", lambda *_: model)
     yield tmp_path
     sys.modules.pop(NAME, None)
 

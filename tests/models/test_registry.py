@@ -69,8 +69,9 @@ def test_an_unknown_provider_is_guessed() -> None:
 
 def test_an_unknown_provider_is_told_the_known() -> None:
     """The known providers are listed."""
-    assert "Known: openai, anthropic, azure, openrouter, ollama, vllm, litellm, local." in _words(
-        "zzz/x"
+    assert (
+        "Known: openai, anthropic, azure, openrouter, together, ollama, vllm, litellm, local."
+        in _words("zzz/x")
     )
 
 

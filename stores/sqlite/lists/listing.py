@@ -117,7 +117,7 @@ class Listing:
             limit: The number of executions; all if it is negative.
             run: The id of a run, to list only its executions.
         """
-        chosen = self.filter(conditions, "trace")
+        chosen = self.filter(conditions, "trace", place=True)
         query = (
             "SELECT run_item.run, run_item.label, trace.uid, trace.id FROM run_item"
             " JOIN trace ON trace.id = run_item.trace"

@@ -38,7 +38,14 @@ print(EVIL)
 """
 OWN_STYLE = re.compile(r"\x1b\[[0-9;]{0,5}m")
 """The styles of commands; that of the hostile text is longer."""
-WITHOUT_END = {"lmflow serve", "lmflow mcp serve", "lmflow edit", "lmflow models pull"}
+WITHOUT_END = {
+    "lmflow serve",
+    "lmflow mcp serve",
+    "lmflow mcp store",
+    "lmflow otlp",
+    "lmflow edit",
+    "lmflow models pull",
+}
 
 
 def _raw(text: str, *, styles: bool = False) -> set[str]:
