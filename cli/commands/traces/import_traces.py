@@ -192,9 +192,11 @@ async def _receive(
 
     runner, port = await listen(keep, options.port)
     url = f"http://127.0.0.1:{port}/v1/traces"
-    click.echo(json.dumps({"url": url}) if options.as_json else f"receiving traces at {url}")
     try:
         with stop_signals() as (stop, _):
+            click.echo(
+                json.dumps({"url": url}) if options.as_json else f"receiving traces at {url}"
+            )
             while not await _is_set(stop, min(1.0, options.quiet)):
                 before = time.time() - options.quiet
                 await asyncio.to_thread(_flush, store, spool, plan, counts, before)
