@@ -55,6 +55,10 @@ def one_line_errors() -> Iterator[None]:
     except UnicodeEncodeError as error:
         text = ascii(error.object[:60])
         raise click.ClickException(f"{text} is not valid Unicode: write it in UTF-8.") from None
+    except UnicodeDecodeError as error:
+        # SQLite's message quotes a damaged name as it is, which Python can't decode.
+        problem = f"a text that was read isn't valid UTF-8 ({error.reason}, byte {error.start})"
+        raise click.ClickException(f"{problem}. {_SQLITE_FIX}") from None
     except _sqlite_errors() as error:
         raise click.ClickException(f"SQLite failed ({error}). {_SQLITE_FIX}") from None
     except Exception as error:
