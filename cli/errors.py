@@ -58,7 +58,9 @@ def one_line_errors() -> Iterator[None]:
     except UnicodeDecodeError as error:
         # SQLite's message quotes a damaged name as it is, which Python can't decode.
         problem = f"a text that was read isn't valid UTF-8 ({error.reason}, byte {error.start})"
-        raise click.ClickException(f"{problem}. {_SQLITE_FIX}") from None
+        raise click.ClickException(
+            f"{problem}. Is a file damaged? `lmflow verify` checks the store."
+        ) from None
     except _sqlite_errors() as error:
         raise click.ClickException(f"SQLite failed ({error}). {_SQLITE_FIX}") from None
     except Exception as error:
