@@ -18,6 +18,9 @@ BIN := .venv/bin
 STAMPS := .venv/.stamps
 BENCH ?= speed
 
+# Tests start hundreds of processes, each of which would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test coverage check fuzz torture bench docs screenshots
 .DELETE_ON_ERROR:
 

@@ -162,7 +162,7 @@ def _chosen(store: lf.MemoryStore | lf.SqliteStore, texts: Sequence[str]) -> obj
 ONE = ("a", "ok", "answer")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(_runs, st.lists(_conditions, min_size=1, max_size=3))
 @example([("run", "done", [([ONE], "done", True, "Paris", [("brief", 1.0)])])], ["score>0.5"])
 @example([("run", "done", [([ONE], "failed", True, "Paris", [])])], ["error~PARIS", "step=answer"])
