@@ -142,6 +142,7 @@ from .metrics import (
 )
 from .models.cached import cached as cached
 from .models.functions import function_model as function_model
+from .models.lanes.batched import batched as batched
 from .models.limited import limited as limited
 from .models.prices import (
     Price as Price,
@@ -270,6 +271,7 @@ from .signatures.signature import Signature as Signature
 from .stores.corpora.corpus import Corpus as Corpus
 from .stores.corpora.dense import Dense as Dense
 from .stores.memory import MemoryStore as MemoryStore
+from .stores.postgres.store import PostgresStore as PostgresStore
 from .stores.run_files import load_run as load_run
 from .stores.run_files import save_run as save_run
 from .stores.sqlite.store import SqliteStore as SqliteStore

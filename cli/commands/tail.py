@@ -75,7 +75,7 @@ def tail(run: str, limit: int, every: float, store: str, *, as_json: bool) -> No
                     click.echo(json.dumps(attrs.asdict(call)) if as_json else _line(call))
                 if over or _reader_is_gone():
                     return
-                time.sleep(every)
+                following.wait(every)
         except KeyboardInterrupt:
             return
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 import attrs
 
 from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
+from lmflow.stores.dialect import dialect_of
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.full_text import outcome_text
 from lmflow.stores.sqlite.writing.settled import settle_log
@@ -95,6 +97,14 @@ class CallFeed:
             (_ended(row, blobs, self._store) for row in rows),
             key=lambda call: (call.ended, call.call),
         )
+
+    def wait(self, seconds: float) -> None:
+        """Wait for so many seconds, or less if the store says by itself that something came."""
+        dialect = dialect_of(self._db)
+        if dialect is None:
+            time.sleep(seconds)
+        else:
+            dialect.wait(seconds)
 
     @property
     def over(self) -> bool:

@@ -87,7 +87,7 @@ def put_dataset(
         StoreError: If the store can't be written.
     """
     splits = splits_of(name, parts)
-    _check(name, splits)
+    check_parts(name, splits)
     if not is_writable(Path(path)):
         raise read_only(str(path))
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None)
@@ -97,9 +97,7 @@ def put_dataset(
         db.execute("BEGIN IMMEDIATE")
         row = keep_rows(db, splits, at, origins)
         if name:
-            db.execute(
-                "INSERT INTO dataset_name (name, dataset, at_ns) VALUES (?, ?, ?)", (name, row, at)
-            )
+            name_dataset(db, name, row, at)
         db.execute("COMMIT")
     except sqlite3.DatabaseError as error:
         fix = "Is it in use, or the disk full?"
@@ -215,7 +213,7 @@ def _title(name: str, split: str) -> str:
     return f"{name}/{split}" if split else name
 
 
-def _check(name: str, parts: Mapping[str, Dataset]) -> None:
+def check_parts(name: str, parts: Mapping[str, Dataset]) -> None:
     """Refuse a bad name, a data set without rows, and an example that is in two splits."""
     if name:
         check_ref(name)
@@ -228,6 +226,11 @@ def _check(name: str, parts: Mapping[str, Dataset]) -> None:
                 problem = f"the example {short(example)!r} is in {home[example]!r} and in {split!r}"
                 fix = "An example is in one split: part the rows, lf.split(rows, {...})."
                 raise BadData(name, problem, fix)
+
+
+def name_dataset(db: sqlite3.Connection, name: str, row: int, at: int) -> None:
+    """Point a name at the data set in a row; the caller begins and commits."""
+    db.execute("INSERT INTO dataset_name (name, dataset, at_ns) VALUES (?, ?, ?)", (name, row, at))
 
 
 def keep_rows(

@@ -16,6 +16,7 @@ from lmflow.messages.replies import ChatReply, Failure, Outcome, outcome_of
 from lmflow.messages.requests import ChatRequest, Request
 from lmflow.stores.bigrams import phrase, runs, spaced, units
 from lmflow.stores.damage import DAMAGE
+from lmflow.stores.dialect import dialect_of
 from lmflow.stores.sqlite.blobs.format import names_parts, parts_of, unpack, unpack_text
 from lmflow.values.unicode import well_formed
 
@@ -133,7 +134,7 @@ def _phrase(word: str, *, bigrams: bool) -> str:
     words = " ".join(_WORD.findall(spelled))
     if not words:
         return ""
-    return f'"{words}" *' if is_beginning or _is_prefix(word) else f'"{words}"'
+    return f'"{words}" *' if is_beginning or is_prefix(word) else f'"{words}"'
 
 
 def index_earlier_calls(db: sqlite3.Connection) -> None:
@@ -184,7 +185,7 @@ def _earlier_texts(
 
 
 def matching(
-    db: sqlite3.Connection, store: str, words: Sequence[str], where: str = "1"
+    db: sqlite3.Connection, store: str, words: Sequence[str], where: str = "TRUE"
 ) -> tuple[str, dict[str, Any]]:
     """Return the query of the calls with all words, newest first, and its parameters; it takes
     ``limit`` and ``before`` too. ``where`` is SQL over the tables call and trace.
@@ -192,13 +193,22 @@ def matching(
     Raises:
         StoreError: If the words contain no letter or digit.
     """
+    if (dialect := dialect_of(db)) is not None:
+        found = dialect.matching(words, where)
+        if found is None:
+            raise _no_word(store, words)
+        return found
     (schema,) = db.execute("PRAGMA user_version").fetchone()
     expression = match_expression(words, bigrams=schema >= BIGRAMS)
     if not expression:
-        problem = f"there is no word in {' '.join(words)!r}"
-        raise StoreError(store, problem, "Name some: lmflow runs search green tea.")
-    joined = "" if where == "1" else _JOINED
+        raise _no_word(store, words)
+    joined = "" if where == "TRUE" else _JOINED
     return _HITS.format(joined=joined, where=where), {"words": expression}
+
+
+def _no_word(store: str, words: Sequence[str]) -> StoreError:
+    problem = f"there is no word in {' '.join(words)!r}"
+    return StoreError(store, problem, "Name some: lmflow runs search green tea.")
 
 
 def snippet(text: str, words: Iterable[str], width: int = 120) -> Snippet:
@@ -243,7 +253,7 @@ def _places(line: str, words: Iterable[str]) -> Iterator[tuple[int, int]]:
     accents.
     """
     spans = _word_spans(line)
-    line_words = [_fold(line[start:end]) for start, end in spans]
+    line_words = [fold(line[start:end]) for start, end in spans]
     phrases = [_Phrase.of(word) for word in words]
     at = 0
     while at < len(spans):
@@ -283,8 +293,8 @@ class _Phrase:
 
     @staticmethod
     def of(text: str) -> _Phrase:
-        words = [_fold(text[start:end]) for start, end in _word_spans(text)]
-        return _Phrase(words, _is_prefix(text))
+        words = [fold(text[start:end]) for start, end in _word_spans(text)]
+        return _Phrase(words, is_prefix(text))
 
     def size_at(self, line_words: list[str], at: int) -> int:
         """Return the number of words if the phrase begins at that word of a line, otherwise 0."""
@@ -297,11 +307,12 @@ class _Phrase:
         return len(words) if is_match else 0
 
 
-def _is_prefix(word: str) -> bool:
+def is_prefix(word: str) -> bool:
+    """Tell whether a word of a query, ``word*``, is only the beginning of one."""
     return word.rstrip('"').endswith("*")
 
 
-def _fold(word: str) -> str:
+def fold(word: str) -> str:
     """Return a word without case and accents; the marks of unspaced scripts are kept."""
     if next(runs(word), None) is not None:
         return unicodedata.normalize("NFKC", word)

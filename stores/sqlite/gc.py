@@ -69,7 +69,7 @@ def collect(
     try:
         prepare(db, Path(path))
         settle(db, str(path))
-        collector = _Collector(db, str(path), time.time_ns() if now is None else now)
+        collector = Collector(db, str(path), time.time_ns() if now is None else now)
         return collector.collect(older_than, dry_run=dry_run)
     except sqlite3.Error as error:
         fix = "What was swept is consistent."
@@ -106,7 +106,7 @@ def shrink(path: str | Path) -> None:
         db.close()
 
 
-class _Collector:
+class Collector:
     """One collection, through one connection; its temporary tables hold the rows to remove."""
 
     def __init__(self, db: sqlite3.Connection, store: str, now: int) -> None:
@@ -121,6 +121,7 @@ class _Collector:
         self._marker = Marker(db, store, now)
 
     def collect(self, older_than: int | None, *, dry_run: bool) -> GarbageCounts:
+        """Remove what is unreachable, and old runs; see the function ``collect``."""
         if dry_run:
             self._snapshot(lambda: self._find_old_runs(older_than))
             self._snapshot(self._marker.mark)

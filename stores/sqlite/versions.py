@@ -39,7 +39,7 @@ SELECT name, avg(value) AS mean, count(*) AS n FROM (
            ) AS latest
     FROM score JOIN trace ON trace.id = score.trace
     WHERE score.version = ? AND value IS NOT NULL
-) WHERE metric = '' OR id = latest GROUP BY name
+) AS scored WHERE metric = '' OR id = latest GROUP BY name
 """
 _LINE = """
 WITH RECURSIVE line(id, depth) AS (

@@ -28,7 +28,8 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     "programs": (5, "errors values messages signatures views versions adapters"),
     "traces": (5, "errors values messages views versions data"),
     "interpreter": (6, "errors values messages signatures versions adapters programs traces"),
-    "stores": (6, "errors values messages progress views versions data traces"),
+    "exchange": (6, "errors values data traces"),
+    "stores": (7, "errors values messages progress views versions data traces exchange"),
     "telemetry": (
         7,
         "errors values messages versions adapters data signatures programs traces interpreter",
@@ -55,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     ),
     "execution": (
         10,
-        "errors values messages metrics progress views versions adapters data models programs traces interpreter replays evaluation optimizers",
+        "errors values messages metrics progress views versions adapters data models programs traces interpreter replays evaluation optimizers exchange",
     ),
     "collector": (
         11,
@@ -76,7 +77,7 @@ MAY_IMPORT: dict[str, tuple[int, str]] = {
     ),
     "cli": (
         13,
-        "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter stores replays evaluation optimizers execution serve ui lmflow telemetry collector",
+        "errors values messages metrics progress signatures views versions adapters data models programs traces interpreter exchange stores replays evaluation optimizers execution serve ui lmflow telemetry collector",
     ),
 }
 HIGHEST = 14
@@ -113,6 +114,7 @@ OWNERS = {
         "lmflow.serve.mcp",
         "lmflow.serve.mcp_tools",
     ),
+    "psycopg": ("lmflow.stores",),
     "pydantic_monty": ("lmflow.library.agents.sandbox_process",),
     "rich": ("lmflow.progress", "lmflow.cli"),
     "sqlite3": ("lmflow.stores",),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -16,6 +16,7 @@ from lmflow.errors import Tampered
 from lmflow.messages.messages import Message, message_of
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.stores.damage import damaged
+from lmflow.stores.dialect import dialect_of
 from lmflow.stores.sqlite.blobs.format import (
     DIGEST,
     digest_bytes,
@@ -157,7 +158,7 @@ class BlobReader:
         """
         value = read_form(form)
         if _MARK in form:
-            value = attach_media(value, lambda digest: content_loader(self._home, digest))
+            value = attach_media(value, self._content)
         match kind:
             case "prefix":
                 turns = [self.get(blob) for blob in value]
@@ -171,6 +172,10 @@ class BlobReader:
             case "message":
                 return hash_form(kind, form), Turn(message_of(value), form)
         return hash_form(kind, form), value
+
+    def _content(self, name: str) -> Callable[[], bytes] | None:
+        dialect = dialect_of(self._db)
+        return content_loader(self._home, name) if dialect is None else dialect.content(name)
 
     def _tampered(self, blob: int, kind: str, hashed: bytes, problem: str) -> Tampered:
         shown = digest_text(hashed)[:18]

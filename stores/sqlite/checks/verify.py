@@ -9,6 +9,7 @@ import attrs
 
 from lmflow.errors import Tampered, short
 from lmflow.stores.damage import DAMAGE, damaged
+from lmflow.stores.dialect import dialect_of
 from lmflow.stores.sqlite.blobs.format import digest_text, names_parts
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.checks.indexes import index_problems
@@ -60,7 +61,9 @@ class StoreChecker:
         """Check the file and its indexes, then derive again: blobs, the keys of calls, the roots of
         traces and runs, versions.
         """
-        for problem in (*index_problems(self._db, MOST), *log_problems(self._db)):
+        dialect = dialect_of(self._db)
+        of_indexes = index_problems(self._db, MOST) if dialect is None else dialect.problems()
+        for problem in (*of_indexes, *log_problems(self._db)):
             self._note(problem)
         blobs = self._each(
             "blob", "SELECT id FROM blob ORDER BY id", lambda row: self._blobs.get(row["id"])

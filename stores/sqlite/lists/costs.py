@@ -94,7 +94,7 @@ def costs(
     sent = _SENT
     if by_place:
         joined += _PLACES
-        sent = f"({_SENT} AND NOT coalesce({listing.reused()}, 0))"
+        sent = f"({_SENT} AND NOT coalesce({listing.reused()}, FALSE))"
     select = ", ".join([*keys, ""]) + _SUMS.format(sent=sent)
     query = f"SELECT {select} {joined} WHERE {chosen.sql}"
     query += f" GROUP BY {', '.join(map(str, range(1, len(by) + 1)))}"

@@ -37,7 +37,7 @@ SELECT run, name, avg(value) AS mean FROM (
            max(score.id) OVER (PARTITION BY run_item.run, score.trace, score.name) AS latest
     FROM run_item JOIN score ON score.trace = run_item.trace
     WHERE run_item.run IN ({keys}) AND score.value IS NOT NULL AND {own}
-) WHERE id = latest GROUP BY run, name ORDER BY run, name
+) AS scored WHERE id = latest GROUP BY run, name ORDER BY run, name
 """
 
 
@@ -142,6 +142,11 @@ class Listing:
         rows = self.rows(query, chosen, {"before": before, "limit": limit})
         return [self._call(row) for row in rows]
 
+    def uids(self, traces: Sequence[int]) -> dict[int, str]:
+        """Return the ids of executions by their rows in the table ``trace``."""
+        rows = select_in(self._db, "SELECT id, uid FROM trace WHERE id IN ({keys})", traces)
+        return {row["id"]: row["uid"] for row in rows}
+
     def scores(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return the mean of each score of runs' executions by run and name; of an execution's
         scores of one name the latest counts.
@@ -165,7 +170,7 @@ class Listing:
 
     def own_scores(self) -> str:
         """Return the SQL that tells whether a score counts in the run of a ``run_item``."""
-        return "score.run IN ('', run_item.run)" if has_references(self._db) else "1"
+        return "score.run IN ('', run_item.run)" if has_references(self._db) else "TRUE"
 
     def reused(self) -> str:
         """Return the SQL that tells whether a row of ``run_item`` is a reference."""

@@ -65,7 +65,7 @@ SELECT name, value FROM (
            max(score.id) OVER (PARTITION BY score.trace, score.name) AS latest
     FROM run_item JOIN score ON score.trace = run_item.trace
     WHERE run_item.run = :run AND score.value IS NOT NULL AND {own}
-) WHERE id = latest
+) AS scored WHERE id = latest
 """
 _CELLS = """
 SELECT run_item.run, run_item.label, trace.uid AS trace, version.hash AS version,

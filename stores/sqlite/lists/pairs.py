@@ -12,7 +12,6 @@ JOIN trace b ON b.inputs = a.inputs AND b.program = a.program AND b.sample = a.s
 WHERE a.version = :a AND b.version = :b AND a.outputs IS NOT NULL AND b.outputs IS NOT NULL
 GROUP BY a.inputs, a.program, a.sample ORDER BY 1 LIMIT :limit
 """
-_UIDS = "SELECT id, uid FROM trace WHERE id IN (SELECT value FROM json_each(:ids))"
 
 
 @attrs.frozen
@@ -32,6 +31,5 @@ def pairs(reader: Reader, version_a: str, version_b: str, limit: int) -> list[Pa
         name: reader.versions.row_of(id_) for name, id_ in (("a", version_a), ("b", version_b))
     }
     found = [tuple(row) for row in listing.rows(_PAIRS, everything, {**versions, "limit": limit})]
-    ids = str([row for pair in found for row in pair])
-    uids = {row["id"]: row["uid"] for row in listing.rows(_UIDS, everything, {"ids": ids})}
+    uids = listing.uids([row for pair in found for row in pair])
     return [Pair(a, b, uids[a], uids[b]) for a, b in found]

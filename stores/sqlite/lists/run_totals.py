@@ -11,7 +11,7 @@ import sqlite3
 from lmflow.stores.sqlite.views import short_hash, utc
 
 _SENT = "call.source = '' AND NOT run_item.reused"
-_SUMS = f"""
+SUMS = f"""
     count(DISTINCT run_item.trace) AS traces, count(call.id) AS calls,
     coalesce(sum(call.id IS NOT NULL AND NOT ({_SENT})), 0) AS reused,
     coalesce(sum(CASE WHEN {_SENT} THEN call.tok_in END), 0) AS tok_in,
@@ -39,7 +39,7 @@ CREATE TABLE run_total (
     unpriced INTEGER NOT NULL, failed INTEGER NOT NULL, orphans INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO run_total
-    SELECT run.id, {_SUMS}
+    SELECT run.id, {SUMS}
     FROM run LEFT JOIN run_item ON run_item.run = run.id
     LEFT JOIN call ON call.trace = run_item.trace
     WHERE run.status <> 'open' GROUP BY run.id;
@@ -53,7 +53,7 @@ CREATE VIEW v_runs AS
            {_total("failed")} AS failed, {_total("orphans")} AS orphans,
            sums.of, {short_hash("sums.root")} AS root
     FROM (
-        SELECT run.*, {_SUMS}
+        SELECT run.*, {SUMS}
         FROM run LEFT JOIN run_total AS known ON known.run = run.id
         LEFT JOIN run_item ON run_item.run = CASE WHEN known.run IS NULL THEN run.id END
         LEFT JOIN call ON call.trace = run_item.trace
@@ -63,7 +63,7 @@ CREATE VIEW v_runs AS
 
 WRITE_TOTALS = f"""
 INSERT OR REPLACE INTO run_total
-SELECT :run, {_SUMS}
+SELECT :run, {SUMS}
 FROM run_item LEFT JOIN call ON call.trace = run_item.trace WHERE run_item.run = :run
 """
 """Writes the totals of the run ``:run``."""
@@ -86,4 +86,4 @@ def has_references(db: sqlite3.Connection) -> bool:
 
 def reused_column(db: sqlite3.Connection) -> str:
     """Return the SQL that tells whether a row of ``run_item`` is a reference."""
-    return "run_item.reused" if has_references(db) else "0"
+    return "(run_item.reused <> 0)" if has_references(db) else "FALSE"

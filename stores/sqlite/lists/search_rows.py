@@ -21,7 +21,9 @@ SELECT trace.id AS row, run_item.label, trace.uid AS trace, trace.name, trace.pr
                 FILTER (WHERE call.source = '' AND NOT {reused}), 0) AS tokens
 FROM run_item JOIN trace ON trace.id = run_item.trace JOIN version ON version.id = trace.version
 LEFT JOIN call ON call.trace = trace.id AND call.kind <> 'tool'
-WHERE run_item.run = :run GROUP BY run_item.position ORDER BY run_item.position LIMIT :limit
+WHERE run_item.run = :run
+GROUP BY run_item.position, run_item.label, run_item.reused, trace.id, version.hash
+ORDER BY run_item.position LIMIT :limit
 """
 
 

@@ -13,6 +13,7 @@ import attrs
 from lmflow.data.conditions import Condition, label_names, members, step_names
 from lmflow.messages.replies import outcome_of
 from lmflow.stores.damage import DAMAGE, damaged
+from lmflow.stores.dialect import dialect_of
 from lmflow.stores.filters import PARTS, Level, failure_words, level_of, outcome_errors
 from lmflow.stores.sqlite.blobs.format import digest_bytes, unpack
 from lmflow.stores.sqlite.lists.run_totals import has_references, reused_column
@@ -21,6 +22,13 @@ from lmflow.values.unicode import well_formed
 _HOLDS = "lmflow_holds"
 """The name of the SQL function that checks a condition in Python."""
 
+Read = Callable[[Any, Any], list[Any]]
+"""Makes the values of a field from a value and nothing, or from the encoding and data of a blob."""
+
+Check = Callable[[Any, Any], bool]
+"""Tells whether a condition holds for what would be read."""
+
+_FAILED_CALLS = "call WHERE call.status = 'failed'"
 _OF_RUN = "FROM run_item JOIN call ON call.trace = run_item.trace WHERE run_item.run = run.id"
 _OF_TRACE = "FROM call WHERE call.trace = trace.id"
 _SENT = "call.source = '' AND NOT {reused}"
@@ -35,6 +43,8 @@ _IN_SOME_RUN = (
 )
 _IN_PLACE = "SELECT 1 FROM run WHERE run.id = run_item.run"
 _BLOB = "(SELECT enc FROM blob WHERE id = {0}), (SELECT data FROM blob WHERE id = {0})"
+_TEXTS = "SELECT DISTINCT CAST({0} AS TEXT), {0}, NULL FROM {1}"
+_BLOBS = "SELECT id, enc, data FROM blob WHERE id IN (SELECT {0} FROM {1})"
 
 
 def _seconds(table: str) -> str:
@@ -106,11 +116,13 @@ class ConditionFilters:
     def __init__(self, db: sqlite3.Connection, store: str) -> None:
         self._db = db
         self._store = store
-        self._checks: list[Callable[[Any, Any], bool]] = []
+        self._checks: list[Check] = []
         self._damage: Exception | None = None
         self._parameters: dict[str, Any] = {}
         self._run_holds = _IN_SOME_RUN
-        db.create_function(_HOLDS, 3, self._holds)
+        self._dialect = dialect_of(db)
+        if self._dialect is None:
+            db.create_function(_HOLDS, 3, self._holds)
 
     def filter(
         self, conditions: Iterable[Condition], listed: Level, *, place: bool = False
@@ -135,7 +147,7 @@ class ConditionFilters:
                 wanted.append((level, self._sql(criterion, level)))
         if wanted:
             own.append(_some_part(listed, wanted))
-        return Filter(" AND ".join(own) or "1", self._parameters)
+        return Filter(" AND ".join(own) or "TRUE", self._parameters)
 
     def rows(self, query: str, parameters: Mapping[str, Any]) -> list[sqlite3.Row]:
         """Return the rows of a query with filters; ``Tampered`` if a blob in it can't be read."""
@@ -166,25 +178,26 @@ class ConditionFilters:
     ) -> str:
         match criterion.field:
             case "score":
-                return self._compared(criterion, [self._score(criterion, level)])
+                return self._compared(criterion, [self._score(criterion, level)], level)
             case "step":
-                return self._checked(criterion, lambda text, _: step_names(text), "call.address")
+                return self._checked(criterion, _names_of_steps, "call.address", "call")
             case "label":
-                holds = self._checked(criterion, lambda text, _: label_names(text), "label")
+                holds = self._checked(criterion, _names_of_labels, "label", "run_item")
                 return (
                     f"EXISTS (SELECT 1 FROM run_item WHERE run_item.trace = trace.id AND {holds})"
                 )
             case "input" | "output" as field:
-                blob = _BLOB.format(f"trace.{field}s")
-                return self._checked(criterion, _member_reader(criterion.name), blob, "")
+                read = _member_reader(criterion.name)
+                return self._checked_blob(criterion, read, f"trace.{field}s", "trace")
             case "error":
                 return self._error(criterion, level, alone=alone)
             case "version" if criterion.operator == "=":
                 named = self._bound(_hash_of(criterion.literal))
-                return f"coalesce(trace.version = (SELECT id FROM version WHERE hash = {named}), 0)"
+                version = f"(SELECT id FROM version WHERE hash = {named})"
+                return f"coalesce(trace.version = {version}, FALSE)"
         reused = reused_column(self._db)
         columns = [sql.replace("{reused}", reused) for sql in _COLUMNS[level, criterion.field]]
-        return self._compared(criterion, columns)
+        return self._compared(criterion, columns, level)
 
     def _score(self, criterion: Condition, level: Level) -> str:
         named = ""
@@ -198,16 +211,16 @@ class ConditionFilters:
         return f"(SELECT avg({latest}) FROM run_item WHERE run_item.run = run.id)"
 
     def _error(self, criterion: Condition, level: Level, *, alone: bool) -> str:
-        failed = self._checked(criterion, _failure_errors, _BLOB.format("trace.failure"), "")
-        called = self._checked(criterion, _reply_errors, _BLOB.format("call.reply"), "")
+        failed = self._checked_blob(criterion, _failure_errors, "trace.failure", "trace")
+        called = self._checked_blob(criterion, _reply_errors, "call.reply", _FAILED_CALLS)
         called = f"(call.status = 'failed' AND {called})"
         if level == "call":
             return f"({called} OR {failed})" if alone else called
         return f"({failed} OR EXISTS (SELECT 1 {_OF_TRACE} AND {called}))"
 
-    def _compared(self, criterion: Condition, values: Sequence[str]) -> str:
+    def _compared(self, criterion: Condition, values: Sequence[str], level: Level) -> str:
         if criterion.operator == "~":
-            parts = [self._checked(criterion, lambda text, _: [text], value) for value in values]
+            parts = [self._checked(criterion, _itself, value, level) for value in values]
             return f"({' OR '.join(parts)})"
         literal = criterion.literal
         if isinstance(literal, str):
@@ -215,24 +228,38 @@ class ConditionFilters:
         bound = self._bound(literal)
         if criterion.field == "started":
             values = [f"substr({value}, 1, {len(literal)})" for value in values]
-        parts = [f"coalesce({value} {criterion.operator} {bound}, 0)" for value in values]
+        parts = [f"coalesce({value} {criterion.operator} {bound}, FALSE)" for value in values]
         return f"({' OR '.join(parts)})"
 
-    def _checked(
-        self,
-        criterion: Condition,
-        read: Callable[[Any, Any], list[Any]],
-        value: str,
-        second: str = ", NULL",
-    ) -> str:
-        """Return the SQL that checks a condition in Python, on what ``read`` makes of values."""
+    def _checked(self, criterion: Condition, read: Read, value: str, table: str) -> str:
+        """Return the SQL that checks a condition in Python, on what ``read`` makes of a value;
+        ``table`` has the rows that the value is of.
+        """
+        check = _check_of(criterion, read)
+        if self._dialect is not None:
+            texts = self._passing(_TEXTS.format(value, table), check)
+            return f"coalesce(CAST({value} AS TEXT) = ANY({texts}), FALSE)"
+        return f"{_HOLDS}({self._number(check)}, {value}, NULL)"
 
-        def check(first: Any, other: Any) -> bool:
-            return first is not None and criterion.holds(read(first, other))
+    def _checked_blob(self, criterion: Condition, read: Read, column: str, table: str) -> str:
+        """Return the SQL that checks a condition in Python, on what ``read`` makes of a blob."""
+        check = _check_of(criterion, read)
+        if self._dialect is not None:
+            ids = self._passing(_BLOBS.format(column, table), check)
+            return f"coalesce({column} = ANY({ids}), FALSE)"
+        return f"{_HOLDS}({self._number(check)}, {_BLOB.format(column)})"
 
+    def _passing(self, query: str, check: Check) -> str:
+        """Return the place of the values that pass a check, for a database that can't call it."""
+        assert self._dialect is not None  # noqa: S101 - the caller asked
+        try:
+            return self._bound(self._dialect.passing(query, self._parameters, check))
+        except DAMAGE as error:
+            raise damaged(self._store, "a blob", error) from error
+
+    def _number(self, check: Check) -> str:
         self._checks.append(check)
-        number = self._bound(len(self._checks) - 1)
-        return f"{_HOLDS}({number}, {value}{second})"
+        return self._bound(len(self._checks) - 1)
 
     def _bound(self, value: Any) -> str:
         name = f"where{len(self._parameters)}"
@@ -256,7 +283,23 @@ def _some_part(listed: Level, wanted: Sequence[tuple[Level, str]]) -> str:
     )
 
 
-def _member_reader(name: str) -> Callable[[int, bytes], list[Any]]:
+def _check_of(criterion: Condition, read: Read) -> Check:
+    return lambda first, second: first is not None and criterion.holds(read(first, second))
+
+
+def _itself(text: Any, _: Any) -> list[Any]:
+    return [text]
+
+
+def _names_of_steps(address: str, _: Any) -> list[str]:
+    return list(step_names(address))
+
+
+def _names_of_labels(label: str, _: Any) -> list[str]:
+    return list(label_names(label))
+
+
+def _member_reader(name: str) -> Read:
     return lambda enc, data: members(unpack(enc, data), name)
 
 

@@ -1,0 +1,92 @@
+"""What PostgreSQL does in its own way: search, checks in Python, contents, waiting."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import psycopg
+
+from lmflow.errors import NoContent
+from lmflow.stores.postgres.words import matched, vector
+from lmflow.stores.sqlite.blobs.media import check_content
+from lmflow.stores.sqlite.full_text import indexed_calls
+from lmflow.values.media import SHA
+
+if TYPE_CHECKING:
+    from lmflow.stores.postgres.connection import PostgresConnection
+
+_HITS = """
+SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid AS trace,
+       call.reply,
+       (SELECT run FROM run_item WHERE run_item.trace = trace.id ORDER BY run LIMIT 1) AS run
+FROM search JOIN call ON call.id = search.rowid JOIN trace ON trace.id = call.trace
+WHERE search.words @@ CAST(:words AS tsquery) AND search.rowid < :before AND {where}
+ORDER BY call.id DESC LIMIT :limit
+"""
+_CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
+_SAME = "SELECT words = $1::tsvector FROM search WHERE rowid = $2"
+
+
+@attrs.frozen(eq=False)
+class PostgresDialect:
+    """What the readers ask of a connection to PostgreSQL."""
+
+    connection: PostgresConnection
+
+    def matching(self, words: Sequence[str], where: str) -> tuple[str, dict[str, Any]] | None:
+        """Return the query of the calls with all words, and its parameters."""
+        expression = matched(words)
+        return (_HITS.format(where=where), {"words": expression}) if expression else None
+
+    def passing(
+        self, query: str, parameters: Mapping[str, Any], check: Callable[[Any, Any], bool]
+    ) -> list[Any]:
+        """Return the first column of a query's rows for which a check of the others holds."""
+        rows = self.connection.streamed(query, parameters)
+        return [row[0] for row in rows if check(row[1], row[2])]
+
+    def content(self, digest: str) -> Callable[[], bytes] | None:
+        """Return what reads a content through a connection of its own: the caller may be any
+        thread, much later.
+        """
+        if not digest.startswith(SHA):
+            return None
+        location, again = self.connection.location, type(self.connection)
+
+        def read() -> bytes:
+            hashed = bytes.fromhex(digest.removeprefix(SHA))
+            try:
+                with contextlib.closing(again(location, read_only=True)) as db:
+                    row = db.run(_CONTENT, [hashed]).fetchone()
+            except psycopg.Error as error:
+                place = f"{location.name}: {location.clean(error)}"
+                raise NoContent(f"{digest[:19]} ({place})") from None
+            if row is None:
+                raise NoContent(digest[:19])
+            return check_content(location.name, hashed, row[0])
+
+        return read
+
+    def problems(self) -> Iterator[str]:
+        """Yield what of the full-text index does not agree with the calls."""
+        db = self.connection
+        extra = "SELECT count(*) FROM search WHERE rowid NOT IN (SELECT id FROM call)"
+        if (count := db.run(extra).fetchone()[0]) > 0:
+            yield f"the full-text index has {count} calls that are not there"
+        missing = wrong = 0
+        for entries in indexed_calls(db.as_sqlite()):
+            for call, asked, answered in entries:
+                row = db.run(_SAME, [vector(asked, answered), call]).fetchone()
+                missing += row is None
+                wrong += row is not None and not row[0]
+        if missing:
+            yield f"the full-text index lacks {missing} calls"
+        if wrong:
+            yield f"the full-text index does not hold the words of {wrong} calls"
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something is committed, for so many seconds at most."""
+        self.connection.wait(seconds)
