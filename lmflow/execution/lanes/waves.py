@@ -1,0 +1,261 @@
+"""The waves of an executor: parked requests gather until nothing else is at work, then go out."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from random import Random
+
+import attrs
+
+from lmflow.errors import ModelFailed, WaveStopped
+from lmflow.execution.batching_writer import BatchingWriter
+from lmflow.execution.lanes.batch import OpenBatch, Route
+from lmflow.execution.lanes.parked import Parked
+from lmflow.execution.lanes.record import intended, open_records
+from lmflow.execution.lanes.ticket import Ticket
+from lmflow.execution.loop_resources import LoopResources
+from lmflow.models.base import Response
+from lmflow.models.lanes.base import Answer, Lane, LaneRequest
+from lmflow.models.lanes.batched import WaveExchange, WaveRules
+from lmflow.progress.update import duration
+from lmflow.traces.events import Event
+from lmflow.traces.store import Recorder
+
+_LOOKS = 4  # in the time of quiet that a wave waits for
+_LONGEST_LOOK = 0.25
+
+
+@attrs.define(eq=False)
+class _Gathering:
+    """The requests that will go out with the next wave of one lane."""
+
+    rules: WaveRules
+    parked: list[Parked] = attrs.field(factory=list)
+    began: float = attrs.field(factory=time.monotonic)
+    task: asyncio.Task[None] | None = None
+
+
+class Waves:
+    """Gathers the requests of batched models and sends them in waves."""
+
+    def __init__(
+        self, recorder: Recorder, writer: BatchingWriter, work: LoopResources, random: Random
+    ) -> None:
+        self._recorder, self._writer, self._work, self._random = recorder, writer, work, random
+        self._gatherings: dict[tuple[Lane, WaveRules], _Gathering] = {}
+        self._batches: dict[str, OpenBatch] = {}
+        self._loaded = False
+        self._loading = asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._steps = 0
+        self.count = 0
+
+    def expect(self, steps: int) -> None:
+        """Note how many requests an execution makes one after the other, at least."""
+        self._steps = max(self._steps, steps)
+
+    @property
+    def text(self) -> str:
+        """How far the waves are, in words; empty without one."""
+        batches = {id(batch): batch for batch in self._batches.values() if batch.is_followed}
+        gathered = sum(len(gathering.parked) for gathering in self._gatherings.values())
+        if not batches:
+            return f"wave {self.count + 1}: {gathered:,} requests wait" if gathered else ""
+        about = f" of about {self._steps}" if self._steps >= self.count else ""
+        done = sum(batch.state.done for batch in batches.values())
+        total = sum(batch.state.total for batch in batches.values())
+        since = min(batch.record.run.started for batch in batches.values())
+        ago = duration((time.time_ns() - since) / 10**9)
+        return f"wave {self.count}{about}: {done:,} of {total:,} done, submitted {ago} ago"
+
+    async def bring(
+        self,
+        exchange: WaveExchange,
+        ticket: Ticket,
+        url: str,
+        headers: Mapping[str, str],
+        body: Mapping[str, object],
+    ) -> Response:
+        """Return the response that a batch brings to a request.
+
+        A request that a batch of an earlier process has is waited for, and not sent again. Raises
+        the request's ``ModelFailed``, or ``WaveStopped``, which ends the run.
+        """
+        lane = exchange.lane_of(url)
+        self._join_loop()
+        await self._load(ticket)
+        request = LaneRequest(ticket.id, url, headers, body)
+        while True:
+            parked = Parked(ticket, request, self._work)
+            answer = await self._answered(lane, exchange.rules, parked)
+            if isinstance(answer, ModelFailed):
+                # The same failure may be read again by a later process; each raises its own.
+                raise attrs.evolve(answer)
+            if answer is not None:
+                return answer
+
+    async def settle(self, ticket: Ticket) -> None:
+        """Note that what a batch brought for a call is on record."""
+        for id_ in (*ticket.earlier, ticket.id):
+            if (batch := self._batches.pop(id_, None)) is not None:
+                await batch.settle(id_)
+
+    async def aclose(self) -> None:
+        """Stop waiting; what is submitted stays at the provider."""
+        for gathering in self._gatherings.values():
+            if gathering.task is not None:
+                gathering.task.cancel()
+        self._gatherings.clear()
+        for batch in {id(batch): batch for batch in self._batches.values()}.values():
+            await batch.aclose()
+
+    async def _answered(self, lane: Lane, rules: WaveRules, parked: Parked) -> Answer | None:
+        """Wait for the answer, in a batch that is under way or in the next wave."""
+        ticket = parked.ticket
+        for id_ in (*ticket.earlier, ticket.id):
+            batch = self._batches.get(id_)
+            if batch is not None and batch.record.lane == lane.name and batch.has(id_):
+                return await self._in_batch(batch, id_, Route(lane, parked.request, rules), parked)
+        parked.park()
+        gathering = self._gather(lane, rules, parked)
+        try:
+            return await parked.answered()
+        finally:
+            if parked in gathering.parked:
+                gathering.parked.remove(parked)
+            if (batch := self._batches.get(ticket.id)) is not None:
+                batch.leave(ticket.id)
+
+    async def _in_batch(
+        self, batch: OpenBatch, id_: str, route: Route, parked: Parked
+    ) -> Answer | None:
+        parked.park()
+        batch.wait(id_, parked)
+        batch.follow(route, self._known)
+        try:
+            return await parked.answered()
+        finally:
+            batch.leave(id_)
+
+    def _gather(self, lane: Lane, rules: WaveRules, parked: Parked) -> _Gathering:
+        gathering = self._gatherings.get((lane, rules))
+        if gathering is None:
+            gathering = self._gatherings[lane, rules] = _Gathering(rules)
+            gathering.task = asyncio.create_task(self._send_when_quiet(lane, gathering))
+        gathering.parked.append(parked)
+        if len(gathering.parked) >= rules.size:
+            self._send(lane, gathering)
+        return gathering
+
+    # Nothing is at work if all calls that hold a slot are parked or wait for room in the budget,
+    # and the store owes no answer. An execution between two calls is at neither for a moment, so
+    # that must hold at several looks.
+    async def _send_when_quiet(self, lane: Lane, gathering: _Gathering) -> None:
+        rules, quiet, seen = gathering.rules, 0, 0
+        pause = min(rules.quiet / _LOOKS, _LONGEST_LOOK)
+        began = time.monotonic()
+        while True:
+            await asyncio.sleep(pause)
+            is_quiet = self._work.at_work == 0 and self._writer.settled
+            quiet = quiet + 1 if is_quiet and len(gathering.parked) == seen else 0
+            seen = len(gathering.parked)
+            is_late = time.monotonic() - began >= rules.longest
+            if not gathering.parked:
+                self._drop(gathering)
+                return
+            if is_late or (quiet >= _LOOKS and quiet * pause >= rules.quiet):
+                self._send(lane, gathering)
+                return
+
+    def _drop(self, gathering: _Gathering) -> None:
+        others = {key: each for key, each in self._gatherings.items() if each is not gathering}
+        self._gatherings = others
+
+    def _send(self, lane: Lane, gathering: _Gathering) -> None:
+        """Send what has gathered as a wave; it is as many batches as the lane demands."""
+        self._drop(gathering)
+        rules, members, gathering.parked = gathering.rules, gathering.parked, []
+        if gathering.task is not None and gathering.task is not asyncio.current_task():
+            gathering.task.cancel()
+        if rules.most is not None and self.count >= rules.most:
+            fix = "Raise max_waves and resume the run."
+            stopped = WaveStopped(lane.name, f"{self.count} waves went out, as many as may", fix)
+            for parked in members:
+                parked.fail(stopped)
+            return
+        self.count += 1
+        for group in _grouped(lane, members):
+            for batch in _split(lane, group):
+                self._submit(lane, rules, batch)
+
+    def _submit(
+        self, lane: Lane, rules: WaveRules, members: Sequence[tuple[Parked, bytes]]
+    ) -> None:
+        requests = [(parked.ticket.id, parked.ticket.trace) for parked, _ in members]
+        record = intended(lane.name, self.count, requests, self._random)
+        batch = OpenBatch(record, dict(requests), self._save, fresh=True)
+        for parked, _ in members:
+            self._batches[parked.ticket.id] = batch
+            batch.wait(parked.ticket.id, parked)
+        route = Route(lane, members[0][0].request, rules)
+        batch.follow(route, self._known, [line for _, line in members])
+
+    async def _save(self, *events: Event) -> None:
+        receipt = self._writer.add(events)
+        self._writer.flush()
+        await receipt.durable()
+
+    def _known(self) -> Collection[str]:
+        return {batch.record.batch for batch in self._batches.values()}
+
+    async def _load(self, ticket: Ticket) -> None:
+        """Read the batches of earlier processes before the first call that may be in one."""
+        if self._loaded or not ticket.earlier:
+            return
+        async with self._loading:
+            if self._loaded:
+                return
+            for record, wanted in await asyncio.to_thread(open_records, self._recorder):
+                batch = OpenBatch(record, wanted, self._save, fresh=False)
+                for id_ in wanted:
+                    self._batches.setdefault(id_, batch)
+            self._loaded = True
+
+    def _join_loop(self) -> None:
+        """Forget what belongs to an event loop that is closed."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._loading = loop, asyncio.Lock()
+            self._gatherings.clear()
+            for batch in self._batches.values():
+                batch.forget_loop()
+
+
+def _grouped(lane: Lane, members: Sequence[Parked]) -> Iterator[list[Parked]]:
+    groups: dict[Hashable, list[Parked]] = defaultdict(list)
+    for parked in members:
+        groups[lane.group(parked.request)].append(parked)
+    yield from groups.values()
+
+
+def _split(lane: Lane, members: Sequence[Parked]) -> Iterator[list[tuple[Parked, bytes]]]:
+    """Split requests into batches that the lane takes. One that is too large alone fails."""
+    batch: list[tuple[Parked, bytes]] = []
+    size = 0
+    for parked in members:
+        line = lane.line(parked.request)
+        length = len(line) + 1
+        if length > lane.most_bytes:
+            words = f"a request of {length:,} bytes; a batch of {lane.name} has {lane.most_bytes:,}"
+            parked.answer(ModelFailed("request", f"{words}. Shorten the inputs."))
+            continue
+        if batch and (len(batch) == lane.most_requests or size + length > lane.most_bytes):
+            yield batch
+            batch, size = [], 0
+        batch.append((parked, line))
+        size += length
+    if batch:
+        yield batch
