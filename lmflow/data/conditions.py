@@ -31,7 +31,9 @@ TEXTS = (
     "tool",
     "error",
 )
-RUN_KINDS = ("run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import")
+RUN_KINDS = (
+    *("run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import", "wave"),
+)
 CALL_KINDS = ("chat", "embed", "tool")
 STATUSES = ("open", "done", "failed", "stopped", "started", "ok")
 CHOICES: Mapping[str, tuple[str, ...]] = {

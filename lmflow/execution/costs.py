@@ -17,6 +17,8 @@ from lmflow.messages.requests import (
     Request,
     ToolRequest,
 )
+from lmflow.models.lanes.base import BATCH
+from lmflow.models.prices import in_batch
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.programs.tool import Tool
@@ -127,6 +129,8 @@ def actual_price(call: Call, request: Request, outcome: Outcome, prices: Prices)
         price = call.price if isinstance(outcome, ToolReply) else None
         return price and price(request.inputs)
     if isinstance(outcome, (ChatReply, EmbedReply)):
+        if outcome.tier == BATCH:
+            prices = in_batch(prices)
         return prices(request.model, outcome.usage, time.time_ns())
     return None
 
@@ -155,7 +159,7 @@ def actual_or_worst(outcome: Outcome | None, cost: int | None, worst: Spent) -> 
         )
     if isinstance(outcome, ToolReply):
         return worst if cost is None else attrs.evolve(worst, cost=cost)
-    if isinstance(outcome, Failure) and _is_free(outcome.data.get("status")):
+    if isinstance(outcome, Failure) and _is_unbilled(outcome):
         return Spent(1)
     is_tool = worst.cost > 0 and not worst.calls
     return attrs.evolve(worst, calls=int(not is_tool), unknown=1)
@@ -193,6 +197,10 @@ def spent_on(
         elif isinstance(call.request, ToolRequest) and call.cost and not call.source:
             total += Spent(cost=call.cost)
     return total
+
+
+def _is_unbilled(failure: Failure) -> bool:
+    return failure.data.get("kind") == "expired" or _is_free(failure.data.get("status"))
 
 
 def _is_free(status: object) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
 from typing import Any
 
 from lmflow.errors import OtherEventLoop
@@ -21,6 +22,8 @@ class LoopResources:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closer: AsyncGenerator[None] | None = None
         self.slots = asyncio.Semaphore(concurrency)
+        self.at_work = 0
+        """The calls that hold a slot, but for those that wait for a wave or for the budget."""
 
     async def enter(self) -> None:
         """Bind to the running loop. Raises ``OtherEventLoop`` if the executor is bound to another
@@ -36,10 +39,19 @@ class LoopResources:
             # What waited in the closed loop is gone with it, but what it recorded is not.
             self._writer.rebind()
             self._http.drop()
-            self.slots = asyncio.Semaphore(self._concurrency)
+            self.slots, self.at_work = asyncio.Semaphore(self._concurrency), 0
         self._loop = loop
         self._closer = _close_with_loop(self._http)
         await anext(self._closer)
+
+    @contextlib.contextmanager
+    def idle(self) -> Iterator[None]:
+        """Count a call that holds a slot as not at work until the block ends."""
+        self.at_work -= 1
+        try:
+            yield
+        finally:
+            self.at_work += 1
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -66,6 +66,7 @@ class ChatReply:
         chunks: The lengths, in code points, of the pieces in which a streamed text arrived.
         structured: Whether the request's schema was sent to the endpoint; ``None`` if the request
             has no schema.
+        tier: ``batch`` if the reply came by a batch, at the price of that; empty if it came live.
     """
 
     text: str = attrs.field(converter=well_formed)
@@ -78,6 +79,7 @@ class ChatReply:
     logprobs: Any = None
     chunks: tuple[int, ...] = ()
     structured: bool | None = None
+    tier: str = ""
 
     @property
     def readable(self) -> str:
@@ -144,6 +146,7 @@ class EmbedReply:
             that they are the same in memory, in a store and in a key.
         model: The model that the provider says it ran.
         usage: The tokens of the call.
+        tier: ``batch`` if the reply came by a batch, at the price of that; empty if it came live.
 
     Raises:
         ValueError: float32 doesn't hold a number.
@@ -152,6 +155,7 @@ class EmbedReply:
     vectors: tuple[Vector, ...] = attrs.field(converter=_compact)
     model: str = ""
     usage: Usage = Usage()
+    tier: str = ""
 
     @property
     def content(self) -> Any:

@@ -116,6 +116,47 @@ def cost_of(model: str, usage: Usage, at: int) -> int | None:
     return math.ceil(Fraction(price.total_price) * 10**9)
 
 
+def in_batch(prices: Prices) -> Prices:
+    """Makes the function of costs of a batch lane: the listed price of batches, else half the
+    price, which is what the providers charge for one.
+
+    Args:
+        prices: The function of live costs.
+
+    Returns:
+        A function like it, rounded up to whole nano-dollars.
+
+    Example:
+        >>> from lmflow.messages.replies import Usage
+        >>> in_batch(priced({"vllm/qwen": Price(0.5, 1.5)}))("vllm/qwen", Usage(1000, 100), 0)
+        325000
+    """
+    return _batch_cost if prices is cost_of else functools.partial(_half, prices)
+
+
+def _half(prices: Prices, model: str, usage: Usage, at: int) -> int | None:
+    cost = prices(model, usage, at)
+    return None if cost is None else math.ceil(Fraction(cost, 2))
+
+
+def _batch_cost(model: str, usage: Usage, at: int) -> int | None:
+    cost, entry = cost_of(model, usage, at), _price_list_entry(model)
+    if cost is None:
+        return None
+    half = math.ceil(Fraction(cost, 2))
+    if entry is None or not entry[1].price_variants:
+        return half
+    price = entry[1].calc_price(
+        _genai_usage(usage),
+        entry[0],
+        genai_request_timestamp=_time(at),
+        price_context={"processing": "batch"},
+    )
+    # Without a batch price at that time the list gives the live one.
+    listed = math.ceil(Fraction(price.total_price) * 10**9)
+    return listed if listed < cost else half
+
+
 def price_of(model: str, at: int) -> Price | None:
     """Finds the highest price at which a model's tokens may be charged, whatever the tier: budgets
     reserve by it.

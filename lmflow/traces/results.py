@@ -15,7 +15,7 @@ from lmflow.values.record import Record, canonical
 from lmflow.values.unicode import well_formed
 
 RunKind = Literal[
-    "run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import"
+    "run", "serve", "map", "what_if", "fork", "evaluate", "optimize", "test", "import", "wave"
 ]
 
 

@@ -220,7 +220,8 @@ class Run(HasOutputs, JsonFields):
 
     Args:
         id: The run's id.
-        kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize, test or import.
+        kind: The kind of work: run, serve, map, what_if, fork, evaluate, optimize, test,
+            import, or wave (the requests of one batch).
         name: The name of the program.
         items: The labels and their traces, in order. Of a long run in a store they are read when
             they are looked at.
