@@ -50,6 +50,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "compare": ("lmflow diff A B", "lmflow ref set REF B"),
     "score": ("lmflow dataset from-runs --where CONDITION --name NAME", "lmflow why TRACE"),
     "optimize": ("lmflow diff START VERSION", "lmflow ref set REF VERSION"),
+    "steer": ("lmflow steer RUN", "lmflow runs tail RUN"),
     "dataset": ("lmflow dataset ls", "lmflow eval MODULE:PROGRAM --data NAME --metric METRIC"),
     "dataset ls": (
         "lmflow dataset show NAME",

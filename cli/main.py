@@ -58,6 +58,7 @@ SECTIONS = {
             "optimize:optimize",
             "Tune a program's parameters for a metric, within a budget.",
         ),
+        "steer": ("steer:steer_command", "Pause, stop or steer an optimization that runs."),
     },
     "Data": {
         "dataset": ("datasets:dataset", "List, import and export data sets of the store."),

@@ -20,6 +20,7 @@ from lmflow.traces.events import (
     RunOpened,
     RunPlanned,
     ScoreRecorded,
+    SearchSteered,
     TraceClosed,
     TraceOpened,
     TraceReused,
@@ -65,6 +66,7 @@ class MemoryTables:
         self.scores: dict[str, tuple[ScoreRecorded, ...]] = {}
         self.all_scores: dict[int, ScoreRecorded] = {}
         self.answers: dict[str, Answer] = {}
+        self.acts: dict[int, SearchSteered] = {}
         self._pins: dict[str, str] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
 
@@ -110,8 +112,18 @@ class MemoryTables:
                 trace = self.traces[event.trace]
                 self._set(self.scores, trace.id, (*self.scores.get(trace.id, ()), event))
                 self._set(self.all_scores, len(self.all_scores), event)
-            case Pinned(version_id, why):
-                self._set(self._pins, self._check_known(version_id), why if event.on else None)
+            case Pinned() | SearchSteered():
+                self._note(event)
+
+    def _note(self, event: Pinned | SearchSteered) -> None:
+        if event.version:
+            self._check_known(event.version)
+        if isinstance(event, Pinned):
+            self._set(self._pins, event.version, event.why if event.on else None)
+        elif event.run not in self.runs:
+            raise StoreError(self.store, f"there is no run {event.run}")
+        else:
+            self._set(self.acts, len(self.acts) + 1, event)
 
     def _open_run(self, run: Run, versions: tuple[Version, ...]) -> None:
         for version in versions:

@@ -13,13 +13,15 @@ from typing import Any
 import attrs
 
 from lmflow.data.conditions import Condition, condition
-from lmflow.errors import LmflowError, MissingParent, NotFound, StoreError, UnknownVersion
+from lmflow.errors import LmflowError, MissingParent, StoreError, UnknownVersion
 from lmflow.messages.replies import Outcome
+from lmflow.stores._memory_ids import has_prefix, resolve_id
 from lmflow.stores._memory_tables import Item, MemoryTables
 from lmflow.stores.filters import Recorded
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
 from lmflow.traces.reused import as_reused
 from lmflow.traces.run_rows import LIST_TITLE, RunList, run_row
+from lmflow.traces.steering import STEER, GivenAct
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.totals import totals
 from lmflow.traces.trace import Run, Trace
@@ -29,9 +31,6 @@ from lmflow.versions.history import ancestor, parent_of, point_in_reflog
 from lmflow.versions.version import Version
 from lmflow.views.listed import Listed
 from lmflow.views.page import ROWS_SHOWN
-
-SHORTEST = 4
-"""Digits that a short id has at least."""
 
 
 class MemoryStore:
@@ -122,6 +121,19 @@ class MemoryStore:
         """Return ``versions.reflog(name, limit)``: the latest moves of refs."""
         return self.versions.reflog(name, limit)
 
+    def acts(self, run: str, after: int = 0) -> Sequence[GivenAct]:
+        """Return the acts that people gave to a search after a number, oldest first."""
+        given = list(self._tables.acts.items())
+        return [GivenAct(at, act) for at, act in given if act.run == run and at > after]
+
+    def acts_taken(self, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
+        """Return whether a run ended, and the acts that it recorded as taken."""
+        if run not in self._tables.runs:
+            return True, ()
+        found = self.runs.get(run)
+        items = [item for item in found.items if item[0].startswith(f"{STEER}[")]
+        return found.status != "open", items
+
     def close(self) -> None:
         """Refuse further events. What is stored can still be read."""
         self._closed = True
@@ -140,7 +152,7 @@ class MemoryRuns(Listed):
         """
         runs = self._tables.runs
         if before:
-            before = _resolve_id("run", before, runs, self._tables.store)
+            before = resolve_id("run", before, runs, self._tables.store)
         ids = sorted((run for run in runs if not before or run < before), reverse=True)
         return [attrs.evolve(runs[run], wanted=()) for run in ids[:limit]]
 
@@ -171,7 +183,7 @@ class MemoryRuns(Listed):
 
     def get(self, run: str) -> Run:
         """Return a run with all its traces; ``NotFound`` if no single run has the id."""
-        run_id = _resolve_id("run", run, self._tables.runs, self._tables.store)
+        run_id = resolve_id("run", run, self._tables.runs, self._tables.store)
         with self._lock:
             items = [item for _, item in sorted(self._tables.items[run_id].items())]
             traces = tuple((item.label, self._trace_of(item)) for item in items)
@@ -237,7 +249,7 @@ class MemoryRuns(Listed):
             case "version":
                 literal = MemoryVersions(tables).get(name).id
             case "run":
-                literal = _resolve_id("run", name, tables.runs, tables.store)
+                literal = resolve_id("run", name, tables.runs, tables.store)
             case "trace":
                 literal = self._trace_id(name)
             case _:
@@ -245,7 +257,7 @@ class MemoryRuns(Listed):
         return attrs.evolve(criterion, literal=literal)
 
     def _trace_id(self, trace: str) -> str:
-        return _resolve_id("trace", trace, self._tables.traces, self._tables.store)
+        return resolve_id("trace", trace, self._tables.traces, self._tables.store)
 
 
 class MemoryVersions(Listed):
@@ -316,30 +328,8 @@ class MemoryVersions(Listed):
 
     def _named(self, name: str) -> Version:
         id_or_prefix = self._tables.refs.get(name, name)
-        matches = [id_ for id_ in self._tables.versions if _has_prefix(id_, id_or_prefix)]
+        matches = [id_ for id_ in self._tables.versions if has_prefix(id_, id_or_prefix)]
         if len(matches) != 1:
             shown = tuple(match[6:22] for match in matches[:4])
             raise UnknownVersion(name, tuple(self._tables.refs), shown)
         return self._tables.versions[matches[0]]
-
-
-def _has_prefix(version: str, prefix: str) -> bool:
-    digits = prefix.removeprefix("v1:b2:").lower()
-    return version.removeprefix("v1:b2:").startswith(digits) and len(digits) >= SHORTEST
-
-
-def _resolve_id(kind: str, given_id: str, ids: Mapping[str, object], store: str) -> str:
-    """Return the one id that begins or ends with ``given_id``; ``NotFound`` otherwise."""
-    if given_id in ids:
-        return given_id
-    matches = [id_ for id_ in ids if _is_end_of(given_id, id_)]
-    if len(matches) == 1:
-        return matches[0]
-    problem = f"no {kind} {given_id!r}"
-    if matches:
-        problem = f"{kind} {given_id!r} is ambiguous: {', '.join(sorted(matches)[:4])}"
-    raise NotFound(store, problem, "`lmflow runs ls` lists what there is.")
-
-
-def _is_end_of(part: str, id_: str) -> bool:
-    return part != "" and (id_.startswith(part) or id_.endswith(part))

@@ -25,6 +25,7 @@ from lmflow.cli.loading.searches import (
     search_executions,
     search_scores,
 )
+from lmflow.cli.loading.steering import act_rows, steer
 from lmflow.cli.options import user_name
 from lmflow.data.conditions import Condition
 from lmflow.errors import BudgetExceeded, Unservable
@@ -71,7 +72,14 @@ def sources_of(store: str, targets: Iterable[str] = ()) -> Sources:
         checks=functools.partial(_checks, store),
         add_example=functools.partial(add_example, store),
         pairs=pairs,
-        searches=Searches(search_executions, search_scores, search_budget, prove_search),
+        searches=Searches(
+            search_executions,
+            search_scores,
+            search_budget,
+            prove_search,
+            act_rows,
+            functools.partial(steer, store),
+        ),
     )
 
 

@@ -62,6 +62,7 @@ LmflowError
 ├── Refused               a server doesn't take a request
 ├── Unservable            a server can't start
 ├── BadCondition          a condition on executions can't be read
+├── NotSteerable          a search has ended, or can't be steered so
 ├── TelemetryError        traces can't be sent or read
 │   ├── ExportRefused       a server took no spans
 │   └── NotReplayable       a trace was imported and has no program
@@ -120,6 +121,7 @@ from lmflow.errors.evaluating import (
     EvaluationError,
     MetricFailed,
     NotComparable,
+    NotSteerable,
     TrainingFailed,
 )
 from lmflow.errors.replaying import (
@@ -208,6 +210,7 @@ __all__ = [
     "NotFound",
     "NotRecorded",
     "NotReplayable",
+    "NotSteerable",
     "OtherEventLoop",
     "ParseFailure",
     "ProgramError",

@@ -78,6 +78,17 @@ class NotComparable(EvaluationError):
 
 
 @attrs.frozen(eq=False)
+class NotSteerable(LmflowError):
+    """A search can't be steered so: it has ended, or the act is not one that it takes."""
+
+    what: str
+    problem: str
+    fix: str
+
+    template = "{what} {problem}. {fix}"
+
+
+@attrs.frozen(eq=False)
 class BadCondition(LmflowError):
     """A condition on executions can't be read."""
 

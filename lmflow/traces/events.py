@@ -177,6 +177,28 @@ class Pinned:
     on: bool = True
 
 
+@attrs.frozen
+class SearchSteered:
+    """A person steers a search that runs.
+
+    Args:
+        run: The id of the search's run.
+        kind: What the person does: ``pause``, ``resume``, ``stop``, ``veto``, ``pin``, ``release``
+            or ``note``.
+        version: The id of the version that is vetoed, pinned or released; empty for other acts.
+        note: The reason, or the words of a note.
+        who: The person.
+        at: The time, in nanoseconds since the epoch.
+    """
+
+    run: str
+    kind: str
+    version: str = ""
+    note: str = attrs.field(default="", converter=well_formed)
+    who: str = attrs.field(default="", converter=well_formed)
+    at: int = 0
+
+
 Event = (
     RunOpened
     | RunPlanned
@@ -191,4 +213,5 @@ Event = (
     | RefMoved
     | ScoreRecorded
     | Pinned
+    | SearchSteered
 )

@@ -13,6 +13,7 @@ import attrs
 
 from lmflow.data.conditions import Condition, condition
 from lmflow.errors import LmflowError
+from lmflow.traces.events import SearchSteered
 
 FIRST = 50
 """The rows of a list that a page shows before the reader asks for more."""
@@ -44,12 +45,16 @@ class Searches:
         budget: Returns a run's limits, ``calls`` and ``usd``.
         prove: Replays a run offline: ``prove(reader, run)``, a mapping with ``version`` and
             ``same``. It imports the program.
+        acts: Lists what people did to a run: ``acts(reader, run)``.
+        steer: Stores an act for a run, ``steer(act)``, once it is checked.
     """
 
     rows: Callable[..., Sequence[Mapping[str, Any]]]
     scores: Callable[..., Mapping[str, Any]]
     budget: Callable[..., Mapping[str, Any]]
     prove: Callable[..., Mapping[str, Any]]
+    acts: Callable[..., Sequence[Mapping[str, Any]]]
+    steer: Callable[[SearchSteered], SearchSteered]
 
 
 @attrs.frozen(eq=False)

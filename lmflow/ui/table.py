@@ -14,6 +14,7 @@ from lmflow.ui.screens.optimization import OPTIMIZATION, OPTIMIZATIONS, REPLAYED
 from lmflow.ui.screens.run import RUN, VERIFY
 from lmflow.ui.screens.runs import RUNS
 from lmflow.ui.screens.search import SEARCH
+from lmflow.ui.screens.steering import STEER
 from lmflow.ui.screens.trace import CALL, TRACE, WHY
 from lmflow.ui.screens.versions import BLAME, REF, ROLL_BACK, VERSION, VERSIONS
 from lmflow.ui.screens.what_if import RUN_WHAT_IF, WHAT_IF
@@ -48,5 +49,5 @@ SCREENS: tuple[Screen, ...] = (
 )
 """The pages; those with a word stand in the navigation."""
 
-ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK, PROMOTE, JUDGE, PREFER)
+ACTS: tuple[Act, ...] = (LOAD, RUN_WHAT_IF, ROLL_BACK, PROMOTE, JUDGE, PREFER, STEER)
 """What forms may do."""

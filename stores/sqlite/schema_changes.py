@@ -114,6 +114,11 @@ def _m013_log(db: sqlite3.Connection) -> None:
     _execute(db, CREATE_LOG)
 
 
+def _m014_acts(db: sqlite3.Connection) -> None:
+    """Create the acts by which people steer searches."""
+    _execute(db, _ACTS)
+
+
 def _execute(db: sqlite3.Connection, script: str) -> None:
     """Run each statement of a script inside the open transaction.
 
@@ -274,6 +279,16 @@ ALTER TABLE run ADD COLUMN result TEXT NOT NULL DEFAULT '';
 CREATE INDEX run_result ON run(result) WHERE result <> '';
 """
 
+_ACTS = """
+CREATE TABLE act (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, run TEXT NOT NULL REFERENCES run(id), kind TEXT NOT NULL,
+    version INTEGER REFERENCES version(id), note TEXT NOT NULL, who TEXT NOT NULL,
+    at_ns INTEGER NOT NULL
+) STRICT;
+CREATE INDEX act_run ON act(run, id);
+CREATE INDEX act_version ON act(version);
+"""
+
 CHANGES = (
     Change("m001_spine", _m001_spine),
     Change("m002_costs", _m002_costs),
@@ -287,6 +302,7 @@ CHANGES = (
     Change("m011_parts", _m011_parts),
     Change("m012_references", _m012_references),
     Change("m013_log", _m013_log),
+    Change("m014_acts", _m014_acts),
 )
 """All changes, oldest first."""
 

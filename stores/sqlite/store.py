@@ -13,6 +13,7 @@ from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.acts import acts_in, taken_acts
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.opening import is_writable
@@ -25,6 +26,7 @@ from lmflow.stores.sqlite.writing.no_commit import NoCommitter
 from lmflow.stores.sqlite.writing.settled import settle_log
 from lmflow.stores.weights import weights_folder
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
+from lmflow.traces.steering import GivenAct
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.hashed_files import HashedFiles
@@ -78,7 +80,12 @@ class SqliteStore:
             with self.reading():
                 pass  # so that a damaged store is an error here, too
         else:
-            self._committer = GroupCommitter(self._connected(durable=durable), self.name)
+            self._committer = GroupCommitter(
+                self._connected(durable=durable),
+                self.name,
+                waits_for_disk=durable,
+                checkpoint=CHECKPOINT,
+            )
         self.runs = SqliteRuns(self.reading)
         self.versions = SqliteVersions(self.reading)
         self.datasets = SqliteDatasets(self.path, self.reading)
@@ -104,7 +111,25 @@ class SqliteStore:
         Raises:
             StoreError: If the store is closed, or can only be read.
         """
-        return self._committer.append(events)
+        return self._committer.append((events,))[0]
+
+    def append_groups(self, groups: Sequence[Sequence[Event]]) -> Sequence[Future[None]]:
+        """Store groups of events in order, each of them whole or not at all, in one commit.
+
+        Args:
+            groups: The groups.
+
+        Returns:
+            A future for each group, as ``append`` returns it.
+
+        Raises:
+            StoreError: If the store is closed, or can only be read.
+        """
+        return self._committer.append(groups)
+
+    def check_open(self) -> None:
+        """Raise ``StoreError`` if the store takes no events: it is closed, or can only be read."""
+        self._committer.check_open()
 
     def settle(self) -> None:
         """Wait until all that was acknowledged stands in the tables and views, for programs that
@@ -208,6 +233,15 @@ class SqliteStore:
         """Return ``datasets.splits(name)``: the splits of a data set by name."""
         return self.datasets.splits(name)
 
+    def acts(self, run: str, after: int = 0) -> Sequence[GivenAct]:
+        """Return the acts that people gave to a search, by the whole id of its run."""
+        return acts_in(self.path, run, after)
+
+    def acts_taken(self, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
+        """Return whether a run ended, and the acts that it recorded as taken."""
+        with self.reading() as reader:
+            return taken_acts(reader, run)
+
     def pointer(self, name: str) -> SqlitePointer:
         """Return a pointer that resolves a name again and again on one connection."""
         return SqlitePointer(self.reading, self.name, name)
@@ -241,7 +275,6 @@ class SqliteStore:
             # power fails; the file is never corrupt. FULL flushes the WAL at each commit.
             db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
             db.execute("PRAGMA foreign_keys = ON")
-            db.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
         except sqlite3.DatabaseError as error:
             db.close()
             raise unreadable(self.name, error) from error

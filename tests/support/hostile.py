@@ -39,6 +39,7 @@ LINES = {
     "lmflow eval": "app:size --data data.jsonl --metric exact_match:size",
     "lmflow compare": "prod prod --program app:size --data data.jsonl --metric exact_match:size",
     "lmflow optimize": "app:answer --optimizer labeled_few_shot --train qa.jsonl --metric f1 --dry-run",
+    "lmflow steer": "RUN",
     "lmflow log": "prod",
     "lmflow show": "prod",
     "lmflow diff": "prod prod",

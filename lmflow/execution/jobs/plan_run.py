@@ -11,6 +11,7 @@ from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import NOTHING
 from lmflow.execution.jobs.judging import Judging
 from lmflow.execution.jobs.optimization import Stage
+from lmflow.execution.jobs.steering import ActReader
 from lmflow.execution.logs import log_budget_stop
 from lmflow.execution.open_run import OpenRun
 from lmflow.execution.progress import best_of
@@ -24,6 +25,7 @@ from lmflow.optimizers.parts.plan import (
     Traces,
     advance_plan,
 )
+from lmflow.optimizers.plans.steered import SteeredPlan, steer_plan
 from lmflow.programs.program import Program, pending_of
 from lmflow.progress.tracker import Tracker
 from lmflow.traces.counts import count_model_calls
@@ -85,6 +87,7 @@ class PlanRun:
     ) -> None:
         self._run, self._task, self._tracker = run, task, tracker
         self._session, self._reserved = judging.search_session(), judging.reserved
+        self._acts = ActReader(run, task.program, task.start, tracker)
         self._answers: dict[str, Trace] = {}
         self._calls = 0
         self._best = task.start
@@ -103,10 +106,14 @@ class PlanRun:
         task = self._task
         plan = task.optimizer.begin(task.program, task.traces, task.metric, self.evidence)
         try:
-            state = advance_plan(plan)
+            await self._acts.begin()
+            state, number = advance_plan(plan), 0
             while isinstance(state, Need):
-                self._best, self.reason = state.best, state.reason
-                state = advance_plan(plan, await self._answer(state))
+                self._note(state)
+                state = await self._steered(plan, state, number)
+                if isinstance(state, Need):
+                    state = advance_plan(plan, await self._answer(state))
+                number += 1
             return task.with_provenance(state)
         except BudgetExceeded as refusal:
             self.stopped = self._words(refusal)
@@ -117,6 +124,23 @@ class PlanRun:
             raise
         finally:
             plan.close()
+
+    async def _steered(self, plan: SteeredPlan, need: Need, number: int) -> Need | Version:
+        """Hand the plan what people did meanwhile; return its need as it is then, or its answer if
+        they stopped it.
+        """
+        acts = await self._acts.acts_at(number)
+        if not acts:
+            return need
+        state = steer_plan(plan, acts)
+        if isinstance(state, Need):
+            self._note(state)
+        else:
+            self.stopped = next(str(act) for act in acts if act.kind == "stop")
+        return state
+
+    def _note(self, need: Need) -> None:
+        self._best, self.reason = need.best, need.reason
 
     async def _answer(self, need: Need) -> tuple[Trace, ...]:
         """Run the rollouts of a need that are not known yet, and return the traces of all."""

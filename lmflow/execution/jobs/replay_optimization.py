@@ -12,6 +12,7 @@ from lmflow.execution.jobs.plan_run import OptimizationTask
 from lmflow.metrics import Metric
 from lmflow.optimizers.parts.needs import Need, PlannedRollout
 from lmflow.optimizers.parts.plan import PlanOptimizer, Traces, drive_plan
+from lmflow.optimizers.plans.acts import acts_by_need
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program, pending_of
 from lmflow.replays.exact import replay
@@ -29,7 +30,7 @@ def replay_optimization(  # noqa: PLR0913 - the inputs of an optimization
     adapters: Iterable[Adapter] = (),
 ) -> Version:
     """Return the version that a recorded optimization comes to: every execution is replayed
-    exactly, nothing is sent.
+    exactly, nothing is sent. The plan takes what people did to the search at the same needs.
 
     A run that was stopped ends where it was stopped. Raises ``ReplayDiverged`` if an execution
     differs, and ``NotRecorded`` if the plan needs something that a finished run does not hold.
@@ -38,7 +39,7 @@ def replay_optimization(  # noqa: PLR0913 - the inputs of an optimization
     task = OptimizationTask(optimizer, program, traces, metric)
     recorded = _RecordedExecutions(run, tuple(adapters))
     plan = optimizer.begin(program, traces, metric)
-    state = drive_plan(plan, recorded.traces_of)
+    state = drive_plan(plan, recorded.traces_of, acts_by_need(run.items))
     if isinstance(state, Need):
         if run.status == "done":
             raise recorded.missing(state)

@@ -81,6 +81,8 @@ def _leaders(search: Search) -> list[Choice]:
     """
     by_rows: dict[frozenset[int], Choice] = {}
     for choice, summary in search.summaries.items():
+        if search.is_vetoed(choice):
+            continue
         other = by_rows.setdefault(summary.rows, choice)
         if summary.mean > search.summaries[other].mean:
             by_rows[summary.rows] = choice

@@ -181,6 +181,8 @@ def _reflect(exploration: Exploration) -> Generator[Need, tuple[Trace, ...], Non
     """
     search, turn = exploration.search, exploration.turn
     choice = best_by_mean(search)
+    if search.is_vetoed(choice):
+        return
     rows = yield from _runs_to_read(search, choice, f"reflect[{turn}]")
     if all((row.value or 0.0) >= 1.0 for row in rows):
         return

@@ -55,7 +55,7 @@ def _challengers(search: Search) -> list[Choice]:
         if len(field) >= _FIELD:
             break
         field.setdefault(best_by_draw(search, posterior.draw(search.rng)))
-    return [choice for choice in field if choice != zero]
+    return [choice for choice in field if choice != zero and not search.is_vetoed(choice)]
 
 
 def _next_block(

@@ -114,10 +114,17 @@ class Search:
         }
 
     def open_rows(self, choice: Choice) -> list[int]:
-        """Return the rows on which a choice can still be scored, in order."""
+        """Return the rows on which a choice can still be scored, in order; none if it is vetoed."""
+        if self.is_vetoed(choice):
+            return []
         scored, hidden = self.scores.get(choice, {}), self.arms.hidden(choice)
         rows = [row for row in range(len(self.rows)) if row not in scored]
         return [row for row in rows if self.ids[row] not in hidden]
+
+    def is_vetoed(self, choice: Choice) -> bool:
+        """Return whether a person vetoed the version of a choice."""
+        vetoed = self.task.evidence.vetoed
+        return bool(vetoed) and self.arms.version(choice).tree in vetoed
 
     def plan_block(self, choice: Choice, label: str, taken: Iterable[Planned] = ()) -> Planned:
         """Plan the next block of a choice: the rows that its arms were scored on least, so that

@@ -37,7 +37,12 @@ class Evidence:
 
     It belongs to one plan and grows with it, like the plan's own variables: a plan that is begun
     again sees the same scores in the same order, and so names the same best version at each need.
+
+    Attributes:
+        vetoed: The trees of the versions that a person does not want; they are never the best.
     """
+
+    vetoed: set[str] = attrs.field(factory=set, init=False)
 
     _versions: dict[str, Version] = attrs.field(factory=dict, init=False)
     _scores: dict[str, dict[str, tuple[str, float]]] = attrs.field(factory=dict, init=False)
@@ -76,14 +81,23 @@ class Evidence:
 
     def expectations(self) -> list[tuple[Version, float, int]]:
         """Return each version with its expected score on a mean example, shrunk to the others, and
-        the number of examples that it was scored on.
+        the number of examples that it was scored on. Vetoed versions are left out.
         """
         if self._changed:
             self._fit()
         return [
             (self._versions[tree], self._level + effect, len(self._examples(tree)))
             for tree, effect in self._effects.items()
+            if tree not in self.vetoed
         ]
+
+    def allowed(self, version: Version, start: Version) -> Version:
+        """Return the version, or the best of the others if it is vetoed."""
+        return self.best(start) if version.tree in self.vetoed else version
+
+    def has_score(self, version: Version, example: str) -> bool:
+        """Return whether a version was scored on an example."""
+        return any(example == own for own, _ in self._scores.get(version.tree, {}).values())
 
     def differences(self, before: Version, after: Version) -> list[float]:
         """Return by how much the second version's score is higher, on each example on which both
@@ -113,7 +127,8 @@ class Evidence:
             return start
         best, top = start, self._effects[start.tree]
         for tree, effect in self._effects.items():
-            if effect > top + _TIE and self._is_credible(tree, start.tree):
+            is_better = effect > top + _TIE and self._is_credible(tree, start.tree)
+            if is_better and tree not in self.vetoed:
                 best, top = self._versions[tree], effect
         return best
 

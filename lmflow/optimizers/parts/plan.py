@@ -9,7 +9,7 @@ stopped anywhere, resumed, and replayed offline.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -25,26 +25,37 @@ from lmflow.optimizers.parts.helpers import helper_executions
 from lmflow.optimizers.parts.limits import Bound, Limits
 from lmflow.optimizers.parts.needs import Need, unanswered
 from lmflow.optimizers.parts.not_compiled import NotCompiled
+from lmflow.optimizers.plans.acts import SearchAct
+from lmflow.optimizers.plans.steered import SteeredPlan, steer_plan, steered
+from lmflow.optimizers.plans.task import Plan, Task, advance_plan
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Program
 from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
+__all__ = [
+    "HELD",
+    "PRIOR",
+    "SELECT",
+    "TRAIN",
+    "Helpers",
+    "Optimizer",
+    "Plan",
+    "PlanOptimizer",
+    "Task",
+    "Traces",
+    "advance_plan",
+    "check_optimizers",
+    "drive_plan",
+    "plan_optimizer",
+    "with_best_so_far",
+]
+
 TRAIN, SELECT, HELD, PRIOR = (frozenset({part}) for part in ("train", "select", "held", "prior"))
 """The inputs that an optimizer may require: a part of the data, or traces recorded earlier."""
 
 _USES = {"train": "learns from", "select": "chooses by", "held": "judges by"}
-
-Plan = Generator["Need", "tuple[Trace, ...]", Version]
-"""A generator that yields needs, is sent their traces, and returns a version.
-
-A live driver keeps the generator between needs: running it anew at each need would score all
-earlier rollouts again. A resumed optimization runs a fresh generator over the recorded answers.
-Both arrive at the same need because a plan depends on its task and on the traces sent to it, and
-on nothing else: no clock, no global randomness, no look at what is already answered.
-"""
-
 
 Helpers = Callable[[Program, Version], Iterable[tuple[Program, Version]]]
 """The programs that a plan runs beside a program, each with its version, for a start version."""
@@ -63,8 +74,8 @@ def _check_data(_traces: object, _field: object, data: Data) -> None:
     check_kind("lf.Data", data, Data, SPLIT_FIX)
 
 
-def _read_only(answers: Mapping[str, Trace]) -> Mapping[str, Trace]:
-    return MappingProxyType(dict(answers))
+def _read_only(values: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    return MappingProxyType(dict(values))
 
 
 @attrs.frozen(eq=False)
@@ -76,12 +87,14 @@ class Traces:
         data: The examples, in the parts ``train``, ``select`` and ``held``.
         prior: Traces recorded before this optimization began.
         answers: The traces of the rollouts that the optimizer needed so far, by their keys.
+        acts: What people did to the search, by the number of the need at which it took them.
     """
 
     version: Version
     data: Data = attrs.field(validator=_check_data)
     prior: tuple[Trace, ...] = ()
     answers: Mapping[str, Trace] = attrs.field(factory=dict, converter=_read_only)
+    acts: Mapping[int, tuple[SearchAct, ...]] = attrs.field(factory=dict, converter=_read_only)
 
     def with_answers(self, answers: Mapping[str, Trace]) -> Traces:
         """Add answers.
@@ -93,21 +106,6 @@ class Traces:
             A copy that holds these answers too.
         """
         return attrs.evolve(self, answers={**self.answers, **answers})
-
-
-@attrs.frozen(eq=False)
-class Task:
-    """The inputs of a plan: the program, the start version, the examples, the traces recorded
-    earlier, and the metric. It holds no answers, so a plan cannot depend on what is answered. The
-    plan adds the scores that it sees to ``evidence``.
-    """
-
-    program: Program
-    version: Version
-    data: Data
-    prior: tuple[Trace, ...]
-    metric: Any
-    evidence: Evidence = attrs.field(factory=Evidence)
 
 
 class Optimizer(Protocol):
@@ -172,20 +170,21 @@ class PlanOptimizer(NotCompiled):
                 return None
             return tuple(traces.answers[rollout.key] for rollout in need.rollouts)
 
-        state = drive_plan(self.begin(program, traces, metric), recorded)
+        state = drive_plan(self.begin(program, traces, metric), recorded, traces.acts)
         if isinstance(state, Need):
             return unanswered(state, traces.answers)
         return checked_version(program, state)
 
     def begin(
         self, program: Program, traces: Traces, metric: Any, evidence: Evidence | None = None
-    ) -> Plan:
+    ) -> SteeredPlan:
         """Begin the plan. It is given the prior traces but never the answers, so that it takes the
-        same way live and resumed. ``evidence`` gets the scores that it sees.
+        same way live and resumed. ``evidence`` gets the scores that it sees. It may be sent acts.
         """
         self.check(program, traces)
         scores = Evidence() if evidence is None else evidence
-        return self.plan(Task(program, traces.version, traces.data, traces.prior, metric, scores))
+        task = Task(program, traces.version, traces.data, traces.prior, metric, scores)
+        return steered(self.plan(task), task)
 
     # Everything is looked for here, of the optimizers inside too: the plan of a chain would miss
     # what its last optimizer needs only when all rollouts before it are paid.
@@ -239,40 +238,30 @@ class PlanOptimizer(NotCompiled):
             raise BadData("the data", problem, fix)
 
 
-def advance_plan(plan: Plan, traces: tuple[Trace, ...] | None = None) -> Need | Version:
-    """Run a plan up to its next need, or to its end.
-
-    Args:
-        plan: The plan.
-        traces: The traces of the need that the plan waits for; ``None`` begins the plan.
-
-    Returns:
-        The next need, or the version that the plan returned.
-    """
-    try:
-        return next(plan) if traces is None else plan.send(traces)
-    except StopIteration as stop:
-        version: Version = stop.value
-        return version
-
-
-def drive_plan(plan: Plan, traces_of: Callable[[Need], tuple[Trace, ...] | None]) -> Need | Version:
+def drive_plan(
+    plan: SteeredPlan,
+    traces_of: Callable[[Need], tuple[Trace, ...] | None],
+    acts: Mapping[int, tuple[SearchAct, ...]] = MappingProxyType({}),
+) -> Need | Version:
     """Run a plan to its end, or to the first need that cannot be met, and close it.
 
     Args:
         plan: The plan, not yet begun.
         traces_of: Gives the traces of a need, in order; ``None`` stops there.
+        acts: What people did to the search, by the number of the need at which it took them.
 
     Returns:
         The version that the plan returned, or the need at which it was stopped.
     """
     try:
-        state = advance_plan(plan)
+        state, number = advance_plan(plan), 0
         while isinstance(state, Need):
-            traces = traces_of(state)
+            if number in acts:
+                state = steer_plan(plan, acts[number])
+            traces = traces_of(state) if isinstance(state, Need) else None
             if traces is None:
                 return state
-            state = advance_plan(plan, traces)
+            state, number = advance_plan(plan, traces), number + 1
         return state
     finally:
         plan.close()
@@ -327,7 +316,7 @@ def with_best_so_far(plan: Callable[[Task], Plan]) -> Callable[[Task], Plan]:
             traces = yield task.evidence.with_best(state, task.version)
             state = advance_plan(running, traces)
         task.evidence.check_metric(name_of(task.metric))
-        return state
+        return task.evidence.allowed(state, task.version)
 
     return anytime
 

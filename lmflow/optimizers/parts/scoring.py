@@ -12,12 +12,15 @@ from lmflow.data.dataset import example_id
 from lmflow.evaluation.judges import Judge
 from lmflow.metrics import Metric, Score, name_of, score_of
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, need_rollouts
-from lmflow.optimizers.parts.plan import Plan, Task
+from lmflow.optimizers.plans.task import Plan, Task
 from lmflow.traces.trace import Failed, Trace, failed
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
-ENVIRONMENT_FAILURES = frozenset({"ModelFailed", "ToolFailed", "StepTimeout"})
+VETOED = "Vetoed"
+"""The kind of failure of a rollout that was not run because a person vetoed its version."""
+
+ENVIRONMENT_FAILURES = frozenset({"ModelFailed", "ToolFailed", "StepTimeout", VETOED})
 """Kinds of failure that say nothing about a version: its environment failed, not its prompt."""
 
 

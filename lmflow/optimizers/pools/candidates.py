@@ -92,7 +92,8 @@ class Pool:
     @property
     def best(self) -> Best:
         """The best on the selection data, the earlier of equals."""
-        top = max(self.candidates, key=lambda candidate: candidate.mean)
+        allowed = [candidate for candidate in self.candidates if not self._is_vetoed(candidate)]
+        top = max(allowed, key=lambda candidate: candidate.mean)
         return Best(top.version, top.mean)
 
     def reflect(
@@ -213,7 +214,16 @@ class Pool:
             self.candidates.append(attrs.evolve(child, scores=by_example(scores)))
 
     def _front(self) -> dict[int, int]:
-        return front([candidate.scores for candidate in self.candidates])
+        """Return the places of the leading candidates that nobody vetoed."""
+        places = enumerate(self.candidates)
+        allowed = [at for at, candidate in places if not self._is_vetoed(candidate)]
+        leads = front([self.candidates[at].scores for at in allowed])
+        return {allowed[at]: count for at, count in leads.items()}
+
+    def _is_vetoed(self, candidate: Candidate) -> bool:
+        """Return whether a person vetoed a candidate; the first one stays, as the last resort."""
+        is_first = candidate.version.tree == self.task.version.tree
+        return not is_first and candidate.version.tree in self.task.evidence.vetoed
 
     def _attempt(self, at: int, before: VersionScores, turn: int, label: str) -> _Attempt | None:
         """Plan the rewriting of the step of a candidate whose turn it is; ``None`` if no step ran,

@@ -213,7 +213,9 @@ class Population:
         its mean; none that shows the example.
         """
         start, name = self.members[0], example_id(example)
-        ranked = sorted(self.members[1:], key=lambda member: -member.mean)
+        vetoed = self.task.evidence.vetoed
+        others = [member for member in self.members[1:] if member.version.tree not in vetoed]
+        ranked = sorted(others, key=lambda member: -member.mean)
         top = ranked[: self.candidates]
         able = [start, *(member for member in top if not member.shows(name))]
         # Subtracting the highest mean keeps exp() within range at any temperature.

@@ -10,12 +10,14 @@ from lmflow.data.conditions import condition
 from lmflow.errors import UnknownVersion
 from lmflow.evaluation.stats import mean
 from lmflow.execution.jobs.optimization_text import phase_of
+from lmflow.optimizers.plans.acts import need_of_act
 from lmflow.traces.trace import Run
 from lmflow.ui.candidates import Candidate, candidates_of, curve_of, example_of, is_held
 from lmflow.ui.graph import Lanes, graph_rows
 from lmflow.ui.pages import Asked, BadQuery, Screen, Shown, command_line, link
 from lmflow.ui.programs import NotLoaded
 from lmflow.ui.screens.divergence import load_form
+from lmflow.ui.screens.steering import steering
 from lmflow.values.record import plain
 
 MOST = 20_000
@@ -46,6 +48,7 @@ def load_optimization(asked: Asked) -> Shown:
         asked.reader, run, [row for row in part if row["program"] == own]
     )
     found = candidates_of(part, scoring["scores"], own, set(scoring["select"]))
+    steered = steering(asked, run.id)
     budget = asked.sources.searches.budget(run)
     totals = _totals(part)
     data = {
@@ -55,7 +58,8 @@ def load_optimization(asked: Asked) -> Shown:
         "problem": scoring["problem"],
         "start": str(run.config.get("version", "")),
         "curve": curve_of(found),
-        "candidates": _candidates(asked, run, found),
+        "candidates": _candidates(asked, run, found, steered["marks"]),
+        "steering": steered,
         "proposals": _proposals(asked, part, own),
         "spending": _spending(part),
         "totals": totals,
@@ -100,10 +104,17 @@ def _optimization(asked: Asked) -> Run:
 def _program(run: Run, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the key of the program that is optimized: the first that ran, unless it is named."""
     named = run.config.get("python", {}).get("program", {}).get("key", "")
-    return str(named or next((row["program"] for row in rows), ""))
+    programs = (row["program"] for row in rows if not _is_act(row))
+    return str(named or next(programs, ""))
 
 
-def _candidates(asked: Asked, run: Run, found: Sequence[Candidate]) -> list[dict[str, Any]]:
+def _is_act(row: Mapping[str, Any]) -> bool:
+    return need_of_act(row["label"]) is not None
+
+
+def _candidates(
+    asked: Asked, run: Run, found: Sequence[Candidate], marks: Mapping[str, str]
+) -> list[dict[str, Any]]:
     """Return the candidates, the newest first, in a graph of their parents."""
     ids = {each.version for each in found}
     known = {each.version: asked.reader.version(each.version) for each in found}
@@ -119,9 +130,25 @@ def _candidates(asked: Asked, run: Run, found: Sequence[Candidate]) -> list[dict
         is_best = each.judged and best is not None and facts["score"] == best
         chosen = result is not None and version.params == result
         rows.append(
-            {**facts, "note": version.note, "graph": row, "best": is_best, "result": chosen}
+            {
+                **facts,
+                "note": version.note,
+                "graph": row,
+                "best": is_best,
+                "result": chosen,
+                "acts": _possible(marks.get(version.id, ""), version.id, run),
+            }
         )
     return rows
+
+
+def _possible(mark: str, version: str, run: Run) -> list[str]:
+    """Return the acts about a version that change something; the start can't be vetoed."""
+    if run.status != "open":
+        return []
+    is_start = version == run.config.get("version")
+    kinds = ("pin",) if is_start else ("veto", "pin")
+    return [kind for kind in kinds if kind != mark] + (["release"] if mark else [])
 
 
 def _params(asked: Asked, version: str) -> Any:
@@ -133,7 +160,7 @@ def _params(asked: Asked, version: str) -> Any:
 
 def _proposals(asked: Asked, rows: Sequence[Mapping[str, Any]], own: str) -> dict[str, Any]:
     """Return the latest executions of proposers with what they wrote."""
-    proposed = [row for row in rows if row["program"] != own]
+    proposed = [row for row in rows if row["program"] != own and not _is_act(row)]
     shown = []
     for row in reversed(proposed[-_PROPOSALS:]):
         _, outputs, failure = asked.outlines.values(row["row"])

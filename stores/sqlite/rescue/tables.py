@@ -22,9 +22,12 @@ from lmflow.stores.sqlite.rescue.records import (
 
 TABLES = (
     "blob", "version", "parent", "ref", "reflog", "run", "trace", "run_item", "call", "choice",
-    "wanted", "score", "pin", "tombstone", "dataset", "item", "dataset_name",
+    "wanted", "score", "pin", "act", "tombstone", "dataset", "item", "dataset_name",
 )  # fmt: skip
 """The tables that are rescued, each after those that it refers to."""
+
+LATER = frozenset({"act"})
+"""Those of them that earlier schemas do not have."""
 
 LOG = "log"
 """The table of what waits to become rows; earlier schemas have none. A page that no tree leads to
@@ -155,7 +158,7 @@ def scan(pages: Pages, known: Mapping[str, Shape], seen: Scan) -> Iterator[Found
     visited = {1}
     roots = _roots(pages)
     names = {name for name, _ in roots}
-    seen.no_schema = not names.issuperset(TABLES)
+    seen.no_schema = not names.issuperset(set(TABLES) - LATER)
     for name, root in roots:
         yield from _Tree(pages, name, known.get(name), seen).rows(root, visited)
     free = pages.freed() | pages.unusable

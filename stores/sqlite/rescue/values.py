@@ -103,6 +103,7 @@ def _drop_pointers(db: sqlite3.Connection, losses: Losses) -> None:
     db.execute(f"DELETE FROM ref WHERE version {absent}")
     db.execute(f"DELETE FROM reflog WHERE {moves}")
     db.execute(f"DELETE FROM pin WHERE version {absent}")
+    db.execute(f"DELETE FROM act WHERE run NOT IN (SELECT id FROM run) OR version {absent}")
 
 
 def _texts(db: sqlite3.Connection, query: str) -> Iterable[str]:

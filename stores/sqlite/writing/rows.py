@@ -36,6 +36,7 @@ from lmflow.traces.events import (
     RunOpened,
     RunPlanned,
     ScoreRecorded,
+    SearchSteered,
     TraceClosed,
     TraceOpened,
     TraceReused,
@@ -171,8 +172,8 @@ class RowWriter:
                 self._versions.move_ref(event)
             case ScoreRecorded():
                 self._score(event)
-            case Pinned():
-                self._versions.pin(event)
+            case Pinned() | SearchSteered():
+                self._versions.note(event)
 
     def _run(self, run: Run, versions: tuple[Version, ...]) -> None:
         for version in versions:

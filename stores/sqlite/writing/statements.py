@@ -30,3 +30,4 @@ INSERT_SCORE = """
 INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns, run)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
+INSERT_ACT = "INSERT INTO act (run, kind, version, note, who, at_ns) VALUES (?, ?, ?, ?, ?, ?)"

@@ -7,7 +7,8 @@ import sqlite3
 from lmflow.errors import RefChanged, UnknownVersion
 from lmflow.stores.sqlite.blobs.format import body_of, digest_bytes, digest_text
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
-from lmflow.traces.events import Pinned, RefMoved
+from lmflow.stores.sqlite.writing.statements import INSERT_ACT
+from lmflow.traces.events import Pinned, RefMoved, SearchSteered
 from lmflow.versions.version import Version, check_ref
 
 _VERSION = """
@@ -86,8 +87,18 @@ class VersionWriter:
         log = "INSERT INTO reflog (name, before, after, why, at_ns, who) VALUES (?, ?, ?, ?, ?, ?)"
         self._db.execute(log, (name, before, after, move.why, move.at, move.who))
 
-    def pin(self, pinned: Pinned) -> None:
-        """Pin or unpin a version; ``UnknownVersion``."""
+    def note(self, event: Pinned | SearchSteered) -> None:
+        """Pin or unpin a version, or keep an act for the search that it steers;
+        ``UnknownVersion``.
+        """
+        if isinstance(event, Pinned):
+            self._pin(event)
+            return
+        version = self.row_of(event.version) if event.version else None
+        row = (event.run, event.kind, version, event.note, event.who, event.at)
+        self._db.execute(INSERT_ACT, row)
+
+    def _pin(self, pinned: Pinned) -> None:
         version = self.row_of(pinned.version)
         if pinned.on:
             row = (version, pinned.why, pinned.who, pinned.at)

@@ -1,0 +1,1 @@
+"""What a plan is given, and how people steer it."""

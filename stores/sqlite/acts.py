@@ -1,0 +1,59 @@
+"""Reads the acts by which people steer the searches of a SQLite trace store."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from lmflow.errors import NotFound
+from lmflow.stores.damage import unreadable
+from lmflow.stores.sqlite.blobs.format import digest_text
+from lmflow.stores.sqlite.opening import opened_as_is
+from lmflow.stores.sqlite.reader import Reader
+from lmflow.traces.events import SearchSteered
+from lmflow.traces.steering import STEER, GivenAct
+from lmflow.traces.trace import Trace
+
+_ACTS = """
+SELECT act.id, act.run, act.kind, version.hash, act.note, act.who, act.at_ns
+FROM act LEFT JOIN version ON version.id = act.version
+WHERE act.run = ? AND act.id > ? ORDER BY act.id
+"""
+_MOST = 10_000
+
+
+def acts_in(path: Path, run: str, after: int) -> list[GivenAct]:
+    """Return the acts that people gave to a run after a number.
+
+    What waits in the log is not made into rows first, since acts are written as rows at once: a
+    search looks for them at each of its needs.
+    """
+    try:
+        with opened_as_is(path) as db:
+            return acts_of(db, run, after)
+    except sqlite3.Error as error:
+        raise unreadable(str(path), error) from error
+
+
+def acts_of(db: sqlite3.Connection, run: str, after: int = 0) -> list[GivenAct]:
+    """Return the acts that people gave to a run after a number; none in an earlier schema."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'act'"
+    if db.execute(query).fetchone() is None:
+        return []
+    found = []
+    for row in db.execute(_ACTS, (run, after)):
+        number, of, kind, version, note, who, at = tuple(row)
+        name = digest_text(version) if version else ""
+        found.append(GivenAct(number, SearchSteered(of, kind, name, note, who, at)))
+    return found
+
+
+def taken_acts(reader: Reader, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
+    """Return whether a run ended, and the executions by which it recorded the acts that it took."""
+    try:
+        found = reader.run_alone(run)
+    except NotFound:
+        return True, ()
+    rows = reader.outlines.branch(found.id, f"{STEER}[", _MOST)
+    return found.status != "open", [(row["label"], reader.trace(row["trace"])) for row in rows]
