@@ -46,7 +46,8 @@ def histogram(values: Sequence[float], bins: int = 10, width: int = 40) -> str:
     """
     if not values:
         return "no scores"
-    low, high = min(0.0, *values), max(1.0, *values)
+    least, greatest = min(values), max(values)
+    low, high = min(0.0, least), max(1.0, greatest)
     binary = all(value in {0.0, 1.0} for value in values)
     bins = 2 if binary else bins
     counts = [0] * bins

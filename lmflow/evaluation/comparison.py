@@ -12,7 +12,8 @@ from typing import Any, Literal
 import attrs
 
 from lmflow.errors import NotComparable, check_kind, short
-from lmflow.evaluation.evaluation import Evaluation, check_metric
+from lmflow.evaluation.evaluation import Evaluation
+from lmflow.evaluation.metric_kinds import check_metric
 from lmflow.evaluation.pairing import (
     Pair,
     check_same_example,

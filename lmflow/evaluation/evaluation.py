@@ -5,35 +5,42 @@ not zeros.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
-import toolz
 
 from lmflow.errors import BadData, near, short
 from lmflow.errors.missing_attributes import ExplainsAttributes
 from lmflow.evaluation.charts import histogram
 from lmflow.evaluation.exports import COMPUTED, WRITTEN, EvaluationRows
+from lmflow.evaluation.metric_kinds import check_metric
 from lmflow.evaluation.rows import (
     Row,
+    each_row,
     result_of,
     row_cells,
+    rows_at,
     rows_from_json,
+    short_cells,
     sum_if_known,
-    value_or,
 )
-from lmflow.evaluation.spending import NO_JUDGING, Judging, latency_of, spending_lines
-from lmflow.evaluation.stats import Estimate, mean
+from lmflow.evaluation.spending import (
+    NO_JUDGING,
+    Judging,
+    RowSpending,
+    latency_of,
+    spending_lines,
+    spending_of,
+)
+from lmflow.evaluation.stats import Estimate
+from lmflow.evaluation.tally import Sums, Tally, evaluation_root, tally_of
 from lmflow.traces.json_form import read_json
 from lmflow.values.attributes import uncached
 from lmflow.values.printing import clean, printable
-from lmflow.values.record import EMPTY, Record, digest, pretty
+from lmflow.values.record import EMPTY, Record, canonical, digest
 from lmflow.views.page import ROWS_SHOWN, WIDEST_LINE, Block, Table, Text, page_html, page_markdown
 from lmflow.views.tables import columns_of, left_table, same_columns
-
-_CELL_WIDTH = 40
 
 
 @attrs.frozen(slots=False, repr=False)
@@ -44,7 +51,8 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
 
     Attributes:
         name: The evaluation's name, for people.
-        rows: A row for each example and sample.
+        rows: A row for each example and sample. Of a long evaluation in a store they are read, and
+            scored again by the metric, when they are looked at; what follows from them is held.
         program: The program's key.
         version: The version's id.
         metric: The key of the (primary) metric.
@@ -61,7 +69,7 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
     json_fields = WRITTEN
 
     name: str
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     program: str = ""
     version: str = ""
     metric: str = ""
@@ -80,21 +88,21 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
         return uncached(self)
 
     @functools.cached_property
-    def scored(self) -> tuple[Row, ...]:
+    def scored(self) -> Sequence[Row]:
         """The rows that have a score."""
-        return tuple(row for row in self.rows if row.score is not None)
+        return rows_at(self.rows, self._tally.places(scored=True))
 
     @functools.cached_property
-    def failed(self) -> tuple[Row, ...]:
+    def failed(self) -> Sequence[Row]:
         """The rows that have no score. They are not zeros: ``mean`` leaves them out, and the
         printed evaluation counts them.
         """
-        return tuple(row for row in self.rows if row.score is None)
+        return rows_at(self.rows, self._tally.places(scored=False))
 
     @functools.cached_property
     def mean(self) -> Estimate | None:
         """The mean over the scored rows with its 95 % interval; ``None`` if no row has a score."""
-        return self._estimate(self.scored, 0.0)
+        return self._tally.mean()
 
     def mean_with_failures_as(self, value: float) -> Estimate | None:
         """Compute the mean with failed rows counted.
@@ -105,20 +113,14 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
         Returns:
             The mean over all rows with its 95 % interval; ``None`` without rows.
         """
-        return self._estimate(self.rows, value)
+        return self._tally.mean(value)
 
     @property
     def micro(self) -> Estimate | None:
         """The F1 of the counts added up over all examples, for metrics that count (``set_f1``,
         ``slot_f1``), without an interval; ``None`` if the scores carry no counts.
         """
-        counts = [row.score.counts for row in self.scored if row.score and row.score.counts]
-        if not counts:
-            return None
-        right = sum(count.right for count in counts)
-        sizes = sum(count.found + count.wanted for count in counts)
-        f1 = 2 * right / sizes if sizes else 1.0
-        return Estimate(f1, None, None, None, len(counts), "micro F1")
+        return self._tally.micro
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -143,39 +145,38 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
             BadData: There is no metric of that name.
         """
         check_metric(self.name, metric, self.metrics)
-        if metric == self.metric_name:
-            rows = tuple(attrs.evolve(row, scores=EMPTY, failures=EMPTY) for row in self.rows)
-            return attrs.evolve(self, rows=rows, others=EMPTY)
-        rows = tuple(row.by(metric) for row in self.rows)
-        return attrs.evolve(
-            self, rows=rows, metric=self.others[metric], metric_name=metric, others=EMPTY
-        )
+        key, change = self.metric, Row.by_primary
+        if metric != self.metric_name:
+            key, change = self.others[metric], functools.partial(Row.by, metric=metric)
+        rows = each_row(self.rows, change)
+        alone = attrs.evolve(self, rows=rows, metric=key, metric_name=metric, others=EMPTY)
+        return alone.with_sums(self._sums) if self._sums else alone
 
     @property
     def cost(self) -> int | None:
         """The price paid, judging included, in nano-dollars; ``None`` if the price of some call is
         unknown.
         """
-        return sum_if_known([*(row.cost for row in self.rows), self.judging.cost])
+        return sum_if_known([self._spending.cost, self.judging.cost])
 
     @property
     def unpriced(self) -> int:
         """The number of rows with an unknown cost."""
-        return sum(row.cost is None for row in self.rows)
+        return self._spending.unpriced
 
     @property
     def tokens(self) -> int | None:
         """The tokens read and written, judging included; ``None`` if the count of some call is
         unknown.
         """
-        return sum_if_known([*(row.tokens for row in self.rows), self.judging.tokens])
+        return sum_if_known([self._spending.tokens, self.judging.tokens])
 
     @property
     def latency(self) -> tuple[float, float] | None:
         """The median and the 95th percentile of the seconds a row took, over the rows that have a
         latency.
         """
-        return latency_of([row.latency for row in self.rows if row.latency is not None])
+        return latency_of(self._spending.seconds)
 
     @functools.cached_property
     def root(self) -> str:
@@ -184,16 +185,15 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
         """
         if self.others:
             return digest("evaluations", [self.by(name).root for name in self.metrics])
-        results = list(map(result_of, self.rows))
-        return digest("evaluation", [self.run_root, self.metric, results])
+        if self._sums:
+            return self._sums.roots[self.metric_name]
+        results = (canonical(result_of(row)) for row in self.rows)
+        return evaluation_root(self.run_root, self.metric, results)
 
     @property
     def failures(self) -> Mapping[str, int]:
         """The number of failures of each kind."""
-        counts: dict[str, int] = toolz.frequencies(
-            row.failure.kind if row.failure else "unknown" for row in self.failed
-        )
-        return counts
+        return self._tally.failures
 
     @property
     def headline(self) -> str:
@@ -245,9 +245,8 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
             What ran, the mean with its interval and what it cost; the scores as bars; the worst
             rows.
         """
-        rows = self.table()
-        shown = [_short_cells(row) for row in rows[:ROWS_SHOWN]]
-        more = len(rows) - ROWS_SHOWN
+        shown = list(map(short_cells, self._worst_cells()))
+        more = len(self) - ROWS_SHOWN
         rest = f"\n… {more} more rows, the better ones" if more > 0 else ""
         worst = left_table(same_columns(shown), columns_of(shown))
         lines = "\n".join(self._lines())
@@ -266,7 +265,7 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
         Returns:
             A line of text for each bin.
         """
-        return histogram([row.score.value for row in self.scored if row.score], bins, width)
+        return histogram(self._tally.scores(), bins, width)
 
     def table(self) -> list[dict[str, Any]]:
         """Return the rows as mappings.
@@ -276,7 +275,8 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
             ``feedback.NAME`` for each other metric): failures first, then from the worst score to
             the best.
         """
-        return [row_cells(row, self.others) for row in sorted(self.rows, key=_order)]
+        cells = [row_cells(row, self.others) for row in self.rows]
+        return [cells[place] for place in self._tally.worst(len(self))]
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Evaluation:
@@ -293,15 +293,37 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
 
     def _blocks(self) -> tuple[Block, ...]:
         bars = Text(self.histogram())
-        return bars, Table(self.table(), "Rows, the worst first")
+        return bars, Table(self._worst_cells(), "Rows, the worst first", len(self))
 
-    def _estimate(self, rows: Sequence[Row], failure_value: float) -> Estimate | None:
-        values = [value_or(row, failure_value) for row in rows]
-        return mean(values, [self.cluster_of(row) for row in rows]) if values else None
+    def with_sums(self, sums: Sums) -> Evaluation:
+        """Return this evaluation, which knows the sums of its rows, so that nobody has to read
+        the rows for them. They aren't fields: one with other rows adds up its own.
+        """
+        vars(self)["_sums"] = sums
+        return self
+
+    @functools.cached_property
+    def _sums(self) -> Sums | None:
+        return None
+
+    @functools.cached_property
+    def _tally(self) -> Tally:
+        if self._sums:
+            return self._sums.tallies[self.metric_name]
+        return tally_of(self.rows, self.cluster_of)
+
+    @functools.cached_property
+    def _spending(self) -> RowSpending:
+        return self._sums.spending if self._sums else spending_of(self.rows)
+
+    def _worst_cells(self) -> list[dict[str, Any]]:
+        rows = rows_at(self.rows, self._tally.worst(ROWS_SHOWN))
+        return [row_cells(row, self.others) for row in rows]
 
     def _counts_text(self) -> str:
         kinds = ", ".join(f"{kind} {count}" for kind, count in self.failures.items())
-        text = f"{len(self.scored)} scored, {len(self.failed)} failed"
+        failed = self._tally.failed
+        text = f"{len(self) - failed} scored, {failed} failed"
         return f"{text} ({kinds})" if kinds else text
 
     def _lines(self) -> Iterator[str]:
@@ -311,9 +333,9 @@ class Evaluation(ExplainsAttributes, EvaluationRows):
             yield printable(each.headline, WIDEST_LINE)
             if (micro := each.micro) is not None:
                 yield f"micro F1 {micro}"
-        yield "; ".join(self._spending())
+        yield "; ".join(self._spending_lines())
 
-    def _spending(self) -> Iterator[str]:
+    def _spending_lines(self) -> Iterator[str]:
         unpriced, count = self.unpriced, len(self)
         text = f"{unpriced} of {count} rows without a price" if unpriced else ""
         return spending_lines(self.cost, self.judging, text, self.tokens, self.latency)
@@ -326,23 +348,3 @@ def _fields_of_json(fields: Mapping[str, Any]) -> dict[str, Any]:
         "others": Record(fields.get("others", {})),
         "judging": Judging(**fields.get("judging", {})),
     }
-
-
-def check_metric(name: str, metric: str, known: Sequence[str]) -> None:
-    """Raise ``BadData`` unless an evaluation of that name has the metric."""
-    if metric not in known:
-        fix = near(metric, known).strip() or f"Its metrics: {', '.join(known)}."
-        raise BadData(f"evaluation {name}", f"it has no metric {short(metric)!r}", fix)
-
-
-def _short_cells(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a row's cells with objects cut shorter than texts, which say more."""
-    cells = dict(row)
-    for name, value in row.items():
-        if isinstance(value, Mapping):
-            cells[name] = printable(pretty(value), _CELL_WIDTH)
-    return cells
-
-
-def _order(row: Row) -> float:
-    return -math.inf if row.score is None else row.score.value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lmflow.evaluation.rows import Row, failure_text
@@ -26,7 +26,7 @@ class EvaluationRows(JsonFields):
     rows.
     """
 
-    rows: tuple[Row, ...]
+    rows: Sequence[Row]
     others: Record
 
     def to_dicts(self) -> list[dict[str, Any]]:

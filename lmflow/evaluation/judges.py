@@ -163,13 +163,14 @@ def evaluation_by_judge(
     A row that the judge failed on is a failed row. Raises ``MetricFailed`` if it failed on all.
     """
     rows = [
-        row_of(label, example, trace, _verdict(judge, verdicts.get(label)))
+        row_of(label, example, trace, verdict_of(judge, verdicts.get(label)))
         for (label, trace), example in zip(run.items, examples_of(run, examples), strict=True)
     ]
     return make_evaluation(run, examples, rows, judge.key, judge.name)
 
 
-def _verdict(judge: Judge, trace: Trace | None) -> Score | Failed | None:
+def verdict_of(judge: Judge, trace: Trace | None) -> Score | Failed | None:
+    """Return the score that a judge's execution gives, or why it gives none."""
     if trace is None or trace.outputs is None:
         return trace.failure if trace else Failed("Unjudged", "the judge wasn't asked")
     return judge.score(trace.outputs)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import inspect
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from lmflow.errors import Unidentified, clipped, safe_repr
+from lmflow.errors import BadData, Unidentified, clipped, near, safe_repr, short
 from lmflow.metrics import FunctionMetric, metric_key, name_of
 from lmflow.programs.program import Program
 
@@ -72,3 +72,10 @@ def _warn_of_dspy(metric: Any) -> None:
             "parameter out, or write two metrics."
         )
         warnings.warn(text, UserWarning, stacklevel=3)
+
+
+def check_metric(name: str, metric: str, known: Sequence[str]) -> None:
+    """Raise ``BadData`` unless an evaluation of that name has the metric."""
+    if metric not in known:
+        fix = near(metric, known).strip() or f"Its metrics: {', '.join(known)}."
+        raise BadData(f"evaluation {name}", f"it has no metric {short(metric)!r}", fix)

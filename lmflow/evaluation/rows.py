@@ -4,7 +4,7 @@ what it cost.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -16,8 +16,12 @@ from lmflow.messages.replies import ChatReply, EmbedReply
 from lmflow.messages.requests import ToolRequest
 from lmflow.metrics import Counts, Metric, Score, score_of
 from lmflow.traces.json_form import outputs_of_json, read_json, record_of_json
+from lmflow.traces.paged import Paged
 from lmflow.traces.trace import CallAttempt, Failed, Trace, failed
-from lmflow.values.record import EMPTY, Record
+from lmflow.values.printing import printable
+from lmflow.values.record import EMPTY, Record, pretty
+
+_CELL_WIDTH = 40
 
 
 @attrs.frozen
@@ -67,6 +71,20 @@ class Row:
         failure = self.failure if self.outputs is None else self.failures.get(metric)
         score = self.scores.get(metric)
         return attrs.evolve(self, score=score, failure=failure, scores=EMPTY, failures=EMPTY)
+
+    def by_primary(self) -> Row:
+        """Return the row without what the other metrics say of it."""
+        return attrs.evolve(self, scores=EMPTY, failures=EMPTY)
+
+
+def each_row(rows: Sequence[Row], change: Callable[[Row], Row]) -> Sequence[Row]:
+    """Return what a function makes of each row; of rows that are read later it is made then."""
+    return rows.each(change) if isinstance(rows, Paged) else tuple(map(change, rows))
+
+
+def rows_at(rows: Sequence[Row], places: Sequence[int]) -> Sequence[Row]:
+    """Return the rows at positions; rows that are read later stay so."""
+    return rows.at(places) if isinstance(rows, Paged) else tuple(rows[place] for place in places)
 
 
 def row_of(label: str, example: Record, trace: Trace, result: Score | Failed | None = None) -> Row:
@@ -157,6 +175,15 @@ def row_cells(row: Row, others: Iterable[str] = ()) -> dict[str, Any]:
         cells |= _score_cells(row.scores.get(name), f".{name}")
     cells |= {**(row.outputs or {}), "failure": failure_text(row.failure)}
     return cells | {f"failure.{name}": failure_text(row.failures[name]) for name in row.failures}
+
+
+def short_cells(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row's cells with objects cut shorter than texts, which say more."""
+    cells = dict(row)
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            cells[name] = printable(pretty(value), _CELL_WIDTH)
+    return cells
 
 
 def _score_cells(score: Score | None, suffix: str = "") -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from lmflow.evaluation.rows import price_paid, sum_if_known, tokens_used
+from lmflow.evaluation.rows import Row, price_paid, sum_if_known, tokens_used
 from lmflow.messages.requests import ToolRequest
 from lmflow.traces.trace import Trace
 from lmflow.views.lines import took
@@ -25,6 +26,10 @@ class Judging:
     cost: int | None = 0
     tokens: int | None = 0
 
+    def __add__(self, other: Judging) -> Judging:
+        cost = sum_if_known((self.cost, other.cost))
+        return Judging(cost, sum_if_known((self.tokens, other.tokens)))
+
 
 NO_JUDGING = Judging()
 """What an evaluation without judges has."""
@@ -39,6 +44,54 @@ def judging_of(traces: Iterable[Trace]) -> Judging:
         if not isinstance(call.request, ToolRequest)
     ]
     return Judging(sum_if_known(map(price_paid, calls)), sum_if_known(map(tokens_used, calls)))
+
+
+@attrs.frozen(eq=False)
+class RowSpending:
+    """What the rows of an evaluation took.
+
+    Attributes:
+        cost: The price paid, in nano-dollars; ``None`` if the price of some call is unknown.
+        unpriced: The number of rows with an unknown cost.
+        tokens: The tokens read and written; ``None`` if the count of some call is unknown.
+        seconds: The latencies of the rows that have one.
+    """
+
+    cost: int | None
+    unpriced: int
+    tokens: int | None
+    seconds: array[float]
+
+
+class RowSums:
+    """Adds up what rows took, in any order; ``seconds`` holds their latencies."""
+
+    def __init__(self, seconds: array[float]) -> None:
+        self._seconds = seconds
+        self._cost = self._unpriced = self._tokens = self._uncounted = 0
+
+    def add(self, row: Row) -> None:
+        """Add what a row took."""
+        self._cost += row.cost or 0
+        self._unpriced += row.cost is None
+        self._tokens += row.tokens or 0
+        self._uncounted += row.tokens is None
+        if row.latency is not None:
+            self._seconds.append(row.latency)
+
+    def spending(self) -> RowSpending:
+        """Return the sums so far."""
+        cost = None if self._unpriced else self._cost
+        tokens = None if self._uncounted else self._tokens
+        return RowSpending(cost, self._unpriced, tokens, self._seconds)
+
+
+def spending_of(rows: Iterable[Row]) -> RowSpending:
+    """Add up what rows took."""
+    sums = RowSums(array("d"))
+    for row in rows:
+        sums.add(row)
+    return sums.spending()
 
 
 def latency_of(latencies: Sequence[float]) -> tuple[float, float] | None:

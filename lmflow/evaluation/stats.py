@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 
 import attrs
 
@@ -81,7 +81,7 @@ class Test:
     name: str
 
 
-def mean(values: Sequence[float], clusters: Sequence[str] | None = None) -> Estimate:
+def mean(values: Sequence[float], clusters: Sequence[Hashable] | None = None) -> Estimate:
     """Return the mean with its interval: Wilson's if all values are 0 or 1, else Student's t.
 
     ``clusters`` names the cluster of each value. If a cluster has several values, the standard
@@ -100,7 +100,7 @@ def mean(values: Sequence[float], clusters: Sequence[str] | None = None) -> Esti
 
 
 def paired_test(
-    differences: Sequence[float], clusters: Sequence[str] | None = None, *, seed: int = 0
+    differences: Sequence[float], clusters: Sequence[Hashable] | None = None, *, seed: int = 0
 ) -> Test:
     """Test the mean of paired differences against 0.
 
@@ -196,12 +196,12 @@ def standard_error(values: Sequence[float]) -> float | None:
     return None if equal else statistics.stdev(values) / math.sqrt(len(values))
 
 
-def clustered_error(values: Sequence[float], clusters: Sequence[str]) -> float | None:
+def clustered_error(values: Sequence[float], clusters: Sequence[Hashable]) -> float | None:
     """Return the standard error of the mean of clustered values (Miller 2024, section 2.2), times
     ``sqrt(G / (G - 1))`` for few clusters G; ``None`` if they show no spread.
     """
     center = statistics.fmean(values)
-    deviations: dict[str, list[float]] = {}
+    deviations: dict[Hashable, list[float]] = {}
     for value, cluster in zip(values, clusters, strict=True):
         deviations.setdefault(cluster, []).append(value - center)
     sums = [math.fsum(inner) for inner in deviations.values()]
@@ -254,19 +254,19 @@ def _student(value: float, se: float | None, n: int, method: str) -> Estimate:
     return Estimate(value, se, value - half, value + half, n, method)
 
 
-def _clustered(values: Sequence[float], clusters: Sequence[str]) -> Estimate:
+def _clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Estimate:
     se = clustered_error(values, clusters)
     return _student(statistics.fmean(values), se, len(set(clusters)), "clustered t")
 
 
-def _clustered_test(differences: Sequence[float], clusters: Sequence[str]) -> Test:
+def _clustered_test(differences: Sequence[float], clusters: Sequence[Hashable]) -> Test:
     """Test clusters by Student's t; clusters without a spread by the sign test."""
     estimate = _clustered(differences, clusters)
     if set(differences) <= {-1.0, 0.0, 1.0}:
         estimate = within(estimate, -1.0, 1.0)
     if estimate.se is not None:
         return _with_least_p(_t_test(estimate), estimate.n)
-    sums: dict[str, float] = dict.fromkeys(clusters, 0.0)
+    sums: dict[Hashable, float] = dict.fromkeys(clusters, 0.0)
     for difference, cluster in zip(differences, clusters, strict=True):
         sums[cluster] += difference
     wins, losses = sum(s > EQUAL for s in sums.values()), sum(s < -EQUAL for s in sums.values())

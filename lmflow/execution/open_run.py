@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -20,7 +20,6 @@ from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import Session
 from lmflow.traces.events import Event, RunClosed, RunOpened, TraceReused, VersionSaved
 from lmflow.traces.trace import Run, RunKind, RunStatus, Trace
-from lmflow.values.batches import batches
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
@@ -29,6 +28,9 @@ _LOOKED_UP = 128
 
 Step = Callable[[bool], object]
 """Is called after each execution with whether it succeeded."""
+
+Executed = Callable[[int, Rollout, Trace], None]
+"""Is called after each execution with its position in the run, and what it came to."""
 
 
 class OpenRun:
@@ -67,7 +69,7 @@ class OpenRun:
             log_run_stopped(self.run, error)
             run = self._ended("stopped", self._result)
             self.session.connections.recent.closed(run)
-            self.session.connections.record_alone(
+            self.session.connections.record_now(
                 RunClosed(run.id, "stopped", "", run.ended, self._result)
             )
         elif self.run.status == "open":
@@ -98,51 +100,89 @@ class OpenRun:
         for rollout in todo:
             prepare(rollout)
 
-        def ended(position: int, _: Rollout, finished: FinishedRollout) -> None:
-            trace_at[position] = finished.trace
-            step(finished.error is None)
-
-        def referred(position: int, trace: Trace) -> None:
+        def ended(position: int, _: Rollout, trace: Trace) -> None:
             trace_at[position] = trace
             step(trace.failure is None)
 
-        await run_side_by_side(
-            self.run.id,
-            self._unrecorded(place_of, prepare, referred),
-            prepare,
-            within.connections.concurrency,
-            ended,
-            count=len(rollouts),
-        )
+        await self._execute(within, place_of.items(), prepare, len(rollouts), ended)
         for position, trace in sorted(trace_at.items()):
             self._traces[place_of[position].label] = trace
         if len(trace_at) < len(rollouts):
-            refusal = within.account.refusal()
-            raise attrs.evolve(refusal, run=self.run.id, done=len(trace_at), total=len(rollouts))
+            raise self._refusal(within, len(trace_at), len(rollouts))
         return [trace_at[position] for position in place_of]
+
+    async def execute(
+        self, places: Iterable[tuple[int, Rollout]], count: int, ended: Executed
+    ) -> None:
+        """Execute rollouts at positions of the run as they are read; none of them is held.
+
+        Args:
+            places: The positions and rollouts.
+            count: Their number.
+            ended: Is called after each.
+
+        Raises:
+            BudgetExceeded: The budget ended it, and nothing more was read.
+        """
+        within, done = self.session.within(), 0
+
+        def told(position: int, rollout: Rollout, trace: Trace) -> None:
+            nonlocal done
+            done += 1
+            ended(position, rollout, trace)
+
+        await self._execute(within, places, within.preparing(), count, told, go_on=False)
+        if done < count:
+            raise self._refusal(within, done, count)
+
+    async def _execute(  # noqa: PLR0913 - what to execute, how, and who is told
+        self,
+        within: Session,
+        places: Iterable[tuple[int, Rollout]],
+        prepare: Callable[[Rollout], PreparedRollout],
+        count: int,
+        ended: Executed,
+        *,
+        go_on: bool = True,
+    ) -> None:
+        def finished(position: int, rollout: Rollout, result: FinishedRollout) -> None:
+            ended(position, rollout, result.trace)
+
+        await run_side_by_side(
+            self.run.id,
+            self._unrecorded(places, prepare, ended),
+            prepare,
+            within.connections.concurrency,
+            finished,
+            count=count,
+            go_on=go_on,
+        )
+
+    def _refusal(self, within: Session, done: int, total: int) -> Exception:
+        return attrs.evolve(within.account.refusal(), run=self.run.id, done=done, total=total)
 
     async def _unrecorded(
         self,
-        place_of: Mapping[int, Rollout],
+        places: Iterable[tuple[int, Rollout]],
         prepare: Callable[[Rollout], PreparedRollout],
-        referred: Callable[[int, Trace], None],
+        referred: Executed,
     ) -> AsyncIterator[tuple[int, Rollout]]:
         """Yield the rollouts to execute, with the recorded calls that they may use. For those that
         a recorded execution answers throughout, a reference is recorded instead.
         """
-        for part in batches(list(place_of.items()), _LOOKED_UP):
+        reading = iter(places)
+        while part := list(itertools.islice(reading, _LOOKED_UP)):
             receipt = WriteReceipt()
             receipt.settle(None)
             candidates = self._candidates([rollout for _, rollout in part])
-            for (position, _), candidate in zip(part, candidates, strict=True):
-                rollout = candidate.rollout
+            for (position, rollout), candidate in zip(part, candidates, strict=True):
                 trace = self._recordings.reference(candidate, prepare(rollout))
                 if trace is None:
                     yield position, candidate.reusing
                     continue
                 event = TraceReused(self.run.id, rollout.label, position, trace.id)
                 receipt = self.session.connections.record(event)
-                referred(position, trace)
+                referred(position, rollout, trace)
             await receipt.durable()
 
     def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
@@ -174,18 +214,22 @@ class OpenRun:
     def save_unawaited(self, version: Version) -> WriteReceipt:
         """Save a version as the run's result so far, without waiting for the store."""
         self._result = version.id
-        return self.session.connections.record_alone(VersionSaved(version, time.time_ns()))
+        return self.session.connections.record_now(VersionSaved(version, time.time_ns()))
 
     async def close(self, status: RunStatus = "done", result: str = "") -> Run:
         """Close the run and return it with all its traces. A stopped run has no root, because the
         executions that it lacks are still open in the store.
         """
-        self.run = self._ended(status, result)
-        self.session.connections.recent.closed(self.run)
-        root = self.session.connections.root(self.run) if status == "done" else ""
-        await self.record(RunClosed(self.run.id, status, root, self.run.ended, result))
-        log_run_ended(self.run, self.spent)
-        return self.run
+        return await self.close_as(self._ended(status, result))
+
+    async def close_as(self, run: Run) -> Run:
+        """Close the run as it is given: with its state, its result and all its executions."""
+        self.run, connections = run, self.session.connections
+        connections.recent.closed(run)
+        root = connections.root(run) if run.status == "done" else ""
+        await self.record(RunClosed(run.id, run.status, root, run.ended, run.result))
+        log_run_ended(run, self.spent)
+        return run
 
     def _ended(self, status: RunStatus, result: str) -> Run:
         return attrs.evolve(

@@ -82,6 +82,10 @@ class Paged(Sequence[T]):
             self._length,
         )
 
+    def at(self, places: Sequence[int]) -> Paged[T]:
+        """Return the members at ascending positions, which are read when they are looked at."""
+        return Paged(lambda start, stop: [self[place] for place in places[start:stop]], len(places))
+
     def _part(self, places: range) -> Sequence[T]:
         if places.step != 1:
             return tuple(self[place] for place in places)

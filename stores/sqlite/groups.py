@@ -14,6 +14,7 @@ from lmflow.data.dataset import Dataset, Examples
 from lmflow.messages.replies import Outcome
 from lmflow.stores.sqlite.datasets import NamedDataset, put_dataset
 from lmflow.stores.sqlite.reading import Reading
+from lmflow.stores.sqlite.writing.dataset_draft import DatasetDraft
 from lmflow.traces.events import RefMoved, ScoreRecorded
 from lmflow.traces.run_rows import LIST_TITLE, RunList
 from lmflow.traces.store import ExecutionQuery, StoredVersion
@@ -164,6 +165,10 @@ class SqliteDatasets:
     def keep(self, data: Dataset) -> str:
         """Store a data set by its content alone, under no name, and return its digest."""
         return put_dataset(self._path, "", data, time.time_ns(), {})
+
+    def draft(self) -> DatasetDraft:
+        """Begin to store a data set under no name, a few examples at a time."""
+        return DatasetDraft(self._path)
 
     def get(self, name: str, split: str = "") -> Dataset:
         """Return the data set of a name or digest, or one of its splits; ``NotFound``."""

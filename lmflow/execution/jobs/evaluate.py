@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Never
 
 import attrs
 
-from lmflow.data.dataset import Dataset, dataset_of
+from lmflow.data.dataset import Dataset, example_id
+from lmflow.errors import BadData, near, short
 from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.evaluation import Evaluation
 from lmflow.evaluation.fields import check_fields
@@ -19,13 +21,15 @@ from lmflow.evaluation.rescoring import examples_of
 from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import NOTHING, Budget, Spent
 from lmflow.execution.call_order import check_order
-from lmflow.execution.jobs.run_config import begin_job
+from lmflow.execution.jobs.kept_examples import KeptExamples, read_examples
+from lmflow.execution.jobs.long_evaluate import evaluate_long
+from lmflow.execution.jobs.run_config import begin_job, run_config
+from lmflow.execution.jobs.samples import Rows, check_samples, sampled
 from lmflow.execution.open_run import OpenRun, Step, open_run, traces_by_label
 from lmflow.execution.progress import tracked
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.session import EMPTY, HasSession, Session
 from lmflow.metrics import Metric
-from lmflow.programs.effects import Pending
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.programs.tool import check_tools
@@ -40,7 +44,7 @@ from lmflow.versions.version import Version
 async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     self: HasSession,
     program: Program,
-    examples: Iterable[Mapping[str, Any]],
+    examples: Rows,
     metric: Scorers,
     *extra: Never,
     version: Version | str | None = None,
@@ -57,9 +61,14 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     """Run a program under a version on examples and score each; the scores are stored with the
     traces.
 
+    A million examples need little more memory than a thousand: more than 1,000 are stored in a
+    ``SqliteStore`` as they are read, all before anything is sent, and the evaluation's rows are
+    read when they are looked at.
+
     Args:
         program: The program.
-        examples: The examples, with the fields that the metric reads.
+        examples: The examples, also an iterator or asynchronous iterator, with the fields that the
+            metric reads.
         metric: The metric or judge; or several, as a list or a mapping by name. The first is the
             primary one, of which ``mean`` and comparisons speak; ``evaluation.by(name)`` is the
             evaluation by another one.
@@ -84,6 +93,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     Raises:
         TypeError: A version is given by position.
         ValueError: Two metrics have one name, or none is called ``primary``.
+        BadData: Two examples have one id, or an example lacks the field ``cluster``.
         MetricFailed: A metric failed on all outputs, or reads a field that is in none.
         BudgetExceeded: The budget ended the evaluation.
     """
@@ -92,43 +102,66 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     warn_of_dspy(metrics.values())
     progress = chosen(progress)
     session = self._session.within(budget, spent)
-    data = dataset_of(str(program), examples)
+    check_samples(samples)
     evaluated = self._session.version(version) or init(program)
-    settings = _settings(data, metrics, evaluated, samples)
-    check_fields(metrics, program, data)
     judges = judges_of(metrics).values()
     _look_up(session, program, evaluated)
     for judge in judges:
         _look_up(session, judge.program, judge.under)
-    settings |= config or await begin_job(self._session, program, (data,), metrics, budget)
-    async with open_run(
-        session, "evaluate", str(program), settings, of, reuse=reuse
-    ) as evaluation_run:
+    data = await read_examples(
+        self._session, str(program), examples, functools.partial(_check_row, program, cluster)
+    )
+    settings = _settings(data.digest, metrics, evaluated, samples)
+    check_fields(metrics, program, _field_rows(data))
+    settings |= config or await _begin(self._session, program, data, metrics, budget)
+    async with open_run(session, "evaluate", str(program), settings, of, reuse=reuse) as run:
         total = len(data) * samples * (1 + len(judges))
-        with tracked(evaluation_run.session, progress, str(program), total) as tracker:
-            evaluation = await evaluate_on(
-                evaluation_run,
-                program,
-                evaluated,
-                data,
-                metrics,
-                samples=samples,
-                cluster=cluster,
-                step=tracker.step,
-            )
-        await evaluation_run.close(result=evaluation.root)
+        with tracked(run.session, progress, str(program), total) as tracker:
+            options: dict[str, Any] = {"samples": samples, "cluster": cluster, "step": tracker.step}
+            if isinstance(data, KeptExamples):
+                return await evaluate_long(run, program, evaluated, data, metrics, **options)
+            evaluation = await evaluate_on(run, program, evaluated, data, metrics, **options)
+        await run.close(result=evaluation.root)
     return evaluation
 
 
+def _check_row(program: Program, cluster: str, example: Record) -> None:
+    """Raise the error of an example that the program can't run on, or that has no cluster."""
+    pending_of(program, example)
+    if cluster and cluster not in example:
+        raise BadData(
+            str(program),
+            f"the example {short(example_id(example))!r} has no field {cluster!r}",
+            near(cluster, example).strip(),
+        )
+
+
+def _field_rows(data: Dataset | KeptExamples) -> Iterable[Mapping[str, Any]]:
+    """Return rows that together have all fields of the data."""
+    return [dict.fromkeys(data.fields)] if isinstance(data, KeptExamples) else data
+
+
+async def _begin(
+    session: Session,
+    program: Program,
+    data: Dataset | KeptExamples,
+    metrics: Mapping[str, Metric | Judge],
+    budget: Budget | None,
+) -> Record:
+    if isinstance(data, KeptExamples):
+        return run_config(program, (_field_rows(data),), metrics, budget)
+    return await begin_job(session, program, (data,), metrics, budget)
+
+
 def _settings(
-    data: Dataset, metrics: Mapping[str, Metric | Judge], version: Version, samples: int
+    data: str, metrics: Mapping[str, Metric | Judge], version: Version, samples: int
 ) -> Record:
     """Return the settings of an evaluation, as its run keeps them: the key of the primary metric,
     and of several the names and keys of all, in order.
     """
     keys = [[name, scorer_key(metric)] for name, metric in metrics.items()]
     settings = {
-        "data": data.digest,
+        "data": data,
         "metric": keys[0][1],
         "version": version.id,
         "samples": samples,
@@ -197,21 +230,6 @@ def rollouts_on(
         for pending, sample_name in sampled(pending_of(program, row), name, samples):
             rollouts.append(Rollout(pending, version, sample_name))
     return rollouts
-
-
-def sampled(pending: Pending, label: str, samples: int) -> list[tuple[Pending, str]]:
-    """Repeat a pending call ``samples`` times, each with a sample number and a label of its own."""
-    check_samples(samples)
-    if samples == 1:
-        return [(pending, label)]
-    return [(pending.sampled(k), f"{label}/n[{k}]") for k in range(samples)]
-
-
-def check_samples(samples: int) -> None:
-    """Raise ``ValueError`` if the number of samples is less than 1."""
-    if samples < 1:
-        msg = f"samples must be at least 1, found {samples}"
-        raise ValueError(msg)
 
 
 def _judgement_rollouts(

@@ -19,6 +19,7 @@ import attrs
 
 from lmflow.data.dataset import record_of
 from lmflow.execution.batching_writer import WriteReceipt
+from lmflow.execution.jobs.samples import Rows
 from lmflow.execution.parts.collected import Collected
 from lmflow.execution.parts.labels import Labels
 from lmflow.execution.rollout import Rollout, planned_executions, version_with_overlay
@@ -32,9 +33,6 @@ from lmflow.traces.events import Event, RunPlanned, VersionSaved
 from lmflow.traces.trace import PlannedExecution, Run
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
-
-Rows = Iterable[Mapping[str, Any]] | AsyncIterable[Mapping[str, Any]]
-"""Examples, which may come from a generator that reads them as they are needed."""
 
 STREAMED = Record(streamed=True)
 """The settings of a run whose examples came from an iterator: it can't be known what it lacks."""

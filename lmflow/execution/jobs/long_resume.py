@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from lmflow.errors import ReplayDiverged
-from lmflow.execution.jobs.evaluate import sampled
-from lmflow.execution.jobs.long_map import Plan, RowRollouts, Rows, read_rollouts
+from lmflow.execution.jobs.long_map import Plan, RowRollouts, read_rollouts
+from lmflow.execution.jobs.samples import Rows, sampled
 from lmflow.execution.parts.collected import Collected
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import execute_run

@@ -11,8 +11,8 @@ from lmflow.data.dataset import check_rows, records
 from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
-from lmflow.execution.jobs.evaluate import sampled
-from lmflow.execution.jobs.long_map import RowRollouts, Rows, map_long
+from lmflow.execution.jobs.long_map import RowRollouts, map_long
+from lmflow.execution.jobs.samples import Rows, sampled
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import run_rollouts
 from lmflow.execution.session import HasSession, Session

@@ -11,8 +11,8 @@ from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
-from lmflow.execution.jobs.long_map import Rows
 from lmflow.execution.jobs.long_resume import is_streamed, needs_examples, resume_long
+from lmflow.execution.jobs.samples import Rows
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import complete_run, run_rollouts
 from lmflow.execution.session import HasSession, Session

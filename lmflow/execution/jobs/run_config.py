@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from lmflow.data.dataset import Dataset
+from lmflow.data.dataset import Dataset, Examples
 from lmflow.evaluation.judges import Judge, Scorers
 from lmflow.evaluation.several import named_metrics
 from lmflow.execution.budget import Budget
@@ -38,7 +38,7 @@ async def begin_job(  # noqa: PLR0913, PLR0917 - what the settings are of
 
 def run_config(  # noqa: PLR0913, PLR0917 - what the settings are of
     program: Program,
-    data: tuple[Dataset, ...],
+    data: tuple[Examples, ...],
     metric: Scorers,
     budget: Budget | None,
     ref: str = "",
@@ -92,7 +92,7 @@ def keep_data(store: Recorder, data: tuple[Dataset, ...]) -> None:
                 store.keep_dataset(part)
 
 
-def _field_names(data: tuple[Dataset, ...]) -> list[str]:
+def _field_names(data: tuple[Examples, ...]) -> list[str]:
     names: dict[str, None] = {}
     for part in data:
         for example in part:

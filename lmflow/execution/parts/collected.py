@@ -67,7 +67,7 @@ class Collected:
         failed = run.kind in {"run", "serve"} and self.failures
         closed = attrs.evolve(
             run,
-            items=self._items(),
+            items=self.items(),
             wanted=self._wanted() if self._planned else run.wanted,
             status="failed" if failed else "done",
             ended=time.time_ns(),
@@ -84,7 +84,8 @@ class Collected:
         assert self._pages is not None  # noqa: S101 - else the plan is held
         return Paged(functools.partial(self._pages.planned, self._run_id), self._planned)
 
-    def _items(self) -> Sequence[Item]:
+    def items(self) -> Sequence[Item]:
+        """Return the executions so far, in order; those that aren't held are read later."""
         if self._held is not None:
             return tuple(item for _, item in sorted(self._held.items(), key=_position))
         assert self._pages is not None  # noqa: S101 - else the traces are held
