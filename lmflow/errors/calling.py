@@ -25,13 +25,17 @@ FailureKind = Literal[
     "content_filter",
     "empty",
     "paused",
+    "unavailable",
+    "expired",
 ]
 """Why a model gave no usable reply.
 
 ``media``: the server refused an attached picture, sound or file, or it couldn't be sent;
 ``no_tools``: the endpoint has no function calling; ``refusal``: the model refused to answer;
 ``content_filter``: a filter of the endpoint stopped the prompt or the reply; ``empty``: the reply
-reached its token limit before any text; ``paused``: the server paused the turn before its end.
+reached its token limit before any text; ``paused``: the server paused the turn before its end;
+``unavailable``: the model can't be used as configured, so it wasn't asked; ``expired``: a batch
+gave the request back unanswered, and nothing was billed.
 """
 
 NO_TOOLS: Final = "no_tools"
@@ -258,7 +262,8 @@ class ToolsUnavailable(LmflowError):
 @attrs.frozen(eq=False)
 class ModelUnavailable(LmflowError):
     """A model can't be used as configured: unknown name, missing key, missing weights, missing
-    extra.
+    extra. If that is found during a call, the call fails with a ``ModelFailed`` of the kind
+    ``unavailable``.
     """
 
     model: str

@@ -11,12 +11,17 @@ import attrs
 
 from lmflow.errors import (
     CallError,
+    EvaluationError,
     FailureKind,
     LmflowError,
     ModelFailed,
+    ModelUnavailable,
     ProgramError,
+    SandboxUnavailable,
     ToolFailed,
     TooLong,
+    ToolsUnavailable,
+    VersionError,
     clipped,
     safe_repr,
 )
@@ -30,17 +35,22 @@ _KINDS = frozenset(get_args(FailureKind))
 _TEXTS = ("text", "finish", "model", "reasoning", "refusal")
 _CALL_TEXTS = ("name", "arguments", "id")
 _LARGEST = 2**63  # what a store's integer holds
+_OF_A_CALL = (
+    *(CallError, ModelUnavailable, ToolsUnavailable, SandboxUnavailable),
+    *(ProgramError, VersionError, EvaluationError),
+)
+"""Errors of lmflow that fail a model's call, if its code raises them; others end the run."""
 
 
 def recordable(error: BaseException, request: Request) -> Failure | None:
     """The failure to record for an exception of the code of a model or tool.
 
     ``None`` for the errors of lmflow that end more than a model's call, such as ``BudgetExceeded``
-    and ``ModelUnavailable``: the caller must get them as they are.
+    and ``StoreError``: the caller must get them as they are.
     """
     if isinstance(request, ToolRequest):
         return tool_failure(error, request.tool)
-    if isinstance(error, LmflowError) and not isinstance(error, CallError | ProgramError):
+    if isinstance(error, LmflowError) and not isinstance(error, _OF_A_CALL):
         return None
     return model_failure(error, request.model)
 
@@ -49,6 +59,8 @@ def model_failure(error: BaseException, model: str) -> Failure:
     """The failure of a model whose code raised an exception."""
     if isinstance(error, ModelFailed):
         return failure_of(_checked_failure(error, model))
+    if isinstance(error, ModelUnavailable):
+        return failure_of(ModelFailed("unavailable", _words(error)))
     kind: FailureKind = "bad_reply"
     if isinstance(error, TimeoutError):
         kind = "timeout"

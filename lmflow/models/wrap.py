@@ -4,15 +4,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Mapping
 
 import attrs
 
-from lmflow.errors import FailureKind, ModelFailed, listed, near
+from lmflow.errors import FailureKind, ModelFailed, ModelUnavailable, listed, near
 from lmflow.errors.options import RETRY_OPTIONS, explains_options
 from lmflow.messages.replies import ModelReply
 from lmflow.messages.requests import ModelRequest
-from lmflow.models.base import Model, Send, send_as
+from lmflow.models.base import Http, Model, Send, send_as
 from lmflow.models.registry import bare_model_of, model_of
 from lmflow.models.retries import ATTEMPTS, LONGEST, TRANSIENT, Retrying, retried
 
@@ -28,6 +29,7 @@ ELSEWHERE: frozenset[FailureKind] = TRANSIENT | frozenset[FailureKind](
         "content_filter",
         "empty",
         "paused",
+        "unavailable",
     }
 )
 """Kinds of failures that another model may mend."""
@@ -210,7 +212,16 @@ def routed(
 async def _call(model: Model, request: ModelRequest, send: Send) -> ModelReply:
     """The reply of one of a wrapper's models to the request under that model's name."""
     addressed = attrs.evolve(request, model=model.name, endpoint=model.endpoint)
-    return await model(addressed, send_as(send, model))
+    attempt = send_as(send, model)
+    try:
+        return await model(addressed, attempt)
+    except ModelUnavailable as problem:
+        # It is an attempt on record, so that a replay goes on to the next model too.
+        return await attempt(functools.partial(_raise, problem))
+
+
+async def _raise(problem: ModelUnavailable, _: Http) -> ModelReply:
+    raise problem
 
 
 def _endpoints(models: Collection[Model]) -> str:

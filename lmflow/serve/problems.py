@@ -46,7 +46,13 @@ _REFUSED_STATUSES = {
     "stopping": 503,
     "full": 503,
 }
-_MODEL_STATUSES = {"timeout": 504, "rate_limit": 503, "quota": 503, "unreachable": 503}
+_MODEL_STATUSES = {
+    "timeout": 504,
+    "rate_limit": 503,
+    "quota": 503,
+    "unreachable": 503,
+    "unavailable": 503,
+}
 
 _DETAILS: tuple[
     tuple[type[LmflowError] | tuple[type[LmflowError], ...], int, Callable[[Any], str]], ...

@@ -63,6 +63,9 @@ RAISED = {
     "own kind": lambda: OfOnesOwn("server", "mine"),
     "odd length": lambda: TooLong("too_long", "x", length="a"),  # type: ignore[arg-type]
     "a value's": lambda: lf.errors.BadValue("x", "y", "z"),
+    "unavailable": lambda: lf.errors.ModelUnavailable("m/m", "a library is missing", "Install it"),
+    "a version's": lambda: lf.errors.BadRef("x"),
+    "a sandbox's": lambda: lf.errors.SandboxUnavailable("it is missing"),
 }
 RETURNED = {
     "nothing": lambda: None,
@@ -150,6 +153,31 @@ async def test_what_a_tool_raises_is_recorded_and_replays(name: str, *, is_async
     function = act_async if is_async else act
     tool = lf.tool("act", "question -> reply", function, version="1")
     assert ["ToolFailed"] * 2 == await _failures(lf.scripted([]), tool)
+
+
+@pytest.mark.parametrize("where", ["before", "within", "after"])
+async def test_a_model_that_turns_out_to_be_unavailable_fails_and_another_answers(
+    where: str,
+) -> None:
+    """The failure has its own kind and the words with the fix, and ``fallback`` asks the next."""
+    model, store = Custom(where, _raising(RAISED["unavailable"])), lf.MemoryStore()
+    async with lf.Executor(model, store) as ex:
+        with pytest.raises(ModelFailed, match=r"a library is missing\. Install it") as caught:
+            await ex.run(ANSWER, question="?")
+    assert "unavailable" == caught.value.kind
+    async with lf.Executor(lf.fallback(model, lf.scripted({"": "yes"})), store) as ex:
+        trace = await ex.run(ANSWER, question="?")
+    assert lf.Record(reply="yes") == trace.outputs
+    assert trace.root == lf.replay(store.trace(trace.id), ANSWER).root
+
+
+async def test_the_end_of_a_run_is_no_failure_of_a_call() -> None:
+    """An error that ends the run itself passes a model's code as it is."""
+    error = lf.errors.StoreError("s.db", "it is full", "Make room.")
+    async with lf.Executor(Custom("within", _raising(lambda: error))) as ex:
+        with pytest.raises(lf.errors.StoreError) as caught:
+            await ex.run(ANSWER, question="?")
+    assert error is caught.value
 
 
 async def test_a_reply_that_was_made_of_others_replays() -> None:

@@ -32,6 +32,7 @@ SECRET = "org-1234 at 10.0.0.7"  # noqa: S105 - what no client may see
         (503, 2, ModelFailed("rate_limit", SECRET, 429, 1.2)),
         (503, 1, ModelFailed("quota", SECRET, 429, 0.0)),
         (503, None, ModelFailed("unreachable", SECRET)),
+        (503, None, ModelFailed("unavailable", SECRET)),
         (504, None, ModelFailed("timeout", SECRET)),
         (502, None, ModelFailed("bad_reply", SECRET)),
         (502, None, ToolFailed("search", "OSError", SECRET)),
