@@ -14,7 +14,7 @@ from lmflow.adapters.base import (
     text_for_model,
 )
 from lmflow.adapters.fences import unfenced
-from lmflow.adapters.json_outputs import outputs_in, read_json_value
+from lmflow.adapters.json_outputs import opened, outputs_in, read_json_value
 from lmflow.adapters.markers import (
     labelled_sections,
     marked_sections,
@@ -61,7 +61,7 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text, whole=whole)
+    reply = without_thinking(text, whole=whole, outputs=signature.output_names)
     if reply is not text:
         check_answered(text, reply)
     if signature.is_single_text and "[[" not in reply and "{" not in reply:
@@ -103,15 +103,10 @@ def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any
     Some models reply in JSON though sections were asked for. A text output may be JSON itself, so
     an object counts for it only if it has no other members.
     """
-    if "{" not in text or text.rstrip("` \n")[-1:] not in "]}" or text.lstrip()[:1] not in "[{`":
+    value = _json_of(text, whole)
+    if value is None:
         return {}
-    try:
-        # "[1] {" may begin a numbered list, so a list must be JSON as it stands.
-        is_list = text.lstrip()[:1] == "["
-        value = load_strict(text) if is_list else load(text, whole=whole)
-    except ValueError:
-        return {}
-    names = {field.name for field in signature.outputs}
+    names = set(signature.output_names)
     required = {field.name for field in signature.outputs if field.required}
     if signature.is_free_text:
         return value if isinstance(value, dict) and required <= value.keys() <= names else {}
@@ -120,6 +115,20 @@ def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any
     except Unreadable:
         return {}
     return outputs if required <= outputs.keys() else {}
+
+
+def _json_of(text: str, whole: bool) -> dict[str, Any] | list[Any] | None:  # noqa: FBT001
+    """The object or list that a reply is, bare, fenced or in a text; ``None`` if it is none."""
+    first, last = text.lstrip()[:1], text.rstrip("` \n")[-1:]
+    is_bare, is_quoted = first in "[{`" and last in "]}", first == last == '"'
+    if "{" not in text or not (is_bare or is_quoted):
+        return None
+    try:
+        # "[1] {" may begin a numbered list, so a list must be JSON as it stands.
+        value = load(text, whole=whole) if first in "{`" else opened(load_strict(text))
+    except ValueError:
+        return None
+    return value if isinstance(value, (dict, list)) else None
 
 
 CHAT = Adapter("chat", _form, _cue, answer=_answer, read=_read, shipped=True)

@@ -11,6 +11,7 @@ from lmflow.errors import BadValue, near
 from lmflow.signatures.fields import Field, fields_of, unwrap_annotated
 from lmflow.signatures.parsing import coerce, drop_unknown
 from lmflow.signatures.signature import Signature
+from lmflow.values.json_text import load_strict
 
 _WRAPPERS = frozenset({
     "answer", "arguments", "data", "json", "output", "outputs", "parameters", "properties",
@@ -46,8 +47,9 @@ def outputs_in(signature: Signature, values: Iterable[Any]) -> dict[str, Any]:
     seen: list[Any] = []
     try:
         for value in values:
-            if _has_all(signature, value):
-                return _own_members(signature, value)
+            for candidate in (value, opened(value)):
+                if _has_all(signature, candidate):
+                    return _own_members(signature, candidate)
             seen.append(value)
     except ValueError:
         if not seen:
@@ -56,6 +58,16 @@ def outputs_in(signature: Signature, values: Iterable[Any]) -> dict[str, Any]:
     if objects:
         return {signature.outputs[0].name: objects[0]}
     return _outputs_within(signature, seen)
+
+
+def opened(value: Any) -> Any:
+    """The object or list that a text in a reply's JSON holds as JSON; any other value itself."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in {"{", "["}:
+        return value
+    try:
+        return load_strict(value)
+    except ValueError:
+        return value
 
 
 def _outputs_within(signature: Signature, seen: list[Any]) -> dict[str, Any]:
@@ -129,14 +141,15 @@ def _fits_named(signature: Signature, value: Mapping[str, Any]) -> bool:
 
 
 def _without_repetition(signature: Signature, field: Field, value: Any) -> Any:
-    """The value of an output, from within ``{"answer": {"answer": ...}}`` if it must be there."""
-    if (
-        isinstance(value, dict)
-        and value.keys() == {field.name}
-        and not _fits(signature, field, value)
-    ):
-        return value[field.name]
-    return value
+    """The value of an output, from within ``{"answer": {"answer": ...}}`` if it must be there.
+
+    A text that is such an object as JSON was written twice.
+    """
+    inner = opened(value)
+    if not isinstance(inner, dict) or inner.keys() != {field.name}:
+        return value
+    is_text = isinstance(value, str) and isinstance(inner[field.name], str)
+    return inner[field.name] if is_text or not _fits(signature, field, value) else value
 
 
 def _only_value(signature: Signature, value: Any) -> Any:
@@ -161,7 +174,7 @@ def _fits(signature: Signature, field: Field, value: Any) -> bool:
 
 def _unwrapped(value: Any, depth: int = 0) -> Iterator[Any]:
     """The objects and lists within wrappers, from the outside in."""
-    for inner in _members_in_wrapper(value) if depth < _DEEPEST else ():
+    for inner in map(opened, _members_in_wrapper(value) if depth < _DEEPEST else ()):
         if isinstance(inner, (dict, list)):
             yield inner
             yield from _unwrapped(inner, depth + 1)

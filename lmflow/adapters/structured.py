@@ -30,7 +30,7 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text, whole=whole)
+    reply = without_thinking(text, whole=whole, outputs=signature.output_names)
     check_answered(text, reply)
     try:
         values = outputs_in(signature, candidates(reply, whole=whole))

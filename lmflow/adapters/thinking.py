@@ -7,9 +7,10 @@ is part of the prompt's template; without its end, if the reply was cut.
 
 from __future__ import annotations
 
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from lmflow.adapters.fences import fenced_spans, is_within
 
@@ -28,13 +29,17 @@ _TOKENS = {
 }
 """Special tokens of models around thinking, which no text contains by chance."""
 
-_BEGINNING = re.compile(rf"<(?P<tag>{_TAGS})>|{'|'.join(_TOKENS)}", re.IGNORECASE)
-_END = re.compile(rf"</(?:{_TAGS})>|{'|'.join(_TOKENS.values())}", re.IGNORECASE)
+_BEGINNING = re.compile(rf"< ?(?P<tag>{_TAGS}) ?>|{'|'.join(_TOKENS)}", re.IGNORECASE)
+_END = re.compile(rf"< ?/ ?(?:{_TAGS}) ?>|{'|'.join(_TOKENS.values())}", re.IGNORECASE)
 _MARK = re.compile(rf"(?P<end>{_END.pattern})|{_BEGINNING.pattern}", re.IGNORECASE)
 _LATER_BEGINNING = re.compile(
-    rf"^[ \t]*(?:<(?P<tag>think|thinking)>|{'|'.join(_TOKENS)})", re.IGNORECASE | re.MULTILINE
+    rf"^[ \t]*(?:< ?(?P<tag>think|thinking) ?>|{'|'.join(_TOKENS)})", re.IGNORECASE | re.MULTILINE
 )
 """The beginning of thinking after the reply has begun: fewer tags count, at the start of a line."""
+
+_ANALYSIS = re.compile(r"< ?analysis ?>", re.IGNORECASE)
+_ANALYSIS_END = re.compile(r"< ?/ ?analysis ?>", re.IGNORECASE)
+"""Tags in which models also write answers: they are thinking if an answer follows them."""
 
 _CHANNEL = re.compile(
     r"(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?P<name>analysis|commentary|final)\s*"
@@ -54,13 +59,17 @@ _WRAPPERS = re.compile(
     re.DOTALL | re.IGNORECASE,
 )
 _SIGN = re.compile(
-    rf"</?(?:{_TAGS})>|{'|'.join((*_TOKENS, *_TOKENS.values()))}|<\|channel\|>|<\|message\|>"
+    rf"< ?/? ?(?:{_TAGS}|analysis) ?>|{'|'.join((*_TOKENS, *_TOKENS.values()))}"
+    r"|<\|channel\|>|<\|message\|>"
     r"|\A\s*(?:analysis\S|here(?:'s| is) my thought)",
     re.IGNORECASE,
 )
 _UNTAGGED_START = re.compile(r"\s*(?:analysis\S|here(?:'s| is) my thought)", re.IGNORECASE)
 _STARTS = (
-    *(f"<{tag}>" for tag in _TAGS.replace("thoughts?", "thought|thoughts").split("|")),
+    *(
+        f"<{tag}>"
+        for tag in f"{_TAGS}|analysis".replace("thoughts?", "thought|thoughts").split("|")
+    ),
     *("[think]", "\u25c1think\u25b7", "<|begin_of_thought|>", "<|start_thinking|>", "<unused94>"),
     *(
         "<|think|>",
@@ -70,6 +79,9 @@ _STARTS = (
         "<|start|>assistant<|channel|>",
     ),
 )
+
+_LONGEST_START = 40
+"""Characters within which it is plain that a text begins none of ``_STARTS``."""
 
 _MOST_BLOCKS = 1000
 """Blocks that are looked for at the beginning of a reply: no model thinks more often."""
@@ -84,16 +96,17 @@ LastEnds = dict[str, int]
 """By each closing tag, in lower case, the position of its last occurrence in a text."""
 
 
-def without_thinking(text: str, *, whole: bool = True) -> str:
+def without_thinking(text: str, *, whole: bool = True, outputs: Collection[str] = ()) -> str:
     """Remove the thinking from a reply.
 
     If the thinking at the beginning has no end, all of the reply is thinking. Thinking that begins
-    later and has no end is text, unless the reply isn't ``whole``.
+    later and has no end is text, unless the reply isn't ``whole``. ``outputs`` are the names of the
+    outputs: an ``analysis`` among them is no thinking.
     """
     if not has_signs(text):
         return text
     kept, position = [], 0
-    for (start, end), _ in _blocks(text, whole=whole):
+    for (start, end), _ in _blocks(text, whole=whole, outputs=outputs):
         kept.append(text[position:start])
         position = end
     kept.append(text[position:])
@@ -118,13 +131,18 @@ def has_signs(text: str) -> bool:
 
 def may_begin(text: str) -> bool:
     """Tell whether the first piece of a reply may go on to be the beginning of thinking."""
-    head = text.lstrip().lower()
+    head = text.lstrip()[:_LONGEST_START].lower().replace("< ", "<").replace(" >", ">").rstrip(" ")
     return not head or any(start.startswith(head) for start in _STARTS)
 
 
-def _blocks(text: str, *, whole: bool = True) -> Iterator[tuple[Span, Span]]:
+def _blocks(
+    text: str, *, whole: bool = True, outputs: Collection[str] = ()
+) -> Iterator[tuple[Span, Span]]:
     """Find what isn't part of the reply, in order: the span with tags, and that of the thinking."""
     position, end = 0, len(text)
+    if "analysis" not in outputs and (analysis := _analysis(text, whole=whole)):
+        yield analysis
+        position = analysis[0][1]
     last_ends = _last_ends(text)
     for _ in range(_MOST_BLOCKS):
         if (block := _block_at(text, position, last_ends)) is None:
@@ -141,7 +159,22 @@ def _blocks(text: str, *, whole: bool = True) -> Iterator[tuple[Span, Span]]:
 
 def _last_ends(text: str) -> LastEnds:
     """The position of the last closing tag of each name, so that none is looked for in vain."""
-    return {mark[0].lower(): mark.start() for mark in _END.finditer(text)}
+    return {_plain(mark[0]): mark.start() for mark in _END.finditer(text)}
+
+
+def _plain(tag: str) -> str:
+    """A tag in lower case and without spaces."""
+    return tag.lower().replace(" ", "")
+
+
+def _analysis(text: str, *, whole: bool) -> tuple[Span, Span] | None:
+    """The analysis that a reply begins with, if an answer follows or may still follow it."""
+    beginning = _ANALYSIS.match(text, _after_space(text, 0))
+    if beginning is None:
+        return None
+    span, inner = _closed(text, 0, beginning.end(), _ANALYSIS_END)
+    is_followed = _after_space(text, span[1]) < len(text)
+    return (span, inner) if is_followed or not whole else None
 
 
 def _after_space(text: str, position: int) -> int:
@@ -177,8 +210,13 @@ def _end_of(beginning: re.Match[str], last_ends: LastEnds) -> re.Pattern[str]:
     """The end that fits a beginning: the tag of the same name if the text has it, else any."""
     tag = f"</{beginning['tag'].lower()}>" if beginning["tag"] else ""
     if last_ends.get(tag, -1) >= beginning.end():
-        return re.compile(tag, re.IGNORECASE)
+        return _end_tag(beginning["tag"].lower())
     return _END
+
+
+@functools.cache
+def _end_tag(name: str) -> re.Pattern[str]:
+    return re.compile(f"< ?/ ?{name} ?>", re.IGNORECASE)
 
 
 def _unmatched_end(text: str, position: int) -> re.Match[str] | None:
@@ -246,7 +284,7 @@ def _later_blocks(
     while beginning := _LATER_BEGINNING.search(text, position, end):
         position = beginning.end()
         pattern = _end_of(beginning, last_ends)
-        tags = last_within if pattern is _END else {pattern.pattern}
+        tags = last_within if pattern is _END else {_plain(f"</{beginning['tag']}>")}
         is_open = all(last_within.get(tag, -1) < position for tag in tags)
         if is_within(beginning.start(), fences) or (is_open and whole):
             continue

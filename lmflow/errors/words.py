@@ -8,14 +8,23 @@ import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+_EMOJI = "\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff"
+_JOINING_SCRIPTS = (
+    "\u0620-\u06dc\u06de-\u070e\u0710-\u086f\u08a0-\u08e1\u08e3-\u0dff\u1000-\u109f\u1780-\u180a"
+)
+"""Letters of Arabic, Syriac, the scripts of India, Burmese, Khmer and Mongolian."""
+
 HIDDEN = (
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
-    "\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
+    "(?:[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u180e"
+    "\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb"
     "\U000110bd\U000110cd\U00013430-\U0001343f\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0001-\U000e007f]"
+    f"|(?!(?<=[{_EMOJI}\ufe0f\u20e3])\u200d(?=[{_EMOJI}])"
+    f"|(?<=[{_JOINING_SCRIPTS}])[\u200c\u200d](?=[{_JOINING_SCRIPTS}]))[\u200c\u200d])"
 )
 """The characters that no terminal, page or log may get of a text from outside: controls but line
-ends and tabs, formats such as those of bidirectional text, and halves of surrogate pairs.
+ends and tabs, formats such as those of bidirectional text, and halves of surrogate pairs. Joiners
+stay where writing needs them: within an emoji, and between letters of scripts that join.
 """
 _HIDDEN = re.compile(HIDDEN)
 

@@ -26,7 +26,7 @@ from lmflow.messages.replies import ChatReply
 from lmflow.messages.requests import ChatRequest
 from lmflow.programs.effects import Call
 from lmflow.programs.environment import Env
-from lmflow.values.json_text import candidates, load_strict
+from lmflow.values.json_text import candidates, load_unambiguous, repeated_member
 from lmflow.values.record import Record
 
 _BROKEN = "the call in it is no strict JSON, so it wasn't run"
@@ -91,7 +91,7 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
     """
     # What is missing of a cut reply may be half of a statement or further calls, and a mended call
     # isn't what the model asked for. A tool may not undo it, so nothing is run on a guess: no call
-    # of a cut reply, in whatever form, and no arguments but strict JSON.
+    # of a cut reply, in whatever form, and no arguments but strict JSON with each member once.
     if reply.finish == "length":
         raise Unreadable(_CUT_OFF)
     text = without_thinking(reply.text).strip()
@@ -99,11 +99,13 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
         return text, tuple(map(_read_native_call, reply.calls))
     outputs, problem = _try_adapter(step, adapter, text)
     if outputs is not None and outputs.calls:
+        _check_unambiguous(text)
         return outputs.thought, tuple(ToolUse(call.name, call.arguments) for call in outputs.calls)
     if outputs is not None and _states_calls(step, adapter, text):
         return outputs.thought, ()
     names = [tool.name for tool in step.toolset]
     if calls := _calls_in_text(text, names):
+        _check_unambiguous(text)
         return re.split(r"[\[{<`]", text, maxsplit=1)[0].strip(), calls
     if problem is not None and ("{" in text or "[[" in text):
         raise problem
@@ -111,6 +113,12 @@ def _read(step: Act, adapter: Adapter | None, reply: ChatReply) -> tuple[str, tu
         raise Unreadable(_BROKEN)
     thought = outputs.thought if outputs is not None else ""
     return thought or text or reply.refusal, ()
+
+
+def _check_unambiguous(text: str) -> None:
+    if (name := repeated_member(text)) is not None:
+        msg = f"it has the member {name[:80]!r} twice, with different values; no call in it was run"
+        raise Unreadable(msg)
 
 
 def _try_adapter(
@@ -140,7 +148,7 @@ def _states_calls(step: Act, adapter: Adapter | None, text: str) -> bool:
 
 def _read_native_call(call: ToolCall) -> ToolUse:
     try:
-        arguments = load_strict(call.arguments or "{}")
+        arguments = load_unambiguous(call.arguments or "{}")
     except ValueError as problem:
         return ToolUse(call.name, problem=str(problem), state=call.state)
     if isinstance(arguments, dict):

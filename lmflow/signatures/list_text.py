@@ -8,7 +8,7 @@ _LINE_END = re.compile(r"\r\n|\r|\n")
 """The ends of lines that models write: others, such as U+0085, may be part of an item."""
 
 BULLET = re.compile(
-    r"^\s*(?:(?:[-*+•◦‣▪–]|[\[(]?\d+[.)\]])\s+|[・①-⑳]\s*|\d+[、．]\s*|\*\*\d+[.)]\*\*\s+)"
+    r"^\s*(?:(?:[-*+•◦‣▪–]|[\[(]?\d+[.)\]])\s+|[・①-⑳☐☑☒]\s*|\d+[、．]\s*|\*\*\d+[.)]\*\*\s+)"
 )
 _FENCE = re.compile(r"^\s*(?:```|~~~)[\w-]*\s*$")
 _ANNOUNCEMENT = re.compile(

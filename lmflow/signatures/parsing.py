@@ -20,6 +20,7 @@ from lmflow.signatures.fields import (
     type_text,
     unwrap_annotated,
 )
+from lmflow.signatures.list_labels import with_bullets
 from lmflow.signatures.list_text import BULLET, is_empty_list, item_lines, without_remarks
 from lmflow.signatures.type_syntax import type_of_node
 from lmflow.values.json_text import load
@@ -180,9 +181,11 @@ def _interpret_list(
     A line that announces the list or follows it isn't an item.
     """
     item = args[0] if args else Any
-    text = text if exact else without_remarks(text)
-    if not exact and is_empty_list(text):
-        return []
+    if not exact:
+        # "A. Because ..." may be an item of a list of choices.
+        text = without_remarks(text if any(map(_has_choices, args)) else with_bullets(text))
+        if is_empty_list(text):
+            return []
     value = _json_list(text, item, whole)
     if value is not None:
         return _coerce_items(value, args)
@@ -226,6 +229,16 @@ def _takes_text(kind: Any) -> bool:
     return inner is str or (
         origin_and_args(inner)[0] is Union and any(map(_takes_text, origin_and_args(inner)[1]))
     )
+
+
+def _has_choices(kind: Any) -> bool:
+    """Tell whether a value of the type is one of a few words."""
+    inner = unwrap_annotated(kind)[0]
+    origin, args = origin_and_args(inner)
+    if origin is Union:
+        return any(map(_has_choices, args))
+    is_enum = isinstance(inner, type) and issubclass(inner, enum.Enum)
+    return origin is Literal or is_enum or inner is bool
 
 
 def _coerce_items(values: list[Any], args: tuple[Any, ...]) -> list[Any]:

@@ -50,6 +50,45 @@ def load_strict(text: str) -> Any:
     return _strict(text.strip())
 
 
+def load_unambiguous(text: str) -> Any:
+    """The JSON value that a text is, as ``load_strict``. ``ValueError`` also if an object in the
+    text has a member twice, with different values.
+    """
+    value = _strict(text.strip())
+    if (name := repeated_member(text)) is not None:
+        msg = f"it has the member {name[:80]!r} twice, with different values"
+        raise ValueError(msg)
+    return value
+
+
+def repeated_member(text: str) -> str | None:
+    """The name of a member that an object in a text of JSON and prose has twice, with different
+    values; ``None`` if there is none. A reader of the JSON sees one of the values alone.
+    """
+    names: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in members and members[name] != value:
+                names.append(name)
+            members[name] = value
+        if isinstance(inner := members.get("arguments"), str):  # JSON within JSON
+            names.extend(filter(None, [repeated_member(inner)]))
+        return members
+
+    decoder = json.JSONDecoder(strict=False, object_pairs_hook=note)
+    position = 0
+    for _ in range(_MOST_VALUES):
+        if names or (match := _OPEN.search(text, position)) is None:
+            break
+        try:
+            position = decoder.raw_decode(text, match.start())[1]
+        except (ValueError, RecursionError):
+            break
+    return names[0] if names else None
+
+
 def load(text: str, *, whole: bool = True) -> Any:
     """The first JSON value that ``candidates`` reads. ``ValueError`` if the text holds none."""
     return next(candidates(text, whole=whole))

@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterator
 
 ELLIPSIS = "…"
+_JOINER = "\N{ZERO WIDTH JOINER}"
 _EMOJI_FORM = "\N{VARIATION SELECTOR-16}"
 _SKIN_TONES = range(0x1F3FB, 0x1F400)
 _JOINED_JAMO = range(0x1160, 0x1200)  # vowels and finals, drawn into the syllable before them
@@ -37,7 +38,8 @@ def cut(text: str, width: int) -> str:
             break
         room -= taken
         shown += cluster
-    return f"{shown}{ELLIPSIS}" if width > 0 else ""
+    # A joiner whose second half was cut joins nothing.
+    return f"{shown.rstrip(_JOINER)}{ELLIPSIS}" if width > 0 else ""
 
 
 def padded(text: str, width: int, *, right: bool = False) -> str:

@@ -245,10 +245,32 @@ def test_outputs_may_be_wrapped(adapter: str, value: Any) -> None:
     assert Record(ROW) == read_outputs(sig, json.dumps(value), adapter)
 
 
+@pytest.mark.parametrize("adapter", ["chat", "json", "xml"])
+@pytest.mark.parametrize(
+    "value",
+    [json.dumps(ROW), {"output": json.dumps(ROW)}, {"ok": "yes", "result": json.dumps(ROW)}],
+)
+def test_outputs_may_be_written_twice(adapter: str, value: Any) -> None:
+    """JSON in a text in JSON is what it holds, for outputs that are in it by name."""
+    sig = signature("q -> reason, tags: list[str], n: int")
+    assert Record(ROW) == read_outputs(sig, json.dumps(value), adapter)
+    one = json.dumps(json.dumps({"answer": "Paris"}))
+    assert Record(answer="Paris") == read_outputs(signature("q -> answer"), one, adapter)
+
+
+@pytest.mark.parametrize("text", ['{"code": "x"}', '{"answer": 5}', "[1]", '{"answer": '])
+def test_a_text_that_is_json_stays(text: str) -> None:
+    """A text output is JSON as it stands, unless that is the output's own object."""
+    whole = json.dumps({"answer": text})
+    assert Record(answer=text) == read_outputs(signature("q -> answer"), whole, "json")
+
+
 @pytest.mark.parametrize(
     ("shape", "value", "answer"),
     [
         ("q -> answer", {"answer": {"answer": "Paris"}}, "Paris"),
+        ("q -> answer", {"answer": '{"answer": "Paris"}'}, "Paris"),
+        ("q -> answer: int", {"answer": '{"answer": 3}'}, 3),
         ("q -> answer", {"value": "Paris"}, "Paris"),
         ("q -> answer: int", {"result": {"value": "3"}}, 3),
         ("q -> answer: list[str]", {"items": ["a"]}, ("a",)),

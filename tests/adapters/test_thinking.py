@@ -37,6 +37,11 @@ BEGINNINGS = [
     f"<|thinking|>{THOUGHT}<|/thinking|>",
     f"<longcat_think>{THOUGHT}</longcat_think>",
     f"<inner_thoughts>{THOUGHT}</inner_thoughts>",
+    f"< think >{THOUGHT}</ think >",
+    f"<think >{THOUGHT}</think>\n",
+    f"{THOUGHT}< / think >",
+    f"<analysis>{THOUGHT}</analysis>\n",
+    f"<Analysis>{THOUGHT}</analysis><think>a</think>",
 ]
 
 
@@ -91,6 +96,17 @@ def test_what_speaks_of_tags_is_text(text: str) -> None:
     """Tags that are quoted, paired amid words, in code or in JSON are a part of the answer."""
     assert text == without_thinking(text)
     assert "" == thinking_of(text)
+
+
+def test_an_analysis_that_is_the_answer_stays() -> None:
+    """An analysis is thinking only before an answer, and never where it is asked for."""
+    alone, followed = "<analysis>It is fine.</analysis>", "<analysis>a</analysis>\nb"
+    assert alone == without_thinking(alone)
+    assert Record(answer=alone) == read_outputs(signature("q -> answer"), alone)
+    assert Record(answer="b") == read_outputs(signature("q -> answer"), followed)
+    assert Record(analysis=followed) == read_outputs(signature("q -> analysis"), followed)
+    assert Record(analysis="a") == read_outputs(signature("q -> analysis"), followed, "xml")
+    assert "" == without_thinking(alone, whole=False)
 
 
 def test_thinking_between_texts_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, get_args
 
 import pytest
@@ -200,6 +201,31 @@ async def test_calls_in_a_text_are_not_mended(form: str, text: str) -> None:
     """A call in broken JSON isn't run, since what the model meant is a guess: it is told so."""
     outputs = await said(text, form)
     assert ((), True) == (outputs.calls, bool(outputs.problem))
+
+
+TWICE = '{"a": 1, "b": 2, "a": 3}'
+
+
+async def test_an_argument_that_is_given_twice_is_a_problem() -> None:
+    """Which of two values was meant is a guess, so the call isn't run; the same value is plain."""
+    calls = (ToolCall("add", TWICE), ToolCall("add", '{"a": 1, "b": 2, "a": 1}'))
+    twice, same = (await said(ChatReply("hm", "tool_calls", calls=calls))).calls
+    assert "it has the member 'a' twice, with different values" == twice.problem
+    assert ToolUse("add", {"a": 1, "b": 2}) == same
+
+
+@pytest.mark.parametrize("form", ["native", "chat", "json"])
+@pytest.mark.parametrize("arguments", [TWICE, json.dumps(TWICE)])
+async def test_an_argument_that_a_text_gives_twice_is_a_problem(form: str, arguments: str) -> None:
+    """A call in a text isn't run either."""
+    call = f'{{"name": "add", "arguments": {arguments}}}'
+    for text in (
+        call,
+        f'{{"thought": "x", "calls": [{call}]}}',
+        f"[[thought]]\nx\n[[calls]]\n[{call}]",
+    ):
+        outputs = await said(text, form)
+        assert ((), True) == (outputs.calls, bool(outputs.problem)), text
 
 
 @pytest.mark.parametrize("form", ["native", "chat", "json"])

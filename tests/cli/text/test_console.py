@@ -124,11 +124,23 @@ def test_every_command_is_tried() -> None:
 @given(st.text(st.characters() | st.sampled_from(sorted(STARTS))))
 def test_what_passes_the_door_is_clean(text: str) -> None:
     """Whatever is printed has no character that steers; what has none is printed as it is."""
-    assert set() == _raw(shown(text, styles=False)) - {ascii("\u2028")}
+    joiners = {ascii("\u200c"), ascii("\u200d")}  # between letters that they join
+    assert set() == _raw(shown(text, styles=False)) - {ascii("\u2028"), *joiners}
     assert clean(shown(text, styles=False)) == shown(text, styles=False)
     raw = io.StringIO()
     CleanStream(raw).write(text)
     assert shown(text, styles=False) == raw.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f468\u200d\U0001f469", "\u0645\u06cc\u200c\u062e", "\u0915\u094d\u200d\u0937"]
+)
+def test_joiners_that_writing_needs_pass(text: str) -> None:
+    """A family, a Persian verb and a Hindi conjunct are whole; any other joiner is replaced."""
+    for styles in (True, False):
+        assert f"a {text} b" == shown(f"a {text} b", styles=styles)
+        assert f"{text}\ufffd" == shown(f"{text}\u200d", styles=styles)
+        assert "a\ufffdb" == shown("a\u200db", styles=styles)
 
 
 def test_own_styles_pass_on_a_terminal() -> None:
