@@ -13,7 +13,7 @@ from lmflow.cli.loading.steering import act_rows, steer
 from lmflow.cli.options import echo_json, json_option, options_value, store_option, user_name
 from lmflow.cli.text.tables import table
 from lmflow.errors import short
-from lmflow.stores.sqlite.store import reading
+from lmflow.stores.opened import reading
 from lmflow.traces.events import SearchSteered
 from lmflow.traces.steering import ActKind
 from lmflow.views.lines import when
@@ -52,7 +52,7 @@ def steer_command(options: SteerOptions) -> None:
 
     \b
     Example:
-      lmflow steer RUN veto 5e7749687f23 --why "it flatters"
+      lmflow steer RUN
     """
     if not options.act:
         _print_acts(options)

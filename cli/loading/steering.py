@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any, get_args
 
 import attrs
 
 from lmflow.errors import NotSteerable, UnknownVersion, listed
 from lmflow.optimizers.plans.acts import need_of_act
-from lmflow.stores.sqlite.acts import acts_in, taken_acts
+from lmflow.stores.opened import open_store, reading
+from lmflow.stores.sqlite.acts import given_acts, taken_acts
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import SearchSteered
 from lmflow.traces.steering import OF_VERSIONS, ActKind
 from lmflow.traces.trace import Run
@@ -42,7 +41,7 @@ def steer(store: str, act: SearchSteered) -> SearchSteered:
         search = _running(reader, act.run)
         version = _version_of(reader, search, act.kind, act.version)
     whole = attrs.evolve(act, run=search.id, version=version, at=time.time_ns())
-    with SqliteStore(store) as opened:
+    with open_store(store) as opened:
         opened.append(whole).result()
     return whole
 
@@ -65,7 +64,7 @@ def act_rows(reader: Reader, run: str) -> list[dict[str, Any]]:
         row = {name: act[name] for name in ("kind", "note", "who", "at", "problem")}
         row["version"] = version["id"] if version else ""
         rows.append({**row, "need": need_of_act(label), "of": "" if of == run else of})
-    for given in acts_in(Path(reader.store), run, 0):
+    for given in given_acts(reader, run):
         event = given.event
         if (run, given.id) not in taken:
             row = {"kind": event.kind, "note": event.note, "who": event.who, "at": event.at}

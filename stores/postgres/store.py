@@ -16,10 +16,12 @@ from lmflow.stores.postgres.location import location
 from lmflow.stores.postgres.pointer import PostgresPointer
 from lmflow.stores.postgres.preparing import prepare
 from lmflow.stores.postgres.reading import explained, reading_at
+from lmflow.stores.sqlite.acts import given_acts, taken_acts
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed
 from lmflow.stores.sqlite.groups import SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.events import Event, RefMoved, ScoreRecorded
+from lmflow.traces.steering import GivenAct
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
@@ -175,6 +177,16 @@ class PostgresStore:
     def splits(self, name: str) -> Mapping[str, Dataset]:
         """Return ``datasets.splits(name)``: the splits of a data set by name."""
         return self.datasets.splits(name)
+
+    def acts(self, run: str, after: int = 0) -> Sequence[GivenAct]:
+        """Return the acts that people gave to a search, by the whole id of its run."""
+        with self.reading() as reader:
+            return given_acts(reader, run, after)
+
+    def acts_taken(self, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
+        """Return whether a run ended, and the acts that it recorded as taken."""
+        with self.reading() as reader:
+            return taken_acts(reader, run)
 
     def pointer(self, name: str) -> PostgresPointer:
         """Return a pointer that resolves a name again and again on one connection."""

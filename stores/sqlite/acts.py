@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lmflow.errors import NotFound
 from lmflow.stores.damage import unreadable
@@ -18,8 +19,9 @@ from lmflow.traces.trace import Trace
 _ACTS = """
 SELECT act.id, act.run, act.kind, version.hash, act.note, act.who, act.at_ns
 FROM act LEFT JOIN version ON version.id = act.version
-WHERE act.run = ? AND act.id > ? ORDER BY act.id
+WHERE act.run = :run AND act.id > :after ORDER BY act.id
 """
+_HAS_ACTS = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'act'"
 _MOST = 10_000
 
 
@@ -36,24 +38,37 @@ def acts_in(path: Path, run: str, after: int) -> list[GivenAct]:
         raise unreadable(str(path), error) from error
 
 
-def acts_of(db: sqlite3.Connection, run: str, after: int = 0) -> list[GivenAct]:
-    """Return the acts that people gave to a run after a number; none in an earlier schema."""
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'act'"
-    if db.execute(query).fetchone() is None:
+def acts_of(db: Any, run: str, after: int = 0) -> list[GivenAct]:
+    """Return the acts that people gave to a run after a number; none in an earlier schema.
+
+    ``db`` is a connection to SQLite, or one to another database that is used like it.
+    """
+    if db.execute(_HAS_ACTS).fetchone() is None:
         return []
-    found = []
-    for row in db.execute(_ACTS, (run, after)):
-        number, of, kind, version, note, who, at = tuple(row)
-        name = digest_text(version) if version else ""
-        found.append(GivenAct(number, SearchSteered(of, kind, name, note, who, at)))
-    return found
+    return [_act(*tuple(row)) for row in db.execute(_ACTS, {"run": run, "after": after})]
+
+
+def given_acts(reader: Reader, run: str, after: int = 0) -> list[GivenAct]:
+    """Return the acts that people gave to a run after a number, through an open reader."""
+    everything = reader.listing.filter((), "run")
+    if not reader.listing.rows(_HAS_ACTS, everything, {}):
+        return []
+    rows = reader.listing.rows(_ACTS, everything, {"run": run, "after": after})
+    return [_act(*tuple(row)) for row in rows]
 
 
 def taken_acts(reader: Reader, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
     """Return whether a run ended, and the executions by which it recorded the acts that it took."""
     try:
-        found = reader.run_alone(run)
+        found = reader.run_alone(reader.place(run, "run").run)
     except NotFound:
         return True, ()
     rows = reader.outlines.branch(found.id, f"{STEER}[", _MOST)
     return found.status != "open", [(row["label"], reader.trace(row["trace"])) for row in rows]
+
+
+def _act(  # noqa: PLR0913, PLR0917 - the columns of the table
+    number: int, run: str, kind: str, version: bytes | None, note: str, who: str, at: int
+) -> GivenAct:
+    name = digest_text(version) if version else ""
+    return GivenAct(number, SearchSteered(run, kind, name, note, who, at))

@@ -36,7 +36,9 @@ from lmflow.testing.sample_runs import (
 from lmflow.traces.events import (
     Pinned,
     RefMoved,
+    RunOpened,
     ScoreRecorded,
+    SearchSteered,
     VersionSaved,
 )
 from lmflow.traces.trace import CallAttempt, Failed, Run
@@ -401,3 +403,19 @@ def test_groups_read_what_the_shortcuts_read(store: Either) -> None:
         store.versions.refs(),
     )
     assert list(store.reflog("prod")) == list(store.versions.reflog("prod"))
+
+
+def test_acts_reach_the_search_that_they_steer(store: Either) -> None:
+    """Acts of a run are kept in order and numbered; an unknown version or run takes none."""
+    search = Run("r1", "optimize", "gepa", config=lf.Record(version=VERSION.id))
+    act = SearchSteered("r1", "veto", OTHER.id, "no: \ud800", "ann", 5)
+    assert [] == list(store.acts("r1"))
+    keep(store, *SAVED, RunOpened(search, (VERSION,)), RunOpened(attrs.evolve(search, id="r2")))
+    assert failure_to_keep(store, SearchSteered("r1", "pin", "v1:b2:" + "0" * 64)) is not None
+    assert failure_to_keep(store, SearchSteered("nothing", "stop")) is not None
+    keep(store, act, SearchSteered("r2", "stop"), SearchSteered("r1", "note", note="hm"))
+    first, second = store.acts("r1")
+    assert act == first.event
+    assert [second] == list(store.acts("r1", first.id))
+    assert (False, []) == (store.acts_taken("r1")[0], list(store.acts_taken("r1")[1]))
+    assert store.acts_taken("nothing")[0]

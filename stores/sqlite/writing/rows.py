@@ -43,7 +43,7 @@ from lmflow.traces.events import (
     VersionSaved,
 )
 from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
-from lmflow.values.record import Record, plain
+from lmflow.values.record import plain
 from lmflow.versions.version import Version
 
 _LAST = """
@@ -310,7 +310,7 @@ class RowWriter:
         )
         self._db.execute(INSERT_SCORE, (trace, version, *judgement))
 
-    def _put_optional(self, kind: str, value: Record | Any) -> int | None:
+    def _put_optional(self, kind: str, value: Any) -> int | None:
         return None if value is None else self._put(kind, value)
 
     def _put(self, kind: str, value: Any) -> int:

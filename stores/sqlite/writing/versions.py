@@ -95,6 +95,9 @@ class VersionWriter:
             self._pin(event)
             return
         version = self.row_of(event.version) if event.version else None
+        if not self._db.execute("SELECT 1 FROM run WHERE id = ?", (event.run,)).fetchone():
+            msg = f"no run {event.run!r} was opened"
+            raise KeyError(msg)
         row = (event.run, event.kind, version, event.note, event.who, event.at)
         self._db.execute(INSERT_ACT, row)
 
