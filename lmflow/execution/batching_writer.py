@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 
 from lmflow.errors import LmflowError
 from lmflow.traces.events import Event
-from lmflow.traces.store import Recorder
+from lmflow.traces.store import GroupRecorder, Recorder
+
+LONGEST_WAIT = 0.01
+"""Seconds after which events are handed over, if nobody has waited for them by then."""
 
 
 class WriteReceipt:
     """Stands for a batch of events that the recorder writes whole or not at all."""
 
-    __slots__ = ("_error", "_settled", "_waiters", "events")
+    __slots__ = ("_error", "_hasten", "_settled", "_waiters", "events")
 
-    def __init__(self) -> None:
+    def __init__(self, hasten: Callable[[], None] | None = None) -> None:
         self.events: list[Event] = []
+        self._hasten = hasten
         self._waiters: list[asyncio.Future[None]] = []
         self._settled = False
         self._error: BaseException | None = None
@@ -25,11 +30,18 @@ class WriteReceipt:
     async def durable(self) -> None:
         """Wait until the batch is durable. Raises ``StoreError`` if it could not be written."""
         if not self._settled:
+            if self._hasten is not None:
+                self._hasten()
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
         if self._error is not None:
             raise self._error
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the outcome of the write is known."""
+        return self._settled
 
     def check(self) -> None:
         """Raise the error of the write if it is known already: a store that is only read refuses
@@ -37,6 +49,10 @@ class WriteReceipt:
         """
         if self._error is not None:
             raise self._error
+
+    def handed_over(self) -> None:
+        """Note that the recorder has the batch."""
+        self._hasten = None
 
     def settle(self, error: BaseException | None) -> None:
         """Set the outcome of the write and wake the coroutines that wait for it."""
@@ -53,44 +69,107 @@ class WriteReceipt:
 
 
 class BatchingWriter:
-    """Hands the events of one turn of the event loop to the recorder as one batch, in order."""
+    """Hands events to the recorder in batches, in order: at the end of the turn of the event loop
+    in which somebody waits for one of them, or ``LONGEST_WAIT`` later.
+    """
 
-    # Each batch costs a lock, a queue entry and a wake-up from the recorder's thread. One batch for
-    # each event would cost more than writing it, and 64 open calls would wake the loop 64 times for
-    # what the recorder commits in one transaction.
+    # Each batch costs a commit. Nobody waits for the start of a call, unless there is a budget, so
+    # it is committed with the reply to the call, if that comes soon; and 64 open calls don't commit
+    # one by one what ends in one turn of the loop.
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._batch: WriteReceipt | None = None
+        self._groups = recorder if isinstance(recorder, GroupRecorder) else None
+        self._batches: list[WriteReceipt] = []
+        self._takes_more = False
         self._last: WriteReceipt | None = None
+        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         self._outcomes: deque[tuple[WriteReceipt, BaseException | None]] = deque()
         self._wake_up_scheduled = False
 
     def add(self, events: Iterable[Event]) -> WriteReceipt:
-        """Add events to this turn's batch and return its receipt."""
-        if self._batch is None:
-            self._batch = WriteReceipt()
+        """Add events to the open batch and return its receipt."""
+        if not self._takes_more:
+            self._open_batch()
+        receipt = self._batches[-1]
+        receipt.events += events
+        return receipt
+
+    # A store may refuse an event (a ref that may not move, a version that is damaged). In a batch
+    # of its own such an event can't take the calls beside it down with it.
+    def add_alone(self, events: Iterable[Event]) -> WriteReceipt:
+        """Add events as a batch of their own. A store that takes none at all says so at once, by
+        ``WriteReceipt.check``.
+        """
+        self._takes_more = False
+        receipt = self.add(events)
+        self._takes_more = False
+        if self._groups is None:
+            self.flush()
+            return receipt
+        try:
+            self._groups.check_open()
+        except LmflowError:
+            self.flush()
+        return receipt
+
+    def _open_batch(self) -> None:
+        self._batches.append(WriteReceipt(self._hasten))
+        self._takes_more = True
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LONGEST_WAIT, self._timed_out)
+
+    def _timed_out(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def _hasten(self) -> None:
+        """Hand over what there is at the end of this turn of the loop."""
+        if not self._is_due:
+            self._is_due = True
             asyncio.get_running_loop().call_soon(self.flush)
-        self._batch.events += events
-        return self._batch
 
     def flush(self) -> None:
-        """Hand the open batch, if there is one, to the recorder."""
-        receipt, self._batch = self._batch, None
-        if receipt is None:
+        """Hand over what there is, if anything, to the recorder."""
+        batches, self._batches = self._batches, []
+        self._takes_more = self._is_due = False
+        if not batches:
             return
-        self._last = receipt
+        self._last = batches[-1]
+        for receipt in batches:
+            receipt.handed_over()
+        if self._groups is None:
+            for receipt in batches:
+                self._append(receipt)
+            return
+        try:
+            written = self._groups.append_groups([receipt.events for receipt in batches])
+        except LmflowError as error:
+            for receipt in batches:
+                receipt.settle(error)
+            return
+        for receipt, future in zip(batches, written, strict=True):
+            self._expect(receipt, future)
+
+    def _append(self, receipt: WriteReceipt) -> None:
         try:
             written = self._recorder.append(*receipt.events)
         except LmflowError as error:
             receipt.settle(error)
-            return
+        else:
+            self._expect(receipt, written)
+
+    def _expect(self, receipt: WriteReceipt, written: Future[None]) -> None:
         if written.done():
             receipt.settle(written.exception())
-        else:
-            loop = asyncio.get_running_loop()
-            written.add_done_callback(
-                lambda future: self._hand_over(loop, receipt, future.exception())
-            )
+            return
+        loop = asyncio.get_running_loop()
+        written.add_done_callback(lambda future: self._hand_over(loop, receipt, future.exception()))
+
+    @property
+    def settled(self) -> bool:
+        """Tell whether every event is durable, or known not to be written."""
+        return not self._batches and (self._last is None or self._last.is_settled)
 
     # Asking the recorder would fail if it was closed meanwhile, though closing wrote everything. It
     # is asked only if the last batch failed: by its own events, or since the store can't write.
@@ -113,6 +192,7 @@ class BatchingWriter:
         """Go on in another event loop: hand over what the last one left, and expect no wake-up of
         it.
         """
+        self._timer = None
         self.flush()
         self._outcomes.clear()
         self._wake_up_scheduled = False

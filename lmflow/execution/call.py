@@ -29,7 +29,7 @@ from lmflow.messages.replies import (
     failure_of,
 )
 from lmflow.messages.requests import ChatRequest, ModelRequest, Request, ToolRequest
-from lmflow.models.base import Exchange, Model
+from lmflow.models.base import Exchange, Model, is_own
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import NO_ANSWERS, outcome_or_raise
@@ -61,7 +61,7 @@ class CallRunner:
         self._cancellations_before = 0
         self._has_slot = False
         self._request: Request = call.request
-        self._key = ""
+        self._key, self._hands_on = "", True
         self._failed: CallAttempt | None = None
         self._raised: CallError | None = None
         self._replies: list[ModelReply] = []
@@ -82,7 +82,7 @@ class CallRunner:
         else:
             model = trace.model(request.model)
             self._request = resolved = request.to(model.name, model.endpoint)
-            self._key = resolved.key
+            self._key, self._hands_on = resolved.key, is_own(model)
             perform = partial(self._ask, model, resolved)
         if self._scope is None:
             return await self._in_slot(perform)
@@ -112,7 +112,8 @@ class CallRunner:
         except TimeoutError:
             if not scope.expired():
                 raise
-        return await self._record_overdue()
+        # An attempt that there is no time for.
+        return await self._record_unsent(failure_of(self._timeout_error()))
 
     async def _in_slot(self, perform: Perform) -> Outcome:
         """Wait for one of the executor's slots, then perform; the step's time counts from then."""
@@ -137,10 +138,6 @@ class CallRunner:
         end = asyncio.get_running_loop().time() + seconds
         return end if self._trace.deadline is None else min(end, self._trace.deadline)
 
-    async def _record_overdue(self) -> Outcome:
-        """Record the attempt that there is no time for, and raise its failure."""
-        return await self._record_unsent(failure_of(self._timeout_error()))
-
     async def _record_unsent(self, outcome: Outcome) -> Outcome:
         """Record an outcome for which nothing was sent; return the reply, or raise the failure."""
         trace, address, number, now = self._trace, self._address, self._attempt, time.time_ns()
@@ -150,7 +147,7 @@ class CallRunner:
             address, self._request, self._key, number, None, now, cost=cost, source=source
         )
         trace.connections.record(CallStarted(trace.trace_id, started))
-        await trace.record_ended(attrs.evolve(started, outcome=outcome, ended=time.time_ns()))
+        trace.record_ended(attrs.evolve(started, outcome=outcome, ended=time.time_ns()))
         result: Outcome = outcome_or_raise(outcome)
         return result
 
@@ -193,6 +190,7 @@ class CallRunner:
         """Send one attempt for a model: reserve its worst case, record it, and return the reply."""
         trace, resolved, worst = self._trace, self._request, NOTHING
         assert not isinstance(resolved, ToolRequest)  # noqa: S101 - tools are run, not sent
+        await trace.durable()
         for attempt in self._past:
             self._raise_recorded(attempt.outcome)
         request = resolved if by is None else resolved.to(by.name, by.endpoint)
@@ -205,9 +203,9 @@ class CallRunner:
             perform = self._with_listener(request, exchange, trace.on_text)
         else:
             perform = partial(exchange, trace.connections.http)
-        reply = await self._run_attempt(request, key, perform, worst, source)
-        self._replies.append(cast("ModelReply", reply))
-        return self._replies[-1]
+        outcome = await self._run_attempt(request, key, perform, worst, source)
+        self._replies.append(reply := cast("ModelReply", outcome))
+        return reply
 
     def _worst_case(self, request: ModelRequest) -> Spent:
         account, prices = self._trace.account, self._trace.connections.prices
@@ -269,7 +267,9 @@ class CallRunner:
         ended = CallAttempt(
             address, request, key, number, outcome, began, time.time_ns(), cost, source
         )
-        await trace.record_ended(ended)
+        trace.record_ended(ended)
+        if not self._hands_on:
+            await trace.durable()
         log_attempt(trace.trace_id, self._step, ended)
         self._raise_own_cancellation()
         if isinstance(outcome, Failure):

@@ -74,24 +74,31 @@ class Connections:
         return adapter_rules(self.adapters, self.models.default_name)
 
     def record(self, *events: Event) -> WriteReceipt:
-        """Record events, redacted if there is a redactor, in the batch of this turn of the loop.
-        The receipt tells when they are durable.
+        """Record events, redacted if there is a redactor. The receipt tells when they are durable;
+        if nobody waits for that, they become durable a few milliseconds later.
         """
+        return self.writer.add(self._heard(events))
+
+    def record_alone(self, *events: Event) -> WriteReceipt:
+        """Record events as ``record`` does, but in a batch of their own, after all earlier ones."""
+        return self.writer.add_alone(self._heard(events))
+
+    def record_now(self, *events: Event) -> WriteReceipt:
+        """Record events as ``record_alone`` does, and hand them to the store at once: nobody may be
+        there any more to do so later.
+        """
+        receipt = self.record_alone(*events)
+        self.writer.flush()
+        return receipt
+
+    def _heard(self, events: tuple[Event, ...]) -> tuple[Event, ...]:
+        """Return events as they are stored, once all listeners have heard them."""
         if self.redactor is not None:
             events = tuple(map(self.redactor.event, events))
         if self.listeners:
             for listener in self._listening():
                 listener.hear(events)
-        return self.writer.add(events)
-
-    # A store may refuse an event (a ref that may not move, a version that is damaged). In a batch
-    # of its own such an event cannot take the calls of the same turn down with it.
-    def record_alone(self, *events: Event) -> WriteReceipt:
-        """Record events as ``record`` does, but in a batch of their own, after all earlier ones."""
-        self.writer.flush()
-        receipt = self.record(*events)
-        self.writer.flush()
-        return receipt
+        return events
 
     async def call_tool(
         self, function: Callable[..., Any], inputs: Mapping[str, Any]

@@ -21,10 +21,14 @@ from lmflow.interpreter.driver import (
 )
 from lmflow.messages.replies import ChatReply
 from lmflow.programs.effects import Call, Effect, Fork, Pending
+from lmflow.programs.program import Pipe, Step
 from lmflow.traces.events import RaceWon
 from lmflow.values.record import Record
 
 T = TypeVar("T")
+
+_WITHOUT_USER_CODE = (Step, Pipe)
+"""Programs whose coroutines are lmflow's own; code of others sees only replies that are durable."""
 
 LONG_REPLY = 50_000
 """Characters of a reply beyond which a thread reads it, so that no other call waits meanwhile."""
@@ -41,6 +45,7 @@ class LiveDriver:
     async def run(self, pending: Pending, outer: Frame) -> Record:
         """Return the outputs of a program that is awaited in a frame."""
         coroutine, frame = open_frame(pending, outer)
+        is_own = isinstance(pending.program, _WITHOUT_USER_CODE)
         result, error, name = None, None, str(pending.program)
         try:
             while True:
@@ -55,6 +60,8 @@ class LiveDriver:
                     result = await self._perform(effect, frame)
                 except CallError as problem:
                     error = problem
+                if not is_own:
+                    await self._trace.durable()
         except BaseException:
             close_coroutine(coroutine)
             raise
@@ -63,6 +70,7 @@ class LiveDriver:
     async def _perform(self, effect: Effect, frame: Frame) -> Any:
         """Perform one effect. A ``CallError`` is thrown into the coroutine that awaits it."""
         if isinstance(effect, Call):
+            await self._trace.durable()
             call = with_sample(effect, frame.env.sample)
             return await CallRunner(self._trace, call, frame.next("call"), frame.program).run()
         if isinstance(effect, Pending):
@@ -120,9 +128,7 @@ class LiveDriver:
             raise result
         label = fork.label(winner)
         self._trace.choices[address] = label
-        await self._trace.connections.record(
-            RaceWon(self._trace.trace_id, address, label)
-        ).durable()
+        self._trace.record(RaceWon(self._trace.trace_id, address, label))
         if isinstance(result, Exception):
             raise result
         return result

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Iterable
 
 from lmflow.execution.account import Account
+from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.connections import Connections
 from lmflow.execution.listening import OnText
 from lmflow.execution.logs import log_reuse
@@ -14,7 +16,7 @@ from lmflow.messages.replies import Outcome
 from lmflow.messages.requests import Request, ToolRequest
 from lmflow.models.base import Model
 from lmflow.replays.reuse import NO_ANSWERS, Reuse, copied_call, outcome_or_raise
-from lmflow.traces.events import CallEnded
+from lmflow.traces.events import CallEnded, Event
 from lmflow.traces.trace import CallAttempt
 
 
@@ -44,6 +46,7 @@ class OpenTrace:
         self.calls = list(calls)
         self.record_first = connections.record_first or bool(account.bounded)
         self.choices: dict[str, str | int] = {}
+        self._receipts: deque[WriteReceipt] = deque()
         self.models: dict[str, Model] = {}
 
     @property
@@ -72,15 +75,29 @@ class OpenTrace:
         """
         log_reuse(self.trace_id, recorded, self.reuse.source)
         if self.reuse.source != self.trace_id:
-            await self.record_ended(
-                copied_call(recorded, address, self.reuse.source, time.time_ns())
-            )
+            self.record_ended(copied_call(recorded, address, self.reuse.source, time.time_ns()))
         outcome: Outcome = outcome_or_raise(recorded.outcome)
         return outcome
 
-    # The reply may only be used once it is durable: a program that went on with a reply which a
-    # crash then lost could not be resumed from its record.
-    async def record_ended(self, attempt: CallAttempt) -> None:
-        """Record an attempt that has ended, and wait until it is durable."""
+    def record_ended(self, attempt: CallAttempt) -> None:
+        """Record an attempt that has ended; ``durable`` waits for the record."""
         self.calls.append(attempt)
-        await self.connections.record(CallEnded(self.trace_id, attempt)).durable()
+        self.record(CallEnded(self.trace_id, attempt))
+
+    def record(self, event: Event) -> None:
+        """Record an event that must be durable before anything is made of it."""
+        receipt = self.connections.record(event)
+        if not self._receipts or self._receipts[-1] is not receipt:
+            self._receipts.append(receipt)
+
+    # What is made of a reply must not be seen before the reply is durable: a program that went on
+    # with a reply which a crash then lost could not be resumed from its record. A step may read its
+    # reply before, since nobody sees what it makes of it until the next request or the end. So the
+    # reply and the end of an execution are committed together.
+    async def durable(self) -> None:
+        """Wait until all replies so far are durable. Raises ``StoreError`` if one can't be."""
+        while self._receipts:
+            receipt = self._receipts[0]
+            await receipt.durable()
+            if self._receipts and self._receipts[0] is receipt:
+                self._receipts.popleft()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 import attrs
 
 from lmflow.adapters.registry import AdapterRules
 from lmflow.adapters.two_step import extraction_model
-from lmflow.errors import ENDING
+from lmflow.errors import ENDING, BudgetExceeded
 from lmflow.execution.account import Account
-from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.connections import Connections
 from lmflow.execution.costs import unbounded_media, worst_case
 from lmflow.execution.listening import OnText
@@ -36,13 +36,14 @@ from lmflow.versions.version import Version
 
 @attrs.frozen(eq=False)
 class FinishedRollout:
-    """The trace of an execution that is over, the error that it ended with, and the receipt of its
-    last event.
+    """The trace of an execution that is over, and the error that it ended with.
+
+    The trace may be used once ``durable`` has returned.
     """
 
     trace: Trace
     error: Exception | None
-    receipt: WriteReceipt
+    durable: Callable[[], Awaitable[None]]
 
 
 @attrs.frozen(eq=False)
@@ -61,8 +62,8 @@ class PreparedRollout:
     async def execute(
         self, run_id: str, rollout: Rollout, position: int = 0, on_text: OnText | None = None
     ) -> FinishedRollout:
-        """Execute a rollout. Errors that end the whole run (``ENDING``) are raised; the trace then
-        stays open in the store.
+        """Execute a rollout; the caller waits until it is durable. Errors that end the whole run
+        (``ENDING``) are raised; the trace then stays open in the store.
         """
         sample = rollout.pending.sample or 0
         trace = rollout.interrupted or self._new_trace(rollout, sample)
@@ -84,12 +85,16 @@ class PreparedRollout:
             outputs = await LiveDriver(open_trace).run(
                 Pending(self.program, rollout.pending.inputs), Frame(env)
             )
+        except BudgetExceeded:
+            await open_trace.durable()
+            raise
         except ENDING:
             raise
         except Exception as problem:  # noqa: BLE001 - recorded; the caller raises or returns it
             error = problem
         finished = self._finished_trace(trace, open_trace, outputs, error)
-        return FinishedRollout(finished, error, self.connections.record(TraceClosed(finished)))
+        open_trace.record(TraceClosed(finished))
+        return FinishedRollout(finished, error, open_trace.durable)
 
     def _new_trace(self, rollout: Rollout, sample: int) -> Trace:
         return Trace(

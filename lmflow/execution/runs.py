@@ -61,9 +61,9 @@ async def run_once(
         log_run_ended(done, within.account.ledger.spent)
         closed = connections.record(_closing(connections, done))
         # In the order in which they were recorded, so that the first error is the cause of the
-        # others. Only the last wait costs time: all three batches are usually durable together.
-        for receipt in (opened, finished.receipt, closed):
-            await receipt.durable()
+        # others. Only the first wait costs time: all are usually durable together.
+        for durable in (opened.durable, finished.durable, closed.durable):
+            await durable()
     return done, finished.error
 
 
@@ -209,5 +209,5 @@ def _stopped_unless_closed(connections: Connections, run: Run) -> Iterator[None]
         log_run_stopped(run, error)
         stopped = attrs.evolve(run, status="stopped", ended=time.time_ns())
         connections.recent.closed(stopped)
-        connections.record_alone(RunClosed(run.id, "stopped", "", stopped.ended))
+        connections.record_now(RunClosed(run.id, "stopped", "", stopped.ended))
         raise

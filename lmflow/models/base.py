@@ -161,3 +161,11 @@ def send_as(send: Send, model: Model) -> Send:
         return await send(exchange, by=by or model, source=source)
 
     return send_by
+
+
+def is_own(model: Model) -> bool:
+    """Tell whether a model is lmflow's own, with all models in it: then no other code sees a reply
+    before the executor hands it on.
+    """
+    inner: tuple[Model, ...] = getattr(model, "inner", ())
+    return type(model).__module__.startswith("lmflow.models.") and all(map(is_own, inner))

@@ -153,6 +153,26 @@ class Recorder(Protocol):
 
 
 @runtime_checkable
+class GroupRecorder(Protocol):
+    """A recorder that takes several groups of events at once, which cost it one commit."""
+
+    def check_open(self) -> None:
+        """Raise ``StoreError`` if the store takes no events: it is closed, or only read."""
+        ...
+
+    def append_groups(self, groups: Sequence[Sequence[Event]], /) -> Sequence[Future[None]]:
+        """Store groups of events in order, each of them whole or not at all.
+
+        Returns:
+            A future for each group, as ``append`` returns it.
+
+        Raises:
+            StoreError: If the store takes no events.
+        """
+        ...
+
+
+@runtime_checkable
 class FileStore(Protocol):
     """A store that keeps files too, such as trained weights, in a folder beside it."""
 

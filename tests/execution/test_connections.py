@@ -1,16 +1,18 @@
-"""How events reach the recorder: in one piece a turn of the loop, in order, and who waits hears of
-it.
+"""How events reach the recorder: together, in order, once somebody waits for them; and who waits
+hears of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from lmflow.errors import StoreError
+from lmflow.execution import batching_writer
 from lmflow.execution.batching_writer import BatchingWriter
 
 
@@ -33,21 +35,78 @@ def _writing() -> tuple[Any, Pieces]:
     return BatchingWriter(recorder), recorder
 
 
-def test_one_turn_is_one_piece() -> None:
-    """What is added in one turn of the loop is handed over together, in order; the next turn is
-    another piece.
-    """
+def test_what_nobody_waits_for_is_handed_over_with_what_somebody_does() -> None:
+    """What is added until the end of the turn in which somebody waits is one piece, in order."""
 
     async def turns() -> list[tuple[Any, ...]]:
         writing, recorder = _writing()
         writing.add([1])
-        writing.add([2, 3])
+        await asyncio.sleep(0)
+        kept = writing.add([2, 3])
+        assert [] == recorder.pieces
+        waiting = asyncio.create_task(kept.durable())
         await asyncio.sleep(0)
         writing.add([4])
         await asyncio.sleep(0)
+        writing.add([5])
+        recorder.futures[0].set_result(None)
+        await waiting
         return recorder.pieces
 
-    assert [(1, 2, 3), (4,)] == asyncio.run(turns())
+    assert [(1, 2, 3, 4)] == asyncio.run(turns())
+
+
+def test_what_nobody_waits_for_is_handed_over_a_little_later() -> None:
+    """The start of a long call is on record while the call is open."""
+
+    async def turns() -> list[tuple[Any, ...]]:
+        writing, recorder = _writing()
+        for event in (1, 2):
+            writing.add([event])
+            await asyncio.sleep(3 * batching_writer.LONGEST_WAIT)
+        return recorder.pieces
+
+    assert [(1,), (2,)] == asyncio.run(turns())
+
+
+class Groups(Pieces):
+    """A recorder that takes several pieces at once, unless it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_closed = False
+        self.times = 0
+
+    def check_open(self) -> None:
+        """Raise if it is closed."""
+        if self.is_closed:
+            raise StoreError("x", "it is closed")
+
+    def append_groups(self, groups: Sequence[Sequence[Any]]) -> list[Future[None]]:
+        """Note them."""
+        self.check_open()
+        self.times += 1
+        return [self.append(*events) for events in groups]
+
+
+def test_pieces_of_their_own_are_handed_over_together() -> None:
+    """An event that may be refused is a piece of its own, and still costs no commit of its own; a
+    recorder that takes nothing says so at once.
+    """
+
+    async def turns() -> tuple[int, list[tuple[Any, ...]]]:
+        recorder: Any = Groups()
+        writing: Any = BatchingWriter(recorder)
+        writing.add([1])
+        writing.add_alone([2])
+        writing.add([3])
+        writing.flush()
+        recorder.is_closed = True
+        with pytest.raises(StoreError, match="closed"):
+            writing.add_alone([4]).check()
+        return recorder.times, recorder.pieces
+
+    assert (1, [(1,), (2,), (3,)]) == asyncio.run(turns())
 
 
 def test_flush_hands_over_at_once_and_once() -> None:
@@ -74,6 +133,7 @@ def test_all_who_wait_hear_how_it_ended(error: StoreError | None) -> None:
         kept = writing.add([1])
         waiting = [asyncio.create_task(kept.durable()) for _ in range(3)]
         gone = asyncio.create_task(kept.durable())
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
         gone.cancel()  # who stops waiting takes nobody with them
         future = recorder.futures[0]

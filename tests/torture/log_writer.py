@@ -60,9 +60,9 @@ def main(path: str, point: str, occurrence: int) -> None:
 
     db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
     committer = GroupCommitter(db, path, reached)
-    committer.append((RunOpened(Run(RUN, "map", "answer", started=1), (VERSION,)),)).result()
+    committer.append([(RunOpened(Run(RUN, "map", "answer", started=1), (VERSION,)),)])[0].result()
     for number in range(CALLS):
-        committer.append(call_events(number)).result()
+        committer.append([call_events(number)])[0].result()
         sys.stdout.write(f"{number}\n")
         sys.stdout.flush()
         if number % SETTLED_EVERY == SETTLED_EVERY - 1:

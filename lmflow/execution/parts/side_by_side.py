@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
@@ -16,7 +15,6 @@ from collections.abc import (
 from typing import Any, Generic, TypeVar
 
 from lmflow.errors import BudgetExceeded
-from lmflow.execution.batching_writer import WriteReceipt
 from lmflow.execution.live import gather_strict
 from lmflow.execution.prepared_rollout import FinishedRollout, PreparedRollout
 from lmflow.execution.rollout import Rollout
@@ -28,9 +26,6 @@ Places = Iterable[tuple[int, Rollout]] | AsyncIterable[tuple[int, Rollout]]
 
 Ended = Callable[[int, Rollout, FinishedRollout], None]
 """Is called with the position, the rollout and what it came to, after each execution."""
-
-_RECEIPTS = 4
-"""Executions whose records may be on their way to the store, by those that may be open."""
 
 
 class Feed(Generic[T]):
@@ -89,7 +84,6 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
     if nobody knows. Unless they ``go_on``, nothing more is read once a budget has stopped one.
     """
     feed = Feed(places)
-    receipts: deque[WriteReceipt] = deque()
     began = 0
 
     async def work() -> None:
@@ -103,11 +97,8 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
                 if not go_on:
                     feed.end()
                 continue
+            await finished.durable()
             ended(position, rollout, finished)
-            if not receipts or receipts[-1] is not finished.receipt:
-                receipts.append(finished.receipt)
-            if len(receipts) > _RECEIPTS * concurrency:
-                await receipts.popleft().durable()
 
     # Not one task for each rollout, but for twice as many as may be open: half of them wait for
     # their records to become durable, so the other half keeps all slots busy. A hundred thousand
@@ -117,6 +108,4 @@ async def run_side_by_side(  # noqa: PLR0913 - what to run, how, and who is told
         await gather_strict([work() for _ in range(workers)])
     finally:
         await feed.aclose()
-    for receipt in receipts:
-        await receipt.durable()
     return began

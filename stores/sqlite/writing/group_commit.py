@@ -1,9 +1,10 @@
-"""The writer thread of a SQLite store: all batches that wait are written in one transaction.
+"""Commits events to a SQLite store: all batches that wait are written in one transaction.
 
-A commit waits for the disk, about a millisecond, whatever it holds. While one commit waits, the
-batches of other threads queue up, and the next commit takes them all; so the more calls end at
-once, the fewer commits each of them costs. A commit adds a row to the log (see ``log``); rows of
-their own are made of it when nothing is queued, or when much waits.
+A commit adds a row to the log (see ``log``), in the thread of whoever appends if the store is free:
+to hand the events to another thread and to wait for its answer costs more than the commit. If it is
+not free, or commits are slow, the batches wait for a thread of the store. While one commit waits
+for the disk, the batches of other threads queue up, and the next commit takes them all. That thread
+makes rows of the log, too, when nothing is appended for a moment, or when much waits.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 
@@ -26,9 +28,17 @@ from lmflow.traces.events import Event
 LARGEST_BATCH = 1000
 """Batches a transaction, so that readers of the WAL are not kept waiting for one huge commit."""
 
-
 IDLE = 0.05
-"""Seconds without a batch after which rows are made of what waits in the log."""
+"""Seconds without a commit after which rows are made of what waits in the log."""
+
+SLOW = 0.005
+"""Seconds that a commit in the caller's thread may take."""
+
+RECOVERY = 1.0
+"""Seconds after a slow commit in which the store's own thread commits."""
+
+_PATIENT = 5000
+"""Milliseconds that the store's own thread waits for other processes; callers wait for none."""
 
 
 @attrs.frozen(eq=False)
@@ -38,19 +48,39 @@ class _Batch:
     A batch that ``settles`` has no events: it is done once the log holds none either.
     """
 
-    events: tuple[Event, ...]
+    events: Sequence[Event]
     settles: bool = False
     done: Future[None] = attrs.field(factory=Future)
 
 
-class GroupCommitter:
-    """Writes batches of events on a thread of its own, through the one connection that writes.
+_WAKE_UP = _Batch(())
+"""Tells the thread that a caller has added to the log, which was empty."""
 
-    ``reached`` is told each point of a commit that is reached, so that tests can end the process
-    there.
+
+class GroupCommitter:
+    """Writes batches of events through the one connection that writes.
+
+    Args:
+        db: The connection.
+        store: The name of the store in messages.
+        reached: Is told each point of a commit that is reached, so that tests can end the process
+            there.
+        waits_for_disk: Whether commits wait for the disk, so that only the store's own thread makes
+            them.
+        checkpoint: Pages of the WAL after which the thread copies them into the file.
     """
 
-    def __init__(self, db: sqlite3.Connection, store: str, reached: Reached = unnoticed) -> None:
+    # The lock guards the connection, the log and the rows. A caller that doesn't get it at once
+    # leaves its batches to the thread, as it does while earlier ones wait: batches stay in order.
+    def __init__(
+        self,
+        db: sqlite3.Connection,
+        store: str,
+        reached: Reached = unnoticed,
+        *,
+        waits_for_disk: bool = False,
+        checkpoint: int = 1000,
+    ) -> None:
         db.row_factory = sqlite3.Row
         self._db = db
         self._store = store
@@ -58,46 +88,66 @@ class GroupCommitter:
         self._log = Log(db, store, self._rows, reached)
         self._queue: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._using_db = threading.Lock()
+        self._queued = 0
+        self._is_awake = False
+        self._committed = 0.0
+        self._not_before = float("inf") if waits_for_disk else 0.0
+        self._checkpoint = checkpoint
         self._failed_write: sqlite3.OperationalError | None = None
         self._closed = False
+        self._set_patience(0)
         # A daemon, so that a store that nobody closed does not keep the interpreter alive. What
         # was acknowledged is committed by then; what was not is lost, as in a crash.
         self._thread = threading.Thread(target=self._work, name="lmflow-store", daemon=True)
         self._thread.start()
 
-    def append(self, events: tuple[Event, ...]) -> Future[None]:
-        """Queue events and return a future that is done after their COMMIT.
-
-        Raises:
-            StoreError: If the store is closed, or this process was forked from the one that
-                opened it.
+    def check_open(self) -> None:
+        """Raise ``StoreError`` if the store is closed, or this process was forked from the one that
+        opened it.
         """
-        if not (self._closed or self._thread.is_alive()):
+        if self._closed:
+            raise StoreError(self._store, "it is closed", "Open it anew.")
+        if not self._thread.is_alive():
             problem = "another process opened it, from which this one was forked"
             raise StoreError(self._store, problem, "Open it anew in this process.")
-        return self._enqueue(_Batch(events))
+
+    def append(self, groups: Sequence[Sequence[Event]]) -> Sequence[Future[None]]:
+        """Take groups of events and return futures that are done after their COMMIT.
+
+        Raises:
+            StoreError: If the store takes no events; see ``check_open``.
+        """
+        self.check_open()
+        batches = [_Batch(events) for events in groups]
+        for batch in batches:
+            # The future is running from the start, so it can't be cancelled: a caller that stops
+            # waiting does not undo what is queued.
+            batch.done.set_running_or_notify_cancel()
+        if not self._commit_here(batches):
+            self._enqueue(batches)
+        return [batch.done for batch in batches]
 
     def settle(self) -> None:
         """Wait until rows are made of all that was appended so far, if the store can be written."""
         # A process that was forked has no such thread; its readers look into the log themselves.
         if self._closed or not self._thread.is_alive():
             return
+        batch = _Batch((), settles=True)
         try:
-            done = self._enqueue(_Batch((), settles=True))
+            self._enqueue([batch])
         except StoreError:  # another thread has closed it, which makes the rows
             return
-        done.result()
+        batch.done.result()
 
-    def _enqueue(self, batch: _Batch) -> Future[None]:
-        # The future is running from the start, so it can't be cancelled: a caller that stops
-        # waiting does not undo what is queued.
-        batch.done.set_running_or_notify_cancel()
+    def _enqueue(self, batches: Sequence[_Batch]) -> None:
         # The lock orders `append` and `close`: a batch behind the end mark would never be written.
         with self._lock:
             if self._closed:
                 raise StoreError(self._store, "it is closed", "Open it anew.")
-            self._queue.put(batch)
-        return batch.done
+            self._queued += len(batches)
+            for batch in batches:
+                self._queue.put(batch)
 
     def close(self) -> None:
         """Write what is queued and end the thread. Closing twice is harmless."""
@@ -112,26 +162,78 @@ class GroupCommitter:
         self._thread.join()
         self._db.close()
 
+    def _commit_here(self, batches: Sequence[_Batch]) -> bool:
+        """Commit batches to the log in this thread; ``False`` if the store's own thread must."""
+        if not self._using_db.acquire(blocking=False):
+            return False
+        try:
+            began = time.monotonic()
+            if self._queued or self._closed or self._log.is_full or began < self._not_before:
+                return False
+            events = [event for batch in batches for event in batch.events]
+            if not self._kept(events):
+                return False
+            self._committed = time.monotonic()
+            if self._committed - began > SLOW:
+                self._not_before = self._committed + RECOVERY
+            if not self._is_awake:
+                self._is_awake = True
+                self._queue.put(_WAKE_UP)
+        finally:
+            self._using_db.release()
+        for batch in batches:
+            batch.done.set_result(None)
+        return True
+
+    def _kept(self, events: Sequence[Event]) -> bool:
+        """Commit events to the log; whatever keeps them from it, the thread will meet it, too."""
+        try:
+            return bool(events) and self._log.keep(events)
+        except Exception:  # noqa: BLE001 - the thread writes them, or sets the error
+            return False
+
     def _work(self) -> None:
         is_open = True
         while is_open:
             batches, is_open = self._next_batches()
-            self._write([batch for batch in batches if not batch.settles])
-            self._make_room()
-            if settling := [batch for batch in batches if batch.settles]:
-                self._settle_log(settling)
-        self._settle_log([])
+            with self._using_db:
+                self._set_patience(_PATIENT)
+                self._handle(batches)
+                if not is_open:
+                    self._settle_log([])
+                self._set_patience(0)
+                self._is_awake = self._log.waits
+
+    def _handle(self, batches: Sequence[_Batch]) -> None:
+        """Write batches; without any, make some rows once nobody has committed for a while."""
+        if not batches:
+            if time.monotonic() - self._committed >= IDLE:
+                with contextlib.suppress(sqlite3.Error):  # it stays in the log, and is tried again
+                    self._log.settle_step()
+            return
+        waiting = [batch for batch in batches if batch is not _WAKE_UP]
+        self._write([batch for batch in waiting if not batch.settles])
+        self._make_room()
+        if settling := [batch for batch in waiting if batch.settles]:
+            self._settle_log(settling)
+        with self._lock:
+            self._queued -= len(waiting)
+
+    def _set_patience(self, milliseconds: int) -> None:
+        """Set how long the connection waits for others, and whether it may copy the WAL."""
+        pages = self._checkpoint if milliseconds else 0
+        self._db.execute(f"PRAGMA busy_timeout = {milliseconds}")
+        self._db.execute(f"PRAGMA wal_autocheckpoint = {pages}")
 
     def _next_batches(self) -> tuple[list[_Batch], bool]:
         """Wait for a batch, take all others that are queued, and say whether more may come.
 
-        While none is queued, rows are made of what waits in the log.
+        Returns:
+            No batches if none came for a moment and the log holds something.
         """
         try:
-            first = self._queue.get(timeout=IDLE if self._log.waits else None)
+            first = self._queue.get(timeout=IDLE if self._is_awake else None)
         except queue.Empty:
-            with contextlib.suppress(sqlite3.Error):  # it stays in the log, and is tried again
-                self._log.settle_step()
             return [], True
         if first is None:
             return [], False

@@ -104,8 +104,8 @@ class Log:
             data = written_piece(events)
         except (NotAPiece, LmflowError, TypeError, ValueError, OverflowError):
             return False  # writing the rows raises what is wrong with a value
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             places = self._places(events)
             if places is None:
                 self._db.execute("ROLLBACK")

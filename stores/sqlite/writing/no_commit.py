@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import Future
 
 from lmflow.stores.sqlite.opening import read_only
@@ -14,9 +15,13 @@ class NoCommitter:
     def __init__(self, store: str) -> None:
         self._store = store
 
-    def append(self, events: tuple[Event, ...]) -> Future[None]:
+    def check_open(self) -> None:
         """Raise ``StoreError``, which says that the store can only be read."""
-        del events
+        raise read_only(self._store)
+
+    def append(self, groups: Sequence[Sequence[Event]]) -> Sequence[Future[None]]:
+        """Raise ``StoreError``, which says that the store can only be read."""
+        del groups
         raise read_only(self._store)
 
     def settle(self) -> None:
