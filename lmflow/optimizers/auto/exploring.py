@@ -27,8 +27,11 @@ from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.scoring import Best, ScoredRollout, score_version
 from lmflow.traces.trace import Trace
 
+_DRAWN = (INSTRUCTION, DEMOS)  # the kinds of which there is always more
 _HALF = 0.5
 _LEAST_GAIN = 0.01  # a promise below this is not worth the second half of the budget
+_FEWEST_BLOCKS = 3  # fewer say too little to give up
+_JOINT_BLOCKS = 2  # the first blocks of several steps, in which each has something new
 _PATIENCE = 20  # draws until one is found that has rows left
 
 
@@ -53,7 +56,7 @@ def explore(exploration: Exploration) -> Generator[Need, tuple[Trace, ...], bool
     """
     search = exploration.search
     while search.purse.share < EXPLORE_UNTIL:
-        if not exploration.checked and search.purse.share > _HALF:
+        if not exploration.checked and _may_give_up(exploration):
             exploration.checked = True
             if not _promises(search):
                 return False
@@ -90,6 +93,10 @@ def _values(coordinate: Coordinate, effects: Sequence[float]) -> list[float]:
         sum(effects[column] * weight for column, weight in arm.weights.items())
         for arm in coordinate.arms
     ]
+
+
+def _may_give_up(exploration: Exploration) -> bool:
+    return exploration.search.purse.share > _HALF and exploration.turn >= _FEWEST_BLOCKS
 
 
 def _promises(search: Search) -> bool:
@@ -133,6 +140,8 @@ def _draw(exploration: Exploration) -> tuple[Choice, int | None]:
     """
     search = exploration.search
     effects = search.fitted.posterior().draw(search.rng)
+    if exploration.turn < _JOINT_BLOCKS and len(search.task.program.predictors) > 1:
+        return _all_new(search, effects), None
     choice, opens = best_by_draw(search, effects), None
     may_open = search.purse.share < OPEN_UNTIL
     for at, coordinate in enumerate(search.arms.coordinates):
@@ -144,11 +153,25 @@ def _draw(exploration: Exploration) -> tuple[Choice, int | None]:
     return choice, opens
 
 
+def _all_new(search: Search, effects: Sequence[float]) -> Choice:
+    """Return the best choice under a draw in which every step has new instructions and
+    demonstrations, as far as there are any. It differs most from the start, so it tells most of
+    what is to be gained at all.
+    """
+    return tuple(_best_new_arm(own, effects) for own in search.arms.coordinates)
+
+
+def _best_new_arm(coordinate: Coordinate, effects: Sequence[float]) -> int:
+    values = _values(coordinate, effects)[1:]
+    if not values or coordinate.kind not in _DRAWN:
+        return 0
+    return 1 + values.index(max(values))
+
+
 def _has_room(exploration: Exploration, coordinate: Coordinate) -> bool:
     if coordinate.kind == INSTRUCTION and exploration.proposals <= 0:
         return False
-    known = coordinate.kind in {INSTRUCTION, DEMOS}
-    return known and len(coordinate.arms) <= exploration.schedule.arms
+    return coordinate.kind in _DRAWN and len(coordinate.arms) <= exploration.schedule.arms
 
 
 def _with_arm(choice: Choice, at: int, position: int | None) -> Choice:

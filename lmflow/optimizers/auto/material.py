@@ -36,8 +36,13 @@ Bundle = Mapping[int, Arm]
 def free_bundles(search: Search) -> Iterator[Bundle]:
     """Yield the candidates that cost no proposal, the likeliest to help first."""
     labelled = labelled_demos(search.task.program, search.task.data.train)
-    yield _labelled(search, labelled, SIZES[0])
-    yield _harvested(search)
+    if len(search.task.program.predictors) > 1:
+        # The labels of the examples are demonstrations of the last step alone.
+        yield _harvested(search)
+        yield _labelled(search, labelled, SIZES[0])
+    else:
+        yield _labelled(search, labelled, SIZES[0])
+        yield _harvested(search)
     yield _labelled(search, labelled, SIZES[1])
     yield _nearest(search, labelled)
     yield _other_form(search)

@@ -61,7 +61,12 @@ def _challengers(search: Search) -> list[Choice]:
 def _next_block(
     search: Search, field: list[Choice], batch: list[Planned], label: str
 ) -> Planned | None:
-    """Plan a block for one of the two leaders of a draw; ``None`` if none has rows left."""
+    """Plan a block for one of the two leaders of a draw; ``None`` if none has rows left, or no rows
+    can be paid.
+    """
+    count = search.affordable_rows(batch)
+    if not count:
+        return None
     posterior = search.fitted.posterior()
     leaders: dict[Choice, None] = {}
     for _ in range(_SECOND_DRAWS):
@@ -79,5 +84,5 @@ def _next_block(
         taken = {row for plan in batch if plan.choice == choice for row in plan.rows}
         rows = [row for row in search.open_rows(choice) if row not in taken]
         if rows:
-            return Planned(label, choice, tuple(rows[: search.affordable_rows]))
+            return Planned(label, choice, tuple(rows[:count]))
     return None

@@ -29,8 +29,9 @@ _MOST_START_SHARE = 0.3
 _FEWEST_ROWS = 5
 _HARVEST_SHARE = 0.04
 _FEWEST_TRIES = 8
-_FREE_SHARE = 0.3
+_FREE_SHARE = 0.15
 _MOST_FREE = 8
+_JOINT_BLOCKS = 2  # left for versions in which every step has something new
 _WIDE = 40  # blocks of a search for each block that is scored side by side
 _WIDEST = 8
 
@@ -102,8 +103,12 @@ def plan_schedule(calls: int, rollouts: int, steps: int, rows: int, *, harvests:
     blocks = max(0, rollouts - start - tries) // BLOCK
     free = min(_MOST_FREE, max(min(2, blocks), round(_FREE_SHARE * rollouts / BLOCK)))
     arms = max(2, round(1 + 0.5 * math.sqrt(rollouts / (2 * max(1, steps)))))
-    # A comparison tells of one arm a step at once, so many steps are worth as many proposals more.
-    proposals = steps * min(arms - 1, max(0, blocks - free) // 2)
+    # A comparison tells of one arm a step at once, so many steps are worth as many proposals more;
+    # one proposal for each of them costs hardly more than a rollout.
+    rounds = max(0, blocks - free) // 2
+    if steps >= FEWEST_PROPOSALS and blocks > free:
+        rounds, free = max(1, rounds), max(1, min(free, blocks - _JOINT_BLOCKS))
+    proposals = steps * min(arms - 1, rounds)
     if proposals < FEWEST_PROPOSALS:
         proposals = 0
     reflections = math.ceil((REFLECT_UNTIL - REFLECT_FROM) / REFLECT_EVERY) if proposals else 0

@@ -15,6 +15,7 @@ from lmflow.optimizers.auto.arms import Arms, Choice
 from lmflow.optimizers.auto.model import Weights
 from lmflow.optimizers.auto.purse import Purse
 from lmflow.optimizers.auto.scales import FittedModel
+from lmflow.optimizers.parts.allowance import CALLS_A_PREDICTOR
 from lmflow.optimizers.parts.bootstrap import is_success
 from lmflow.optimizers.parts.demos import DemoSet
 from lmflow.optimizers.parts.plan import Task
@@ -92,11 +93,15 @@ class Search:
         """The ids of the training examples."""
         return frozenset(self.task.data.train.ids)
 
-    @property
-    def affordable_rows(self) -> int:
-        """The number of rows of the next block: fewer than usual at the end of the budget."""
-        left = self.purse.capacity - self.purse.calls
-        return max(1, min(BLOCK, left // self.cost))
+    def affordable_rows(self, batch: Iterable[Planned] = ()) -> int:
+        """Return the number of rows of the next block beside those of a batch. The last block takes
+        all that are left, so that it is neither a row or two nor one that the budget ends midway.
+        """
+        # A rollout is admitted only if the most that it could take is left, and a block of which
+        # one rollout is not admitted teaches nothing.
+        left = (self.purse.capacity - self.purse.calls) // self.cost - (CALLS_A_PREDICTOR - 1)
+        rows = left - sum(len(plan.rows) for plan in batch)
+        return BLOCK if rows >= BLOCK + BLOCK // 2 else max(0, rows)
 
     # The answer is looked for among all scored choices at each need, so the sums are kept.
     def weights(self, choice: Choice) -> Weights:
@@ -126,13 +131,13 @@ class Search:
         vetoed = self.task.evidence.vetoed
         return bool(vetoed) and self.arms.version(choice).tree in vetoed
 
-    def plan_block(self, choice: Choice, label: str, taken: Iterable[Planned] = ()) -> Planned:
+    def plan_block(self, choice: Choice, label: str, batch: Sequence[Planned] = ()) -> Planned:
         """Plan the next block of a choice: the rows that its arms were scored on least, so that
         each arm meets all rows alike, whatever it is combined with; the earlier of equals.
         """
-        planned = {row for other in taken if other.choice == choice for row in other.rows}
+        planned = {row for other in batch if other.choice == choice for row in other.rows}
         rows = [row for row in self.open_rows(choice) if row not in planned]
-        count, uses = self.affordable_rows, self.arms.uses(choice)
+        count, uses = self.affordable_rows(batch), self.arms.uses(choice)
         unused = (row for row in rows if not any(row in own for own in uses))
         first = list(itertools.islice(unused, count))
         if len(first) < count:

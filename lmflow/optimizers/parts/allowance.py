@@ -13,7 +13,8 @@ from lmflow.traces.counts import count_model_calls
 from lmflow.traces.trace import Trace
 
 # A reply that cannot be read is asked for once more, and an endpoint may refuse a schema once.
-_CALLS_A_PREDICTOR = 3
+CALLS_A_PREDICTOR = 3
+"""The most calls of a predictor that a rollout is admitted for."""
 
 
 class Allowance:
@@ -50,7 +51,7 @@ class Allowance:
 
     def _worst_case(self, rollout: PlannedRollout) -> int:
         predictors = len(rollout.program.predictors)
-        return max(_CALLS_A_PREDICTOR * predictors, self._most.get(rollout.program.key, 1))
+        return max(CALLS_A_PREDICTOR * predictors, self._most.get(rollout.program.key, 1))
 
 
 def within_calls(plan: Plan, calls: int) -> Plan:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
 import lmflow as lf
+from lmflow.optimizers.auto.purse import Purse
 from lmflow.optimizers.auto.schedule import FEWEST_PROPOSALS, plan_schedule
-from lmflow.optimizers.auto.search import BLOCK
+from lmflow.optimizers.auto.search import BLOCK, Search
+from lmflow.optimizers.parts.allowance import CALLS_A_PREDICTOR
+from lmflow.optimizers.parts.limits import Limits
 
 STEP = lf.predict("answer", "question -> answer")
 ROWS = [{"question": f"{n}?", "answer": "yes"} for n in range(200)]
@@ -53,7 +58,7 @@ def test_the_schedule_is_said_in_words() -> None:
     """A large budget names its proposals, a small one says why it has none."""
     large = lf.auto(calls=300).words(STEP, DATA, METRIC)
     assert (
-        "buys 30 rows of the start version, 8 candidates at no proposal, 6 proposals, 3 rewritings"
+        "buys 30 rows of the start version, 4 candidates at no proposal, 6 proposals, 3 rewritings"
         " and about 27 comparisons of 10 rows"
     ) == large
     small = lf.auto(calls=60).words(STEP, DATA, METRIC)
@@ -74,3 +79,26 @@ def test_a_judge_makes_a_rollout_dearer() -> None:
     grade = lf.predict("grade", "question, response -> score: float")
     judge = lf.Judge(grade, reads={"question": "example.question", "response": "outputs.answer"})
     assert "about 13 comparisons" in lf.auto(calls=300).words(STEP, DATA, judge)
+
+
+@given(calls=st.integers(1, 20_000), steps=st.integers(FEWEST_PROPOSALS, 8))
+def test_many_steps_have_an_instruction_proposed_for_each(calls: int, steps: int) -> None:
+    """An instruction for each step costs hardly more than a rollout, so it is proposed if a block is
+    left to score it on.
+    """
+    schedule = plan_schedule(calls, calls // steps, steps, 200, harvests=True)
+    assert schedule.blocks <= schedule.free or schedule.proposals >= steps
+
+
+@given(calls=st.integers(0, 2000), spent=st.integers(0, 2000), cost=st.integers(1, 12))
+def test_a_block_is_never_cut_by_the_end_of_the_budget(calls: int, spent: int, cost: int) -> None:
+    """Before the last row of a block, what a rollout takes at most is left; else none of its scores
+    would be learned.
+    """
+    nothing: Any = None
+    purse = Purse(Limits(calls=calls), min(calls, spent))
+    search = Search(nothing, [], nothing, nothing, purse, 0.8, nothing, cost)
+    rows = search.affordable_rows()
+    left = calls - purse.calls
+    assert 0 == rows or left - (rows - 1) * cost >= CALLS_A_PREDICTOR * cost
+    assert rows < BLOCK + BLOCK // 2

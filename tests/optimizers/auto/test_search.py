@@ -79,6 +79,17 @@ def test_free_candidates_meet_the_rows_of_the_start() -> None:
     assert {rollout.example.id for rollout in free.rollouts} <= start
 
 
+def test_several_steps_are_changed_together_first() -> None:
+    """The first versions after the free candidates have new instructions and demonstrations in all
+    steps, since these differ most from the start.
+    """
+    needs = searched(CHAIN, calls=600).needs
+    first = [need.rollouts[0].version for need in needs if "block[0]" in "".join(need.labels)]
+    paths = {f"{step}.{slot}" for step in ("note", "answer") for slot in ("instruction", "demos")}
+    assert first
+    assert paths <= set(first[0].params)
+
+
 def test_no_candidate_is_scored_on_a_row_that_it_shows() -> None:
     """Copying an answer is no merit."""
     for rollout in searched(calls=600).asked:
