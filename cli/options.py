@@ -83,16 +83,25 @@ def number(least: float, most: float | None = None) -> click.FloatRange:
 
 
 def store_option(command: F) -> F:
-    """Add ``--store FILE``."""
+    """Add ``--store FILE``, which may be the URL of a database too."""
     decorate = click.option(
         "--store",
         envvar="LMFLOW_STORE",
         default=STORE,
         show_default=True,
         metavar="FILE",
-        help="The trace store (LMFLOW_STORE).",
+        callback=_without_password,
+        help="The trace store, a file or postgresql://... (LMFLOW_STORE).",
     )
     return decorate(command)
+
+
+def _without_password(_: click.Context, __: click.Parameter, name: str) -> str:
+    if not name.startswith(("postgresql:", "postgres:")):
+        return name
+    from lmflow.stores.opened import store_name  # noqa: PLC0415 - slow to import, and seldom used
+
+    return store_name(name)
 
 
 def json_option(command: F) -> F:

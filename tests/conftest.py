@@ -4,11 +4,13 @@ with a program.
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from commanding import APP
 from hypothesis import settings
+from postgres import programs, server
 
 pytest_plugins = ["pytester"]
 
@@ -20,6 +22,16 @@ if (
     signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 ):  # as in a job in the background, and its children
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """The URL of a database in a server of PostgreSQL of the tests' own."""
+    folder = programs()
+    if folder is None:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with server(folder) as url:
+        yield url
 
 
 @pytest.fixture

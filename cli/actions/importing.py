@@ -11,8 +11,8 @@ from typing import Any
 import attrs
 
 from lmflow.execution.rollout import new_id
-from lmflow.stores.sqlite.exchange.spool import Spool, known_worlds
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.opened import AnyStore
+from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.telemetry.binding import Binding, Bound, bind
 from lmflow.telemetry.foreign import ForeignTrace, assemble, foreign_id
 from lmflow.telemetry.raw import RawSpan, cleaned
@@ -74,7 +74,7 @@ def gather(spool: Spool, spans: Iterable[RawSpan], plan: ImportPlan, counts: Cou
 class Importer:
     """Stores traces as the executions of one run, which is opened with the first new one."""
 
-    def __init__(self, store: SqliteStore, plan: ImportPlan, counts: Counts) -> None:
+    def __init__(self, store: AnyStore, plan: ImportPlan, counts: Counts) -> None:
         self._store = store
         self._plan = plan
         self._counts = counts
@@ -85,7 +85,8 @@ class Importer:
     def store(self, spool: Spool, traces: Sequence[str]) -> None:
         """Store traces of a spool; those that the store has are counted and left as they are."""
         ids = {foreign_id(self._plan.source, trace): trace for trace in traces}
-        known = known_worlds(self._store.name, list(ids))
+        with self._store.reading() as reader:
+            known = reader.listing.worlds(list(ids))
         pending = None
         for identity, trace in ids.items():
             foreign = self._assembled(spool, trace)
@@ -147,7 +148,7 @@ class Importer:
 
 
 def import_spans(
-    store: SqliteStore,
+    store: AnyStore,
     spans: Iterable[RawSpan],
     plan: ImportPlan,
     progress: Callable[[Counts], None],

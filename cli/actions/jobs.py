@@ -29,14 +29,14 @@ from lmflow.optimizers.parts.plan import Traces
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import pending_of
 from lmflow.progress.update import silent
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.opened import AnyStore
 from lmflow.traces.trace import Run
 
 _GUARDED = "guard/after/ex["
 
 
 def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
-    store: SqliteStore,
+    store: AnyStore,
     job: Job,
     concurrency: int,
     *,
@@ -70,7 +70,7 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
 
 
 def run_optimization(  # noqa: PLR0913 - what an optimization is started with
-    store: SqliteStore,
+    store: AnyStore,
     job: Job,
     concurrency: int,
     *,
@@ -135,7 +135,7 @@ def check_models(job: Job) -> None:
         raise ModelUnavailable("the default", "no model was given", fix)
 
 
-def _executor(store: SqliteStore, job: Job, concurrency: int) -> Executor:
+def _executor(store: AnyStore, job: Job, concurrency: int) -> Executor:
     spec = job.spec
     return Executor(
         spec.model or None,

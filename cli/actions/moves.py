@@ -10,8 +10,8 @@ import click
 from lmflow.cli.options import echo_json, in_colour, user_name
 from lmflow.cli.text.versions import diff_text
 from lmflow.errors import UnknownVersion, short
+from lmflow.stores.opened import open_store
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.events import RefMoved, VersionSaved
 from lmflow.versions.diff import diff
 from lmflow.versions.version import Version
@@ -34,7 +34,7 @@ def move_ref(store_path: str, ref: str, version: Version | None, before: str, wh
     now, user = time.time_ns(), user_name()
     saved = [VersionSaved(version, now, user)] if version else []
     moved = RefMoved(ref, version.id if version else "", why, now, user, before)
-    with SqliteStore(store_path) as store:
+    with open_store(store_path) as store:
         store.append(*saved, moved).result()
 
 

@@ -33,8 +33,8 @@ from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.models.prices import cost_of
 from lmflow.optimizers.parts.plan import Traces
 from lmflow.replays.exact import replay
+from lmflow.stores.opened import AnyStore, open_store
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.traces.trace import Run
 from lmflow.views.lines import counted, took
 
@@ -58,7 +58,7 @@ def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json:
     if recorded.status == "done":
         words = f"nothing to resume: run {recorded.id} came to its end"
         click.echo(f"{words}, {short(recorded.result)}; its result:", err=True)
-    with SqliteStore(store_path) as store:
+    with open_store(store_path) as store:
         with store.reading() as reader:
             job = load_recorded_job(recorded, reader, limits.allowed)
             spent = _spent_before(store, recorded)
@@ -144,7 +144,7 @@ def has_version(reader: Reader, version: str) -> bool:
     return True
 
 
-def _spent_before(store: SqliteStore, run: Run) -> Spent:
+def _spent_before(store: AnyStore, run: Run) -> Spent:
     """Sum the spending of a run and of the runs that it resumes."""
     spent = spent_on([call for trace in run for call in trace.calls], cost_of)
     return spent + _spent_before(store, store.run(run.of)) if run.of else spent

@@ -10,12 +10,12 @@ from lmflow.cli.options import echo_json
 from lmflow.data.dataset import Dataset
 from lmflow.data.splits import split
 from lmflow.errors import NotFound, short
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.opened import AnyStore
 from lmflow.views.lines import counted
 
 
 def split_into(
-    store: SqliteStore, name: str, rows: Dataset, texts: Sequence[str], seed: int
+    store: AnyStore, name: str, rows: Dataset, texts: Sequence[str], seed: int
 ) -> Dataset | Mapping[str, Dataset]:
     """Return the rows as the store is to have them under ``name``.
 

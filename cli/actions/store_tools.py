@@ -16,10 +16,10 @@ from lmflow.programs.program import Program
 from lmflow.replays.provenance import why
 from lmflow.replays.what_if import what_if
 from lmflow.serve.mcp_tools import ReadTool, ToolProblem
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.lists.named import trace_at
 from lmflow.stores.sqlite.lists.search import LATEST
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.values.record import plain
 from lmflow.versions.diff import diff
 from lmflow.views.lines import when

@@ -30,8 +30,8 @@ from lmflow.execution.executor import Executor
 from lmflow.metrics import Metric
 from lmflow.programs.program import Program, pending_of
 from lmflow.replays.what_if import Plan, what_if
+from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.json_text import parse
 from lmflow.values.printing import clean
@@ -170,7 +170,7 @@ def _live_scores(
         model = model or recorded_model(recorded)
         target = target or recorded.target
         adapters = load_adapters(recorded_adapters(recorded), target)
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         executor = Executor(model, store, target=target, adapters=adapters)
         return asyncio.run(_search_live(judge, versions, scores, executor))
 

@@ -12,8 +12,8 @@ from click.shell_completion import CompletionItem, get_completion_class
 
 from lmflow.cli.options import STORE, echo_json, json_option
 from lmflow.errors import LmflowError
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 
 SHELLS = {
     "bash": "~/.bashrc",

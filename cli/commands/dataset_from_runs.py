@@ -23,9 +23,9 @@ from lmflow.data.dataset import Dataset, example_id
 from lmflow.errors import ReplayDiverged
 from lmflow.programs.program import Program
 from lmflow.replays.fine_tuning import step_examples
+from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.values.record import Record
 
 
@@ -97,7 +97,7 @@ def from_runs(options: FromRunsOptions) -> None:
         drafts = answers_from_editor(drafts)
     rows, origins = _distinct(drafts)
     name, examples = options.name, Dataset(options.name, rows.values())
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         parts = split_into(store, name, examples, (options.split,) if options.split else (), 0)
         digest = store.put_dataset(name, parts, origins=origins)
     print_dataset(name, digest, len(examples), as_json=options.as_json)

@@ -31,8 +31,8 @@ from lmflow.data.dataset import example_id
 from lmflow.data.readers import dataset as read_dataset
 from lmflow.errors import short
 from lmflow.replays.fine_tuning import chats
+from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.values.printing import clean
 from lmflow.values.widths import cut
 from lmflow.views.lines import counted
@@ -159,7 +159,7 @@ def import_(options: ImportOptions) -> None:
         allow_files=options.allow_files,
     )
     name = options.name or options.file.stem
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         digest = store.put_dataset(
             name, split_into(store, name, rows, options.splits, options.seed)
         )

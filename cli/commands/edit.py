@@ -19,7 +19,7 @@ from lmflow.cli.options import (
 )
 from lmflow.cli.text.terminal import line
 from lmflow.programs.compatibility import checked_params
-from lmflow.stores.sqlite.store import reading
+from lmflow.stores.opened import reading
 from lmflow.values.json_text import parse
 from lmflow.values.record import Record, plain
 from lmflow.versions.changes import same

@@ -30,8 +30,8 @@ from lmflow.errors import NotFound
 from lmflow.evaluation.comparison import Comparison
 from lmflow.evaluation.comparison import compare as compare_evaluations
 from lmflow.evaluation.evaluation import Evaluation
+from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run
 
 DATA_HELP = f"The examples: a file ({', '.join(ENDINGS)}), or NAME[:SPLIT] of the store."
@@ -126,7 +126,7 @@ def evaluate(options: EvalOptions) -> None:
       lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/MODEL
       lmflow eval app:rag --data dev.jsonl --metric f1 --metric app:brief --model openai/MODEL
     """
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         job = load_job(options.spec(options.version), store)
         evaluation = run_evaluation(store, job, options.concurrency, quiet=options.as_json)
     print_evaluation(evaluation, as_json=options.as_json)
@@ -189,7 +189,7 @@ def compare(options: CompareOptions) -> None:
 
 def _evaluated(options: CompareOptions) -> tuple[Evaluation, Evaluation]:
     """Run the evaluations of both versions; both are loaded before anything is sent."""
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         jobs = [load_job(options.spec(name), store) for name in (options.a, options.b)]
         a, b = (
             run_evaluation(store, job, options.concurrency, quiet=options.as_json) for job in jobs

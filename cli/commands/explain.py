@@ -14,9 +14,9 @@ from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.terminal import line
 from lmflow.errors import short
 from lmflow.replays.provenance import why as provenance
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.lists.named import trace_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 from lmflow.versions.blame import Attribution
 from lmflow.versions.blame import blame as blame_parts

@@ -19,9 +19,9 @@ from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, ToolReply
 from lmflow.messages.requests import ChatRequest, ToolRequest
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import CallAttempt, Run, Trace
 from lmflow.values.attributes import lean
 from lmflow.values.record import plain

@@ -31,9 +31,9 @@ from lmflow.execution.jobs.judging import FEWER_ROWS, JudgingPlan, plan_judging
 from lmflow.models.prices import cost_of
 from lmflow.optimizers.parts.limits import Limits
 from lmflow.optimizers.registry import OPTIMIZERS
+from lmflow.stores.opened import AnyStore, is_there, open_store, reading
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.versions.version import check_ref
 
 _LEARN_FROM_RUNS = ("auto", "harvest")
@@ -200,7 +200,7 @@ def optimize(options: OptimizeOptions) -> None:
     if options.dry_run:
         _print_plan(spec, options)
         return
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         job = _load(store, spec, options.prior)
         optimization = run_optimization(store, job, options.concurrency, quiet=options.as_json)
         print_optimization(optimization, job, options.curve, as_json=options.as_json)
@@ -238,16 +238,16 @@ def _fractions(text: str) -> tuple[float, ...]:
     return fractions
 
 
-def _load(store: SqliteStore | Reader, spec: JobSpec, prior: Iterable[str]) -> Job:
+def _load(store: AnyStore | Reader, spec: JobSpec, prior: Iterable[str]) -> Job:
     """Load the job, with the traces of prior runs."""
-    with store.reading() if isinstance(store, SqliteStore) else nullcontext(store) as reader:
+    with nullcontext(store) if isinstance(store, Reader) else store.reading() as reader:
         traces = tuple(trace for name in prior for trace in run_at(reader, name))
     return attrs.evolve(load_job(spec, store), prior=traces)
 
 
 def _print_plan(spec: JobSpec, options: OptimizeOptions) -> None:
     """Print the most that an optimization would take."""
-    if Path(options.store).exists():
+    if is_there(options.store):
         with reading(options.store) as reader:
             job = _load(reader, spec, options.prior)
             start = job.start.id

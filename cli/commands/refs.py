@@ -27,8 +27,8 @@ from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.tables import Column, fitting_lines, table
 from lmflow.cli.text.versions import reflog_line
 from lmflow.errors import UnknownVersion, short
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.versions.history import common_ancestor
 from lmflow.versions.merge import merge as merge_versions
 from lmflow.versions.version import Version, check_ref

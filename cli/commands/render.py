@@ -22,7 +22,7 @@ from lmflow.interpreter.act import NATIVE, Act
 from lmflow.interpreter.rendering import render as render_step
 from lmflow.programs.parameters import complete_params
 from lmflow.programs.program import Predict, Program
-from lmflow.stores.sqlite.store import reading
+from lmflow.stores.opened import reading
 from lmflow.values.printing import clean
 from lmflow.values.record import plain, pretty
 from lmflow.versions.version import Version

@@ -45,9 +45,9 @@ from lmflow.progress.update import silent
 from lmflow.replays.differences import CALL_DIFFERENCES
 from lmflow.replays.divergence import diverge
 from lmflow.replays.what_if import what_if
+from lmflow.stores.opened import AnyStore, open_store, reading
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
 from lmflow.views.lines import counted
@@ -291,7 +291,7 @@ def _run_live(
 ) -> Run:
     """Run ``go`` with an executor set up as the recorded run's."""
 
-    async def run(store: SqliteStore) -> Run:
+    async def run(store: AnyStore) -> Run:
         async with Executor(
             options.model or recorded_model(recorded),
             store,
@@ -301,7 +301,7 @@ def _run_live(
         ) as ex:
             return await go(ex)
 
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         return asyncio.run(run(store))
 
 

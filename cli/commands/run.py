@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -34,9 +33,8 @@ from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
 from lmflow.progress.update import silent
 from lmflow.stores.corpora.corpus import Corpus
+from lmflow.stores.opened import AnyStore, is_there, open_store, reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.schema import check_file
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import pretty
@@ -105,7 +103,7 @@ def run(options: RunOptions) -> None:
     program = load_program(options.target)
     with _only_reading(options) as reader:
         rows = _rows(program, options, reader)
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         try:
             result = asyncio.run(_run(store, program, rows, options))
         except KeyboardInterrupt:
@@ -152,7 +150,7 @@ def index(folder: str, out: str, size: int, *, as_json: bool) -> None:
 
 
 async def _run(
-    store: SqliteStore,
+    store: AnyStore,
     program: Program,
     rows: Sequence[Mapping[str, Any]],
     options: RunOptions,
@@ -191,12 +189,12 @@ def _rows(program: Program, options: RunOptions, store: JobStore | None) -> list
 
 def _only_reading(options: RunOptions) -> contextlib.AbstractContextManager[Reader | None]:
     """Open the store for reading if rows are to be read from it."""
-    if options.data and check_file(Path(options.store)):
+    if options.data and is_there(options.store):
         return reading(options.store)
     return contextlib.nullcontext()
 
 
-def _stopped(store: SqliteStore, target: str) -> str:
+def _stopped(store: AnyStore, target: str) -> str:
     """Return the words after Ctrl-C: how to resume, if something was recorded."""
     stopped = [
         run.id for run in store.runs() if run.target == target and run.status in {"open", "stopped"}

@@ -18,10 +18,10 @@ from lmflow.cli.text.terminal import line, run_tree
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
 from lmflow.errors import Tampered, short
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.checks.verify import StoreCheck
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.traces.run_rows import RUN_COLUMNS, shown_row
 from lmflow.traces.totals import Totals
 from lmflow.traces.trace import Run, Trace

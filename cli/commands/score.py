@@ -32,9 +32,9 @@ from lmflow.evaluation.judges import Judge
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.metrics import Metric, name_of
+from lmflow.stores.opened import AnyStore, open_store, reading
 from lmflow.stores.sqlite.lists.named import trace_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import ScoreRecorded
 
 _SHOWN = 20
@@ -108,7 +108,7 @@ def score(options: ScoreOptions) -> None:
         ScoreRecorded(trace, options.name, options.value, options.feedback, "", user, now)
         for trace in traces
     ]
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         store.append(*events).result()
     if not options.as_json:
         for event in events:
@@ -156,7 +156,7 @@ def _score_by_metric(options: ScoreOptions) -> None:
             f"--metric {options.metric} is a judge, which calls a model for each of {count} "
             "executions. Add --model PROVIDER/MODEL, and --budget-calls N to bound it."
         )
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         events = _events(store, metric, name, chosen, options)
         store.append(*events).result()
     if options.as_json:
@@ -166,7 +166,7 @@ def _score_by_metric(options: ScoreOptions) -> None:
 
 
 def _events(
-    store: SqliteStore, metric: Metric | Judge, name: str, chosen: Chosen, options: ScoreOptions
+    store: AnyStore, metric: Metric | Judge, name: str, chosen: Chosen, options: ScoreOptions
 ) -> list[ScoreRecorded]:
     if isinstance(metric, Judge):
         executor = Executor(options.model, store)

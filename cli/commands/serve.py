@@ -38,7 +38,7 @@ from lmflow.serve.server import ServerCallbacks
 from lmflow.serve.server import serve as serve_http
 from lmflow.serve.service import Offer, Service, make_offer
 from lmflow.serve.web import application
-from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.stores.opened import AnyStore, reading
 
 Programs = Mapping[str, tuple[str, Program]]
 """Programs by name, each with the target that it was loaded from."""
@@ -215,7 +215,7 @@ def _check_refs(programs: Programs, refs: Mapping[str, str], store: str) -> None
 
 
 async def _serve_http(
-    store: SqliteStore,
+    store: AnyStore,
     programs: Programs,
     refs: Mapping[str, str],
     token: str,
@@ -281,7 +281,7 @@ def mcp_serve(options: McpOptions) -> None:
     refs = _refs(options.refs, programs)
     log = ServerLog(options.as_json, err=True)
 
-    async def go(store: SqliteStore) -> None:
+    async def go(store: AnyStore) -> None:
         limits = options.limits
         async with Executor(options.model, store, concurrency=limits.concurrency) as ex:
             service = _service(programs, ex, refs, limits)

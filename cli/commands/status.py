@@ -16,8 +16,8 @@ from lmflow.errors import VersionError, short
 from lmflow.programs.compatibility import checked_params, stale
 from lmflow.programs.decisions import known_paths
 from lmflow.programs.program import Program
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.printing import clean
 from lmflow.values.record import Record, pretty

@@ -26,10 +26,10 @@ from lmflow.cli.text.tables import fitting_lines, terminal_width
 from lmflow.cli.text.terminal import line
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.call_feed import EndedCall
 from lmflow.stores.sqlite.full_text import CallHit
 from lmflow.stores.sqlite.lists.search import LATEST
-from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 from lmflow.values.widths import cut
 from lmflow.views.lines import counted, took

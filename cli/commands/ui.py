@@ -15,7 +15,7 @@ import click
 from lmflow.cli.commands.completion import complete_program, complete_run
 from lmflow.cli.loading.serving import warn_of_reach
 from lmflow.cli.options import Group, echo_json, json_option, limit_option, store_option
-from lmflow.stores.sqlite.store import reading
+from lmflow.stores.opened import reading
 from lmflow.views.lines import counted
 
 

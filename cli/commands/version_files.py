@@ -25,12 +25,12 @@ from lmflow.cli.subcommands import CommandWithMore
 from lmflow.data.file_rows import ENDINGS
 from lmflow.errors import ForeignFile, short
 from lmflow.programs.dspy import from_dspy, to_dspy
+from lmflow.stores.opened import is_there, is_url, open_store, path_of, reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.schema import check_file
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.stores.weights import CarriedWeights, carry_weights, weights_folder
 from lmflow.traces.events import Event, RefMoved, VersionSaved
 from lmflow.values.hashed_files import HashedFiles
+from lmflow.values.weights_names import files_of
 from lmflow.versions.files import Bundle, bundle, from_text, json_text, read_json, to_text
 from lmflow.versions.history import lineage
 from lmflow.versions.version import Version, check_ref
@@ -117,8 +117,10 @@ def export(options: ExportOptions) -> None:
         return
     with writing(options.out):
         options.out.write_text(text, encoding="utf-8")
-    files = weights_folder(Path(options.store))
-    carried = carry_weights(versions, files, weights_folder(options.out))
+    carried = CarriedWeights()
+    if not is_url(options.store):
+        files = weights_folder(Path(options.store))
+        carried = carry_weights(versions, files, weights_folder(options.out))
     ids = [version.id for version in versions]
     if options.as_json:
         weights = {"weights": [*carried.copied, *carried.present]}
@@ -178,14 +180,21 @@ def import_(options: ImportOptions) -> None:
         raise click.ClickException(
             f"{file} has {len(tips)} latest versions; import it without --ref, then `ref set`."
         )
-    lines = _store_bundle(options.store, imported, ref, file.name)
-    target = weights_folder(Path(options.store))
-    carried = carry_weights(imported.versions, weights_folder(file), target)
-    lines += _weights_lines(carried, target)
+    carried = CarriedWeights()
+    if any(files_of(version.params) for version in imported.versions):
+        target = weights_folder(path_of(options.store, _WEIGHTS_FIX))
+        carried = carry_weights(imported.versions, weights_folder(file), target)
+        lines = _store_bundle(options.store, imported, ref, file.name)
+        lines += _weights_lines(carried, target)
+    else:
+        lines = _store_bundle(options.store, imported, ref, file.name)
     if options.as_json:
         echo_json({"versions": [version.id for version in imported.versions], "said": lines})
     else:
         click.echo("\n".join(lines))
+
+
+_WEIGHTS_FIX = "Trained weights lie in a folder beside a file: import them there, --store FILE."
 
 
 def _weights_lines(carried: CarriedWeights, target: HashedFiles) -> Iterator[str]:
@@ -278,7 +287,7 @@ def _store_bundle(store_path: str, imported: Bundle, ref: str, file: str) -> lis
     """Store versions and refs, all or none; return the lines that say what was done."""
     now, user = time.time_ns(), user_name()
     known_refs: dict[str, str] = {}
-    if check_file(Path(store_path)):
+    if is_there(store_path):
         with reading(store_path) as reader:
             known_refs = dict(reader.refs())
     tips = _tips(imported)
@@ -296,6 +305,6 @@ def _store_bundle(store_path: str, imported: Bundle, ref: str, file: str) -> lis
             continue
         events.append(RefMoved(name, target, f"import of {file}", now, user, current))
         lines.append(f"{name}: {short(current) or 'new'} -> {short(target)}")
-    with SqliteStore(store_path) as store:
+    with open_store(store_path) as store:
         store.append(*events).result()
     return lines

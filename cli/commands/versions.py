@@ -31,8 +31,8 @@ from lmflow.interpreter.rendering import render
 from lmflow.messages.messages import Message
 from lmflow.programs.parameters import init
 from lmflow.programs.program import Predict
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.values.printing import clean
 from lmflow.versions.diff import Diff
 from lmflow.versions.diff import diff as diff_versions

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from lmflow.data.dataset import Dataset, example_id
 from lmflow.errors import BadData, NotFound
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.stores.opened import open_store
 from lmflow.values.record import Record
 
 
@@ -25,7 +25,7 @@ def add_example(path: str, name: str, split: str, example: Mapping[str, object],
     """
     row = Record(example)
     id_ = example_id(row)
-    with SqliteStore(path) as store, store.reading() as reader:
+    with open_store(path) as store, store.reading() as reader:
         try:
             parts, origins = reader.datasets.splits(name), reader.datasets.origins(name)
         except NotFound:

@@ -11,14 +11,14 @@ import click
 from lmflow.serve.requests import is_loopback
 from lmflow.serve.results import AccessLog
 from lmflow.serve.service import Service
+from lmflow.stores.opened import AnyStore, is_url, open_store
 from lmflow.stores.sqlite.opening import is_writable, read_only
-from lmflow.stores.sqlite.store import SqliteStore
 
 
-def open_for_requests(path: str) -> SqliteStore:
+def open_for_requests(path: str) -> AnyStore:
     """Open the store that requests are recorded in; ``StoreError`` if it can only be read."""
-    store = SqliteStore(path)
-    if not is_writable(Path(path)):
+    store = open_store(path)
+    if not (is_url(path) or is_writable(Path(path))):
         store.close()
         raise read_only(path)
     return store

@@ -34,10 +34,10 @@ from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.program import Program
 from lmflow.progress.update import silent
+from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.lists.costs import Grouping, costs
 from lmflow.stores.sqlite.lists.pairs import pairs
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import SqliteStore, reading
 from lmflow.traces.events import Event, ScoreRecorded, VersionSaved
 from lmflow.traces.trace import Run
 from lmflow.ui.access import Access
@@ -108,7 +108,7 @@ def _checks(store: str) -> list[dict[str, Any]]:
 
 def _append(store: str, *events: Event) -> None:
     """Store events, and wait until they are durable."""
-    with SqliteStore(store) as opened:
+    with open_store(store) as opened:
         opened.append(*events).result()
 
 
@@ -154,7 +154,7 @@ class _Replays:
 
     async def _replay(self, recorded: Run, version: Version, budget: Budget, reason: str) -> None:
         program = self.programs(recorded.target)
-        with SqliteStore(self.store) as store:
+        with open_store(self.store) as store:
             store.append(VersionSaved(version, time.time_ns(), self.who)).result()
             async with Executor(
                 recorded_model(recorded),

@@ -20,6 +20,7 @@ import psycopg
 from lmflow.errors import LmflowError, StoreError
 from lmflow.stores.postgres.connection import CHANNEL, PostgresConnection
 from lmflow.stores.postgres.location import Location
+from lmflow.stores.postgres.preparing import prepare
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.traces.events import Event
 
@@ -87,6 +88,11 @@ class Committer:
 
     def _connect(self) -> None:
         self._db = PostgresConnection(self._location)
+        try:
+            prepare(self._db, self._location)
+        except BaseException:
+            self._db.close()
+            raise
         self._rows = RowWriter(self._db.as_sqlite())
         if not self._durable:
             self._db.run("SET synchronous_commit = off")

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
-import psycopg
+try:
+    import psycopg
+except ImportError as error:  # without the driver, or without the library that it calls
+    _LINE = "a store in PostgreSQL needs psycopg: pip install 'lmflow-dsl[postgres]'"
+    raise ModuleNotFoundError(_LINE, name="psycopg") from error
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper, Loader
 from psycopg.pq import TransactionStatus
 
-from lmflow.errors import StoreError
+from lmflow.errors import NoContent, StoreError
 from lmflow.stores.postgres.dialect import is_delete_of_words, is_insert_of_words, translated
 from lmflow.stores.postgres.location import Location
+from lmflow.stores.postgres.nul import escaped, unescaped
 from lmflow.stores.postgres.own import PostgresDialect
 from lmflow.stores.postgres.schema import REFERENCES
 from lmflow.stores.postgres.words import vector
+from lmflow.stores.sqlite.blobs.media import check_content
 from lmflow.stores.sqlite.schema import VERSION as READERS_SCHEMA
+from lmflow.values.media import SHA
 
 CHANNEL = "lmflow"
 """The channel on which a commit is announced to those who follow a store."""
@@ -26,9 +34,11 @@ CHANNEL = "lmflow"
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
 """Waits for the other writers of a store; the lock goes with the transaction."""
 
+_CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
 _SECONDS = 10
 _PREPARED = 300
-_FETCHED = 500
+_FETCH = "FETCH FORWARD 500 FROM lmflow_rows"
+_MOST = 2**31 - 1
 _ADD_WORDS = "INSERT INTO search (rowid, words) VALUES {rows}"
 
 Parameters = Sequence[Any] | Mapping[str, Any]
@@ -77,10 +87,12 @@ class _TextDumper(Dumper):
     oid = 0
 
     def dump(self, obj: str) -> bytes:
-        if "\0" in obj:
-            msg = "PostgreSQL keeps no text with the character NUL"
-            raise psycopg.DataError(msg)
-        return obj.encode()
+        return escaped(obj).encode()
+
+
+class _TextLoader(Loader):
+    def load(self, data: Buffer) -> str:
+        return unescaped(bytes(data).decode())
 
 
 class PostgresConnection:
@@ -94,7 +106,7 @@ class PostgresConnection:
     def __init__(self, location: Location, *, read_only: bool = False) -> None:
         self.location = location
         self.row_factory: Any = None
-        self.dialect = PostgresDialect(self)
+        self.dialect = PostgresDialect(self, read_content)
         self.commits = 0
         self._listens = False
         self._db = _connected(location)
@@ -157,13 +169,24 @@ class PostgresConnection:
         self._db.close()
 
     def streamed(self, query: str, parameters: Parameters = ()) -> Iterator[Row]:
-        """Yield the rows of a long query, which are fetched a few at a time."""
-        with self._db.transaction(), self._db.cursor("lmflow_stream") as cursor:
-            cursor.itersize = _FETCHED
-            statement = translated(query)
-            yield from cursor.execute(
-                statement.text.encode(), _ordered(statement.names, parameters)
-            )
+        """Yield the rows of a long query of SQLite, which are fetched a few at a time."""
+        statement = translated(query)
+        with self._db.transaction():
+            declare = f"DECLARE lmflow_rows NO SCROLL CURSOR FOR {statement.text}"
+            self._db.execute(declare.encode(), _ordered(statement.names, parameters))
+            while rows := self._db.execute(_FETCH).fetchall():
+                yield from rows
+
+    def declared(self, query: str, limit: int, seconds: float) -> tuple[list[str], list[Row]]:
+        """Return the columns and first rows of one query; PostgreSQL declares nothing else."""
+        with self._db.transaction():
+            timeout = [str(max(1, round(seconds * 1000)))]
+            self._db.execute("SELECT set_config('statement_timeout', $1, true)", timeout)
+            declare = f"DECLARE lmflow_rows NO SCROLL CURSOR FOR {query.strip().rstrip(';')}"
+            self._db.execute(declare.encode(), [])
+            fetch = f"FETCH FORWARD {min(limit, _MOST)} FROM lmflow_rows"
+            rows = self._db.execute(fetch.encode())
+            return [column.name for column in rows.description or ()], rows.fetchall()
 
     def wait(self, seconds: float) -> None:
         """Wait until something is committed, for so many seconds at most."""
@@ -228,6 +251,24 @@ class _Rows:
         return self._rows
 
 
+def read_content(place: Location, digest: str) -> bytes:
+    """Read a content through a connection of its own: the caller may be any thread, much later.
+
+    Raises:
+        NoContent: If the store doesn't have it, or can't be read.
+        Tampered: If it does not match its hash.
+    """
+    hashed = bytes.fromhex(digest.removeprefix(SHA))
+    try:
+        with contextlib.closing(PostgresConnection(place, read_only=True)) as db:
+            row = db.run(_CONTENT, [hashed]).fetchone()
+    except (psycopg.Error, StoreError) as error:
+        raise NoContent(f"{digest[:19]} ({place.name}: {place.clean(error)})") from None
+    if row is None:
+        raise NoContent(digest[:19])
+    return check_content(place.name, hashed, row[0])
+
+
 def _connected(location: Location) -> psycopg.Connection[Any]:
     try:
         db: psycopg.Connection[Any] = psycopg.connect(
@@ -245,10 +286,10 @@ def _connected(location: Location) -> psycopg.Connection[Any]:
         ) from None
     db.prepared_max = _PREPARED
     db.prepare_threshold = 2
-    db.server_cursor_factory = psycopg.RawServerCursor
     db.adapters.register_dumper(int, _IntDumper)
     db.adapters.register_dumper(str, _TextDumper)
     db.adapters.register_loader("numeric", _NumberLoader)
+    db.adapters.register_loader("text", _TextLoader)
     db.execute("SELECT set_config('search_path', $1, false)", [f'"{location.schema}"'])
     return db
 

@@ -12,7 +12,6 @@ from lmflow.data.dataset import Dataset, Examples, splits_of
 from lmflow.errors import StoreError
 from lmflow.stores.postgres.connection import PostgresConnection
 from lmflow.stores.postgres.location import Location
-from lmflow.stores.postgres.reading import reading_at
 from lmflow.stores.sqlite.datasets import (
     NamedDataset,
     check_parts,
@@ -20,13 +19,14 @@ from lmflow.stores.sqlite.datasets import (
     keep_rows,
     name_dataset,
 )
+from lmflow.stores.sqlite.reading import Reading
 
 
 class PostgresDatasets:
     """The data sets of a store in PostgreSQL, ``store.datasets``."""
 
-    def __init__(self, place: Location) -> None:
-        self._place = place
+    def __init__(self, place: Location, reading: Reading) -> None:
+        self._place, self._reading = place, reading
 
     def put(
         self,
@@ -58,15 +58,15 @@ class PostgresDatasets:
 
     def get(self, name: str, split: str = "") -> Dataset:
         """Return the data set of a name or digest, or one of its splits; ``NotFound``."""
-        with reading_at(self._place) as reader:
+        with self._reading() as reader:
             return reader.datasets.dataset(name, split)
 
     def splits(self, name: str) -> Mapping[str, Dataset]:
         """Return the splits of a data set by name; one without splits is under ``""``."""
-        with reading_at(self._place) as reader:
+        with self._reading() as reader:
             return reader.datasets.splits(name)
 
     def names(self) -> Sequence[NamedDataset]:
         """Return what each name points at, sorted by name."""
-        with reading_at(self._place) as reader:
+        with self._reading() as reader:
             return reader.datasets.names()

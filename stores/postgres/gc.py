@@ -13,6 +13,8 @@ from lmflow.stores.postgres.location import location
 from lmflow.stores.postgres.preparing import check
 from lmflow.stores.sqlite.gc import Collector, GarbageCounts
 
+_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table'"
+
 
 def collect(
     url: str, *, older_than: int | None = None, dry_run: bool = True, now: int | None = None
@@ -53,7 +55,9 @@ def shrink(url: str) -> None:
     place = location(url)
     with contextlib.closing(PostgresConnection(place)) as db:
         try:
-            db.run("VACUUM (ANALYZE)")
+            check(db, place)
+            tables = [row[0] for row in db.run(_TABLES).fetchall()]
+            db.run(f"VACUUM (ANALYZE) {', '.join(tables)}")
         except psycopg.Error as error:
             problem = f"it can't be vacuumed ({place.clean(error)})"
             raise StoreError(place.name, problem, "It is whole: try again later.") from None

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import attrs
-import psycopg
 
-from lmflow.errors import NoContent
+from lmflow.stores.postgres.location import Location
 from lmflow.stores.postgres.words import matched, vector
-from lmflow.stores.sqlite.blobs.media import check_content
 from lmflow.stores.sqlite.full_text import indexed_calls
 from lmflow.values.media import SHA
-
-if TYPE_CHECKING:
-    from lmflow.stores.postgres.connection import PostgresConnection
 
 _HITS = """
 SELECT call.id, call.address, call.attempt, call.model, call.status, trace.uid AS trace,
@@ -26,15 +22,37 @@ FROM search JOIN call ON call.id = search.rowid JOIN trace ON trace.id = call.tr
 WHERE search.words @@ CAST(:words AS tsquery) AND search.rowid < :before AND {where}
 ORDER BY call.id DESC LIMIT :limit
 """
-_CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
 _SAME = "SELECT words = $1::tsvector FROM search WHERE rowid = $2"
+
+
+class Connection(Protocol):
+    """What the dialect needs of its connection."""
+
+    location: Location
+
+    def run(self, text: str, parameters: Sequence[Any] | None = None) -> Any:
+        """Run a statement of PostgreSQL as it is."""
+        ...
+
+    def streamed(self, query: str, parameters: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+        """Yield the rows of a long query of SQLite."""
+        ...
+
+    def as_sqlite(self) -> sqlite3.Connection:
+        """Return the connection as the type that the shared readers name."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something is committed, for so many seconds at most."""
+        ...
 
 
 @attrs.frozen(eq=False)
 class PostgresDialect:
     """What the readers ask of a connection to PostgreSQL."""
 
-    connection: PostgresConnection
+    connection: Connection
+    read_content: Callable[[Location, str], bytes]
 
     def matching(self, words: Sequence[str], where: str) -> tuple[str, dict[str, Any]] | None:
         """Return the query of the calls with all words, and its parameters."""
@@ -49,26 +67,10 @@ class PostgresDialect:
         return [row[0] for row in rows if check(row[1], row[2])]
 
     def content(self, digest: str) -> Callable[[], bytes] | None:
-        """Return what reads a content through a connection of its own: the caller may be any
-        thread, much later.
-        """
+        """Return what reads a content, ``None`` if ``digest`` is no SHA-256."""
         if not digest.startswith(SHA):
             return None
-        location, again = self.connection.location, type(self.connection)
-
-        def read() -> bytes:
-            hashed = bytes.fromhex(digest.removeprefix(SHA))
-            try:
-                with contextlib.closing(again(location, read_only=True)) as db:
-                    row = db.run(_CONTENT, [hashed]).fetchone()
-            except psycopg.Error as error:
-                place = f"{location.name}: {location.clean(error)}"
-                raise NoContent(f"{digest[:19]} ({place})") from None
-            if row is None:
-                raise NoContent(digest[:19])
-            return check_content(location.name, hashed, row[0])
-
-        return read
+        return functools.partial(self.read_content, self.connection.location, digest)
 
     def problems(self) -> Iterator[str]:
         """Yield what of the full-text index does not agree with the calls."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import psycopg
 
 from lmflow.errors import NewerSchema, StoreError
@@ -88,3 +90,9 @@ def _check_encoding(db: PostgresConnection, location: Location) -> None:
     if encoding != "UTF8":
         fix = "Make it anew: createdb --encoding=UTF8 --template=template0 NAME."
         raise StoreError(location.name, f"the database is in {encoding}, not in UTF8", fix)
+
+
+def is_made(location: Location) -> bool:
+    """Say whether a store is there; ``StoreError`` if the server can't be reached."""
+    with contextlib.closing(PostgresConnection(location, read_only=True)) as db:
+        return number_of(db, location) > 0

@@ -38,7 +38,12 @@ def reading_at(place: Location) -> Iterator[Reader]:
     """Open a store at a place for reading; see ``reading``."""
     with contextlib.closing(PostgresConnection(place, read_only=True)) as db, explained(place):
         check(db, place)
-        yield Reader(db.as_sqlite(), place.name, functools.partial(reading_at, place))
+        yield reader_of(db, place)
+
+
+def reader_of(db: PostgresConnection, place: Location) -> Reader:
+    """Return a reader of a connection to a store that was checked."""
+    return Reader(db.as_sqlite(), place.name, functools.partial(reading_at, place))
 
 
 @contextlib.contextmanager

@@ -14,8 +14,8 @@ from lmflow.stores.postgres.connection import PostgresConnection
 from lmflow.stores.postgres.datasets import PostgresDatasets
 from lmflow.stores.postgres.location import location
 from lmflow.stores.postgres.pointer import PostgresPointer
-from lmflow.stores.postgres.preparing import prepare
-from lmflow.stores.postgres.reading import explained, reading_at
+from lmflow.stores.postgres.pool import ReadingPool
+from lmflow.stores.postgres.reading import explained
 from lmflow.stores.sqlite.acts import given_acts, taken_acts
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed
 from lmflow.stores.sqlite.groups import SqliteRuns, SqliteVersions
@@ -51,12 +51,11 @@ class PostgresStore:
     def __init__(self, url: str, *, durable: bool = True) -> None:
         self._place = location(url)
         self.name = self._place.name
-        with contextlib.closing(PostgresConnection(self._place)) as db:
-            prepare(db, self._place)
         self._committer = Committer(self._place, durable=durable)
+        self._pool = ReadingPool(self._place)
         self.runs = SqliteRuns(self.reading)
         self.versions = SqliteVersions(self.reading)
-        self.datasets = PostgresDatasets(self._place)
+        self.datasets = PostgresDatasets(self._place, self.reading)
 
     def __repr__(self) -> str:
         return f"<PostgresStore {self.name}>"
@@ -200,9 +199,10 @@ class PostgresStore:
             yield SqliteFeed(db.as_sqlite(), place.name)
 
     def reading(self) -> contextlib.AbstractContextManager[Reader]:
-        """Open a reader on a read-only connection of its own."""
-        return reading_at(self._place)
+        """Lend a reader, on a read-only connection that no other thread uses meanwhile."""
+        return self._pool.reading()
 
     def close(self) -> None:
-        """Write what is queued and close the connection. Closing twice is harmless."""
+        """Write what is queued and close the connections. Closing twice is harmless."""
         self._committer.close()
+        self._pool.close()

@@ -108,7 +108,7 @@ def query(path: str | Path, sql: str, *, limit: int, seconds: float) -> Answer:
         raise unreadable(path, error) from error
     if cursor.description is None:
         raise StoreError(str(path), "there is no query", _SQL)
-    columns = _distinct([str(column[0]) for column in cursor.description])
+    columns = distinct([str(column[0]) for column in cursor.description])
     return Answer(columns, tuple(rows[:limit]), len(rows) > limit)
 
 
@@ -184,7 +184,7 @@ def _refused(
     return StoreError(str(path), words, f"{fix} `lmflow sql` lists tables and columns.".strip())
 
 
-def _distinct(names: Sequence[str]) -> tuple[str, ...]:
+def distinct(names: Sequence[str]) -> tuple[str, ...]:
     """Return the names, each of which occurs once: later ones have a number."""
     distinct: list[str] = []
     for name in names:

@@ -1,4 +1,4 @@
-"""The laws of every trace store: one suite over memory and SQLite."""
+"""The laws of every trace store: one suite over memory, SQLite and PostgreSQL."""
 
 import itertools
 import sqlite3
@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures_and_sounds import media
+from postgres import emptied
 
 import lmflow as lf
 from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, UnknownVersion
@@ -43,19 +44,21 @@ from lmflow.traces.events import (
 )
 from lmflow.traces.trace import CallAttempt, Failed, Run
 
-Either = lf.MemoryStore | lf.SqliteStore
-KINDS = ["memory", "sqlite"]
+Either = lf.MemoryStore | lf.SqliteStore | lf.PostgresStore
+KINDS = ["memory", "sqlite", "postgres"]
 PREDICT = lf.predict("answer", "question -> answer", "Answer.")
 
 
-def _opened(kind: str, folder: Path) -> Either:
+def _opened(kind: str, folder: Path, request: pytest.FixtureRequest) -> Either:
+    if kind == "postgres":
+        return lf.PostgresStore(emptied(request.getfixturevalue("postgres")))
     return lf.MemoryStore() if kind == "memory" else lf.SqliteStore(folder / "store.db")
 
 
 @pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Either]:
     """Each of the stores, empty."""
-    found = _opened(request.param, tmp_path)
+    found = _opened(request.param, tmp_path, request)
     yield found
     found.close()
 
@@ -152,10 +155,12 @@ def _runs(draw: st.DrawFn) -> Run:
 @pytest.mark.parametrize("kind", KINDS)
 @settings(max_examples=30)
 @given(run=_runs())
-def test_what_was_appended_reads_back_equal(kind: str, run: Run) -> None:
+def test_what_was_appended_reads_back_equal(
+    kind: str, run: Run, request: pytest.FixtureRequest
+) -> None:
     """A run reads back as the value that it was, with its root."""
     with tempfile.TemporaryDirectory() as folder:
-        store = _opened(kind, Path(folder))
+        store = _opened(kind, Path(folder), request)
         try:
             keep(store, *events_of(run))
             assert (run, run.root) == (store.run("run"), store.run("run").root)

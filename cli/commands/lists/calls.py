@@ -22,8 +22,8 @@ from lmflow.cli.text.pager import pager_option
 from lmflow.cli.text.tables import Column, table
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition, condition
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.lists.listing import ListedCall
-from lmflow.stores.sqlite.store import reading
 
 _COLUMNS = (
     Column("run", whole=True),

@@ -14,9 +14,9 @@ from lmflow.cli.text.tables import Column, table
 from lmflow.cli.where import where_option
 from lmflow.data.conditions import Condition
 from lmflow.errors import short
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.lists.costs import GROUPINGS, Cost, Grouping, costs, total_of
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 
 _AMOUNTS = (
     "calls",

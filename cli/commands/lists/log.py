@@ -15,8 +15,8 @@ from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.tables import fitting_lines
 from lmflow.cli.text.versions import log_lines, params_data
 from lmflow.errors import UnknownVersion, short
+from lmflow.stores.opened import reading
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.stores.sqlite.store import reading
 from lmflow.traces.store import StoredVersion
 from lmflow.values.printing import clean
 from lmflow.versions.pickaxe import WordsChange, changed_in, paths_named, words_changes

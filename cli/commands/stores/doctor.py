@@ -23,12 +23,12 @@ from lmflow.models.local import weights
 from lmflow.models.providers.openai import OPENAI
 from lmflow.models.registry import model as model_named
 from lmflow.models.transport.addresses import url_problem
+from lmflow.stores.opened import health_of
 from lmflow.stores.sqlite.checks.health import (
     FIXED_IN,
     SQLITE,
     Health,
     has_wal_bug,
-    health,
     missing_features,
 )
 from lmflow.values.printing import clean, sized
@@ -149,7 +149,7 @@ def _absent(names: list[str]) -> list[str]:
 
 def _store(path: str) -> Iterator[Check]:
     try:
-        state = health(path)
+        state = health_of(path)
     except StoreError as error:
         yield Check("store", "fail", f"{path}: {error.problem}", error.fix)
         return
@@ -174,7 +174,12 @@ def _file(path: str, state: Health) -> Check:
         problem = f"{path}: SQLite finds it damaged ({state.problem})"
         fix = f"Restore it from a backup, or: lmflow store salvage {path} rescued.db"
         return Check("store", "fail", problem, fix)
-    facts = [f"schema {state.schema}", sized(state.size), counted(state.calls, "call")]
+    facts = [
+        *filter(None, [state.server]),
+        f"schema {state.schema}",
+        sized(state.size),
+        counted(state.calls, "call"),
+    ]
     if state.media:
         media = counted(state.media, "picture, sound or file", "pictures, sounds and files")
         facts.append(f"{sized(state.media_size)} of {media}")
@@ -183,7 +188,8 @@ def _file(path: str, state: Health) -> Check:
     words = f"{path}: {', '.join([*facts, 'sound'])}"
     if state.schema == state.current:
         return Check("store", "ok", words)
-    fix = f"python -c \"import lmflow; lmflow.SqliteStore('{path}').close()\" brings it up to date."
+    kind = "PostgresStore" if state.server else "SqliteStore"
+    fix = f"python -c \"import lmflow; lmflow.{kind}('{path}').close()\" brings it up to date."
     return Check("store", "warn", f"{words}; this lmflow writes schema {state.current}", fix)
 
 

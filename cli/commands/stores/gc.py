@@ -12,8 +12,8 @@ from lmflow.cli.commands.completion import complete_ref
 from lmflow.cli.options import Group, echo_json, json_option, store_option, user_name
 from lmflow.cli.text.tables import table
 from lmflow.errors import UnknownVersion, short
-from lmflow.stores.sqlite.gc import GarbageCounts, collect, shrink
-from lmflow.stores.sqlite.store import SqliteStore, reading
+from lmflow.stores.opened import collect_garbage, is_url, open_store, reading, shrink_store
+from lmflow.stores.sqlite.gc import GarbageCounts
 from lmflow.stores.weights import SweptWeights, sweep_weights
 from lmflow.traces.events import Pinned
 from lmflow.values.printing import sized
@@ -105,10 +105,10 @@ def gc(age: str | None, store: str, *, yes: bool, vacuum: bool, as_json: bool) -
     Example:
       lmflow gc --older-than 30d
     """
-    swept = collect(store, older_than=_nanoseconds(age) if age else None, dry_run=not yes)
-    weights = sweep_weights(store, dry_run=not yes)
+    swept = collect_garbage(store, older_than=_nanoseconds(age) if age else None, dry_run=not yes)
+    weights = SweptWeights() if is_url(store) else sweep_weights(store, dry_run=not yes)
     if yes and vacuum:
-        shrink(store)
+        shrink_store(store)
     if as_json:
         files = {"weights": weights.files, "weights_bytes": weights.bytes}
         echo_json({**attrs.asdict(swept), **files, "done": yes})
@@ -127,7 +127,7 @@ def _pin(version: str, why: str, store_path: str, *, pinned: bool, as_json: bool
         if not pinned and version_id not in reader.versions.pins():
             hint = "It isn't pinned; `lmflow pin ls` lists the pins."
             raise UnknownVersion(version, tuple(reader.refs()), hint=hint)
-    with SqliteStore(store_path) as store:
+    with open_store(store_path) as store:
         store.append(Pinned(version_id, why, time.time_ns(), user_name(), pinned)).result()
     if as_json:
         echo_json({"version": version_id, "pinned": pinned})

@@ -23,7 +23,8 @@ from lmflow.cli.options import (
 )
 from lmflow.cli.text.pager import page, pager_option
 from lmflow.cli.text.tables import fits, records, table, terminal_width
-from lmflow.stores.sqlite.query import Answer, query, tables_of
+from lmflow.stores.opened import query_store, tables_of_store
+from lmflow.stores.sqlite.query import Answer
 from lmflow.values.printing import clean
 from lmflow.views.lines import counted
 
@@ -78,7 +79,7 @@ def sql(options: SqlOptions) -> None:
     if not text.strip():
         _print_tables(options)
         return
-    answer = query(options.store, text, limit=options.limit, seconds=options.timeout)
+    answer = query_store(options.store, text, limit=options.limit, seconds=options.timeout)
     if options.as_json or options.form == "json":
         echo_json(_dicts(answer))
     elif options.form == "csv":
@@ -93,7 +94,7 @@ def sql(options: SqlOptions) -> None:
 
 
 def _print_tables(options: SqlOptions) -> None:
-    tables = tables_of(options.store)
+    tables = tables_of_store(options.store)
     if options.as_json or options.form == "json":
         echo_json(tables)
         return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,9 +20,8 @@ from lmflow.cli.options import (
 )
 from lmflow.collector.exporting import Exported, Exporter, check_semconv
 from lmflow.collector.sending import Endpoint, Sender
-from lmflow.errors import ExportRefused
-from lmflow.stores.sqlite.exchange.feed import check_store
-from lmflow.stores.sqlite.store import SqliteStore
+from lmflow.errors import ExportRefused, StoreError
+from lmflow.stores.opened import AnyStore, is_there, open_store
 from lmflow.telemetry.mapping import SpanOptions
 from lmflow.telemetry.names import TABLE
 from lmflow.traces.feed import Cursor
@@ -91,9 +89,11 @@ def export_otlp(options: OtlpOptions) -> None:
     Example:
       lmflow export otlp --to http://127.0.0.1:4318
     """
-    check_store(Path(options.store))
+    if not is_there(options.store):
+        fix = "Record a run first, `lmflow run`, or name the store, --store FILE."
+        raise StoreError(options.store, "there is no such store", fix)
     endpoint = Endpoint(options.to, _headers(options.headers))
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         try:
             exported = asyncio.run(_export(store, endpoint, options))
         except KeyboardInterrupt:
@@ -102,7 +102,7 @@ def export_otlp(options: OtlpOptions) -> None:
     _print(exported, endpoint, options)
 
 
-async def _export(store: SqliteStore, endpoint: Endpoint, options: OtlpOptions) -> Exported:
+async def _export(store: AnyStore, endpoint: Endpoint, options: OtlpOptions) -> Exported:
     schema_url = TABLE[check_semconv(options.semconv)].schema_url
     sender = Sender(endpoint, schema_url, {"service.name": options.service})
     with store.feed() as feed:

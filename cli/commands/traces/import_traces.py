@@ -28,8 +28,8 @@ from lmflow.cli.options import (
 )
 from lmflow.collector.receiver import listen
 from lmflow.serve.stop_signals import stop_signals
+from lmflow.stores.opened import AnyStore, is_url, open_store
 from lmflow.stores.sqlite.exchange.spool import Spool
-from lmflow.stores.sqlite.store import SqliteStore
 from lmflow.telemetry.binding import Binding
 from lmflow.telemetry.protobuf import check_installed
 from lmflow.telemetry.rules import rule, take
@@ -125,7 +125,7 @@ def import_traces(options: ImportOptions) -> None:
         raise click.ClickException(f"there is no file {options.file!r}.")
     source = options.form or file_form(path)
     plan = _plan(source, options)
-    with SqliteStore(options.store) as store:
+    with open_store(options.store) as store:
         counts = import_spans(store, file_spans(path), plan, _progress)
     _print(counts, options.as_json)
 
@@ -165,7 +165,7 @@ def otlp(options: ReceiveOptions) -> None:
     """
     check_installed()
     plan = _plan("otlp", options)
-    with SqliteStore(options.store) as store, _spool(options.store) as spool:
+    with open_store(options.store) as store, _spool(options.store) as spool:
         counts = Counts()
         asyncio.run(_receive(store, spool, plan, options, counts))
         _flush(store, spool, plan, counts, time.time())
@@ -175,7 +175,7 @@ def otlp(options: ReceiveOptions) -> None:
 @contextlib.contextmanager
 def _spool(store: str) -> Iterator[Spool]:
     """Open the file beside a store that keeps spans until their traces are whole."""
-    spool = Spool(Path(f"{store}.spans"))
+    spool = Spool(Path("lmflow.spans" if is_url(store) else f"{store}.spans"))
     try:
         yield spool
     finally:
@@ -183,7 +183,7 @@ def _spool(store: str) -> Iterator[Spool]:
 
 
 async def _receive(
-    store: SqliteStore, spool: Spool, plan: ImportPlan, options: ReceiveOptions, counts: Counts
+    store: AnyStore, spool: Spool, plan: ImportPlan, options: ReceiveOptions, counts: Counts
 ) -> None:
     def keep(spans: Any) -> int:
         refused = counts.refused.total()
@@ -211,9 +211,7 @@ async def _is_set(event: asyncio.Event, seconds: float) -> bool:
     return event.is_set()
 
 
-def _flush(
-    store: SqliteStore, spool: Spool, plan: ImportPlan, counts: Counts, before: float
-) -> None:
+def _flush(store: AnyStore, spool: Spool, plan: ImportPlan, counts: Counts, before: float) -> None:
     """Import the traces that got no span since a time, as one run."""
     traces = spool.quiet(before)
     if not traces:

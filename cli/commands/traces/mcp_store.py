@@ -11,7 +11,7 @@ from lmflow.cli.commands.completion import complete_program
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.serving import import_mcp
 from lmflow.cli.options import json_option, store_option
-from lmflow.stores.sqlite.store import reading
+from lmflow.stores.opened import reading
 
 
 @click.command("store")

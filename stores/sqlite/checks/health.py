@@ -40,6 +40,7 @@ class Health:
         media: The number of contents of pictures, sounds and files.
         media_size: Their size, in bytes.
         writable: Whether the file and its folder may be written.
+        server: The name and version of the server; empty for a file.
     """
 
     size: int
@@ -54,6 +55,7 @@ class Health:
     media: int = 0
     media_size: int = 0
     writable: bool = True
+    server: str = ""
 
 
 def health(path: str | Path) -> Health | None:

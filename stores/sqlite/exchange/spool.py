@@ -10,10 +10,6 @@ from typing import Any
 
 import attrs
 
-from lmflow.stores.sqlite.blobs.reader import BlobReader
-from lmflow.stores.sqlite.bulk import select_in
-from lmflow.stores.sqlite.writing.settled import opened_to_read
-
 _CREATE = """
 CREATE TABLE IF NOT EXISTS span (
     trace TEXT NOT NULL, id TEXT NOT NULL, at REAL NOT NULL, data TEXT NOT NULL,
@@ -101,12 +97,3 @@ class Spool:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
-
-
-def known_worlds(store: str, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
-    """Return the worlds of those traces that a store has, by id."""
-    with opened_to_read(Path(store)) as db:
-        db.row_factory = sqlite3.Row
-        rows = select_in(db, "SELECT uid, world FROM trace WHERE uid IN ({keys})", list(ids))
-        blobs = BlobReader(db, store)
-        return {row["uid"]: blobs.get(row["world"]) for row in rows}

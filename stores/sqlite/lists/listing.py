@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -146,6 +146,11 @@ class Listing:
         """Return the ids of executions by their rows in the table ``trace``."""
         rows = select_in(self._db, "SELECT id, uid FROM trace WHERE id IN ({keys})", traces)
         return {row["id"]: row["uid"] for row in rows}
+
+    def worlds(self, traces: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """Return the worlds of those executions that the store has, by id."""
+        rows = select_in(self._db, "SELECT uid, world FROM trace WHERE uid IN ({keys})", traces)
+        return {row["uid"]: self._blobs.get(row["world"]) for row in rows}
 
     def scores(self, runs: Sequence[str]) -> dict[str, dict[str, float]]:
         """Return the mean of each score of runs' executions by run and name; of an execution's
