@@ -67,7 +67,9 @@ SECTIONS = {
     "Store": {
         "sql": ("stores.sql:sql", "Read the store by SQL."),
         "backup": ("stores.backup:backup", "Copy the store while others write it."),
-        "store": ("stores.salvage:store", "Rescue what a damaged store still has."),
+        "store": ("stores.salvage:store", "Merge stores, and rescue what a damaged one has."),
+        "push": ("stores.merge:push", "Bring all that this store holds into another one."),
+        "pull": ("stores.merge:pull", "Bring all that another store holds into this one."),
         "verify": ("runs:verify", "Check every hash of a run or of the whole store."),
         "gc": ("stores.gc:gc", "Remove what no ref, reflog, pin or run reaches."),
         "doctor": (

@@ -27,6 +27,7 @@ LmflowError
 │   ├── MissingParent       a version's parent can't be found
 │   ├── CyclicParent        a parent's id leads to another version
 │   ├── RefChanged          somebody else moved the ref meanwhile
+│   ├── RefsDisagree        two stores have moved a ref apart
 │   ├── BadRef              a ref can't have the name
 │   └── ForeignFile         a file, or JSON values, aren't what lmflow wrote
 ├── CallError             the closed set that is recorded and thrown into flows
@@ -39,6 +40,7 @@ LmflowError
 │   ├── CodeFailed          no program that a model wrote gave a result
 │   └── Unanswered          an agent has no answer
 ├── BudgetExceeded        the next call could cost more than the budget has left
+├── WaveStopped           a wave of batched requests can't go out or be waited for
 ├── BudgetTooSmall        the budget does not cover what must be reserved before the work begins
 ├── OtherEventLoop        an executor is used in two event loops
 ├── Unbounded             a budget can't be kept: a step's calls have no upper bound
@@ -49,6 +51,7 @@ LmflowError
 │   ├── NotAStore           a file isn't a store
 │   ├── NewerSchema         a newer lmflow wrote the store
 │   ├── NotFound            nothing has the id, or more than one thing
+│   ├── RunsDisagree        two copies of a run were gone on with apart
 │   └── Tampered            a stored value doesn't match its hash
 ├── EvaluationError       examples, scores or comparisons can't work
 │   ├── BadData             rows can't be read as examples, or can't be split
@@ -134,7 +137,14 @@ from lmflow.errors.replaying import (
     Unrecorded,
 )
 from lmflow.errors.serving import RefusalKind, Refused, Unservable
-from lmflow.errors.storing import NewerSchema, NotAStore, NotFound, StoreError, Tampered
+from lmflow.errors.storing import (
+    NewerSchema,
+    NotAStore,
+    NotFound,
+    RunsDisagree,
+    StoreError,
+    Tampered,
+)
 from lmflow.errors.telemetry import ExportRefused, NotReplayable, TelemetryError
 from lmflow.errors.versioning import (
     BadParameter,
@@ -148,10 +158,12 @@ from lmflow.errors.versioning import (
     MissingParent,
     MissingVector,
     RefChanged,
+    RefsDisagree,
     UnfitDemos,
     UnknownVersion,
     VersionError,
 )
+from lmflow.errors.waves import WaveStopped
 from lmflow.errors.words import (
     LmflowError,
     check_kind,
@@ -162,7 +174,7 @@ from lmflow.errors.words import (
     short,
 )
 
-ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged)
+ENDING = (StoreError, BudgetExceeded, Unbounded, ReplayDiverged, WaveStopped)
 """Errors that end a run at once and that no flow can catch: open executions can be resumed."""
 
 __all__ = [
@@ -216,9 +228,11 @@ __all__ = [
     "ProgramError",
     "Redacted",
     "RefChanged",
+    "RefsDisagree",
     "RefusalKind",
     "Refused",
     "ReplayDiverged",
+    "RunsDisagree",
     "SandboxUnavailable",
     "StepTimeout",
     "StoreError",
@@ -240,6 +254,7 @@ __all__ = [
     "Unrecorded",
     "Unservable",
     "VersionError",
+    "WaveStopped",
     "WrongType",
     "check_kind",
     "clipped",

@@ -36,3 +36,8 @@ class NotFound(StoreError):
 @attrs.frozen(eq=False)
 class Tampered(StoreError):
     """A stored value doesn't match its hash."""
+
+
+@attrs.frozen(eq=False)
+class RunsDisagree(StoreError):
+    """Two copies of a run were gone on with apart, so that they can't be one run again."""

@@ -205,6 +205,45 @@ class RefChanged(VersionError):
 
 
 @attrs.frozen(eq=False)
+class RefsDisagree(VersionError):
+    """Two stores have moved a ref, or the name of a data set, apart. The objects that are merged by
+    then stay; no ref is moved.
+
+    ``names`` holds each such name with what it points at here and there.
+    """
+
+    store: str
+    other: str
+    names: tuple[tuple[str, str, str], ...]
+
+    template = (
+        "{name!r} points at {here} in {store} and at {there} in {other}, each moved on its own"
+        "{more}. Decide: --take ours {name} keeps {here}, --take theirs {name} takes {there}."
+    )
+
+    @property
+    def name(self) -> str:
+        """The first of the names."""
+        return self.names[0][0]
+
+    @property
+    def here(self) -> str:
+        """The short id of what the first name points at in the store that is merged into."""
+        return short(self.names[0][1]) or "nothing"
+
+    @property
+    def there(self) -> str:
+        """The short id of what the first name points at in the other store."""
+        return short(self.names[0][2]) or "nothing"
+
+    @property
+    def more(self) -> str:
+        """The other names on which the stores disagree, in words."""
+        others = [name for name, _, _ in self.names[1:]]
+        return f"; so is {', '.join(map(repr, others[:4]))}" if others else ""
+
+
+@attrs.frozen(eq=False)
 class BadRef(VersionError):
     """A ref can't have the name."""
 

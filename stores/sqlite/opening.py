@@ -24,6 +24,11 @@ def is_writable(path: Path) -> bool:
     return os.access(path, os.W_OK) and os.access(path.resolve().parent, os.W_OK)
 
 
+def has_journal(path: Path) -> bool:
+    """Say whether commits wait in a journal beside a store."""
+    return bool(_logs(path))
+
+
 def read_only(store: str) -> StoreError:
     """Return the error for a write to a store that can only be read."""
     fix = "Copy it to a folder that you may write, or name another store, --store FILE."

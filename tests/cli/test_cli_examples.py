@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,6 +62,8 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             moves = (RefMoved("good", good.id, "", 1), RefMoved("bad", bad.id, "", 1))
             store.append(VersionSaved(bad, 1), *moves).result()
         refs(here)
+        for name in ("shard1.db", "shard2.db", "shard3.db", "team.db"):
+            shutil.copy("lmflow.db", name)
         monkeypatch.setenv("EDITOR", "true")
         yield here
 

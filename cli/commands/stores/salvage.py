@@ -1,10 +1,11 @@
-"""The command ``store salvage``."""
+"""The command ``store`` with ``salvage``; ``merge`` has a file of its own."""
 
 from __future__ import annotations
 
 import attrs
 import click
 
+from lmflow.cli.commands.stores.merge import merge
 from lmflow.cli.options import Group, echo_json, json_option
 from lmflow.stores.sqlite.rescue.report import Rescue
 from lmflow.stores.sqlite.rescue.salvage import salvage as salvage_store
@@ -14,12 +15,15 @@ from lmflow.views.lines import counted
 
 @click.group(cls=Group)
 def store() -> None:
-    """Rescue what a damaged store still has.
+    """Merge stores, and rescue what a damaged one has.
 
     \b
     Example:
-      lmflow store salvage lmflow.db rescued.db
+      lmflow store merge lmflow.db other.db
     """
+
+
+store.add_command(merge)
 
 
 @store.command()

@@ -1,0 +1,1 @@
+"""What several stores and machines exchange: shards of a job, merged runs, merged moves of refs."""
