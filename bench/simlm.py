@@ -63,7 +63,7 @@ OPTIMIZERS: Mapping[str, Callable[[int, int], PlanOptimizer | None]] = {
     "auto": lambda calls, seed: lf.auto(calls=calls, seed=seed),
     "auto safe": lambda calls, seed: lf.auto(calls=calls, seed=seed, safe=True),
     "mipro": lambda calls, seed: lf.mipro(calls=calls, seed=seed),
-    "mipro stock": lambda _calls, seed: lf.mipro(seed=seed),
+    "mipro stock": lambda _calls, seed: attrs.evolve(lf.mipro(seed=seed), fit=None),
     "random": lambda calls, seed: lf.mipro(calls=calls, seed=seed),
     "random_search": lambda calls, seed: lf.random_search(calls=calls, seed=seed),
     "gepa": lambda calls, seed: lf.gepa(calls=calls, seed=seed),

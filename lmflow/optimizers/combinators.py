@@ -12,8 +12,8 @@ import attrs
 from lmflow.data.dataset import Data
 from lmflow.errors import ProgramError
 from lmflow.optimizers.parts.allowance import within_calls
-from lmflow.optimizers.parts.checks import runs_on
-from lmflow.optimizers.parts.limits import Bound
+from lmflow.optimizers.parts.checks import check_option, runs_on
+from lmflow.optimizers.parts.limits import Bound, Limits
 from lmflow.optimizers.parts.needs import Need
 from lmflow.optimizers.parts.plan import (
     HELD,
@@ -233,7 +233,8 @@ def guard(optimizer: PlanOptimizer) -> PlanOptimizer:
 
 def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
     """Stop an optimizer before its model calls could exceed a number; its best version so far is
-    the result.
+    the result. An optimizer that plans for a budget, and of which no size is given, plans for this
+    number.
 
     All calls of the program, of proposers and of judges count, also those that are answered from
     the record. A need is passed on whole if each of its rollouts may take three calls a predictor,
@@ -252,12 +253,14 @@ def within(optimizer: PlanOptimizer, *, max_calls: int) -> PlanOptimizer:
         ValueError: ``max_calls`` is negative.
     """
     check_optimizers(optimizer)
+    check_option("within", "max_calls", max_calls)
+    own = optimizer if optimizer.fit is None else optimizer.fit(Limits(calls=max_calls))
 
     def plan(task: Task) -> Plan:
-        return within_calls(optimizer.plan(task), max_calls)
+        return within_calls(own.plan(task), max_calls)
 
     options = {"optimizer": optimizer, "max_calls": max_calls}
-    return plan_optimizer("within", options, plan, optimizer.bound, inner=(optimizer,))
+    return plan_optimizer("within", options, plan, own.bound, inner=(own,), words=own.words)
 
 
 def map_needs(plan: Plan, change: Callable[[Need], Need]) -> Plan:

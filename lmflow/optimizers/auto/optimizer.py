@@ -54,6 +54,10 @@ MOST_CALLS_A_STEP = 10_000
 THETA, SAFE_THETA = 0.8, 1.28
 """Standard deviations by which a version must be better than the start, and if safety counts."""
 
+_UNPRICED = (
+    "scores the start version on some rows, then plans for as many calls as the rest of the limit"
+    " buys at what these took"
+)
 _EFFECT_SD = 0.14  # prior standard deviation of what one step's choices add to its part
 _FIRST_DEMOS = 2  # sets of demonstrations a step that exploration begins with
 _LARGE = 200  # rollouts with which good runs need not be looked for
@@ -136,6 +140,8 @@ def auto(  # noqa: PLR0913 - each is an option
         return auto(**(options | attrs.asdict(budget)))
 
     def words(program: Program, data: Data, metric: Any) -> str:
+        if limits.limited and limits.calls is None:
+            return _UNPRICED
         return str(_schedule(_limits_for(limits, program).calls or 0, program, data, metric))
 
     return plan_optimizer(

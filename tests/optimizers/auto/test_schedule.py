@@ -102,3 +102,18 @@ def test_a_block_is_never_cut_by_the_end_of_the_budget(calls: int, spent: int, c
     left = calls - purse.calls
     assert 0 == rows or left - (rows - 1) * cost >= CALLS_A_PREDICTOR * cost
     assert rows < BLOCK + BLOCK // 2
+
+
+def test_within_a_number_of_calls_a_search_plans_for_it() -> None:
+    """`within` makes the schedule of a search that plans; one with a size of its own is only stopped."""
+    fitted = lf.within(lf.auto(), max_calls=60)
+    assert lf.auto(calls=60).words(STEP, DATA, METRIC) == fitted.words(STEP, DATA, METRIC)
+    assert 60 == fitted.bound(STEP, DATA).calls
+    assert not lf.within(lf.random_search(candidates=3), max_calls=60).words(STEP, DATA, METRIC)
+
+
+def test_a_limit_of_tokens_is_planned_for_once_a_price_is_known() -> None:
+    """What a call takes is unknown before the start version ran, so no number is made up."""
+    words = lf.auto(tokens=20_000).words(STEP, DATA, METRIC)
+    assert words == lf.auto(usd=1.0).words(STEP, DATA, METRIC)
+    assert words.startswith("scores the start version on some rows, then plans")
