@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 import attrs
 
 from lmflow.errors import MetricFailed
+from lmflow.evaluation.packed import Numbers
 from lmflow.evaluation.rows import Row, result_of
 from lmflow.evaluation.spending import RowSpending
 from lmflow.evaluation.stats import Estimate, mean
@@ -36,7 +37,7 @@ class Tally:
         counted: The number of those scores.
     """
 
-    values: array[float]
+    values: Sequence[float]
     units: Sequence[int] | None
     failures: Mapping[str, int]
     counts: Counts
@@ -54,7 +55,7 @@ class Tally:
         places = enumerate(self.values)
         return array("L", (place for place, value in places if math.isnan(value) is not scored))
 
-    def scores(self) -> array[float]:
+    def scores(self) -> Sequence[float]:
         """Return the scores of the rows that have one."""
         if not self.failures:
             return self.values
@@ -115,7 +116,7 @@ class Tallying:
     def __init__(self, write: Callable[[str], object] | None = None) -> None:
         self._write = write
         self._waiting: dict[int, _Result] = {}
-        self._values, self._units = array("d"), array("L")
+        self._values, self._units = Numbers(), array("L")
         self._numbers: dict[Hashable, int] = {}
         self._failures: dict[str, int] = {}
         self._counts, self._counted = Counts(0, 0, 0), 0

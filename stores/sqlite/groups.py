@@ -166,9 +166,11 @@ class SqliteDatasets:
         """Store a data set by its content alone, under no name, and return its digest."""
         return put_dataset(self._path, "", data, time.time_ns(), {})
 
-    def draft(self) -> DatasetDraft:
-        """Begin to store a data set under no name, a few examples at a time."""
-        return DatasetDraft(self._path)
+    def draft(self, name: str) -> DatasetDraft:
+        """Begin to store a data set by its content alone, a few examples at a time; ``name`` stands
+        in errors.
+        """
+        return DatasetDraft(self._path, name)
 
     def get(self, name: str, split: str = "") -> Dataset:
         """Return the data set of a name or digest, or one of its splits; ``NotFound``."""

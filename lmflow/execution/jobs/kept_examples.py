@@ -10,10 +10,8 @@ from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
-from lmflow.data.dataset import Dataset, check_rows, dataset_of, example_id, record_of
-from lmflow.errors import BadData, short
+from lmflow.data.dataset import Dataset, check_rows, dataset_of, record_of
 from lmflow.execution.jobs.samples import Rows
-from lmflow.execution.parts.labels import Names
 from lmflow.execution.session import Session
 from lmflow.traces.paged import HELD
 from lmflow.traces.store import RunPages
@@ -31,7 +29,7 @@ class ExamplesDraft(Protocol):
     """A data set that is stored a few examples at a time; nobody sees it before it is whole."""
 
     def add(self, examples: Sequence[Record], /) -> None:
-        """Store the next examples."""
+        """Store the next examples; ``BadData`` if an earlier one has the id of one."""
         ...
 
     def keep(self, digest: str, /) -> Sequence[Record]:
@@ -47,8 +45,8 @@ class ExamplesDraft(Protocol):
 class ExamplesStore(Protocol):
     """The data sets of a store that can be stored a few examples at a time."""
 
-    def draft(self) -> ExamplesDraft:
-        """Begin to store a data set."""
+    def draft(self, name: str, /) -> ExamplesDraft:
+        """Begin to store a data set of that name."""
         ...
 
 
@@ -127,8 +125,8 @@ def _store_of(session: Session) -> ExamplesStore | None:
 async def _kept(
     store: ExamplesStore, name: str, pages: AsyncIterator[list[Record]], check: Check
 ) -> KeptExamples:
-    noted = _Noted(name)
-    draft: ExamplesDraft = await asyncio.to_thread(store.draft)
+    noted = _Noted()
+    draft = await asyncio.to_thread(store.draft, name)
     try:
         async for page in pages:
             for example in page:
@@ -162,24 +160,17 @@ async def _later_pages(
 
 
 class _Noted:
-    """Derives the digest of a data set from its examples one after the other, and refuses an id
-    that comes twice; ``fields`` has their names.
+    """Derives the digest of a data set from its examples one after the other; ``fields`` has the
+    names of their fields.
     """
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._hash = hashlib.blake2b(b"dataset\0[", digest_size=32)
-        self._ids = Names()
         self._count = 0
         self.fields: dict[str, None] = {}
 
     def add(self, example: Record) -> None:
         """Note the next example."""
-        id_ = example_id(example)
-        if not self._ids.add(id_):
-            problem = f"two rows have one id, {short(id_)!r}; the second is row {self._count}"
-            fix = 'Give each example an "id" of its own, or drop the repeats.'
-            raise BadData(self._name, problem, fix)
         form = text_form(example.digest)
         self._hash.update((f",{form}" if self._count else form).encode("ascii"))
         self._count += 1

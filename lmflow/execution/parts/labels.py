@@ -24,7 +24,7 @@ class Labels:
     def __init__(self) -> None:
         self._position = 0
         self._first_named: int | None = None
-        self._names = Names()
+        self._names = _Hashes()
 
     def label(self, row: Mapping[str, Any]) -> str:
         """Return the label of the next example, ``ex[id]``.
@@ -53,7 +53,7 @@ class Labels:
         return text.isdecimal() and text == str(int(text)) and int(text) < first
 
 
-class Names:
+class _Hashes:
     """A set of texts as sorted arrays of hashes; each new array is merged with shorter ones."""
 
     def __init__(self) -> None:

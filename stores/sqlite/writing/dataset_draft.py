@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import time
-from array import array
 from collections.abc import Sequence
 from pathlib import Path
 
-from lmflow.errors import StoreError
+from lmflow.data.dataset import example_id
+from lmflow.errors import BadData, StoreError, short
 from lmflow.stores.damage import DAMAGE, damaged
 from lmflow.stores.sqlite.blobs.format import body_of, digest_bytes
 from lmflow.stores.sqlite.blobs.reader import BlobReader
@@ -19,13 +20,21 @@ from lmflow.stores.sqlite.generation import generation_of, is_sweeping
 from lmflow.stores.sqlite.opening import is_writable, opened_as_is, read_only
 from lmflow.stores.sqlite.schema import prepare
 from lmflow.traces.paged import Paged
-from lmflow.values.batches import batches
 from lmflow.values.record import Record
 
-_ROWS = 1_000
-"""The rows of a data set that are inserted by one statement after the other."""
+_FIX = 'Give each example an "id" of its own, or drop the repeats.'
 
-_ITEMS = "INSERT INTO item (dataset, position, split, example, origin) VALUES {rows}"
+# SQLite keeps what a connection alone sees in a temporary file, and little of it in memory.
+_DRAFT = """
+CREATE TEMP TABLE draft (position INTEGER PRIMARY KEY, example INTEGER NOT NULL);
+CREATE TEMP TABLE draft_id (hash BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+_EXAMPLES = "INSERT INTO draft (position, example) VALUES {rows}"
+_ITEMS = """
+INSERT INTO item (dataset, position, split, example, origin)
+SELECT ?, position, '', example, '' FROM draft ORDER BY position
+"""
+_TOUCHED = "INSERT OR IGNORE INTO touched (kind, id) SELECT 'blob', example FROM draft"
 _PART = """
 SELECT example FROM item WHERE dataset = ? AND position >= ? AND position < ? ORDER BY position
 """
@@ -36,32 +45,42 @@ class DatasetDraft:
     itself in the last one. A draft that isn't kept leaves blobs that garbage collection removes.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, name: str) -> None:
         if not is_writable(path):
             raise read_only(str(path))
-        self._path = path
+        self._path, self._name, self._size = path, name, 0
         # Each step runs in whatever thread the caller has free, one after the other.
         self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
-        self._examples = array("q")
         try:
             prepare(self._db, path)
             self._db.execute("PRAGMA foreign_keys = ON")
+            self._db.executescript(_DRAFT)
         except sqlite3.DatabaseError as error:
             self._db.close()
             raise self._unwritten(error) from error
         self._blobs = BlobWriter(self._db)
 
     def add(self, examples: Sequence[Record]) -> None:
-        """Store the next examples. Raises ``StoreError`` if they can't be written."""
+        """Store the next examples.
+
+        Raises:
+            BadData: An earlier example has the id of one.
+            StoreError: They can't be written.
+        """
         bodies = [body_of(KIND, example) for example in examples]
         try:
+            for place, example in enumerate(examples, self._size):
+                self._check_new(place, example_id(example))
             self._begin()
             self._blobs.find(body.hashed for body in bodies)
-            self._examples.extend(map(self._blobs.put, bodies))
+            insert_rows(
+                self._db, _EXAMPLES, list(enumerate(map(self._blobs.put, bodies), self._size))
+            )
             self._blobs.flush()
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise self._unwritten(error) from error
+        self._size += len(examples)
 
     def keep(self, digest: str) -> Sequence[Record]:
         """Store the data set of all examples under its digest, unless it is stored already, and
@@ -70,15 +89,15 @@ class DatasetDraft:
         Raises:
             StoreError: It can't be written, or garbage collection has removed an example.
         """
-        hashed, size = digest_bytes(digest), len(self._examples)
+        hashed = digest_bytes(digest)
         try:
             self._begin()
             query = "SELECT id FROM dataset WHERE hash = ?"
-            row = self._db.execute(query, (hashed,)).fetchone() or self._insert(hashed, size)
+            row = self._db.execute(query, (hashed,)).fetchone() or self._insert(hashed)
             self._db.execute("COMMIT")
         except sqlite3.DatabaseError as error:
             raise self._unwritten(error) from error
-        return _examples_of(self._path, row[0], size)
+        return _examples_of(self._path, row[0], self._size)
 
     def close(self) -> None:
         """Close the connection."""
@@ -91,16 +110,21 @@ class DatasetDraft:
 
     # No data set refers to the examples before this, so a collection may have removed some: then
     # the reference to one is refused. A collection that runs now must see that they are in use.
-    def _insert(self, hashed: bytes, size: int) -> tuple[int]:
+    def _insert(self, hashed: bytes) -> tuple[int]:
         if is_sweeping(generation_of(self._db)):
-            touch = "INSERT OR IGNORE INTO touched (kind, id) VALUES ('blob', ?)"
-            self._db.executemany(touch, ((blob,) for blob in self._examples))
+            self._db.execute(_TOUCHED)
         insert = "INSERT INTO dataset (hash, size, created_ns) VALUES (?, ?, ?) RETURNING id"
-        (dataset,) = self._db.execute(insert, (hashed, size, time.time_ns())).fetchone()
-        for part in batches(range(size), _ROWS):
-            rows = [(dataset, place, "", self._examples[place], "") for place in part]
-            insert_rows(self._db, _ITEMS, rows)
+        (dataset,) = self._db.execute(insert, (hashed, self._size, time.time_ns())).fetchone()
+        self._db.execute(_ITEMS, (dataset,))
         return (int(dataset),)
+
+    def _check_new(self, place: int, id_: str) -> None:
+        hashed = hashlib.blake2b(id_.encode(), digest_size=16).digest()
+        try:
+            self._db.execute("INSERT INTO draft_id (hash) VALUES (?)", (hashed,))
+        except sqlite3.IntegrityError:
+            problem = f"two rows have one id, {short(id_)!r}; the second is row {place}"
+            raise BadData(self._name, problem, _FIX) from None
 
     def _unwritten(self, error: sqlite3.Error) -> StoreError:
         if self._db.in_transaction:
