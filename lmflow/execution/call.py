@@ -12,9 +12,10 @@ import attrs
 
 from lmflow.errors import CallError, ModelFailed, StepTimeout
 from lmflow.execution.batching_writer import WriteReceipt
-from lmflow.execution.budget import NOTHING, ONE, Spent
-from lmflow.execution.costs import actual_or_worst, actual_price, tool_price, worst_case
-from lmflow.execution.listening import ListeningSession, OnText
+from lmflow.execution.budget import NOTHING, Spent
+from lmflow.execution.costs import actual_or_worst, actual_price, to_reserve, tool_price
+from lmflow.execution.lanes.call import WaveCall
+from lmflow.execution.listening import heard
 from lmflow.execution.logs import log_another_attempt, log_attempt
 from lmflow.execution.loop_resources import ends_the_task
 from lmflow.execution.open_trace import OpenTrace
@@ -30,6 +31,7 @@ from lmflow.messages.replies import (
 )
 from lmflow.messages.requests import ChatRequest, ModelRequest, Request, ToolRequest
 from lmflow.models.base import Exchange, Model, is_own
+from lmflow.models.lanes.model import WaveExchange
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
 from lmflow.replays.reuse import NO_ANSWERS, outcome_or_raise
@@ -126,12 +128,15 @@ class CallRunner:
             self._give_slot_back()
 
     async def _take_slot(self) -> None:
-        await self._trace.connections.loop.slots.acquire()
+        loop = self._trace.connections.loop
+        await loop.slots.acquire()
+        loop.at_work += 1
         self._has_slot = True
 
     def _give_slot_back(self) -> None:
         if self._has_slot:
             self._has_slot = False
+            self._trace.connections.loop.at_work -= 1
             self._trace.connections.loop.slots.release()
 
     def _end_of(self, seconds: float) -> float:
@@ -196,39 +201,33 @@ class CallRunner:
         request = resolved if by is None else resolved.to(by.name, by.endpoint)
         key = self._key if request is resolved else request.key
         if not source:
-            worst = self._worst_case(request)
+            account, prices = trace.account, trace.connections.prices
+            worst = to_reserve(account, str(self._step), request, prices, exchange)
             if trace.account.bounded:
-                await trace.account.reserve(worst)
-        if trace.on_text:
-            perform = self._with_listener(request, exchange, trace.on_text)
+                with trace.connections.loop.idle():
+                    await trace.account.reserve(worst)
+        if isinstance(exchange, WaveExchange):
+            outcome = await self._send_by_wave(request, key, exchange, worst)
         else:
-            perform = partial(exchange, trace.connections.http)
-        outcome = await self._run_attempt(request, key, perform, worst, source)
+            perform = self._performing(request, exchange)
+            outcome = await self._run_attempt(request, key, perform, worst, source)
         self._replies.append(reply := cast("ModelReply", outcome))
         return reply
 
-    def _worst_case(self, request: ModelRequest) -> Spent:
-        account, prices = self._trace.account, self._trace.connections.prices
-        if not account.measured:
-            return ONE
-        return worst_case(str(self._step), request, prices, time.time_ns(), priced=account.priced)
+    async def _send_by_wave(
+        self, request: ModelRequest, key: str, exchange: WaveExchange, worst: Spent
+    ) -> Outcome:
+        numbers = self._attempt, 0 if self._failed is None else self._failed.attempt + 1
+        place = self._address, key, numbers
+        async with WaveCall(self._trace, exchange, *place, self._give_slot_back) as wave:
+            perform = self._performing(request, wave.exchange(self._scope))
+            return await self._run_attempt(request, key, perform, worst)
 
-    def _with_listener(
-        self, request: ModelRequest, exchange: Exchange, on_text: OnText
-    ) -> Callable[[], Awaitable[ModelReply]]:
-        """Let a listener hear the exchange; a reply that does not stream is heard as one piece."""
-
-        async def perform() -> ModelReply:
-            source = self._reply_source(request, self._attempt - 1)
-            http = self._trace.connections.http
-            reply = await exchange(ListeningSession(http, lambda text: on_text(source, text)))
-            if isinstance(reply, ChatReply):
-                if not reply.chunks:
-                    on_text(source, reply.text)
-                on_text(source, None)
-            return reply
-
-        return perform
+    def _performing(self, request: ModelRequest, exchange: Exchange) -> Perform:
+        http, on_text = self._trace.connections.http, self._trace.on_text
+        if on_text is None:
+            return partial(exchange, http)
+        return partial(heard, exchange, http, self._reply_source(request, self._attempt), on_text)
 
     def _reply_source(self, request: ModelRequest, attempt: int) -> ReplySource:
         call = self._call

@@ -17,6 +17,7 @@ from lmflow.adapters.registry import AdapterRules, AnyAdapter, adapter_rules, ch
 from lmflow.execution.batching_writer import BatchingWriter, WriteReceipt
 from lmflow.execution.budget import Prices
 from lmflow.execution.events import Listener
+from lmflow.execution.lanes.waves import Waves
 from lmflow.execution.loop_resources import LoopResources
 from lmflow.execution.models import Models
 from lmflow.execution.parts.preparations import Preparations
@@ -32,6 +33,7 @@ from lmflow.traces.trace import Run
 from lmflow.values.hashed_files import bound_to_files
 
 _MOST_TOOL_THREADS = 32
+_IN_WAVES = 5_000
 
 Adapters = Mapping[str, AnyAdapter]
 """Adapters, or their names, by patterns of model names."""
@@ -67,6 +69,18 @@ class Connections:
             lambda self: LoopResources(self.http, self.writer, self.concurrency), takes_self=True
         )
     )
+    waves: Waves = attrs.field(
+        default=attrs.Factory(
+            lambda self: Waves(self.recorder, self.writer, self.loop, self.random), takes_self=True
+        )
+    )
+
+    @property
+    def width(self) -> int:
+        """Half the executions that may be open at once: as many as calls, or many more if these
+        wait for waves, which would be small otherwise.
+        """
+        return max(self.concurrency, _IN_WAVES if self.models.wait_for_waves else 0)
 
     @property
     def adapter_rules(self) -> AdapterRules:
@@ -125,6 +139,7 @@ class Connections:
         for task in self.streams:
             task.cancel()
         await asyncio.gather(*self.streams, return_exceptions=True)
+        await self.waves.aclose()
         await self.models.aclose()
         await self.loop.aclose()
         self.tools.shutdown(wait=False, cancel_futures=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 import attrs
 
 from lmflow.errors import Unbounded
-from lmflow.execution.budget import NOTHING, Prices, Spent, unpriced
+from lmflow.execution.account import Account
+from lmflow.execution.budget import NOTHING, ONE, Prices, Spent, unpriced
 from lmflow.messages.replies import ChatReply, EmbedReply, Failure, Outcome, ToolReply, Usage
 from lmflow.messages.requests import (
     ChatRequest,
@@ -17,7 +18,9 @@ from lmflow.messages.requests import (
     Request,
     ToolRequest,
 )
+from lmflow.models.base import Exchange
 from lmflow.models.lanes.base import BATCH
+from lmflow.models.lanes.model import WaveExchange
 from lmflow.models.prices import in_batch
 from lmflow.programs.effects import Call
 from lmflow.programs.program import Program
@@ -75,6 +78,18 @@ def worst_case(
         model = request.model or "the default model"
         raise Unbounded(step, f"asks {model}, whose price isn't known", _PRICE_FIX)
     return Spent(1, prompt + completion, max(costs, default=0), int(not costs))
+
+
+def to_reserve(
+    account: Account, step: str, request: ModelRequest, prices: Prices, exchange: Exchange
+) -> Spent:
+    """Return the most that an attempt can cost, as far as its account must know it; by a wave it
+    costs the price of a batch.
+    """
+    if not account.measured:
+        return ONE
+    tier = in_batch(prices) if isinstance(exchange, WaveExchange) else prices
+    return worst_case(step, request, tier, time.time_ns(), priced=account.priced)
 
 
 def tool_price(step: str, call: Call, *, priced: bool) -> Spent:

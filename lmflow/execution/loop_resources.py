@@ -23,7 +23,7 @@ class LoopResources:
         self._closer: AsyncGenerator[None] | None = None
         self.slots = asyncio.Semaphore(concurrency)
         self.at_work = 0
-        """The calls that hold a slot, but for those that wait for a wave or for the budget."""
+        """The calls that hold a slot, but for those that wait for the budget."""
 
     async def enter(self) -> None:
         """Bind to the running loop. Raises ``OtherEventLoop`` if the executor is bound to another

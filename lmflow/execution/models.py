@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from lmflow.errors import ModelUnavailable
 from lmflow.models.base import Model, place
-from lmflow.models.registry import checked_model, model_in
+from lmflow.models.lanes.model import Batched
+from lmflow.models.registry import IN_BATCHES, checked_model, live_name, model_in
 from lmflow.models.wrap import Routed
 from lmflow.values.hashed_files import HashedFiles
 from lmflow.values.record import Record
@@ -44,8 +45,15 @@ class Models:
     def default_name(self) -> str:
         """The name of the model of steps that name none; empty if the executor has no model."""
         if isinstance(self._default, str):
-            return self._default
+            return live_name(self._default)
         return getattr(self._default, "name", "")
+
+    @property
+    def wait_for_waves(self) -> bool:
+        """Whether the requests to the default model go out in waves."""
+        if isinstance(self._default, str):
+            return self._default.startswith(IN_BATCHES)
+        return self._default is not None and _waits_for_waves(self._default)
 
     def get(self, name: str) -> Model:
         """Return the model of a name; the default for ``""`` and for the default's own name.
@@ -88,3 +96,8 @@ class Models:
         if full_name not in self._created:
             self._created[full_name] = model_in(full_name, self._local_place)
         return self._created[full_name]
+
+
+def _waits_for_waves(model: Model) -> bool:
+    inner: tuple[Model, ...] = getattr(model, "inner", ())
+    return isinstance(model, Batched) or any(map(_waits_for_waves, inner))

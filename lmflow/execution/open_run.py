@@ -152,7 +152,7 @@ class OpenRun:
             self.run.id,
             self._unrecorded(places, prepare, ended),
             prepare,
-            within.connections.concurrency,
+            within.connections.width,
             finished,
             count=count,
             go_on=go_on,

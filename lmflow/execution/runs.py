@@ -142,7 +142,7 @@ async def execute_run(  # noqa: PLR0913 - what to run, and what is there already
                 run.id,
                 places,
                 prepare,
-                connections.concurrency,
+                connections.width,
                 ended,
                 count=count,
                 go_on=go_on,

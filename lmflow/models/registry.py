@@ -11,6 +11,7 @@ import attrs
 
 from lmflow.errors import ModelUnavailable, check_kind, clipped, near, safe_repr
 from lmflow.models.base import Model
+from lmflow.models.lanes.model import in_waves
 from lmflow.models.providers.anthropic import ANTHROPIC, Anthropic
 from lmflow.models.providers.openai import OPENAI, OpenAI
 from lmflow.models.retries import retried
@@ -24,6 +25,9 @@ AZURE_VERSION = "2024-10-21"
 SECONDS_PER_ATTEMPT = 120.0
 EXAMPLE_MODEL = "openai/MODEL"
 """Stands for a model of the reader's in all examples, help and errors: real names expire."""
+
+IN_BATCHES = "batch:"
+"""Stands before the name of a model whose requests go out in waves."""
 
 MODEL_FIX = f'Name one, "{EXAMPLE_MODEL}", or make one: lf.scripted(["42"]).'
 
@@ -75,7 +79,8 @@ def model(
         name: ``openai/MODEL``, ``anthropic/MODEL``, ``azure/DEPLOYMENT``,
             ``openrouter/ORG/MODEL``, ``together/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
             ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or ``local/path/to/file.gguf``.
-            ``openai`` with a base URL is any OpenAI-compatible endpoint.
+            ``openai`` with a base URL is any OpenAI-compatible endpoint. ``batch:`` before any of
+            them is the model in waves, at half the price: ``lf.batched``.
         base_url: Takes precedence over the provider's variable (``OPENAI_BASE_URL``, ...).
         api_key: Takes precedence over the provider's variable (``OPENAI_API_KEY``, ...).
         timeout: Seconds for one attempt, or between two lines of a stream.
@@ -92,19 +97,29 @@ def model(
         >>> lf.model("ollama/MODEL").name
         'ollama/MODEL'
     """
-    return retried(_bare_model(name, base_url, api_key, timeout))
+    return _with_retries(_bare_model(name, base_url, api_key, timeout), name)
 
 
 def model_in(name: str, place: Callable[[], LocalPlace]) -> Model:
     """Make the model that a name means; a local one is given the place whose servers and
     weights it shares.
     """
-    return retried(_bare_model(name, place=place))
+    return _with_retries(_bare_model(name, place=place), name)
 
 
 def model_of(source: Model | str) -> Model:
     """Return a model; a name's is made by ``model``. Raises ``TypeError`` for anything else."""
     return model(source) if isinstance(source, str) else checked_model(source)
+
+
+def live_name(name: str) -> str:
+    """Return the name of the model that a name means, live or in waves."""
+    return name.removeprefix(IN_BATCHES)
+
+
+def _with_retries(bare: Model, name: str) -> Model:
+    """Return a model with retries; a batched one sends its requests again by itself."""
+    return bare if name.startswith(IN_BATCHES) else retried(bare)
 
 
 def bare_model_of(source: Model | str) -> Model:
@@ -137,6 +152,8 @@ def _bare_model(
             msg = f"expected {what} to be a text or None, found {type(text).__name__}"
             raise TypeError(msg)
     name = well_formed(name)
+    if name.startswith(IN_BATCHES):
+        return in_waves(_bare_model(live_name(name), base_url, api_key, timeout, place))
     provider, slash, rest = name.partition("/")
     if not slash or not rest:
         raise ModelUnavailable(

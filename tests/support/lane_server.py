@@ -48,7 +48,8 @@ class Batch:
 @attrs.define(eq=False)
 class LaneServer:
     """The provider. ``lost`` are the numbers of requests of HTTP whose connection is lost:
-    positive before they are handled, negative after.
+    positive before they are handled, negative after. ``hook`` is called before and after each; it
+    says whether the connection is lost.
     """
 
     answer: Answer
@@ -57,7 +58,7 @@ class LaneServer:
     lost: frozenset[int] = frozenset()
     seed: int = 0
     refusal: str = ""
-    hook: Callable[[str, int], None] | None = None
+    hook: Callable[[], bool] | None = None
     port: int = 0
     requests: int = 0
     files: dict[str, bytes] = attrs.field(factory=dict)
@@ -80,14 +81,11 @@ class LaneServer:
         """Answer one request of HTTP, or lose it."""
         self.requests += 1
         number = self.requests
-        if self.hook is not None:
-            self.hook("before", number)
-        if number in self.lost:
+        if number in self.lost or (self.hook is not None and self.hook()):
             return _drop(request)
         response = await self._answered(request)
-        if self.hook is not None:
-            self.hook("after", number)
-        return _drop(request) if -number in self.lost else response
+        is_lost = -number in self.lost or (self.hook is not None and self.hook())
+        return _drop(request) if is_lost else response
 
     async def _answered(self, request: web.Request) -> web.Response:
         path, method = request.path.removeprefix("/v1"), request.method
@@ -175,6 +173,8 @@ class LaneServer:
         ids = [batch.id for batch in newest]
         start = ids.index(after) + 1 if after else 0
         page = newest[start : start + 2]
+        for batch in page:
+            batch.polls += 1
         more = start + 2 < len(newest)
         return web.json_response({"data": [shape(batch) for batch in page], "has_more": more})
 

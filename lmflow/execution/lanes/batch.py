@@ -12,7 +12,7 @@ from lmflow.errors import LmflowError, ModelFailed, WaveStopped, clipped
 from lmflow.execution.lanes.parked import Parked
 from lmflow.execution.lanes.record import BatchRecord
 from lmflow.models.lanes.base import Answer, Lane, LaneRequest, LaneState
-from lmflow.models.lanes.batched import WaveRules
+from lmflow.models.lanes.model import WaveRules
 from lmflow.models.lanes.transfer import TRANSIENT, Transfer
 
 Save = Callable[..., Awaitable[None]]
@@ -100,7 +100,7 @@ class OpenBatch:
         self._wanted.discard(id_)
         if not self._wanted and not self.closed:
             self.closed = True
-            await self._close({"done": self.state.done, "requests": len(self.record.requests)})
+            await self._close({"requests": len(self.record.requests)})
 
     async def aclose(self) -> None:
         """Stop following; what is submitted stays at the provider."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +13,7 @@ from lmflow.errors import ModelFailed
 from lmflow.execution.lanes.ticket import Ticket, ticket_of
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.models.base import Exchange, Response
-from lmflow.models.lanes.batched import WaveExchange
+from lmflow.models.lanes.model import WaveExchange
 
 
 @attrs.frozen(eq=False)
@@ -21,7 +21,8 @@ class WaveCall:
     """One attempt of a call that goes by a wave. Leaving its block with a reply, or with a failure
     that is on record, settles the request.
 
-    ``attempts`` are the number of the attempt, and how many before it are on record as ended.
+    ``attempts`` are the number of the attempt, and of the first one that isn't on record as ended;
+    ``release`` gives the call's slot back.
     """
 
     trace: OpenTrace
@@ -29,6 +30,7 @@ class WaveCall:
     address: str
     key: str
     attempts: tuple[int, int]
+    release: Callable[[], None]
     ticket: Ticket = attrs.field(
         default=attrs.Factory(lambda self: self._ticket(), takes_self=True), init=False
     )
@@ -62,7 +64,7 @@ class WaveCall:
                 scope.reschedule(None)
             try:
                 waves = self.trace.connections.waves
-                return await waves.bring(self.wave, self.ticket, url, headers, body)
+                return await waves.bring(self.wave, self.ticket, url, headers, body, self.release)
             finally:
                 waited = loop.time() - began
                 if self.trace.deadline is not None:
@@ -73,6 +75,5 @@ class WaveCall:
         return self.wave.by(post)
 
     def _ticket(self) -> Ticket:
-        attempt, ended = self.attempts
         trace = self.trace
-        return ticket_of(trace.trace_id, trace.reuse, self.address, self.key, attempt, ended)
+        return ticket_of(trace.trace_id, trace.reuse, self.address, self.key, self.attempts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 
 import attrs
 
@@ -14,8 +15,8 @@ from lmflow.models.lanes.base import Answer, LaneRequest
 
 @attrs.define(eq=False)
 class Parked:
-    """A call whose request waits for a wave. The call counts as at work again from the moment in
-    which it is answered, not from when its task runs: else the next wave would go out without it.
+    """A call whose request waits for a wave, without a slot. It counts as at work from the moment
+    in which it is answered until its task has run: else the next wave might go out without it.
     """
 
     ticket: Ticket
@@ -24,19 +25,15 @@ class Parked:
     _future: asyncio.Future[Answer | None] = attrs.field(
         factory=lambda: asyncio.get_running_loop().create_future()
     )
-    _idle: bool = False
+    _risen: bool = False
 
     async def answered(self) -> Answer | None:
         """Wait for the answer; ``None`` if the request wasn't sent and has to be parked again."""
         try:
             return await self._future
         finally:
-            self._rise()
-
-    def park(self) -> None:
-        """Count as idle from now on."""
-        self._idle = True
-        self.work.at_work -= 1
+            if self._risen:
+                self.work.at_work -= 1
 
     def answer(self, answer: Answer | None) -> None:
         """Bring the answer."""
@@ -48,9 +45,8 @@ class Parked:
         """End the call by an error; each call raises its own."""
         if not self._future.done():
             self._rise()
-            self._future.set_exception(attrs.evolve(problem))
+            self._future.set_exception(copy.copy(problem))
 
     def _rise(self) -> None:
-        if self._idle:
-            self._idle = False
-            self.work.at_work += 1
+        self._risen = True
+        self.work.at_work += 1

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from random import Random
 from typing import Any
 
 import attrs
 
 from lmflow.errors import NotFound
+from lmflow.execution.lanes.ticket import request_id
 from lmflow.execution.rollout import new_id
 from lmflow.messages.replies import ToolReply
 from lmflow.messages.requests import ToolRequest
@@ -127,15 +129,14 @@ def intended(
     return BatchRecord(run, trace)
 
 
-def open_records(store: object) -> list[tuple[BatchRecord, Mapping[str, str]]]:
-    """Read the batches that a store has as open, each with the requests that may still be wanted.
-
-    A request isn't wanted any more once its execution has ended.
+def open_records(store: object) -> list[tuple[BatchRecord, Collection[str]]]:
+    """Read the batches that a store has as open, each with the requests that are still wanted:
+    those whose calls never ended.
     """
     runs: Any = getattr(store, "runs", None)
     if runs is None:
         return []
-    found = []
+    found: list[tuple[BatchRecord, Collection[str]]] = []
     for run in _recent_runs(runs):
         if run.kind != "wave" or run.status != "open":
             continue
@@ -144,11 +145,8 @@ def open_records(store: object) -> list[tuple[BatchRecord, Mapping[str, str]]]:
         if trace is None or not trace.calls:
             continue
         record = BatchRecord(run, trace)
-        ended = {
-            trace_id for trace_id in set(record.requests.values()) if _has_ended(runs, trace_id)
-        }
-        wanted = {id_: trace for id_, trace in record.requests.items() if trace not in ended}
-        found.append((record, wanted))
+        open_ids = _open_ids(runs, frozenset(record.requests.values()))
+        found.append((record, record.requests.keys() & open_ids))
     return found
 
 
@@ -162,11 +160,17 @@ def _recent_runs(runs: Any) -> Iterator[Run]:
             return
 
 
-def _has_ended(runs: Any, trace: str) -> bool:
-    try:
-        return bool(runs.trace(trace).done)
-    except NotFound:
-        return True  # it was removed: nobody goes on with it
+def _open_ids(runs: Any, traces: Collection[str]) -> frozenset[str]:
+    """Return the ids of the calls of traces that never ended."""
+    ids = set[str]()
+    for name in traces:
+        # A trace that was removed is none that anybody goes on with.
+        with contextlib.suppress(NotFound):
+            trace = runs.trace(name)
+            ids |= {
+                request_id(trace.id, call.address, call.key, call.attempt) for call in trace.orphans
+            }
+    return frozenset(ids)
 
 
 def _ended(call: CallAttempt, value: Mapping[str, Any]) -> CallAttempt:

@@ -21,7 +21,7 @@ class Ticket:
 
 
 def ticket_of(
-    trace: str, reuse: Reuse, address: str, key: str, attempt: int, ended: int
+    trace: str, reuse: Reuse, address: str, key: str, attempts: tuple[int, int]
 ) -> Ticket:
     """Make the ticket of an attempt.
 
@@ -30,13 +30,13 @@ def ticket_of(
         reuse: The recorded answers that the execution goes on from.
         address: The address of the call.
         key: The key of the request.
-        attempt: The number of the attempt.
-        ended: The attempts of the call that are on record as ended.
+        attempts: The number of the attempt, and of the first one that isn't on record as ended.
 
     Returns:
         The ticket. Attempts that never ended, here or in the trace that is reused, may be in a
         batch.
     """
+    attempt, ended = attempts
     past = reuse.past.get(address, ())
     first = max([call.attempt + 1 for call in past] + [ended])
     earlier = [request_id(trace, address, key, number) for number in range(first, attempt)]

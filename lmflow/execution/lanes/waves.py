@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from random import Random
 
 import attrs
@@ -19,7 +19,7 @@ from lmflow.execution.lanes.ticket import Ticket
 from lmflow.execution.loop_resources import LoopResources
 from lmflow.models.base import Response
 from lmflow.models.lanes.base import Answer, Lane, LaneRequest
-from lmflow.models.lanes.batched import WaveExchange, WaveRules
+from lmflow.models.lanes.model import WaveExchange, WaveRules
 from lmflow.progress.update import duration
 from lmflow.traces.events import Event
 from lmflow.traces.store import Recorder
@@ -75,19 +75,19 @@ class Waves:
         self,
         exchange: WaveExchange,
         ticket: Ticket,
-        url: str,
-        headers: Mapping[str, str],
-        body: Mapping[str, object],
+        request: LaneRequest,
+        release: Callable[[], None],
     ) -> Response:
-        """Return the response that a batch brings to a request.
+        """Return the response that a batch brings to a request. ``release`` gives the slot of the
+        call back before it waits.
 
         A request that a batch of an earlier process has is waited for, and not sent again. Raises
         the request's ``ModelFailed``, or ``WaveStopped``, which ends the run.
         """
-        lane = exchange.lane_of(url)
+        lane = exchange.lane_of(request.url)
         self._join_loop()
-        await self._load(ticket)
-        request = LaneRequest(ticket.id, url, headers, body)
+        await self._load()
+        release()
         while True:
             parked = Parked(ticket, request, self._work)
             answer = await self._answered(lane, exchange.rules, parked)
@@ -119,7 +119,6 @@ class Waves:
             batch = self._batches.get(id_)
             if batch is not None and batch.record.lane == lane.name and batch.has(id_):
                 return await self._in_batch(batch, id_, Route(lane, parked.request, rules), parked)
-        parked.park()
         gathering = self._gather(lane, rules, parked)
         try:
             return await parked.answered()
@@ -132,7 +131,6 @@ class Waves:
     async def _in_batch(
         self, batch: OpenBatch, id_: str, route: Route, parked: Parked
     ) -> Answer | None:
-        parked.park()
         batch.wait(id_, parked)
         batch.follow(route, self._known)
         try:
@@ -150,7 +148,7 @@ class Waves:
             self._send(lane, gathering)
         return gathering
 
-    # Nothing is at work if all calls that hold a slot are parked or wait for room in the budget,
+    # Nothing is at work if no call holds a slot, but for those that wait for room in the budget,
     # and the store owes no answer. An execution between two calls is at neither for a moment, so
     # that must hold at several looks.
     async def _send_when_quiet(self, lane: Lane, gathering: _Gathering) -> None:
@@ -211,9 +209,9 @@ class Waves:
     def _known(self) -> Collection[str]:
         return {batch.record.batch for batch in self._batches.values()}
 
-    async def _load(self, ticket: Ticket) -> None:
-        """Read the batches of earlier processes before the first call that may be in one."""
-        if self._loaded or not ticket.earlier:
+    async def _load(self) -> None:
+        """Read the batches of earlier processes, once; those that nobody wants are closed."""
+        if self._loaded:
             return
         async with self._loading:
             if self._loaded:
@@ -222,6 +220,7 @@ class Waves:
                 batch = OpenBatch(record, wanted, self._save, fresh=False)
                 for id_ in wanted:
                     self._batches.setdefault(id_, batch)
+                await batch.settle("")
             self._loaded = True
 
     def _join_loop(self) -> None:
