@@ -13,6 +13,7 @@ from lmflow.errors import ModelFailed
 from lmflow.execution.lanes.ticket import Ticket, ticket_of
 from lmflow.execution.open_trace import OpenTrace
 from lmflow.models.base import Exchange, Response
+from lmflow.models.lanes.base import LaneRequest
 from lmflow.models.lanes.model import WaveExchange
 
 
@@ -64,7 +65,8 @@ class WaveCall:
                 scope.reschedule(None)
             try:
                 waves = self.trace.connections.waves
-                return await waves.bring(self.wave, self.ticket, url, headers, body, self.release)
+                request = LaneRequest(self.ticket.id, url, headers, body)
+                return await waves.bring(self.wave, self.ticket, request, self.release)
             finally:
                 waited = loop.time() - began
                 if self.trace.deadline is not None:
