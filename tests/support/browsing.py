@@ -111,8 +111,8 @@ def browser_path() -> str:
 
 
 @contextlib.contextmanager
-def browsing(**options: Any) -> Iterator[Any]:
-    """A context of a headless browser; skips the test by name if none is installed."""
+def launched() -> Iterator[Any]:
+    """A headless browser; skips the test by name if none is installed."""
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright")
     path = browser_path()
     if not path:
@@ -120,6 +120,25 @@ def browsing(**options: Any) -> Iterator[Any]:
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=list(ARGS))
         try:
-            yield browser.new_context(**options)
+            yield browser
         finally:
             browser.close()
+
+
+@contextlib.contextmanager
+def browsing(**options: Any) -> Iterator[Any]:
+    """A context of a headless browser of its own."""
+    with launched() as browser:
+        yield browser.new_context(**options)
+
+
+def violations(page: Any, *rules: str) -> list[str]:
+    """What axe finds wrong with a page, by all rules or by some."""
+    axe = pytest.importorskip("axe_playwright_python.base", reason="no axe")
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(Path(axe.AXE_FILE_PATH).read_text("utf-8"))
+    # What passes is not described: that takes most of the time.
+    options: dict[str, Any] = {"resultTypes": ["violations"], "elementRef": False}
+    options |= {"runOnly": list(rules)} if rules else {}
+    found = page.evaluate("options => axe.run(document, options)", options)["violations"]
+    return [f"{each['id']}: {each['help']} {each['nodes'][0]['html'][:200]}" for each in found]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import View, browsing, viewed, viewing
+from browsing import View, viewing
 
 import lmflow as lf
 
@@ -104,14 +104,3 @@ async def test_a_pair_does_not_say_whose_it_is(judged: Path) -> None:
         for row in log:
             assert row["id"].removeprefix("v1:b2:")[:12] not in text
         assert 400 == (await view.get("/label/pairs?a=a&b=a"))[0]
-
-
-def test_a_key_judges(judged: Path) -> None:
-    """A press of 5 records the best score and shows the next execution."""
-    with viewed(judged) as (url, entrance), browsing() as context:
-        page = context.new_page()
-        page.goto(entrance)
-        page.goto(f"{url}/label?name=helpful")
-        with page.expect_navigation():
-            page.keyboard.press("5")
-        assert "7 of 8 executions left" in page.locator("main").inner_text()
