@@ -21,6 +21,7 @@ from lmflow.adapters.truncation import Cut
 from lmflow.errors import NoLogprobs
 from lmflow.interpreter.asking import Asking, ask_and_read, ask_freely, extraction_of, read_by
 from lmflow.interpreter.choices import Decision, decision_of
+from lmflow.interpreter.described import described_signature
 from lmflow.interpreter.nearest import nearest_by_words
 from lmflow.interpreter.similarity import nearest_by_vectors
 from lmflow.messages.messages import Message
@@ -48,7 +49,11 @@ def predict_messages(
 ) -> tuple[Message, ...]:
     """Write the exact messages of a step: system, demonstrations, earlier turns, inputs."""
     adapter = step_adapter(step, params)
-    return (*_leading_messages(step, params, inputs), *_input_messages(adapter, step, inputs))
+    signature = described_signature(step, params)
+    return (
+        *_leading_messages(step, params, inputs),
+        *_input_messages(adapter, step, signature, inputs),
+    )
 
 
 def read_outputs(
@@ -117,7 +122,7 @@ class _SharedParts:
 
 
 def _shared_parts(step: Predict, env: Env, inputs: Mapping[str, Any]) -> _SharedParts:
-    adapter, signature = step_adapter(step, env), step.signature.for_model
+    adapter, signature = step_adapter(step, env), described_signature(step, env)
     model, options = env[f"{step.name}.model"], env[f"{step.name}.options"]
     asking = Asking(step, adapter, signature, model, options, adapter.schema(signature))
     head, tail = _leading_messages(step, env, inputs), _tail(adapter, signature)
@@ -130,7 +135,7 @@ def _messages_of_inputs(
     """Write the earlier turns and the inputs of one call; most steps have inputs alone."""
     signature, marks = shared.asking.signature, shared.asking.adapter.marks
     if signature.histories or step.cuts:
-        return _input_messages(shared.asking.adapter, step, inputs)
+        return _input_messages(shared.asking.adapter, step, signature, inputs)
     return (user_message(signature.marked_inputs, inputs, tail=shared.tail, marks=marks),)
 
 
@@ -141,7 +146,7 @@ def _leading_messages(
 
     They depend on the inputs only if the step shows the nearest demonstrations of a pool.
     """
-    adapter, signature = step_adapter(step, params), step.signature.for_model
+    adapter, signature = step_adapter(step, params), described_signature(step, params)
     instruction, demos = params[f"{step.name}.instruction"], _demos(step, params, inputs)
     system = "\n\n".join(part for part in (instruction, adapter.form(signature)) if part)
     messages = [Message("system", system)] if system else []
@@ -151,10 +156,9 @@ def _leading_messages(
 
 
 def _input_messages(
-    adapter: Adapter, step: Predict, inputs: Mapping[str, Any]
+    adapter: Adapter, step: Predict, signature: Signature, inputs: Mapping[str, Any]
 ) -> tuple[Message, ...]:
     """Write the earlier turns and the inputs, with the adapter's cue a line below them."""
-    signature = step.signature.for_model
     tail = _tail(adapter, signature)
     return _history_and_inputs(adapter, signature, inputs, step.cuts, tail=tail)
 

@@ -1,4 +1,6 @@
-"""The parameters by which steps choose: paths that a version may have and that have no default."""
+"""The paths that a version may have and that have no default: those by which steps choose, and the
+descriptions of outputs.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,9 @@ from typing import Any
 
 from lmflow.errors import BadParameter
 from lmflow.signatures.choices import THRESHOLD, WEIGHTS, choice_of, decision_slots
+
+OUTPUTS = "outputs"
+"""The slot by which a version may describe a step's outputs: name -> description."""
 
 _MOST = 1e12
 _LEAST = 1e-12
@@ -22,13 +27,23 @@ def optional_paths(program: Any) -> tuple[str, ...]:
     )
 
 
+def description_paths(program: Any) -> tuple[str, ...]:
+    """Return the paths of the descriptions of outputs; a step that calls tools has none."""
+    steps = program.predictors.items()
+    return tuple(f"{name}.{OUTPUTS}" for name, step in steps if "tools" not in step.slots)
+
+
 def known_paths(program: Any) -> tuple[str, ...]:
     """Return all paths that a version of a program's parameters may have."""
-    return (*program.paths, *optional_paths(program))
+    return (*program.paths, *optional_paths(program), *description_paths(program))
 
 
 def check_decisions(program: Any, params: Mapping[str, Any]) -> None:
-    """Raise ``BadParameter`` if a threshold or weights can't decide."""
+    """Raise ``BadParameter`` if a threshold or weights can't decide, or descriptions describe no
+    output.
+    """
+    for path in description_paths(program):
+        _check_descriptions(program, path, params.get(path))
     for path in optional_paths(program):
         value = params.get(path)
         if value is None:
@@ -41,6 +56,15 @@ def check_decisions(program: Any, params: Mapping[str, Any]) -> None:
         if slot == WEIGHTS and not _are_weights(value, labels):
             expected = f"numbers above 0 by some of the values {', '.join(labels)}"
             raise BadParameter(path, value, expected)
+
+
+def _check_descriptions(program: Any, path: str, value: Any) -> None:
+    name, _, _ = path.rpartition(".")
+    outputs = [field.name for field in program.predictors[name].signature.outputs]
+    is_map = isinstance(value, Mapping) and set(value) <= set(outputs)
+    if value is None or (is_map and all(isinstance(text, str) for text in value.values())):
+        return
+    raise BadParameter(path, value, f"texts by some of the outputs {', '.join(outputs)}")
 
 
 def _is_number(value: Any, low: float, high: float) -> bool:

@@ -28,7 +28,8 @@ def complete_params(program: Program, version: Version | None) -> Record:
     """Complete a version's parameters with the program's defaults for the paths that it lacks.
 
     Raises ``ForeignPaths`` if the version has paths that the program lacks, ``BadParameter`` if it
-    has a threshold or weights by which no step can choose.
+    has a threshold or weights by which no step can choose, or descriptions of outputs that no step
+    has.
     """
     if version is None:
         return program.defaults

@@ -26,7 +26,8 @@ from lmflow.views.lines import LINE_WIDTH, counted
 from lmflow.views.page import page_html, page_markdown
 
 _TO_DICT = "Give what to_dict() returned, unchanged."
-_WITHOUT_DEFAULT = ("threshold", "weights")  # slots of steps that choose
+# Slots of steps that choose, and descriptions of outputs.
+_WITHOUT_DEFAULT = ("threshold", "weights", "outputs")
 _NOTE = 60  # the characters of a note that a headline shows
 _REF = re.compile(r"[A-Za-z](?:[A-Za-z0-9_-]|[./](?=[A-Za-z0-9_-])){0,99}")
 _ID = re.compile(r"[0-9a-f]{12,64}")
@@ -97,8 +98,8 @@ class Version(ExplainsAttributes, JsonValue):
             origin: For a path, what produced its new value.
 
         Raises:
-            ForeignPaths: The version has no such path. ``step.threshold`` and ``step.weights``
-                need only the step: they have no default.
+            ForeignPaths: The version has no such path. ``step.threshold``, ``step.weights``
+                and ``step.outputs`` need only the step: they have no default.
 
         Example:
             >>> version = lf.Version(params={"answer.instruction": "Answer."})
