@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -18,9 +18,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def passing(
-        self, query: str, parameters: Mapping[str, Any], check: Callable[[Any, Any], bool]
-    ) -> list[Any]:
+    def passing(self, query: str, check: Callable[[Any, Any], bool]) -> list[Any]:
         """Return the first column of a query's rows for which a check of the others holds."""
         ...
 

@@ -18,7 +18,7 @@ import attrs
 import psycopg
 
 from lmflow.errors import LmflowError, StoreError
-from lmflow.stores.postgres.connection import CHANNEL, PostgresConnection
+from lmflow.stores.postgres.connection import PostgresConnection
 from lmflow.stores.postgres.location import Location
 from lmflow.stores.postgres.preparing import prepare
 from lmflow.stores.sqlite.writing.rows import RowWriter
@@ -142,8 +142,7 @@ class Committer:
                 self._connect()
             self._db.execute("BEGIN IMMEDIATE")
             self._rows.write(events)
-            self._db.run(f"NOTIFY {CHANNEL}")
-            self._db.run("COMMIT")
+            self._db.commit()
         except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
             self._undo()
             return error

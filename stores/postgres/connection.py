@@ -31,8 +31,11 @@ from lmflow.values.media import SHA
 CHANNEL = "lmflow"
 """The channel on which a commit is announced to those who follow a store."""
 
-LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
-"""Waits for the other writers of a store; the lock goes with the transaction."""
+# The lock waits for the other writers of the store; it goes with the transaction.
+_BEGIN = (
+    b"BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
+)
+_COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
 
 _CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
 _SECONDS = 10
@@ -129,8 +132,7 @@ class PostgresConnection:
         if sql.startswith("PRAGMA"):
             return self._pragma(sql)
         if sql == "BEGIN IMMEDIATE":
-            self._db.execute("BEGIN")
-            return self._db.execute(LOCK)
+            return self._db.execute(_BEGIN, prepare=False)
         if sql == "BEGIN":
             return self._db.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         if is_insert_of_words(sql):
@@ -160,6 +162,10 @@ class PostgresConnection:
         """Run a statement of PostgreSQL as it is."""
         return self._db.execute(text.encode(), parameters)
 
+    def commit(self) -> None:
+        """Commit the open transaction, and tell those who follow the store."""
+        self._db.execute(_COMMIT, prepare=False)
+
     def rollback(self) -> None:
         """End the open transaction without its changes."""
         self._db.rollback()
@@ -168,12 +174,11 @@ class PostgresConnection:
         """Close the connection."""
         self._db.close()
 
-    def streamed(self, query: str, parameters: Parameters = ()) -> Iterator[Row]:
+    def streamed(self, query: str) -> Iterator[Row]:
         """Yield the rows of a long query of SQLite, which are fetched a few at a time."""
-        statement = translated(query)
         with self._db.transaction():
-            declare = f"DECLARE lmflow_rows NO SCROLL CURSOR FOR {statement.text}"
-            self._db.execute(declare.encode(), _ordered(statement.names, parameters))
+            declare = f"DECLARE lmflow_rows NO SCROLL CURSOR FOR {translated(query).text}"
+            self._db.execute(declare.encode())
             while rows := self._db.execute(_FETCH).fetchall():
                 yield from rows
 

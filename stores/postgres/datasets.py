@@ -46,7 +46,7 @@ class PostgresDatasets:
                 row = keep_rows(db, splits, at, origins or {})
                 if name:
                     name_dataset(db, name, row, at)
-                db.execute("COMMIT")
+                connection.commit()
             except psycopg.Error as error:
                 problem = f"it can't keep the data set ({place.clean(error)})"
                 raise StoreError(place.name, problem, "Is the server up? Try again.") from None

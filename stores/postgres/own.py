@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -34,7 +34,7 @@ class Connection(Protocol):
         """Run a statement of PostgreSQL as it is."""
         ...
 
-    def streamed(self, query: str, parameters: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    def streamed(self, query: str) -> Iterator[Sequence[Any]]:
         """Yield the rows of a long query of SQLite."""
         ...
 
@@ -59,12 +59,9 @@ class PostgresDialect:
         expression = matched(words)
         return (_HITS.format(where=where), {"words": expression}) if expression else None
 
-    def passing(
-        self, query: str, parameters: Mapping[str, Any], check: Callable[[Any, Any], bool]
-    ) -> list[Any]:
+    def passing(self, query: str, check: Callable[[Any, Any], bool]) -> list[Any]:
         """Return the first column of a query's rows for which a check of the others holds."""
-        rows = self.connection.streamed(query, parameters)
-        return [row[0] for row in rows if check(row[1], row[2])]
+        return [row[0] for row in self.connection.streamed(query) if check(row[1], row[2])]
 
     def content(self, digest: str) -> Callable[[], bytes] | None:
         """Return what reads a content, ``None`` if ``digest`` is no SHA-256."""

@@ -1,5 +1,5 @@
-"""The law of conditions on recordings: a store in memory and one in SQLite choose the same runs and
-executions, and a call is chosen as its values say.
+"""The law of conditions on recordings: stores in memory, SQLite and PostgreSQL choose the same runs
+and executions, and a call is chosen as its values say.
 """
 
 import tempfile
@@ -10,6 +10,7 @@ import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from postgres import emptied
 
 import lmflow as lf
 from lmflow.data.conditions import (
@@ -150,7 +151,9 @@ _conditions = st.one_of(
 ).map(" ".join)  # fmt: skip
 
 
-def _chosen(store: lf.MemoryStore | lf.SqliteStore, texts: Sequence[str]) -> object:
+def _chosen(
+    store: lf.MemoryStore | lf.SqliteStore | lf.PostgresStore, texts: Sequence[str]
+) -> object:
     """What a store chooses, or the kind of its error."""
     try:
         runs = [run.id for run in store.runs.where(*texts, limit=99)]
@@ -179,8 +182,32 @@ def test_both_stores_choose_the_same(
         _check_calls(memory, sqlite, texts)
 
 
-def _check_calls(memory: lf.MemoryStore, sqlite: lf.SqliteStore, texts: list[str]) -> None:
-    """Check that SQLite lists the calls whose values, read in Python, fulfil the conditions."""
+@settings(max_examples=25, deadline=None)
+@given(runs=_runs, texts=st.lists(_conditions, min_size=1, max_size=3))
+@example(
+    runs=[("run", "done", [([ONE], "failed", True, "Paris", [])])],
+    texts=["error~PARIS", "step=answer"],
+)
+@example(
+    runs=[("run", "done", [([ONE], "done", True, "Paris", [("brief", 1.0)])])], texts=["score>0.5"]
+)
+def test_a_database_chooses_the_same(
+    postgres: str, runs: list[tuple[RunKind, RunStatus, list[object]]], texts: list[str]
+) -> None:
+    """PostgreSQL chooses what memory chooses."""
+    memory = lf.MemoryStore()
+    events = _recordings(runs)
+    memory.append(*events).result(10)
+    with lf.PostgresStore(emptied(postgres)) as store:
+        store.append(*events).result(10)
+        assert _chosen(memory, texts) == _chosen(store, texts)
+        _check_calls(memory, store, texts)
+
+
+def _check_calls(
+    memory: lf.MemoryStore, sqlite: lf.SqliteStore | lf.PostgresStore, texts: list[str]
+) -> None:
+    """Check that a store lists the calls whose values, read in Python, fulfil the conditions."""
     criteria = [condition(text) for text in texts]
     if any(c.field in {"version", "run", "trace"} for c in criteria):
         return

@@ -253,7 +253,7 @@ class ConditionFilters:
         """Return the place of the values that pass a check, for a database that can't call it."""
         assert self._dialect is not None  # noqa: S101 - the caller asked
         try:
-            return self._bound(self._dialect.passing(query, self._parameters, check))
+            return self._bound(self._dialect.passing(query, check))
         except DAMAGE as error:
             raise damaged(self._store, "a blob", error) from error
 

@@ -1,0 +1,68 @@
+"""The URL of a store, and what of it is shown."""
+
+import pickle
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lmflow.errors import StoreError
+from lmflow.stores.opened import StoreURL, is_url, path_of, store_name
+from lmflow.stores.postgres.location import location
+
+_secrets = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=6).map(
+    lambda text: f"S3cr3t{text}"
+)
+
+
+@given(_secrets)
+def test_a_password_is_never_shown(password: str) -> None:
+    """Name, representation and cleaned errors have no password, neither as it is nor quoted."""
+    quoted = quote(password, safe="")
+    url = f"postgresql://ann:{quoted}@host:5433/db?sslmode=require&password={quoted}"
+    place = location(url)
+    shown = [place.name, repr(place), str(StoreURL(url)), place.clean(f"bad {password}, {quoted}")]
+    assert [] == [text for text in shown if password in text or quoted in text]
+    assert "postgresql://ann@host:5433/db?sslmode=require" == place.name
+    assert url == place.url
+
+
+def test_a_schema_is_ours() -> None:
+    """The schema is taken from the URL, which the driver gets without it."""
+    place = location("postgres://host/db?schema=team_a&sslmode=require")
+    assert ("team_a", "postgres://host/db?sslmode=require") == (place.schema, place.url)
+    assert "lmflow" == location("postgres://host/db").schema
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:hunter2@host:port/db",
+        "postgresql://u:hunter2@[::1/db",
+        "mysql://u:hunter2@host/db",
+        'postgresql://u:hunter2@host/db?schema=a"b',
+        "postgresql://u:hunter2@host/db?schema=",
+    ],
+)
+def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
+    """The error says how to write it, and shows no secret."""
+    with pytest.raises(StoreError) as caught:
+        location(url)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_name_is_a_url_or_a_path() -> None:
+    """Only URLs are databases; what needs a file refuses them and says what does it instead."""
+    assert (True, False, False) == tuple(
+        map(is_url, ["postgresql://h/d", "lmflow.db", "folder/postgresql"])
+    )
+    assert "lmflow.db" == store_name("lmflow.db")
+    with pytest.raises(StoreError, match="pg_dump"):
+        path_of(store_name("postgresql://u:hunter2@h/d"), "pg_dump copies it.")
+
+
+def test_a_url_is_a_value() -> None:
+    """It can be sent to another process."""
+    url = StoreURL("postgresql://u:hunter2@h/d")
+    assert (url, url.url) == ((copy := pickle.loads(pickle.dumps(url))), copy.url)  # noqa: S301 - our own
