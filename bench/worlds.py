@@ -118,6 +118,7 @@ class World:
     steps: int
     words: dict[str, Array] = attrs.field(factory=dict)
     replies: dict[Any, Array] = attrs.field(factory=dict)
+    envs: dict[Any, Env] = attrs.field(factory=dict)  # what executions of a version share
 
     def __attrs_post_init__(self) -> None:
         p, rows = self.preset, RUN + TEST
@@ -269,7 +270,10 @@ def ran(world: World, rollout: PlannedRollout) -> Trace:
 
     inputs = rollout.example.only(*(field.name for field in program.signature.inputs))
     pending = attrs.evolve(program(**inputs), sample=rollout.sample)
-    outputs = drive_pure(pending, Env(complete_params(program, rollout.version)), recall)
+    name = (program.key, rollout.version.tree)
+    if name not in world.envs:
+        world.envs[name] = Env(complete_params(program, rollout.version))
+    outputs = drive_pure(pending, world.envs[name], recall)
     return Trace(
         rollout.key[-18:], program.key, str(program), rollout.version, pending.inputs, WORLD,
         sample=rollout.sample, calls=tuple(calls), outputs=outputs, started=1, ended=2,
