@@ -11,7 +11,7 @@ from lmflow.errors import LmflowError
 from lmflow.traces.events import Event
 from lmflow.traces.store import GroupRecorder, Recorder
 
-LONGEST_WAIT = 0.01
+LONGEST_WAIT = 0.02
 """Seconds after which events are handed over, if nobody has waited for them by then."""
 
 

@@ -31,11 +31,11 @@ LARGEST_BATCH = 1000
 IDLE = 0.05
 """Seconds without a commit after which rows are made of what waits in the log."""
 
-SLOW = 0.005
-"""Seconds that a commit in the caller's thread may take."""
+SLOW = 0.01
+"""Seconds that commits in the caller's thread may take on the average of some ten."""
 
 RECOVERY = 1.0
-"""Seconds after a slow commit in which the store's own thread commits."""
+"""Seconds in which the store's own thread commits once commits are slow."""
 
 _PATIENT = 5000
 """Milliseconds that the store's own thread waits for other processes; callers wait for none."""
@@ -92,6 +92,7 @@ class GroupCommitter:
         self._queued = 0
         self._is_awake = False
         self._committed = 0.0
+        self._average = 0.0
         self._not_before = float("inf") if waits_for_disk else 0.0
         self._checkpoint = checkpoint
         self._failed_write: sqlite3.OperationalError | None = None
@@ -174,8 +175,7 @@ class GroupCommitter:
             if not self._kept(events):
                 return False
             self._committed = time.monotonic()
-            if self._committed - began > SLOW:
-                self._not_before = self._committed + RECOVERY
+            self._note_duration(self._committed - began)
             if not self._is_awake:
                 self._is_awake = True
                 self._queue.put(_WAKE_UP)
@@ -184,6 +184,14 @@ class GroupCommitter:
         for batch in batches:
             batch.done.set_result(None)
         return True
+
+    # On a busy machine a commit may take long now and then because other work had the core. A disk
+    # that others keep busy makes many commits slow, and then no event loop should wait for it.
+    def _note_duration(self, seconds: float) -> None:
+        self._average += (seconds - self._average) / 10
+        if self._average > SLOW:
+            self._average = 0.0
+            self._not_before = self._committed + RECOVERY
 
     def _kept(self, events: Sequence[Event]) -> bool:
         """Commit events to the log; whatever keeps them from it, the thread will meet it, too."""
@@ -277,7 +285,8 @@ class GroupCommitter:
             # meanwhile.
             self._db.execute("BEGIN IMMEDIATE")
             # Another process may have kept a piece since: its rows come first here, too.
-            settle_within(self._db, self._store)
+            if settle_within(self._db, self._store):
+                self._log.look_again()
             self._rows.write(events)
             self._db.execute("COMMIT")
         except BaseException:

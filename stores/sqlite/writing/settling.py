@@ -85,12 +85,13 @@ def settle(db: sqlite3.Connection, store: str, reached: Reached = unnoticed) -> 
         pass
 
 
-def settle_within(db: sqlite3.Connection, store: str) -> None:
-    """Make rows of all pieces in the log, in the caller's transaction."""
+def settle_within(db: sqlite3.Connection, store: str) -> bool:
+    """Make rows of all pieces in the log, in the caller's transaction; say whether any waited."""
     pieces = [Piece(row[0]) for row in db.execute(_WAITING, (-1,)).fetchall()]
     if pieces:
         write_rows(db, store, RowWriter(db), pieces)
         db.execute("DELETE FROM log WHERE problem = ''")
+    return bool(pieces)
 
 
 def settle_some(db: sqlite3.Connection, store: str, rows: RowWriter, reached: Reached) -> bool:
