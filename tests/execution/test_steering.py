@@ -39,6 +39,11 @@ def reply(request: ChatRequest) -> str:
     return "1" if "wisely" in system or len(last) % 2 else "0"
 
 
+def _nothing(store: lf.SqliteStore, run: lf.Run) -> list[tuple[str, str]]:
+    del store, run
+    return []
+
+
 @attrs.define
 class Person:
     """Acts in a store through a handle of its own, as another process does."""
@@ -53,7 +58,7 @@ class Person:
         self.need += 1
         with lf.SqliteStore(self.path) as store:
             run = store.runs(1)[0]
-            for kind, version in self.acts.get(self.need, lambda *_: [])(store, run):
+            for kind, version in self.acts.get(self.need, _nothing)(store, run):
                 act = SearchSteered(run.id, kind, version, "because", "ann", time.time_ns())
                 store.append(act).result()
         if self.need == self.copy_at:
@@ -201,7 +206,8 @@ async def test_what_a_search_cannot_take_is_refused_on_record(tmp_path: Path) ->
         return [("pin", foreign.id), ("veto", str(run.config["version"]))]
 
     found, run = await steered(tmp_path / "store.db", {2: act})
-    problems = [trace.outputs["taken"]["problem"] for trace in run if trace.name == "steer"]
+    taken: list[Any] = [trace.outputs for trace in run if trace.name == "steer"]
+    problems = [outputs["taken"]["problem"] for outputs in taken]
     assert "nope" in problems[0]
     assert "start" in problems[1]
     assert whole.version.id == found.version.id == replayed(run, found.start).id

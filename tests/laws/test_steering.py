@@ -51,7 +51,8 @@ def steer(name: str, choose: Choose) -> Steered:
     """Run a search, and steer it."""
     traces, evidence = given_traces(), Evidence()
     plan = MAKERS[name](1).begin(PROGRAM, traces, METRIC, evidence)
-    versions, needs, taken = {traces.version.tree: traces.version}, [], {}
+    versions, needs = {traces.version.tree: traces.version}, list[Need]()
+    taken: dict[int, tuple[SearchAct, ...]] = {}
     answers: dict[str, lf.Trace] = {}
     state = advance_plan(plan)
     while isinstance(state, Need):

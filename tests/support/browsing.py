@@ -51,7 +51,7 @@ class View:
             assert response.status == 200, await response.text()
             return await response.json()
 
-    async def post(self, path: str, **form: str) -> tuple[int, str]:
+    async def post(self, path: str, /, **form: str) -> tuple[int, str]:
         """What a form answers: status, and the page that it leads to or its text."""
         data = {"form_token": self.access.form_token, **form}
         async with self.session.post(

@@ -61,7 +61,7 @@ def load_optimization(asked: Asked) -> Shown:
         "candidates": _candidates(asked, run, found, steered["marks"]),
         "steering": steered,
         "proposals": _proposals(asked, part, own),
-        "spending": _spending(part),
+        "spending": _spending([row for row in part if not _is_act(row)]),
         "totals": totals,
         "budget": budget,
         "left": _left(run, totals, budget),
@@ -122,12 +122,13 @@ def _candidates(
         (each.version, [id_ for id_ in known[each.version].parents if id_ in ids])
         for each in reversed(found)
     ]
-    best = max((each.to_json()["score"] for each in found if each.judged), default=None)
+    eligible = [each for each in found if each.judged and marks.get(each.version) != "veto"]
+    best = max((each.to_json()["score"] for each in eligible), default=None)
     result = _params(asked, run.result)
     rows = []
     for each, (row, _) in zip(reversed(found), graph_rows(pairs, Lanes()), strict=True):
         version, facts = known[each.version], each.to_json()
-        is_best = each.judged and best is not None and facts["score"] == best
+        is_best = each in eligible and facts["score"] == best
         chosen = result is not None and version.params == result
         rows.append(
             {
