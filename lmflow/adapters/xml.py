@@ -21,7 +21,7 @@ from lmflow.adapters.elements import element, escape, is_nested, sketch, unescap
 from lmflow.adapters.json_outputs import read_json_value
 from lmflow.adapters.markers import trim
 from lmflow.adapters.structured import JSON
-from lmflow.adapters.thinking import may_begin, without_thinking
+from lmflow.adapters.thinking import is_thinking_tag, may_begin, without_thinking
 from lmflow.signatures.fields import Field, nullable, unwrap_annotated
 from lmflow.signatures.signature import Signature
 from lmflow.values.record import Record, plain
@@ -84,8 +84,10 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
 
 def _without_thinking(signature: Signature, text: str, *, whole: bool) -> str:
     """The reply without thinking; the tag of an output called ``reasoning`` is none."""
-    tags = _own_tags(signature)
-    masked = tags.sub(lambda tag: f"<{tag[1]}{_MASK}{tag[2]}", text)
+    names = [name for name in signature.output_names if is_thinking_tag(name)]
+    if not names:
+        return without_thinking(text, whole=whole)
+    masked = _own_tags(names).sub(lambda tag: f"<{tag[1]}{_MASK}{tag[2]}", text)
     return without_thinking(masked, whole=whole).replace(_MASK, "")
 
 
@@ -118,8 +120,8 @@ def _contents(signature: Signature, reply: str) -> dict[str, str]:
     return contents
 
 
-def _own_tags(signature: Signature) -> re.Pattern[str]:
-    return re.compile(rf"<(/?)({_names(signature)})(?=[\s/>])", re.IGNORECASE)
+def _own_tags(names: list[str]) -> re.Pattern[str]:
+    return re.compile(rf"<(/?)({'|'.join(names)})(?=[\s/>])", re.IGNORECASE)
 
 
 def _names(signature: Signature) -> str:

@@ -26,6 +26,9 @@ _BOX = re.compile(
 )
 """A box behind a bullet or a number."""
 
+_LEAD = 100
+"""Lines in which the first label must stand."""
+
 _ROMAN = (
     *("i", "ii", "iii", "iv", "v", "vi", "vii", "viii", "ix", "x"),
     *("xi", "xii", "xiii", "xiv", "xv", "xvi", "xvii", "xviii", "xix", "xx"),
@@ -40,8 +43,9 @@ _SERIES: tuple[Sequence[str], ...] = (
 
 def with_bullets(text: str) -> str:
     """Write bullets in place of other labels, and remove the boxes behind bullets."""
-    text = _BOX.sub(r"\1", text)
-    first = _LABEL.search(text)
+    if "[" in text:
+        text = _BOX.sub(r"\1", text)
+    first = _LABEL.search(text, 0, _end_of_lead(text))
     if first is None or not _begins_list(text[: first.start()]):
         return text
     form = str(first.lastgroup)
@@ -50,6 +54,16 @@ def with_bullets(text: str) -> str:
         return text
     starts = {label.start() for label in labels}
     return _relabelled(text, starts, labels[0].start(), labels[-1].start())
+
+
+def _end_of_lead(text: str) -> int:
+    """The end of the lines in which a list must begin, so that a long text costs little."""
+    end = -1
+    for _ in range(_LEAD):
+        end = text.find("\n", end + 1)
+        if end < 0:
+            return len(text)
+    return end
 
 
 def _begins_list(before: str) -> bool:
