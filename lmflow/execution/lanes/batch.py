@@ -52,6 +52,7 @@ class OpenBatch:
         self._answers: dict[str, Answer] = {}
         self._handed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._ending: list[asyncio.Task[None]] = []
         self._is_read = False
         self.state = LaneState(ended=False, total=len(record.requests))
         self.closed = False
@@ -93,7 +94,10 @@ class OpenBatch:
         if self._waiting.pop(id_, None) is None or self._waiting:
             return
         if self._task is not None:
+            # It ends a little later; who comes back meanwhile must not rely on it.
             self._task.cancel()
+            self._ending.append(self._task)
+            self._task = None
 
     async def settle(self, id_: str) -> None:
         """Note that the answer of a request is on record; the last one closes the record."""
@@ -104,13 +108,15 @@ class OpenBatch:
 
     async def aclose(self) -> None:
         """Stop following; what is submitted stays at the provider."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        tasks = [*self._ending, *([] if self._task is None else [self._task])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def forget_loop(self) -> None:
         """Forget the calls and the task of an event loop that is closed."""
         self._waiting.clear()
+        self._ending.clear()
         self._task = None
 
     async def _follow(
