@@ -96,11 +96,13 @@ def _contents(signature: Signature, reply: str) -> dict[str, str]:
 
     An end that is missing is the beginning of the next output, or the end of the reply.
     """
-    tags = list(_pattern(_names(signature)).finditer(reply))
-    last_end = {tag["name"].lower(): tag.start() for tag in tags if tag["end"]}
+    # Two passes: a list of all tags of a hostile reply is made in one go, in which no other call
+    # gets a turn.
+    pattern = _pattern(_names(signature))
+    last_end = {tag["name"].lower(): tag.start() for tag in pattern.finditer(reply) if tag["end"]}
     contents: dict[str, str] = {}
     open_name, start, depth = "", 0, 0
-    for tag in tags:
+    for tag in pattern.finditer(reply):
         name, is_end, is_empty = tag["name"].lower(), bool(tag["end"]), bool(tag["empty"])
         if name == open_name:
             if not is_empty:
