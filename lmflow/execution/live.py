@@ -30,7 +30,7 @@ T = TypeVar("T")
 _WITHOUT_USER_CODE = (Step, Pipe)
 """Programs whose coroutines are lmflow's own; code of others sees only replies that are durable."""
 
-LONG_REPLY = 50_000
+LONG_REPLY = 8_000
 """Characters of a reply beyond which a thread reads it, so that no other call waits meanwhile."""
 
 
