@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
@@ -45,6 +47,30 @@ def state(name: str, text: str = "") -> Markup:
     return Markup('<span class="state is-{}"><span aria-hidden="true">{}</span> {}</span>').format(
         shown, sign, word
     )
+
+
+def grid_cells(cells: Iterable[Mapping[str, Any] | None]) -> Markup:
+    """Draw the cells of a row of a grid: each leads to its trace, by a score or a sign.
+
+    A grid has 20,000 of them, which as lines of a template would take most of a page's time.
+    """
+    return Markup("").join(map(_grid_cell, cells))
+
+
+def _grid_cell(cell: Mapping[str, Any] | None) -> Markup:
+    if cell is None:
+        return Markup('<td class="cell-n">·</td>')
+    trace, score = cell["trace"], cell["score"]
+    place = trace if trace.isascii() and trace.isalnum() else escape(quote(trace, safe=""))
+    href = f'<a href="/traces/{place}"'
+    if cell["status"] == "failed":
+        text = f'<td class="cell-f">{href} title="failed">✗</a></td>'
+    elif score is None:
+        text = f'<td>{href} class="is-open" title="no score">●</a></td>'
+    else:
+        shade = min(max(int(score * 5), 0), 5)
+        text = f'<td class="cell-{shade}">{href}>{score:.2f}</a></td>'
+    return Markup(text)  # noqa: S704 - the id is quoted, and the rest is ours
 
 
 def bar(start: float, length: float, kind: str = "ok") -> Markup:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from lmflow.errors import short
 from lmflow.errors.words import visible
-from lmflow.ui.drawing import bar, difference, state
+from lmflow.ui.drawing import bar, difference, grid_cells, state
 from lmflow.ui.graph import draw_row
 from lmflow.ui.pages import link
 from lmflow.ui.plots import curve_plot
@@ -71,6 +71,7 @@ def make_templates() -> Templates:
         "state": state,
         "difference": difference,
         "draw_row": draw_row,
+        "grid_cells": grid_cells,
         "curve_plot": curve_plot,
     }
     # A fragment is a block alone, which doesn't see what its page imports.

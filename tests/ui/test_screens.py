@@ -1,12 +1,17 @@
 """Every screen is a page, JSON and fragments, filled and empty."""
 
 import re
+import statistics
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browsing import View, viewing
+
+import lmflow as lf
+from lmflow.messages.replies import ChatReply
+from lmflow.ui.screens import matrix
 
 PAGES = {
     "runs": "/",
@@ -105,6 +110,7 @@ FRAGMENTS = (
     ("verification", "result"),
     ("comparison", "rows"),
     ("examples", "rows"),
+    ("history of an example", "rows"),
     ("versions", "rows"),
     ("optimizations", "live"),
     ("search", "rows"),
@@ -184,3 +190,56 @@ async def test_lists_go_on_where_they_stopped(filled: Path) -> None:
             listed += [row["id"] for row in data["rows"]]
             data = await view.json(f"/?limit=2&before={data['next']}")
         assert every == listed + [row["id"] for row in data["rows"]]
+
+
+async def test_a_history_goes_on_as_far_back_as_there_are_evaluations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of it, one after the other, are all executions of the example, newest first."""
+    monkeypatch.setattr(matrix, "HISTORY_PART", 3)
+    program = lf.predict("answer", "question -> answer", "Answer.")
+    rows = [{"id": "e1", "question": "Why?", "answer": "so"}]
+    with lf.SqliteStore(tmp_path / "store.db") as store:
+        async with lf.Executor(lf.scripted(lambda _: "so"), store) as ex:
+            found = [await ex.evaluate(program, rows, lf.exact_match("answer")) for _ in range(7)]
+    path, listed, pages = "/examples/ex[e1]?program=answer", list[str](), 0
+    async with viewing(tmp_path / "store.db") as view:
+        data = await view.json(path)
+        while True:
+            pages += 1
+            listed += [row["run"] for row in data["rows"]]
+            if not data["older"]:
+                break
+            data = await view.json(f"{path}&before={data['older']}")
+    assert 3 == pages
+    assert [each.run for each in reversed(found)] == listed
+
+
+async def test_a_comparison_says_what_is_slower(filled: Path) -> None:
+    """By the median of the differences on the same examples."""
+    async with viewing(filled) as view:
+        known = await names(view)
+        data = await view.json(f"/compare?run={known['first']}&run={known['second']}")
+    with lf.SqliteStore(filled) as store:
+        seconds = [
+            {label: (trace.ended - trace.started) / 1e9 for label, trace in store.run(run).items}
+            for run in (known["first"], known["second"])
+        ]
+    differences = [seconds[1][label] - each for label, each in seconds[0].items()]
+    slower = data["sides"][1]["comparison"]["slower"]
+    assert statistics.median(differences) == pytest.approx(slower)
+
+
+async def test_a_streamed_reply_is_shown_as_it_arrived(tmp_path: Path) -> None:
+    """The pieces of a reply, joined, are the reply; a long one shows the first 500."""
+    program = lf.predict("answer", "question -> answer", "Answer.")
+    text = "ab" * 600
+    reply = ChatReply(text, chunks=(1,) * len(text))
+    with lf.SqliteStore(tmp_path / "store.db") as store:
+        async with lf.Executor(lf.scripted(lambda _: reply), store) as ex:
+            trace = await ex.run(program, question="Why?")
+    async with viewing(tmp_path / "store.db") as view:
+        data = await view.json(f"/traces/{trace.id}")
+        page = (await view.get(f"/traces/{trace.id}"))[1]
+    assert (1200, text[:500]) == (data["call"]["chunks"], "".join(data["call"]["pieces"]))
+    assert "the first 500 of 1,200 chunks" in page

@@ -107,11 +107,27 @@ def _comparison(first: _Side, side: _Side, metric: str) -> dict[str, Any]:
         "losses": len(result.losses),
         "ties": len(result.ties),
         "cost": _minus(side.evaluation.cost, first.evaluation.cost),
+        "slower": _slower(first.rows, side.rows),
     }
 
 
 def _minus(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one - other
+
+
+def _slower(first: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> float | None:
+    """Return by how many seconds an execution of the second evaluation took longer, as the median
+    of the differences on the same examples; ``None`` if reused replies leave no time to compare.
+    """
+    before, after = _seconds(first), _seconds(other)
+    differences = [after[id_] - seconds for id_, seconds in before.items() if id_ in after]
+    return statistics.median(differences) if differences else None
+
+
+def _seconds(rows: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """Return the mean seconds of each example that no reused reply was part of."""
+    measured = {id_: [row.latency for row in each] for id_, each in rows.items()}
+    return {id_: statistics.fmean(each) for id_, each in measured.items() if None not in each}
 
 
 def _row(id_: str, sides: Sequence[_Side], metric: str) -> dict[str, Any]:

@@ -6,8 +6,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import toolz
-
 from lmflow.data.conditions import condition
 from lmflow.ui.pages import Asked, Screen, Shown, command_line, link
 
@@ -16,6 +14,9 @@ EXAMPLES = 100
 
 COLUMNS = 40
 """The evaluations that a grid has at most."""
+
+HISTORY_PART = 100
+"""The evaluations in which one request looks for an example."""
 
 _RUNS_READ = 200
 
@@ -55,12 +56,14 @@ MATRIX = Screen("/examples", "matrix.html", load_matrix, "Examples")
 
 
 def load_history(asked: Asked) -> Shown:
-    """Read every execution of one example, newest first."""
+    """Read the executions of one example, newest first, a part of the evaluations at a time."""
     label, program = asked.path["label"], asked.text("program")
-    runs = _programs(asked).get(program, [])
-    cells = asked.outlines.cells([run["id"] for run in runs], label)
-    columns = {run["id"]: run for run in runs}
-    rows = [{**cell, "started": columns[cell["run"]]["started"]} for cell in cells]
+    criteria = [condition("kind=evaluate"), condition(f"program={program}")]
+    ids = asked.reader.listing.run_ids(criteria, HISTORY_PART + 1, asked.text("before"))
+    part = ids[:HISTORY_PART] if program else []
+    cells = asked.outlines.cells(part, label)
+    started = {id_: asked.reader.run_alone(id_).started for id_ in part}
+    rows = [{**cell, "started": started[cell["run"]]} for cell in cells]
     rows.sort(key=lambda row: str(row["run"]), reverse=True)
     good = next((row for row in rows if row["score"] is not None and row["score"] >= 1), None)
     bad = next((row for row in rows if row["score"] is not None and row["score"] < 1), None)
@@ -71,6 +74,8 @@ def load_history(asked: Asked) -> Shown:
         "total": len(rows),
         "bisect": _bisect(good, bad, program, label),
         "grid": link("examples", program=program),
+        "evaluations": len(part),
+        "older": part[-1] if program and len(ids) > HISTORY_PART else "",
     }
     command = command_line("runs", "calls", where=(f"label={label}",))
     return Shown(f"Example {label}", command, data)
@@ -95,14 +100,15 @@ def _column(asked: Asked, run: Mapping[str, Any], refs: Mapping[str, str]) -> di
 
 def _grid(cells: Sequence[Mapping[str, Any]]) -> dict[tuple[str, str], dict[str, Any]]:
     """Return the cells by example and run; samples of an example are one cell with their mean."""
-    groups = toolz.groupby(lambda cell: (_example(cell), cell["run"]), cells)
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for cell in cells:
+        groups.setdefault((_example(cell), cell["run"]), []).append(cell)
     return {place: _cell(samples) for place, samples in groups.items()}
 
 
 def _cell(samples: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    scores = [sample["score"] for sample in samples if sample["score"] is not None]
-    failed = next((sample for sample in samples if sample["status"] == "failed"), None)
-    shown = failed or samples[0]
+    shown = next((each for each in samples if each["status"] == "failed"), samples[0])
+    scores = [each["score"] for each in samples if each["score"] is not None]
     mean = statistics.fmean(scores) if scores else None
     return {"trace": shown["trace"], "status": shown["status"], "score": mean}
 

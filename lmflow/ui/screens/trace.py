@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +20,8 @@ from lmflow.ui.screens.trees import with_frames
 from lmflow.values.record import plain, pretty
 
 _ATTEMPT = re.compile(r"(.+)#([1-9]\d{0,4})", re.DOTALL)
+
+_MOST_PIECES = 500
 
 PART = 80
 """The rows of a tree that one request gets."""
@@ -226,7 +229,7 @@ def _message(message: Any) -> dict[str, Any]:
 def _outcome(outcome: Any) -> dict[str, Any]:
     empty: dict[str, Any] = {
         "reply": "", "reasoning": "", "finish": "", "usage": None, "failure": "", "chunks": 0,
-        "reply_calls": [],
+        "pieces": [], "reply_calls": [],
     }  # fmt: skip
     match outcome:
         case ChatReply():
@@ -238,6 +241,7 @@ def _outcome(outcome: Any) -> dict[str, Any]:
                 "finish": outcome.finish,
                 "usage": attrs.asdict(outcome.usage),
                 "chunks": len(outcome.chunks),
+                "pieces": _pieces(outcome.text, outcome.chunks),
                 "reply_calls": calls,
             }
         case EmbedReply():
@@ -248,6 +252,12 @@ def _outcome(outcome: Any) -> dict[str, Any]:
         case Failure():
             return {**empty, "failure": str(outcome.error())}
     return empty
+
+
+def _pieces(text: str, lengths: Sequence[int]) -> list[str]:
+    """Return the first pieces in which a streamed text arrived."""
+    ends = itertools.accumulate(lengths[:_MOST_PIECES], initial=0)
+    return [text[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _text(value: Any) -> str:

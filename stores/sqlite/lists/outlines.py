@@ -195,7 +195,8 @@ class Outlines:
         a label.
         """
         rows = self._rows(_CELLS, runs=json.dumps(list(runs)), label=label)
-        return [{**dict(row), "version": digest_text(row["version"])} for row in rows]
+        digests = {hashed: digest_text(hashed) for hashed in {row["version"] for row in rows}}
+        return [{**dict(row), "version": digests[row["version"]]} for row in rows]
 
     def root(self, run: str) -> str:
         """Return the root of a run by its whole id, empty if it is gone or has none."""
