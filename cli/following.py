@@ -7,6 +7,7 @@ from collections.abc import Sequence
 FOLLOWING: dict[str, tuple[str, str]] = {
     "new": ("lmflow run app:triage --set message=...", "lmflow doctor"),
     "run": ("lmflow runs show RUN --messages", "lmflow replay RUN"),
+    "map": ("lmflow runs show RUN", "lmflow resume RUN --retry-failures"),
     "render": ("lmflow edit REF STEP.instruction", "lmflow run MODULE:PROGRAM --set NAME=VALUE"),
     "resume": ("lmflow runs show RUN", "lmflow replay RUN"),
     "runs": ("lmflow runs show RUN", "lmflow replay RUN"),
@@ -14,6 +15,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "runs show": ("lmflow replay RUN", "lmflow why TRACE"),
     "runs tail": ("lmflow runs show RUN", "lmflow resume RUN"),
     "runs search": ("lmflow runs show RUN --messages", "lmflow why TRACE"),
+    "runs merge": ("lmflow runs show RUN", "lmflow compare RUN OTHER"),
     "runs export": ("lmflow verify RUN", "lmflow gc --older-than 30d"),
     "runs calls": ("lmflow runs show RUN --messages", "lmflow costs --by step"),
     "costs": ("lmflow runs calls --where CONDITION", "lmflow replay --where CONDITION --version B"),

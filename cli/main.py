@@ -19,6 +19,7 @@ SECTIONS = {
     "Run": {
         "new": ("new:new", "Write a small project that works at once, into a folder."),
         "run": ("run:run", "Run a program, once or on each row of data, and record it."),
+        "map": ("scaling.map:map_", "Run a program on each row of a file, and write the results."),
         "render": ("render:render", "Print the exact messages and options that a step would send."),
         "resume": ("replay:resume", "Finish a run that a crash or Ctrl-C stopped."),
     },
@@ -68,8 +69,8 @@ SECTIONS = {
         "sql": ("stores.sql:sql", "Read the store by SQL."),
         "backup": ("stores.backup:backup", "Copy the store while others write it."),
         "store": ("stores.salvage:store", "Merge stores, and rescue what a damaged one has."),
-        "push": ("stores.merge:push", "Bring all that this store holds into another one."),
-        "pull": ("stores.merge:pull", "Bring all that another store holds into this one."),
+        "push": ("scaling.merge:push", "Bring all that this store holds into another one."),
+        "pull": ("scaling.merge:pull", "Bring all that another store holds into this one."),
         "verify": ("runs:verify", "Check every hash of a run or of the whole store."),
         "gc": ("stores.gc:gc", "Remove what no ref, reflog, pin or run reaches."),
         "doctor": (

@@ -16,6 +16,7 @@ import click
 from lmflow.cli.errors import one_line_errors
 from lmflow.cli.following import epilog, right_name
 from lmflow.cli.text.console import clean_streams
+from lmflow.data.shards import shard_numbers
 from lmflow.values.record import plain
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -164,6 +165,24 @@ def concurrency_option(default: int, text: str) -> Callable[[F], F]:
     return click.option(
         "--concurrency", default=default, show_default=True, type=integer(1), help=text
     )
+
+
+def shard_option(command: F) -> F:
+    """Add ``--shard k/n``."""
+
+    def check(_: click.Context, __: click.Parameter, name: str) -> str:
+        if name:
+            shard_numbers(name)
+        return name
+
+    option = click.option(
+        "--shard",
+        default="",
+        metavar="k/n",
+        callback=check,
+        help="Run one of n parts; `lmflow runs merge` merges their runs.",
+    )
+    return option(command)
 
 
 def budget_options(calls: str, usd: str) -> Callable[[F], F]:

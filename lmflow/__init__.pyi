@@ -15,6 +15,8 @@ from .data.dataset import Data as Data
 from .data.dataset import Dataset as Dataset
 from .data.dataset import example_id as example_id
 from .data.readers import dataset as dataset
+from .data.shards import Shard as Shard
+from .data.shards import shard as shard
 from .data.splits import split as split
 from .errors import LmflowError as LmflowError
 from .evaluation.cascades import CascadeCurve as CascadeCurve
@@ -41,6 +43,7 @@ from .evaluation.judges import (
     semantic_f1 as semantic_f1,
 )
 from .evaluation.rescoring import scores_from as scores_from
+from .exchange.merged_runs import merge_runs as merge_runs
 from .execution.budget import Budget as Budget
 from .execution.executor import Executor as Executor
 from .execution.indexing import dense_index as dense_index

@@ -14,6 +14,8 @@ from lmflow.cli.loading.jobs import Job
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.options import echo_json, in_colour
 from lmflow.cli.text.optimization import evaluation_text, report, spending, steps
+from lmflow.data.dataset import Dataset
+from lmflow.data.shards import Shard, shard
 from lmflow.errors import ModelUnavailable, short
 from lmflow.evaluation.charts import lines_svg
 from lmflow.evaluation.evaluation import Evaluation
@@ -49,13 +51,17 @@ def run_evaluation(  # noqa: PLR0913 - what an evaluation is started with
     The examples are stored, so that the run can be read without the file.
     """
     check_models(job)
+    examples: Dataset | Shard = job.datasets["data"]
     keep_data(store, tuple(job.datasets.values()))
+    if job.spec.shard:
+        examples = shard(examples, job.spec.shard)
+        keep_data(store, (Dataset(job.datasets["data"].name, examples),))
 
     async def go() -> Evaluation:
         async with _executor(store, job, concurrency) as ex:
             return await ex.evaluate(
                 job.program,
-                job.datasets["data"],
+                examples,
                 job.metrics,
                 version=job.start,
                 samples=job.spec.samples,

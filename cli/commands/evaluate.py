@@ -22,6 +22,7 @@ from lmflow.cli.options import (
     json_option,
     options_value,
     program_option,
+    shard_option,
     store_option,
 )
 from lmflow.cli.text.optimization import comparison_text
@@ -63,6 +64,7 @@ class _EvaluationOptions:
     concurrency: int
     store: str
     as_json: bool
+    shard: str = ""
 
     def spec(self, version: str) -> JobSpec:
         """Return the specification of the evaluation of a version."""
@@ -79,6 +81,7 @@ class _EvaluationOptions:
             usd=self.usd,
             adapters=self.adapters,
             allow_files=self.allow_files,
+            shard=self.shard,
         )
 
 
@@ -105,6 +108,7 @@ class CompareOptions(_EvaluationOptions):
 @click.option(
     "--version", default="", metavar="REF", shell_complete=complete_ref, help="A ref or version."
 )
+@shard_option
 @_SAMPLES
 @_MODEL
 @adapters_option

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.actions.mapping import out_of_map, write_results
 from lmflow.cli.actions.plans import fail_on, print_divergence, print_plan
 from lmflow.cli.actions.proofs import prove
 from lmflow.cli.actions.recorded_jobs import (
@@ -252,7 +253,10 @@ def resume(options: ResumeOptions) -> None:
             progress=silent if options.as_json else None,
         )
 
-    print_run(_run_live(recorded, recorded.target, options, go), as_json=options.as_json)
+    run = _run_live(recorded, recorded.target, options, go)
+    if (out := out_of_map(recorded)) is not None:
+        write_results(run, program, out)
+    print_run(run, as_json=options.as_json)
 
 
 def _is_whole(recorded: Run) -> bool:

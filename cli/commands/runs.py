@@ -31,6 +31,10 @@ _LAZY = {
     "calls": ("lists.calls:calls", "List the latest calls."),
     "tail": ("tail:tail", "Follow the calls of the store, or of RUN, as they end."),
     "search": ("tail:search", "Find calls by the words of their messages and answers."),
+    "merge": (
+        "scaling.merge_runs:merge",
+        "Merge the runs of shards into the run of all examples.",
+    ),
     "export": ("exports:export", "Write a row per recorded call, of some runs or of all."),
 }
 

@@ -69,6 +69,7 @@ class JobSpec:
     judge_rows: int | None = None
     other_metrics: tuple[str, ...] = ()
     allow_files: tuple[str, ...] = ()
+    shard: str = ""
 
     @property
     def config(self) -> Record:
@@ -78,6 +79,8 @@ class JobSpec:
         # A run by one metric keeps the settings that it had before there could be several.
         if not self.other_metrics:
             del stored["other_metrics"]
+        if not self.shard:
+            del stored["shard"]
         return Record({"command": stored})
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ ENDINGS: tuple[str, ...] = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
 """The endings of files that are read as data sets."""
 
 LIMITS_FIX = "Write long numbers as text, and values flatter."
+_PARQUET_ROWS = 1024
 _CSV_LOCK = threading.Lock()
 
 
@@ -45,7 +45,7 @@ def file_rows(path: Path) -> Iterator[Row]:
 
 
 def _jsonl(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(_text(path).split("\n"), 1):
+    for number, line in enumerate(_lines(path), 1):
         if not line.strip():
             continue
         where = f"{path}, line {number}"
@@ -83,9 +83,9 @@ def _csv(path: Path) -> Iterator[Row]:
     import csv  # noqa: PLC0415 - only where a CSV is read
 
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
-    text = _text(path)
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = _csv_rows(lines, len(text))
+    longest = path.stat().st_size
+    lines = csv.reader(_lines(path, newline=""), delimiter=delimiter, strict=True)
+    rows = _csv_rows(lines, longest)
     try:
         names = next(rows, [])
         repeated = [name for name in names if names.count(name) > 1]
@@ -129,16 +129,27 @@ def _parquet(path: Path) -> Iterator[Row]:
         fix = 'pip install "lmflow-dsl[data]"'
         raise BadData(str(path), "reading Parquet needs pyarrow", fix) from None
     try:
-        rows = parquet.read_table(path).to_pylist()
+        with parquet.ParquetFile(path) as file:
+            rows = (row for part in file.iter_batches(_PARQUET_ROWS) for row in part.to_pylist())
+            yield from numbered_rows(f"{path}, row", rows, path.parent)
     except (OSError, ValueError) as error:  # pyarrow's own errors are one of the two
         problem = f"it is not Parquet ({clipped(str(error))})"
         raise BadData(str(path), problem, "Write it anew.") from None
-    return numbered_rows(f"{path}, row", rows, path.parent)
 
 
 def numbered_rows(label: str, rows: Iterable[Any], folder: Path = Path()) -> Iterator[Row]:
     """Yield rows with their numbers as places."""
     return (Row(f"{label} {place}", row, folder) for place, row in enumerate(rows))
+
+
+def _lines(path: Path, newline: str = "\n") -> Iterator[str]:
+    """Yield the lines of a text, of which one is held. ``BadData`` if it isn't UTF-8."""
+    try:
+        with path.open(encoding="utf-8-sig", newline=newline) as file:
+            yield from file
+    except UnicodeDecodeError:
+        _text(path)  # says which byte of the file it is, not of the part that was being read
+        raise
 
 
 def _text(path: Path) -> str:

@@ -58,6 +58,7 @@ LmflowError
 │   ├── BadScore            a metric returned something that makes no score
 │   ├── MetricFailed        a metric raised on every example
 │   ├── TrainingFailed      a training job failed
+│   ├── NotShards           runs aren't all the shards of one run
 │   └── NotComparable       two evaluations can't be paired
 ├── ReplayDiverged        the program sent another request than was recorded
 │   └── Undecided           a race whose winner wasn't recorded
@@ -124,6 +125,7 @@ from lmflow.errors.evaluating import (
     EvaluationError,
     MetricFailed,
     NotComparable,
+    NotShards,
     NotSteerable,
     TrainingFailed,
 )
@@ -222,6 +224,7 @@ __all__ = [
     "NotFound",
     "NotRecorded",
     "NotReplayable",
+    "NotShards",
     "NotSteerable",
     "OtherEventLoop",
     "ParseFailure",

@@ -100,3 +100,13 @@ class BadCondition(LmflowError):
         "condition {text!r}: {problem}.{hint} Write FIELD OPERATOR LITERAL: "
         '"score>0.8", "input.lang = en", "output.answer ~ Paris".'
     )
+
+
+@attrs.frozen(eq=False)
+class NotShards(EvaluationError):
+    """Runs aren't all the shards of one run."""
+
+    problem: str
+    fix: str
+
+    template = "these runs aren't the shards of one: {problem}. {fix}"

@@ -15,6 +15,7 @@ import lmflow as lf
 LINES = {
     "lmflow new": "fresh",
     "lmflow run": "app:size --set text=four",
+    "lmflow map": "app:size data.jsonl --out out.jsonl",
     "lmflow serve": "app:size --openapi",
     "lmflow mcp serve": "app:size",
     "lmflow mcp store": "app:size",
@@ -29,6 +30,7 @@ LINES = {
     "lmflow runs search": "tea",
     "lmflow runs calls": "",
     "lmflow costs": "",
+    "lmflow runs merge": "RUN",
     "lmflow runs export": "RUN",
     "lmflow replay": "RUN",
     "lmflow resume": "RUN",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 import click
 
-from lmflow.cli.commands.stores.merge import merge
+from lmflow.cli.commands.scaling.merge import merge
 from lmflow.cli.options import Group, echo_json, json_option
 from lmflow.stores.sqlite.rescue.report import Rescue
 from lmflow.stores.sqlite.rescue.salvage import salvage as salvage_store

@@ -10,6 +10,7 @@ from typing import Any, Never
 import attrs
 
 from lmflow.data.dataset import Dataset, example_id
+from lmflow.data.shards import shard_settings
 from lmflow.errors import BadData, near, short
 from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.evaluation.evaluation import Evaluation
@@ -114,6 +115,7 @@ async def evaluate(  # noqa: PLR0913 - the parts of an evaluation
     settings = _settings(data.digest, metrics, evaluated, samples)
     check_fields(metrics, program, _field_rows(data))
     settings |= config or await _begin(self._session, program, data, metrics, budget)
+    settings |= shard_settings(examples)
     async with open_run(session, "evaluate", str(program), settings, of, reuse=reuse) as run:
         total = len(data) * samples * (1 + len(judges))
         with tracked(run.session, progress, str(program), total) as tracker:

@@ -30,6 +30,7 @@ from lmflow.programs.parameters import init
 from lmflow.programs.program import Program, pending_of
 from lmflow.progress.display import Progress
 from lmflow.traces.events import Event, RunPlanned, VersionSaved
+from lmflow.traces.paged import HELD
 from lmflow.traces.trace import PlannedExecution, Run
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
@@ -37,7 +38,7 @@ from lmflow.versions.version import Version
 STREAMED = Record(streamed=True)
 """The settings of a run whose examples came from an iterator: it can't be known what it lacks."""
 
-_PLANNED = 500
+PLANNED = 500
 """The executions that are planned at once."""
 
 Sampled = Callable[[Pending, str], list[tuple[Pending, str]]]
@@ -74,12 +75,13 @@ class RowRollouts:
         return attrs.evolve(self, labels=Labels())
 
 
-async def map_long(
+async def map_long(  # noqa: PLR0913, PLR0917 - what to run, and what the run keeps
     session: Session,
     rows: Rows,
     rollouts: RowRollouts,
     samples: int,
     progress: Progress | None,
+    settings: Record,
 ) -> Run:
     """Execute a program on examples as they are read.
 
@@ -94,9 +96,11 @@ async def map_long(
     if isinstance(rows, Sequence):
         for rollout in _each(rows, rollouts):
             prepare(rollout)
-    config = Record() if isinstance(rows, Sequence) else STREAMED
+    config = settings if isinstance(rows, Sequence) else settings | STREAMED
     run = within.new_run("map", str(rollouts.program), (), config=config)
-    collected = Collected(within.connections, run.id)
+    # Of an asynchronous iterator nobody knows yet whether there are many.
+    hold = HELD if isinstance(rows, AsyncIterable) else 0
+    collected = Collected(within.connections, run.id, hold=hold)
     plan = Plan(within, run.id, collected)
     if isinstance(rows, Sequence):
         places = _all_planned(rows, rollouts.afresh(), plan)
@@ -144,7 +148,7 @@ async def _all_planned(
 ) -> AsyncIterator[tuple[int, Rollout]]:
     """Plan all executions, and yield them once that is durable."""
     planning, position = _each(rows, rollouts.afresh()), 0
-    while part := list(islice(planning, _PLANNED)):
+    while part := list(islice(planning, PLANNED)):
         await plan.record(part, position).durable()
         position += len(part)
     for place in enumerate(_each(rows, rollouts)):
@@ -163,7 +167,7 @@ async def _planned_as_read(
             position += 1
         return
     reading = _each(rows, rollouts)
-    while part := list(islice(reading, _PLANNED)):
+    while part := list(islice(reading, PLANNED)):
         await plan.record(part, position).durable()
         for rollout in part:
             yield position, rollout

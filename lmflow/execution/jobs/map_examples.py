@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Never
 
 from lmflow.data.dataset import check_rows, records
+from lmflow.data.shards import shard_settings
 from lmflow.errors.options import JOB_OPTIONS, explains_options
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.jobs.long_map import RowRollouts, map_long
 from lmflow.execution.jobs.samples import Rows, sampled
 from lmflow.execution.rollout import Rollout
-from lmflow.execution.runs import run_rollouts
-from lmflow.execution.session import HasSession, Session
+from lmflow.execution.runs import complete_run, run_opened
+from lmflow.execution.session import EMPTY, HasSession, Session
 from lmflow.programs.program import Program
 from lmflow.progress.display import Progress, chosen
 from lmflow.traces.paged import HELD
@@ -33,6 +34,7 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     version: Version | str | None = None,
     samples: int = 1,
     budget: Budget | None = None,
+    config: Mapping[str, Any] = EMPTY,
     progress: Progress | None = None,
 ) -> Run:
     """Run a program on each example, side by side.
@@ -53,6 +55,7 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
         version: A version, or the name of a ref or version in the store; the defaults if ``None``.
         samples: How often each example runs, each time with a sample number of its own.
         budget: The most that the run may spend.
+        config: Settings to store on the run.
         progress: Shows the progress: ``lf.bar``, ``lf.silent`` or a function of a
             ``ProgressUpdate``; a bar on a terminal and in a notebook if ``None``.
 
@@ -67,14 +70,21 @@ async def map(  # noqa: A001, PLR0913 - the method's name; each is a choice of i
     check_order("map", extra, examples)
     progress = chosen(progress)
     session = self._session.bounded(budget)
+    settings = Record(config) | shard_settings(examples)
     rows, is_long = _read_ahead(examples)
     if not is_long:
-        rollouts = map_rollouts(session, program, records(rows), version, samples)
-        return await run_rollouts(session, "map", str(program), rollouts, progress=progress)
+        rollouts = session.with_answers(
+            map_rollouts(session, program, records(rows), version, samples)
+        )
+        run = session.new_run("map", str(program), rollouts, config=settings)
+        opening = (run_opened(run, rollouts),)
+        return await complete_run(
+            session, run, dict(enumerate(rollouts)), progress, opening=opening
+        )
     base, root = session.version(version), session.root_version(version)
     sampling = functools.partial(sampled, samples=samples)
     making = RowRollouts(program, base, root, sampling)
-    return await map_long(session, rows, making, samples, progress)
+    return await map_long(session, rows, making, samples, progress, settings)
 
 
 def _read_ahead(examples: Rows) -> tuple[Any, bool]:

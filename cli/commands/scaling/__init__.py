@@ -1,0 +1,1 @@
+"""The commands of work on more than one machine: maps over files, shards, merges of stores."""
