@@ -134,6 +134,20 @@ def reflector(*, temperature: float = 1.0, max_tokens: int = 500) -> Predict:
     )
 
 
+def redescriber(*, temperature: float = 1.0, max_tokens: int = 500) -> Predict:
+    """Make the step that rewrites the descriptions of a step's tools or outputs in view of runs."""
+    return predict(
+        "redescribe",
+        "task, present: dict[str, str], runs -> descriptions: dict[str, str]",
+        "You describe what a language model may use or must give. You are shown the present "
+        "descriptions by name, and runs of the model under them, each with a verdict. Find out "
+        "where the model misunderstood a description. Then rewrite those that would lead to the "
+        "right outcome on new inputs of this kind, in one or two sentences each, under the same "
+        "names.",
+        options={"temperature": temperature, "max_tokens": max_tokens},
+    )
+
+
 def adviser(*, temperature: float = 1.0, max_tokens: int = 150) -> Predict:
     """Make the step that says what made one run of an example better than another."""
     return predict(

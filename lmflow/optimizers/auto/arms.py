@@ -11,17 +11,24 @@ from typing import Any
 import attrs
 
 from lmflow.optimizers.auto.model import Weights
-from lmflow.programs.program import Program
+from lmflow.programs.decisions import OUTPUTS
+from lmflow.programs.program import Predict, Program
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
 INSTRUCTION, DEMOS, FORMAT = "instruction", "demos", "format"
 """The kinds of parameters: words, demonstrations, and the form in which outputs are asked for."""
 
+DESCRIPTIONS = "descriptions"
+"""The kind of the descriptions of tools or outputs, of steps that have any."""
+
 REFLECTION = "reflection"
 """The kind of an instruction that was rewritten from its runs. It shares the arms of instructions,
 but its effect comes on top of that of the instruction that was rewritten.
 """
+
+TOOLS = "tools"
+"""The slot of the descriptions of a step's tools."""
 
 Choice = tuple[int, ...]
 """One arm of each coordinate, by position; 0 is the start version's own."""
@@ -153,4 +160,18 @@ def make_arms(program: Program, start: Version) -> Arms:
         for step in program.predictors
         for kind in (INSTRUCTION, DEMOS, FORMAT)
     ]
+    coordinates += [
+        Coordinate(name, DESCRIPTIONS)
+        for name, step in program.predictors.items()
+        if described_slot(step)
+    ]
     return Arms(start, coordinates)
+
+
+def described_slot(step: Predict) -> str:
+    """Return the slot of a step's descriptions: of its tools, or of its outputs if the signature
+    describes any; empty if there is nothing to describe.
+    """
+    if TOOLS in step.slots:
+        return TOOLS
+    return OUTPUTS if any(field.description for field in step.signature.for_model.outputs) else ""

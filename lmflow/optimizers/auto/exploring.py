@@ -11,8 +11,9 @@ import attrs
 from lmflow.data.dataset import example_id
 from lmflow.optimizers.auto.arms import DEMOS, INSTRUCTION, Choice, Coordinate
 from lmflow.optimizers.auto.blocks import score_blocks
+from lmflow.optimizers.auto.describing import redescribe, rewrites_descriptions
 from lmflow.optimizers.auto.material import new_demos
-from lmflow.optimizers.auto.proposing import Writer, propose_arms, reflect
+from lmflow.optimizers.auto.proposing import Blamed, Writer, blamed_step, propose_arms, reflect
 from lmflow.optimizers.auto.schedule import (
     EXPLORE_UNTIL,
     OPEN_UNTIL,
@@ -209,9 +210,10 @@ def _reflect(exploration: Exploration) -> Generator[Need, tuple[Trace, ...], Non
     rows = yield from _runs_to_read(search, choice, f"reflect[{turn}]")
     if all((row.value or 0.0) >= 1.0 for row in rows):
         return
-    rewritten = yield from reflect(
-        search, exploration.writer, choice, rows, f"reflect[{turn}]/write"
-    )
+    blamed = Blamed(blamed_step(search, choice, rows), rows)
+    rewrite = redescribe if rewrites_descriptions(search, blamed.step) else reflect
+    label = f"reflect[{turn}]/write"
+    rewritten = yield from rewrite(search, exploration.writer, choice, blamed, label)
     if rewritten is not None:
         batch = [search.plan_block(rewritten, f"reflect[{turn}]/block")]
         if batch[0].rows:

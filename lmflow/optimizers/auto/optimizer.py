@@ -15,6 +15,7 @@ from lmflow.errors.options import OPTIMIZER_OPTIONS, explains_options
 from lmflow.metrics import name_of
 from lmflow.optimizers.auto.arms import (
     DEMOS,
+    DESCRIPTIONS,
     FORMAT,
     INSTRUCTION,
     REFLECTION,
@@ -208,7 +209,7 @@ def _begin(task: Task, limits: Limits, theta: float, rng: random.Random) -> Sear
     steps = max(1, len(task.program.predictors))
     effect = _EFFECT_SD / (math.sqrt(2) * steps)
     kinds = (INSTRUCTION, DEMOS, REFLECTION)
-    scales = Scales({**dict.fromkeys((*kinds, FORMAT), effect), OWN: _OWN_SD})
+    scales = Scales({**dict.fromkeys((*kinds, FORMAT, DESCRIPTIONS), effect), OWN: _OWN_SD})
     fitted = FittedModel(ScoreModel(kinds, _EFFECT_SD / steps), scales, effect, kinds)
     arms = make_arms(task.program, task.version)
     return Search(task, rows, arms, fitted, Purse(limits), theta, rng, cost)

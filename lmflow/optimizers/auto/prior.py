@@ -7,7 +7,7 @@ from typing import Any
 
 from lmflow.data.dataset import example_id
 from lmflow.evaluation.judges import Judge
-from lmflow.optimizers.auto.arms import DEMOS, FORMAT, INSTRUCTION, Arm, Choice
+from lmflow.optimizers.auto.arms import DEMOS, DESCRIPTIONS, FORMAT, INSTRUCTION, Arm, Choice
 from lmflow.optimizers.auto.material import open_bundle
 from lmflow.optimizers.auto.search import Search
 from lmflow.optimizers.parts.needs import Need, PlannedRollout, traces_of_examples
@@ -17,7 +17,10 @@ from lmflow.traces.trace import Trace
 from lmflow.values.record import Record
 from lmflow.versions.version import Version
 
-_KINDS = {"instruction": INSTRUCTION, "demos": DEMOS, "pool": DEMOS, "adapter": FORMAT}
+_KINDS = {
+    "instruction": INSTRUCTION, "demos": DEMOS, "pool": DEMOS, "adapter": FORMAT,
+    "tools": DESCRIPTIONS, "outputs": DESCRIPTIONS,
+}  # fmt: skip
 _MOST_VERSIONS = 6
 _MOST_JUDGED = 50  # a judge's verdict on a recorded trace is a call
 

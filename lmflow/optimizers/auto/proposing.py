@@ -40,6 +40,19 @@ class Writer:
     note: str | None = None
     turn: int = 0
 
+    def next_turn(self) -> int:
+        """Count one more run of a proposer; return its number."""
+        self.turn += 1
+        return self.turn - 1
+
+
+@attrs.frozen
+class Blamed:
+    """A step whose parameters are rewritten, and the runs to learn from."""
+
+    step: str
+    rows: Sequence[ScoredRollout]
+
 
 def propose_arms(
     search: Search, writer: Writer, coordinates: Sequence[int], label: str
@@ -53,7 +66,7 @@ def propose_arms(
     if writer.note is None:
         writer.note = yield from _note_data(search, writer)
     rollouts = [_assignment(search, writer, at) for at in coordinates]
-    traces = yield _need(search, label, rollouts)
+    traces = yield need_proposals(search, label, rollouts)
     positions: list[int | None] = []
     for at, rollout, trace in zip(coordinates, rollouts, traces, strict=True):
         proposal = proposal_of(rollout, trace)
@@ -64,34 +77,38 @@ def propose_arms(
 
 
 def reflect(
-    search: Search, writer: Writer, choice: Choice, rows: Sequence[ScoredRollout], label: str
+    search: Search, writer: Writer, choice: Choice, blamed: Blamed, label: str
 ) -> Generator[Need, tuple[Trace, ...], Choice | None]:
     """Have the instruction of the step that is to blame rewritten from runs of a choice; return
     the choice with the new arm, ``None`` if nothing new was written.
 
     Agrawal et al. 2025, arXiv 2507.19457, section 3.2.
     """
-    runs = scored_steps(rows)
-    step = blamed_step(search, choice, rows)
+    step, rows = blamed.step, blamed.rows
     at = search.arms.at(step, INSTRUCTION)
     version = search.arms.version(choice)
     inputs = {
         "task": describe_task(search.task.program.predictors[step]),
         "present": instruction_of(search.task.program, version, step),
-        "runs": report_step(runs, step, search.rng),
+        "runs": report_step(scored_steps(rows), step, search.rng),
     }
-    rollout = writer.settings.rollout(reflector(), inputs, _next_turn(writer))
-    (trace,) = yield _need(search, label, [rollout])
+    rollout = writer.settings.rollout(reflector(), inputs, writer.next_turn())
+    (trace,) = yield need_proposals(search, label, [rollout])
     proposal = proposal_of(rollout, trace)
     if proposal is None:
         return None
     parent = search.arms.coordinates[at].arms[choice[at]]
     arm = attrs.evolve(
         _instruction_arm(step, proposal, "an instruction rewritten from its runs"),
-        hidden=parent.hidden | {example_id(row.rollout.example) for row in rows},
+        hidden=parent.hidden | read_examples(rows),
     )
     position = open_arm(search, at, arm, REFLECTION, parent.weights)
     return None if position is None else (*choice[:at], position, *choice[at + 1 :])
+
+
+def read_examples(rows: Sequence[ScoredRollout]) -> frozenset[str]:
+    """Return the examples of the runs that a proposer reads."""
+    return frozenset(example_id(row.rollout.example) for row in rows)
 
 
 def blamed_step(search: Search, choice: Choice, rows: Sequence[ScoredRollout]) -> str:
@@ -131,7 +148,9 @@ def _note_data(search: Search, writer: Writer) -> Generator[Need, tuple[Trace, .
     if not rows:
         return ""
     inputs = {"examples": describe_examples(rows)}
-    (trace,) = yield _need(search, "observe", [writer.settings.rollout(observer(), inputs)])
+    (trace,) = yield need_proposals(
+        search, "observe", [writer.settings.rollout(observer(), inputs)]
+    )
     return str(next(iter(trace.outputs.values()))) if trace.outputs else ""
 
 
@@ -148,7 +167,7 @@ def _assignment(search: Search, writer: Writer, at: int) -> PlannedRollout:
         "present": instruction_of(task.program, task.version, step),
     }
     proposer = grounder(temperature=writer.temperature)
-    return writer.settings.rollout(proposer, inputs, _next_turn(writer))
+    return writer.settings.rollout(proposer, inputs, writer.next_turn())
 
 
 def _examples(search: Search, step: str, rng: random.Random) -> list[str]:
@@ -167,10 +186,6 @@ def _instruction_arm(step: str, proposal: Proposal, note: str) -> Arm:
     return Arm({path: proposal.text}, origin, note=note)
 
 
-def _next_turn(writer: Writer) -> int:
-    writer.turn += 1
-    return writer.turn - 1
-
-
-def _need(search: Search, label: str, rollouts: Sequence[PlannedRollout]) -> Need:
+def need_proposals(search: Search, label: str, rollouts: Sequence[PlannedRollout]) -> Need:
+    """Return the need of runs of proposers."""
     return need_rollouts(label, rollouts, search.task.version, phase="propose")
