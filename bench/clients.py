@@ -1,5 +1,6 @@
 """The clients that are compared, each in a process of its own: ``clients.py NAME URL``, where the
-name is bare, dspy, or the store that lmflow records in: sqlite, memory, none.
+name is bare, dspy, or the store that lmflow records in: sqlite, memory, none, or
+postgres, whose URL is in LMFLOW_BENCH_POSTGRES.
 
 A line asked is ``{"calls": 1000, "concurrency": 64, "delay": 0, "way": "map"}``, its answer has the
 wall seconds and the CPU seconds of all threads, until the last call was acknowledged (``seconds``,
@@ -19,6 +20,7 @@ import contextlib
 import functools
 import gc
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -137,6 +139,8 @@ async def lmflow(url: str, kind: str) -> AsyncIterator[Client]:
             store = stack.enter_context(lf.SqliteStore(Path(folder) / "bench.db"))
         elif kind == "memory":
             store = lf.MemoryStore()
+        elif kind == "postgres":
+            store = stack.enter_context(lf.PostgresStore(os.environ["LMFLOW_BENCH_POSTGRES"]))
         async with contextlib.AsyncExitStack() as executors:
             yield Lmflow(url, store, executors)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commanding import APP
 from hypothesis import settings
-from postgres import programs, server
+from postgres_server import programs, server
 
 pytest_plugins = ["pytester"]
 

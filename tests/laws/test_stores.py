@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pictures_and_sounds import media
-from postgres import emptied
+from postgres_server import emptied
 
 import lmflow as lf
 from lmflow.errors import BadRef, MissingParent, ModelFailed, NotFound, UnknownVersion

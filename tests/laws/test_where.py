@@ -10,7 +10,7 @@ import attrs
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from postgres import emptied
+from postgres_server import emptied
 
 import lmflow as lf
 from lmflow.data.conditions import (

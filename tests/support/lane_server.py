@@ -8,6 +8,7 @@ build-with-claude/batch-processing) and its reference of message batches.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import datetime as dt
 import json
@@ -66,6 +67,7 @@ class LaneServer:
     submitted: Counter[str] = attrs.field(factory=Counter)
     texts: Counter[str] = attrs.field(factory=Counter)
     live: int = 0
+    begun: asyncio.Event = attrs.field(factory=asyncio.Event)
 
     @property
     def url(self) -> str:
@@ -87,7 +89,7 @@ class LaneServer:
         is_lost = -number in self.lost or (self.hook is not None and self.hook())
         return _drop(request) if is_lost else response
 
-    async def _answered(self, request: web.Request) -> web.Response:
+    async def _answered(self, request: web.Request) -> web.Response:  # noqa: C901, PLR0911 - a route each
         path, method = request.path.removeprefix("/v1"), request.method
         parts = path.strip("/").split("/")
         if method == "POST" and parts[-1] in {"completions", "messages"}:
@@ -149,10 +151,11 @@ class LaneServer:
             batch.results.append((line["custom_id"], text, self.fault(text, self.texts[text])))
             self.texts[text] += 1
         self.batches[batch.id] = batch
+        self.begun.set()
         self.submitted.update(ids)
         openai = prefix == "batch_"
         made = [(self._openai_line if openai else self._anthropic_line)(*r) for r in batch.results]
-        random.Random(self.seed).shuffle(made)
+        random.Random(self.seed).shuffle(made)  # noqa: S311 - no secret
         batch.results = [line for line in made if line is not None]
         if openai:
             good = [line for line in batch.results if line["error"] is None]
@@ -233,12 +236,11 @@ class LaneServer:
     def _anthropic_line(self, id_: str, text: str, fault: str) -> dict[str, Any] | None:
         result: dict[str, Any]
         match fault:
-            case "lose":
-                return None
             case "expire":
                 result = {"type": "expired"}
-            case "server" | "refuse":
-                kind = "api_error" if fault == "server" else "invalid_request_error"
+            # Of Anthropic's requests each has a result; a batch is known by these.
+            case "server" | "lose" | "refuse":
+                kind = "invalid_request_error" if fault == "refuse" else "api_error"
                 error = {"type": "error", "error": {"type": kind, "message": fault}}
                 result = {"type": "errored", "error": error}
             case _:

@@ -9,7 +9,7 @@ from subprocess import run as run_process
 
 import attrs
 import pytest
-from postgres import emptied, new_store
+from postgres_server import emptied, new_store
 from psycopg import errors
 
 import lmflow as lf
