@@ -141,7 +141,8 @@ class Committer:
             if self._db.is_lost:
                 self._connect()
             self._db.execute("BEGIN IMMEDIATE")
-            self._rows.write(events)
+            with self._db.pipelined():
+                self._rows.write(events)
             self._db.commit()
         except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
             self._undo()

@@ -32,9 +32,7 @@ CHANNEL = "lmflow"
 """The channel on which a commit is announced to those who follow a store."""
 
 # The lock waits for the other writers of the store; it goes with the transaction.
-_BEGIN = (
-    b"BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
-)
+_BEGIN = b"BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
 _COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
 
 _CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
@@ -112,6 +110,7 @@ class PostgresConnection:
         self.dialect = PostgresDialect(self, read_content)
         self.commits = 0
         self._listens = False
+        self._pipeline: psycopg.Pipeline | None = None
         self._db = _connected(location)
         self._db.add_notify_handler(self._count)
         if read_only:
@@ -140,7 +139,10 @@ class PostgresConnection:
         if is_delete_of_words(sql):
             return self._db.execute("DELETE FROM search WHERE rowid = $1", list(parameters)[:1])
         statement = translated(sql)
-        return self._db.execute(statement.text.encode(), _ordered(statement.names, parameters))
+        rows = self._db.execute(statement.text.encode(), _ordered(statement.names, parameters))
+        if self._pipeline is not None and not statement.only_writes:
+            self._pipeline.sync()
+        return rows
 
     def executemany(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """Run a statement once a row."""
@@ -161,6 +163,16 @@ class PostgresConnection:
     def run(self, text: str, parameters: Sequence[Any] | None = None) -> Any:
         """Run a statement of PostgreSQL as it is."""
         return self._db.execute(text.encode(), parameters)
+
+    @contextlib.contextmanager
+    def pipelined(self) -> Iterator[None]:
+        """Send what only writes without waiting for the server; errors come a little later."""
+        with self._db.pipeline() as pipeline:
+            self._pipeline = pipeline
+            try:
+                yield
+            finally:
+                self._pipeline = None
 
     def commit(self) -> None:
         """Commit the open transaction, and tell those who follow the store."""

@@ -45,6 +45,7 @@ _REWRITES = (
     (re.compile(r":stop - :start"), ":stop::bigint - :start::bigint"),
     (re.compile(r"nullif\((:\w+|\?), -1\)"), r"nullif(\1::bigint, -1)"),
 )
+_WRITES = re.compile(r"\s*(INSERT|UPDATE trace)\b")
 _TOKEN = re.compile(r"'(?:[^']|'')*'|\?|(?<![:\w]):([a-z_]\w*)")
 
 
@@ -55,10 +56,12 @@ class Statement:
     Args:
         text: The text, with ``$1`` for the first parameter.
         names: The names of its parameters in order; empty if they have no names.
+        only_writes: Whether it returns nothing that anybody asks for.
     """
 
     text: str
     names: tuple[str, ...] = ()
+    only_writes: bool = False
 
 
 @functools.lru_cache(maxsize=1024)
@@ -101,7 +104,8 @@ def _numbered(sql: str) -> Statement:
             names.append(token[1])
         return f"${count}"
 
-    return Statement(_TOKEN.sub(number, sql), tuple(names))
+    only_writes = _WRITES.match(sql) is not None and "RETURNING" not in sql
+    return Statement(_TOKEN.sub(number, sql), tuple(names), only_writes)
 
 
 def is_insert_of_words(sql: str) -> bool:

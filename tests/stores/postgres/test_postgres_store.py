@@ -236,7 +236,8 @@ def test_a_picture_is_read_back_later(store: lf.PostgresStore, url: str) -> None
     store.close()
     assert isinstance(read, ToolRequest)
     assert picture.data == read.inputs["picture"].data
-    again = open_store(url).trace("t").calls[0].request
+    with open_store(url) as opened:
+        again = opened.trace("t").calls[0].request
     _changed(url, "DELETE FROM blob WHERE kind = 'media'")
     assert isinstance(again, ToolRequest)
     with pytest.raises(NoContent):
