@@ -64,6 +64,8 @@ def ready(here: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         refs(here)
         for name in ("shard1.db", "shard2.db", "shard3.db", "team.db"):
             shutil.copy("lmflow.db", name)
+        shard = "map app:answer qa.jsonl --out shard.jsonl --shard 1/1 --store shard1.db"
+        done(here, f"{shard} --model openai/gpt-5-mini")
         monkeypatch.setenv("EDITOR", "true")
         yield here
 

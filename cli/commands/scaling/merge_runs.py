@@ -32,7 +32,7 @@ def merge(runs: tuple[str, ...], store: str, *, recorded: bool, as_json: bool) -
 
     \b
     Example:
-      lmflow runs merge last
+      lmflow runs merge last --store shard1.db
     """
     with open_store(store) as opened:
         with opened.reading() as reader:
