@@ -33,6 +33,7 @@ from lmflow.errors import RefChanged
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.messages.requests import ChatRequest
+from lmflow.progress.update import silent
 from lmflow.testing.sample_runs import VERSION, begun, trace_of
 from lmflow.traces.events import CallEnded, CallStarted, Event, RunOpened, TraceClosed, TraceOpened
 from lmflow.traces.trace import CallAttempt, Run
@@ -249,16 +250,19 @@ async def optimize(url: str, seconds: float) -> dict[str, Any]:
     data = lf.Data(**lf.split(rows, {"train": 0.5, "held": 0.5}))
     until, done, moves, errors = time.perf_counter() + seconds, 0, 0, list[str]()
     with lf.PostgresStore(url) as store:
-        async with lf.Executor("openai/m", store, progress=False) as ex:
+        async with lf.Executor("openai/m", store) as ex:
             while time.perf_counter() < until:
                 start = store.version("main")
                 optimizer = lf.labeled_few_shot(k=1 + done % 4)
                 found = await ex.optimize(
-                    optimizer, answer, data, lf.exact_match("answer"), start=start
+                    optimizer, answer, data, lf.exact_match("answer"), version=start, progress=silent
                 )
                 done += 1
                 errors += [str(found.not_judged)] if found.not_judged else []
-                moves += _moved(store, f"optimized {done}", "optimizer", start)
+                # Somebody was faster, perhaps: then from where the ref stands now.
+                while not _moved(store, f"optimized {done}", "optimizer", store.version("main")):
+                    pass
+                moves += 1
     return {"optimizations": done, "moves": moves, "errors": errors}
 
 

@@ -94,8 +94,6 @@ class Committer:
             self._db.close()
             raise
         self._rows = RowWriter(self._db.as_sqlite())
-        if not self._durable:
-            self._db.run("SET synchronous_commit = off")
 
     def _work(self) -> None:
         is_open = True
@@ -143,7 +141,7 @@ class Committer:
             self._db.execute("BEGIN IMMEDIATE")
             with self._db.pipelined():
                 self._rows.write(events)
-            self._db.commit()
+            self._db.commit(durable=self._durable)
         except Exception as error:  # noqa: BLE001 - raised to whoever awaits the events
             self._undo()
             return error

@@ -31,8 +31,14 @@ from lmflow.values.media import SHA
 CHANNEL = "lmflow"
 """The channel on which a commit is announced to those who follow a store."""
 
-# The lock waits for the other writers of the store; it goes with the transaction.
-_BEGIN = b"BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
+# The lock waits for the other writers of the store, and goes with the transaction. It would be held
+# while the server flushes its disk: so the commit doesn't flush, a small one without the lock does,
+# and the server flushes once for the writers of many processes.
+_BEGIN = (
+    b"BEGIN; SET LOCAL synchronous_commit = off;"
+    b" SELECT pg_advisory_xact_lock(hashtextextended('lmflow ' || current_schema(), 0))"
+)
+_FLUSH = "SELECT pg_logical_emit_message(true, 'lmflow', '')"
 _COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
 
 _CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
@@ -174,9 +180,15 @@ class PostgresConnection:
             finally:
                 self._pipeline = None
 
-    def commit(self) -> None:
-        """Commit the open transaction, and tell those who follow the store."""
+    def commit(self, *, durable: bool = True) -> None:
+        """Commit the open transaction, and tell those who follow the store.
+
+        Args:
+            durable: Whether to wait until the server has flushed it to its disk.
+        """
         self._db.execute(_COMMIT, prepare=False)
+        if durable:
+            self._db.execute(_FLUSH)
 
     def rollback(self) -> None:
         """End the open transaction without its changes."""
