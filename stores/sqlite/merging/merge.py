@@ -29,13 +29,16 @@ from lmflow.stores.weights import CarriedWeights, carry_weights, weights_folder
 
 _TIMEOUT = 30.0
 _CALLS = 20_000
-"""The calls that a batch has about: it takes about a second, and other writers wait for it."""
+"""The calls that a batch has about: it takes a second or two, and other writers wait for it."""
 
-_MOST = 5000
+_MOST = 20_000
 """The most executions of a batch."""
 
 _CACHE = -131_072
 """The cache of the target, in KiB: the index of the hashes is searched at random."""
+
+_CHECKPOINT = 16_000
+"""Pages of the log after which they are copied into the file: each batch changes some thousand."""
 
 Progress = Callable[[int, int], None]
 """Is called with the number of executions that were looked at, and of all."""
@@ -236,6 +239,7 @@ def _opened(target: Path) -> Iterator[sqlite3.Connection]:
             for pragma in ("foreign_keys = OFF", "synchronous = NORMAL", "trusted_schema = OFF"):
                 db.execute(f"PRAGMA {pragma}")
             db.execute(f"PRAGMA main.cache_size = {_CACHE}")
+            db.execute(f"PRAGMA wal_autocheckpoint = {_CHECKPOINT}")
             yield db
     except sqlite3.Error as error:
         raise _unwritten(target, error) from error
