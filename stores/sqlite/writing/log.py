@@ -15,7 +15,7 @@ import attrs
 
 from lmflow.errors import LmflowError
 from lmflow.stores.sqlite.writing.known import Known
-from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece
+from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece_with_forms
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.stores.sqlite.writing.settling import Piece, Reached, settle_some, write_pieces
 from lmflow.traces.events import Event
@@ -74,7 +74,7 @@ class Log:
             sqlite3.Error: If the store can't be written.
         """
         try:
-            data = written_piece(events)
+            data, forms = written_piece_with_forms(events)
         except (NotAPiece, LmflowError, TypeError, ValueError, OverflowError):
             return False  # writing the rows raises what is wrong with a value
         try:
@@ -92,7 +92,7 @@ class Log:
                 self._db.execute("ROLLBACK")
             raise
         self._reached("committed")
-        self._kept.append(_Kept(Piece(int(made.lastrowid or 0), events), len(data)))
+        self._kept.append(_Kept(Piece(int(made.lastrowid or 0), events, forms), len(data)))
         self._count += len(events)
         self._bytes += len(data)
         return True

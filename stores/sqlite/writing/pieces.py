@@ -18,6 +18,7 @@ from lmflow.messages.messages import Message
 from lmflow.messages.replies import outcome_to
 from lmflow.messages.requests import ChatRequest, EmbedRequest, Request, ToolRequest
 from lmflow.stores.sqlite.blobs.format import digest_bytes
+from lmflow.stores.sqlite.writing.bodies import Forms
 from lmflow.stores.sqlite.writing.piece_form import (
     FORM,
     CallEntry,
@@ -53,7 +54,7 @@ from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
 from lmflow.values.attributes import lean
 from lmflow.values.kept_forms import kept_form
 from lmflow.values.media import MARK
-from lmflow.values.record import canonical, write_form
+from lmflow.values.record import Record, canonical, write_form
 
 
 class NotAPiece(Exception):
@@ -65,7 +66,12 @@ _DECODER = msgspec.msgpack.Decoder(PieceEntries)
 
 
 def written_piece(events: Sequence[Event]) -> bytes:
-    """Return events as a piece.
+    """Return events as a piece; raises as ``written_piece_with_forms`` does."""
+    return written_piece_with_forms(events)[0]
+
+
+def written_piece_with_forms(events: Sequence[Event]) -> tuple[bytes, Forms]:
+    """Return events as a piece, and the canonical forms of values in them that were derived for it.
 
     Raises:
         NotAPiece: If an event has media, or is of a kind that is written as rows at once.
@@ -76,7 +82,7 @@ def written_piece(events: Sequence[Event]) -> bytes:
     data = _ENCODER.encode(PieceEntries(FORM, list(draft.texts), list(draft.heads), entries))
     # What can't be decoded again, such as a boolean as a number, would be lost in a crash.
     _DECODER.decode(data)
-    return data
+    return data, draft.forms
 
 
 class _Draft:
@@ -85,6 +91,7 @@ class _Draft:
     def __init__(self) -> None:
         self.texts: dict[str, int] = {}
         self.heads: dict[tuple[int, ...], int] = {}
+        self.forms: dict[int, str] = {}
         # The others are keyed by the ids of objects that the events keep alive.
         self._shapes: dict[tuple[object, ...], int] = {}
         self._requests: dict[int, ChatEntry | ToolEntry | EmbedEntry] = {}
@@ -116,7 +123,9 @@ class _Draft:
 
     def _call(self, trace: str, call: CallAttempt, *, is_end: bool) -> CallEntry:
         digest_bytes(call.key)
-        outcome = None if call.outcome is None else _form(outcome_to(call.outcome))
+        outcome = None
+        if call.outcome is not None:
+            outcome = self.forms[id(call.outcome)] = _form(outcome_to(call.outcome))
         return CallEntry(
             trace,
             call.address,
@@ -142,7 +151,7 @@ class _Draft:
             trace.program,
             trace.name,
             trace.version.id,
-            _form(trace.inputs),
+            self._form(trace.inputs),
             self._text(kept_form(trace.world)),
             trace.target,
             trace.sample,
@@ -151,11 +160,16 @@ class _Draft:
         )
 
     def _closed(self, trace: Trace) -> ClosedEntry:
-        outputs = None if trace.outputs is None else _form(trace.outputs)
+        outputs = None if trace.outputs is None else self._form(trace.outputs)
         failure = None if trace.failure is None else (trace.failure.kind, trace.failure.text)
         digest_bytes(trace.root)
         world = self._text(kept_form(trace.world))
         return ClosedEntry(trace.id, trace.root, outputs, failure, world, trace.ended)
+
+    def _form(self, value: Record) -> str:
+        """Return the canonical form of inputs or outputs, and remember it."""
+        form = self.forms[id(value)] = _form(value)
+        return form
 
     def _text(self, text: str) -> int:
         return self.texts.setdefault(text, len(self.texts))

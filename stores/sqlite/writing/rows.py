@@ -7,14 +7,20 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from lmflow.messages.replies import ChatReply, EmbedReply, Outcome, outcome_to
-from lmflow.messages.requests import ToolRequest
-from lmflow.stores.sqlite.blobs.format import Body, body_of, digest_bytes
+from lmflow.stores.sqlite.blobs.format import digest_bytes
 from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
 from lmflow.stores.sqlite.lists.run_totals import FORGET_TOTALS, FORGET_TOTALS_OF, WRITE_TOTALS
+from lmflow.stores.sqlite.writing.bodies import Bodies, Forms
+from lmflow.stores.sqlite.writing.call_rows import (
+    EventPlace,
+    ends_of,
+    model_or_tool,
+    place_of,
+    tokens_of,
+)
 from lmflow.stores.sqlite.writing.statements import (
     CLOSE_TRACES,
     INSERT_ITEMS,
@@ -65,7 +71,7 @@ class RowWriter:
         self._db = connection
         self._blobs = BlobWriter(connection)
         self._versions = VersionWriter(connection, self._blobs)
-        self._bodies: dict[tuple[str, int], Body] = {}
+        self._bodies = Bodies()
         self._generation = 0
         self.forget()
 
@@ -77,11 +83,18 @@ class RowWriter:
         self._traces: dict[str, int] = {}
         self._own: dict[int, str] = {}
         self._open: dict[_Place, int] = {}
-        self._clear()
+        self._ends: dict[EventPlace, CallAttempt] = {}
+        self._early: set[int] = set()
+        self._bodies.clear()
+        self._clear_rows()
 
-    def write(self, events: Sequence[Event]) -> None:
-        """Write events in order; ``UnknownVersion`` if a ref would point nowhere."""
+    def write(self, events: Sequence[Event], forms: Forms | None = None) -> None:
+        """Write events in order; ``UnknownVersion`` if a ref would point nowhere. ``forms`` are
+        canonical forms of values in them that are known already.
+        """
         self._begin()
+        self._bodies.clear(forms)
+        self._ends, self._early = ends_of(events), set()
         put: list[bytes] = []
         for event in events:
             self._gather(event, put)
@@ -90,9 +103,10 @@ class RowWriter:
             self._write(event)
         self._flush()
         self._bodies.clear()
+        self._early.clear()
 
     def _begin(self) -> None:
-        self._clear()
+        self._clear_rows()
         generation = generation_of(self._db)
         # Garbage was, or is being, collected: a cached id may name a row that is gone, and an id
         # that is used from the cache would not be noted in `touched`.
@@ -102,40 +116,40 @@ class RowWriter:
         self._blobs.begin()
         self._last_trace, self._last_call = map(int, self._db.execute(_LAST).fetchone())
 
-    def _clear(self) -> None:
-        self._bodies.clear()
-        self._clear_rows()
-
     def _clear_rows(self) -> None:
-        self._new_traces: list[tuple[Any, ...]] = []
+        self._new_traces: dict[int, tuple[Any, ...]] = {}
         self._items: list[tuple[Any, ...]] = []
         self._planned: list[tuple[Any, ...]] = []
         self._calls: dict[int, tuple[Any, ...]] = {}
         self._words: list[tuple[int, str, str]] = []
         self._closed: dict[int, tuple[Any, ...]] = {}
+        self._scores: list[tuple[Any, ...]] = []
 
     def _flush(self) -> None:
         """Write the rows that wait, each table after those that it refers to."""
         self._blobs.flush()
-        insert_rows(self._db, INSERT_TRACES, self._new_traces)
+        insert_rows(self._db, INSERT_TRACES, list(self._new_traces.values()))
         insert_rows(self._db, INSERT_ITEMS, self._items)
         self._db.executemany(FORGET_TOTALS, {item[:1] for item in self._items})
         insert_rows(self._db, INSERT_PLANNED, self._planned)
         insert_rows(self._db, UPSERT_CALLS, list(self._calls.values()))
         insert_rows(self._db, f"{INSERT_WORDS} VALUES {{rows}}", self._words)
         insert_rows(self._db, CLOSE_TRACES, list(self._closed.values()))
+        self._db.executemany(INSERT_SCORE, self._scores)
         self._clear_rows()
 
     def _gather(self, event: Event, put: list[bytes]) -> None:
         """Add the hashes of the blobs of an event to ``put``."""
         match event:
             case CallStarted(_, call) | CallEnded(_, call):
+                if type(event) is CallStarted and place_of(event) in self._ends:
+                    return
                 self._blobs.gather(call.request, call.key, put)
                 if call.outcome is not None:
-                    put += self._reply(call.outcome).hashes
+                    put += self._bodies.reply(call.outcome).hashes
             case TraceOpened(_, _, _, trace):
-                put += self._body("inputs", trace.inputs).hashes
-                put.append(self._body("world", trace.world).hashed)
+                put += self._bodies.of("inputs", trace.inputs).hashes
+                put.append(self._bodies.of("world", trace.world).hashed)
             case TraceClosed(trace):
                 for kind, value in (
                     ("world", trace.world),
@@ -143,14 +157,16 @@ class RowWriter:
                     ("failure", trace.failure),
                 ):
                     if value is not None:
-                        put += self._body(kind, value).hashes
+                        put += self._bodies.of(kind, value).hashes
             case RunOpened(Run(wanted=planned)) | RunPlanned(executions=planned):
                 for execution in planned:
-                    put += self._body("inputs", execution.inputs).hashes
+                    put += self._bodies.of("inputs", execution.inputs).hashes
 
-    def _write(self, event: Event) -> None:  # noqa: C901 - one case an event
+    def _write(self, event: Event) -> None:  # noqa: C901, PLR0912 - one case an event
         match event:
-            case CallStarted() | CallEnded():
+            case CallStarted():
+                self._start_call(event)
+            case CallEnded():
                 self._call(event.trace, event.call)
             case TraceOpened(run, label, position, trace):
                 self._trace(run, label, position, trace)
@@ -217,20 +233,17 @@ class RowWriter:
         version = self._versions.put(trace.version, trace.started)
         self._last_trace += 1
         row_id = self._last_trace
-        self._new_traces.append(
-            (
-                row_id,
-                trace.id,
-                digest_bytes(trace.program),
-                trace.name,
-                trace.target,
-                version,
-                self._put("inputs", trace.inputs),
-                self._put("world", trace.world),
-                trace.sample,
-                trace.started,
-                trace.ended,
-            )
+        self._new_traces[row_id] = (
+            row_id,
+            trace.id,
+            digest_bytes(trace.program),
+            trace.name,
+            trace.target,
+            version,
+            self._put("inputs", trace.inputs),
+            trace.sample,
+            trace.started,
+            *(None, None, None, self._put("world", trace.world), trace.ended),
         )
         self._items.append((run, position, label, row_id, 0))
         self._traces[trace.id] = row_id
@@ -238,20 +251,33 @@ class RowWriter:
 
     def _close_trace(self, trace: Trace) -> None:
         row_id = self._row_of_trace(trace.id)
-        self._closed[row_id] = (
-            row_id,
+        end = (
             self._put_optional("outputs", trace.outputs),
             self._put_optional("failure", trace.failure),
             digest_bytes(trace.root),
             self._put("world", trace.world),
             trace.ended,
         )
+        if (new := self._new_traces.get(row_id)) is not None:
+            self._new_traces[row_id] = (*new[: -len(end)], *end)
+        else:
+            self._closed[row_id] = (row_id, *end)
         self._traces.pop(trace.id, None)
         self._own.pop(row_id, None)
 
+    # A call that ends in the same transaction is written once, when it starts: the numbers of calls
+    # are in the order in which they started.
+    def _start_call(self, started: CallStarted) -> None:
+        end = self._ends.get(place_of(started))
+        self._call(started.trace, started.call if end is None else end)
+        if end is not None:
+            self._early.add(id(end))
+
     def _call(self, trace: str, call: CallAttempt) -> None:
+        if id(call) in self._early:
+            return
         outcome = call.outcome
-        reply = None if outcome is None else self._blobs.put(self._reply(outcome))
+        reply = None if outcome is None else self._blobs.put(self._bodies.reply(outcome))
         request = self._blobs.request(call.request, call.key)
         place = (self._row_of_trace(trace), call.address, call.attempt)
         row_id = self._call_id(place)
@@ -262,11 +288,11 @@ class RowWriter:
             *place,
             digest_bytes(call.key),
             call.kind,
-            _model_or_tool(call),
+            model_or_tool(call),
             *request,
             reply,
             call.status,
-            *_tokens(outcome),
+            *tokens_of(outcome),
             call.cost,
             call.source,
             call.started,
@@ -296,9 +322,7 @@ class RowWriter:
 
     def _score(self, scored: ScoreRecorded) -> None:
         feedback = self._put("feedback", scored.feedback) if scored.feedback else None
-        self._flush()
         trace = self._row_of_trace(scored.trace)
-        (version,) = self._db.execute("SELECT version FROM trace WHERE id = ?", (trace,)).fetchone()
         judgement = (
             scored.name,
             scored.value,
@@ -308,27 +332,13 @@ class RowWriter:
             scored.at,
             scored.run,
         )
-        self._db.execute(INSERT_SCORE, (trace, version, *judgement))
+        self._scores.append((trace, trace, *judgement))
 
     def _put_optional(self, kind: str, value: Any) -> int | None:
         return None if value is None else self._put(kind, value)
 
     def _put(self, kind: str, value: Any) -> int:
-        return self._blobs.put(self._body(kind, value))
-
-    def _body(self, kind: str, value: Any) -> Body:
-        """Return the value as it is stored; it is computed once in a transaction.
-
-        The events keep their values alive, so that no ``id`` is used twice meanwhile.
-        """
-        if (body := self._bodies.get((kind, id(value)))) is None:
-            body = self._bodies[kind, id(value)] = body_of(kind, value)
-        return body
-
-    def _reply(self, outcome: Outcome) -> Body:
-        if (body := self._bodies.get(("reply", id(outcome)))) is None:
-            body = self._bodies["reply", id(outcome)] = body_of("reply", outcome_to(outcome))
-        return body
+        return self._blobs.put(self._bodies.of(kind, value))
 
     def _row_of_trace(self, trace: str) -> int:
         if trace not in self._traces:
@@ -338,14 +348,3 @@ class RowWriter:
                 raise KeyError(msg)
             self._traces[trace] = row[0]
         return self._traces[trace]
-
-
-def _model_or_tool(call: CallAttempt) -> str:
-    return call.request.tool if isinstance(call.request, ToolRequest) else call.request.model
-
-
-def _tokens(outcome: Outcome | None) -> tuple[int | None, int | None, int | None]:
-    """Return the prompt's, the completion's and the cached tokens."""
-    if isinstance(outcome, (ChatReply, EmbedReply)):
-        return outcome.usage.prompt, outcome.usage.completion, outcome.usage.cached
-    return None, None, None

@@ -19,6 +19,7 @@ from lmflow.stores.damage import DAMAGE
 from lmflow.stores.sqlite.blobs.reader import BlobReader
 from lmflow.stores.sqlite.bulk import select_in
 from lmflow.stores.sqlite.versions import VersionReader
+from lmflow.stores.sqlite.writing.bodies import Forms
 from lmflow.stores.sqlite.writing.piece_reader import VersionOf, events_of
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.traces.events import Event
@@ -43,10 +44,13 @@ _BAD = (
 
 @attrs.frozen
 class Piece:
-    """A piece that waits in the log. ``events`` are in memory if this process left it there."""
+    """A piece that waits in the log. ``events`` are in memory if this process left it there, with
+    the canonical forms of some of their values.
+    """
 
     id: int
     events: Sequence[Event] | None = None
+    forms: Forms = attrs.field(factory=dict, eq=False, repr=False)
 
 
 def unnoticed(_: str) -> None:
@@ -162,7 +166,8 @@ def write_rows(
     events = [
         event for piece in pieces if piece.id in waiting for event in _events(db, piece, version_of)
     ]
-    rows.write(events)
+    forms = {key: form for piece in pieces for key, form in piece.forms.items()}
+    rows.write(events, forms)
 
 
 def _events(db: sqlite3.Connection, piece: Piece, version_of: VersionOf) -> Sequence[Event]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 INSERT_TRACES = """
-INSERT INTO trace (id, uid, program, name, target, version, inputs, world, sample,
-                   started_ns, ended_ns) VALUES {rows}
+INSERT INTO trace (id, uid, program, name, target, version, inputs, sample, started_ns,
+                   outputs, failure, root, world, ended_ns) VALUES {rows}
 """
 INSERT_ITEMS = "INSERT INTO run_item (run, position, label, trace, reused) VALUES {rows}"
 INSERT_PLANNED = "INSERT INTO wanted (run, position, label, inputs, version, sample) VALUES {rows}"
@@ -28,6 +28,6 @@ VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_SCORE = """
 INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns, run)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, (SELECT version FROM trace WHERE id = ?), ?, ?, ?, ?, ?, ?, ?)
 """
 INSERT_ACT = "INSERT INTO act (run, kind, version, note, who, at_ns) VALUES (?, ?, ?, ?, ?, ?)"
