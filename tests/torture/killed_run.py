@@ -1,7 +1,8 @@
 """The process that is killed: it begins a run of two steps an example, or resumes it.
 
 ``python killed_run.py FOLDER PORT BUDGET ROWS [RUN]`` writes ``FOLDER/store.db``; each answer that
-the program got is a line of ``FOLDER/acks``, written before the next call.
+the program got is a line of ``FOLDER/acks``, written before the next call. ``KILL_AT`` ends the
+process at a point of ``kill_points``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lmflow as lf
+import kill_points
+
+kill_points.arm()
+
+import lmflow as lf  # noqa: E402 - the connections are armed first
 
 FOLDER, PORT, BUDGET, ROWS = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 ACKS = os.open(FOLDER / "acks", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

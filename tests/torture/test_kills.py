@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from lmflow.messages.requests import ChatRequest
 
 HERE = Path(__file__).parent
 BUDGET, ROWS, KILLS = 200, 150, 8
+SERVER_POINTS = ("request", "reply")
+STORE_POINTS = ("statement", "commit", "committed")
+"""Points of a commit to the store and of the making of rows; see ``kill_points``."""
 
 
 @contextlib.contextmanager
@@ -41,21 +45,24 @@ def _run_of(folder: Path) -> list[str]:
         return [row.id for row in store.runs(1)]
 
 
-def _killed_run(folder: Path, port: str, choose: random.Random) -> int:
-    """A run that is killed and resumed until it ends; the number of kills."""
+def _killed_run(folder: Path, port: str, choose: random.Random, tally: Counter[str]) -> None:
+    """A run that is killed and resumed until it ends."""
     for kills in range(KILLS + 2):
-        is_last = kills >= KILLS
-        point = choose.choice(["request", "reply", "time"])
-        plan = "" if is_last or point == "time" else f"{point} {choose.randint(1, 30)}"
-        (folder / "plan").write_text(plan, "utf-8")
+        point = choose.choice([*SERVER_POINTS, *STORE_POINTS, "time"]) if kills < KILLS else ""
+        plan = f"{point} {choose.randint(1, 30)}"
+        (folder / "plan").write_text(plan if point in SERVER_POINTS else "", "utf-8")
         words = [sys.executable, str(HERE / "killed_run.py"), str(folder), port, str(BUDGET)]
         words += [str(ROWS), *_run_of(folder)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
-            if point == "time" and not is_last:
+        environment = {**os.environ, "KILL_AT": plan if point in STORE_POINTS else ""}
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as process:
+            if point == "time":
                 _kill_later(folder, process, choose)
             output, _ = process.communicate(timeout=120)
         if output:
-            return kills
+            return
+        assert -9 == process.returncode, point
+        tally["kills of a run in all"] += 1
+        tally[f"kills of a run at: {point}"] += 1
     pytest.fail("the run never ended")
 
 
@@ -74,7 +81,7 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def _check(folder: Path) -> None:
+def _check(folder: Path, tally: Counter[str]) -> None:
     sent = Counter((folder / "log").read_text("utf-8").splitlines())
     acks = (folder / "acks").read_text("utf-8").splitlines()
     started, answers = Counter[str](), set[str]()
@@ -87,6 +94,12 @@ def _check(folder: Path) -> None:
                 started[f"S {content}"] += 1
                 if isinstance(call.outcome, ChatReply):
                     answers.add(call.outcome.text)
+    tally["runs under a budget of 200 calls"] += 1
+    tally["requests that their servers counted"] += sent.total()
+    tally["requests that were sent again"] += (sent - Counter(set(sent))).total()
+    tally["answers that were acknowledged"] += len(acks)
+    tally["acknowledged answers that were lost"] += len(set(acks) - answers)
+    tally["requests without a start on record"] += (sent - started).total()
     assert sent.total() <= BUDGET
     assert 0 == _verified(folder).returncode
     assert set() == set(acks) - answers
@@ -99,7 +112,9 @@ def _verified(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False)
 
 
-def test_a_budget_and_every_answer_outlive_kills(rounds: Iterator[int], tmp_path: Path) -> None:
+def test_a_budget_and_every_answer_outlive_kills(
+    rounds: Iterator[int], tmp_path: Path, tally: Counter[str]
+) -> None:
     """The server never counts more than the budget, no acknowledged answer is lost, and whatever
     was sent more than once has as many starts on record.
     """
@@ -107,5 +122,5 @@ def test_a_budget_and_every_answer_outlive_kills(rounds: Iterator[int], tmp_path
         folder = tmp_path / str(number)
         folder.mkdir()
         with _server(folder) as port:
-            _killed_run(folder, port, random.Random(number))  # noqa: S311 - repeatable
-        _check(folder)
+            _killed_run(folder, port, random.Random(number), tally)  # noqa: S311 - repeatable
+        _check(folder, tally)

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ from typing import Any
 import pytest
 
 import lmflow as lf
+from lmflow.stores.sqlite.reading import reading
 
+HERE = Path(__file__).parent
 LMFLOW = str(Path(sys.executable).with_name("lmflow"))
 STEP = lf.predict("answer", "question -> reply")
 WRITER = """
@@ -51,47 +54,85 @@ def _filled(folder: Path, rows: int = 60) -> None:
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "recorded"
 COMMANDS = [
-    ("gc",),
+    ("gc", "--older-than", "0d", "--yes"),
     ("rollback", "prod"),
     ("ref", "set", "live", "prod"),
     ("pin", "add", "prod"),
     ("backup", "copy.db"),
 ]
+POINTS = ("statement", "commit", "committed", "time")
+
+
+def _killed(
+    folder: Path,
+    words: tuple[str, ...],
+    choose: random.Random,
+    tally: Counter[str],
+    act: str = "",
+) -> None:
+    """Run a command in a copy of a folder to its end, then kill it at one of the points it has, or
+    at any time.
+    """
+    whole, log = folder.with_name(f"{folder.name}-whole"), folder / "points"
+    shutil.copytree(folder, whole)
+    command = [sys.executable, str(HERE / "killed_command.py"), *words, "--store", "store.db"]
+    began = time.monotonic()
+    environment = {**os.environ, "KILL_LOG": str(log)}
+    subprocess.run(command, cwd=whole, env=environment, check=True, capture_output=True)
+    seconds, counts = time.monotonic() - began, Counter(log.read_text("utf-8").split())
+    point = choose.choice([point for point in POINTS if counts[point] or point == "time"])
+    environment = {**os.environ, "KILL_AT": f"{point} {choose.randint(1, counts[point] or 1)}"}
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        if point == "time":
+            time.sleep(choose.random() * seconds)
+            process.kill()
+    assert point == "time" or -9 == process.returncode, (words, point)
+    tally["kills of a command in all"] += 1
+    tally[f"kills of a {act or words[0]} at: {point}"] += 1
+
+
+def _problems(folder: Path) -> tuple[Any, ...]:
+    with reading(folder / "store.db") as reader:
+        return tuple(reader.check().problems)
 
 
 def test_a_command_that_is_killed_leaves_a_sound_store(
-    rounds: Iterator[int], tmp_path: Path
+    rounds: Iterator[int], tmp_path: Path, tally: Counter[str]
 ) -> None:
-    """Killed at any moment, ``gc``, ``rollback``, ``ref``, ``pin`` and ``backup`` leave a store in
-    which every hash is right and the ref is at the old or at the new version.
+    """Killed between any two statements, before a COMMIT, after it or at any time, ``gc``,
+    ``rollback``, ``ref``, ``pin`` and ``backup`` leave a store in which every hash is right and the
+    ref is at the old or at the new version; the command can be run again.
     """
     for number in rounds:
         folder, choose = tmp_path / str(number), random.Random(number)  # noqa: S311 - repeatable
-        _filled(folder)
-        words = choose.choice(COMMANDS)
-        with subprocess.Popen(
-            [LMFLOW, *words, "--store", "store.db"], cwd=folder, stdout=subprocess.DEVNULL
-        ) as process:
-            time.sleep(choose.random() * 0.6)
-            process.kill()
-        assert 0 == _cli(folder, "verify").returncode, words
+        _filled(folder, 20)
+        words = COMMANDS[number % len(COMMANDS)]
+        _killed(folder, words, choose, tally)
+        assert () == _problems(folder), words
+        again = _cli(folder, *words)
+        assert not any(word in again.stderr for word in WORDS), again.stderr
+        assert () == _problems(folder), words
         assert 0 == _cli(folder, "show", "prod").returncode, words
 
 
-def test_a_migration_that_is_killed_goes_on(rounds: Iterator[int], tmp_path: Path) -> None:
-    """A store of version 0.1.0 whose opening is killed at any moment opens and verifies later."""
+def test_a_migration_that_is_killed_goes_on(
+    rounds: Iterator[int], tmp_path: Path, tally: Counter[str]
+) -> None:
+    """A store of version 0.1.0 whose migration is killed at any statement is migrated later, and
+    has its runs.
+    """
     recorded = gzip.decompress((RECORDED / "store.db.gz").read_bytes())
     for number in rounds:
         folder, choose = tmp_path / str(number), random.Random(number)  # noqa: S311 - repeatable
         folder.mkdir()
         (folder / "store.db").write_bytes(recorded)
-        with subprocess.Popen(
-            [LMFLOW, "pin", "ls", "--store", "store.db"], cwd=folder, stdout=subprocess.DEVNULL
-        ) as process:
-            time.sleep(choose.random() * 0.6)
-            process.kill()
-        assert 0 == _cli(folder, "runs", "ls").returncode
-        assert 0 == _cli(folder, "verify").returncode
+        _killed(folder, ("ref", "set", "live", "prod"), choose, tally, "migration")
+        with lf.SqliteStore(folder / "store.db") as store:
+            assert store.runs(1)
+            assert "" != store.version("prod").id
+        assert () == _problems(folder)
 
 
 def _limited(size: int) -> Callable[[], None]:
