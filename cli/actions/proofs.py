@@ -12,7 +12,8 @@ from lmflow.cli.options import echo_json
 from lmflow.errors import ReplayDiverged
 from lmflow.programs.program import Program
 from lmflow.replays.divergence import diverge
-from lmflow.replays.exact import replay as replay_exactly
+from lmflow.replays.exact import replayed_items
+from lmflow.traces.run_root import RunRoot
 from lmflow.traces.trace import Run
 from lmflow.values.printing import clean
 
@@ -26,26 +27,29 @@ def prove(
     as_json: bool,
 ) -> None:
     """Replay a run exactly and compare the roots."""
-    started = time.perf_counter()
+    started, calls, whole = time.perf_counter(), 0, RunRoot()
     try:
-        replayed = replay_exactly(recorded, program, adapters=adapters)
+        items = replayed_items(recorded, program, adapters=adapters)
+        for position, (label, trace) in enumerate(items):
+            whole.add(position, label, trace.root)
+            calls += len(trace.answers)
     except ReplayDiverged as problem:
         _print_first_difference(recorded, program, problem, as_json=as_json)
         raise
-    seconds, calls = time.perf_counter() - started, sum(len(trace.answers) for trace in replayed)
-    if root and replayed.root != root:
+    seconds, replayed = time.perf_counter() - started, whole.value()
+    if root and replayed != root:
         raise ReplayDiverged(
             f"run {recorded.id}",
             f"root {root}",
-            f"root {replayed.root}",
+            f"root {replayed}",
             "`lmflow verify RUN` names what changed.",
         )
     if as_json:
-        facts = {"run": recorded.id, "root": replayed.root, "same": True}
+        facts = {"run": recorded.id, "root": replayed, "same": True}
         echo_json({**facts, "calls": calls, "seconds": seconds})
         return
-    click.echo(identical_line(len(replayed), calls, seconds))
-    click.echo(f"root {replayed.root}")
+    click.echo(identical_line(len(recorded), calls, seconds))
+    click.echo(f"root {replayed}")
 
 
 def _print_first_difference(

@@ -13,19 +13,22 @@ from lmflow.views.lines import counted
 
 def print_run(run: Run, *, as_json: bool) -> None:
     """Print the results of a run; exit with 1 if something failed."""
-    calls = [call for trace in run for call in trace.answers.values()]
-    reused = sum(1 for call in calls if call.source)
-    if as_json:
-        rows = [{"label": label, **result_data(trace)} for label, trace in run.items]
-        facts = {"run": run.id, "of": run.of, "root": run.root, "reused": reused}
-        echo_json({**facts, "asked": len(calls) - reused, "traces": rows})
-    else:
-        for label, trace in run.items:
+    calls = reused = failed = 0
+    rows = []
+    for label, trace in run.items:
+        calls += len(trace.answers)
+        reused += sum(1 for call in trace.answers.values() if call.source)
+        failed += trace.failure is not None
+        if as_json:
+            rows.append({"label": label, **result_data(trace)})
+        else:
             click.echo(f"{clean(label)}  {line(result_line(trace), 140)}".lstrip())
-        failed = len(run.failures)
+    if as_json:
+        facts = {"run": run.id, "of": run.of, "root": run.root, "reused": reused}
+        echo_json({**facts, "asked": calls - reused, "traces": rows})
+    else:
         counts = f"{len(run) - failed} done, {failed} failed"
-        click.echo(
-            f"run {run.id}: {counts}, {reused} of {counted(len(calls), 'call')} reused", err=True
-        )
-    if run.failures:
+        words = f"{counts}, {reused} of {counted(calls, 'call')} reused"
+        click.echo(f"run {run.id}: {words}", err=True)
+    if failed:
         raise SystemExit(1)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import attrs
 import click
 
 from lmflow.cli.actions.json_lines import print_written, write_json_lines
@@ -94,14 +93,18 @@ def export(  # noqa: PLR0913 - one parameter an option
     """
     write = write_json_lines if form == "jsonl" else _write_parquet
     with reading(store) as reader:
-        runs = _chosen(reader, _runs(reader, names), conditions)
-        count = write((row for run in runs for row in rows(run)), out)
+        calls = _calls(reader, _runs(reader, names), conditions)
+        count = write(calls, out)
     print_written(count, "calls", out, as_json=as_json)
 
 
 def rows(run: Run) -> Iterator[dict[str, Any]]:
     """Return the calls of a run, a row each, in the order of its executions."""
-    return (_row(run, label, trace, call) for label, trace in run.items for call in trace.calls)
+    return (row for item in run.items for row in _rows(run, *item))
+
+
+def _rows(run: Run, label: str, trace: Trace) -> Iterator[dict[str, Any]]:
+    return (_row(run, label, trace, call) for call in trace.calls)
 
 
 def _row(run: Run, label: str, trace: Trace, call: CallAttempt) -> dict[str, Any]:
@@ -176,18 +179,19 @@ def _runs(reader: Reader, names: tuple[str, ...]) -> Iterator[Run]:
         before = page[-1].id
 
 
-def _chosen(
+def _calls(
     reader: Reader, runs: Iterator[Run], conditions: tuple[Condition, ...]
-) -> Iterator[Run]:
-    """Yield the runs with the executions that fulfil all conditions; all without conditions."""
+) -> Iterator[dict[str, Any]]:
+    """Yield the calls of the executions that fulfil all conditions; of all without conditions."""
     if not conditions:
-        yield from runs
+        for run in runs:
+            yield from rows(run)
         return
     chosen = {listed.trace for listed in reader.listing.traces(conditions)}
     for run in runs:
-        items = tuple((label, trace) for label, trace in run.items if trace.id in chosen)
-        if items:
-            yield attrs.evolve(run, items=items)
+        for label, trace in run.items:
+            if trace.id in chosen:
+                yield from _rows(run, label, trace)
 
 
 def _write_parquet(calls: Iterator[dict[str, Any]], out: Path | None) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, overload
 
 import attrs
@@ -23,8 +23,11 @@ from lmflow.replays.reuse import (
     resolved,
 )
 from lmflow.traces.foreign import check_replayable
+from lmflow.traces.paged import Paged
 from lmflow.traces.recorded import check_recorded
 from lmflow.traces.redaction import agrees
+from lmflow.traces.run_root import RunRoot
+from lmflow.traces.totals import Sums
 from lmflow.traces.trace import Run, Trace, failed
 from lmflow.values.record import Record, pretty
 from lmflow.versions.version import Version
@@ -64,14 +67,52 @@ def replay(
         UnknownAdapter: An adapter of your own is missing, or has changed since.
     """
     check_recorded(recorded)
-    envs: _Envs = {}
-    known = own_adapters(adapters)
+    replayer = _Replayer(program, own_adapters(adapters))
     if isinstance(recorded, Trace):
-        return _replay_trace(recorded, program, envs, known)
-    items = tuple(
-        (label, _replay_trace(trace, program, envs, known)) for label, trace in recorded.items
-    )
-    return attrs.evolve(recorded, items=items)
+        return replayer.trace(recorded)
+    if isinstance(recorded.items, Paged):
+        return _replay_long(recorded, recorded.items, replayer)
+    return attrs.evolve(recorded, items=tuple(map(replayer.item, recorded.items)))
+
+
+def replayed_items(
+    recorded: Run, program: Program | None = None, *, adapters: Iterable[Adapter] = ()
+) -> Iterator[tuple[str, Trace]]:
+    """Run the executions of a run again one after the other, as ``replay`` does, and yield each
+    with its label.
+    """
+    check_recorded(recorded)
+    return map(_Replayer(program, own_adapters(adapters)).item, recorded.items)
+
+
+def _replay_long(recorded: Run, items: Paged[tuple[str, Trace]], replayer: _Replayer) -> Run:
+    """Run all executions of a long run again, of which a page is held; the result runs them once
+    more when somebody looks at them.
+    """
+    root, sums, failures = RunRoot(), Sums(), 0
+    for position, (label, trace) in enumerate(map(replayer.item, items)):
+        root.add(position, label, trace.root)
+        sums.add(trace.calls)
+        failures += trace.failure is not None
+    replayed = attrs.evolve(recorded, items=items.each(replayer.item))
+    vars(replayed).update(root=root.value(), sums=(sums.totals(), failures))
+    return replayed
+
+
+class _Replayer:
+    """Runs executions again, and remembers the environments in which they run."""
+
+    def __init__(self, program: Program | None, known: tuple[Adapter, ...]) -> None:
+        self._program, self._known = program, known
+        self._envs: _Envs = {}
+
+    def item(self, item: tuple[str, Trace]) -> tuple[str, Trace]:
+        """Run a labelled execution again."""
+        return item[0], self.trace(item[1])
+
+    def trace(self, trace: Trace) -> Trace:
+        """Run an execution again."""
+        return _replay_trace(trace, self._program, self._envs, self._known)
 
 
 def _replay_trace(

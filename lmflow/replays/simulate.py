@@ -170,14 +170,26 @@ def plan_answers(cases: Sequence[ReplayCase], at: str = "") -> list[tuple[Reuse,
 
     Raises ``NotRecorded`` if ``at`` is given and no case has such a call.
     """
-    forks = [bool(at) and _any_at_or_below(case.trace.answers, at) for case in cases]
-    if at and not any(forks):
-        addresses = dict.fromkeys(address for case in cases for address in case.trace.answers)
-        raise NotRecorded("the recording", at, tuple(addresses))
-    plans = []
-    for case, forked in zip(cases, forks, strict=True):
-        plans.append(fork(case, at) if forked else match_calls(case))
-    return plans
+    check_recorded_at((case.trace for case in cases), at)
+    return [plan_answer(case, at) for case in cases]
+
+
+def plan_answer(case: ReplayCase, at: str = "") -> tuple[Reuse, Simulation]:
+    """Return what answers a case: a fork if it has a call at ``at``, else a match."""
+    forked = bool(at) and _any_at_or_below(case.trace.answers, at)
+    return fork(case, at) if forked else match_calls(case)
+
+
+def check_recorded_at(traces: Iterable[Trace], at: str) -> None:
+    """Raise ``NotRecorded`` if ``at`` is given and no execution has a call there."""
+    if not at:
+        return
+    addresses: dict[str, None] = {}
+    for trace in traces:
+        if _any_at_or_below(trace.answers, at):
+            return
+        addresses |= dict.fromkeys(trace.answers)
+    raise NotRecorded("the recording", at, tuple(addresses))
 
 
 def fork(case: ReplayCase, at: str) -> tuple[Reuse, Simulation]:

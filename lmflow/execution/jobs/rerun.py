@@ -11,17 +11,24 @@ from lmflow.errors import NotFound, ReplayDiverged
 from lmflow.execution.budget import Budget
 from lmflow.execution.call_order import check_order
 from lmflow.execution.costs import spent_on
+from lmflow.execution.jobs.long_rerun import (
+    Reruns,
+    pending_again,
+    replay_case,
+    replay_long,
+    resume_planned,
+)
 from lmflow.execution.jobs.long_resume import is_streamed, needs_examples, resume_long
 from lmflow.execution.jobs.samples import Rows
 from lmflow.execution.rollout import Rollout
 from lmflow.execution.runs import complete_run, run_rollouts
 from lmflow.execution.session import HasSession, Session
-from lmflow.programs.effects import Pending
 from lmflow.programs.program import Program
 from lmflow.progress.display import Progress, chosen
 from lmflow.replays.divergence import labelled_traces
 from lmflow.replays.reuse import resume_answers
-from lmflow.replays.simulate import ReplayCase, plan_answers, simulate
+from lmflow.replays.simulate import ReplayCase, check_recorded_at, simulate
+from lmflow.traces.paged import Paged
 from lmflow.traces.recorded import check_recorded
 from lmflow.traces.store import Recorder
 from lmflow.traces.trace import PlannedExecution, Run, RunKind, Trace
@@ -66,15 +73,13 @@ async def replay(  # noqa: PLR0913 - each is a choice of its own
     check_order("replay", extra)
     progress = chosen(progress)
     session = self._session.bounded(budget)
-    rollouts = reruns(
-        recorded,
-        program,
-        session.version(version),
-        session.model_places(program),
-        at=at,
-        rules=session.connections.adapter_rules,
-    )
     kind: RunKind = "fork" if at else "what_if"
+    now, places = session.version(version), session.model_places(program)
+    rules = session.connections.adapter_rules
+    if isinstance(recorded, Run) and isinstance(recorded.items, Paged):
+        making = Reruns(program, now, places, at, rules)
+        return await replay_long(session, kind, recorded, making, progress)
+    rollouts = reruns(recorded, program, now, places, at=at, rules=rules)
     return await run_rollouts(
         session, kind, str(program), rollouts, of=recorded.id, progress=progress
     )
@@ -124,29 +129,38 @@ async def resume(  # noqa: PLR0913 - each is a choice of its own
         prices = session.connections.prices
         session = session.within(budget, spent_on(calls, prices, measured=budget.measured))
     if examples is not None:
-        going_on = functools.partial(_going_on, session, program, retry_failures=retry_failures)
+        places = session.model_places(program)
+        going_on = functools.partial(
+            _going_on, session, program, places, retry_failures=retry_failures
+        )
         return await resume_long(session, run, program, examples, going_on, progress)
     if is_streamed(run):
         raise needs_examples(run)
-    todo = remaining(
-        run,
-        program,
-        session.recorder.version,
-        session.model_places(program),
-        retry_failures=retry_failures,
-        rules=session.connections.adapter_rules,
-    )
+    check_resumable(run)
+    rules, places = session.connections.adapter_rules, session.model_places(program)
+    if isinstance(run.items, Paged) or isinstance(run.wanted, Paged):
+        going_on = functools.partial(
+            _going_on, session, program, places, retry_failures=retry_failures
+        )
+        return await resume_planned(session, run, program, going_on, progress)
+    version = functools.cache(session.recorder.version)
+    todo = remaining(run, program, version, places, retry_failures=retry_failures, rules=rules)
     return await complete_run(session, run, todo, progress)
 
 
-def _going_on(
-    session: Session, program: Program, label: str, trace: Trace, *, retry_failures: bool
+def _going_on(  # noqa: PLR0913 - what there is, and what is to be done
+    session: Session,
+    program: Program,
+    places: Callable[[Version], Mapping[str, Any]],
+    label: str,
+    trace: Trace,
+    *,
+    retry_failures: bool,
 ) -> Rollout | None:
     """Return the rollout that goes on with an execution, ``None`` if it has ended for good."""
     if trace.done and not (retry_failures and trace.failure is not None):
         return None
-    rules = session.connections.adapter_rules
-    case = _replay_case(trace, program, None, session.model_places(program), rules)
+    case = replay_case(trace, program, None, places, session.connections.adapter_rules)
     return _continued(case, label, retry_failures=retry_failures)
 
 
@@ -178,15 +192,10 @@ def reruns(  # noqa: PLR0913 - what was recorded, and what it runs with now
     ``at`` everything from that address on is sent again; executions of a run that never came to it
     are answered throughout. Raises ``NotRecorded`` if none came to it.
     """
-    cases = [
-        (label, _replay_case(trace, program, version, places, rules))
-        for label, trace in labelled_traces(recorded)
-    ]
-    answers = plan_answers([case for _, case in cases], at)
-    return [
-        Rollout(_pending(case), case.version, label, reuse)
-        for (label, case), (reuse, _) in zip(cases, answers, strict=True)
-    ]
+    items = labelled_traces(recorded)
+    check_recorded_at((trace for _, trace in items), at)
+    making = Reruns(program, version, places, at, rules)
+    return [making.of(label, trace) for label, trace in items]
 
 
 def remaining(  # noqa: PLR0913 - as in reruns
@@ -205,14 +214,7 @@ def remaining(  # noqa: PLR0913 - as in reruns
     ``ReplayDiverged`` before anything is sent if the recorded requests are not those that would be
     sent now, and for an evaluation or optimization, which finds out only as it runs what it needs.
     """
-    if run.kind in {"optimize", "evaluate"}:
-        fix = (
-            f"Begin it again over the same store, `ex.{run.kind}(..., of=run.id)`:"
-            " it pays for nothing twice."
-        )
-        raise ReplayDiverged(
-            f"run {run.id}", "executions that it was begun for", f"an {run.kind} run", fix
-        )
+    check_resumable(run)
     traces = dict(run.items)
     rollouts: dict[int, Rollout] = {}
     for position, execution in enumerate(run.wanted or _recorded_executions(run)):
@@ -221,7 +223,7 @@ def remaining(  # noqa: PLR0913 - as in reruns
             pending = program(**execution.inputs).sampled(execution.sample)
             rollouts[position] = Rollout(pending, version(execution.version), execution.label)
         elif not trace.done or (retry_failures and trace.failure is not None):
-            case = _replay_case(trace, program, None, places, rules)
+            case = replay_case(trace, program, None, places, rules)
             rollouts[position] = _continued(case, execution.label, retry_failures=retry_failures)
     return rollouts
 
@@ -233,11 +235,7 @@ def _continued(case: ReplayCase, label: str, *, retry_failures: bool) -> Rollout
     trace = case.trace
     reuse = resume_answers(trace, case.cached_answers.places, retry_failures=retry_failures)
     simulate(case, reuse)
-    return Rollout(_pending(case), trace.version, label, reuse, trace)
-
-
-def _pending(case: ReplayCase) -> Pending:
-    return case.program(**case.trace.inputs).sampled(case.trace.sample)
+    return Rollout(pending_again(trace, case.program), trace.version, label, reuse, trace)
 
 
 def _recorded_executions(run: Run) -> tuple[PlannedExecution, ...]:
@@ -247,12 +245,15 @@ def _recorded_executions(run: Run) -> tuple[PlannedExecution, ...]:
     )
 
 
-def _replay_case(
-    trace: Trace,
-    program: Program,
-    version: Version | None,
-    places: Callable[[Version], Mapping[str, Any]],
-    rules: AdapterRules | None,
-) -> ReplayCase:
-    now = version or trace.version
-    return ReplayCase(trace, program, now, places(now), rules)
+def check_resumable(run: Run) -> None:
+    """Raise ``ReplayDiverged`` for an evaluation or optimization, which finds out only as it runs
+    what it needs.
+    """
+    if run.kind in {"optimize", "evaluate"}:
+        fix = (
+            f"Begin it again over the same store, `ex.{run.kind}(..., of=run.id)`:"
+            " it pays for nothing twice."
+        )
+        raise ReplayDiverged(
+            f"run {run.id}", "executions that it was begun for", f"an {run.kind} run", fix
+        )
