@@ -22,8 +22,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -207,8 +209,13 @@ def fetched(url: str, body: dict[str, Any] | None = None) -> Any:
 
 
 def phoenix_spans(url: str) -> list[dict[str, Any]]:
-    """Return the spans that Phoenix has."""
-    found = fetched(f"{url}/v1/projects/{SERVICE}/spans?limit=1000")["data"]
+    """Return the spans that Phoenix has; none before it has made the project of the first ones."""
+    try:
+        found = fetched(f"{url}/v1/projects/{SERVICE}/spans?limit=1000")["data"]
+    except urllib.error.HTTPError as error:
+        if error.code != HTTPStatus.NOT_FOUND:
+            raise
+        return []
     return [
         {
             "trace": span["context"]["trace_id"], "id": span["context"]["span_id"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,7 +15,7 @@ from lmflow.execution.rollout import new_id
 from lmflow.stores.opened import AnyStore
 from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.telemetry.binding import Binding, Bound, bind
-from lmflow.telemetry.foreign import ForeignTrace, assemble, foreign_id
+from lmflow.telemetry.foreign import ForeignTrace, assemble, foreign_id, span_text
 from lmflow.telemetry.raw import RawSpan, cleaned
 from lmflow.telemetry.recording import recorded_trace
 from lmflow.traces.events import Event, RunClosed, RunOpened, TraceOpened
@@ -64,7 +65,7 @@ def gather(spool: Spool, spans: Iterable[RawSpan], plan: ImportPlan, counts: Cou
         valid = [span for span in batch if span.trace and span.id]
         counts.refused["spans without the ids of trace and span"] += len(batch) - len(valid)
         clean = [cleaned(span, plan.redact) for span in valid]
-        rows = [(span.trace, span.id, span.to_json()) for span in clean]
+        rows = [(span.trace, span.id, span_text(span)) for span in clean]
         added = spool.add(rows, time.time())
         counts.spans += added.new
         counts.repeated += added.same
@@ -111,11 +112,12 @@ class Importer:
             self._root, self._position = RunRoot(), 0
 
     def _assembled(self, spool: Spool, trace: str) -> ForeignTrace | None:
-        rows = spool.spans(trace)
-        if not rows:
-            self._counts.refused["traces of too many spans"] += rows is None
+        texts = spool.spans(trace)
+        if not texts:
+            self._counts.refused["traces of too many spans"] += texts is None
             return None
-        return assemble(self._plan.source, trace, [RawSpan.from_dict(row) for row in rows])
+        spans = [RawSpan.from_dict(json.loads(text)) for text in texts]
+        return assemble(self._plan.source, trace, spans, texts)
 
     def _events(self, foreign: ForeignTrace) -> Iterator[Event]:
         bound = Bound() if self._plan.binding is None else bind(foreign, self._plan.binding)

@@ -72,16 +72,23 @@ def foreign_id(source: str, trace: str) -> str:
     return "".join(_ALPHABET[number >> 5 * place & 31] for place in range(_LETTERS))
 
 
-def spans_hash(spans: Iterable[RawSpan]) -> str:
-    """Return the hash of spans, in whatever order they arrived."""
-    texts = sorted(json.dumps(span.to_json(), sort_keys=True) for span in spans)
-    return hashlib.sha256("\n".join(texts).encode("ascii")).hexdigest()
+def span_text(span: RawSpan) -> str:
+    """Return a span as the JSON by which it is kept and hashed."""
+    return json.dumps(span.to_json(), sort_keys=True)
 
 
-def assemble(source: str, trace: str, spans: Sequence[RawSpan]) -> ForeignTrace:
+def spans_hash(texts: Iterable[str]) -> str:
+    """Return the hash of spans as JSON, in whatever order they arrived."""
+    return hashlib.sha256("\n".join(sorted(texts)).encode("ascii")).hexdigest()
+
+
+def assemble(
+    source: str, trace: str, spans: Sequence[RawSpan], texts: Sequence[str] = ()
+) -> ForeignTrace:
     """Make the foreign trace of a trace's spans.
 
     Spans without a known parent, and those whose parents lead in a circle, stand at the top.
+    ``texts`` are the spans as JSON, if they are at hand; to write them again takes a while.
     """
     ordered = tuple(sorted(spans, key=lambda span: (span.started, span.id)))
     parents = _parents(ordered)
@@ -92,7 +99,7 @@ def assemble(source: str, trace: str, spans: Sequence[RawSpan]) -> ForeignTrace:
         id=identity,
         source=source,
         trace=trace,
-        hash=spans_hash(ordered),
+        hash=spans_hash(texts or map(span_text, ordered)),
         name=top.name.removeprefix("invoke_workflow ") or source,
         service=str(top.resource.get("service.name", "")),
         spans=ordered,

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import time
-import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,8 @@ import click
 from lmflow.cli.actions.importing import Counts, Importer, ImportPlan, gather, import_spans
 from lmflow.cli.loading.programs import load_object, load_program
 from lmflow.cli.loading.span_files import file_form, file_spans
+from lmflow.cli.loading.span_servers import downloaded_spans, keys_of, server_spans
+from lmflow.cli.loading.span_servers import is_url as is_http
 from lmflow.cli.options import (
     echo_json,
     json_option,
@@ -26,14 +27,17 @@ from lmflow.cli.options import (
     program_option,
     store_option,
 )
+from lmflow.collector.fetching import Source
 from lmflow.collector.receiver import listen
 from lmflow.serve.stop_signals import stop_signals
 from lmflow.stores.opened import AnyStore, is_url, open_store
 from lmflow.stores.sqlite.exchange.spool import Spool
 from lmflow.telemetry.binding import Binding
 from lmflow.telemetry.protobuf import check_installed
+from lmflow.telemetry.raw import RawSpan
 from lmflow.telemetry.rules import rule, take
 from lmflow.telemetry.sources.documents import FORMS
+from lmflow.telemetry.sources.pages import WALKS
 from lmflow.values.printing import clean
 from lmflow.views.lines import counted
 
@@ -77,6 +81,8 @@ class ImportOptions(_PlanOptions):
 
     file: str
     form: str
+    project: str
+    key_env: tuple[str, ...]
 
 
 @attrs.frozen(kw_only=True)
@@ -88,13 +94,20 @@ class ReceiveOptions(_PlanOptions):
 
 
 @click.command("traces")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE|URL")
 @click.option(
     "--from",
     "form",
     type=click.Choice(FORMS),
     default=None,
-    help="The system that wrote the file; by default what its beginning shows.",
+    help="The system that wrote the file, or whose server it is; by default the file shows it.",
+)
+@click.option("--project", default="", help="The project, or experiment, of a server.")
+@click.option(
+    "--key-env",
+    multiple=True,
+    metavar="NAME",
+    help="The variable with a server's token; twice: with its public and its secret key.",
 )
 @program_option("The program whose steps the spans are bound to.")
 @_MAP
@@ -106,27 +119,21 @@ class ReceiveOptions(_PlanOptions):
 def import_traces(options: ImportOptions) -> None:
     """Import traces that another system recorded.
 
-    FILE is JSON, a document a line, protobuf of OTLP, or a log of llm; it may be compressed. The
-    traces become executions of one run, which are not replayable: no program ran here. With
-    --program and --map their spans are bound to its steps, whose inputs are read from the prompt,
-    from variables of the prompt, or where --take says. What can't be bound is counted. A second
-    import adds nothing.
+    FILE is JSON, a document a line, protobuf of OTLP, or a log of llm; it may be compressed. A URL
+    is that of such a file or, with --from openinference (Phoenix), langfuse or mlflow, of a server,
+    whose pages are read one after the other. The traces become executions of one run, which are not
+    replayable: no program ran here. With --program and --map their spans are bound to its steps,
+    whose inputs are read from the prompt, from variables of the prompt, or where --take says. What
+    can't be bound is counted. A second import adds nothing.
 
     \b
     Example:
       lmflow import traces spans.jsonl --program app:rag --map 'span.name=="answer" -> step answer'
     """
-    path = Path(options.file)
-    if urllib.parse.urlsplit(options.file).scheme in {"http", "https"}:
-        raise click.ClickException(
-            "an import reads files: save the page first, `curl -o traces.json URL`."
-        )
-    if not path.is_file():
-        raise click.ClickException(f"there is no file {options.file!r}.")
-    source = options.form or file_form(path)
+    source, spans = _spans(options)
     plan = _plan(source, options)
     with open_store(options.store) as store:
-        counts = import_spans(store, file_spans(path), plan, _progress)
+        counts = import_spans(store, spans, plan, _progress)
     _print(counts, options.as_json)
 
 
@@ -170,6 +177,21 @@ def otlp(options: ReceiveOptions) -> None:
         asyncio.run(_receive(store, spool, plan, options, counts))
         _flush(store, spool, plan, counts, time.time())
     _print(counts, options.as_json)
+
+
+def _spans(options: ImportOptions) -> tuple[str, Iterator[RawSpan]]:
+    """Return the name of the system that spans are from, and the spans."""
+    if is_http(options.file):
+        source = Source(options.file, keys_of(options.key_env))
+        if options.form in WALKS:
+            return options.form, server_spans(source, options.form, options.project)
+        return downloaded_spans(source, options.form)
+    if options.project or options.key_env:
+        raise click.ClickException("--project and --key-env are for URLs, not for files.")
+    path = Path(options.file)
+    if not path.is_file():
+        raise click.ClickException(f"there is no file {options.file!r}.")
+    return options.form or file_form(path), file_spans(path)
 
 
 @contextlib.contextmanager

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import attrs
 
@@ -50,18 +48,17 @@ class Spool:
             self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute(_CREATE)
 
-    def add(self, spans: Iterable[tuple[str, str, Mapping[str, Any]]], at: float) -> Added:
+    def add(self, spans: Iterable[tuple[str, str, str]], at: float) -> Added:
         """Add spans, all or none; the first of two with the same ids counts.
 
         Args:
-            spans: Trace id, span id and JSON values of each.
+            spans: Trace id, span id and JSON of each, its members sorted.
             at: The time, in seconds.
         """
         new = same = different = 0
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            for trace, span, values in spans:
-                data = json.dumps(values, sort_keys=True)
+            for trace, span, data in spans:
                 if self._db.execute(_ADD, (trace, span, at, data)).rowcount:
                     new += 1
                 elif self._db.execute(_SAME, (trace, span)).fetchone()[0] == data:
@@ -85,10 +82,10 @@ class Spool:
         """Return traces to which no span was added since a time."""
         return [row[0] for row in self._db.execute(_QUIET, (before, limit))]
 
-    def spans(self, trace: str) -> list[dict[str, Any]] | None:
-        """Return the JSON values of a trace's spans, ``None`` if there are too many."""
+    def spans(self, trace: str) -> list[str] | None:
+        """Return the JSON of a trace's spans, ``None`` if there are too many."""
         rows = self._db.execute(_TRACE, (trace, MOST_SPANS + 1)).fetchall()
-        return None if len(rows) > MOST_SPANS else [json.loads(row[0]) for row in rows]
+        return None if len(rows) > MOST_SPANS else [row[0] for row in rows]
 
     def remove(self, traces: Sequence[str]) -> None:
         """Remove traces."""
