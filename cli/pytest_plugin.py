@@ -201,9 +201,12 @@ def recording_path(item: pytest.Item) -> Path:
         The path, which may not exist.
 
     Raises:
-        pytest.UsageError: If an argument of the marker is unknown.
+        pytest.UsageError: If an argument of the marker is unknown, or its store is a URL.
     """
     store = _marker_options(item).get("store")
+    if "://" in str(store):
+        problem = "a recording is a file that stands beside the test, not a database"
+        raise pytest.UsageError(f"{item.nodeid}: {problem}: store='recordings/'")
     if store is not None and not str(store).endswith("/"):
         return Path(item.path.parent, store)
     folder = item.path.parent / (store or f"recordings/{item.path.stem}")

@@ -1,10 +1,11 @@
 """The command line on a store in PostgreSQL: the same words as on a file, and no password."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
-from commanding import call
+from commanding import call, done, endpoint
 from postgres_server import emptied
 
 import lmflow as lf
@@ -78,3 +79,49 @@ def test_commands_say_the_same(here: Path, stores: tuple[str, str]) -> None:
         assert 0 == ours.exit_code, f"{line}: {ours.output}"
         assert "hunter2" not in theirs.output
     assert [] == different
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "backup copy.db",
+        "push other.db",
+        "pull other.db",
+        "store salvage {url} new.db",
+        "store merge lmflow.db {url}",
+        "store merge other.db lmflow.db --into {url}",
+    ],
+)
+def test_what_needs_a_file_refuses_a_database(here: Path, line: str) -> None:
+    """The error says what does the same for a database, and nothing is written."""
+    url = "postgresql://ann:hunter2@127.0.0.1:1/db"
+    store = "" if "{url}" in line else f" --store {url}"
+    result = call(here, line.format(url=url) + store)
+    assert (1, False) == (result.exit_code, "hunter2" in result.output)
+    assert "it is a database, and this needs a file" in result.output
+    assert [] == list(here.glob("*.db"))
+
+
+def test_a_database_is_used_as_a_file_is(
+    here: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program runs, is evaluated and replayed, refs move forth and back, SQL only reads."""
+    monkeypatch.setenv("LMFLOW_STORE", emptied(postgres).replace("lmflow@", "lmflow:hunter2@"))
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    rows = [json.dumps({"question": q, "answer": "two minutes"}) for q in ("How?", "Why?")]
+    Path("rows.jsonl").write_text("\n".join(rows), encoding="utf-8")
+    with endpoint(asked=lambda: None) as url:
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        run = done(here, "run app:answer --data rows.jsonl --model openai/gpt-5-mini")["run"]
+        done(here, "dataset import rows.jsonl --name d")
+        done(here, "eval app:answer --data d --metric app:brief --model openai/gpt-5-mini")
+        checks = {check["name"]: check for check in done(here, "doctor")}
+    assert done(here, f"replay {run}")
+    done(here, f"ref set prod {run}")
+    assert ["evaluate", "map"] == [row["kind"] for row in done(here, "runs ls")]
+    query = "select kind, calls from v_runs where kind = 'map'"
+    assert [{"kind": "map", "calls": 2}] == done(here, f'sql "{query}"')
+    refused = call(here, 'sql "delete from run"')
+    assert (1, True) == (refused.exit_code, "Only queries are answered" in refused.output)
+    assert "PostgreSQL" in checks["store"]["found"]
+    assert "hunter2" not in json.dumps(checks)

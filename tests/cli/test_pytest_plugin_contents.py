@@ -246,7 +246,7 @@ def test_a_file_for_several_tests_is_refused(desk: pytest.Pytester) -> None:
     assert 0 == sent(desk)
 
 
-@pytest.mark.parametrize("mark", ["'none'", "modus='none'", "mode='never'"])
+@pytest.mark.parametrize("mark", ["'none'", "modus='none'", "mode='never'", "store='postgresql://host/db'"])
 def test_bad_markers_are_refused(desk: pytest.Pytester, mark: str) -> None:
     """A marker with other options says which there are."""
     desk.makepyfile(f"import pytest\npytestmark = pytest.mark.lmflow_replay({mark})\n{ONE}")
@@ -255,6 +255,7 @@ def test_bad_markers_are_refused(desk: pytest.Pytester, mark: str) -> None:
     assert (
         "expected none, once, new, all" in (said := result.stdout.str() + result.stderr.str())
         or "by name" in said
+        or "a recording is a file" in said
     )
     assert 0 == sent(desk)
 

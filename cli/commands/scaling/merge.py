@@ -11,6 +11,7 @@ import click
 from lmflow.cli.options import echo_json, json_option, store_option, user_name
 from lmflow.cli.text.bars import bar
 from lmflow.exchange.moves import Side
+from lmflow.stores.opened import path_of, store_name
 from lmflow.stores.sqlite.merging.merge import MergedCounts, merge_store
 from lmflow.values.printing import clean
 from lmflow.views.lines import counted
@@ -23,6 +24,8 @@ _TAKE = click.option(
     metavar="ours|theirs NAME",
     help="What counts for a ref that both stores have moved; ours is the store that gets it.",
 )
+
+_SHARED = "A database is shared as it is: let each machine write to it, --store postgresql://..."
 
 
 @attrs.frozen
@@ -92,6 +95,8 @@ def pull(file: str, take: tuple[tuple[Side, str], ...], store: str, *, as_json: 
 def _merge_all(
     sources: Sequence[str], target: str, take: tuple[tuple[Side, str], ...], *, as_json: bool
 ) -> None:
+    for name in (*sources, target):
+        path_of(store_name(name), _SHARED)
     sides = {name: side for side, name in take}
     merges = []
     for source in sources:

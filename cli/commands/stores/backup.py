@@ -6,6 +6,7 @@ import click
 
 from lmflow.cli.options import echo_json, json_option, store_option
 from lmflow.cli.text.bars import bar
+from lmflow.stores.opened import path_of
 from lmflow.stores.sqlite.backup import backup as copy_store
 from lmflow.values.printing import sized
 
@@ -25,8 +26,9 @@ def backup(file: str, store: str, *, overwrite: bool, as_json: bool) -> None:
     Example:
       lmflow backup lmflow-backup.db
     """
+    path = path_of(store, "Copy a database by pg_dump.")
     with bar("copy", quiet=as_json) as progress:
-        size = copy_store(store, file, overwrite=overwrite, progress=progress)
+        size = copy_store(path, file, overwrite=overwrite, progress=progress)
     if as_json:
         echo_json({"store": store, "file": file, "bytes": size, "sound": True})
     else:

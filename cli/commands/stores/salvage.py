@@ -7,6 +7,7 @@ import click
 
 from lmflow.cli.commands.scaling.merge import merge
 from lmflow.cli.options import Group, echo_json, json_option
+from lmflow.stores.opened import path_of, store_name
 from lmflow.stores.sqlite.rescue.report import Rescue
 from lmflow.stores.sqlite.rescue.salvage import salvage as salvage_store
 from lmflow.values.printing import clean
@@ -40,6 +41,8 @@ def salvage(file: str, new: str, *, as_json: bool) -> None:
     Example:
       lmflow store salvage lmflow.db rescued.db
     """
+    for name in (file, new):
+        path_of(store_name(name), "Restore a database from its backup, pg_restore.")
     rescue = salvage_store(file, new)
     if as_json:
         echo_json(attrs.asdict(rescue))
