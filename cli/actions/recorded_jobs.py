@@ -16,7 +16,7 @@ from lmflow.cli.actions.jobs import (
 )
 from lmflow.cli.loading.jobs import Job
 from lmflow.cli.loading.own import adapters_beside
-from lmflow.cli.loading.recorded_jobs import load_recorded_job
+from lmflow.cli.loading.recorded_jobs import load_recorded_job, replayed_version
 from lmflow.cli.options import echo_json
 from lmflow.errors import ReplayDiverged, UnknownVersion, short
 from lmflow.evaluation.evaluation import Evaluation
@@ -29,9 +29,7 @@ from lmflow.evaluation.judging import (
 )
 from lmflow.execution.budget import Spent
 from lmflow.execution.costs import spent_on
-from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.models.prices import cost_of
-from lmflow.optimizers.parts.plan import Traces
 from lmflow.replays.exact import replay
 from lmflow.stores.opened import AnyStore, open_store
 from lmflow.stores.sqlite.reader import Reader
@@ -53,7 +51,9 @@ class ResumeLimits:
 
 
 def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json: bool) -> None:
-    """Run a stopped evaluation or optimization to its end; recorded calls are not sent again."""
+    """Run a stopped evaluation or optimization to its end; recorded calls are not sent again. Of an
+    evaluation that has ended the result is printed, and nothing is recorded.
+    """
     concurrency = limits.concurrency
     if recorded.status == "done":
         words = f"nothing to resume: run {recorded.id} came to its end"
@@ -61,6 +61,9 @@ def resume_job(store_path: str, recorded: Run, limits: ResumeLimits, *, as_json:
     with open_store(store_path) as store:
         with store.reading() as reader:
             job = load_recorded_job(recorded, reader, limits.allowed)
+            if recorded.status == "done" and recorded.kind == "evaluate":
+                print_evaluation(rescore(recorded, job), as_json=as_json)
+                return
             spent = _spent_before(store, recorded)
         if limits.calls is not None or limits.usd is not None:
             spec = attrs.evolve(job.spec, calls=limits.calls, usd=limits.usd)
@@ -87,14 +90,7 @@ def replay_job(reader: Reader, recorded: Run, allowed: Collection[str], *, as_js
     if recorded.kind == "evaluate":
         result, words = _replay_evaluation(recorded, job)
     else:
-        version = replay_optimization(
-            recorded,
-            job.optimizer,
-            job.program,
-            Traces(job.start, job.data, job.prior),
-            job.metric,
-            adapters=adapters_beside(job.spec.target),
-        )
+        version = replayed_version(recorded, job)
         result, words = version.id, f"version {version.id}"
     if recorded.result not in {"", result}:
         before, after = f"result {recorded.result}", f"result {result}"

@@ -11,18 +11,21 @@ import click
 from lmflow.adapters.registry import recorded_adapter_rules
 from lmflow.cli.loading.jobs import PARTS, Job, JobSpec, load_job, python_call, spec_of
 from lmflow.cli.loading.metrics import METRICS, load_metric
+from lmflow.cli.loading.own import adapters_beside
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.scripts import check_scripts
 from lmflow.data.dataset import Dataset
 from lmflow.errors import LmflowError, ProgramError
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import Budget
+from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.metrics import Metric, name_of
-from lmflow.optimizers.parts.plan import PlanOptimizer
+from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.registry import optimizer_from_options
 from lmflow.programs.program import Program
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.trace import Run
+from lmflow.versions.version import Version
 
 
 def load_recorded_job(run: Run, reader: Reader, allowed: Collection[str] = ()) -> Job:
@@ -44,6 +47,18 @@ def load_recorded_job(run: Run, reader: Reader, allowed: Collection[str] = ()) -
         raise click.ClickException(
             f"run {run.id} was started in Python; do it there again: {python_call(run)}. {words}"
         ) from None
+
+
+def replayed_version(run: Run, job: Job) -> Version:
+    """Replay a recorded optimization offline and return the version that it comes to."""
+    return replay_optimization(
+        run,
+        job.optimizer,
+        job.program,
+        Traces(job.start, job.data, job.prior),
+        job.metric,
+        adapters=adapters_beside(job.spec.target),
+    )
 
 
 def _python_job(run: Run, reader: Reader) -> Job:

@@ -12,17 +12,14 @@ import click
 
 from lmflow.cli.loading.jobs import spec_of
 from lmflow.cli.loading.metrics import METRICS, load_metric
-from lmflow.cli.loading.own import adapters_beside
 from lmflow.cli.loading.recorded_data import recorded_datasets
-from lmflow.cli.loading.recorded_jobs import load_recorded_job
+from lmflow.cli.loading.recorded_jobs import load_recorded_job, replayed_version
 from lmflow.data.dataset import Dataset
 from lmflow.errors import BadData, LmflowError, Unservable
 from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.evaluation.rescoring import examples_of
 from lmflow.evaluation.rows import row_of, score_or_failure
-from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.metrics import Metric
-from lmflow.optimizers.parts.plan import Traces
 from lmflow.stores.sqlite.lists.search_rows import search_rows
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.trace import Run
@@ -89,14 +86,7 @@ def prove_search(reader: Reader, run: Run) -> dict[str, Any]:
         job = load_recorded_job(run, reader)
     except click.ClickException as error:
         raise Unservable("the replay", error.message.rstrip("."), "") from error
-    version = replay_optimization(
-        run,
-        job.optimizer,
-        job.program,
-        Traces(job.start, job.data, job.prior),
-        job.metric,
-        adapters=adapters_beside(job.spec.target),
-    )
+    version = replayed_version(run, job)
     return {
         "version": version.id,
         "recorded": run.result,

@@ -54,7 +54,9 @@ def test_a_recorded_evaluation_is_replayed_and_resumed(here: Path, asked: list[i
     words = call(here, f"replay {result['run']}").stdout
     assert "\nexact_match 1.000" in words
     assert "\ngrade 1.000" in words
-    assert result["root"] == done(here, f"resume {result['run']}")["root"]
+    again = done(here, f"resume {result['run']}")
+    assert (result["root"], result["run"]) == (again["root"], again["run"])
+    assert 1 == len(done(here, "runs ls"))
     assert 8 == len(asked)
 
 
