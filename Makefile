@@ -60,7 +60,7 @@ screenshots: $(STAMPS)/test
 $(STAMPS)/local: EXTRAS = [local,optuna]
 $(STAMPS)/test: EXTRAS = [local,test,notebook]
 $(STAMPS)/check: EXTRAS = [local,test,check]
-$(STAMPS)/bench: EXTRAS = [local,dense,optuna,ui]
+$(STAMPS)/bench: EXTRAS = [local,dense,optuna,ui,postgres]
 $(STAMPS)/docs: EXTRAS = [docs]
 
 $(STAMPS)/local $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs: pyproject.toml | $(BIN)/python
