@@ -85,11 +85,7 @@ def test_commands_say_the_same(here: Path, stores: tuple[str, str]) -> None:
     "line",
     [
         "backup copy.db",
-        "push other.db",
-        "pull other.db",
         "store salvage {url} new.db",
-        "store merge lmflow.db {url}",
-        "store merge other.db lmflow.db --into {url}",
     ],
 )
 def test_what_needs_a_file_refuses_a_database(here: Path, line: str) -> None:
@@ -100,6 +96,21 @@ def test_what_needs_a_file_refuses_a_database(here: Path, line: str) -> None:
     assert (1, False) == (result.exit_code, "hunter2" in result.output)
     assert "it is a database, and this needs a file" in result.output
     assert [] == list(here.glob("*.db"))
+
+
+def test_files_and_databases_exchange_what_they_hold(here: Path, postgres: str) -> None:
+    """Pushed to a database and pulled from it, a run is the same; the password is nowhere."""
+    url = emptied(postgres).replace("lmflow@", "lmflow:hunter2@")
+    (run,) = done(here, "run app:size --set text=four") and done(here, "runs ls")
+    pushed = call(here, f"push '{url}'")
+    assert (0, False) == (pushed.exit_code, "hunter2" in pushed.output)
+    assert "1 run, 1 execution, 1 call" in pushed.stdout
+    (merged,) = done(here, f"pull '{url}' --store copy.db")
+    assert (1, False) == (merged["runs"], "hunter2" in merged["from"])
+    (there,) = done(here, "runs ls --store copy.db")
+    assert run == there
+    nothing = call(here, "push other.db --store postgresql://ann:hunter2@127.0.0.1:1/db")
+    assert (1, False) == (nothing.exit_code, "hunter2" in nothing.output)
 
 
 def test_a_database_is_used_as_a_file_is(

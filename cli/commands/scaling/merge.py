@@ -10,9 +10,11 @@ import click
 
 from lmflow.cli.options import echo_json, json_option, store_option, user_name
 from lmflow.cli.text.bars import bar
+from lmflow.errors import StoreError
 from lmflow.exchange.moves import Side
-from lmflow.stores.opened import path_of, store_name
-from lmflow.stores.sqlite.merging.merge import MergedCounts, merge_store
+from lmflow.stores.copying import copy_store
+from lmflow.stores.opened import is_there, is_url, open_store, store_name
+from lmflow.stores.sqlite.merging.merge import MergedCounts, Progress, merge_store
 from lmflow.values.printing import clean
 from lmflow.views.lines import counted
 
@@ -24,8 +26,6 @@ _TAKE = click.option(
     metavar="ours|theirs NAME",
     help="What counts for a ref that both stores have moved; ours is the store that gets it.",
 )
-
-_SHARED = "A database is shared as it is: let each machine write to it, --store postgresql://..."
 
 
 @attrs.frozen
@@ -95,15 +95,12 @@ def pull(file: str, take: tuple[tuple[Side, str], ...], store: str, *, as_json: 
 def _merge_all(
     sources: Sequence[str], target: str, take: tuple[tuple[Side, str], ...], *, as_json: bool
 ) -> None:
-    for name in (*sources, target):
-        path_of(store_name(name), _SHARED)
     sides = {name: side for side, name in take}
+    target = store_name(target)
     merges = []
-    for source in sources:
+    for source in map(store_name, sources):
         with bar("merge", quiet=as_json) as progress:
-            counts = merge_store(
-                source, target, take=sides, at=time.time_ns(), who=user_name(), progress=progress
-            )
+            counts = _merge(source, target, sides, progress)
         merges.append(_Merged(source, target, counts))
         if not as_json:
             click.echo(clean(_line(merges[-1])))
@@ -114,6 +111,19 @@ def _merge_all(
                 for merged in merges
             ]
         )
+
+
+def _merge(
+    source: str, target: str, sides: dict[str, Side], progress: Progress | None
+) -> MergedCounts:
+    """Merge files table by table, and other stores run by run."""
+    at, who = time.time_ns(), user_name()
+    if not (is_url(source) or is_url(target)):
+        return merge_store(source, target, take=sides, at=at, who=who, progress=progress)
+    if not is_there(source):
+        raise StoreError(source, "there is no such store", "Name one that exists.")
+    with open_store(source) as own, open_store(target) as other:
+        return copy_store(own, other, take=sides, at=at, who=who, progress=progress)
 
 
 def _line(merged: _Merged) -> str:

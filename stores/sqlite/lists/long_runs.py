@@ -109,6 +109,13 @@ class LongRuns:
         row = self._db.execute(query, (run, trace)).fetchone()
         return row is not None and bool(row[0])
 
+    def scored(self) -> list[str]:
+        """Return the ids of the executions that have scores."""
+        query = (
+            "SELECT DISTINCT trace.uid FROM score JOIN trace ON trace.id = score.trace ORDER BY 1"
+        )
+        return [row[0] for row in self._db.execute(query).fetchall()]
+
     def part(
         self, run: str, start: int, stop: int, *, gapless: bool
     ) -> Sequence[tuple[str, Trace]]:
