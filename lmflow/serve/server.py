@@ -15,6 +15,13 @@ from lmflow.serve.stop_signals import stop_signals
 
 _FLUSH_SECONDS = 5.0
 
+_ACCEPTED_AT_ONCE = 32
+"""Connections that are accepted before those that make room for them are closed. asyncio takes as
+many as its backlog; with more than there are file descriptors left it would stop for a second.
+"""
+_QUEUED = 1024
+"""Connections that the system holds until they are accepted."""
+
 
 @attrs.frozen
 class Shutdown:
@@ -80,12 +87,16 @@ def _server_of(runner: web.AppRunner) -> web.Server:
 async def _listen(connect: Callable[[], Connection], host: str, port: int) -> asyncio.Server:
     loop = asyncio.get_running_loop()
     try:
-        return await loop.create_server(connect, host, port, backlog=1024)
+        listener = await loop.create_server(connect, host, port, backlog=_ACCEPTED_AT_ONCE)
     except OSError as error:
         fix = "Give another, --port, or --port 0 for any that is free."
         raise Unservable(
             f"{host}:{port}", f"it can't be listened on ({error.strerror or error})", fix
         ) from None
+    for sock in listener.sockets:
+        with sock.dup() as same:
+            same.listen(_QUEUED)
+    return listener
 
 
 async def _drain(gate: AdmissionGate, stop_now: asyncio.Event, grace: float) -> int:
