@@ -74,7 +74,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS), help="the parts")
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--calls", type=int, default=3000, help="a round, of lmflow and aiohttp")
+    parser.add_argument("--calls", type=int, default=2000, help="a round, of lmflow and aiohttp")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[1, 16, 64, 512])
     parser.add_argument("--delays", type=int, nargs="+", default=[0, 50, 500], help="ms a reply")
     parser.add_argument("--stores", nargs="+", choices=OURS, default=list(OURS))

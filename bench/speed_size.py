@@ -92,7 +92,7 @@ def stored(versions: int = 10, examples: int = 40) -> Iterator[Row]:
             asyncio.run(optimise(store))
         calls, naive = len(sizes), statistics.fmean(sizes)
         size = path.stat().st_size / calls
-        parts = _tables(path, calls)
+        parts = [*_tables(path, calls), ("pages that the next calls use", _free(path) / calls)]
     yield ("bytes a call", f"{size:,.0f}", "JSON", f"{naive:,.0f}", f"{size / naive:.2f}", "≤ 950")
     for name, part in parts:
         yield (f"of which {name}", f"{part:,.0f}", "", "", "", "")
@@ -106,6 +106,13 @@ def _tables(path: Path, calls: int, most: int = 8) -> list[tuple[str, float]]:
             return [(name, size / calls) for name, size in db.execute(sql, (most,))]
         except sqlite3.OperationalError:
             return []
+
+
+def _free(path: Path) -> int:
+    """The bytes of pages that held the log, and that hold nothing now."""
+    with contextlib.closing(sqlite3.connect(path)) as db:
+        free: int = db.execute("PRAGMA freelist_count").fetchone()[0]
+        return free * int(db.execute("PRAGMA page_size").fetchone()[0])
 
 
 def _version(program: lf.Program, number: int) -> lf.Version:

@@ -47,6 +47,7 @@ class Recordings:
         self._session = session
         self._places: dict[Program, Callable[[Version], Record]] = {}
         self._may_refer = session.connections.redactor is None
+        self._same_worlds: tuple[object, object] = None, None
 
     def candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
         """Return the rollouts with what the store has of each."""
@@ -62,7 +63,9 @@ class Recordings:
         rollout, trace = candidate.rollout, candidate.trace
         if trace is None or not self._may_refer or not trace.done:
             return None
-        if trace.version.id != rollout.version.id or not _is_world(trace.world, prepared.world):
+        if trace.version.id != rollout.version.id or not self._is_world(
+            trace.world, prepared.world
+        ):
             return None
         env, sample = prepared.env, rollout.pending.sample or 0
         pending = Pending(prepared.program, rollout.pending.inputs)
@@ -72,6 +75,14 @@ class Recordings:
         for call in trace.answers.values():
             log_reuse(trace.id, call, trace.id)
         return as_reused(trace, prepared.program)
+
+    # The executions of a run share their world, and a reader returns one object for all of them.
+    def _is_world(self, recorded: Mapping[str, object], now: Record) -> bool:
+        if self._same_worlds[0] is not recorded or self._same_worlds[1] is not now:
+            if not _is_world(recorded, now):
+                return False
+            self._same_worlds = recorded, now
+        return True
 
     # A redacted trace holds hashes in place of requests, so nothing in it can answer a request.
     def _candidate(self, rollout: Rollout, trace: Trace | None) -> Candidate:

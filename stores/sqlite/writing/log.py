@@ -23,8 +23,8 @@ from lmflow.traces.events import Event
 MOST_EVENTS = 8000
 """Events that wait at most; rows are made before more are taken."""
 
-MOST_BYTES = 32_000_000
-"""Bytes of pieces that wait at most."""
+MOST_BYTES = 8_000_000
+"""Bytes of pieces that wait at most; the file has that many free for rows afterwards."""
 
 STEP = 1000
 """Events whose rows are made in one transaction, so that no commit waits for long."""

@@ -93,8 +93,7 @@ def settle_within(db: sqlite3.Connection, store: str) -> bool:
     """Make rows of all pieces in the log, in the caller's transaction; say whether any waited."""
     pieces = [Piece(row[0]) for row in db.execute(_WAITING, (-1,)).fetchall()]
     if pieces:
-        write_rows(db, store, RowWriter(db), pieces)
-        db.execute("DELETE FROM log WHERE problem = ''")
+        write_rows(db, store, RowWriter(db), pieces, unnoticed)
     return bool(pieces)
 
 
@@ -137,11 +136,7 @@ def _written(
     """Make rows of pieces that still wait, in one transaction; return the error of a bad one."""
     try:
         db.execute("BEGIN IMMEDIATE")
-        write_rows(db, store, rows, pieces)
-        reached("rows")
-        keys = [(piece.id,) for piece in pieces]
-        db.executemany("DELETE FROM log WHERE id = ? AND problem = ''", keys)
-        reached("deleted")
+        write_rows(db, store, rows, pieces, reached)
         db.execute("COMMIT")
         reached("settled")
     except _BAD as error:
@@ -153,8 +148,13 @@ def _written(
     return None
 
 
+# The pieces are deleted first, so that the rows go to their pages and the file grows less.
 def write_rows(
-    db: sqlite3.Connection, store: str, rows: RowWriter, pieces: Sequence[Piece]
+    db: sqlite3.Connection,
+    store: str,
+    rows: RowWriter,
+    pieces: Sequence[Piece],
+    reached: Reached,
 ) -> None:
     """Make rows of those pieces that still wait, in the caller's transaction."""
     ids = [piece.id for piece in pieces]
@@ -167,7 +167,11 @@ def write_rows(
         event for piece in pieces if piece.id in waiting for event in _events(db, piece, version_of)
     ]
     forms = {key: form for piece in pieces for key, form in piece.forms.items()}
+    keys = [(piece.id,) for piece in pieces]
+    db.executemany("DELETE FROM log WHERE id = ? AND problem = ''", keys)
+    reached("deleted")
     rows.write(events, forms)
+    reached("rows")
 
 
 def _events(db: sqlite3.Connection, piece: Piece, version_of: VersionOf) -> Sequence[Event]:
