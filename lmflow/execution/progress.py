@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+import contextlib
+from collections.abc import Iterator
 
 from lmflow.execution.account import Account
 from lmflow.execution.budget import Spent
@@ -13,9 +14,10 @@ from lmflow.progress.tracker import Spending, Tracker, tracking
 from lmflow.progress.update import Best
 
 
+@contextlib.contextmanager
 def tracked(
     session: Session, progress: Progress | None, title: str, total: int | None
-) -> AbstractContextManager[Tracker]:
+) -> Iterator[Tracker]:
     """Show the progress of a job until the block ends.
 
     Args:
@@ -30,12 +32,17 @@ def tracked(
     Raises:
         TypeError: ``progress`` is not a display.
     """
-    account = session.account
+    account, waves = session.account, session.connections.waves
     before = account.ledger.spent
     tracker = Tracker(
-        title, total, lambda: _spending(account.ledger.spent - before), _calls_left(account)
+        title,
+        total,
+        lambda: _spending(account.ledger.spent - before),
+        _calls_left(account),
+        lambda: waves.text,
     )
-    return tracking(progress, tracker, session.connections.screen)
+    with tracking(progress, tracker, session.connections.screen), waves.watched(tracker.tell):
+        yield tracker
 
 
 def best_of(need: Need) -> Best | None:

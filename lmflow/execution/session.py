@@ -148,6 +148,7 @@ class Session:
             if rollout.reuse is NO_ANSWERS and program not in checked:
                 checked.add(program)
                 check_tools(program)
+                self.connections.waves.expect(len(program.predictors))
                 for part in walk(program):
                     self.connections.models.places(part.named_models)
             if latest and latest.program is program and latest.version is rollout.version:

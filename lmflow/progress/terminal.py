@@ -17,7 +17,7 @@ Now = Callable[[], ProgressUpdate]
 _PER_SECOND = 8
 _NARROWEST_BAR, _WIDEST_BAR = 8, 40
 _GAP = "  "
-_DROPPED_FIRST = ("phase", "cost", "calls", "title", "best", "time", "failures")
+_DROPPED_FIRST = ("phase", "cost", "calls", "title", "best", "time", "failures", "waves")
 """The parts of a line that a narrow terminal leaves out, in this order."""
 _STYLES = {"failures": "red", "best": "green", "time": "dim", "title": "bold"}
 

@@ -35,9 +35,10 @@ class Tracker:
         total: int | None,
         spending: Callable[[], Spending] = _no_calls,
         calls_limit: int | None = None,
+        waves: Callable[[], str] = str,
     ) -> None:
         self._title, self.total = title, total
-        self._spending, self._calls_limit = spending, calls_limit
+        self._spending, self._calls_limit, self._waves = spending, calls_limit, waves
         self._done = self._failures = 0
         self._phase = ""
         self._best: Best | None = None
@@ -53,17 +54,17 @@ class Tracker:
     def count(self, steps: int) -> None:
         """Count several steps that have ended."""
         self._done += steps
-        self._tell()
+        self.tell()
 
     def begin_phase(self, phase: str, best: Best | None = None) -> None:
         """Note the phase that begins, and the best score before it."""
         self._phase, self._best = phase, best or self._best
-        self._tell()
+        self.tell()
 
     def end(self) -> None:
         """Note that the job has ended."""
         self._ended = time.monotonic()
-        self._tell()
+        self.tell()
 
     def now(self) -> ProgressUpdate:
         """Return the update that is true now. Any thread may ask."""
@@ -79,11 +80,13 @@ class Tracker:
             unpriced=spending.unpriced,
             phase=self._phase,
             best=self._best,
+            waves=self._waves(),
             seconds=(self._ended or time.monotonic()) - self._began,
             ended=bool(self._ended),
         )
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Tell the display that something has changed."""
         if self.show is not None:
             self.show()
 

@@ -50,6 +50,7 @@ class ProgressUpdate:
         unpriced: The calls whose price is unknown.
         phase: The stage of an optimization, in words; otherwise empty.
         best: The best score of an optimization so far, ``None`` if there is none yet.
+        waves: How far the waves of batched requests are, in words; empty without any.
         seconds: The seconds since the work began.
         ended: Whether this is the last update.
 
@@ -69,6 +70,7 @@ class ProgressUpdate:
     unpriced: int = 0
     phase: str = ""
     best: Best | None = None
+    waves: str = ""
     seconds: float = 0.0
     ended: bool = False
 
@@ -117,6 +119,8 @@ def facts(update: ProgressUpdate) -> Iterator[tuple[str, str]]:
         yield "phase", printable(update.phase, _WIDEST_NAME)
     if update.best is not None:
         yield "best", f"best {update.best}"
+    if update.waves:
+        yield "waves", update.waves
     if update.calls or update.calls_limit is not None:
         yield "calls", _calls_text(update)
     if update.cost:

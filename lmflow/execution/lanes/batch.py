@@ -44,9 +44,15 @@ class OpenBatch:
     """A batch with the calls that wait for it, and the answers that nobody has taken yet."""
 
     def __init__(
-        self, record: BatchRecord, wanted: Collection[str], save: Save, *, fresh: bool
+        self,
+        record: BatchRecord,
+        wanted: Collection[str],
+        save: Save,
+        tell: Callable[[], None],
+        *,
+        fresh: bool,
     ) -> None:
-        self.record, self._save, self._is_fresh = record, save, fresh
+        self.record, self._save, self._tell, self._is_fresh = record, save, tell, fresh
         self._wanted = set(wanted)
         self._waiting: dict[str, Parked] = {}
         self._answers: dict[str, Answer] = {}
@@ -211,6 +217,7 @@ class OpenBatch:
             try:
                 self.state = await route.lane.state(transfer, route.url, self.record.batch)
                 lost = 0
+                self._tell()
             except ModelFailed as problem:
                 lost += 1
                 if problem.kind not in _UNSURE or lost > _LOST_QUESTIONS:

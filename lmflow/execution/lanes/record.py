@@ -56,6 +56,11 @@ class BatchRecord:
         return str(self.trace.inputs["lane"])
 
     @property
+    def wave(self) -> int:
+        """The number of the wave."""
+        return int(self.trace.inputs["wave"])
+
+    @property
     def requests(self) -> Mapping[str, str]:
         """The ids of the requests in order, with the traces that they are from."""
         return dict(self._call(_SUBMIT).request.inputs["requests"])  # type: ignore[union-attr]

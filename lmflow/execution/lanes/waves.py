@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
@@ -47,29 +48,48 @@ class Waves:
         self._recorder, self._writer, self._work, self._random = recorder, writer, work, random
         self._gatherings: dict[tuple[Lane, WaveRules], _Gathering] = {}
         self._batches: dict[str, OpenBatch] = {}
+        self._under_way: list[OpenBatch] = []
         self._loaded = False
         self._loading = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._steps = 0
+        self._watchers: list[Callable[[], None]] = []
+        self._number = 0
         self.count = 0
+        """The waves that went out, as ``max_waves`` counts them."""
 
     def expect(self, steps: int) -> None:
         """Note how many requests an execution makes one after the other, at least."""
         self._steps = max(self._steps, steps)
 
+    @contextlib.contextmanager
+    def watched(self, watcher: Callable[[], None]) -> Iterator[None]:
+        """Call a function after each change of how far the waves are, until the block ends."""
+        self._watchers.append(watcher)
+        try:
+            yield
+        finally:
+            self._watchers.remove(watcher)
+
+    def _tell(self) -> None:
+        for watcher in self._watchers:
+            watcher()
+
     @property
     def text(self) -> str:
         """How far the waves are, in words; empty without one."""
-        batches = {id(batch): batch for batch in self._batches.values() if batch.is_followed}
-        gathered = sum(len(gathering.parked) for gathering in self._gatherings.values())
-        if not batches:
-            return f"wave {self.count + 1}: {gathered:,} requests wait" if gathered else ""
-        about = f" of about {self._steps}" if self._steps >= self.count else ""
-        done = sum(batch.state.done for batch in batches.values())
-        total = sum(batch.state.total for batch in batches.values())
-        since = min(batch.record.run.started for batch in batches.values())
+        # A thread that draws asks too, so what the loop changes is copied first.
+        followed = [batch for batch in tuple(self._under_way) if batch.is_followed]
+        if not followed:
+            gathered = sum(len(each.parked) for each in tuple(self._gatherings.values()))
+            return f"wave {self._number + 1}: {gathered:,} requests wait" if gathered else ""
+        number = max(batch.record.wave for batch in followed)
+        about = f" of about {self._steps}" if self._steps >= number else ""
+        done = sum(batch.state.done for batch in followed)
+        total = sum(batch.state.total for batch in followed)
+        since = min(batch.record.run.started for batch in followed)
         ago = duration((time.time_ns() - since) / 10**9)
-        return f"wave {self.count}{about}: {done:,} of {total:,} done, submitted {ago} ago"
+        return f"wave {number}{about}: {done:,} of {total:,} done, submitted {ago} ago"
 
     async def bring(
         self,
@@ -102,6 +122,8 @@ class Waves:
         for id_ in (*ticket.earlier, ticket.id):
             if (batch := self._batches.pop(id_, None)) is not None:
                 await batch.settle(id_)
+                if batch.closed and batch in self._under_way:
+                    self._under_way.remove(batch)
 
     async def aclose(self) -> None:
         """Stop waiting; what is submitted stays at the provider."""
@@ -109,7 +131,7 @@ class Waves:
             if gathering.task is not None:
                 gathering.task.cancel()
         self._gatherings.clear()
-        for batch in {id(batch): batch for batch in self._batches.values()}.values():
+        for batch in self._under_way:
             await batch.aclose()
 
     async def _answered(self, lane: Lane, rules: WaveRules, parked: Parked) -> Answer | None:
@@ -185,6 +207,7 @@ class Waves:
                 parked.fail(stopped)
             return
         self.count += 1
+        self._number += 1
         for group in _grouped(lane, members):
             for batch in _split(lane, group):
                 self._submit(lane, rules, batch)
@@ -193,11 +216,12 @@ class Waves:
         self, lane: Lane, rules: WaveRules, members: Sequence[tuple[Parked, bytes]]
     ) -> None:
         requests = [(parked.ticket.id, parked.ticket.trace) for parked, _ in members]
-        record = intended(lane.name, self.count, requests, self._random)
-        batch = OpenBatch(record, dict(requests), self._save, fresh=True)
+        record = intended(lane.name, self._number, requests, self._random)
+        batch = OpenBatch(record, dict(requests), self._save, self._tell, fresh=True)
         for parked, _ in members:
             self._batches[parked.ticket.id] = batch
             batch.wait(parked.ticket.id, parked)
+        self._under_way.append(batch)
         route = Route(lane, members[0][0].request, rules)
         batch.follow(route, self._known, [line for _, line in members])
 
@@ -207,7 +231,7 @@ class Waves:
         await receipt.durable()
 
     def _known(self) -> Collection[str]:
-        return {batch.record.batch for batch in self._batches.values()}
+        return {batch.record.batch for batch in self._under_way}
 
     async def _load(self) -> None:
         """Read the batches of earlier processes, once; those that nobody wants are closed."""
@@ -217,7 +241,9 @@ class Waves:
             if self._loaded:
                 return
             for record, wanted in await asyncio.to_thread(open_records, self._recorder):
-                batch = OpenBatch(record, wanted, self._save, fresh=False)
+                batch = OpenBatch(record, wanted, self._save, self._tell, fresh=False)
+                self._under_way.append(batch)
+                self._number = max(self._number, record.wave)
                 for id_ in wanted:
                     self._batches.setdefault(id_, batch)
                 await batch.settle("")
@@ -229,7 +255,7 @@ class Waves:
         if self._loop is not loop:
             self._loop, self._loading = loop, asyncio.Lock()
             self._gatherings.clear()
-            for batch in self._batches.values():
+            for batch in self._under_way:
                 batch.forget_loop()
 
 

@@ -131,9 +131,9 @@ async def _check(provider: str, schedule: Schedule) -> None:
 async def test_a_request_that_fails_each_time_is_a_typed_failure() -> None:
     """After the last attempt the failure is that of the request; others have their replies."""
     server = LaneServer(answer, lambda text, _: "expire" if "r1" in text else "")
-    async with lane_server(server):
-        async with lf.Executor(waving(server, attempts=2), budget=lf.Budget(calls=9)) as ex:
-            run = await ex.map(program(1), rows(3))
+    limits = lf.Budget(calls=9)
+    async with lane_server(server), lf.Executor(waving(server, attempts=2), budget=limits) as ex:
+        run = await ex.map(program(1), rows(3))
     assert [("ex[1]", "ModelFailed")] == [(label, failed.kind) for label, failed in run.failures]
     assert [2, 1, 1] == sorted(server.texts.values(), reverse=True)
     assert ["expired", "expired"] == [call.outcome.data["kind"] for call in run.traces[1].calls]
@@ -150,10 +150,10 @@ async def test_a_refused_request_fails_as_live() -> None:
 
 async def test_a_budget_is_reserved_before_a_wave_goes_out() -> None:
     """What doesn't fit into the budget at once waits for the next wave; the budget isn't passed."""
-    async with lane_server(LaneServer(answer)) as server:
-        async with lf.Executor(waving(server), prices=PRICES) as ex:
-            worst = ex.limited(lf.Budget(usd=0.001))
-            run = await worst.map(program(1), rows(12))
+    server = LaneServer(answer)
+    async with lane_server(server), lf.Executor(waving(server), prices=PRICES) as ex:
+        worst = ex.limited(lf.Budget(usd=0.001))
+        run = await worst.map(program(1), rows(12))
     assert 1 < len(server.batches)
     assert 12 * LIVE_COST // 2 == worst.spent.cost <= 1_000_000
     assert {"done"} == {run.status}
@@ -191,17 +191,16 @@ async def test_a_refused_batch_stops_the_run() -> None:
 async def test_a_stopped_run_leaves_its_batch_running() -> None:
     """Cancelled while a batch runs and resumed, also by the same executor, nothing goes out again."""
     store = lf.MemoryStore()
-    async with lane_server(LaneServer(answer, polls=10**9)) as server:
-        async with lf.Executor(waving(server), store) as ex:
-            task = asyncio.create_task(ex.map(program(2), rows(3)))
-            while not server.batches:
-                await asyncio.sleep(0.01)
-            task.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await task
-            server.polls = 1
-            [stopped] = [run for run in store.runs() if run.kind == "map"]
-            run = await ex.resume(store.run(stopped.id), program(2))
+    server = LaneServer(answer, polls=10**9)
+    async with lane_server(server), lf.Executor(waving(server), store) as ex:
+        task = asyncio.create_task(ex.map(program(2), rows(3)))
+        await server.begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        server.polls = 1
+        [stopped] = [run for run in store.runs() if run.kind == "map"]
+        run = await ex.resume(store.run(stopped.id), program(2))
     assert ("done", {1}) == (run.status, set(server.texts.values()))
 
 
@@ -211,8 +210,7 @@ async def test_a_begun_evaluation_finds_its_batch_again() -> None:
     async with lane_server(LaneServer(answer, polls=10**9)) as server:
         async with lf.Executor(waving(server), store) as ex:
             task = asyncio.create_task(ex.evaluate(program(1), data, lf.metrics.exact_match("x")))
-            while not server.batches:
-                await asyncio.sleep(0.01)
+            await server.begun.wait()
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
@@ -253,9 +251,9 @@ async def test_limits_of_time_dont_count_the_wait() -> None:
 async def test_large_waves_are_split() -> None:
     """A wave is split into batches that the lane takes; a request too large alone fails."""
     lane = OpenAILane(most_requests=2, most_bytes=1200)
-    async with lane_server(LaneServer(answer)) as server:
-        async with lf.Executor(waving(server, lane=lane)) as ex:
-            run = await ex.map(program(1), [*rows(3), {"q": "x" * 2000}])
+    server = LaneServer(answer)
+    async with lane_server(server), lf.Executor(waving(server, lane=lane)) as ex:
+        run = await ex.map(program(1), [*rows(3), {"q": "x" * 2000}])
     assert [2, 1] == [len(batch.lines) for batch in server.batches.values()]
     assert ["ex[3]"] == [label for label, _ in run.failures]
 
