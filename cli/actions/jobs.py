@@ -114,7 +114,9 @@ def run_optimization(  # noqa: PLR0913 - what an optimization is started with
     try:
         return asyncio.run(go())
     except KeyboardInterrupt:
-        run = next((run for run in store.runs(1) if run.kind == "optimize" and run.of == of), None)
+        # Waves that the search sent are younger runs.
+        runs = [run for run in store.runs(100) if run.kind != "wave"][:1]
+        run = next((run for run in runs if run.kind == "optimize" and run.of == of), None)
         if run is None or not run.result:
             raise
         raise click.ClickException(_stopped(run)) from None

@@ -43,7 +43,8 @@ def tokens(call: CallAttempt) -> str:
     usage = call.outcome.usage
     cached = f" ({usage.cached} cached)" if usage.cached else ""
     thinking = f" ({usage.reasoning} reasoning)" if usage.reasoning else ""
-    return f"{usage.prompt}{cached} + {usage.completion or 0}{thinking} tokens"
+    tier = f" by {call.outcome.tier}" if call.outcome.tier else ""
+    return f"{usage.prompt}{cached} + {usage.completion or 0}{thinking} tokens{tier}"
 
 
 def outcome_line(call: CallAttempt) -> str:
