@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from aiohttp.client_proto import ResponseHandler
-    from aiohttp.client_reqrep import ClientRequest
+    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 
@@ -49,6 +49,18 @@ class Connector(aiohttp.TCPConnector):
         if protocol is not None:
             self._used.add(protocol)
         return connection
+
+    def _release(
+        self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False
+    ) -> None:
+        """Take a connection back. One on which a part of a request still waits to be sent is ended
+        at once: closed, it would stay open until a server that doesn't read ends.
+        """
+        transport = protocol.transport
+        unsent = transport is not None and transport.get_write_buffer_size() > 0
+        super()._release(key, protocol, should_close=should_close or unsent)
+        if unsent and transport is not None:
+            transport.abort()
 
 
 def _is_readable(connection: Connection) -> bool:

@@ -75,11 +75,16 @@ class HttpSession:
         # the connection: the server stops generating, and nothing is paid for unread tokens.
         try:
             async with contextlib.AsyncExitStack() as stack:
+                if (known := self._route(url, headers)) is not None:
+                    opened = known.stream(_encoded(body), seconds)
+                    message, content = await stack.enter_async_context(opened)
+                    yield Stream(message.code, dict(message.headers), _lines(content, url))
+                    return
                 # aiohttp bounds what it reads alone: a server may never read a long request.
                 async with asyncio.timeout(seconds):
-                    opened = self._open(url, headers, body, _timeout(sock_read=seconds))
-                    answer = await stack.enter_async_context(opened)
-                yield Stream(answer.status, dict(answer.headers), _lines(answer, url))
+                    asked = self._open(url, headers, body, _timeout(sock_read=seconds))
+                    answer = await stack.enter_async_context(asked)
+                yield Stream(answer.status, dict(answer.headers), _lines(answer.content, url))
         except _transport_errors() as error:
             raise _failure(error, url, seconds) from None
 
@@ -205,9 +210,9 @@ def _failure(error: Exception, url: str, seconds: float) -> ModelFailed:
     return ModelFailed("unreachable", f"{server} can't be reached ({_cause(error)}). {fix}")
 
 
-async def _lines(answer: aiohttp.ClientResponse, url: str) -> AsyncIterator[bytes]:
+async def _lines(content: aiohttp.StreamReader, url: str) -> AsyncIterator[bytes]:
     size, begun = 0, list[bytes]()
-    async for chunk in answer.content.iter_any():
+    async for chunk in content.iter_any():
         size += len(chunk)
         if size > LARGEST_BODY:
             raise _too_large(url)

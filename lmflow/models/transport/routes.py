@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     import aiohttp
     from aiohttp.client_proto import ResponseHandler
     from aiohttp.connector import Connection
+
+    Answer = tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader]
+    """The status and headers of an answer, and the reader of its body."""
 
 # aiohttp frames or connects in another way because of these, so its session has to send them.
 _FRAMING = frozenset(
@@ -66,33 +70,44 @@ class Route:
         """
         async with asyncio.timeout(seconds):
             connection = await self.connector.connect(self.request, [], self.timeout)
-            # A connection whose answer was not read to its end, because of an error or since the
-            # caller was cancelled, would give the rest of it to the next request: it is closed.
-            try:
-                response = await self._exchange(connection, body)
-            except BaseException:
-                if (transport := connection.transport) is not None and _has_unsent(connection):
-                    transport.abort()  # else it stays open until a server that doesn't read ends
-                connection.close()
-                raise
-            if _has_unsent(connection):
-                connection.close()
-            else:
-                connection.release()
-            return response
+            with _lent(connection):
+                message, content = await self._exchange(connection, body)
+                return Response(message.code, message.headers, await self._read(content))
 
-    async def _exchange(self, connection: Connection, body: bytes) -> Response:
+    @contextlib.asynccontextmanager
+    async def stream(self, body: bytes, seconds: float) -> AsyncIterator[Answer]:
+        """Send one body and give the beginning of the answer, whose rest is read in the block.
+
+        Args:
+            body: The body.
+            seconds: The most that sending may take until the answer begins, connecting included,
+                and that may pass between two pieces of it.
+
+        Yields:
+            The status and headers of the answer, and the reader of its body.
+
+        Raises:
+            TimeoutError: It took longer.
+            aiohttp.ClientError: No answer, or only a part of one, arrived.
+        """
+        with contextlib.ExitStack() as stack:
+            async with asyncio.timeout(seconds):
+                connection = await self.connector.connect(self.request, [], self.timeout)
+                stack.enter_context(_lent(connection))
+                answer = await self._exchange(connection, body, seconds)
+            yield answer
+
+    async def _exchange(
+        self, connection: Connection, body: bytes, silence: float | None = None
+    ) -> Answer:
         protocol, transport = connection.protocol, connection.transport
         if protocol is None or transport is None:
             raise ConnectionResetError("the connection was closed")
-        protocol.set_response_params(read_until_eof=True)
+        protocol.set_response_params(read_until_eof=True, read_timeout=silence)
         transport.write(b"%s%d\r\n\r\n%s" % (self.head, len(body), body))
-        message, content = await self._answer(protocol)
-        return Response(message.code, message.headers, await self._read(content))
+        return await self._answer(protocol)
 
-    async def _answer(
-        self, protocol: ResponseHandler
-    ) -> tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader]:
+    async def _answer(self, protocol: ResponseHandler) -> Answer:
         while True:
             try:
                 message, content = await protocol.read()
@@ -180,7 +195,14 @@ def _as_of_session(error: Exception, request: aiohttp.ClientRequest) -> Exceptio
     return ClientResponseError(info, (), status=status, message=words, headers=headers)
 
 
-def _has_unsent(connection: Connection) -> bool:
-    """Tell whether a part of the body still waits to be sent: the server answered before it."""
-    transport = connection.transport
-    return transport is not None and transport.get_write_buffer_size() > 0
+# A connection whose answer was not read to its end, because of an error or since the caller was
+# cancelled, would give the rest of it to the next request: it is closed.
+@contextlib.contextmanager
+def _lent(connection: Connection) -> Iterator[None]:
+    """Give a connection back to its pool after the block; close it if the block raises."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
+    connection.release()

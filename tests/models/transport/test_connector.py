@@ -15,6 +15,7 @@ from lmflow.errors import ModelFailed
 from lmflow.models.transport.http import HttpSession
 
 KEY = {"Authorization": "Bearer secret"}
+LONG = 20_000_000
 BY_SESSION = {"Connection": "keep-alive", **KEY}
 Ask = Callable[[HttpSession, str, dict[str, str], float], Awaitable[bytes]]
 STALE = plain(b"stale")
@@ -38,9 +39,25 @@ async def _post(session: HttpSession, url: str, body: dict[str, str], seconds: f
     return (await session.post(url, KEY, body, seconds)).body
 
 
+async def _by_session(
+    session: HttpSession, url: str, body: dict[str, str], seconds: float
+) -> bytes:
+    return (await session.post(url, BY_SESSION, body, seconds)).body
+
+
 async def _streamed(session: HttpSession, url: str, body: dict[str, str], seconds: float) -> bytes:
     async with session.stream(url, KEY, body, seconds) as answer:
         return b"".join([line async for line in answer.lines])
+
+
+def _received(connection: socket.socket) -> int:
+    """Read to the end what was sent on a connection; return the number of bytes."""
+    size = 0
+    with connection:
+        connection.settimeout(5.0)
+        while piece := connection.recv(2**20):
+            size += len(piece)
+    return size
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
@@ -109,14 +126,41 @@ async def test_a_post_is_sent_once(session: HttpSession) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
-@pytest.mark.parametrize("ask", [_post, _streamed], ids=["post", "stream"])
+@pytest.mark.parametrize("ask", [_post, _by_session, _streamed], ids=["post", "session", "stream"])
 async def test_a_server_that_reads_nothing_is_a_timeout(session: HttpSession, ask: Ask) -> None:
     """A long request that a server doesn't read is bounded too, streamed or not."""
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/"
         with pytest.raises(ModelFailed) as caught:
-            await asyncio.wait_for(ask(session, url, {"q": "a" * 20_000_000}, 0.2), 5.0)
-    assert "timeout" == caught.value.kind
+            await asyncio.wait_for(ask(session, url, {"q": "a" * LONG}, 0.2), 5.0)
+        assert "timeout" == caught.value.kind
+        # The rest is dropped: nothing waits for a server that may never read.
+        assert _received(deaf.accept()[0]) < LONG
+
+
+async def _read_into(
+    lines: list[bytes], session: HttpSession, url: str, headers: dict[str, str]
+) -> None:
+    async with session.stream(url, headers, {}, 0.3) as answer:
+        async for line in answer.lines:
+            lines.append(line)  # noqa: PERF401 - what was read before it fails
+
+
+@pytest.mark.parametrize("headers", [KEY, BY_SESSION], ids=["route", "session"])
+async def test_silence_in_a_stream_is_a_timeout(
+    session: HttpSession, headers: dict[str, str]
+) -> None:
+    """A stream may take as long as it makes progress, and is ended when it makes none."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n"
+    pieces: list[bytes | float] = [b"a\n", 0.15]
+    slow = Answer([head, *pieces * 3, b"a\n"])
+    lines: list[bytes] = []
+    async with raw_server(slow, Answer([head, b"a\n", 1.0])) as server:
+        async with session.stream(server.url, headers, {}, 0.3) as answer:
+            assert [b"a"] * 4 == [line async for line in answer.lines if line]
+        with pytest.raises(ModelFailed) as caught:
+            await _read_into(lines, session, server.url, headers)
+    assert ("timeout", [b"a"]) == (caught.value.kind, lines)
 
 
 def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
