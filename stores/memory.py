@@ -18,10 +18,9 @@ from lmflow.messages.replies import Outcome
 from lmflow.stores._memory_ids import has_prefix, resolve_id
 from lmflow.stores._memory_tables import Item, MemoryTables
 from lmflow.stores.filters import Recorded
-from lmflow.traces.events import Event, RefMoved, ScoreRecorded
+from lmflow.traces.events import STEER, Event, GivenAct, RefMoved, ScoreRecorded
 from lmflow.traces.reused import as_reused
 from lmflow.traces.run_rows import LIST_TITLE, RunList, run_row
-from lmflow.traces.steering import STEER, GivenAct
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.totals import totals
 from lmflow.traces.trace import Run, Trace

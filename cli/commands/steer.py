@@ -14,8 +14,7 @@ from lmflow.cli.options import echo_json, json_option, options_value, store_opti
 from lmflow.cli.text.tables import table
 from lmflow.errors import short
 from lmflow.stores.opened import reading
-from lmflow.traces.events import SearchSteered
-from lmflow.traces.steering import ActKind
+from lmflow.traces.events import ActKind, SearchSteered
 from lmflow.views.lines import when
 
 _COLUMNS = ("act", "version", "why", "who", "when", "taken")

@@ -12,8 +12,7 @@ from lmflow.optimizers.plans.acts import need_of_act
 from lmflow.stores.opened import open_store, reading
 from lmflow.stores.sqlite.acts import given_acts, taken_acts
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.traces.events import SearchSteered
-from lmflow.traces.steering import OF_VERSIONS, ActKind
+from lmflow.traces.events import OF_VERSIONS, ActKind, SearchSteered
 from lmflow.traces.trace import Run
 
 

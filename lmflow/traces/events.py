@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 
 from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, RunStatus, Trace
@@ -177,14 +179,26 @@ class Pinned:
     on: bool = True
 
 
+ActKind = Literal["pause", "resume", "stop", "veto", "pin", "release", "note"]
+"""What a person may do to a search that runs."""
+
+OF_VERSIONS = ("veto", "pin", "release")
+"""The kinds of acts that name a version."""
+
+STEER = "steer"
+"""The name of the executions by which a run records the acts that its search took."""
+
+
 @attrs.frozen
 class SearchSteered:
     """A person steers a search that runs.
 
+    Whatever process the person uses appends it. The process that runs the search reads it at its
+    next need, and records that it took it as an execution of its run.
+
     Args:
         run: The id of the search's run.
-        kind: What the person does: ``pause``, ``resume``, ``stop``, ``veto``, ``pin``, ``release``
-            or ``note``.
+        kind: What the person does, an ``ActKind``.
         version: The id of the version that is vetoed, pinned or released; empty for other acts.
         note: The reason, or the words of a note.
         who: The person.
@@ -197,6 +211,14 @@ class SearchSteered:
     note: str = attrs.field(default="", converter=well_formed)
     who: str = attrs.field(default="", converter=well_formed)
     at: int = 0
+
+
+@attrs.frozen
+class GivenAct:
+    """An act with its number in the store, which grows."""
+
+    id: int
+    event: SearchSteered
 
 
 Event = (

@@ -20,8 +20,7 @@ from lmflow.stores.sqlite.acts import given_acts, taken_acts
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed
 from lmflow.stores.sqlite.groups import SqliteRuns, SqliteVersions
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.traces.events import Event, RefMoved, ScoreRecorded
-from lmflow.traces.steering import GivenAct
+from lmflow.traces.events import Event, GivenAct, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version

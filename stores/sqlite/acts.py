@@ -12,8 +12,7 @@ from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.blobs.format import digest_text
 from lmflow.stores.sqlite.opening import opened_as_is
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.traces.events import SearchSteered
-from lmflow.traces.steering import STEER, GivenAct
+from lmflow.traces.events import STEER, GivenAct, SearchSteered
 from lmflow.traces.trace import Trace
 
 _ACTS = """

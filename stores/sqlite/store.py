@@ -25,8 +25,7 @@ from lmflow.stores.sqlite.writing.group_commit import GroupCommitter
 from lmflow.stores.sqlite.writing.no_commit import NoCommitter
 from lmflow.stores.sqlite.writing.settled import settle_log
 from lmflow.stores.weights import weights_folder
-from lmflow.traces.events import Event, RefMoved, ScoreRecorded
-from lmflow.traces.steering import GivenAct
+from lmflow.traces.events import Event, GivenAct, RefMoved, ScoreRecorded
 from lmflow.traces.store import ExecutionQuery, StoredVersion
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.hashed_files import HashedFiles

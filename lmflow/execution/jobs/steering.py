@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from lmflow.errors import LmflowError
 from lmflow.execution.open_run import OpenRun
@@ -14,8 +14,7 @@ from lmflow.optimizers.plans.acts import SearchAct, need_of_act, place_of_act, t
 from lmflow.programs.factories import tool
 from lmflow.programs.program import Program
 from lmflow.progress.tracker import Tracker
-from lmflow.traces.events import SearchSteered
-from lmflow.traces.steering import STEER, GivenAct, SteeredStore
+from lmflow.traces.events import STEER, GivenAct, SearchSteered
 from lmflow.traces.trace import Trace
 from lmflow.versions.version import Version
 
@@ -23,6 +22,21 @@ LOOK_SECONDS = 0.25
 """Seconds between two looks for new acts while a search is paused."""
 
 _NOBODY = Version()
+
+
+@runtime_checkable
+class SteeredStore(Protocol):
+    """A store that hands the acts of people to the searches that they steer."""
+
+    def acts(self, run: str, after: int = 0) -> Sequence[GivenAct]:
+        """Return the acts that people gave to a run, those after a number, oldest first."""
+        ...
+
+    def acts_taken(self, run: str) -> tuple[bool, Sequence[tuple[str, Trace]]]:
+        """Return whether a run ended, and the executions with their labels by which it recorded the
+        acts that it took; nothing if there is no such run.
+        """
+        ...
 
 
 class ActReader:

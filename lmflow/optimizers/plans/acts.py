@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from lmflow.traces.steering import STEER
+from lmflow.traces.events import STEER
 from lmflow.traces.trace import Trace
 from lmflow.versions.version import Version
 

@@ -323,16 +323,9 @@ class RowWriter:
     def _score(self, scored: ScoreRecorded) -> None:
         feedback = self._put("feedback", scored.feedback) if scored.feedback else None
         trace = self._row_of_trace(scored.trace)
-        judgement = (
-            scored.name,
-            scored.value,
-            feedback,
-            scored.metric,
-            scored.who,
-            scored.at,
-            scored.run,
-        )
-        self._scores.append((trace, trace, *judgement))
+        place = (scored.who, scored.at, scored.run)
+        row = (trace, trace, scored.name, scored.value, feedback, scored.metric, *place)
+        self._scores.append(row)
 
     def _put_optional(self, kind: str, value: Any) -> int | None:
         return None if value is None else self._put(kind, value)
@@ -342,6 +335,7 @@ class RowWriter:
 
     def _row_of_trace(self, trace: str) -> int:
         if trace not in self._traces:
+            self._flush()  # a trace that ended in this transaction may wait itself
             row = self._db.execute("SELECT id FROM trace WHERE uid = ?", (trace,)).fetchone()
             if row is None:
                 msg = f"no trace {trace!r} was opened"

@@ -9,6 +9,8 @@ import lmflow as lf
 from lmflow.messages.messages import Message
 from lmflow.messages.replies import ChatReply, Usage
 from lmflow.messages.requests import ChatRequest
+from lmflow.stores.sqlite.writing.rows import RowWriter
+from lmflow.testing.sample_runs import events_of, run_of, trace_of
 from lmflow.traces.calls import CallAttempt
 from lmflow.traces.events import (
     CallEnded,
@@ -104,3 +106,16 @@ def test_rows_are_the_same_in_one_piece_and_in_many(tmp_path: Path) -> None:
     }
     for name, batches in others.items():
         assert one_by_one == _tables(tmp_path / f"{name}.db", batches, settles=False)
+
+
+def test_an_execution_is_scored_in_the_transaction_in_which_it_ends(tmp_path: Path) -> None:
+    """The score finds the execution, although its row waits until all rows are written."""
+    path = tmp_path / "store.db"
+    lf.SqliteStore(path).close()
+    score = ScoreRecorded("t", "exact", 1.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        RowWriter(db).write([*events_of(run_of("r", trace_of("t"))), score])
+        db.execute("COMMIT")
+    with lf.SqliteStore(path) as store:
+        assert [score] == list(store.scores("t"))
