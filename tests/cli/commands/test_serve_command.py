@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -274,6 +275,8 @@ def test_it_survives_a_kill(here: Path, slow: str) -> None:
     with command(slow, folder=here) as server:
         threading.Thread(target=_asked, args=(server,), daemon=True).start()
         appeared(here / "began")
+        while not done(here, "runs ls"):  # its start is committed a moment later
+            time.sleep(0.02)
         server.process.kill()
         server.process.wait(30)
     (row,) = done(here, "runs ls")
