@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import shutil
 import sqlite3
 import stat
@@ -15,6 +16,7 @@ import attrs
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from paths import ROOT
 from pictures_and_sounds import PNG
 
 import lmflow as lf
@@ -385,3 +387,20 @@ def test_garbage_that_is_swept_meanwhile_takes_nothing(pair: tuple[Path, Path]) 
         versions = db.execute("SELECT count(*) FROM touched WHERE kind = 'version'").fetchone()
     assert touched[0] > 0 < versions[0]
     assert content(source)["runs"].items() <= content(target)["runs"].items()
+
+
+def test_a_store_of_an_earlier_version_is_merged_as_it_is(tmp_path: Path) -> None:
+    """Its requests name their messages by number; the file itself stays as it was."""
+    source, target = tmp_path / "old.db", tmp_path / "new.db"
+    source.write_bytes(
+        gzip.decompress((ROOT / "tests" / "fixtures" / "recorded" / "store.db.gz").read_bytes())
+    )
+    before = source.read_bytes()
+    merge_store(source, target)
+    assert before == source.read_bytes()
+    with reading(source) as old, reading(target) as new:
+        assert () == new.check().problems
+        assert [old.root(run.id) for run in old.runs(99, "")] == [
+            new.root(run.id) for run in new.runs(99, "")
+        ]
+        assert all(old.run(run.id) == new.run(run.id) for run in old.runs(99, ""))
