@@ -3,7 +3,7 @@
 #   make test   the tests               (make coverage: with branch coverage)
 #   make check  ruff, mypy, pyright
 #   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
-#   make torture  kills, full disks, eight processes, bit flips    TORTURE=120 (seconds a test)
+#   make torture  kills, full disks, bit flips, hostile text and code, then fuzz    TORTURE=120 (seconds a test)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
 #   make docs   the site, into docs/_build
 #   make screenshots  the screens of the web view, into docs/_build/screens (needs Chromium)
@@ -43,7 +43,11 @@ fuzz: $(STAMPS)/test
 	LMFLOW_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist load tests/fuzz
 
 torture: $(STAMPS)/test
-	LMFLOW_TORTURE=$(TORTURE) $(BIN)/python -m pytest tests/torture tests/models/faults tests/laws/test_linear_streams.py tests/laws/test_linear_readers.py
+	LMFLOW_TORTURE=$(TORTURE) $(BIN)/python -m pytest tests/torture tests/models/faults \
+		tests/laws/test_linear_streams.py tests/laws/test_linear_readers.py \
+		tests/models/transport/test_masking.py tests/cli/text/test_console.py \
+		tests/library/agents/test_sandbox.py tests/library/agents/test_mcp_tools.py
+	LMFLOW_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist load tests/fuzz
 
 bench: $(STAMPS)/bench
 	$(BIN)/python bench/$(BENCH).py $(ARGS)
