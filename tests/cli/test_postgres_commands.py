@@ -1,11 +1,14 @@
 """The command line on a store in PostgreSQL: the same words as on a file, and no password."""
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 
 import pytest
+from browsing import viewing
 from commanding import call, done, endpoint
+from paths import ROOT
 from postgres_server import emptied
 
 import lmflow as lf
@@ -38,6 +41,26 @@ gc
 export prod
 why last/ex[0]
 """.strip().splitlines()
+SCREENS = """
+/?where=kind=evaluate
+/traces/{trace}
+/traces/{trace}/why
+/traces/{trace}/promote
+/runs/{run}
+/runs/{run}/verify
+/runs/{run}/what-if
+/compare
+/examples
+/versions
+/versions?q=prod
+/versions/prod
+/versions/prod?against=main
+/versions/prod/blame
+/refs/prod
+/optimizations
+/label
+/label/pairs?a=94107ed30961&b=9ac65e8dd61e
+""".split()
 
 
 def _fill(store: AnyStore, run: lf.Run) -> None:
@@ -136,3 +159,32 @@ def test_a_database_is_used_as_a_file_is(
     assert (1, True) == (refused.exit_code, "Only queries are answered" in refused.output)
     assert "PostgreSQL" in checks["store"]["found"]
     assert "hunter2" not in json.dumps(checks)
+
+
+async def test_the_web_view_shows_the_same(here: Path, postgres: str) -> None:
+    """Every screen shows the store of version 0.1.0 alike, from its file and from a database."""
+    recorded, url = here / "recorded.db", emptied(postgres)
+    packed = ROOT / "tests" / "fixtures" / "recorded" / "store.db.gz"
+    recorded.write_bytes(gzip.decompress(packed.read_bytes()))
+    (pushed,) = done(here, f"push '{url}' --store {recorded}")
+    assert (13, 214) == (pushed["runs"], pushed["calls"])
+    assert done(here, f"verify --store '{url}'") == {
+        **done(here, f"verify --store {recorded}"),
+        "blobs": done(here, f"verify --store '{url}'")["blobs"],
+    }
+    with lf.SqliteStore(recorded) as file, lf.PostgresStore(url) as store:
+        runs = [run.id for run in file.runs(99)]
+        assert [file.run(run) for run in runs] == [store.run(run) for run in runs]
+        ids = {"run": runs[0], "trace": file.run(runs[-1]).traces[0].id}
+    paths = [path.format(**ids) for path in SCREENS]
+    async with viewing(recorded) as ours, viewing(url) as theirs:
+        different = [path for path in paths if await ours.json(path) != await theirs.json(path)]
+        hits = [await view.json("/search?q=tea min*&where=status%3Dok") for view in (ours, theirs)]
+    assert [] == different
+    # Calls have the numbers of their store.
+    of_file, of_database = (
+        sorted((row["trace"], row["address"], row["snippet"]) for row in found["rows"])
+        for found in hits
+    )
+    assert of_file
+    assert of_file == of_database
