@@ -95,7 +95,7 @@ def pull(file: str, take: tuple[tuple[Side, str], ...], store: str, *, as_json: 
 def _merge_all(
     sources: Sequence[str], target: str, take: tuple[tuple[Side, str], ...], *, as_json: bool
 ) -> None:
-    sides = {name: side for side, name in take}
+    sides: dict[str, Side] = {name: side for side, name in take}
     target = store_name(target)
     merges = []
     for source in map(store_name, sources):

@@ -137,3 +137,13 @@ def test_shards_of_an_evaluation_give_its_report(rows: Path) -> None:
         assert (whole["root"], whole["mean"]) == (merged["root"], merged["mean"])
     assert "isn't a shard" in call(rows, "runs merge last --store whole.db").output
     assert "Write k/n" in call(rows, f"{line} --shard 3/2").output
+
+
+def test_results_are_written_as_parquet(rows: Path) -> None:
+    """With a column for each field, and the types of its values."""
+    parquet = pytest.importorskip("pyarrow.parquet", reason="the extra data: pyarrow")
+    assert 0 == call(rows, "map app:size rows.jsonl --out out.parquet").exit_code
+    read = parquet.read_table("out.parquet").to_pylist()
+    assert [("0", 3), ("own", 5), ("2", 4)] == [(row["id"], row["size"]) for row in read]
+    again = done(rows, "map app:size out.parquet --out again.jsonl")
+    assert 3 == again["rows"]
