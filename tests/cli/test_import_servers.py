@@ -52,7 +52,7 @@ def serving(answer: Any) -> Iterator[Server]:
 
         do_GET = do_POST = _answer  # noqa: N815 - their names there
 
-        def log_message(self, *_: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
             """Nothing is logged."""
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
