@@ -80,7 +80,7 @@ async def measured(size: int) -> dict[str, float]:
                     took,
                     "evaluate",
                     store,
-                    lambda: ex.evaluate(STEP, list(rows(size, "set")), lf.exact_match("answer")),
+                    lambda: ex.evaluate(STEP, rows(size, "set"), lf.exact_match("answer")),
                 )
                 stopped = store.run(await _stopped(ex, size))
                 await _timed(
