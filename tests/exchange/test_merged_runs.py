@@ -69,7 +69,7 @@ def test_a_map_in_shards_has_the_root_of_the_map(of: int, samples: int) -> None:
 @SHARDS
 def test_an_evaluation_in_shards_has_the_root_of_the_evaluation(of: int, tmp_path: Path) -> None:
     """With judges, and with executions that an earlier run recorded, which are reused."""
-    metrics = {"short": lf.metric(_short), "kind": GRADES[0], "right": GRADES[1]}
+    metrics: dict[str, Any] = {"short": lf.metric(_short), "kind": GRADES[0], "right": GRADES[1]}
     with lf.SqliteStore(tmp_path / "store.db") as store, _sync(store) as ex:
         ex.evaluate(ANSWER, ROWS[::2], metrics, progress=lf.silent)
         whole = ex.evaluate(ANSWER, ROWS, metrics, progress=lf.silent)
