@@ -276,7 +276,7 @@ def _compare_free(search: Search, count: int) -> Generator[Need, tuple[Trace, ..
             break
         choice = open_bundle(search, bundle)
         if choice != search.arms.zero:
-            plan = search.plan_block(choice, f"free[{len(batch)}]")
+            plan = search.plan_block(choice, f"free[{len(batch)}]", batch)
             batch += [plan] if plan.rows else []
     if batch:
         yield from score_blocks(search, batch, "free candidates")

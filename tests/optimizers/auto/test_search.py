@@ -90,6 +90,17 @@ def test_several_steps_are_changed_together_first() -> None:
     assert paths <= set(first[0].params)
 
 
+def test_free_candidates_are_learned_in_a_small_budget() -> None:
+    """All of them together are paid, so what they show is not lost to the end of the budget."""
+    third = lf.predict("last", "answer -> verdict", "Repeat.")
+    train, select = ([row | {"verdict": "yes"} for row in rows(name, 40)] for name in "ts")
+    traces = Traces(lf.init(CHAIN >> third), lf.Data(train, select))
+    metric, model = lf.exact_match("verdict"), reply({}, demos=0.6)
+    seen = kept_going(lf.auto(calls=100), CHAIN >> third, traces, metric, model)
+    assert "free" in phases(seen)
+    assert seen.version.parents
+
+
 def test_no_candidate_is_scored_on_a_row_that_it_shows() -> None:
     """Copying an answer is no merit."""
     for rollout in searched(calls=600).asked:
