@@ -17,7 +17,7 @@ ID_END = 8
 """Characters at the end of an id that are indexed."""
 
 LAST = "last"
-"""The name of the newest run."""
+"""The name of the newest run that isn't a wave."""
 
 _SHORTEST = 6
 """Characters of a run's id that stand for its version; a shorter name is more likely a typo."""
@@ -70,10 +70,10 @@ def resolve_place(
     """
     name = well_formed(name)
     if name == LAST:
-        (newest,) = db.execute("SELECT max(id) FROM run").fetchone()
-        if newest is None:
+        newest = _last(db)
+        if not newest:
             raise NotFound(store, "it has no runs yet", "Record one: `lmflow run`.")
-        return Place(str(newest))
+        return Place(newest[0])
     for kind in kinds:
         ids = _matching_ids(db, kind, _COLUMN[kind], name)
         if name and (name in ids or len(ids) == 1):
@@ -121,9 +121,15 @@ def is_accidental(name: str, place: Place) -> bool:
 
 def _runs_named(db: sqlite3.Connection, part: str) -> list[str]:
     if part == LAST:
-        return [row[0] for row in db.execute("SELECT id FROM run ORDER BY id DESC LIMIT 1")]
+        return _last(db)
     ids = _matching_ids(db, "run", "id", part) if part else []
     return [part] if part in ids else ids
+
+
+def _last(db: sqlite3.Connection) -> list[str]:
+    """Return the newest run, if there is one; the waves that a run sent are younger than it."""
+    query = "SELECT id FROM run WHERE kind <> 'wave' ORDER BY id DESC LIMIT 1"
+    return [str(row[0]) for row in db.execute(query)]
 
 
 def _place_of(db: sqlite3.Connection, kind: Kind, id_: str) -> Place:
