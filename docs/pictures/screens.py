@@ -11,19 +11,24 @@ import argparse
 import asyncio
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tests" / "support")]
 
+import attrs  # noqa: E402
 import screens_app  # noqa: E402 - it lies beside this file
-from browsing import browsing, viewed  # noqa: E402
+from browsing import browsing, launched, viewed  # noqa: E402
 
 import lmflow as lf  # noqa: E402
 from lmflow.errors import ModelFailed  # noqa: E402
 from lmflow.messages.replies import ChatReply, Usage  # noqa: E402
 from lmflow.messages.requests import ChatRequest  # noqa: E402
+from lmflow.traces.events import Event, SearchSteered  # noqa: E402
+from lmflow.traces.run_events import run_events  # noqa: E402
 
 OUT = HERE.parent / "_build" / "screens"
 TEAS = {"green": 2, "white": 5, "black": 4, "oolong": 3, "mate": 6, "rice": 12}
@@ -89,6 +94,24 @@ async def _fill(path: Path) -> None:
                 optimizer, rag, parts, lf.exact_match("answer"), version=exact
             )
             lf.commit(store, "candidate", tuned.version, who="you", why="tuned")
+            store.append(*_steered(store.run(tuned.run.id))).result()
+
+
+def _steered(run: lf.Run) -> Iterator[Event]:
+    """Record a search once more as one that still runs, and what people did to it."""
+    items = tuple(
+        (label, attrs.evolve(trace, id=f"0{trace.id}")) for label, trace in run.items[:-12]
+    )
+    yield from run_events(
+        attrs.evolve(run, id=f"0{run.id}", items=items, status="open", ended=0, result="")
+    )
+    candidate = items[-1][1].version.id
+    for kind, version, note in (
+        ("note", "", "the second question is badly put"),
+        ("veto", candidate, "it copies an answer"),
+        ("pause", "", "lunch"),
+    ):
+        yield SearchSteered(f"0{run.id}", kind, version, note, "you", run.started)
 
 
 _MAPPED = ("How long does mate steep?", "overload: how long?", "How long does rice take?")
@@ -108,6 +131,7 @@ SCREENS = {
     "ref": "/refs/candidate",
     "optimizations": "/optimizations",
     "optimization": "/optimizations/{optimized}",
+    "steering": "/optimizations/0{optimized}",
     "label": "/label?where=kind%3Devaluate",
     "pairs": "/label/pairs?a=prod&b=prod~1",
     "search": "/search?q=minutes",
@@ -124,6 +148,8 @@ def ids(path: Path) -> dict[str, str]:
     with lf.SqliteStore(path) as store, store.reading() as reader:
         kinds: dict[str, list[str]] = {}
         for run in reader.runs(100, ""):
+            if run.status == "open":
+                continue
             kinds.setdefault(run.kind, []).append(run.id)
         trace = reader.labels(kinds["run"][0])[0][1]
     evaluations = kinds["evaluate"]
@@ -140,11 +166,11 @@ def shoot(store: Path, out: Path, only: tuple[str, ...] = ()) -> list[str]:
     """Take the pictures of all screens; return what the browser's console said."""
     names, said = ids(store), []
     out.mkdir(parents=True, exist_ok=True)
-    with viewed(store, (TARGET,)) as (url, entrance):
+    with viewed(store, (TARGET,)) as (url, entrance), launched() as browser:
         for scheme in ("light", "dark"):
             for width in (1280, 360):
                 size = {"width": width, "height": 800}
-                with browsing(color_scheme=scheme, viewport=size) as context:
+                with closing(browser.new_context(color_scheme=scheme, viewport=size)) as context:
                     page = context.new_page()
                     page.on("console", lambda message: said.append(message.text))
                     page.goto(entrance)
