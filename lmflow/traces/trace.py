@@ -146,10 +146,8 @@ class Trace(HasOutputs, JsonFields):
 
         It is in no output and no demonstration unless a field has the type ``Reasoning``.
         """
-        texts = {
-            address: getattr(call.outcome, "reasoning", "")
-            for address, call in self.answers.items()
-        }
+        ended = self.answers.items()
+        texts = {address: getattr(call.outcome, "reasoning", "") for address, call in ended}
         return {address: text for address, text in texts.items() if text}
 
     @property

@@ -159,6 +159,7 @@ async def test_samples_of_an_example_are_one_unit(tmp_path: Path) -> None:
     with lf.SqliteStore(tmp_path / "s.db") as store:
         read = await _evaluated(store, _rows(), metric, samples=2)
     assert (held.root, held.mean, 2 * COUNT) == (read.root, read.mean, len(read))
+    assert read.mean is not None
     assert "clustered t" == read.mean.method
     assert list(map(_row_facts, held.rows[-3:])) == list(map(_row_facts, read.rows[-3:]))
 

@@ -115,7 +115,12 @@ class DatasetDraft:
             self._db.execute(_TOUCHED)
         insert = "INSERT INTO dataset (hash, size, created_ns) VALUES (?, ?, ?) RETURNING id"
         (dataset,) = self._db.execute(insert, (hashed, self._size, time.time_ns())).fetchone()
-        self._db.execute(_ITEMS, (dataset,))
+        try:
+            self._db.execute(_ITEMS, (dataset,))
+        except sqlite3.IntegrityError:
+            self._db.execute("ROLLBACK")
+            problem = "garbage collection removed examples that were being stored"
+            raise StoreError(str(self._path), problem, "Begin again.") from None
         return (int(dataset),)
 
     def _check_new(self, place: int, id_: str) -> None:
