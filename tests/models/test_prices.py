@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.messages.replies import Usage
+from lmflow.models.prices import in_batch
 
 AT = 1_790_000_000 * 10**9  # September 2026
 PRICES = st.decimals(0, 1000, places=6, allow_nan=False, allow_infinity=False)
@@ -165,3 +166,22 @@ def test_asking_for_a_price_needs_no_network() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "450000" == done.stdout.strip()
+
+
+def test_a_batch_costs_half() -> None:
+    """A batch costs half the live price, rounded up; an unknown price stays unknown."""
+    live = lf.priced({"vllm/m": lf.Price(1, 2)}, others=lambda *_: None)
+    batch = in_batch(live)
+    assert 5_000 == batch("vllm/m", Usage(4, 3), 0)
+    assert 500 == in_batch(lambda *_: 999)("any", Usage(1, 1), 0)
+    assert None is batch("vllm/other", Usage(4, 3), 0)
+    assert 0 == in_batch(lf.cost_of)("local/m", Usage(4, 3), 0)
+
+
+def test_the_listed_price_of_batches_counts() -> None:
+    """Of a listed model a batch costs what the list says, at most the live price."""
+    usage = Usage(1_000_000, 1_000_000)
+    live = lf.cost_of("anthropic/claude-haiku-4-5", usage, AT)
+    batch = in_batch(lf.cost_of)("anthropic/claude-haiku-4-5", usage, AT)
+    assert live is not None
+    assert live // 2 == batch

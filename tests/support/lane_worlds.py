@@ -64,9 +64,9 @@ def waving(server: LaneServer, provider: str = "openai", **choices: Any) -> Mode
 
 async def live_root(chain: Program, count: int, provider: str = "openai") -> str:
     """The root of the same map, live."""
-    async with lane_server(LaneServer(answer)) as server:
-        async with lf.Executor(model_at(server, provider)) as ex:
-            return (await ex.map(chain, rows(count))).root
+    server = LaneServer(answer)
+    async with lane_server(server), lf.Executor(model_at(server, provider)) as ex:
+        return (await ex.map(chain, rows(count))).root
 
 
 _FIRST = asyncio.FIRST_COMPLETED

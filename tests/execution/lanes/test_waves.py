@@ -260,9 +260,12 @@ async def test_large_waves_are_split() -> None:
 
 async def test_a_batched_reply_is_that_of_live() -> None:
     """A reply by a batch says its tier; its key and content are those of a live reply."""
-    async with lane_server(LaneServer(answer)) as server:
-        async with lf.Executor(waving(server)) as ex, lf.Executor(model_at(server)) as live:
-            waved, plain = await ex.run(program(1), q="r"), await live.run(program(1), q="r")
+    async with (
+        lane_server(LaneServer(answer)) as server,
+        lf.Executor(waving(server)) as ex,
+        lf.Executor(model_at(server)) as live,
+    ):
+        waved, plain = await ex.run(program(1), q="r"), await live.run(program(1), q="r")
     assert ("batch", "") == (waved.calls[0].outcome.tier, plain.calls[0].outcome.tier)
     assert plain.calls[0].outcome.content == waved.calls[0].outcome.content
     assert (plain.calls[0].key, plain.root) == (waved.calls[0].key, waved.root)
