@@ -58,14 +58,15 @@ def act_rows(reader: Reader, run: str) -> list[dict[str, Any]]:
         if trace.outputs is None:
             continue
         act, of = trace.outputs["taken"], trace.inputs["run"]
-        taken.add((of, trace.inputs["act"]))
+        taken.add((of, act["kind"], act["who"], act["at"]))
         version = act["version"]
         row = {name: act[name] for name in ("kind", "note", "who", "at", "problem")}
         row["version"] = version["id"] if version else ""
         rows.append({**row, "need": need_of_act(label), "of": "" if of == run else of})
     for given in given_acts(reader, run):
         event = given.event
-        if (run, given.id) not in taken:
+        # Numbers are a store's own; a merge may give an act another one.
+        if (run, event.kind, event.who, event.at) not in taken:
             row = {"kind": event.kind, "note": event.note, "who": event.who, "at": event.at}
             waits = {"version": event.version, "need": None, "problem": "", "of": ""}
             rows.append({**row, **waits})
