@@ -31,6 +31,7 @@ from lmflow.stores.sqlite.lists.trace_summaries import TraceSummary, trace_summa
 from lmflow.stores.sqlite.trace_reader import TraceReader
 from lmflow.stores.sqlite.versions import VersionReader
 from lmflow.traces.events import ScoreRecorded
+from lmflow.traces.run_root import RunRoot
 from lmflow.traces.store import ExecutionQuery
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.record import Record, digest, pretty
@@ -266,9 +267,11 @@ class Reader:
             NotFound: If no run, or more than one, has the id.
             Tampered: If a blob, key, version, trace's root or the run's root does not match.
         """
-        verified = self.run(run)
-        for trace in verified:
+        verified, root = self.run(run), RunRoot()
+        for position, (label, trace) in enumerate(verified.items):
             self._verify_trace(trace)
+            root.add(position, label, trace.root)
+        vars(verified)["root"] = root.value()  # so that nobody reads a long run again for it
         recorded = self.root(verified.id)
         if recorded and recorded != verified.root:
             problem = f"run {verified.id} has the root {recorded[:18]}"
