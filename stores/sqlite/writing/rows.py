@@ -171,7 +171,8 @@ class RowWriter:
             case TraceOpened(run, label, position, trace):
                 self._trace(run, label, position, trace)
             case TraceReused(run, label, position, trace):
-                self._items.append((run, position, label, self._row_of_trace(trace), 1))
+                row_id = self._row_of_trace(trace)  # it may flush, which makes another list
+                self._items.append((run, position, label, row_id, 1))
             case TraceClosed(trace):
                 self._close_trace(trace)
             case RaceWon(trace, address, winner):
