@@ -28,6 +28,9 @@ is read. Ordinary mending reads each character three times; texts that repeat an
 quadratically often. A count gives the same answer in each replay, which a clock would not.
 """
 
+_SHORT, _MOST_READS_OF_SHORT = 8_000, 30_000
+"""A text of so few characters may be mended in the event loop, where all other calls wait for it."""
+
 
 def parse(text: str) -> Any:
     """The JSON value of a text. ``ValueError`` says why there is none, also if the JSON is nested
@@ -173,27 +176,31 @@ class _CountedText(str):
     Its slices and concatenations count together with it.
     """
 
-    __slots__ = ("reads",)
+    __slots__ = ("most", "reads")
 
+    most: int
     reads: list[None]
 
     @classmethod
-    def of(cls, text: str, reads: list[None] | None = None) -> _CountedText:
-        """Return a text whose reads are counted in a list; in one of its own if there is none."""
+    def of(cls, text: str, whole: _CountedText | None = None) -> _CountedText:
+        """Return a text whose reads count as those of the whole that it is a part of, if any."""
         counted = cls(text)
-        counted.reads = [] if reads is None else reads
+        counted.reads = [] if whole is None else whole.reads
+        is_short = len(text) <= _SHORT
+        most = _MOST_READS_OF_SHORT if is_short else _MOST_READS
+        counted.most = most if whole is None else whole.most
         return counted
 
     def __getitem__(self, index: Any) -> str:
         self.reads.append(None)
-        if len(self.reads) > _MOST_READS:
+        if len(self.reads) > self.most:
             msg = "the text takes too long to be mended"
             raise ValueError(msg)
         part = str.__getitem__(self, index)
-        return _CountedText.of(part, self.reads) if isinstance(index, slice) else part
+        return _CountedText.of(part, self) if isinstance(index, slice) else part
 
     def __add__(self, other: str) -> str:
-        return _CountedText.of(str.__add__(self, other), self.reads)
+        return _CountedText.of(str.__add__(self, other), self)
 
     def __radd__(self, other: str) -> str:
-        return _CountedText.of(str.__add__(other, self), self.reads)
+        return _CountedText.of(str.__add__(other, self), self)

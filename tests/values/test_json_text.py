@@ -76,3 +76,17 @@ def test_the_candidates_come_in_order() -> None:
         for value in candidates('{"a": {"b": 1}} {"c": 2}', whole=False):
             found.append(value)  # noqa: PERF402
     assert [{"a": {"b": 1}}, {"c": 2}] == found
+
+
+@pytest.mark.parametrize("length", [7_500, 20_000])
+@pytest.mark.parametrize(
+    ("written", "broken"),
+    [('"', "'"), ("},", "}"), ("}]", "},]"), ("}]", "}"), (": ", ":"), ('"a": ', "a: ")],
+)
+def test_ordinary_mistakes_are_mended_in_long_texts_too(
+    length: int, written: str, broken: str
+) -> None:
+    """The bound on what mending costs leaves room for the mistakes that models make."""
+    row = {"a": "some words of a sentence", "b": [1, 2.5, None], "c": {"d": True}}
+    rows = [row] * (length // len(json.dumps(row)))
+    assert rows == load(json.dumps(rows).replace(written, broken))
