@@ -29,7 +29,7 @@ quadratically often. A count gives the same answer in each replay, which a clock
 """
 
 _SHORT, _MOST_READS_OF_SHORT = 8_000, 30_000
-"""A text of so few characters may be mended in the event loop, where all other calls wait for it."""
+"""A text of so few characters is mended in the event loop, where all other calls wait for it."""
 
 
 def parse(text: str) -> Any:
