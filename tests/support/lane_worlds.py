@@ -117,7 +117,8 @@ class World:
     ) -> Any:
         """Do work in a process of its own; ``Killed`` if it is killed meanwhile."""
         others = asyncio.all_tasks()
-        ex = lf.Executor(model, self, concurrency=100, prices=PRICES, **choices)
+        store: Any = self
+        ex = lf.Executor(model, store, concurrency=100, prices=PRICES, **choices)
         task, death = asyncio.create_task(work(ex)), asyncio.create_task(self.died.wait())
         done, _ = await asyncio.wait([task, death], timeout=60, return_when=_FIRST)
         assert done, ex.runs
@@ -133,7 +134,7 @@ class World:
         self.died.clear()
         raise Killed
 
-    def recorded(self, kind: str) -> Sequence[Run]:
+    def runs_of(self, kind: str) -> Sequence[Run]:
         """The recorded runs of a kind."""
         return [run for run in self.inner.runs(1000) if run.kind == kind]
 
@@ -141,7 +142,7 @@ class World:
         """Map rows, and resume after each kill until the run is done."""
 
         async def work(ex: lf.Executor) -> Run:
-            begun = self.recorded("map")
+            begun = self.runs_of("map")
             if not begun:
                 return await ex.map(chain, rows(count))
             if begun[0].status == "done":

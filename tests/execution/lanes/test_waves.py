@@ -27,12 +27,13 @@ from lane_worlds import (
 import lmflow as lf
 from lmflow.errors import WaveStopped
 from lmflow.execution.lanes.call import WaveCall
-from lmflow.messages.replies import ChatReply
+from lmflow.messages.replies import ChatReply, Failure
 from lmflow.models.base import Http, Response
 from lmflow.models.lanes.model import WaveExchange, WaveRules
 from lmflow.models.lanes.openai import OpenAILane
 from lmflow.models.transport.http import HttpSession
 from lmflow.replays.reuse import NO_ANSWERS
+from lmflow.traces.trace import Trace
 
 PROVIDERS = ["openai", "anthropic"]
 KILLS = 20
@@ -136,7 +137,7 @@ async def test_a_request_that_fails_each_time_is_a_typed_failure() -> None:
         run = await ex.map(program(1), rows(3))
     assert [("ex[1]", "ModelFailed")] == [(label, failed.kind) for label, failed in run.failures]
     assert [2, 1, 1] == sorted(server.texts.values(), reverse=True)
-    assert ["expired", "expired"] == [call.outcome.data["kind"] for call in run.traces[1].calls]
+    assert ["expired", "expired"] == _kinds(run.traces[1])
 
 
 async def test_a_refused_request_fails_as_live() -> None:
@@ -144,7 +145,7 @@ async def test_a_refused_request_fails_as_live() -> None:
     server = LaneServer(answer, lambda text, _: "refuse" if "r1" in text else "")
     async with lane_server(server), lf.Executor(waving(server)) as ex:
         run = await ex.map(program(1), rows(2))
-    assert "request" == run.traces[1].calls[0].outcome.data["kind"]
+    assert ["request"] == _kinds(run.traces[1])
     assert {1} == set(server.texts.values())
 
 
@@ -217,6 +218,7 @@ async def test_a_begun_evaluation_finds_its_batch_again() -> None:
         server.polls = 1
         async with lf.Executor(waving(server), store) as ex:
             evaluation = await ex.evaluate(program(1), data, lf.metrics.exact_match("x"))
+    assert evaluation.mean is not None
     assert (1.0, {1}) == (evaluation.mean.value, set(server.texts.values()))
 
 
@@ -266,6 +268,30 @@ async def test_a_batched_reply_is_that_of_live() -> None:
         lf.Executor(model_at(server)) as live,
     ):
         waved, plain = await ex.run(program(1), q="r"), await live.run(program(1), q="r")
-    assert ("batch", "") == (waved.calls[0].outcome.tier, plain.calls[0].outcome.tier)
-    assert plain.calls[0].outcome.content == waved.calls[0].outcome.content
+    replies = waved.calls[0].outcome, plain.calls[0].outcome
+    assert ["batch", ""] == [reply.tier for reply in replies if isinstance(reply, ChatReply)]
     assert (plain.calls[0].key, plain.root) == (waved.calls[0].key, waved.root)
+
+
+def _kinds(trace: Trace) -> list[object]:
+    """The kinds of the failures of a trace's calls."""
+    outcomes = (call.outcome for call in trace.calls)
+    return [outcome.data["kind"] for outcome in outcomes if isinstance(outcome, Failure)]
+
+
+async def test_an_optimization_runs_in_waves() -> None:
+    """Each round of a search goes out as a wave, and its version is the one that live calls give."""
+    examples = [{"q": f"r{n}", "x": f"r{n}x", "id": str(n)} for n in range(12)]
+    data = lf.Data(examples[:6], examples[6:9], examples[9:])
+    search = lf.random_search(candidates=2)
+    metric = lf.metrics.exact_match("x")
+    async with (
+        lane_server(LaneServer(answer)) as server,
+        lf.Executor(waving(server)) as ex,
+        lf.Executor(model_at(server)) as live,
+    ):
+        waved = await ex.optimize(search, program(1), data, metric)
+        assert 0 == server.live
+        plain = await live.optimize(search, program(1), data, metric)
+    assert (plain.version.id, plain.run.root) == (waved.version.id, waved.run.root)
+    assert len(server.batches) < server.live

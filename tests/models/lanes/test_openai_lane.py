@@ -79,7 +79,7 @@ async def test_answers_are_those_of_live_requests() -> None:
     """A line of an answer is the live response; one that expired is unbilled, another can be sent
     again.
     """
-    body = {"choices": []}
+    body: dict[str, Any] = {"choices": []}
     good = {
         "id": "batch_req_1",
         "custom_id": "a",
