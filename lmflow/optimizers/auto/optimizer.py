@@ -52,7 +52,7 @@ CALLS_A_STEP = 300
 MOST_CALLS_A_STEP = 10_000
 """The calls a model step that a search within a budget of tokens or dollars may take."""
 
-THETA, SAFE_THETA = 0.5, 1.28
+THETA, SAFE_THETA = 0.8, 1.28
 """Standard deviations by which a version must be better than the start, and if safety counts."""
 
 _UNPRICED = (
@@ -94,7 +94,7 @@ def auto(  # noqa: PLR0913 - each is an option
         usd: The most dollars.
         safe: Whether a version must be better by more of its uncertainty: fewer gains, and half as
             many answers that are truly worse than the start.
-        theta: The standard deviations by which a version must be better; 0.5, or 1.28 if `safe`.
+        theta: The standard deviations by which a version must be better; 0.8, or 1.28 if `safe`.
         model: The proposers' model, instead of the program's own.
         temperature: The temperature of the proposals.
         max_tokens: The most tokens of a proposal; not bounded if 0.
