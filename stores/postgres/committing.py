@@ -136,9 +136,7 @@ class Committer:
         if not events:
             return None
         try:
-            if self._db.is_lost:
-                self._connect()
-            self._db.execute("BEGIN IMMEDIATE")
+            self._begin()
             with self._db.pipelined():
                 self._rows.write(events)
             self._db.commit(durable=self._durable)
@@ -146,6 +144,17 @@ class Committer:
             self._undo()
             return error
         return None
+
+    def _begin(self) -> None:
+        """Begin a transaction; if the connection was lost since the last one, on a new one."""
+        with contextlib.suppress(psycopg.OperationalError):
+            if not self._db.is_lost:
+                self._db.execute("BEGIN IMMEDIATE")
+                return
+        # Nothing of these events was sent yet, so that they can't be written twice.
+        self._db.close()
+        self._connect()
+        self._db.execute("BEGIN IMMEDIATE")
 
     def _undo(self) -> None:
         self._rows.forget()

@@ -132,6 +132,16 @@ class PostgresConnection:
         """Whether the server closed the connection."""
         return self._db.closed
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the server has not hung up, as far as this side was told."""
+        # A server that hangs up says so, and then there is the end of the stream to be read.
+        with contextlib.suppress(psycopg.Error):
+            while select.select([self._db.fileno()], [], [], 0)[0]:
+                self._drained()
+            return not self.is_lost
+        return False
+
     def execute(self, sql: str, parameters: Parameters = ()) -> Any:
         """Run a statement of SQLite and return its rows."""
         if sql.startswith("PRAGMA"):

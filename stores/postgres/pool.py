@@ -54,8 +54,9 @@ class ReadingPool:
                 self._process, self._idle = os.getpid(), []
             while self._idle:
                 db = self._idle.pop()
-                if not db.is_lost:
+                if db.is_alive:
                     return db
+                db.close()
         return PostgresConnection(self._place, read_only=True)
 
     def _give_back(self, db: PostgresConnection) -> None:

@@ -123,18 +123,35 @@ def test_who_follows_a_store_is_woken(store: lf.PostgresStore) -> None:
         assert time.monotonic() - began < 20
 
 
-def test_a_lost_connection_is_an_error_and_then_mended(store: lf.PostgresStore, url: str) -> None:
-    """What was not acknowledged fails with a ``StoreError``; the next append connects anew."""
+_HANG_UP = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE pid <> pg_backend_pid() AND application_name = 'lmflow'"
+)
+
+
+def test_a_lost_connection_is_mended(store: lf.PostgresStore, url: str) -> None:
+    """If the server hung up while nothing was written, writing and reading connect anew."""
     keep(store, *SAVED)
-    _changed(
-        url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE pid <> pg_backend_pid() AND application_name = 'lmflow'",
-    )
-    error = store.append(*events_of(run_of("r1"))).exception(30)
+    assert THIRD == store.version(THIRD.id)
+    _changed(url, _HANG_UP)
+    time.sleep(0.2)  # until the server's goodbye is here
+    assert THIRD == store.version(THIRD.id)
+    keep(store, *events_of(run_of("r")))
+    assert ["r"] == [run.id for run in store.runs()]
+
+
+def test_what_is_lost_with_a_connection_is_an_error(store: lf.PostgresStore, url: str) -> None:
+    """What was not acknowledged fails with a ``StoreError``; the next append connects anew."""
+    with contextlib.closing(PostgresConnection(location(url))) as other:
+        other.run("BEGIN; LOCK TABLE run IN ACCESS EXCLUSIVE MODE")  # the writer has to wait
+        waiting = store.append(*events_of(run_of("r1")))
+        time.sleep(0.2)
+        other.run(_HANG_UP)
+        error = waiting.exception(30)
+        other.rollback()
     assert isinstance(error, StoreError)
     keep(store, *events_of(run_of("r2")))
-    assert (["r2"], THIRD) == ([run.id for run in store.runs()], store.version(THIRD.id))
+    assert ["r2"] == [run.id for run in store.runs()]
 
 
 def test_a_reader_writes_nothing(store: lf.PostgresStore, url: str) -> None:
