@@ -30,8 +30,7 @@ _ORIGINS = """
 UPDATE main.item SET origin = there.origin FROM main.dataset AS here
 CROSS JOIN src.dataset AS source ON source.hash = here.hash
 CROSS JOIN src.item AS there ON there.dataset = source.id
-WHERE item.dataset = here.id AND item.position = there.position
-AND there.example IN (SELECT map.src FROM temp.blob_map AS map WHERE map.dst = item.example)
+WHERE item.dataset = here.id AND item.position = there.position AND there.split = item.split
 AND there.origin > item.origin
 """
 
@@ -61,3 +60,4 @@ class DatasetCopier:
     def complete(self) -> None:
         """Take from the source what it says of data sets that both have."""
         self._db.execute(_FIRST)
+        self._db.execute(_ORIGINS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -28,11 +29,18 @@ from lmflow.stores.sqlite.writing.settling import settle, settle_within
 from lmflow.stores.weights import CarriedWeights, carry_weights, weights_folder
 
 _TIMEOUT = 30.0
-_CALLS = 20_000
-"""The calls that a batch has about: it takes a second or two, and other writers wait for it."""
+_FIRST, _MOST, _FEWEST = 2000, 20_000, 100
+"""Executions of the first batch, and the most and the fewest of one."""
 
-_MOST = 20_000
-"""The most executions of a batch."""
+_QUICK, _LONG = 0.5, 1.5
+"""Seconds of a batch: after a quicker one the next is larger, after a longer one it is smaller,
+since other writers of the target wait for it.
+"""
+
+_PAUSE = 0.1
+"""Seconds that others have to begin writing, after a batch that wasn't quick: SQLite's lock isn't
+fair, and a waiting writer looks every tenth of a second.
+"""
 
 _CACHE = -131_072
 """The cache of the target, in KiB: the index of the hashes is searched at random."""
@@ -124,6 +132,7 @@ class _Merger:
         self._db = db
         self._names = source, target, decisions
         self._generation = -1
+        self._size = min(_FIRST, _MOST)
         self._blobs = BlobCopier(db, source)
         self._versions = VersionCopier(db, self._blobs)
         self._executions = ExecutionCopier(db, source, self._blobs)
@@ -134,11 +143,10 @@ class _Merger:
 
     def merge(self, progress: Progress) -> MergedCounts:
         merge_names(self._db, *self._names, write=False)
-        traces, calls = (self._count(table) for table in ("trace", "call"))
-        size = max(min(_MOST, _CALLS * traces // max(calls, 1)), 1)
+        (traces,) = self._db.execute("SELECT count(*) FROM src.trace").fetchone()
         self._pages(self._versions.copy_page)
-        for batch in batches(self._db, size):
-            for _ in self._batch(batch, size):
+        for batch in batches(self._db, lambda: self._size):
+            for _ in self._batch(batch):
                 progress(self._executions.seen, traces)
         self._pages(self._scores.copy_page)
         self._pages(self._datasets.copy_one)
@@ -159,10 +167,6 @@ class _Merger:
             moved=moved,
         )
 
-    def _count(self, table: str) -> int:
-        (count,) = self._db.execute(f"SELECT count(*) FROM src.{table}").fetchone()
-        return int(count)
-
     def _pages(self, copy: Callable[..., bool]) -> None:
         """Copy pages, each in a transaction of its own, until there is no more."""
         more = True
@@ -170,7 +174,7 @@ class _Merger:
             with self._writing() as sweeping:
                 more = copy(sweeping=sweeping)
 
-    def _batch(self, batch: RunBatch, size: int) -> Iterator[None]:
+    def _batch(self, batch: RunBatch) -> Iterator[None]:
         """Copy a batch of runs; yield after each transaction."""
         if not batch.is_long:
             with self._writing() as sweeping:
@@ -184,7 +188,7 @@ class _Merger:
         while after is not None:
             with self._writing() as sweeping:
                 self._runs.begin(batch)
-                after = self._runs.take_some(batch.runs[0], after, size)
+                after = self._runs.take_some(batch.runs[0], after, self._size)
                 self._copy_taken(sweeping=sweeping)
                 if after is None:
                     self._runs.close()
@@ -203,8 +207,12 @@ class _Merger:
     def _writing(self) -> Iterator[bool]:
         """Open a transaction that writes; yield whether garbage is being swept."""
         self._db.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
         try:
+            # Rows come first of what others left in the target's log meanwhile.
+            self._db.row_factory = sqlite3.Row
             settle_within(self._db, self._names[1])
+            self._db.row_factory = None
             generation = generation_of(self._db)
             # Garbage was, or is being, collected: an id that is known may name a row that is gone.
             if generation != self._generation:
@@ -217,6 +225,16 @@ class _Merger:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
             raise
+        self._pace(time.monotonic() - began)
+
+    def _pace(self, seconds: float) -> None:
+        """Fit the next batch to what the last one took, and let other writers in."""
+        if seconds < _QUICK:
+            self._size = min(2 * self._size, _MOST)
+            return
+        if seconds > _LONG:
+            self._size = max(self._size // 2, _FEWEST)
+        time.sleep(_PAUSE)
 
 
 @contextlib.contextmanager

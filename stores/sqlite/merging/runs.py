@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -88,6 +88,8 @@ SELECT run.id FROM temp.batch_run CROSS JOIN main.run ON run.id = batch_run.id
 WHERE run.status <> 'open'
 """
 
+_RUNS = 1000
+
 
 @attrs.frozen
 class RunBatch:
@@ -97,14 +99,14 @@ class RunBatch:
     is_long: bool = False
 
 
-def batches(db: sqlite3.Connection, size: int) -> Iterator[RunBatch]:
-    """Yield the runs in which the source differs from the target, in batches of about ``size``
-    executions.
+def batches(db: sqlite3.Connection, size_now: Callable[[], int]) -> Iterator[RunBatch]:
+    """Yield the runs in which the source differs from the target, in batches of about as many
+    executions as ``size_now`` returns.
     """
     last, waiting, count = "", list[str](), 0
-    while rows := db.execute(_DIFFERENT, (last, size)).fetchall():
+    while rows := db.execute(_DIFFERENT, (last, _RUNS)).fetchall():
         for run, executions in rows:
-            last = run
+            last, size = run, size_now()
             if executions > size:
                 yield RunBatch((run,), is_long=True)
                 continue

@@ -200,6 +200,21 @@ def test_a_store_is_merged_into_itself_without_a_change(pair: tuple[Path, Path])
     assert MergedCounts() == merge_store(link, pair[0])
 
 
+def test_stores_that_are_written_meanwhile_are_merged(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits in the log of an open target, or source, is made into rows first."""
+    monkeypatch.setattr("lmflow.stores.sqlite.writing.group_commit.IDLE", 60.0)
+    monkeypatch.setattr("lmflow.stores.sqlite.merging.merge.settle", lambda *_: None)
+    source, target = pair
+    with lf.SqliteStore(source) as here, lf.SqliteStore(target) as there:
+        for store, name in ((here, "w1"), (there, "w2")):
+            keep(store, *events_of(run_of(name, trace_of(f"t{name}"))))
+        merge_store(source, target)
+        keep(there, *events_of(run_of("w3", trace_of("tw3"))))
+    assert {"r1", "r2", "w1", "w2", "w3"} == set(content(target)["runs"])
+
+
 def test_the_source_is_only_read(pair: tuple[Path, Path]) -> None:
     """Its bytes stay, also in a folder where nothing can be written, and with a journal beside."""
     source, target = pair
@@ -287,6 +302,18 @@ def test_references_and_data_sets_and_pictures_come_too(tmp_path: Path) -> None:
     with lf.SqliteStore(target) as store:
         assert picture.data == store.trace("t1").inputs.picture.data
         assert ["c"] == [row.q for row in store.dataset("dev")]
+
+
+def test_where_examples_come_from_is_known_if_one_store_knows_it(tmp_path: Path) -> None:
+    """Whichever store is merged into which."""
+    rows = [{"q": "a"}, {"q": "b"}]
+    knowing, other = tmp_path / "a.db", tmp_path / "b.db"
+    for path, origins in ((knowing, {lf.example_id(rows[1]): "t1"}), (other, {})):
+        with lf.SqliteStore(path) as store:
+            digest = store.put_dataset("dev", rows, origins=origins)
+    merge_store(knowing, other, take={"dev": "ours"})
+    with reading(other) as reader:
+        assert {lf.example_id(rows[1]): "t1"} == reader.datasets.origins(digest)
 
 
 def test_a_name_of_a_data_set_moves_as_a_ref_does(tmp_path: Path) -> None:
