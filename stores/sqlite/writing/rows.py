@@ -12,7 +12,7 @@ from lmflow.stores.sqlite.blobs.writer import BlobWriter
 from lmflow.stores.sqlite.bulk import insert_rows
 from lmflow.stores.sqlite.full_text import INSERT_WORDS, index_entry
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
-from lmflow.stores.sqlite.lists.run_totals import FORGET_TOTALS, FORGET_TOTALS_OF, WRITE_TOTALS
+from lmflow.stores.sqlite.lists.run_totals import FORGET_TOTALS_OF
 from lmflow.stores.sqlite.writing.bodies import Bodies, Forms
 from lmflow.stores.sqlite.writing.call_rows import (
     EventPlace,
@@ -21,11 +21,11 @@ from lmflow.stores.sqlite.writing.call_rows import (
     place_of,
     tokens_of,
 )
+from lmflow.stores.sqlite.writing.run_rows import RunRows
 from lmflow.stores.sqlite.writing.statements import (
     CLOSE_TRACES,
     INSERT_ITEMS,
     INSERT_PLANNED,
-    INSERT_RUN,
     INSERT_SCORE,
     INSERT_TRACES,
     UPSERT_CALLS,
@@ -49,7 +49,6 @@ from lmflow.traces.events import (
     VersionSaved,
 )
 from lmflow.traces.trace import CallAttempt, PlannedExecution, Run, Trace
-from lmflow.values.record import plain
 from lmflow.versions.version import Version
 
 _LAST = """
@@ -72,6 +71,7 @@ class RowWriter:
         self._blobs = BlobWriter(connection)
         self._versions = VersionWriter(connection, self._blobs)
         self._bodies = Bodies()
+        self._runs = RunRows(connection)
         self._generation = 0
         self.forget()
 
@@ -124,18 +124,21 @@ class RowWriter:
         self._words: list[tuple[int, str, str]] = []
         self._closed: dict[int, tuple[Any, ...]] = {}
         self._scores: list[tuple[Any, ...]] = []
+        self._runs.clear()
 
     def _flush(self) -> None:
         """Write the rows that wait, each table after those that it refers to."""
         self._blobs.flush()
+        self._runs.forget_totals({item[0] for item in self._items})
+        self._runs.write_new()
         insert_rows(self._db, INSERT_TRACES, list(self._new_traces.values()))
         insert_rows(self._db, INSERT_ITEMS, self._items)
-        self._db.executemany(FORGET_TOTALS, {item[:1] for item in self._items})
         insert_rows(self._db, INSERT_PLANNED, self._planned)
         insert_rows(self._db, UPSERT_CALLS, list(self._calls.values()))
         insert_rows(self._db, f"{INSERT_WORDS} VALUES {{rows}}", self._words)
         insert_rows(self._db, CLOSE_TRACES, list(self._closed.values()))
         self._db.executemany(INSERT_SCORE, self._scores)
+        self._runs.write_totals()
         self._clear_rows()
 
     def _gather(self, event: Event, put: list[bytes]) -> None:
@@ -190,15 +193,13 @@ class RowWriter:
             case ScoreRecorded():
                 self._score(event)
             case Pinned() | SearchSteered():
+                self._flush()
                 self._versions.note(event)
 
     def _run(self, run: Run, versions: tuple[Version, ...]) -> None:
         for version in versions:
             self._versions.put(version, run.started)
-        config = json.dumps(plain(run.config), sort_keys=True)
-        place = (run.id, run.kind, run.name, run.target, run.status)
-        row = (*place, run.started, run.ended, run.of, config, run.result)
-        self._db.execute(INSERT_RUN, row)
+        self._runs.open(run)
         self._plan(run.id, 0, run.wanted)
 
     def _plan(self, run: str, first: int, executions: Sequence[PlannedExecution]) -> None:
@@ -210,16 +211,7 @@ class RowWriter:
             self._planned.append(row)
 
     def _close_run(self, closed: RunClosed) -> None:
-        root = digest_bytes(closed.root) if closed.root else None
-        changed = self._db.execute(
-            "UPDATE run SET status = ?, root = ?, ended_ns = ?, result = ? WHERE id = ?",
-            (closed.status, root, closed.ended, closed.result, closed.id),
-        )
-        if not changed.rowcount:
-            msg = f"no run {closed.id!r} was opened"
-            raise KeyError(msg)
-        self._flush()
-        self._db.execute(WRITE_TOTALS, {"run": closed.id})
+        self._runs.close(closed)
         # What comes later, such as a call that nobody waited for, makes the totals wrong.
         self._own = {trace: run for trace, run in self._own.items() if run != closed.id}
 

@@ -22,10 +22,11 @@ UPDATE trace
 SET outputs = column2, failure = column3, root = column4, world = column5, ended_ns = column6
 FROM (VALUES {rows}) WHERE id = column1
 """
-INSERT_RUN = """
-INSERT INTO run (id, kind, name, target, status, started_ns, ended_ns, of, config, result)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT_RUNS = """
+INSERT INTO run (id, kind, name, target, started_ns, of, config, status, root, ended_ns, result)
+VALUES {rows}
 """
+CLOSE_RUN = "UPDATE run SET status = ?, root = ?, ended_ns = ?, result = ? WHERE id = ?"
 INSERT_SCORE = """
 INSERT INTO score (trace, version, name, value, feedback, metric, who, at_ns, run)
 VALUES (?, (SELECT version FROM trace WHERE id = ?), ?, ?, ?, ?, ?, ?, ?)
