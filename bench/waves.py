@@ -1,6 +1,6 @@
 """Batched requests: waves, price, and what is submitted when processes are killed.
 
-python bench/waves.py [--rows 1000] [--kills 20]
+python bench/waves.py [--rows 1000] [--kills 20] [--lanes openai anthropic]
 
 A server on the loopback stands in for the provider (``tests/support/lane_server.py``). Three steps
 over the rows are mapped live and in waves; then processes that map two steps over 20 rows into a
@@ -35,19 +35,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--lanes", nargs="+", default=["openai", "anthropic"])
     parser.add_argument("--child", nargs=3, metavar=("PORT", "PROVIDER", "FILE"))
     options = parser.parse_args()
     if options.child:
         asyncio.run(_child(*options.child))
         return
-    asyncio.run(_measure(options.rows, options.kills))
+    asyncio.run(_measure(options.lanes, options.rows, options.kills))
 
 
-async def _measure(count: int, kills: int) -> None:
-    lines = [[provider, *await _waves(provider, count)] for provider in ("openai", "anthropic")]
+async def _measure(lanes: list[str], count: int, kills: int) -> None:
+    lines = [[provider, *await _waves(provider, count)] for provider in lanes]
     heads = ["lane", "waves", "requests", "same root", "share of the live price", "seconds"]
     print(table([heads, *lines]))
-    killed = [[provider, *await _killed(provider, kills)] for provider in ("openai", "anthropic")]
+    killed = [[provider, *await _killed(provider, kills)] for provider in lanes]
     heads = ["lane", "kills", "submitted twice", "runs with the live root"]
     print(table([heads, *killed]))
 
