@@ -135,6 +135,11 @@ def in_class_order(signature: Signature, values: Mapping[str, Any]) -> dict[str,
     return typed
 
 
+def output_names(signature: Signature) -> tuple[str, ...]:
+    """The names of a signature's outputs, in their order."""
+    return tuple(field.name for field in signature.outputs)
+
+
 def check_answered(text: str, reply: str) -> None:
     """Raise ``Unreadable`` if a reply is empty once its thinking is removed from the text."""
     if text.strip() and not reply.strip():

@@ -10,6 +10,7 @@ from lmflow.adapters.base import (
     Unreadable,
     check_answered,
     collect_outputs,
+    output_names,
     sections,
     text_for_model,
 )
@@ -61,7 +62,7 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text, whole=whole, outputs=signature.output_names)
+    reply = without_thinking(text, whole=whole, outputs=output_names(signature))
     if reply is not text:
         check_answered(text, reply)
     if signature.is_single_text and "[[" not in reply and "{" not in reply:
@@ -106,7 +107,7 @@ def _json_outputs(signature: Signature, text: str, whole: bool) -> dict[str, Any
     value = _json_of(text, whole)
     if value is None:
         return {}
-    names = set(signature.output_names)
+    names = set(output_names(signature))
     required = {field.name for field in signature.outputs if field.required}
     if signature.is_free_text:
         return value if isinstance(value, dict) and required <= value.keys() <= names else {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lmflow.adapters.adapter import Adapter
-from lmflow.adapters.base import Unreadable, check_answered, collect_outputs, in_order
+from lmflow.adapters.base import Unreadable, check_answered, collect_outputs, in_order, output_names
 from lmflow.adapters.json_outputs import outputs_in, read_json_value
 from lmflow.adapters.markers import marked_sections, trim
 from lmflow.adapters.thinking import without_thinking
@@ -30,7 +30,7 @@ def _answer(signature: Signature, values: Mapping[str, Any]) -> str:
 
 
 def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT001 - the shape of Adapter.read
-    reply = without_thinking(text, whole=whole, outputs=signature.output_names)
+    reply = without_thinking(text, whole=whole, outputs=output_names(signature))
     check_answered(text, reply)
     try:
         values = outputs_in(signature, candidates(reply, whole=whole))

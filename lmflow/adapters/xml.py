@@ -14,6 +14,7 @@ from lmflow.adapters.base import (
     check_answered,
     collect_outputs,
     in_order,
+    output_names,
     text_for_model,
 )
 from lmflow.adapters.chat import CHAT
@@ -84,7 +85,7 @@ def _read(signature: Signature, text: str, whole: bool) -> Record:  # noqa: FBT0
 
 def _without_thinking(signature: Signature, text: str, *, whole: bool) -> str:
     """The reply without thinking; the tag of an output called ``reasoning`` is none."""
-    names = [name for name in signature.output_names if is_thinking_tag(name)]
+    names = [name for name in output_names(signature) if is_thinking_tag(name)]
     if not names:
         return without_thinking(text, whole=whole)
     masked = _own_tags(names).sub(lambda tag: f"<{tag[1]}{_MASK}{tag[2]}", text)

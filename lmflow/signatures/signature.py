@@ -103,11 +103,6 @@ class Signature(NotSubclassed):
         return tuple(field.name for field in self.inputs)
 
     @functools.cached_property
-    def output_names(self) -> tuple[str, ...]:
-        """The names of the outputs."""
-        return tuple(field.name for field in self.outputs)
-
-    @functools.cached_property
     def is_single_text(self) -> bool:
         """Tell whether the only output is a text, so that a reply may be that text and no more."""
         return len(self.outputs) == 1 and unwrap_annotated(self.outputs[0].type)[0] is str
