@@ -50,6 +50,7 @@ def _example(kind: type[LmflowError]) -> LmflowError:
         "problems": ("no",),
         "clashes": (errors.Clash("x y", "", "a", "b"),),
         "matches": (),
+        "names": (("x y", "a", "b"),),
         "fields": ("x y",),
         "outputs": ("x z",),
         "replies": ("r",),
