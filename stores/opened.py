@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -66,9 +67,10 @@ def open_store(name: str) -> AnyStore:
     """
     if not is_url(name):
         return SqliteStore(name)
+    url = _url_of(name)
     from lmflow.stores.postgres.store import PostgresStore  # noqa: PLC0415 - an extra
 
-    return PostgresStore(_url_of(name))
+    return PostgresStore(url)
 
 
 def reading(name: str) -> AbstractContextManager[Reader]:
@@ -79,9 +81,10 @@ def reading(name: str) -> AbstractContextManager[Reader]:
     """
     if not is_url(name):
         return sqlite_reading.reading(name)
+    url = _url_of(name)
     from lmflow.stores.postgres.reading import reading as postgres_reading  # noqa: PLC0415 - an extra
 
-    return postgres_reading(_url_of(name))
+    return postgres_reading(url)
 
 
 def is_there(name: str) -> bool:
@@ -93,18 +96,20 @@ def is_there(name: str) -> bool:
     """
     if not is_url(name):
         return check_file(Path(name))
+    url = _url_of(name)
     from lmflow.stores.postgres.preparing import is_made  # noqa: PLC0415 - an extra
 
-    return is_made(location(_url_of(name)))
+    return is_made(location(url))
 
 
 def collect_garbage(name: str, *, older_than: int | None, dry_run: bool) -> GarbageCounts:
     """Remove what nothing reaches, and old runs; see ``lmflow.stores.sqlite.gc.collect``."""
     if not is_url(name):
         return sqlite_gc.collect(name, older_than=older_than, dry_run=dry_run)
+    url = _url_of(name)
     from lmflow.stores.postgres.gc import collect  # noqa: PLC0415 - an extra
 
-    return collect(_url_of(name), older_than=older_than, dry_run=dry_run)
+    return collect(url, older_than=older_than, dry_run=dry_run)
 
 
 def shrink_store(name: str) -> None:
@@ -112,9 +117,10 @@ def shrink_store(name: str) -> None:
     if not is_url(name):
         sqlite_gc.shrink(name)
         return
+    url = _url_of(name)
     from lmflow.stores.postgres.gc import shrink  # noqa: PLC0415 - an extra
 
-    shrink(_url_of(name))
+    shrink(url)
 
 
 def health_of(name: str) -> Health | None:
@@ -125,27 +131,30 @@ def health_of(name: str) -> Health | None:
     """
     if not is_url(name):
         return health(name)
+    url = _url_of(name)
     from lmflow.stores.postgres.health import health as database_health  # noqa: PLC0415 - an extra
 
-    return database_health(_url_of(name))
+    return database_health(url)
 
 
 def query_store(name: str, sql: str, *, limit: int, seconds: float) -> Answer:
     """Run one statement that reads; see ``lmflow.stores.sqlite.query.query``."""
     if not is_url(name):
         return sqlite_query.query(name, sql, limit=limit, seconds=seconds)
+    url = _url_of(name)
     from lmflow.stores.postgres.query import query  # noqa: PLC0415 - an extra
 
-    return query(_url_of(name), sql, limit=limit, seconds=seconds)
+    return query(url, sql, limit=limit, seconds=seconds)
 
 
 def tables_of_store(name: str) -> Mapping[str, Sequence[str]]:
     """Return the columns of views and tables by name; see ``lmflow.stores.sqlite.query``."""
     if not is_url(name):
         return sqlite_query.tables_of(name)
+    url = _url_of(name)
     from lmflow.stores.postgres.query import tables_of  # noqa: PLC0415 - an extra
 
-    return tables_of(_url_of(name))
+    return tables_of(url)
 
 
 def path_of(name: str, fix: str) -> Path:
@@ -164,4 +173,8 @@ def path_of(name: str, fix: str) -> Path:
 
 
 def _url_of(name: str) -> str:
+    """Return the URL for the driver; ``StoreError`` if the driver isn't installed."""
+    if importlib.util.find_spec("psycopg") is None:
+        fix = "Install it: pip install 'lmflow-dsl[postgres]'."
+        raise StoreError(store_name(name), "the package psycopg is missing", fix)
     return name.url if isinstance(name, StoreURL) else name

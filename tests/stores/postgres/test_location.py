@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmflow.errors import StoreError
-from lmflow.stores.opened import StoreURL, is_url, path_of, store_name
+from lmflow.stores.opened import StoreURL, is_url, open_store, path_of, store_name
 from lmflow.stores.postgres.location import location
 
 _secrets = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=6).map(
@@ -66,3 +66,11 @@ def test_a_url_is_a_value() -> None:
     """It can be sent to another process."""
     url = StoreURL("postgresql://u:hunter2@h/d")
     assert (url, url.url) == ((copy := pickle.loads(pickle.dumps(url))), copy.url)  # noqa: S301 - our own
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without psycopg the error is the line that installs it."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(StoreError, match=r"lmflow-dsl\[postgres\]") as caught:
+        open_store("postgresql://u:hunter2@h/d")
+    assert "hunter2" not in str(caught.value)
