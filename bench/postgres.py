@@ -255,7 +255,12 @@ async def optimize(url: str, seconds: float) -> dict[str, Any]:
                 start = store.version("main")
                 optimizer = lf.labeled_few_shot(k=1 + done % 4)
                 found = await ex.optimize(
-                    optimizer, answer, data, lf.exact_match("answer"), version=start, progress=silent
+                    optimizer,
+                    answer,
+                    data,
+                    lf.exact_match("answer"),
+                    version=start,
+                    progress=silent,
                 )
                 done += 1
                 errors += [str(found.not_judged)] if found.not_judged else []
