@@ -285,6 +285,7 @@ from .training.job import Job as Job
 from .training.job import Quote as Quote
 from .training.job import Weights as Weights
 from .training.lora import lora as lora
+from .training.tinker import tinker as tinker
 from .training.together import together as together
 from .training.trainer import Trainer as Trainer
 from .values.json_fields import jsonable as jsonable

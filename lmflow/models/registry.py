@@ -21,6 +21,7 @@ from lmflow.values.unicode import well_formed
 if TYPE_CHECKING:
     from lmflow.models.local.adapters import LocalPlace
 
+_TINKER_CHAT = "/oai/api/v1"  # below the address that serves training too
 AZURE_VERSION = "2024-10-21"
 SECONDS_PER_ATTEMPT = 120.0
 EXAMPLE_MODEL = "openai/MODEL"
@@ -57,6 +58,11 @@ PROVIDERS: Mapping[str, Provider] = {
         "https://openrouter.ai/api/v1", "OPENROUTER_BASE_URL", "OPENROUTER_API_KEY"
     ),
     "together": Provider("https://api.together.xyz/v1", "TOGETHER_BASE_URL", "TOGETHER_API_KEY"),
+    "tinker": Provider(
+        "https://tinker.thinkingmachines.dev/services/tinker-prod",
+        "TINKER_BASE_URL",
+        "TINKER_API_KEY",
+    ),
     "ollama": Provider(
         "http://127.0.0.1:11434/v1", "OLLAMA_BASE_URL", "OLLAMA_API_KEY", keyed=False
     ),
@@ -77,8 +83,9 @@ def model(
 
     Args:
         name: ``openai/MODEL``, ``anthropic/MODEL``, ``azure/DEPLOYMENT``,
-            ``openrouter/ORG/MODEL``, ``together/ORG/MODEL``, ``ollama/MODEL``, ``vllm/MODEL``,
-            ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or ``local/path/to/file.gguf``.
+            ``openrouter/ORG/MODEL``, ``together/ORG/MODEL``, ``tinker/ORG/MODEL``,
+            ``ollama/MODEL``, ``vllm/MODEL``, ``litellm/PROVIDER/MODEL``, ``local/smollm2-135m`` or
+            ``local/path/to/file.gguf``.
             ``openai`` with a base URL is any OpenAI-compatible endpoint. ``batch:`` before any of
             them is the model in waves, at half the price: ``lf.batched``.
         base_url: Takes precedence over the provider's variable (``OPENAI_BASE_URL``, ...).
@@ -190,6 +197,8 @@ def _http_model(name: str, base_url: str | None, api_key: str | None, timeout: f
         version = os.environ.get("AZURE_OPENAI_API_VERSION") or AZURE_VERSION
         url = f"{url}/openai/deployments/{wire}"
         return OpenAI(name, wire, url, endpoint, key, timeout, version, key_from=key_from)
+    if provider == "tinker":
+        url = f"{url}{_TINKER_CHAT}"
     return OpenAI(name, wire, url, endpoint, key, timeout, key_from=key_from)
 
 

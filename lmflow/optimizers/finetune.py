@@ -66,7 +66,7 @@ def bootstrap_finetune(  # noqa: PLR0913 - each is an option
         teacher: A version, a program or a model (``provider/model``) instead of the start version.
         steps: The steps that get the weights, by name; all that ask a model if empty.
         base: The model that is trained.
-        trainer: ``lora``, ``together``, or a trainer.
+        trainer: ``lora``, ``together``, ``tinker``, or a trainer.
         rounds: The most tries an example, from the second on at temperature 1.
         threshold: The score that counts as success; any score above 0 if ``None``.
         invented: The most examples that are made up beside the training examples, each kept only if

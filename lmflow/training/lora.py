@@ -15,6 +15,7 @@ import attrs
 
 from lmflow.errors import ModelUnavailable, StoreError
 from lmflow.models.local.adapters import base_file
+from lmflow.training.chats import text_chat
 from lmflow.training.job import Job, Quote, Weights
 from lmflow.training.place import TrainingPlace
 from lmflow.training.problems import TrainingProblem
@@ -66,7 +67,7 @@ class Lora:
         base = base_file(job.base)
         settings = {
             "base": str(base),
-            "chats": [_texts(chat) for chat in job.chats_json()],
+            "chats": [text_chat(chat, "lora") for chat in job.chats_json()],
             "recipe": job.recipe.to_json(),
             "seed": job.seed,
             "folder": str(place.folder),
@@ -91,16 +92,6 @@ def lora() -> Lora:
         The trainer.
     """
     return Lora()
-
-
-def _texts(chat: dict[str, Any]) -> dict[str, Any]:
-    """Return a chat of texts alone. ``TrainingProblem`` if it has tools or attachments."""
-    turns = chat["messages"]
-    plain = all(isinstance(turn["content"], str) and "tool_calls" not in turn for turn in turns)
-    if not plain or chat.get("tools"):
-        msg = "a chat calls tools or shows pictures, sounds or files: lora trains on texts alone"
-        raise TrainingProblem("data", msg)
-    return {"messages": [{"role": turn["role"], "content": turn["content"]} for turn in turns]}
 
 
 def _weights(job: Job, place: TrainingPlace, base_sha256: str, steps: int) -> Weights:

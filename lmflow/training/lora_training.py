@@ -10,14 +10,12 @@ import importlib
 import itertools
 import json
 import math
-import random
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import attrs
-
+from lmflow.training.chats import Row, batches, rate_share, tokenize_chat
 from lmflow.training.lora_gguf import ModelShape, check_kind_of_model, write_adapter
 from lmflow.training.problems import TrainingProblem
 from lmflow.training.recipe import Recipe
@@ -27,18 +25,8 @@ Tell = Callable[[Mapping[str, Any]], None]
 
 _MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 _CLIP = 1.0
-_WARM_UP = 0.05  # of the steps
-_LEAST_RATE = 0.1  # of the highest rate, at the end
 _CHECKPOINTS = 20  # about so many a job
 _IGNORED = -100
-
-
-@attrs.frozen
-class _Row:
-    """The tokens of a chat, of which those from ``start`` on are learned."""
-
-    tokens: tuple[int, ...]
-    start: int
 
 
 def train_adapter(  # noqa: PLR0913, PLR0917 - the parts of a job
@@ -60,35 +48,13 @@ def train_adapter(  # noqa: PLR0913, PLR0917 - the parts of a job
     transformers: Any = importlib.import_module("transformers")
     transformers.utils.logging.disable_progress_bar()
     tokenizer = transformers.AutoTokenizer.from_pretrained(base.parent, gguf_file=base.name)
-    rows = [_row(tokenizer, chat, recipe.longest) for chat in chats]
+    rows = [tokenize_chat(tokenizer, chat, recipe.longest) for chat in chats]
     model, shape = _adapted_model(transformers, torch, base, recipe, seed)
     trainer = _Trainer(torch, model, rows, recipe, seed, folder, tell)
     trainer.run()
     file = folder / "adapter.gguf"
     write_adapter(file, _factors(model), shape, recipe.alpha)
     return file
-
-
-def _row(tokenizer: Any, chat: Mapping[str, Any], longest: int) -> _Row:
-    """Tokenize a chat with the template that serves it; its last turn is what is learned."""
-    messages = chat["messages"]
-    prompt = tokenizer.apply_chat_template(
-        messages[:-1], tokenize=False, add_generation_prompt=True
-    )
-    whole = tokenizer.apply_chat_template(messages, tokenize=False)
-    if not whole.startswith(prompt):
-        msg = "the base's chat template writes a prompt differently before its reply"
-        raise TrainingProblem("base", msg)
-    head = tokenizer(prompt, add_special_tokens=False)["input_ids"]
-    # The line end that follows the mark of a turn's end is never generated.
-    tail = tokenizer(whole[len(prompt) :].rstrip("\n"), add_special_tokens=False)["input_ids"]
-    if len(head) + len(tail) > longest:
-        msg = (
-            f"a chat has {len(head) + len(tail)} tokens, more than the {longest} of the recipe:"
-            " shorten the step's inputs or set longest=..."
-        )
-        raise TrainingProblem("data", msg)
-    return _Row((*head, *tail), len(head))
 
 
 def _adapted_model(
@@ -131,7 +97,7 @@ class _Trainer:
         self,
         torch: Any,
         model: Any,
-        rows: Sequence[_Row],
+        rows: Sequence[Row],
         recipe: Recipe,
         seed: int,
         folder: Path,
@@ -152,7 +118,7 @@ class _Trainer:
         first = self._load()
         self._model.train()
         every = max(1, self._steps // _CHECKPOINTS)
-        for step, batch in enumerate(self._batches()):
+        for step, batch in enumerate(batches(self._rows, self._recipe, self._seed)):
             if step < first:
                 continue
             loss, tokens = self._step(step, batch)
@@ -163,23 +129,10 @@ class _Trainer:
                 self._save(step + 1)
         self._model.eval()
 
-    def _batches(self) -> Iterator[list[_Row]]:
-        """Yield the batches of all steps: each epoch in an order of its own, which depends on the
-        seed alone, so that a resumed job takes the same ones.
-        """
-        order: list[int] = []
-        for step in range(self._steps):
-            while len(order) < self._recipe.batch:
-                epoch = list(range(len(self._rows)))
-                random.Random(f"{self._seed}/{step}").shuffle(epoch)  # noqa: S311 - an order
-                order += epoch
-            yield [self._rows[at] for at in order[: self._recipe.batch]]
-            order = order[self._recipe.batch :]
-
-    def _step(self, step: int, batch: Sequence[_Row]) -> tuple[float, int]:
+    def _step(self, step: int, batch: Sequence[Row]) -> tuple[float, int]:
         torch = self._torch
         for group in self._adam.param_groups:
-            group["lr"] = self._recipe.rate * _rate_share(step, self._steps)
+            group["lr"] = self._recipe.rate * rate_share(step, self._steps)
         self._adam.zero_grad()
         loss = self._loss(batch)
         value = float(loss.detach())
@@ -194,7 +147,7 @@ class _Trainer:
     # Only the positions before learned tokens go through the head, which is a fifth of a small
     # model's work: prompts are long and replies short. The start that all chats share, such as the
     # instruction, is computed once a batch; the gradient is the same.
-    def _loss(self, batch: Sequence[_Row]) -> Any:
+    def _loss(self, batch: Sequence[Row]) -> Any:
         torch, longest = self._torch, max(len(row.tokens) for row in batch)
         tokens, mask, labels = (
             torch.zeros((len(batch), longest), dtype=torch.long),
@@ -274,7 +227,7 @@ class _Trainer:
         return step
 
 
-def _shared_start(rows: Sequence[_Row]) -> int:
+def _shared_start(rows: Sequence[Row]) -> int:
     """Return how many tokens all chats begin with; each keeps a token before what is learned."""
     shared = min(row.start for row in rows) - 1
     first = rows[0].tokens
@@ -284,12 +237,3 @@ def _shared_start(rows: Sequence[_Row]) -> int:
         )
         shared = min(shared, sum(1 for _ in same))
     return max(0, shared)
-
-
-def _rate_share(step: int, steps: int) -> float:
-    """Return the share of the highest rate at a step: up in a line, then down along a cosine."""
-    warm_up = max(1, round(_WARM_UP * steps))
-    if step < warm_up:
-        return (step + 1) / warm_up
-    done = (step - warm_up) / max(1, steps - warm_up)
-    return _LEAST_RATE + (1 - _LEAST_RATE) * 0.5 * (1 + math.cos(math.pi * done))

@@ -6,13 +6,18 @@ from collections.abc import Callable, Mapping
 
 from lmflow.errors import near
 from lmflow.training.lora import lora
+from lmflow.training.tinker import tinker
 from lmflow.training.together import together
 from lmflow.training.trainer import Trainer
 
 TrainerSource = str | Trainer
-"""A trainer, or its name: ``lora`` or ``together``."""
+"""A trainer, or its name: ``lora``, ``together`` or ``tinker``."""
 
-_TRAINERS: Mapping[str, Callable[[], Trainer]] = {"lora": lora, "together": together}
+_TRAINERS: Mapping[str, Callable[[], Trainer]] = {
+    "lora": lora,
+    "together": together,
+    "tinker": tinker,
+}
 
 
 def trainer_of(source: TrainerSource) -> Trainer:

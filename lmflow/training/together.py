@@ -18,13 +18,11 @@ from lmflow.models.registry import PROVIDERS
 from lmflow.training.job import Job, Quote, Weights
 from lmflow.training.place import TrainingPlace
 from lmflow.training.problems import TrainingProblem
+from lmflow.training.provider_api import ProviderApi, provider_api, text_in
 from lmflow.values.record import Record
 
 _PREFIX = "together/"
 _ENDED = frozenset({"completed", "error", "user_error", "cancelled"})
-_FIRST_ERROR, _SERVER_ERROR, _TOO_MANY = 400, 500, 429
-_TRIES = 5  # requests that are lost on the way, one after the other
-_SECONDS = 120.0  # for one request
 _NANO, _MILLION = 10**9, 10**6
 
 
@@ -62,12 +60,8 @@ class Together:
 
     async def train(self, job: Job, place: TrainingPlace) -> Weights:
         """Upload the chats, begin the job and wait for its end; what was begun is gone on with."""
-        import aiohttp  # noqa: PLC0415 - slow to import
-
         headers = {"Authorization": f"Bearer {_key()}"}
-        timeout = aiohttp.ClientTimeout(total=_SECONDS)
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            api = _Api(session, _url())
+        async with provider_api(_url(), headers) as api:
             id_ = place.noted().get("id") or await self._begin(api, job, place)
             while True:
                 state = await api.ask("GET", f"fine-tunes/{id_}")
@@ -77,7 +71,7 @@ class Together:
                     return _weights(job, place, id_, status, state)
                 await asyncio.sleep(self.poll)
 
-    async def _begin(self, api: _Api, job: Job, place: TrainingPlace) -> str:
+    async def _begin(self, api: ProviderApi, job: Job, place: TrainingPlace) -> str:
         file = place.noted().get("file") or await _upload(api, job)
         place.note({"file": file})
         recipe = job.recipe
@@ -92,7 +86,10 @@ class Together:
             # The suffix finds the job again if this process ends before its id is written down.
             "suffix": _suffix(job),
         }
-        id_ = await _begun(api, job) or _text(await api.ask("POST", "fine-tunes", body), "id")
+        id_ = await _begun(api, job)
+        if not id_:
+            # A job that may have begun is looked for by its suffix, never begun twice.
+            id_ = text_in(await api.ask("POST", "fine-tunes", body, once=True), "id")
         place.note({"id": id_})
         return id_
 
@@ -110,38 +107,7 @@ def together(*, usd_per_million: float | None = None, poll: float = 10.0) -> Tog
     return Together(usd_per_million, poll)
 
 
-@attrs.frozen
-class _Api:
-    """Asks the provider; requests that are lost on the way, or refused for now, are sent again."""
-
-    session: Any
-    url: str
-
-    async def ask(self, method: str, path: str, body: Any = None, *, form: Any = None) -> Any:
-        import aiohttp  # noqa: PLC0415 - slow to import
-
-        problem = ""
-        for attempt in range(_TRIES):
-            await asyncio.sleep(0.2 * (2**attempt - 1))
-            sent = {"data": form()} if form else {"json": body}
-            try:
-                async with self.session.request(method, f"{self.url}/{path}", **sent) as reply:
-                    text = await reply.text()
-            except (aiohttp.ClientError, TimeoutError) as error:
-                problem = f"{type(error).__name__}: {error}"
-                # A job that may have begun is looked for by its suffix, never begun twice.
-                if method == "POST" and path == "fine-tunes":
-                    break
-                continue
-            if reply.status < _FIRST_ERROR:
-                return _json(text)
-            problem = f"status {reply.status}: {clipped(text, 300)}"
-            if reply.status != _TOO_MANY and reply.status < _SERVER_ERROR:
-                break
-        raise TrainingProblem("provider", f"{self.url}/{path} can't be used: {problem}")
-
-
-async def _upload(api: _Api, job: Job) -> str:
+async def _upload(api: ProviderApi, job: Job) -> str:
     import aiohttp  # noqa: PLC0415 - slow to import
 
     lines = "".join(json.dumps(chat) + "\n" for chat in job.chats_json()).encode()
@@ -153,15 +119,15 @@ async def _upload(api: _Api, job: Job) -> str:
         data.add_field("file", lines, filename=f"{_suffix(job)}.jsonl")
         return data
 
-    return _text(await api.ask("POST", "files/upload", form=form), "id")
+    return text_in(await api.ask("POST", "files/upload", form=form), "id")
 
 
-async def _begun(api: _Api, job: Job) -> str:
+async def _begun(api: ProviderApi, job: Job) -> str:
     """Return the id of the job if an earlier process began it, empty if none did."""
     answer = await api.ask("GET", "fine-tunes")
     jobs = answer.get("data", ()) if isinstance(answer, Mapping) else ()
     own = [each for each in jobs if _suffix(job) in str(each.get("suffix") or each)]
-    return _text(own[0], "id") if own else ""
+    return text_in(own[0], "id") if own else ""
 
 
 def _weights(
@@ -179,22 +145,6 @@ def _weights(
 
 def _suffix(job: Job) -> str:
     return f"lmflow-{job.key[:24]}"
-
-
-def _text(answer: Any, field: str) -> str:
-    value = answer.get(field) if isinstance(answer, Mapping) else None
-    if not isinstance(value, str) or not value:
-        msg = f"the provider's answer has no {field!r}: {clipped(str(answer), 300)}"
-        raise TrainingProblem("provider", msg)
-    return value
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        msg = f"the provider answered with something else than JSON: {clipped(text, 300)}"
-        raise TrainingProblem("provider", msg) from None
 
 
 def _url() -> str:

@@ -70,7 +70,7 @@ def test_an_unknown_provider_is_guessed() -> None:
 def test_an_unknown_provider_is_told_the_known() -> None:
     """The known providers are listed."""
     assert (
-        "Known: openai, anthropic, azure, openrouter, together, ollama, vllm, litellm, local."
+        "Known: openai, anthropic, azure, openrouter, together, tinker, ollama, vllm, litellm, local."
         in _words("zzz/x")
     )
 

@@ -89,6 +89,7 @@ LINES_OF_A_FILE = 350
 OWNERS = {
     "aiohttp": (
         "lmflow.models",
+        "lmflow.training.provider_api",
         "lmflow.training.together",
         "lmflow.serve",
         "lmflow.collector",

@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 
+from lmflow.training.chats import Row, rate_share
 from lmflow.training.lora_gguf import ModelShape, write_adapter
 from lmflow.training.lora_training import (
     _factors,
-    _rate_share,
-    _Row,
     _shared_start,
     _Trainer,
 )
@@ -22,7 +21,7 @@ from lmflow.training.problems import TrainingProblem
 from lmflow.training.recipe import Recipe
 
 RECIPE = Recipe(rank=2, epochs=6, batch=2, rate=1e-2)
-ROWS = [_Row((5, 6, 7, 8, at + 10, at + 20, 3), 5) for at in range(4)]
+ROWS = [Row((5, 6, 7, 8, at + 10, at + 20, 3), 5) for at in range(4)]
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
@@ -106,7 +105,7 @@ def test_an_adapter_has_the_names_of_llama_cpp(tmp_path: Path) -> None:
 
 def test_the_rate_rises_then_falls() -> None:
     """The learning rate's share is within 0 and 1, highest after the warm-up, lowest at the end."""
-    shares = [_rate_share(step, 60) for step in range(60)]
+    shares = [rate_share(step, 60) for step in range(60)]
     assert 1.0 == pytest.approx(max(shares), abs=0.01)
     assert shares.index(max(shares)) <= 4
     assert 0.1 <= shares[-1] <= 0.12
@@ -114,6 +113,6 @@ def test_the_rate_rises_then_falls() -> None:
 
 def test_what_all_chats_begin_with_is_shared() -> None:
     """No more than a common start is shared, and a token of each prompt is left."""
-    assert 0 == _shared_start([_Row((1, 2, 3), 1), _Row((1, 2, 4), 1)])
-    assert 1 == _shared_start([_Row((1, 2, 3), 2), _Row((1, 2, 4), 2)])
-    assert 1 == _shared_start([_Row((1, 2, 3, 9), 3), _Row((1, 4, 3, 9), 3)])
+    assert 0 == _shared_start([Row((1, 2, 3), 1), Row((1, 2, 4), 1)])
+    assert 1 == _shared_start([Row((1, 2, 3), 2), Row((1, 2, 4), 2)])
+    assert 1 == _shared_start([Row((1, 2, 3, 9), 3), Row((1, 4, 3, 9), 3)])
