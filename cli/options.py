@@ -98,7 +98,7 @@ def store_option(command: F) -> F:
 
 
 def _without_password(_: click.Context, __: click.Parameter, name: str) -> str:
-    if not name.startswith(("postgresql:", "postgres:")):
+    if ":/" not in name:
         return name
     from lmflow.stores.opened import store_name  # noqa: PLC0415 - slow to import, and seldom used
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 AnyStore: TypeAlias = "SqliteStore | PostgresStore"
 """A store that processes share."""
 
-_SCHEMES = ("postgresql://", "postgres://")
+_URL = re.compile(r"\s*[a-z][a-z0-9+.-]+(://|:/[^/]*@)", re.IGNORECASE)
 
 
 class StoreURL(str):
@@ -50,13 +51,21 @@ class StoreURL(str):
 
 
 def store_name(name: str) -> str:
-    """Return the name of a store; if it is a URL, one that shows no password."""
-    return StoreURL(name) if is_url(name) else name
+    """Return the name of a store; if it is a URL, one that shows no password.
+
+    Raises:
+        StoreError: If it is a URL that can't be read, or of another kind of database.
+    """
+    return StoreURL(name) if is_url(name) and not isinstance(name, StoreURL) else name
 
 
 def is_url(name: str | Path) -> bool:
-    """Say whether a name is the URL of a database, not the path of a file."""
-    return isinstance(name, str) and name.startswith(_SCHEMES)
+    """Say whether a name is a URL, not the path of a file.
+
+    A URL of another database is one too, and is refused when it is read: as the path of a file it
+    would be shown with its password.
+    """
+    return isinstance(name, str) and _URL.match(name) is not None
 
 
 def open_store(name: str) -> AnyStore:

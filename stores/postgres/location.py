@@ -15,6 +15,7 @@ SCHEMA = "lmflow"
 
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,40}")
 _FORM = "Write postgresql://USER@HOST:PORT/DATABASE; the password may stand in PGPASSWORD."
+_QUOTED = "In a user or a password write @ as %40, / as %2F, ? as %3F and # as %23."
 
 
 @attrs.frozen(repr=False)
@@ -55,14 +56,19 @@ def location(url: str) -> Location:
         _ = parts.port
     except ValueError:
         raise StoreError("postgresql://...", "its URL can't be read", _FORM) from None
+    if parts.scheme not in SCHEMES:
+        fix = f"{_FORM} A file is named by its path."
+        raise StoreError(f"{parts.scheme}:...", "it isn't the URL of a PostgreSQL database", fix)
+    # Where a password has one of these characters, the rest of it would be read as something else,
+    # and shown.
+    if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query + parts.fragment:
+        raise StoreError("postgresql://...", "it has an @ too many", _QUOTED)
     options = parse_qsl(parts.query, keep_blank_values=True)
     schema = dict(options).get("schema", SCHEMA)
     shown = [(key, value) for key, value in options if not _is_secret(key)]
     name = urlunsplit(
         (parts.scheme, _without_password(parts.netloc), parts.path, urlencode(shown), "")
     )
-    if parts.scheme not in SCHEMES:
-        raise StoreError(name, "it isn't the URL of a PostgreSQL database", _FORM)
     if not _NAME.fullmatch(schema):
         problem = f"{schema!r} can't be the name of a schema"
         raise StoreError(

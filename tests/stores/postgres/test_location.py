@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lmflow.errors import StoreError
-from lmflow.stores.opened import StoreURL, is_url, open_store, path_of, store_name
+from lmflow.stores.opened import StoreURL, is_there, is_url, open_store, path_of, store_name
 from lmflow.stores.postgres.location import location
 
 _secrets = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=6).map(
@@ -41,30 +41,38 @@ def test_a_schema_is_ours() -> None:
         "postgresql://u:hunter2@host:port/db",
         "postgresql://u:hunter2@[::1/db",
         "mysql://u:hunter2@host/db",
+        "postgresql+psycopg://u:hunter2@host/db",
+        "postgresql:/u:hunter2@host/db",
+        "postgresql://u:5/hunter2@host/db",
+        "postgresql://u:5?hunter2@host/db",
+        "postgresql://u:5#hunter2@host/db",
+        "postgresql://u:5@hunter2@host/db",
         'postgresql://u:hunter2@host/db?schema=a"b',
         "postgresql://u:hunter2@host/db?schema=",
     ],
 )
 def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
     """The error says how to write it, and shows no secret."""
-    with pytest.raises(StoreError) as caught:
-        location(url)
-    assert "hunter2" not in str(caught.value)
+    for read in (location, store_name, is_there):
+        with pytest.raises(StoreError) as caught:
+            read(url)
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_name_is_a_url_or_a_path() -> None:
     """Only URLs are databases; what needs a file refuses them and says what does it instead."""
-    assert (True, False, False) == tuple(
-        map(is_url, ["postgresql://h/d", "lmflow.db", "folder/postgresql"])
-    )
+    urls = ["postgresql://h/d", "PostgreSQL://h/d", "mysql://h/d"]
+    paths = ["lmflow.db", "folder/postgresql", "C:/a@b.db", "a:b.db", "./x://y"]
+    assert [True] * 3 + [False] * 5 == [*map(is_url, [*urls, *paths])]
     assert "lmflow.db" == store_name("lmflow.db")
     with pytest.raises(StoreError, match="pg_dump"):
         path_of(store_name("postgresql://u:hunter2@h/d"), "pg_dump copies it.")
 
 
 def test_a_url_is_a_value() -> None:
-    """It can be sent to another process."""
+    """It can be sent to another process, and named again without losing its password."""
     url = StoreURL("postgresql://u:hunter2@h/d")
+    assert url is store_name(url)
     assert (url, url.url) == ((copy := pickle.loads(pickle.dumps(url))), copy.url)  # noqa: S301 - our own
 
 
