@@ -28,7 +28,7 @@ from lmflow.cli.actions.traffic import (
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.own import adapters_beside, load_adapters
 from lmflow.cli.loading.programs import load_program
-from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
+from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model, resumed_model
 from lmflow.cli.options import (
     budget_options,
     concurrency_option,
@@ -253,7 +253,7 @@ def resume(options: ResumeOptions) -> None:
             progress=silent if options.as_json else None,
         )
 
-    run = _run_live(recorded, recorded.target, options, go)
+    run = _run_live(recorded, recorded.target, resumed_model(recorded), options, go)
     if (out := out_of_map(recorded)) is not None:
         write_results(run, program, out)
     print_run(run, as_json=options.as_json)
@@ -287,17 +287,23 @@ def _replay_live(
         )
 
     target = options.target or recorded.target
-    print_run(_run_live(recorded, target, options, go), as_json=options.as_json)
+    print_run(
+        _run_live(recorded, target, recorded_model(recorded), options, go), as_json=options.as_json
+    )
 
 
 def _run_live(
-    recorded: Run, target: str, options: _LiveOptions, go: Callable[[Executor], Awaitable[Run]]
+    recorded: Run,
+    target: str,
+    model: str | None,
+    options: _LiveOptions,
+    go: Callable[[Executor], Awaitable[Run]],
 ) -> Run:
     """Run ``go`` with an executor set up as the recorded run's."""
 
     async def run(store: AnyStore) -> Run:
         async with Executor(
-            options.model or recorded_model(recorded),
+            options.model or model,
             store,
             concurrency=options.concurrency,
             target=target,

@@ -20,6 +20,7 @@ from lmflow.evaluation.judges import Judge, scorer_key
 from lmflow.execution.budget import Budget
 from lmflow.execution.jobs.replay_optimization import replay_optimization
 from lmflow.metrics import Metric, name_of
+from lmflow.models.registry import IN_BATCHES
 from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.registry import optimizer_from_options
 from lmflow.programs.program import Program
@@ -74,7 +75,7 @@ def _python_job(run: Run, reader: Reader) -> Job:
         optimizer.name if optimizer else "",
         guarded=optimizer is not None and optimizer.name == "guard",
         version=start.id,
-        model=recorded_model(run) or "",
+        model=resumed_model(run) or "",
         ref=stored["ref"],
         samples=run.config.get("samples", 1),
         judge_rows=stored.get("judge_rows"),
@@ -93,8 +94,16 @@ def recorded_adapters(run: Run) -> dict[str, str]:
 
 def recorded_model(run: Run) -> str | None:
     """Return the name of the run's default model, ``None`` if the run had none."""
-    places = [trace.world["models"].get("") for trace in run]
+    places = (trace.world["models"].get("") for trace in run)
     return next((place["model"] for place in places if place), None)
+
+
+def resumed_model(run: Run) -> str | None:
+    """Return the name of the model that goes on with a run: requests that waited for a wave are
+    taken up by the model in waves, since live they would be paid again.
+    """
+    model = recorded_model(run)
+    return f"{IN_BATCHES}{model}" if model and run.config.get("waves") else model
 
 
 def _program(stored: Mapping[str, Any]) -> Program:

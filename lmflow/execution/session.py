@@ -111,6 +111,7 @@ class Session:
         config: Record = EMPTY,
     ) -> Run:
         """Make the open run of rollouts; nothing is recorded yet."""
+        waits = self.connections.models.wait_for_waves  # who resumes it must wait too
         return Run(
             new_id(self.connections.random),
             kind,
@@ -119,7 +120,7 @@ class Session:
             started=time.time_ns(),
             of=of,
             wanted=planned_executions(rollouts),
-            config=config,
+            config=Record({**config, "waves": True}) if waits else config,
         )
 
     def with_answers(self, rollouts: Sequence[Rollout]) -> Sequence[Rollout]:

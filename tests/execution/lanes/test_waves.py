@@ -25,6 +25,7 @@ from lane_worlds import (
 )
 
 import lmflow as lf
+from lmflow.cli.loading.recorded_jobs import resumed_model
 from lmflow.errors import WaveStopped
 from lmflow.execution.lanes.call import WaveCall
 from lmflow.messages.replies import ChatReply, Failure
@@ -203,6 +204,17 @@ async def test_a_stopped_run_leaves_its_batch_running() -> None:
         [stopped] = [run for run in store.runs() if run.kind == "map"]
         run = await ex.resume(store.run(stopped.id), program(2))
     assert ("done", {1}) == (run.status, set(server.texts.values()))
+
+
+async def test_the_command_line_resumes_in_waves() -> None:
+    """What waited for a wave isn't resumed live, where it would be paid again."""
+    store = lf.MemoryStore()
+    async with lane_server(LaneServer(answer)) as server, lf.Executor(waving(server), store) as ex:
+        waited = await ex.map(program(1), rows(1))
+    async with lf.Executor(lf.scripted(answer), store) as ex:
+        live = await ex.map(program(1), rows(1))
+    names = [resumed_model(store.run(run.id)) for run in (waited, live)]
+    assert [f"batch:{waving(server).name}", "scripted/model"] == names
 
 
 async def test_a_begun_evaluation_finds_its_batch_again() -> None:
