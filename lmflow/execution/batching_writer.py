@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 
-from lmflow.errors import LmflowError
+from lmflow.errors import LmflowError, StoreError
 from lmflow.traces.events import Event
 from lmflow.traces.store import GroupRecorder, Recorder
 
@@ -145,9 +145,11 @@ class BatchingWriter:
         try:
             written = self._groups.append_groups([receipt.events for receipt in batches])
         except LmflowError as error:
-            for receipt in batches:
-                receipt.settle(error)
+            _settle(batches, error)
             return
+        except BaseException:  # Ctrl-C: what is handed over is written, but nobody hears of it
+            _settle(batches, StoreError("the store", "writing was interrupted", "Run it again."))
+            raise
         for receipt, future in zip(batches, written, strict=True):
             self._expect(receipt, future)
 
@@ -192,10 +194,12 @@ class BatchingWriter:
         """Go on in another event loop: hand over what the last one left, and expect no wake-up of
         it.
         """
+        while self._outcomes:
+            receipt, error = self._outcomes.popleft()
+            receipt.settle_unheard(error)
+        self._wake_up_scheduled = False
         self._timer = None
         self.flush()
-        self._outcomes.clear()
-        self._wake_up_scheduled = False
 
     # Called on the recorder's thread. Futures of the loop may only be touched on the loop's own
     # thread, and one wake-up serves all batches that are settled before the loop gets to it.
@@ -208,7 +212,11 @@ class BatchingWriter:
         self._outcomes.append((receipt, error))
         if not self._wake_up_scheduled:
             self._wake_up_scheduled = True
-            loop.call_soon_threadsafe(self._settle_all)
+            try:
+                loop.call_soon_threadsafe(self._settle_all)
+            except RuntimeError:  # it was closed meanwhile
+                self._wake_up_scheduled = False
+                receipt.settle_unheard(error)
 
     # The flag falls before the queue is read: a batch settled meanwhile schedules another wake-up,
     # which may find nothing, but no batch is ever left waiting.
@@ -217,3 +225,8 @@ class BatchingWriter:
         while self._outcomes:
             receipt, error = self._outcomes.popleft()
             receipt.settle(error)
+
+
+def _settle(receipts: Iterable[WriteReceipt], error: BaseException) -> None:
+    for receipt in receipts:
+        receipt.settle(error)

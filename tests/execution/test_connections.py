@@ -144,3 +144,47 @@ def test_all_who_wait_hear_how_it_ended(error: StoreError | None) -> None:
         return [*found, *await asyncio.gather(kept.durable(), return_exceptions=True)]
 
     assert [error] * 4 == asyncio.run(ends())
+
+
+def test_what_a_closed_loop_did_not_hear_is_known_in_the_next() -> None:
+    """A batch that was written while its loop was being closed keeps nobody waiting for ever."""
+    writing, recorder = _writing()
+
+    async def add() -> None:
+        writing.add([1])
+        writing.flush()
+
+    async def end() -> bool:
+        writing.rebind()
+        await asyncio.wait_for(writing.written(), 5)
+        return bool(writing.settled)
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(add())
+    recorder.futures[0].set_result(None)
+    loop.close()
+    assert asyncio.run(end())
+
+
+def test_a_write_that_is_interrupted_keeps_nobody_waiting() -> None:
+    """Ctrl-C passes through; who waits for the batch gets an error."""
+
+    class Interrupted(Pieces):
+        def check_open(self) -> None:
+            """It is open."""
+
+        def append_groups(self, groups: Sequence[Any]) -> Sequence[Future[None]]:
+            """Somebody presses Ctrl-C."""
+            del groups
+            raise KeyboardInterrupt
+
+    async def ends() -> None:
+        recorder: Any = Interrupted()
+        writing = BatchingWriter(recorder)
+        kept = writing.add([1])
+        with pytest.raises(KeyboardInterrupt):
+            writing.flush()
+        with pytest.raises(StoreError, match="interrupted"):
+            await asyncio.wait_for(kept.durable(), 5)
+
+    asyncio.run(ends())

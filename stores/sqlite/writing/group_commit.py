@@ -172,8 +172,12 @@ class GroupCommitter:
             if self._queued or self._closed or self._log.is_full or began < self._not_before:
                 return False
             events = [event for batch in batches for event in batch.events]
-            if not self._kept(events):
-                return False
+            try:
+                if not self._kept(events):
+                    return False
+            except BaseException:  # Ctrl-C: what isn't in the log is left to the thread
+                self._interrupted(batches, committed=self._log.ends_with(events))
+                raise
             self._committed = time.monotonic()
             self._note_duration(self._committed - began)
             if not self._is_awake:
@@ -184,6 +188,15 @@ class GroupCommitter:
         for batch in batches:
             batch.done.set_result(None)
         return True
+
+    def _interrupted(self, batches: Sequence[_Batch], *, committed: bool) -> None:
+        if not committed:
+            self._enqueue(batches)
+            return
+        self._is_awake = True
+        self._queue.put(_WAKE_UP)
+        for batch in batches:
+            batch.done.set_result(None)
 
     # On a busy machine a commit may take long now and then because other work had the core. A disk
     # that others keep busy makes many commits slow, and then no event loop should wait for it.
@@ -320,6 +333,14 @@ class GroupCommitter:
                 self._failed_write = self._failed_write or error
             elif isinstance(error, LookupError):
                 error = self._failed_write or error
-            fix = "Is the disk full?" if isinstance(error, sqlite3.OperationalError) else ""
+            fix = _fix_of(error)
             problem = f"it can't keep what happened ({type(error).__name__}: {error})"
             done.set_exception(StoreError(self._store, problem, fix))
+
+
+def _fix_of(error: Exception) -> str:
+    if not isinstance(error, sqlite3.OperationalError):
+        return ""
+    if "locked" in str(error):
+        return "Another process has been writing it for seconds. Run it again once that has ended."
+    return "Is the disk full?"

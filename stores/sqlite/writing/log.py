@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from lmflow.errors import LmflowError
+from lmflow.stores.sqlite.writing.bodies import Forms
 from lmflow.stores.sqlite.writing.known import Known
 from lmflow.stores.sqlite.writing.pieces import NotAPiece, written_piece_with_forms
 from lmflow.stores.sqlite.writing.rows import RowWriter
@@ -77,6 +78,7 @@ class Log:
             data, forms = written_piece_with_forms(events)
         except (NotAPiece, LmflowError, TypeError, ValueError, OverflowError):
             return False  # writing the rows raises what is wrong with a value
+        made: sqlite3.Cursor | None = None
         try:
             self._db.execute("BEGIN IMMEDIATE")
             if not (self._known.is_usable(self._waiting_events()) and self._known.fits(events)):
@@ -86,16 +88,27 @@ class Log:
             made = self._db.execute("INSERT INTO log (events) VALUES (?)", (data,))
             self._reached("appended")
             self._db.execute("COMMIT")
-        except BaseException:
-            self._forget()
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+            self._reached("committed")
+        except BaseException as error:
+            # Ctrl-C may come after the COMMIT, too: the piece is in the file then, and waits.
+            if made is None or self._db.in_transaction or isinstance(error, sqlite3.Error):
+                self._forget()
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+            else:
+                self._note(made, events, forms, len(data))
             raise
-        self._reached("committed")
-        self._kept.append(_Kept(Piece(int(made.lastrowid or 0), events, forms), len(data)))
-        self._count += len(events)
-        self._bytes += len(data)
+        self._note(made, events, forms, len(data))
         return True
+
+    def ends_with(self, events: Sequence[Event]) -> bool:
+        """Tell whether the newest piece that waits has these very events."""
+        return bool(self._kept) and self._kept[-1].piece.events is events
+
+    def _note(self, made: sqlite3.Cursor, events: Sequence[Event], forms: Forms, size: int) -> None:
+        self._kept.append(_Kept(Piece(int(made.lastrowid or 0), events, forms), size))
+        self._count += len(events)
+        self._bytes += size
 
     def written(self, events: Sequence[Event]) -> None:
         """Note events that were written as rows at once."""
