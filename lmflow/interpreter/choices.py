@@ -49,6 +49,18 @@ class Decision:
         share = weighted[first] / (weighted[first] + weighted[second])
         return first if round(share, _DIGITS) >= self.threshold else second
 
+    def elected(self, votes: Sequence[str]) -> str:
+        """Return the label that is chosen if the shares are those of votes."""
+        return self.label(vote_shares(self.choice, votes))
+
+    def is_settled(self, votes: Sequence[str], remaining: int) -> bool:
+        """Tell whether no votes that are still to come can change the label that is chosen."""
+        if not votes:
+            return False
+        elected = self.elected(votes)
+        ends = ([*votes, *[label] * remaining] for label in self.choice.labels)
+        return all(self.elected(end) == elected for end in ends)
+
     def outputs(self, step: str, read: Record, replies: Sequence[ChatReply]) -> Record:
         """Replace the value that was read by the one that is chosen.
 
@@ -69,6 +81,17 @@ def decision_of(step: Predict, env: Env) -> Decision | None:
     if choice is None or (threshold is None and not weights):
         return None
     return Decision(choice, threshold, weights or EMPTY)
+
+
+def voting_decision_of(step: Predict, env: Env) -> Decision | None:
+    """Return a step's decision if votes are counted by it: the step asks for no logprobs."""
+    asks = env[f"{step.name}.options"].get("logprobs")
+    return None if asks else decision_of(step, env)
+
+
+def vote_shares(choice: Choice, votes: Sequence[str]) -> Record:
+    """Return the shares of votes for a choice's values, which add up to 1."""
+    return _normalized(choice, {label: votes.count(label) / len(votes) for label in choice.labels})
 
 
 def shares_of(choice: Choice, value: Any, replies: Sequence[ChatReply]) -> Record | None:

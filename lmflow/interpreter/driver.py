@@ -10,10 +10,12 @@ import attrs
 
 from lmflow.errors import CallError, ImpureAwait, ReplayDiverged, Undecided
 from lmflow.interpreter.act import Act
+from lmflow.interpreter.choices import Decision, voting_decision_of
 from lmflow.interpreter.predict import run_predict, run_tool
 from lmflow.interpreter.run_act import run_act
 from lmflow.messages.requests import PURE, EmbedRequest, ToolRequest
 from lmflow.programs.effects import Call, Effect, Fork, HiddenLoop, Pending, hidden_loop
+from lmflow.programs.election import Election
 from lmflow.programs.embedding import Embed, run_embed
 from lmflow.programs.environment import Env
 from lmflow.programs.flow import Flow
@@ -123,8 +125,14 @@ def coroutine_of(program: Any, env: Env, inputs: Record) -> Body:
         return run_tool(program, inputs)
     if isinstance(program, Embed):
         return run_embed(program, env, inputs)
+    if isinstance(program, Election):
+        return _read_decision(program, env)
     body: Body = program.body(inputs)
     return body
+
+
+async def _read_decision(program: Election, env: Env) -> Decision | None:
+    return voting_decision_of(program.step, env)
 
 
 def checked_outputs(pending: Pending, value: Any) -> Record:

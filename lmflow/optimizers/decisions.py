@@ -8,12 +8,13 @@ from typing import Any
 import attrs
 
 from lmflow.errors import ReplayDiverged
-from lmflow.interpreter.choices import Decision, shares_of
+from lmflow.interpreter.choices import Decision, shares_of, vote_shares
 from lmflow.interpreter.driver import Frame, drive_pure
 from lmflow.messages.replies import ChatReply
 from lmflow.metrics import score_of
 from lmflow.programs.decisions import optional_paths
 from lmflow.programs.effects import Pending
+from lmflow.programs.election import Election
 from lmflow.programs.program import Program
 from lmflow.replays.exact import recall
 from lmflow.replays.reuse import recorded_env
@@ -52,8 +53,8 @@ class RecordedDecisions:
 
     @property
     def shares(self) -> tuple[Record, ...]:
-        """The probabilities of the values in each call of the step; empty if the recording doesn't
-        hold those of all.
+        """The probabilities of the values in each call of the step, or their shares of the votes in
+        each election; empty if the recording doesn't hold those of all.
         """
         if self._shares is None:
             self._shares = self._read_shares()
@@ -89,9 +90,15 @@ class RecordedDecisions:
 
     def _read_shares(self) -> tuple[Record, ...]:
         shares: list[Record | None] = []
+        by_votes: list[Record] = []
 
         def watch(pending: Pending, frame: Frame, ending: Any) -> None:
-            name = frame.env.prefix + str(getattr(pending.program, "name", ""))
+            program = pending.program
+            if isinstance(program, Election) and frame.env.prefix + program.step.name == self.step:
+                if votes := self._votes(pending, frame):
+                    by_votes.append(vote_shares(self.choice, votes))
+                return
+            name = frame.env.prefix + str(getattr(program, "name", ""))
             if name == self.step and isinstance(ending, Record):
                 replies = _replies(self.trace, frame.at)
                 shares.append(shares_of(self.choice, ending[self.choice.name], replies))
@@ -102,8 +109,16 @@ class RecordedDecisions:
             drive_pure(pending, env, recall(self.trace), self.trace.choices, on_end=watch)
         except Exception:  # noqa: BLE001 - a program without its decisions may go another way
             return ()
+        if by_votes:
+            return tuple(by_votes)
         known = tuple(each for each in shares if each is not None)
         return known if len(known) == len(shares) else ()
+
+    def _votes(self, pending: Pending, frame: Frame) -> tuple[str, ...]:
+        """Return the votes of an election; none if the step asks for logprobs, which then count."""
+        asks = frame.env[f"{pending.program.step.name}.options"].get("logprobs")
+        votes: tuple[str, ...] = () if asks else pending.inputs["votes"]
+        return votes
 
 
 def decision_params(step: str, decision: Decision) -> dict[str, Any]:

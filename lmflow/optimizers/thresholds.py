@@ -34,6 +34,7 @@ _FEWEST = 2
 _DIGITS = 4
 _NEUTRAL = 0.5
 _LOGPROBS = 'options={"logprobs": True, "top_logprobs": 5}'
+_VOTES = ", or sample the step, lf.self_consistency(step, n=9)"
 _NO_PRIOR = "Record some: run = await ex.evaluate(...), then prior=store.run(ID), or --prior RUN."
 
 
@@ -44,7 +45,8 @@ def fit_thresholds(*, folds: int = 5, seed: int = 0) -> PlanOptimizer:
     A step with one ``bool`` or ``Literal`` output gets a ``step.threshold`` if it has two values,
     the least share from which the first is taken, else ``step.weights``, by which the shares are
     multiplied. They are fitted to the logprobs in prior traces of the start version,
-    ``ex.optimize(..., prior=store.run(ID))``, whose inputs are those of training examples: the
+    ``ex.optimize(..., prior=store.run(ID))``, whose inputs are those of training examples, or to
+    the votes of its samples, if ``self_consistency`` runs a step that asks for no logprobs: the
     program is run again for each decision on recorded calls, and the metric scores its outputs. A
     decision after which the program would send what wasn't recorded counts as no difference.
 
@@ -156,8 +158,8 @@ def _fit_step(  # noqa: PLR0913, PLR0917 - the state of a fit
     rows = [_row(task, example, trace, step, choice) for example, trace in traces]
     rows = [row for row in rows if row.shares]
     if not rows:
-        problem = f"no prior trace has the logprobs of {step!r}"
-        raise BadData("the data", problem, f"Ask for them, lf.predict(..., {_LOGPROBS}).")
+        problem = f"no prior trace has the logprobs or votes of {step!r}"
+        raise BadData("the data", problem, f"Ask for them, lf.predict(..., {_LOGPROBS}){_VOTES}.")
     start = _start_decision(task, step, choice)
     differences, worse, used = list[float](), 0, 0
     for fold in _divide(task, rows, folds, seed):

@@ -7,11 +7,15 @@ import random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import lmflow as lf
 from lmflow.errors import BadData, ProgramError
+from lmflow.interpreter.choices import Decision
 from lmflow.messages.replies import ChatReply
 from lmflow.optimizers.thresholds import fit_thresholds
+from lmflow.signatures.choices import choice_of
 
 SPAM = lf.predict("spam", "mail -> spam: bool", options={"logprobs": True, "top_logprobs": 2})
 DESK = lf.predict(
@@ -164,3 +168,87 @@ async def test_errors_say_what_is_missing() -> None:
     words = lf.predict("words", "mail -> words")
     with pytest.raises(ProgramError, match="no step of words chooses"):
         await fitted(words, rows, await recorded(words, rows, ["a"] * 6), lf.exact_match("words"))
+
+
+VOTED = lf.self_consistency(lf.predict("spam", "mail -> spam: bool"), n=9, share="sure")
+
+
+def voter(request: Any) -> str:
+    """A model without logprobs: of nine samples as many say yes as the mail's share."""
+    share = float(request.messages[-1].content.split()[-1])
+    return "yes" if request.sample < round(9 * share) else "no"
+
+
+async def test_a_threshold_is_fitted_to_votes() -> None:
+    """Where a model gives no logprobs the shares of recorded votes count, at no call, and what is
+    fitted decides as it was scored.
+    """
+    rows = mails(40, 0.3)
+    run = await recorded(VOTED, rows, voter)
+    result = await fitted(VOTED, rows, run, lf.exact_match("spam"))
+    assert 0.3 == pytest.approx(result.version["spam.threshold"], abs=0.1)
+    assert 0 == result.spent.calls
+    plan = lf.what_if(run, VOTED, result.version)
+    assert (40 * 9, 0) == (plan.reused, plan.most.calls)
+    async with lf.Executor(lf.scripted(voter)) as ex:
+        before = await ex.evaluate(VOTED, rows, lf.exact_match("spam"))
+        after = await ex.evaluate(VOTED, rows, lf.exact_match("spam"), version=result.version)
+    assert before.mean is not None
+    assert after.mean is not None
+    assert 0.9 < after.mean.value
+    assert before.mean.value < 0.85
+
+
+async def test_votes_without_a_threshold_count_as_before() -> None:
+    """A version without threshold elects the majority, and rolled back the root is the old one."""
+    rows = mails(20, 0.5)
+    run = await recorded(VOTED, rows, voter)
+    plan = lf.what_if(run, VOTED, lf.init(VOTED).put({"spam.threshold": None}))
+    results = [trace for _, trace in plan.results if trace is not None]
+    assert [trace.root for trace in run.traces] == [trace.root for trace in results]
+
+
+async def test_noise_of_votes_is_not_fitted() -> None:
+    """Labels that votes say nothing of give no threshold, at five seeds."""
+    kept = 0
+    for seed in range(5):
+        rng = random.Random(f"votes {seed}")  # noqa: S311
+        rows = [{**row, "spam": rng.random() < 0.5} for row in mails(30, 0.5, seed)]
+        run = await recorded(VOTED, rows, voter)
+        result = await fitted(VOTED, rows, run, lf.exact_match("spam"))
+        kept += result.version.id != lf.init(VOTED).id
+    assert 0 == kept
+
+
+@given(
+    votes=st.lists(st.sampled_from(("true", "false")), min_size=1, max_size=9),
+    more=st.integers(0, 9),
+    threshold=st.floats(0, 1),
+    rest=st.randoms(use_true_random=False),
+)
+def test_a_settled_vote_stays(votes: list[str], more: int, threshold: float, rest: Any) -> None:
+    """Once an election is settled, no votes that follow change what it chooses."""
+    choice = choice_of(lf.predict("spam", "mail -> spam: bool").signature)
+    assert choice is not None
+    decision = Decision(choice, threshold)
+    later = [rest.choice(choice.labels) for _ in range(more)]
+    if decision.is_settled(votes, more):
+        assert decision.elected(votes) == decision.elected([*votes, *later])
+    assert decision.is_settled(votes, 0)
+
+
+async def test_a_threshold_that_is_settled_draws_no_more() -> None:
+    """With waves the samples end when those to come can't change the decision; a value that nobody
+    voted for can be chosen, with a share of none.
+    """
+    step = lf.predict("spam", "mail -> spam: bool")
+    waves = lf.self_consistency(step, n=9, width=3, share="sure")
+    version = lf.init(waves).put({"spam.threshold": 0.3})
+    always = lf.init(waves).put({"spam.threshold": 0.0})
+    async with lf.Executor(lf.scripted(lambda _: "yes")) as ex:
+        yes = await ex.run(waves, mail="a", version=version)
+        assert (True, 3) == (yes.outputs["spam"], ex.spent.calls)
+    async with lf.Executor(lf.scripted(lambda _: "no")) as ex:
+        no = await ex.run(waves, mail="a", version=version)
+        chosen = await ex.run(waves, mail="a", version=always)
+    assert (False, True, 0.0) == (no.outputs["spam"], chosen.outputs["spam"], chosen.outputs["sure"])

@@ -12,7 +12,7 @@ from lmflow.errors.calling import CallError
 from lmflow.library.composed import Composed, set_signature
 from lmflow.programs.effects import Fork
 from lmflow.programs.program import Program, pending_of
-from lmflow.values.record import Record
+from lmflow.values.record import EMPTY, Record
 
 
 @attrs.frozen(slots=False, cache_hash=True, repr=False)
@@ -75,9 +75,19 @@ class Tried(Search):
             return Attempt(None, error)
 
 
-def draw_samples(part: Program, inputs: Mapping[str, Any], start: int, stop: int) -> Fork:
-    """Return the fork that draws samples ``start`` to ``stop`` of a part, each an ``Attempt``."""
+def draw_samples(
+    part: Program,
+    inputs: Mapping[str, Any],
+    start: int,
+    stop: int,
+    overlay: Mapping[str, Any] = EMPTY,
+) -> Fork:
+    """Return the fork that draws samples ``start`` to ``stop`` of a part, each an ``Attempt``.
+
+    ``overlay`` replaces parameters of the part, by its own paths.
+    """
     pending = pending_of(Tried(part), inputs)
+    pending = pending.under(overlay) if overlay else pending
     numbers = range(start, stop)
     return Fork(
         tuple(pending.sampled(number) for number in numbers),

@@ -11,10 +11,14 @@ from typing import Any, Literal
 import attrs
 
 from lmflow.errors.composing import UnknownInput
+from lmflow.interpreter.choices import Decision
 from lmflow.library.checks import check_positive
 from lmflow.library.composed import set_signature
 from lmflow.library.search.sampling import Attempt, Search, draw_samples, successes
-from lmflow.programs.program import Program, check_programs, pending_of
+from lmflow.programs.decisions import optional_paths
+from lmflow.programs.election import election
+from lmflow.programs.program import Predict, Program, check_programs, pending_of
+from lmflow.signatures.choices import Choice, choice_of
 from lmflow.signatures.fields import Field
 from lmflow.values.functions import Function, function_of
 from lmflow.values.record import Record, canonical
@@ -63,26 +67,66 @@ class SelfConsistency(Search):
         if self.n == 1:
             outputs: Record = await pending_of(self.part, inputs)
             return self._with_share(outputs, 1.0)
+        decision = await self._decision()
+        overlay = {} if decision is None else dict.fromkeys(optional_paths(self.part))
         attempts: list[Attempt] = []
-        while len(attempts) < self.n and not self._is_decided(attempts):
+        while len(attempts) < self.n and not self._is_decided(attempts, decision):
             stop = min(self.n, len(attempts) + self.width)
-            attempts += await draw_samples(self.part, inputs, len(attempts), stop)
+            attempts += await draw_samples(self.part, inputs, len(attempts), stop, overlay)
         samples = successes(attempts)
+        await self._decision(samples)
+        if decision is not None:
+            return self._chosen(decision, samples)
         votes = [vote_of(sample, self.key_of) for sample in samples]
         winner, share = elected(votes, [self._weight_of(sample) for sample in samples])
         return self._with_share(samples[winner], share)
 
-    def _is_decided(self, attempts: Sequence[Attempt]) -> bool:
-        votes = [self._vote(attempt) for attempt in attempts]
+    @property
+    def choice(self) -> Choice | None:
+        """The choice that is voted on, ``None`` unless the part is a step that chooses by it."""
+        choice = choice_of(self.part.signature) if isinstance(self.part, Predict) else None
+        if choice is None or self.weight:
+            return None
+        key = self.key_of or self.part.signature.outputs[-1].name
+        return choice if key == choice.name else None
+
+    async def _decision(self, samples: Sequence[Record] = ()) -> Decision | None:
+        """Return the decision by which the version counts votes; tell watchers the votes."""
+        choice = self.choice
+        if choice is None or not isinstance(self.part, Predict):
+            return None
+        votes = [choice.label(sample[choice.name]) for sample in samples]
+        decision: Decision | None = await election(self.part, votes)
+        return decision
+
+    def _chosen(self, decision: Decision, samples: Sequence[Record]) -> Record:
+        """Return the first sample with the value that a decision chooses; else the first one with
+        that value in it.
+        """
+        choice = decision.choice
+        votes = [choice.label(sample[choice.name]) for sample in samples]
+        label = decision.elected(votes)
+        at = votes.index(label) if label in votes else 0
+        outputs = samples[at] | {choice.name: choice.value(label)}
+        return self._with_share(outputs, votes.count(label) / len(votes))
+
+    def _is_decided(self, attempts: Sequence[Attempt], decision: Decision | None) -> bool:
+        if decision is not None:
+            samples = [each.outputs for each in attempts if each.outputs is not None]
+            choice = decision.choice
+            votes = [choice.label(sample[choice.name]) for sample in samples]
+            return decision.is_settled(votes, self.n - len(attempts))
+        votes_or_none = [self._vote(attempt) for attempt in attempts]
         match self.stop:
             case "never":
                 return False
             case "unanimous":
-                return len(votes) >= self.width and is_unanimous(votes[-self.width :])
+                wave = votes_or_none[-self.width :]
+                return len(votes_or_none) >= self.width and is_unanimous(wave)
             case "posterior":
-                return bool(votes) and leader_is_majority(votes, self.level)
+                return bool(votes_or_none) and leader_is_majority(votes_or_none, self.level)
             case "settled":
-                return is_settled(votes, self.n - len(votes))
+                return is_settled(votes_or_none, self.n - len(votes_or_none))
 
     def _vote(self, attempt: Attempt) -> str | None:
         return None if attempt.outputs is None else vote_of(attempt.outputs, self.key_of)
@@ -111,6 +155,10 @@ def self_consistency(  # noqa: PLR0913 - each is a choice of its own
     Cost: ``n`` runs of the program, all side by side. With a ``width`` below ``n`` samples come in
     waves of that many and end when no other answer can overtake the leader: the same answer for
     fewer runs (votes with ``weight`` go on). ``n=1`` is the program itself.
+
+    If the program is a step with one ``bool`` or ``Literal`` output that asks for no logprobs, its
+    ``step.threshold`` and ``step.weights`` are applied to the shares of the votes, and
+    ``fit_thresholds`` fits them to recorded votes.
 
     Texts are compared without case and outer space. Samples that fail don't vote; if all do, the
     first failure is raised. On a tie what was said first wins.
