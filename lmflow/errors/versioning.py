@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import attrs
@@ -218,13 +219,18 @@ class RefsDisagree(VersionError):
 
     template = (
         "{name!r} points at {here} in {store} and at {there} in {other}, each moved on its own"
-        "{more}. Decide: --take ours {name} keeps {here}, --take theirs {name} takes {there}."
+        "{more}. Decide: --take ours {word} keeps {here}, --take theirs {word} takes {there}."
     )
 
     @property
     def name(self) -> str:
         """The first of the names."""
         return self.names[0][0]
+
+    @property
+    def word(self) -> str:
+        """The first of the names, as a shell reads it."""
+        return shlex.quote(self.name)
 
     @property
     def here(self) -> str:
@@ -239,8 +245,14 @@ class RefsDisagree(VersionError):
     @property
     def more(self) -> str:
         """The other names on which the stores disagree, in words."""
-        others = [name for name, _, _ in self.names[1:]]
-        return f"; so is {', '.join(map(repr, others[:4]))}" if others else ""
+        others = [repr(name) for name, _, _ in self.names[1:]]
+        if not others:
+            return ""
+        shown = others[:4]
+        if len(others) > len(shown):
+            shown.append(f"{len(others) - len(shown)} more")
+        verb = "is" if len(others) == 1 else "are"
+        return f"; so {verb} {', '.join(shown)}, each of which needs a --take of its own"
 
 
 @attrs.frozen(eq=False)

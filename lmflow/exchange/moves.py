@@ -14,11 +14,12 @@ Side = Literal["ours", "theirs"]
 class Move:
     """A name was moved from one target to another; an empty target is none.
 
-    Moves are ordered by time.
+    Moves are ordered by time. Two that differ only in where they began are one: a store that is
+    merged by events notes where the name stood there.
     """
 
     at: int
-    before: str
+    before: str = attrs.field(eq=False, order=False)
     after: str
     why: str = ""
     who: str = ""

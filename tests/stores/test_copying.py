@@ -10,6 +10,7 @@ from postgres_server import emptied
 
 import lmflow as lf
 from lmflow.errors import ModelFailed, RefsDisagree, RunsDisagree
+from lmflow.exchange.moves import Side
 from lmflow.messages.replies import ChatReply, failure_of
 from lmflow.stores.copying import copy_store
 from lmflow.stores.opened import AnyStore, open_store
@@ -105,18 +106,20 @@ def _moved(store: AnyStore, *moves: RefMoved) -> None:
     keep(store, *SAVED, *moves)
 
 
+@pytest.mark.parametrize("side", ["ours", "theirs"])
 def test_a_ref_that_both_moved_is_refused_until_somebody_decides(
-    tmp_path: Path, target: AnyStore
+    tmp_path: Path, target: AnyStore, side: Side
 ) -> None:
-    """And once decided both stores agree again."""
+    """And once decided both stores agree again, without another decision."""
+    kept = {"ours": THIRD.id, "theirs": OTHER.id}[side]
     with lf.SqliteStore(tmp_path / "other.db") as other:
         _moved(other, *_MOVES)
         _moved(target, _MOVES[0], RefMoved("prod", THIRD.id, "mine", 3, "cid", VERSION.id))
         with pytest.raises(RefsDisagree, match="--take theirs prod"):
             copy_store(other, target)
         assert THIRD.id == target.refs()["prod"]
-        copy_store(other, target, take={"prod": "theirs"}, at=9, who="eve")
-        assert OTHER.id == target.refs()["prod"]
+        copy_store(other, target, take={"prod": side}, at=9, who="eve")
+        assert kept == target.refs()["prod"]
         assert ("eve", "tuned") == (target.reflog()[0].who, target.reflog()[1].why)
         assert MergedCounts() == copy_store(other, target)
         copy_store(target, other)

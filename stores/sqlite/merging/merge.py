@@ -12,6 +12,7 @@ import attrs
 
 from lmflow.errors import StoreError
 from lmflow.exchange.moves import Side
+from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.generation import generation_of, is_sweeping
 from lmflow.stores.sqlite.merging.blobs import BlobCopier
 from lmflow.stores.sqlite.merging.datasets import DatasetCopier
@@ -19,7 +20,7 @@ from lmflow.stores.sqlite.merging.executions import ExecutionCopier
 from lmflow.stores.sqlite.merging.names import Decisions, merge_names
 from lmflow.stores.sqlite.merging.runs import RunBatch, RunCopier, batches
 from lmflow.stores.sqlite.merging.scores import ScoreCopier
-from lmflow.stores.sqlite.merging.sources import attached
+from lmflow.stores.sqlite.merging.sources import attach, readable
 from lmflow.stores.sqlite.merging.versions import VersionCopier
 from lmflow.stores.sqlite.merging.words import WordIndexer
 from lmflow.stores.sqlite.opening import is_writable, read_only
@@ -29,6 +30,7 @@ from lmflow.stores.sqlite.writing.settling import settle, settle_within
 from lmflow.stores.weights import CarriedWeights, carry_weights, weights_folder
 
 _TIMEOUT = 30.0
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _FIRST, _MOST, _FEWEST = 2000, 20_000, 100
 """Executions of the first batch, and the most and the fewest of one."""
 
@@ -116,9 +118,13 @@ def merge_store(  # noqa: PLR0913 - two stores, and what is decided about them
     if target.exists() and source.exists() and source.samefile(target):
         return MergedCounts()
     decisions = Decisions(take or {}, at, who)
-    with _opened(target) as db, attached(db, source):
-        merger = _Merger(db, str(source), str(target), decisions)
-        counts = merger.merge(progress or _untold)
+    with readable(source) as uri, _opened(target) as db:
+        try:
+            attach(db, source, uri)
+            merger = _Merger(db, str(source), str(target), decisions)
+            counts = merger.merge(progress or _untold)
+        except sqlite3.Error as error:
+            raise _failed(db, source, target, error) from error
     carried = _carried(source, target)
     return attrs.evolve(counts, weights=len(carried.copied), missing=carried.missing)
 
@@ -263,9 +269,33 @@ def _opened(target: Path) -> Iterator[sqlite3.Connection]:
         raise _unwritten(target, error) from error
 
 
+def _failed(db: sqlite3.Connection, source: Path, target: Path, error: sqlite3.Error) -> StoreError:
+    """Return the error of a merge that SQLite ended. It names the damaged store, if one is."""
+    if _code(error) in _DAMAGED:
+        return unreadable(source if _is_damaged(db, "src") else target, error)
+    return _unwritten(target, error)
+
+
+def _is_damaged(db: sqlite3.Connection, schema: str) -> bool:
+    try:
+        (found,) = db.execute(f"PRAGMA {schema}.quick_check(1)").fetchone()
+    except sqlite3.DatabaseError:
+        return True
+    return bool(found != "ok")
+
+
 def _unwritten(target: Path, error: sqlite3.Error) -> StoreError:
+    if _code(error) == sqlite3.SQLITE_CANTOPEN:
+        fix = "Does its folder exist, and may you write there?"
+        return StoreError(str(target), f"it can't be opened ({error})", fix)
     fix = "Is the disk full? What was merged is whole: merge again, and it goes on."
+    if _code(error) == sqlite3.SQLITE_BUSY:
+        fix = "Another process is writing it: merge again, and it goes on."
     return StoreError(str(target), f"the merge can't go on ({error})", fix)
+
+
+def _code(error: sqlite3.Error) -> int:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _carried(source: Path, target: Path) -> CarriedWeights:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lmflow.errors import StoreError, Tampered
+from lmflow.stores.damage import unreadable
 from lmflow.stores.sqlite.opening import has_journal, is_writable
 from lmflow.stores.sqlite.schema import VERSION, check_file, check_readable, prepare, schema_of
 from lmflow.stores.sqlite.writing.settled import opened_to_read
@@ -33,28 +34,38 @@ READ = (
 """The tables that are read of a source."""
 
 
-@contextlib.contextmanager
-def attached(db: sqlite3.Connection, source: Path) -> Iterator[None]:
-    """Attach a store as ``src`` to a connection that is closed after it; it is only read.
+def attach(db: sqlite3.Connection, source: Path, uri: str) -> None:
+    """Attach a store as ``src`` to a connection; ``uri`` is what ``readable`` gives.
 
-    A store whose log waits or whose schema is older is copied first, unless it can be written.
+    Raises:
+        Tampered: A table of it isn't one that lmflow makes.
+    """
+    db.execute("ATTACH ? AS src", (uri,))
+    _check_tables(db, source)
+
+
+@contextlib.contextmanager
+def readable(source: Path) -> Iterator[str]:
+    """Give the URI of a file that has all rows of a store, in the current schema.
+
+    The store is only read. If its log waits or its schema is older, it is copied first, unless it
+    can be written.
 
     Raises:
         StoreError: There is no such store, or it can't be read.
-        Tampered: A table of it isn't one that lmflow makes.
     """
     if not check_file(source):
         raise StoreError(str(source), "there is no such store", "Name the file of one.")
     with contextlib.ExitStack() as stack:
-        uri = stack.enter_context(_readable(source))
-        db.execute("ATTACH ? AS src", (uri,))
-        _check_tables(db, source)
-        yield
+        try:
+            uri = stack.enter_context(_whole(source))
+        except sqlite3.DatabaseError as error:
+            raise unreadable(source, error) from error
+        yield uri
 
 
 @contextlib.contextmanager
-def _readable(source: Path) -> Iterator[str]:
-    """Give the URI of a file that has all rows of a store, in the current schema."""
+def _whole(source: Path) -> Iterator[str]:
     with opened_to_read(source) as db:  # makes rows of the log, if the store can be written
         check_readable(db, source)
         if schema_of(db, source) == VERSION and (mode := _mode(source)):

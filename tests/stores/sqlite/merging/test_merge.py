@@ -396,10 +396,39 @@ def test_a_view_under_the_name_of_a_table_is_refused(pair: tuple[Path, Path]) ->
 
 
 def test_a_store_that_is_not_there_is_an_error(pair: tuple[Path, Path]) -> None:
-    """And nothing is made."""
+    """And nothing is made, neither it nor the target."""
+    absent, new = (pair[0].with_name(name) for name in ("none.db", "new.db"))
     with pytest.raises(StoreError, match="there is no such store"):
-        merge_store(pair[0].with_name("none.db"), pair[1])
-    assert not pair[0].with_name("none.db").exists()
+        merge_store(absent, new)
+    assert [] == [path for path in (absent, new) if path.exists()]
+    with pytest.raises(StoreError, match="Does its folder exist"):
+        merge_store(pair[0], pair[0].with_name("none") / "new.db")
+
+
+@pytest.mark.parametrize("place", ["cut", "changed"])
+def test_a_damaged_source_is_named_with_what_rescues_it(
+    pair: tuple[Path, Path], place: str
+) -> None:
+    """The target isn't blamed, and nothing of the batch comes into it."""
+    source, target = pair
+    written = source.read_bytes()
+    damage = {"cut": written[: len(written) // 2], "changed": _spoiled(source, written)}
+    source.write_bytes(damage[place])
+    before = content(target)
+    with pytest.raises(StoreError, match="store salvage") as problem:
+        merge_store(source, target)
+    assert str(source) in str(problem.value)
+    assert before == content(target)
+
+
+def _spoiled(source: Path, written: bytes) -> bytes:
+    """The file with nonsense at the root of a table that a merge reads late."""
+    with contextlib.closing(sqlite3.connect(source)) as db:
+        query = "SELECT rootpage FROM sqlite_master WHERE name = 'trace'"
+        (page,) = db.execute(query).fetchone()
+        (size,) = db.execute("PRAGMA page_size").fetchone()
+    start = (page - 1) * size
+    return written[:start] + b"\xff" * size + written[start + size :]
 
 
 def test_garbage_that_is_swept_meanwhile_takes_nothing(pair: tuple[Path, Path]) -> None:
