@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from lmflow.cli.actions.json_lines import write_json_lines
-from lmflow.errors import BadData
-from lmflow.programs.program import Program
+from lmflow.data.file_examples import Check
+from lmflow.errors import BadData, MissingInput, StoreError, WrongType, clipped
+from lmflow.execution.parts.labels import Labels
+from lmflow.programs.program import Program, pending_of
 from lmflow.traces.trace import Run, Trace
 from lmflow.values.media import json_with_content
-from lmflow.values.record import plain
+from lmflow.values.record import Record, plain
 from lmflow.values.whole_files import check_not_open, replacing
 
 FORMS = (".jsonl", ".parquet")
@@ -25,13 +28,53 @@ _LABEL = re.compile(r"ex\[(.*?)\](?:/n\[(\d+)\])?", re.DOTALL)
 _ROWS = 1000
 
 
-def check_form(path: str) -> None:
-    """Raise ``BadData`` if a map can't write a file of that name."""
+def check_out(path: str, inputs: str) -> None:
+    """Raise ``LmflowError`` if a map of ``inputs`` can't write its results into ``path``: before
+    anything is paid for, and so that no rows are lost.
+    """
     if Path(path).suffix.lower() not in FORMS:
         raise BadData(path, "a map writes JSON lines or Parquet", "Call it .jsonl or .parquet.")
     if Path(path).suffix.lower() == ".parquet":
         _pyarrow("pyarrow", path)
-    check_not_open(Path(path))
+    out, fix = Path(path), "Name another file for the results: --out OUT.jsonl."
+    if out.is_dir():
+        raise BadData(path, "it is a folder", fix)
+    folder = next(each for each in out.absolute().parents if each.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise BadData(path, f"nothing can be written in {folder}", fix)
+    if out.exists() and Path(inputs).exists() and out.samefile(inputs):
+        raise BadData(path, "it holds the inputs, which the results would replace", fix)
+    check_not_open(out)
+
+
+def row_check(program: Program) -> Check:
+    """Return what checks that a program takes the rows of a file, each under an id of its own."""
+    labels = Labels()
+
+    def check(where: str, row: Record) -> None:
+        try:
+            pending_of(program, row)
+        except MissingInput as error:
+            problem = (
+                f"it lacks the input {error.missing!r} of {error.program}; it has {_names(row)}"
+            )
+            raise BadData(where, problem, "Add it, or rename the field that holds it.") from None
+        except WrongType as error:
+            fix = "Mend the row, or the program's signature."
+            raise BadData(where, str(error).rstrip("."), fix) from None
+        try:
+            labels.label(row)
+        except ValueError:
+            own = row.get("id")
+            words = "its position as id" if own is None else f"its id, {clipped(repr(own))}"
+            fix = 'Give each row an "id" of its own.'
+            raise BadData(where, f"an earlier row has {words}", fix) from None
+
+    return check
+
+
+def _names(row: Record) -> str:
+    return ", ".join(map(repr, row)) or "nothing"
 
 
 def out_of_map(run: Run) -> str | None:
@@ -45,8 +88,16 @@ def write_results(run: Run, program: Program, path: str) -> None:
     if it failed, and the trace. The file is there as a whole, or as it was before.
 
     Raises:
-        StoreError: The file can't be written.
+        BadData: The file can't be written.
     """
+    try:
+        _write(run, program, path)
+    except StoreError as error:
+        fix = "All rows are recorded: the same line with another --out only writes them."
+        raise BadData(path, error.problem, fix) from None
+
+
+def _write(run: Run, program: Program, path: str) -> None:
     with replacing(path) as draft:
         if Path(path).suffix.lower() == ".parquet":
             _write_parquet(run, program, draft, path)

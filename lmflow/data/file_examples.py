@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -15,6 +15,9 @@ from lmflow.errors import BadData
 from lmflow.signatures.signature import HasSignature
 from lmflow.values.canonical_text import text_form
 from lmflow.values.record import Record
+
+Check = Callable[[str, Record], None]
+"""Is given the place of a row and the row; raises ``BadData`` if a program can't take it."""
 
 
 @attrs.frozen(repr=False)
@@ -54,14 +57,28 @@ class FileExamples(Sequence[Record]):
         return f"<{len(self):,} examples of {self.path}>"
 
 
-def file_examples(path: Path, program: HasSignature, allow_files: AllowFiles = ()) -> FileExamples:
+def file_examples(
+    path: Path,
+    program: HasSignature,
+    allow_files: AllowFiles = (),
+    *,
+    check: Check | None = None,
+) -> FileExamples:
     """Read a file once to its end, and return its rows, none of which is held.
+
+    Args:
+        path: The file.
+        program: The program whose inputs the rows are.
+        allow_files: Folders in which rows may name files.
+        check: Is given the place of each row and the row, and raises ``BadData`` if it isn't one.
 
     Raises:
         BadData: A row can't be read, or there is none; the error names file and line.
     """
     count, hashing = 0, hashlib.blake2b(b"dataset\0[", digest_size=32)
-    for row in _rows(path, program, allow_files):
+    for where, row in read_rows(path, program, allow_files, only_inputs=True):
+        if check is not None:
+            check(where, row)
         form = text_form(row.digest)
         hashing.update((f",{form}" if count else form).encode("ascii"))
         count += 1

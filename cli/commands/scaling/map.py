@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.actions.mapping import check_form, write_results
+from lmflow.cli.actions.mapping import check_out, row_check, write_results
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
@@ -109,10 +109,12 @@ def map_(options: MapOptions) -> None:
     Example:
       lmflow map app:rag dev.jsonl --out out.jsonl --model openai/MODEL
     """
-    check_form(options.out)
+    check_out(options.out, options.inputs)
     program = load_program(options.target)
     try:
-        examples = file_examples(Path(options.inputs), program, options.allow_files)
+        examples = file_examples(
+            Path(options.inputs), program, options.allow_files, check=row_check(program)
+        )
         rows = shard(examples, options.shard) if options.shard else examples
     except BadData as error:
         raise click.ClickException(f"{error} Nothing was sent.") from None

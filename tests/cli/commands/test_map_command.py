@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,57 @@ def test_rows_that_cannot_be_read_are_refused_before_anything_is_sent(rows: Path
     assert (
         "a map writes JSON lines or Parquet" in call(rows, "map app:size rows.jsonl --out x").output
     )
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ('{"texts": "x"}', "it lacks the input 'text' of size; it has 'texts'"),
+        ('{"text": 5}', "size.text expects"),
+        ('{"text": "x", "id": "own"}', "an earlier row has its id, 'own'"),
+        ('{"text": "x", "id": "0"}', "an earlier row has its id, '0'"),
+        ('{"text": "x", "id": "4"}\n{"text": "y"}', "an earlier row has its position as id"),
+    ],
+)
+def test_rows_that_the_program_cannot_take_are_named(rows: Path, row: str, problem: str) -> None:
+    """By file and line; there is no run."""
+    with Path("rows.jsonl").open("a", encoding="utf-8") as file:
+        file.write(f"{row}\n")
+    result = call(rows, "map app:size rows.jsonl --out out.jsonl")
+    last = 4 + row.count("\n")
+    assert result.output.startswith(f"Error: rows.jsonl, line {last}: {problem}")
+    assert (1, True) == (result.exit_code, result.output.endswith("Nothing was sent.\n"))
+    assert not Path("lmflow.db").exists()
+
+
+def test_results_never_replace_their_inputs(rows: Path) -> None:
+    """Under whatever name; nor is anything sent for results that have no place."""
+    Path("link.jsonl").symlink_to("rows.jsonl")
+    Path("folder.jsonl").mkdir()
+    before = Path("rows.jsonl").read_bytes()
+    for out in ("rows.jsonl", "./rows.jsonl", "link.jsonl", "folder.jsonl", "name/o.jsonl"):
+        result = call(rows, f"map app:size rows.jsonl --out {out}")
+        assert (1, True) == (result.exit_code, "Name another file" in result.output)
+    assert before == Path("rows.jsonl").read_bytes()
+    assert not Path("lmflow.db").exists()
+
+
+def test_results_that_cannot_be_written_are_kept(
+    rows: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says so; the same line with another file writes them, and sends nothing."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("lmflow.cli.actions.mapping.write_json_lines", full)
+        result = call(rows, "map app:size rows.jsonl --out out.jsonl")
+    assert (1, True) == (result.exit_code, "No space left" in result.output)
+    assert "the same line with another --out" in result.output
+    assert not Path("out.jsonl").exists()
+    assert "recorded" == done(rows, "map app:size rows.jsonl --out other.jsonl")["state"]
+    assert 3 == len(written("other.jsonl"))
 
 
 def test_a_map_that_is_killed_goes_on_and_pays_for_nothing_twice(

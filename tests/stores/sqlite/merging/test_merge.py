@@ -425,8 +425,8 @@ def _spoiled(source: Path, written: bytes) -> bytes:
     """The file with nonsense at the root of a table that a merge reads late."""
     with contextlib.closing(sqlite3.connect(source)) as db:
         query = "SELECT rootpage FROM sqlite_master WHERE name = 'trace'"
-        (page,) = db.execute(query).fetchone()
-        (size,) = db.execute("PRAGMA page_size").fetchone()
+        page = int(db.execute(query).fetchone()[0])
+        size = int(db.execute("PRAGMA page_size").fetchone()[0])
     start = (page - 1) * size
     return written[:start] + b"\xff" * size + written[start + size :]
 
