@@ -211,7 +211,7 @@ async def test_the_command_line_resumes_in_waves() -> None:
     store = lf.MemoryStore()
     async with lane_server(LaneServer(answer)) as server, lf.Executor(waving(server), store) as ex:
         waited = await ex.map(program(1), rows(1))
-    async with lf.Executor(lf.scripted(answer), store) as ex:
+    async with lf.Executor(lf.scripted(lambda _: answer("r0")), store) as ex:
         live = await ex.map(program(1), rows(1))
     names = [resumed_model(store.run(run.id)) for run in (waited, live)]
     assert [f"batch:{waving(server).name}", "scripted/model"] == names
