@@ -153,7 +153,10 @@ class Committer:
                 return
         # Nothing of these events was sent yet, so that they can't be written twice.
         self._db.close()
-        self._connect()
+        try:
+            self._connect()
+        except StoreError as error:
+            raise attrs.evolve(error, fix=_LOST) from None
         self._db.execute("BEGIN IMMEDIATE")
 
     def _undo(self) -> None:

@@ -140,6 +140,25 @@ def test_a_lost_connection_is_mended(store: lf.PostgresStore, url: str) -> None:
     assert ["r"] == [run.id for run in store.runs()]
 
 
+def test_a_server_that_stays_away_says_how_to_go_on(
+    store: lf.PostgresStore, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is appended meanwhile fails; once the server is back, appending works again."""
+
+    def refused(_: object) -> None:
+        raise StoreError(store.name, "it can't be opened (connection refused)", "Is it up?")
+
+    _changed(url, _HANG_UP)
+    time.sleep(0.2)  # until the server's goodbye is here
+    with monkeypatch.context() as patched:
+        patched.setattr("lmflow.stores.postgres.committing.PostgresConnection", refused)
+        error = store.append(*SAVED).exception(30)
+    assert isinstance(error, StoreError)
+    assert "`lmflow resume` goes on" in str(error)
+    keep(store, *SAVED)
+    assert THIRD == store.version(THIRD.id)
+
+
 def test_what_is_lost_with_a_connection_is_an_error(store: lf.PostgresStore, url: str) -> None:
     """What was not acknowledged fails with a ``StoreError``; the next append connects anew."""
     with contextlib.closing(PostgresConnection(location(url))) as other:
