@@ -174,7 +174,7 @@ class OpenRun:
         while part := list(itertools.islice(reading, _LOOKED_UP)):
             receipt = WriteReceipt()
             receipt.settle(None)
-            candidates = self._candidates([rollout for _, rollout in part])
+            candidates = await self._candidates([rollout for _, rollout in part])
             for (position, rollout), candidate in zip(part, candidates, strict=True):
                 trace = self._recordings.reference(candidate, prepare(rollout))
                 if trace is None:
@@ -185,10 +185,10 @@ class OpenRun:
                 referred(position, rollout, trace)
             await receipt.durable()
 
-    def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
+    async def _candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
         if not self._reuse or self.session.connections.answers is not None:
             return list(map(Candidate, rollouts))
-        return self._recordings.candidates(rollouts)
+        return await self._recordings.candidates(rollouts)
 
     def traces_under(self, label: str) -> list[Trace]:
         """Return the run's traces so far whose labels begin with a label, in order."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -167,3 +168,19 @@ async def test_a_version_of_other_parents_is_recorded_itself(store: Any) -> None
     assert (version.id, child.id) == (first.version, second.version)
     assert first.run_root == second.run_root
     assert 0 == second.cost
+
+
+async def test_the_store_is_looked_into_beside_the_loop() -> None:
+    """A store that another process keeps busy makes its readers wait, but not the event loop."""
+    threads: list[threading.Thread] = []
+
+    class Noting(lf.MemoryStore):
+        def recorded(self, queries: Any) -> Any:
+            """Note who asks."""
+            threads.append(threading.current_thread())
+            return lf.MemoryStore.recorded(self, queries)
+
+    async with lf.Executor(lf.scripted({"": "1"}), Noting()) as ex:
+        await ex.evaluate(ANSWER, ROWS, lf.exact_match("answer"), progress=lf.silent)
+    assert threads
+    assert threading.current_thread() not in threads

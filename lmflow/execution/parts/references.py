@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 import attrs
@@ -49,9 +50,10 @@ class Recordings:
         self._may_refer = session.connections.redactor is None
         self._same_worlds: tuple[object, object] = None, None
 
-    def candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
+    # A store that another process writes for long keeps its readers waiting, but not the loop.
+    async def candidates(self, rollouts: Sequence[Rollout]) -> list[Candidate]:
         """Return the rollouts with what the store has of each."""
-        traces = matching_traces(self._session.recorder, rollouts)
+        traces = await asyncio.to_thread(matching_traces, self._session.recorder, rollouts)
         return [
             self._candidate(rollout, trace) for rollout, trace in zip(rollouts, traces, strict=True)
         ]
