@@ -8,7 +8,6 @@ kernel ends the process with its parent; what was trained is in the last checkpo
 from __future__ import annotations
 
 import ctypes
-import errno
 import json
 import os
 import signal
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from lmflow.training.lora_training import train_adapter
-from lmflow.training.problems import TrainingProblem
+from lmflow.training.problems import TrainingProblem, disk_problem
 from lmflow.training.recipe import recipe_of
 
 _PR_SET_PDEATHSIG = 1
@@ -54,8 +53,8 @@ def _outcome(job: Mapping[str, Any], tell: Any) -> dict[str, Any]:
     except ImportError as error:
         return {"problem": "extra", "text": str(error)}
     except OSError as error:
-        full = error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-        return {"problem": "disk" if full else "stopped", "text": str(error)}
+        problem = disk_problem(error, folder) or TrainingProblem("stopped", str(error))
+        return {"problem": problem.kind, "text": problem.text}
     except MemoryError:
         return {"problem": "stopped", "text": "the memory of this machine isn't enough"}
     return {"done": str(file)}

@@ -193,8 +193,9 @@ class _Trainer:
             for moment in ("exp_avg", "exp_avg_sq")
         }
         weights = {name: value.detach().contiguous() for name, value in self._weights.items()}
-        self._safetensors.save_file(weights, draft / "weights.safetensors")
-        self._safetensors.save_file(moments, draft / "moments.safetensors")
+        # Written by Python, whose error says that a disk is full; safetensors' own doesn't.
+        for name, tensors in (("weights", weights), ("moments", moments)):
+            (draft / f"{name}.safetensors").write_bytes(self._safetensors.save(tensors))
         (draft / "step.json").write_text(json.dumps({"step": step}), encoding="utf-8")
         old = self._folder / "checkpoint.old"
         shutil.rmtree(old, ignore_errors=True)

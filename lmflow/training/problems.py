@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from pathlib import Path
 from typing import Literal
 
 import attrs
@@ -22,3 +24,11 @@ class TrainingProblem(Exception):
 
     def __str__(self) -> str:
         return self.text
+
+
+def disk_problem(error: OSError, folder: Path) -> TrainingProblem | None:
+    """Return the problem of a disk that is full; ``None`` if the error is another."""
+    if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        return None
+    fix = "make room on that disk, then run this again: it goes on from its last checkpoint"
+    return TrainingProblem("disk", f"{folder} can't be written ({error.strerror}); {fix}")

@@ -14,7 +14,7 @@ from lmflow.signatures.fields import Field
 from lmflow.signatures.signature import Signature
 from lmflow.training.job import Job, Quote, Weights, weights_of
 from lmflow.training.place import TrainingPlace, training_place
-from lmflow.training.problems import TrainingProblem
+from lmflow.training.problems import TrainingProblem, disk_problem
 from lmflow.training.recipe import recipe_of
 from lmflow.values.functions import Function
 from lmflow.values.hashed_files import HashedFiles
@@ -78,11 +78,22 @@ class TrainingFunction:
             weights = place.result()
             if weights is None:
                 _check_room(files, self.trainer.quote(job).bytes)
-                place.tell({"begun": self.trainer.name, "chats": len(job.chats)})
-                weights = await self.trainer.train(job, place)
-                place.finish(weights)
-                place.tell({"done": weights.model})
+                weights = await self._train(job, place)
             return {"weights": weights.to_json()}
+
+    async def _train(self, job: Job, place: TrainingPlace) -> Weights:
+        """Run the trainer. ``TrainingProblem`` if the disk is full."""
+        try:
+            place.tell({"begun": self.trainer.name, "chats": len(job.chats)})
+            weights = await self.trainer.train(job, place)
+            place.finish(weights)
+            place.tell({"done": weights.model})
+        except OSError as error:
+            problem = disk_problem(error, place.files.folder)
+            if problem is None:
+                raise
+            raise problem from None
+        return weights
 
 
 def training_tool(trainer: Trainer, base: str) -> Tool:
