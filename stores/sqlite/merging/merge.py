@@ -125,7 +125,7 @@ def merge_store(  # noqa: PLR0913 - two stores, and what is decided about them
             counts = merger.merge(progress or _untold)
         except sqlite3.Error as error:
             raise _failed(db, source, target, error) from error
-    carried = _carried(source, target)
+    carried = _carried(source, target, counts.versions)
     return attrs.evolve(counts, weights=len(carried.copied), missing=carried.missing)
 
 
@@ -298,10 +298,13 @@ def _code(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
-def _carried(source: Path, target: Path) -> CarriedWeights:
-    """Copy the weights that versions of the source name, if it has any."""
+def _carried(source: Path, target: Path, versions_added: int) -> CarriedWeights:
+    """Copy the weights that versions of the source name, and name those that it lacks.
+
+    Nothing is looked at if the source has no weights and the target got no versions.
+    """
     files = weights_folder(source)
-    if next(iter(files), None) is None:
+    if not versions_added and next(iter(files), None) is None:
         return CarriedWeights()
     with reading(source) as reader:
         versions = (saved.version for saved in reader.versions.latest(-1))
