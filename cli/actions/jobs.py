@@ -164,7 +164,7 @@ def bound_of(job: Job) -> Bound:
 
 
 def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
-    """Print an evaluation; exit with 1 if nothing was scored."""
+    """Print an evaluation; exit with 1 if it has examples, and none was scored."""
     if as_json:
         echo_json(
             {
@@ -182,7 +182,7 @@ def print_evaluation(evaluation: Evaluation, *, as_json: bool) -> None:
         run = evaluation.run
         click.echo(evaluation_text(evaluation))
         click.echo(f"\nrun {run}; against another: lmflow compare {run} OTHER", err=True)
-    if evaluation.mean is None:
+    if evaluation.mean is None and evaluation.rows:  # a shard may have no examples
         raise SystemExit(1)
 
 

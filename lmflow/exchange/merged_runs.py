@@ -92,8 +92,10 @@ def _parts(runs: Sequence[Run]) -> list[_Part]:
     indexes = [int(part.settings["index"]) for part in parts]
     missing = sorted(set(range(1, int(first.settings["of"]) + 1)) - set(indexes))
     if missing:
-        names = ", ".join(f"{index}/{first.settings['of']}" for index in missing[:5])
-        raise NotShards(f"shard {names} is missing", "Run it, and merge all.")
+        name = f"{missing[0]}/{first.settings['of']}"
+        more = f", and {len(missing) - 1} more" if len(missing) > 1 else ""
+        fix = f"Run it, --shard {name}, or bring its store here: lmflow pull STORE."
+        raise NotShards(f"shard {name} is missing{more}", fix)
     twice = next((index for index in indexes if indexes.count(index) > 1), None)
     if twice is not None:
         names = " and ".join(p.run.id for p in parts if p.settings["index"] == twice)

@@ -191,6 +191,18 @@ def test_shards_of_an_evaluation_give_its_report(rows: Path) -> None:
     assert "Write k/n" in call(rows, f"{line} --shard 3/2").output
 
 
+def test_a_shard_without_examples_is_no_failure(rows: Path) -> None:
+    """So that the same line serves all shards; until all are there, the missing one is named."""
+    Path("data.jsonl").write_text('{"text": "x", "size": 1}\n', "utf-8")
+    line = "eval app:size --data data.jsonl --metric exact_match:size"
+    shards = [done(rows, f"{line} --shard {k}/2 --store {k}.db")["rows"] for k in (1, 2)]
+    assert [0, 1] == sorted(map(len, shards))
+    missing = call(rows, "runs merge last --store 1.db")
+    assert "shard 2/2 is missing. Run it, --shard 2/2, or bring its store here" in missing.output
+    done(rows, "pull 2.db --store 1.db")
+    assert 1 == len(done(rows, "runs merge last --store 1.db")["rows"])
+
+
 def test_results_are_written_as_parquet(rows: Path) -> None:
     """With a column for each field, and the types of its values."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="the extra data: pyarrow")
