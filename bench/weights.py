@@ -1,6 +1,6 @@
 """What training a small local model on a larger one's runs brings, and the tokens that it saves.
 
-python bench/weights.py [train curve] [--seeds 0 1 2] [--store weights.db] [--threads 2]
+python bench/weights.py [train curve] [--seeds 0 1 2] [--rounds 1] [--store weights.db]
 
 The task is that of examples/desks: the training questions and the held-back ones were written apart.
 ``train`` lets the larger model, told what each desk knows, teach the small one, which is told
@@ -19,7 +19,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -105,12 +105,12 @@ def tokens_a_call(evaluation: lf.Evaluation, run: lf.Run) -> float:
     return sum(counts) / max(1, len(counts))
 
 
-async def train(store: lf.SqliteStore, seed: int, teacher: lf.Version) -> Trained:
+async def train(store: lf.SqliteStore, seed: int, teacher: lf.Version, rounds: int) -> Trained:
     """Teach the small model, and judge it and the start on the held-back questions."""
     parts = data()
     rows = lf.Data(parts.train, (), parts.held)
     optimizer = lf.bootstrap_finetune(
-        teacher=teacher, base=SMALL, epochs=EPOCHS, batch=BATCH, seed=seed
+        teacher=teacher, base=SMALL, rounds=rounds, epochs=EPOCHS, batch=BATCH, seed=seed
     )
     began = time.monotonic()
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
@@ -134,11 +134,11 @@ async def train(store: lf.SqliteStore, seed: int, teacher: lf.Version) -> Traine
     )
 
 
-async def curve(store: lf.SqliteStore) -> None:
+async def curve(store: lf.SqliteStore, shown: Iterable[int]) -> None:
     """Score the larger model with more and more demonstrations."""
     async with lf.Executor(SMALL, store, concurrency=SLOTS) as ex:
         versions = {"told": told()} | {
-            f"{demos} demonstrations": prompted(demos) for demos in SHOWN
+            f"{demos} demonstrations": prompted(demos) for demos in shown
         }
         for name, version in versions.items():
             began = time.monotonic()
@@ -162,13 +162,22 @@ async def main() -> None:
     parser.add_argument(
         "--teacher", help="the name of a model that teaches instead, such as one trained before"
     )
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=1,
+        help="the most runs of the teacher a question; the first that is right is learned",
+    )
+    parser.add_argument("--shown", nargs="+", type=int, default=SHOWN, help="demonstrations")
     options = parser.parse_args()
     with lf.SqliteStore(options.store) as store:
         if "train" in options.what:
             for seed in options.seeds:
-                print(await train(store, seed, _teacher(options.teacher)), flush=True)
+                print(
+                    await train(store, seed, _teacher(options.teacher), options.rounds), flush=True
+                )
         if "curve" in options.what:
-            await curve(store)
+            await curve(store, options.shown)
 
 
 if __name__ == "__main__":
