@@ -30,6 +30,7 @@ sys.path.insert(0, str(HERE.parent / "examples" / "desks"))
 from desks import data, right, route  # noqa: E402 - beside the examples
 
 import lmflow as lf  # noqa: E402 - after the path
+from lmflow.messages.replies import ChatReply  # noqa: E402
 
 SMALL, LARGE = "local/smollm2-135m", "local/qwen2.5-coder-1.5b"
 SHOWN = (0, 6, 12, 24, 48)
@@ -96,11 +97,11 @@ def _desks(rows: list[lf.Record]) -> Iterator[str]:
 def tokens_a_call(evaluation: lf.Evaluation, run: lf.Run) -> float:
     """The tokens read and written in a call, on average."""
     del evaluation
-    replies = [call.outcome for trace in run.traces for call in trace.calls]
+    outcomes = [call.outcome for trace in run.traces for call in trace.calls]
     counts = [
         (reply.usage.prompt or 0) + (reply.usage.completion or 0)
-        for reply in replies
-        if hasattr(reply, "usage")
+        for reply in outcomes
+        if isinstance(reply, ChatReply)
     ]
     return sum(counts) / max(1, len(counts))
 

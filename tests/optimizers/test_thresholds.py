@@ -246,9 +246,10 @@ async def test_a_threshold_that_is_settled_draws_no_more() -> None:
     version = lf.init(waves).put({"spam.threshold": 0.3})
     always = lf.init(waves).put({"spam.threshold": 0.0})
     async with lf.Executor(lf.scripted(lambda _: "yes")) as ex:
-        yes = await ex.run(waves, mail="a", version=version)
-        assert (True, 3) == (yes.outputs["spam"], ex.spent.calls)
+        yes = (await ex.run(waves, mail="a", version=version)).outputs
+        assert ({"spam": True, "sure": 1.0}, 3) == (yes, ex.spent.calls)
     async with lf.Executor(lf.scripted(lambda _: "no")) as ex:
-        no = await ex.run(waves, mail="a", version=version)
-        chosen = await ex.run(waves, mail="a", version=always)
-    assert (False, True, 0.0) == (no.outputs["spam"], chosen.outputs["spam"], chosen.outputs["sure"])
+        no = (await ex.run(waves, mail="a", version=version)).outputs
+        chosen = (await ex.run(waves, mail="a", version=always)).outputs
+    assert {"spam": False, "sure": 1.0} == no
+    assert {"spam": True, "sure": 0.0} == chosen
