@@ -15,8 +15,10 @@ from lmflow.cli.text.tables import table
 from lmflow.errors import short
 from lmflow.stores.opened import reading
 from lmflow.traces.events import ActKind, SearchSteered
+from lmflow.values.printing import printable
 from lmflow.views.lines import when
 
+_WIDEST = 60
 _COLUMNS = ("act", "version", "why", "who", "when", "taken")
 
 
@@ -81,7 +83,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "act": row["kind"],
         "version": short(row["version"]) if row["version"] else "",
-        "why": row["note"],
+        "why": printable(row["note"], _WIDEST),
         "who": row["who"],
         "when": when(row["at"]),
         "taken": f"refused: {row['problem']}" if row["problem"] else taken,

@@ -34,7 +34,7 @@ def steer(store: str, act: SearchSteered) -> SearchSteered:
     """
     if act.kind not in get_args(ActKind):
         raise NotSteerable(repr(act.kind), "is no act", f"Name one of {listed(get_args(ActKind))}.")
-    if act.kind == "note" and not act.note:
+    if act.kind == "note" and not act.note.strip():
         raise NotSteerable("a note", "has no words", "Write them: lmflow steer RUN note TEXT.")
     with reading(store) as reader:
         search = _running(reader, act.run)

@@ -48,6 +48,7 @@ def test_acts_are_appended_and_listed(here: Path, store: Any) -> None:
         ("veto nothing", "nothing"),
         ("stop now", "names no version"),
         ("note", "has no words"),
+        ("note '  '", "has no words"),
     ],
 )
 def test_what_no_search_can_take_is_refused(
@@ -68,3 +69,12 @@ def test_only_a_search_that_runs_is_steered(here: Path, store: Any) -> None:
     (run,) = done(here, "runs ls --limit 1")
     assert "not an optimization" in call(here, f"steer {run['id']} stop").stderr
     assert "Nobody steered it." in call(here, f"steer {run['id']}").output
+
+
+@pytest.mark.usefixtures("store")
+def test_a_long_note_is_cut_in_the_list_alone(here: Path) -> None:
+    """The table stays readable; as JSON the note is whole."""
+    note = "y" * 5000
+    done(here, f"steer 00search note {note}")
+    assert 200 > max(map(len, call(here, "steer 00search").output.splitlines()))
+    assert [note] == [act["note"] for act in done(here, "steer 00search")]

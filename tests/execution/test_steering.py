@@ -228,3 +228,28 @@ async def test_any_store_will_do(kind: str) -> None:
     found, _ = await search(store, heard(OPTIMIZER, hear))
     assert acts == len(acted(found.run))
     assert bool(acts) == bool(found.stopped)
+
+
+@pytest.mark.parametrize("kind", ["veto", "stop"])
+async def test_an_act_that_a_kill_left_waiting_is_taken(tmp_path: Path, kind: str) -> None:
+    """Begun again, the search takes it at the first need that the killed one did not meet, and
+    replays to the same version.
+    """
+    path = tmp_path / "store.db"
+    vetoed: list[str] = []
+
+    def act(store: lf.SqliteStore, run: lf.Run) -> list[tuple[str, str]]:
+        vetoed.append(newest(store, run))
+        return [("pause", ""), (kind, vetoed[0] if kind == "veto" else ""), ("resume", "")]
+
+    await steered(path, {4: act}, copy_at=4)
+    with lf.SqliteStore(path.with_suffix(".killed")) as store:
+        killed = store.runs(1)[0]
+        again, _ = await search(store, of=killed.id)
+        run = store.run(again.run.id)
+        (label,) = acted(run)
+        assert label.startswith("steer[4]/")
+        assert ("stop by ann: because" if kind == "stop" else "") == again.stopped
+        assert again.version.id == replayed(run, again.start).id
+        third, sent = await search(store, of=again.run.id)
+        assert kind == "stop" or (0, again.version.id) == (sent, third.version.id)

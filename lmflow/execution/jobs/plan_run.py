@@ -129,7 +129,7 @@ class PlanRun:
         """Hand the plan what people did meanwhile; return its need as it is then, or its answer if
         they stopped it.
         """
-        acts = await self._acts.acts_at(number)
+        acts = await self._acts.acts_at(number, lambda: self._is_new(need))
         if not acts:
             return need
         state = steer_plan(plan, acts)
@@ -138,6 +138,12 @@ class PlanRun:
         else:
             self.stopped = next(str(act) for act in acts if act.kind == "stop")
         return state
+
+    def _is_new(self, need: Need) -> bool:
+        """Tell whether a need has executions that no run has recorded."""
+        fresh = unanswered(need, self._answers)
+        pairs = zip(fresh.rollouts, fresh.labels, strict=True)
+        return self._run.count_unrecorded([executable(*pair) for pair in pairs]) > 0
 
     def _note(self, need: Need) -> None:
         self._best, self.reason = need.best, need.reason

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from lmflow.errors import LmflowError
@@ -53,12 +53,14 @@ class ActReader:
         self._run, self._program, self._start, self._tracker = run, program, start, tracker
         self._last = self._taken = 0
         self._earlier: dict[int, tuple[SearchAct, ...]] = {}
+        self._left: list[GivenAct] = []
 
     async def begin(self) -> None:
         """Take over the acts of the run that this one begins again: they hold at the same needs.
 
         A stop holds only if that run was killed before it could end: whoever begins a run again
-        that was stopped and ended wants it to go on.
+        that was stopped and ended wants it to go on. What that run did not come to take is taken at
+        the first need that it did not meet.
         """
         of = self._run.run.of
         if self._store is None or not of:
@@ -77,10 +79,19 @@ class ActReader:
             if need is not None and act is not None:
                 self._earlier[need] = (*self._earlier.get(need, ()), act)
         self._taken = len(rollouts)
+        left = _left(self._store.acts(of), [trace for _, trace in recorded])
+        self._left = [each for each in left if not (ended and each.event.kind == "stop")]
 
-    async def acts_at(self, need: int) -> tuple[SearchAct, ...]:
-        """Return the acts that the plan takes at a need, recorded; wait while it is paused."""
-        new = await self._new_acts(need)
+    async def acts_at(self, need: int, is_new: Callable[[], bool]) -> tuple[SearchAct, ...]:
+        """Return the acts that the plan takes at a need, recorded; wait while it is paused.
+
+        ``is_new`` tells whether the need has executions that no run has recorded.
+        """
+        new: list[SearchAct] = []
+        if self._left and is_new():
+            left, self._left = self._left, []
+            new += await self._recorded(need, left)
+        new += await self._new_acts(need)
         while _is_paused(new):
             self._tracker.begin_phase(f"paused ({_pause(new)})")
             await asyncio.sleep(LOOK_SECONDS)
@@ -137,6 +148,17 @@ def _steer_tool(replies: Mapping[tuple[str, int], dict[str, Any]]) -> Any:
         return replies[run, act]
 
     return tool(STEER, "run, act: int -> taken: dict", read, version="1")
+
+
+# Whoever begins a search again that waits wants it to go on. A merge may number acts anew, so an
+# act is known by what it says.
+def _left(given: Iterable[GivenAct], traces: Iterable[Trace]) -> list[GivenAct]:
+    """Return the acts of a run that none of its executions took, but for pauses."""
+    outputs = [trace.outputs["taken"] for trace in traces if trace.outputs]
+    taken = {(act["kind"], act["who"], act["at"]) for act in outputs}
+    kept = [each for each in given if each.event.kind not in {"pause", "resume"}]
+    said = [(each.event.kind, each.event.who, each.event.at) for each in kept]
+    return [each for each, words in zip(kept, said, strict=True) if words not in taken]
 
 
 def _inputs(trace: Trace) -> tuple[str, int]:
