@@ -247,9 +247,9 @@ async def test_a_threshold_that_is_settled_draws_no_more() -> None:
     always = lf.init(waves).put({"spam.threshold": 0.0})
     async with lf.Executor(lf.scripted(lambda _: "yes")) as ex:
         yes = (await ex.run(waves, mail="a", version=version)).outputs
-        assert ({"spam": True, "sure": 1.0}, 3) == (yes, ex.spent.calls)
+        assert (lf.Record(spam=True, sure=1.0), 3) == (yes, ex.spent.calls)
     async with lf.Executor(lf.scripted(lambda _: "no")) as ex:
         no = (await ex.run(waves, mail="a", version=version)).outputs
         chosen = (await ex.run(waves, mail="a", version=always)).outputs
-    assert {"spam": False, "sure": 1.0} == no
-    assert {"spam": True, "sure": 0.0} == chosen
+    assert lf.Record(spam=False, sure=1.0) == no
+    assert lf.Record(spam=True, sure=0.0) == chosen
