@@ -9,7 +9,7 @@ from itertools import islice
 import attrs
 
 from lmflow.data.dataset import Dataset
-from lmflow.errors import NotFound, RefsDisagree, UnknownVersion
+from lmflow.errors import NotFound, RefsDisagree, RunsDisagree, StoreError, UnknownVersion
 from lmflow.exchange.moves import Move, MovedName, Side, merged_name
 from lmflow.stores.opened import AnyStore
 from lmflow.stores.sqlite.merging.executions import apart
@@ -31,6 +31,9 @@ from lmflow.traces.trace import Run, Trace
 
 _EVENTS = 500
 """Events of a transaction: a run of any size is copied in bounded memory."""
+
+_TRIES, _PAUSE = 10, 0.05
+"""How often a run is copied that another process copies too, and seconds between."""
 
 _PAGE = 1000
 _ALL = 10**9
@@ -124,6 +127,21 @@ class _Copier:
                 yield VersionSaved(each.version, each.at, each.author)
 
     def _copy_run(self, run_id: str) -> None:
+        """Copy a run; if another process brings the same one meanwhile, go on behind it."""
+        for _ in range(_TRIES - 1):
+            counts = self._runs, self._traces, self._calls
+            try:
+                self._copy_run_once(run_id)
+            except RunsDisagree:
+                raise
+            except StoreError:  # what collides is refused whole, and is there when it is read anew
+                self._runs, self._traces, self._calls = counts
+                time.sleep(_PAUSE)
+            else:
+                return
+        self._copy_run_once(run_id)
+
+    def _copy_run_once(self, run_id: str) -> None:
         own = self._reader.run(run_id)
         with self._target.reading() as there:
             known = _known(there, run_id)

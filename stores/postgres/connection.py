@@ -42,8 +42,7 @@ _FLUSH = "SELECT pg_logical_emit_message(true, 'lmflow', '')"
 _COMMIT = f"NOTIFY {CHANNEL}; COMMIT".encode()
 
 _CONTENT = "SELECT data FROM blob WHERE hash = $1 AND kind = 'media'"
-_SECONDS = 10
-_PREPARED = 300
+_SECONDS, _PREPARED = 10, 300
 _FETCH = "FETCH FORWARD 500 FROM lmflow_rows"
 _MOST = 2**31 - 1
 _ADD_WORDS = "INSERT INTO search (rowid, words) VALUES {rows}"
@@ -183,12 +182,19 @@ class PostgresConnection:
     @contextlib.contextmanager
     def pipelined(self) -> Iterator[None]:
         """Send what only writes without waiting for the server; errors come a little later."""
-        with self._db.pipeline() as pipeline:
-            self._pipeline = pipeline
-            try:
-                yield
-            finally:
-                self._pipeline = None
+        failure: psycopg.Error | None = None
+        try:
+            with self._db.pipeline() as self._pipeline:
+                try:
+                    yield
+                except psycopg.Error as error:  # the pipeline would print that it is aborted
+                    failure = error
+        except psycopg.Error as error:
+            failure = failure or error
+        finally:
+            self._pipeline = None
+        if failure is not None:
+            raise failure
 
     def commit(self, *, durable: bool = True) -> None:
         """Commit the open transaction, and tell those who follow the store.

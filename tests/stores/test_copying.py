@@ -12,9 +12,11 @@ import lmflow as lf
 from lmflow.errors import ModelFailed, RefsDisagree, RunsDisagree
 from lmflow.exchange.moves import Side
 from lmflow.messages.replies import ChatReply, failure_of
+from lmflow.stores import copying
 from lmflow.stores.copying import copy_store
 from lmflow.stores.opened import AnyStore, open_store
 from lmflow.stores.sqlite.merging.merge import MergedCounts
+from lmflow.stores.sqlite.reader import Reader
 from lmflow.testing.sample_runs import (
     OTHER,
     SAVED,
@@ -90,6 +92,25 @@ def test_the_target_knows_what_both_know(source: AnyStore, target: AnyStore, kno
     assert content(source) == content(target)
     assert MergedCounts() == copy_store(source, target)
     assert MergedCounts() == copy_store(target, source)
+
+
+def test_a_run_that_another_process_brings_meanwhile_is_no_error(
+    source: AnyStore,
+    target: AnyStore,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """The copy goes on behind it, in silence."""
+    copy_store(source, target)
+    known, hidden = copying._known, [None, None]
+
+    def late(there: Reader, run: str) -> lf.Run | None:
+        return hidden.pop() if hidden else known(there, run)
+
+    monkeypatch.setattr(copying, "_known", late)
+    assert MergedCounts() == copy_store(source, target)
+    assert content(source) == content(target)
+    assert ("", "") == capfd.readouterr()
 
 
 def test_references_and_data_sets_come_too(source: AnyStore, target: AnyStore) -> None:
