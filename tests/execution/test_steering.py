@@ -165,6 +165,15 @@ async def test_a_stopped_search_keeps_its_best(tmp_path: Path) -> None:
         assert ("stopped", found.version.id) == (killed.run.status, killed.version.id)
 
 
+async def test_a_stop_ends_a_search_that_is_paused(tmp_path: Path) -> None:
+    """Whichever of the two came first."""
+    for number, kinds in enumerate((("pause", "stop"), ("stop", "pause"))):
+        acts = {2: lambda *_, kinds=kinds: [(kind, "") for kind in kinds]}
+        found, run = await asyncio.wait_for(steered(tmp_path / f"{number}.db", acts), 20)
+        assert ("stopped", "stop by ann: because") == (run.status, found.stopped)
+        assert 2 == len(acted(run))
+
+
 async def test_a_paused_search_waits(tmp_path: Path) -> None:
     """It sends nothing until somebody lets it go on, and then ends as if nobody had paused it."""
     path, sent, paused = tmp_path / "store.db", [], asyncio.Event()

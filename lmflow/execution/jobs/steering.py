@@ -176,6 +176,6 @@ def _pause(acts: Iterable[SearchAct]) -> SearchAct:
 
 
 def _is_paused(acts: Iterable[SearchAct]) -> bool:
-    """Tell whether the last act that pauses, resumes or stops a search pauses it."""
+    """Tell whether the last act that pauses or resumes a search pauses it, and none stops it."""
     kinds = [act.kind for act in acts if act.kind in {"pause", "resume", "stop"}]
-    return bool(kinds) and kinds[-1] == "pause"
+    return "stop" not in kinds and kinds[-1:] == ["pause"]
