@@ -58,7 +58,8 @@ def location(url: str) -> Location:
         raise StoreError("postgresql://...", "its URL can't be read", _FORM) from None
     if parts.scheme not in SCHEMES:
         fix = f"{_FORM} A file is named by its path."
-        raise StoreError(f"{parts.scheme}:...", "it isn't the URL of a PostgreSQL database", fix)
+        label = f"{parts.scheme}:..." if parts.scheme or "@" in url else url
+        raise StoreError(label, "it isn't the URL of a PostgreSQL database", fix)
     # Where a password has one of these characters, the rest of it would be read as something else,
     # and shown.
     if parts.netloc.count("@") > 1 or "@" in parts.path + parts.query + parts.fragment:

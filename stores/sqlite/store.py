@@ -71,6 +71,9 @@ class SqliteStore:
     """
 
     def __init__(self, path: str | Path, *, durable: bool = False) -> None:
+        if isinstance(path, str) and "://" in path:  # not shown: it may have a password
+            scheme, fix = path.partition("://")[0], "A database is opened by lf.PostgresStore(url)."
+            raise StoreError(f"{scheme}://...", "it is a URL, and this store is a file", fix)
         self.path = Path(path)
         self.name = str(path)
         check_file(self.path)

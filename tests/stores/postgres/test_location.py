@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from lmflow.errors import StoreError
 from lmflow.stores.opened import StoreURL, is_there, is_url, open_store, path_of, store_name
 from lmflow.stores.postgres.location import location
+from lmflow.stores.sqlite.store import SqliteStore
 
 _secrets = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=6).map(
     lambda text: f"S3cr3t{text}"
@@ -57,6 +58,15 @@ def test_a_bad_url_is_refused_without_its_password(url: str) -> None:
         with pytest.raises(StoreError) as caught:
             read(url)
         assert "hunter2" not in str(caught.value)
+
+
+def test_the_class_of_the_other_kind_is_named() -> None:
+    """Neither a file nor a database is opened by the other's class, and no password is shown."""
+    with pytest.raises(StoreError, match="PostgresStore") as caught:
+        SqliteStore("postgresql://u:hunter2@h/d")
+    assert "hunter2" not in str(caught.value)
+    with pytest.raises(StoreError, match=r"store lmflow\.db: it isn't the URL"):
+        location("lmflow.db")
 
 
 def test_a_name_is_a_url_or_a_path() -> None:
