@@ -201,6 +201,11 @@ class OpenRun:
             return len(rollouts)
         return sum(1 for trace in matching_traces(self.session.recorder, rollouts) if not trace)
 
+    def are_ended(self, rollouts: Sequence[Rollout]) -> bool:
+        """Tell whether recorded executions that ended can answer all rollouts."""
+        traces = matching_traces(self.session.recorder, rollouts) if self._reuse else [None]
+        return all(trace is not None and trace.done for trace in traces)
+
     async def record(self, *events: Event) -> None:
         """Record events that belong to the run, and wait until they are durable."""
         await self.session.connections.record_alone(*events).durable()

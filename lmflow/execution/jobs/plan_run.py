@@ -140,10 +140,10 @@ class PlanRun:
         return state
 
     def _is_new(self, need: Need) -> bool:
-        """Tell whether a need has executions that no run has recorded."""
+        """Tell whether a need has executions that no run has recorded to their end."""
         fresh = unanswered(need, self._answers)
         pairs = zip(fresh.rollouts, fresh.labels, strict=True)
-        return self._run.count_unrecorded([executable(*pair) for pair in pairs]) > 0
+        return not self._run.are_ended([executable(*pair) for pair in pairs])
 
     def _note(self, need: Need) -> None:
         self._best, self.reason = need.best, need.reason
