@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Sequence
 
@@ -59,6 +60,10 @@ def merge(
     sources = files if into else files[1:]
     if not sources:
         raise click.ClickException("one store alone: name another, or the store to write, --into.")
+    if not into and not is_there(files[0]):
+        name = store_name(files[0])
+        fix = f"Name one that exists, or the one to make: --into {shlex.quote(name)}."
+        raise StoreError(name, "there is no such store", fix)
     _merge_all(sources, into or files[0], take, as_json=as_json)
 
 

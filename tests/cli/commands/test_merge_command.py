@@ -51,3 +51,11 @@ def test_a_disagreement_is_told_with_the_command_that_decides(here: Path) -> Non
     with lf.SqliteStore("a.db") as store:
         assert "yours" == store.version("prod").note
     assert "one store alone" in call(here, "store merge a.db").output
+
+
+def test_a_first_store_that_is_not_there_is_not_made(here: Path) -> None:
+    """It may be mistyped; --into makes one."""
+    _run(here, "one", "one.db")
+    refused = call(here, "store merge onne.db one.db")
+    assert (1, True) == (refused.exit_code, "--into onne.db" in refused.output)
+    assert not Path("onne.db").exists()
