@@ -53,8 +53,8 @@ def _outcome(job: Mapping[str, Any], tell: Any) -> dict[str, Any]:
     except ImportError as error:
         return {"problem": "extra", "text": str(error)}
     except OSError as error:
-        problem = disk_problem(error, folder) or TrainingProblem("stopped", str(error))
-        return {"problem": problem.kind, "text": problem.text}
+        found = disk_problem(error, folder) or TrainingProblem("stopped", str(error))
+        return {"problem": found.kind, "text": found.text}
     except MemoryError:
         return {"problem": "stopped", "text": "the memory of this machine isn't enough"}
     return {"done": str(file)}
