@@ -11,12 +11,11 @@ import click
 
 from lmflow.adapters.registry import AnyAdapter
 from lmflow.cli.commands.completion import complete_ref, complete_run
-from lmflow.cli.commands.replay import program_of
 from lmflow.cli.loading.metrics import METRIC_HELP, load_function_metric, score_trace
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_example
-from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model
+from lmflow.cli.loading.recorded_jobs import program_of, recorded_adapters, recorded_model
 from lmflow.cli.options import (
     echo_json,
     json_option,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -27,8 +28,12 @@ from lmflow.cli.actions.traffic import (
 )
 from lmflow.cli.commands.completion import complete_ref, complete_run
 from lmflow.cli.loading.own import adapters_beside, load_adapters
-from lmflow.cli.loading.programs import load_program
-from lmflow.cli.loading.recorded_jobs import recorded_adapters, recorded_model, resumed_model
+from lmflow.cli.loading.recorded_jobs import (
+    program_of,
+    recorded_adapters,
+    recorded_model,
+    resumed_model,
+)
 from lmflow.cli.options import (
     budget_options,
     concurrency_option,
@@ -49,7 +54,7 @@ from lmflow.replays.what_if import what_if
 from lmflow.stores.opened import AnyStore, open_store, reading
 from lmflow.stores.sqlite.lists.named import run_at
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.traces.trace import Run, Trace
+from lmflow.traces.trace import Run
 from lmflow.versions.version import Version
 from lmflow.views.lines import counted
 
@@ -235,12 +240,7 @@ def resume(options: ResumeOptions) -> None:
         resume_job(options.store, recorded, limits, as_json=options.as_json)
         return
     if _is_whole(recorded) and not (options.retry_failures or options.as_json):
-        ended, failed = counted(len(recorded), "execution"), len(recorded.failures)
-        click.echo(f"nothing to resume: {ended} of run {recorded.id} ended, {failed} failed")
-        if failed:
-            click.echo(
-                f"Failed calls are sent again by: lmflow resume {recorded.id} --retry-failures"
-            )
+        _tell_end(recorded, options.target)
         return
     program = program_of(recorded, options.target)
 
@@ -259,18 +259,21 @@ def resume(options: ResumeOptions) -> None:
     print_run(run, as_json=options.as_json)
 
 
+def _tell_end(recorded: Run, target: str) -> None:
+    """Say that nothing is left to resume, and write the results that a killed map left unwritten."""
+    ended, failed = counted(len(recorded), "execution"), len(recorded.failures)
+    click.echo(f"nothing to resume: {ended} of run {recorded.id} ended, {failed} failed")
+    if failed:
+        click.echo(f"Failed calls are sent again by: lmflow resume {recorded.id} --retry-failures")
+    out = out_of_map(recorded)
+    if out is not None and not Path(out).exists():
+        write_results(recorded, program_of(recorded, target), out)
+        click.echo(f"{counted(len(recorded), 'row')} written to {out}")
+
+
 def _is_whole(recorded: Run) -> bool:
     """Return whether a run and all its executions came to their ends."""
     return recorded.status in {"done", "failed"} and all(trace.done for trace in recorded)
-
-
-def program_of(recorded: Run | Trace, target: str) -> Program:
-    """Load the program ``target`` if it is given, else the one that the run or trace names."""
-    if not (target or recorded.target):
-        raise click.ClickException(
-            "the run does not name its program: add --program MODULE:PROGRAM."
-        )
-    return load_program(target or recorded.target)
 
 
 def _replay_live(

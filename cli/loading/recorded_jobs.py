@@ -25,7 +25,7 @@ from lmflow.optimizers.parts.plan import PlanOptimizer, Traces
 from lmflow.optimizers.registry import optimizer_from_options
 from lmflow.programs.program import Program
 from lmflow.stores.sqlite.reader import Reader
-from lmflow.traces.trace import Run
+from lmflow.traces.trace import Run, Trace
 from lmflow.versions.version import Version
 
 
@@ -104,6 +104,15 @@ def resumed_model(run: Run) -> str | None:
     """
     model = recorded_model(run)
     return f"{IN_BATCHES}{model}" if model and run.config.get("waves") else model
+
+
+def program_of(recorded: Run | Trace, target: str) -> Program:
+    """Load the program ``target`` if it is given, else the one that the run or trace names."""
+    if not (target or recorded.target):
+        raise click.ClickException(
+            "the run does not name its program: add --program MODULE:PROGRAM."
+        )
+    return load_program(target or recorded.target)
 
 
 def _program(stored: Mapping[str, Any]) -> Program:

@@ -246,7 +246,9 @@ def test_a_file_for_several_tests_is_refused(desk: pytest.Pytester) -> None:
     assert 0 == sent(desk)
 
 
-@pytest.mark.parametrize("mark", ["'none'", "modus='none'", "mode='never'", "store='postgresql://host/db'"])
+@pytest.mark.parametrize(
+    "mark", ["'none'", "modus='none'", "mode='never'", "store='postgresql://host/db'"]
+)
 def test_bad_markers_are_refused(desk: pytest.Pytester, mark: str) -> None:
     """A marker with other options says which there are."""
     desk.makepyfile(f"import pytest\npytestmark = pytest.mark.lmflow_replay({mark})\n{ONE}")

@@ -13,7 +13,9 @@ from lmflow.evaluation.packed import Numbers
 FEW = st.sampled_from([0.0, -0.0, 1.0, 0.25, math.nan])
 
 
-@given(st.lists(FEW), st.integers(0, 300), st.lists(st.floats(allow_infinity=False, allow_nan=False)))
+@given(
+    st.lists(FEW), st.integers(0, 300), st.lists(st.floats(allow_infinity=False, allow_nan=False))
+)
 def test_they_are_what_was_appended(few: list[float], more: int, others: list[float]) -> None:
     """Few or many different ones: each is found by its position, in slices, and in order."""
     values = [*few, *map(float, range(more)), *others]

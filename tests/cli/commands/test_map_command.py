@@ -153,6 +153,9 @@ def test_a_map_that_is_killed_goes_on_and_pays_for_nothing_twice(
             (run,) = reader.runs(5, "")
         assert 0 == call(rows, f"resume {run.id}").exit_code
         assert 6 == len(written("out.jsonl"))
+        Path("out.jsonl").unlink()  # as if it was killed before it wrote them
+        assert "6 rows written" in call(rows, f"resume {run.id}").output
+        assert 6 == len(written("out.jsonl"))
         assert "recorded" == done(rows, line)["state"]
     assert 6 == count
 
