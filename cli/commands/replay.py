@@ -260,7 +260,7 @@ def resume(options: ResumeOptions) -> None:
 
 
 def _tell_end(recorded: Run, target: str) -> None:
-    """Say that nothing is left to resume, and write the results that a killed map left unwritten."""
+    """Say that nothing is left to resume, and write what a killed map left unwritten."""
     ended, failed = counted(len(recorded), "execution"), len(recorded.failures)
     click.echo(f"nothing to resume: {ended} of run {recorded.id} ended, {failed} failed")
     if failed:

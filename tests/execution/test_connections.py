@@ -180,8 +180,8 @@ def test_a_write_that_is_interrupted_keeps_nobody_waiting() -> None:
 
     async def ends() -> None:
         recorder: Any = Interrupted()
-        writing = BatchingWriter(recorder)
-        kept = writing.add([1])
+        writing, events = BatchingWriter(recorder), [1]  # what is written doesn't matter
+        kept = writing.add(events)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
         with pytest.raises(KeyboardInterrupt):
             writing.flush()
         with pytest.raises(StoreError, match="interrupted"):
