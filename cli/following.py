@@ -8,6 +8,7 @@ FOLLOWING: dict[str, tuple[str, str]] = {
     "new": ("lmflow run app:triage --set message=...", "lmflow doctor"),
     "run": ("lmflow runs show RUN --messages", "lmflow replay RUN"),
     "map": ("lmflow runs show RUN", "lmflow resume RUN --retry-failures"),
+    "work": ("lmflow runs show RUN", "lmflow resume RUN"),
     "render": ("lmflow edit REF STEP.instruction", "lmflow run MODULE:PROGRAM --set NAME=VALUE"),
     "resume": ("lmflow runs show RUN", "lmflow replay RUN"),
     "runs": ("lmflow runs show RUN", "lmflow replay RUN"),

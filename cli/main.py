@@ -20,6 +20,7 @@ SECTIONS = {
         "new": ("new:new", "Write a small project that works at once, into a folder."),
         "run": ("run:run", "Run a program, once or on each row of data, and record it."),
         "map": ("scaling.map:map_", "Run a program on each row of a file, and write the results."),
+        "work": ("scaling.work:work", "Work on a run that processes share."),
         "render": ("render:render", "Print the exact messages and options that a step would send."),
         "resume": ("replay:resume", "Finish a run that a crash or Ctrl-C stopped."),
     },

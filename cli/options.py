@@ -185,6 +185,34 @@ def shard_option(command: F) -> F:
     return option(command)
 
 
+def workers_options(command: F) -> F:
+    """Add ``--workers N`` and ``--lease SECONDS``."""
+    workers = click.option(
+        "--workers",
+        default=0,
+        type=integer(0),
+        metavar="N",
+        help="Share the rows among so many processes; --concurrency is that of each.",
+    )
+    lease = click.option(
+        "--lease",
+        default=30.0,
+        show_default=True,
+        type=number(0.3, 86_400),
+        metavar="SECONDS",
+        help="How long a worker is waited for that says nothing.",
+    )
+    return workers(lease(command))
+
+
+def check_shareable(usd: float | None, shard: str) -> None:
+    """Raise ``click.UsageError`` for what workers can't share."""
+    word = "--shard" if shard else "--budget-usd"
+    if shard or usd is not None:
+        msg = f"workers share calls, and no {word}. Leave it out, or leave --workers out."
+        raise click.UsageError(msg)
+
+
 def budget_options(calls: str, usd: str) -> Callable[[F], F]:
     """Add ``--budget-calls N`` and ``--budget-usd X`` with their help texts."""
     calls_option = click.option("--budget-calls", "calls", type=integer(0), help=calls)

@@ -43,6 +43,8 @@ def shards_beside(store: AnyStore, run: Run) -> list[Run]:
         settings = other.config.get("shard")
         if other.status != "done" or other.name != run.name or not isinstance(settings, Mapping):
             continue
+        if "part" in other.config:  # of a worker
+            continue
         if all(settings.get(name) == own[name] for name in ("of", "data", "total")):
             shards.setdefault(settings["index"], other)
     return [store.run(shard.id) for shard in shards.values()]
@@ -98,11 +100,18 @@ def record_merged(store: AnyStore, run: Run, result: str) -> bool:
     begun = 0 if known is None else len(store.run(run.id))
     if known is None:
         store.append(RunOpened(attrs.evolve(run, items=(), status="open", ended=0))).result()
+    record_items(store, run, begun)
+    store.append(RunClosed(run.id, "done", run.root, run.ended, result)).result()
+    return True
+
+
+def record_items(store: AnyStore, run: Run, begun: int) -> None:
+    """Record the executions of a merged run from a position on, as references to those of its
+    parts.
+    """
     events = _events(run, store, begun)
     while part := tuple(islice(events, _EVENTS)):
         store.append(*part).result()
-    store.append(RunClosed(run.id, "done", run.root, run.ended, result)).result()
-    return True
 
 
 def _events(run: Run, store: AnyStore, begun: int) -> Iterator[Event]:

@@ -7,15 +7,17 @@ from typing import Any
 import attrs
 import click
 
-from lmflow.cli.actions.jobs import print_evaluation, run_evaluation
+from lmflow.cli.actions.driving import DriveLimits, execute_shared
+from lmflow.cli.actions.jobs import check_models, print_evaluation, run_evaluation
 from lmflow.cli.commands.completion import complete_program, complete_ref, complete_run
-from lmflow.cli.loading.jobs import JobSpec, Source, load_job
+from lmflow.cli.loading.jobs import Job, JobSpec, Source, load_job
 from lmflow.cli.loading.metrics import METRICS_HELP
 from lmflow.cli.loading.recorded_data import recorded_datasets, recorded_evaluation
 from lmflow.cli.options import (
     adapters_option,
     allow_files_option,
     budget_options,
+    check_shareable,
     concurrency_option,
     echo_json,
     integer,
@@ -24,6 +26,7 @@ from lmflow.cli.options import (
     program_option,
     shard_option,
     store_option,
+    workers_options,
 )
 from lmflow.cli.text.optimization import comparison_text
 from lmflow.data.file_rows import ENDINGS
@@ -31,7 +34,8 @@ from lmflow.errors import NotFound
 from lmflow.evaluation.comparison import Comparison
 from lmflow.evaluation.comparison import compare as compare_evaluations
 from lmflow.evaluation.evaluation import Evaluation
-from lmflow.stores.opened import open_store, reading
+from lmflow.execution.budget import NOTHING, Spent
+from lmflow.stores.opened import AnyStore, open_store, reading
 from lmflow.stores.sqlite.reader import Reader
 from lmflow.traces.trace import Run
 
@@ -90,6 +94,8 @@ class EvalOptions(_EvaluationOptions):
     """The arguments and options of ``eval``."""
 
     version: str
+    workers: int
+    lease: float
 
 
 @attrs.frozen(kw_only=True)
@@ -115,6 +121,7 @@ class CompareOptions(_EvaluationOptions):
 @allow_files_option
 @_BUDGET
 @_CONCURRENCY
+@workers_options
 @store_option
 @json_option
 @options_value(EvalOptions)
@@ -130,10 +137,24 @@ def evaluate(options: EvalOptions) -> None:
       lmflow eval app:rag --data dev.jsonl --metric exact_match:answer --model openai/MODEL
       lmflow eval app:rag --data dev.jsonl --metric f1 --metric app:brief --model openai/MODEL
     """
+    if options.workers:
+        check_shareable(options.usd, options.shard)
     with open_store(options.store) as store:
         job = load_job(options.spec(options.version), store)
-        evaluation = run_evaluation(store, job, options.concurrency, quiet=options.as_json)
+        spent = _by_workers(store, job, options) if options.workers else NOTHING
+        evaluation = run_evaluation(
+            store, job, options.concurrency, quiet=options.as_json, spent=spent
+        )
     print_evaluation(evaluation, as_json=options.as_json)
+
+
+def _by_workers(store: AnyStore, job: Job, options: EvalOptions) -> Spent:
+    """Execute the examples by processes that share the store; return what that cost."""
+    check_models(job)
+    limits = DriveLimits(
+        workers=options.workers, calls=options.calls, store=options.store, quiet=options.as_json
+    )
+    return execute_shared(store, job, options.concurrency, options.lease, limits)
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.actions.driving import resume_shared
 from lmflow.cli.actions.mapping import out_of_map, write_results
 from lmflow.cli.actions.plans import fail_on, print_divergence, print_plan
 from lmflow.cli.actions.proofs import prove
@@ -230,6 +231,10 @@ def resume(options: ResumeOptions) -> None:
     """
     with reading(options.store) as reader:
         recorded = reader.run(reader.place(options.run).run)
+    if "work" in recorded.config and recorded.status != "done":
+        run = resume_shared(options.store, recorded, options.calls, quiet=options.as_json)
+        print_run(run, as_json=options.as_json)
+        return
     if recorded.kind in JOB_KINDS:
         limits = ResumeLimits(
             concurrency=options.concurrency,

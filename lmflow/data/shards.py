@@ -116,6 +116,29 @@ def shard(rows: Iterable[Mapping[str, Any]], name: str) -> Shard:
     return Shard(whole, number, of, bytes(places), f"v1:b2:{hashing.hexdigest()}")
 
 
+def in_parts(rows: Sequence[Mapping[str, Any]], size: int) -> tuple[Shard, ...]:
+    """Divide examples into parts of ``size`` that follow each other, as shards of their own.
+
+    Each part holds a bit for each of all examples, and reads those of the others when it is read.
+    """
+    whole = tuple(_placed(record_of(row), position) for position, row in enumerate(rows))
+    data, count = records_digest(whole), -(-len(whole) // size)
+    parts = []
+    for part in range(count):
+        places = bytearray(-(-len(whole) // _BYTE))
+        for position in range(part * size, min(len(whole), (part + 1) * size)):
+            places[position // _BYTE] |= 1 << position % _BYTE
+        parts.append(Shard(whole, part + 1, count, bytes(places), data))
+    return tuple(parts)
+
+
+def records_digest(rows: Sequence[Record]) -> str:
+    """Return the digest of examples, as of a data set."""
+    forms = ",".join(text_form(row.digest) for row in rows)
+    hashed = hashlib.blake2b(f"dataset\0[{forms}]".encode("ascii"), digest_size=32)
+    return f"v1:b2:{hashed.hexdigest()}"
+
+
 def shard_settings(rows: object) -> Record:
     """Return what the run of a shard keeps; nothing for rows that aren't a shard."""
     return Record(shard=rows.settings) if isinstance(rows, Shard) else Record()

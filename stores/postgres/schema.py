@@ -160,7 +160,19 @@ class Change:
 # Ids and labels are compared byte by byte, as in SQLite, whatever the language of the database.
 _SORTED = _TABLES.replace(" TEXT", ' TEXT COLLATE "C"')
 
-CHANGES = (Change(1, "tables", (_SORTED, *FUNCTIONS, *VIEWS)),)
+_LEASES = """
+CREATE TABLE lease (
+    job TEXT COLLATE "C" NOT NULL, part BIGINT NOT NULL, epoch BIGINT NOT NULL,
+    owner TEXT COLLATE "C" NOT NULL, until_ns BIGINT NOT NULL, state TEXT COLLATE "C" NOT NULL,
+    runs TEXT COLLATE "C" NOT NULL, calls BIGINT NOT NULL, PRIMARY KEY (job, part)
+);
+CREATE INDEX lease_jobs ON lease(job) WHERE part = 0;
+"""
+
+CHANGES = (
+    Change(1, "tables", (_SORTED, *FUNCTIONS, *VIEWS)),
+    Change(2, "leases", (_LEASES,)),
+)
 """All changes, oldest first. New ones are added at the end; existing ones never change."""
 
 VERSION = CHANGES[-1].number

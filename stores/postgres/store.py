@@ -9,6 +9,7 @@ from typing import Self
 
 from lmflow.data.dataset import Dataset, Examples
 from lmflow.messages.replies import Outcome
+from lmflow.stores.leases import StoreLeases, transaction
 from lmflow.stores.postgres.committing import Committer
 from lmflow.stores.postgres.connection import PostgresConnection
 from lmflow.stores.postgres.datasets import PostgresDatasets
@@ -190,6 +191,17 @@ class PostgresStore:
         """Return a pointer that resolves a name again and again on one connection."""
         return PostgresPointer(self._place, name)
 
+    @property
+    def leases(self) -> StoreLeases:
+        """The leases by which workers share a run, on whatever machines."""
+        return StoreLeases(self.name, self._writing, _time_of_server)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[PostgresConnection]:
+        db = PostgresConnection(self._place)
+        with explained(self._place), transaction(db, db.commit) as writing:
+            yield writing
+
     @contextlib.contextmanager
     def feed(self) -> Iterator[SqliteFeed]:
         """Open a feed of what ended, for exporters, on a connection of its own."""
@@ -205,3 +217,11 @@ class PostgresStore:
         """Write what is queued and close the connections. Closing twice is harmless."""
         self._committer.close()
         self._pool.close()
+
+
+_NOW = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000000)::bigint"
+
+
+def _time_of_server(db: PostgresConnection) -> int:
+    """Return the time by the server's clock: those of the machines may differ."""
+    return int(db.run(_NOW).fetchone()[0])

@@ -12,7 +12,7 @@ from lmflow.stores.damage import damaged
 APPLICATION = 0x6C6D666C
 """The ``application_id`` of a trace store, "lmfl"."""
 
-VERSION = 14
+VERSION = 15
 """The ``user_version`` that this lmflow writes."""
 
 READABLE = 7

@@ -119,6 +119,11 @@ def _m014_acts(db: sqlite3.Connection) -> None:
     _execute(db, _ACTS)
 
 
+def _m015_leases(db: sqlite3.Connection) -> None:
+    """Create the leases by which workers share a run."""
+    _execute(db, _LEASES)
+
+
 def _execute(db: sqlite3.Connection, script: str) -> None:
     """Run each statement of a script inside the open transaction.
 
@@ -289,6 +294,15 @@ CREATE INDEX act_run ON act(run, id);
 CREATE INDEX act_version ON act(version);
 """
 
+_LEASES = """
+CREATE TABLE lease (
+    job TEXT NOT NULL, part INTEGER NOT NULL, epoch INTEGER NOT NULL, owner TEXT NOT NULL,
+    until_ns INTEGER NOT NULL, state TEXT NOT NULL, runs TEXT NOT NULL, calls INTEGER NOT NULL,
+    PRIMARY KEY (job, part)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX lease_jobs ON lease(job) WHERE part = 0;
+"""
+
 CHANGES = (
     Change("m001_spine", _m001_spine),
     Change("m002_costs", _m002_costs),
@@ -303,6 +317,7 @@ CHANGES = (
     Change("m012_references", _m012_references),
     Change("m013_log", _m013_log),
     Change("m014_acts", _m014_acts),
+    Change("m015_leases", _m015_leases),
 )
 """All changes, oldest first."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -13,6 +14,7 @@ from lmflow.data.dataset import Dataset, Examples
 from lmflow.errors import StoreError
 from lmflow.messages.replies import Outcome
 from lmflow.stores.damage import unreadable
+from lmflow.stores.leases import StoreLeases, transaction
 from lmflow.stores.sqlite.acts import acts_in, taken_acts
 from lmflow.stores.sqlite.exchange.feed import SqliteFeed, opened_feed
 from lmflow.stores.sqlite.groups import SqliteDatasets, SqliteRuns, SqliteVersions
@@ -247,6 +249,16 @@ class SqliteStore:
     def pointer(self, name: str) -> SqlitePointer:
         """Return a pointer that resolves a name again and again on one connection."""
         return SqlitePointer(self.reading, self.name, name)
+
+    @property
+    def leases(self) -> StoreLeases:
+        """The leases by which workers share a run."""
+        self.check_open()
+        return StoreLeases(self.name, self._writing, lambda _: time.time_ns())
+
+    def _writing(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        db = sqlite3.connect(self.path, timeout=30.0, isolation_level=None)
+        return transaction(db, db.commit)
 
     def feed(self) -> contextlib.AbstractContextManager[SqliteFeed]:
         """Open a feed of what ended, for exporters, on a connection of its own."""

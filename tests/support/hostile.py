@@ -16,6 +16,7 @@ LINES = {
     "lmflow new": "fresh",
     "lmflow run": "app:size --set text=four",
     "lmflow map": "app:size data.jsonl --out out.jsonl",
+    "lmflow work": "",
     "lmflow serve": "app:size --openapi",
     "lmflow mcp serve": "app:size",
     "lmflow mcp store": "app:size",

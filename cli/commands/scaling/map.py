@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import attrs
 import click
 
+from lmflow.cli.actions.driving import DriveLimits, SharedJob, begin_job, drive
 from lmflow.cli.actions.mapping import check_out, row_check, write_results
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.loading.own import load_adapters
@@ -18,6 +20,7 @@ from lmflow.cli.options import (
     adapters_option,
     allow_files_option,
     budget_options,
+    check_shareable,
     concurrency_option,
     echo_json,
     integer,
@@ -25,10 +28,11 @@ from lmflow.cli.options import (
     options_value,
     shard_option,
     store_option,
+    workers_options,
 )
-from lmflow.data.file_examples import file_examples
+from lmflow.data.file_examples import FileExamples, file_examples
 from lmflow.data.shards import shard
-from lmflow.errors import BadData
+from lmflow.errors import BadData, NotFound
 from lmflow.execution.budget import Budget
 from lmflow.execution.executor import Executor
 from lmflow.programs.parameters import init
@@ -40,6 +44,9 @@ from lmflow.values.printing import clean
 from lmflow.values.record import Record
 from lmflow.views.lines import counted
 
+_STOPPED = (
+    "stopped; what was answered is kept: the same line again goes on, and pays for nothing twice"
+)
 _RECENT = 200
 """The latest maps among which one to go on with is looked for."""
 
@@ -61,6 +68,8 @@ class MapOptions:
     usd: float | None
     concurrency: int
     again: bool
+    workers: int
+    lease: float
     store: str
     as_json: bool
 
@@ -94,6 +103,7 @@ class MapOptions:
 @budget_options("Send at most so many calls.", "Spend at most so many dollars.")
 @concurrency_option(16, "Calls sent at once.")
 @click.option("--again", is_flag=True, help="Run all rows anew, also those that are recorded.")
+@workers_options
 @store_option
 @json_option
 @options_value(MapOptions)
@@ -118,20 +128,67 @@ def map_(options: MapOptions) -> None:
         rows = shard(examples, options.shard) if options.shard else examples
     except BadData as error:
         raise click.ClickException(f"{error} Nothing was sent.") from None
+    if options.workers:
+        check_shareable(options.usd, options.shard)
+        _by_workers(program, examples, options)
+        return
     with open_store(options.store) as store:
         settings = _settings(store, program, examples.digest, options)
         earlier = None if options.again else _earlier(store, settings)
         try:
             run = asyncio.run(_run(store, program, rows, settings, earlier, options))
         except KeyboardInterrupt:
-            raise click.ClickException(
-                "stopped; what was answered is kept: the same line again goes on, and pays for "
-                "nothing twice"
-            ) from None
+            raise click.ClickException(_STOPPED) from None
         write_results(run, program, options.out)
         _print(run, earlier, options)
     if run.sums[1]:
         raise SystemExit(1)
+
+
+def _can_resume(run: Run) -> bool:
+    """Tell whether this process may go on with a run: not if workers share it, until it is done."""
+    return "work" not in run.config or run.status == "done"
+
+
+def _by_workers(program: Program, examples: FileExamples, options: MapOptions) -> None:
+    """Run the rows by processes that share the store."""
+    with open_store(options.store) as store:
+        settings = _settings(store, program, examples.digest, options)
+        version = store.version(options.version) if options.version else init(program)
+        job = SharedJob(
+            target=options.target,
+            program=program,
+            version=version,
+            samples=options.samples,
+            model=options.model or "",
+            adapters=options.adapters,
+            concurrency=options.concurrency,
+            seconds=options.lease,
+        )
+        known = None if options.again else _shared_earlier(store, settings)
+        begun = known or begin_job(store, job, tuple(examples), options.workers, settings)
+        limits = DriveLimits(
+            workers=options.workers, calls=options.calls, store=options.store, quiet=options.as_json
+        )
+        earlier = store.run(begun) if known else None
+        try:
+            run = drive(store, begun, limits)
+        except KeyboardInterrupt:
+            raise click.ClickException(_STOPPED) from None
+        write_results(run, program, options.out)
+        _print(run, earlier, options)
+    if run.sums[1]:
+        raise SystemExit(1)
+
+
+def _shared_earlier(store: AnyStore, settings: Mapping[str, Any]) -> str | None:
+    """Return the latest run of the same map that workers share, ``None`` if there is none."""
+    for name in store.leases.jobs(closed=True):
+        with contextlib.suppress(NotFound):  # it was removed
+            own = store.run(name).config.get("map")
+            if isinstance(own, Mapping) and own.get("same") == settings["map"]["same"]:
+                return name
+    return None
 
 
 def _settings(
@@ -156,7 +213,7 @@ def _earlier(store: AnyStore, settings: Mapping[str, Any]) -> Run | None:
     same = settings["map"]["same"]
     for run in store.runs.where("kind=map", limit=_RECENT):
         own = run.config.get("map")
-        if isinstance(own, Mapping) and own.get("same") == same:
+        if isinstance(own, Mapping) and own.get("same") == same and _can_resume(run):
             return store.run(run.id)
     return None
 

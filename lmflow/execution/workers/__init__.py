@@ -1,0 +1,1 @@
+"""Workers: processes that share the parts of one run by leases."""
