@@ -14,12 +14,7 @@ from lmflow.cli.actions.driving import resume_shared
 from lmflow.cli.actions.mapping import out_of_map, write_results
 from lmflow.cli.actions.plans import fail_on, print_divergence, print_plan
 from lmflow.cli.actions.proofs import prove
-from lmflow.cli.actions.recorded_jobs import (
-    JOB_KINDS,
-    ResumeLimits,
-    replay_job,
-    resume_job,
-)
+from lmflow.cli.actions.recorded_jobs import JOB_KINDS, ResumeLimits, replay_job, resume_job
 from lmflow.cli.actions.results import print_run
 from lmflow.cli.actions.traffic import (
     TrafficRequest,
