@@ -160,7 +160,8 @@ def test_a_token_is_in_no_line_and_no_file(here: Path, target: str) -> None:
         said = json.dumps(server.started) + "".join(filter(None, server.process.communicate()))
     assert '\\"Authorization: Bearer $TEA\\"' in said
     assert token not in said
-    assert not [path for path in here.iterdir() if token.encode() in path.read_bytes()]
+    files = [path for path in here.rglob("*") if path.is_file()]
+    assert not [path for path in files if token.encode() in path.read_bytes()]
 
 
 def test_words_for_people(here: Path, target: str) -> None:
