@@ -1,7 +1,7 @@
 # Eight verbs, each of which works on a fresh machine with Python 3.11 or newer and make.
 #   make demo   a small local model answers questions and is tuned     MODEL=smollm2-135m QUESTIONS=10
 #   make test   the tests               (make coverage: with branch coverage)
-#   make check  ruff, mypy, pyright
+#   make check  ruff, mypy, pyright  (--jobs=2: side by side)
 #   make fuzz   the tests of tests/fuzz with many inputs each         FUZZ=22000 (46 tests: 1,000,000)
 #   make torture  kills, full disks, bit flips, hostile text and code, then fuzz    TORTURE=120 (seconds a test)
 #   make bench  the speed of calls and replays          BENCH=typed ARGS="--rows 20" (a script of bench/)
@@ -21,7 +21,7 @@ BENCH ?= speed
 # Tests start hundreds of processes, each of which would compile the package anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test coverage check fuzz torture bench docs screenshots
+.PHONY: demo test coverage check lint mypy pyright fuzz torture bench docs screenshots
 .DELETE_ON_ERROR:
 
 demo: $(STAMPS)/local
@@ -33,11 +33,14 @@ test: $(STAMPS)/test
 coverage: $(STAMPS)/test
 	$(BIN)/python -m pytest --cov=. --cov-branch --cov-report=term:skip-covered
 
-check: $(STAMPS)/check
+check: lint mypy pyright
+
+lint: $(STAMPS)/check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/pyright
+
+mypy pyright: $(STAMPS)/check
+	$(BIN)/$@
 
 fuzz: $(STAMPS)/test
 	LMFLOW_FUZZ=$(FUZZ) $(BIN)/python -m pytest -n auto --dist load tests/fuzz
