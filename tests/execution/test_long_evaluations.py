@@ -21,6 +21,8 @@ from lmflow.messages.requests import ChatRequest
 from lmflow.traces.paged import HELD, Paged
 from lmflow.traces.trace import Trace
 
+pytestmark = pytest.mark.usefixtures("unseen")
+
 ANSWER = lf.predict("answer", "question -> answer", "Answer in a word.")
 GRADE = lf.predict("grade", "question, response -> verdict: Literal['yes', 'no']")
 JUDGE = lf.Judge(

@@ -15,6 +15,8 @@ from lmflow.messages.requests import ChatRequest
 from lmflow.traces.paged import HELD, Paged
 from lmflow.traces.trace import Trace
 
+pytestmark = pytest.mark.usefixtures("unseen")
+
 ANSWER = lf.predict("answer", "question -> answer", "Answer in a word.")
 OTHER = lf.init(ANSWER).put({"answer.instruction": "Answer in two words."})
 COUNT = HELD + 200

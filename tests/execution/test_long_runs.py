@@ -21,6 +21,8 @@ from lmflow.stores.sqlite.gc import collect
 from lmflow.traces.paged import HELD, Paged
 from lmflow.traces.trace import Run, Trace
 
+pytestmark = pytest.mark.usefixtures("unseen")
+
 ANSWER = lf.predict("answer", "question -> answer", "Answer in a word.")
 COUNT = HELD + 30
 FAILING = "q7."
