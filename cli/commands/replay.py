@@ -23,6 +23,7 @@ from lmflow.cli.actions.traffic import (
     refused_with_where,
 )
 from lmflow.cli.commands.completion import complete_ref, complete_run
+from lmflow.cli.loading.budgets import budget_of
 from lmflow.cli.loading.own import adapters_beside, load_adapters
 from lmflow.cli.loading.recorded_jobs import (
     program_of,
@@ -86,8 +87,7 @@ class _LiveOptions:
     @property
     def budget(self) -> Budget | None:
         """The budget, ``None`` if it has no limit."""
-        budget = Budget(calls=self.calls, usd=self.usd)
-        return budget if budget.limited else None
+        return budget_of(self.calls, self.usd)
 
 
 @attrs.frozen(kw_only=True)

@@ -11,6 +11,7 @@ import attrs
 import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
+from lmflow.cli.loading.budgets import budget_of
 from lmflow.cli.loading.jobs import JobStore, Source, load_inputs
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program, parse_inputs
@@ -61,8 +62,7 @@ class RunOptions:
     @property
     def budget(self) -> Budget | None:
         """The budget, ``None`` if it has no limit."""
-        budget = Budget(calls=self.calls, usd=self.usd)
-        return budget if budget.limited else None
+        return budget_of(self.calls, self.usd)
 
 
 @click.command("run")

@@ -11,6 +11,7 @@ import click
 
 from lmflow.cli.commands.completion import complete_program, complete_ref
 from lmflow.cli.commands.traces.mcp_store import mcp_store
+from lmflow.cli.loading.budgets import budget_of
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.loading.serving import import_mcp, open_for_requests, token_in, warn_of_reach
 from lmflow.cli.options import (
@@ -84,8 +85,7 @@ class _ServeOptions:
     @property
     def budget(self) -> Budget | None:
         """The budget of a request, ``None`` if it has no limit."""
-        budget = Budget(calls=self.calls, usd=self.usd)
-        return budget if budget.limited else None
+        return budget_of(self.calls, self.usd)
 
 
 @attrs.frozen(kw_only=True)

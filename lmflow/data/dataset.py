@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, overload
 
@@ -87,6 +88,13 @@ def record_of(row: Mapping[str, Any]) -> Record:
         return row
     check_kind("an example", row, Mapping, 'Its fields have names: {"question": ...}.')
     return Record(row)
+
+
+def at_place(rows: Sequence[Record], at: int | slice) -> Record | Sequence[Record]:
+    """The example at a place, or those of a slice, of a sequence that is read from its start."""
+    if isinstance(at, slice):
+        return tuple(rows)[at]
+    return next(islice(rows, range(len(rows))[at], None))
 
 
 @attrs.frozen(slots=False, repr=False)

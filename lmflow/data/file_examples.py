@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import overload
 
 import attrs
 
+from lmflow.data.dataset import at_place
 from lmflow.data.readers import AllowFiles, read_rows
 from lmflow.errors import BadData
 from lmflow.signatures.signature import HasSignature
@@ -49,9 +49,7 @@ class FileExamples(Sequence[Record]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[Record]: ...
     def __getitem__(self, at: int | slice) -> Record | Sequence[Record]:
-        if isinstance(at, slice):
-            return tuple(self)[at]
-        return next(islice(self, range(len(self))[at], None))
+        return at_place(self, at)
 
     def __repr__(self) -> str:
         return f"<{len(self):,} examples of {self.path}>"

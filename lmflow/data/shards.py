@@ -7,12 +7,11 @@ import hashlib
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import Any, overload
 
 import attrs
 
-from lmflow.data.dataset import check_rows, example_id, record_of
+from lmflow.data.dataset import at_place, check_rows, example_id, record_of
 from lmflow.errors import BadData
 from lmflow.values.canonical_text import text_form
 from lmflow.values.record import Record
@@ -56,10 +55,7 @@ class Shard(Sequence[Record]):
     @overload
     def __getitem__(self, at: slice) -> Sequence[Record]: ...
     def __getitem__(self, at: int | slice) -> Record | Sequence[Record]:
-        if isinstance(at, slice):
-            return tuple(self)[at]
-        place = range(len(self))[at]
-        return next(islice(self, place, None))
+        return at_place(self, at)
 
     def __repr__(self) -> str:
         return f"<Shard {self.number}/{self.of}: {len(self)} of {len(self.rows)} examples>"

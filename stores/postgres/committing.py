@@ -21,6 +21,7 @@ from lmflow.errors import LmflowError, StoreError
 from lmflow.stores.postgres.connection import PostgresConnection
 from lmflow.stores.postgres.location import Location
 from lmflow.stores.postgres.preparing import prepare
+from lmflow.stores.queued import with_queued
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.traces.events import Event
 
@@ -103,17 +104,7 @@ class Committer:
 
     def _next_batches(self) -> tuple[list[_Batch], bool]:
         """Wait for a batch, take all others that are queued, and say whether more may come."""
-        first = self._queue.get()
-        if first is None:
-            return [], False
-        batches = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(batches) < LARGEST_BATCH:
-                batch = self._queue.get_nowait()
-                if batch is None:
-                    return batches, False
-                batches.append(batch)
-        return batches, True
+        return with_queued(self._queue.get(), self._queue, LARGEST_BATCH)
 
     def _write(self, batches: Sequence[_Batch]) -> None:
         """Commit all batches at once; if that fails, one by one, so that only bad ones fail."""

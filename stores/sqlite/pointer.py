@@ -1,4 +1,4 @@
-"""Resolves one name of a SQLite store again and again, on one connection."""
+"""Resolves one name of a store again and again, on one connection."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lmflow.stores.sqlite.reading import Reading
 from lmflow.versions.version import Version
 
 
-class SqlitePointer:
-    """Resolves a ref, an id or ``REF~N``, and reads the version only if it changed.
+class NamedLine:
+    """The version of a ref, an id or ``REF~N``, which is read only if it changed.
 
-    The pointer opens its connection at the first call of ``now`` and belongs to that thread.
+    The connection is opened by the first call of ``now`` and belongs to that thread.
     """
 
-    def __init__(self, reading: Reading, store: str, name: str) -> None:
-        self._reading, self._store, self._name = reading, store, name
+    def __init__(self, reading: Reading, name: str) -> None:
+        self._reading, self._name = reading, name
         self._stack = contextlib.ExitStack()
         self._reader: Reader | None = None
         self._row = 0
@@ -29,19 +29,38 @@ class SqlitePointer:
 
         Raises:
             UnknownVersion: If the name resolves to nothing.
-            StoreError: If the store can't be read.
         """
         if self._reader is None:
             self._reader = self._stack.enter_context(self._reading())
-        try:
-            row = self._reader.versions.row_of_name(self._name)
-            if self._versions is None or row != self._row:
-                self._row, self._versions = row, self._reader.versions.line(row)
-        except sqlite3.DatabaseError as error:
-            raise unreadable(self._store, error) from error
+        row = self._reader.versions.row_of_name(self._name)
+        if self._versions is None or row != self._row:
+            self._row, self._versions = row, self._reader.versions.line(row)
         return self._versions
 
     def close(self) -> None:
         """Close the connection."""
         self._stack.close()
         self._reader = None
+
+
+class SqlitePointer:
+    """Resolves a name of a SQLite store, as ``NamedLine`` does."""
+
+    def __init__(self, reading: Reading, store: str, name: str) -> None:
+        self._line, self._store = NamedLine(reading, name), store
+
+    def now(self) -> tuple[Version, Version]:
+        """Return the version that the name resolves to now, and its oldest stored ancestor.
+
+        Raises:
+            UnknownVersion: If the name resolves to nothing.
+            StoreError: If the store can't be read.
+        """
+        try:
+            return self._line.now()
+        except sqlite3.DatabaseError as error:
+            raise unreadable(self._store, error) from error
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._line.close()

@@ -14,6 +14,7 @@ import click
 from lmflow.cli.actions.driving import DriveLimits, SharedJob, begin_job, drive
 from lmflow.cli.actions.mapping import check_out, row_check, write_results
 from lmflow.cli.commands.completion import complete_program, complete_ref
+from lmflow.cli.loading.budgets import budget_of
 from lmflow.cli.loading.own import load_adapters
 from lmflow.cli.loading.programs import load_program
 from lmflow.cli.options import (
@@ -76,8 +77,7 @@ class MapOptions:
     @property
     def budget(self) -> Budget | None:
         """The budget, ``None`` if it has no limit."""
-        budget = Budget(calls=self.calls, usd=self.usd)
-        return budget if budget.limited else None
+        return budget_of(self.calls, self.usd)
 
 
 @click.command("map")
@@ -139,8 +139,13 @@ def map_(options: MapOptions) -> None:
             run = asyncio.run(_run(store, program, rows, settings, earlier, options))
         except KeyboardInterrupt:
             raise click.ClickException(_STOPPED) from None
-        write_results(run, program, options.out)
-        _print(run, earlier, options)
+        _finish(run, program, earlier, options)
+
+
+def _finish(run: Run, program: Program, earlier: Run | None, options: MapOptions) -> None:
+    """Write and print the results; exit with 1 if an execution failed."""
+    write_results(run, program, options.out)
+    _print(run, earlier, options)
     if run.sums[1]:
         raise SystemExit(1)
 
@@ -175,10 +180,7 @@ def _by_workers(program: Program, examples: FileExamples, options: MapOptions) -
             run = drive(store, begun, limits)
         except KeyboardInterrupt:
             raise click.ClickException(_STOPPED) from None
-        write_results(run, program, options.out)
-        _print(run, earlier, options)
-    if run.sums[1]:
-        raise SystemExit(1)
+        _finish(run, program, earlier, options)
 
 
 def _shared_earlier(store: AnyStore, settings: Mapping[str, Any]) -> str | None:

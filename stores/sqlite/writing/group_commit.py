@@ -20,6 +20,7 @@ from concurrent.futures import Future
 import attrs
 
 from lmflow.errors import LmflowError, StoreError
+from lmflow.stores.queued import with_queued
 from lmflow.stores.sqlite.writing.log import Log
 from lmflow.stores.sqlite.writing.rows import RowWriter
 from lmflow.stores.sqlite.writing.settling import Reached, settle_within, unnoticed
@@ -256,16 +257,7 @@ class GroupCommitter:
             first = self._queue.get(timeout=IDLE if self._is_awake else None)
         except queue.Empty:
             return [], True
-        if first is None:
-            return [], False
-        batches = [first]
-        with contextlib.suppress(queue.Empty):
-            while len(batches) < LARGEST_BATCH:
-                batch = self._queue.get_nowait()
-                if batch is None:
-                    return batches, False
-                batches.append(batch)
-        return batches, True
+        return with_queued(first, self._queue, LARGEST_BATCH)
 
     def _write(self, batches: Sequence[_Batch]) -> None:
         """Commit all batches at once; if that fails, one by one, so that only bad ones fail."""
