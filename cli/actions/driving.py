@@ -49,7 +49,7 @@ _WORKER = "from lmflow.cli.main import main; main()"
 
 @attrs.frozen(kw_only=True)
 class SharedJob:
-    """What workers execute: a program under a version, and where it is found.
+    """The work of workers: a program under a version, and where it is found.
 
     Attributes:
         target: Its ``module:program``.

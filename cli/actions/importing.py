@@ -30,7 +30,7 @@ _TRACES = 100
 
 @attrs.define
 class Counts:
-    """What an import did; numbers of spans and traces by what became of them."""
+    """The outcome of an import: numbers of spans and traces by what became of them."""
 
     spans: int = 0
     traces: int = 0
@@ -52,7 +52,7 @@ class Counts:
 
 @attrs.frozen
 class ImportPlan:
-    """Where traces come from, what they are bound to, and what cleans each text of them."""
+    """The source of traces, the steps they are bound to, and the cleaning of each text of them."""
 
     source: str
     binding: Binding | None = None

@@ -1,4 +1,4 @@
-"""What an optimization recorded, for pages that show it: its scores, its budget, its proof."""
+"""The record of an optimization, for pages that show it: its scores, its budget, its proof."""
 
 from __future__ import annotations
 

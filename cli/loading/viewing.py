@@ -1,4 +1,4 @@
-"""What the web view uses of a store, of programs and of the executor."""
+"""The parts of a store, of programs and of the executor that the web view uses."""
 
 from __future__ import annotations
 
